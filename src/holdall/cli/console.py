@@ -1,0 +1,229 @@
+"""The one door to the terminal: what is printed where, escaped, and as what kind of document.
+
+Results go to stdout, everything else to stderr. With ``--json`` stdout holds exactly one JSON document, also on
+failure. Names and messages come from servers and bundles, so every line passes ``printable`` on its way out.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+import msgspec
+from tqdm import tqdm
+
+from holdall.errors import HoldallError
+from holdall.progress import Progress, Silent
+
+__all__ = ["Console", "Outcome", "human_size", "printable"]
+
+JSON_SCHEMA = "holdall/1"
+
+# Seconds between two log lines where no terminal shows a bar.
+_LOG_EVERY = 10.0
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command ends in. ``result`` and ``losses`` are what ``--json`` prints; both must be JSON-able."""
+
+    exit_code: int = 0
+    result: object = None
+    losses: list[Any] = []
+
+
+def printable(text: str) -> str:
+    """``text`` with control, format (bidi) and surrogate characters escaped, newline and tab kept.
+
+    >>> printable("a\\x1b[31mb\\u202ec")
+    'a\\\\x1b[31mb\\\\u202ec'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def human_size(count: int | float) -> str:
+    """Bytes for people: ``0 B``, ``1.4 kB``, ``12 MB`` (powers of 1000)."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(size) < 999.5 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
+
+
+class Console:
+    """stdout, stderr and the output mode of one run of the program."""
+
+    def __init__(
+        self,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.json = False
+        self.quiet = False
+        self.command: str | None = None
+        self.stdout = stdout or sys.stdout
+        self.stderr = stderr or sys.stderr
+        self._clock = clock
+        self._bars: _Bars | None = None
+
+    def result(self, text: str = "") -> None:
+        """A line of the result, on stdout; nothing under ``--json``, where the document is the result."""
+        if not self.json:
+            self._write(self.stdout, text)
+
+    def say(self, text: str = "") -> None:
+        """A line about what goes on, on stderr; not with ``--quiet``."""
+        if not self.quiet:
+            self._write(self.stderr, text)
+
+    def warn(self, text: str) -> None:
+        """A line that must be seen, on stderr, also with ``--quiet``."""
+        self._write(self.stderr, text)
+
+    def progress(self) -> Progress:
+        """What the engines report to: bars on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
+        if self.quiet:
+            return Silent()
+        if self.stderr.isatty():
+            self._bars = _Bars(self)
+            return self._bars
+        return _Lines(self, self._clock)
+
+    def close_progress(self) -> None:
+        """Take the bars off the screen; called before the last lines are printed."""
+        if self._bars:
+            self._bars.close()
+            self._bars = None
+
+    def finish(self, outcome: Outcome) -> int:
+        """Print the document if ``--json`` asks for it, and return the exit code."""
+        self.close_progress()
+        if self.json:
+            self._document(outcome.exit_code, outcome.result, outcome.losses, None)
+        return outcome.exit_code
+
+    def fail(self, error: HoldallError, exit_code: int | None = None) -> int:
+        """Print one error with its hint, and return its exit code."""
+        self.close_progress()
+        code = error.exit_code if exit_code is None else exit_code
+        self._write(self.stderr, f"Error: {error.message}")
+        if error.hint:
+            self._write(self.stderr, f"hint: {error.hint}")
+        if self.json:
+            described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+            for field in ("status", "code", "request_id", "entry"):
+                value = getattr(error, field, None)
+                if value is not None:
+                    described[field] = value
+            self._document(code, None, [], described)
+        return code
+
+    def _document(self, exit_code: int, result: object, losses: list[Any], error: Mapping[str, Any] | None) -> None:
+        document = {
+            "schema": JSON_SCHEMA,
+            "command": self.command,
+            "ok": exit_code == 0,
+            "exit_code": exit_code,
+            "result": result,
+            "losses": losses,
+            "error": error,
+        }
+        self._put(self.stdout, msgspec.json.format(msgspec.json.encode(document)).decode())
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        if self._bars:
+            self._bars.clear()
+        self._put(stream, printable(text))
+
+    @staticmethod
+    def _put(stream: TextIO, text: str) -> None:
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        # A terminal that isn't UTF-8 must not turn a file name into a traceback.
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+class _Lines:
+    """Progress where there is no terminal: a line per stage, then at most one every ten seconds."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console, self._clock = console, clock
+        self._title, self._last = "", clock()
+        self._files = self._files_due = self._bytes = self._bytes_due = 0
+
+    def stage(self, title: str) -> None:
+        if title != self._title:
+            self._title = title
+            self._console.say(title)
+
+    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
+        self._files_due += files
+        self._bytes_due += bytes
+
+    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
+        self._files += files
+        self._bytes += bytes
+        now = self._clock()
+        if now - self._last >= _LOG_EVERY:
+            self._last = now
+            self._console.say(
+                f"{self._title}: {self._files} of {self._files_due} files, "
+                f"{human_size(self._bytes)} of {human_size(max(self._bytes, self._bytes_due))}"
+            )
+
+    def note(self, text: str) -> None:
+        self._console.say(text)
+
+
+class _Bars:
+    """Progress on a terminal: one bar for files, one for bytes with rate and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._files: tqdm[Any] = tqdm(
+            total=0, unit="file", position=0, leave=False, file=console.stderr, dynamic_ncols=True
+        )
+        self._bytes: tqdm[Any] = tqdm(
+            total=0, unit="B", unit_scale=True, position=1, leave=False, file=console.stderr, dynamic_ncols=True
+        )
+        self._bytes.set_description_str("bytes")
+
+    def stage(self, title: str) -> None:
+        self._files.set_description_str(title)
+
+    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
+        self._files.total = (self._files.total or 0) + files
+        self._bytes.total = (self._bytes.total or 0) + bytes
+        self._files.refresh()
+
+    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
+        if files:
+            self._files.update(files)
+        if bytes:
+            self._bytes.total = max(self._bytes.total or 0, self._bytes.n + bytes)
+            self._bytes.update(bytes)
+
+    def note(self, text: str) -> None:
+        self._console.say(text)
+
+    def clear(self) -> None:
+        self._files.clear()
+        self._bytes.clear()
+
+    def close(self) -> None:
+        self._bytes.close()
+        self._files.close()

@@ -1,0 +1,136 @@
+"""The entry point: the lazy group of commands, and the one broad except of the program."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from holdall import __version__
+from holdall.cli.console import Console, Outcome
+from holdall.cli.options import output
+from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exit_codes
+
+__all__ = ["main"]
+
+# Section -> command -> (module that has the click command as `command`, one line of help). The line stands here so
+# that --help opens no command's module: the SDK alone takes longer to import than --help may take.
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "Move and keep": {
+        "export": ("holdall.cli.export", "Pack a project into one bundle file."),
+        "import": ("holdall.cli.import_", "Replay a bundle into a project."),
+        "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
+    },
+    "Look at a bundle": {
+        "inspect": ("holdall.cli.inspect", "Show what is inside a bundle."),
+        "verify": ("holdall.cli.verify", "Prove a bundle whole, or a copy equal to it."),
+        "extract": ("holdall.cli.extract", "Take files out of a bundle."),
+    },
+    "Try it": {
+        "sandbox": ("holdall.cli.sandbox", "Serve an OpenAI-compatible project on this machine."),
+        "demo": ("holdall.cli.demo", "See the whole way, without an account."),
+    },
+}
+
+EXAMPLES = """\
+Back up:   OPENAI_SRC_API_KEY=… holdall export
+Restore:   OPENAI_DST_API_KEY=… holdall import archives/NAME.tar.zst
+Move:      OPENAI_SRC_API_KEY=… OPENAI_DST_API_KEY=… holdall clone"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                found = importlib.import_module(section[cmd_name][0]).command
+                assert isinstance(found, click.Command)
+                return found
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.ensure_object(Console).command = name
+        return name, command, rest
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"{EXAMPLES}\n\n")
+        super().format_usage(ctx, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in section.items()])
+        super(click.Group, self).format_options(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in exit_codes().items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="holdall")
+@output
+def cli() -> None:
+    """Pack OpenAI assistants, vector stores and files into one bundle; replay it into any project."""
+
+
+def run(argv: Sequence[str], console: Console) -> int:
+    """Run one command line and return its exit code. Nothing but SystemExit from the interpreter escapes."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    # Known before parsing, so that a command line that can't be parsed is answered in the form that was asked for.
+    console.json = "--json" in words
+    try:
+        returned: Any = cli.main(list(argv), prog_name="holdall", standalone_mode=False, obj=console)
+    except HoldallError as error:
+        return console.fail(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), file=console.stdout)
+        return UsageFault.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "holdall"
+        return console.fail(UsageFault(error.format_message(), hint=f"{where} --help"))
+    except click.Abort:
+        return console.fail(Interrupted("interrupted: nothing more was done"))
+    except click.ClickException as error:
+        return console.fail(UsageFault(error.format_message()))
+    except KeyboardInterrupt:
+        return console.fail(Interrupted("interrupted: stopped at once"))
+    except BrokenPipeError:
+        # The reader of our output went away (`holdall … | head`): not a failure to shout about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return console.fail(CannotWrite(f"can't read or write{where}: {error.strerror or error}"))
+    except Exception as error:  # the one broad except: whatever arrives here is ours to mend
+        console.close_progress()
+        if os.environ.get("HOLDALL_TRACEBACK"):
+            traceback.print_exc(file=console.stderr)
+        name = type(error).__name__
+        return console.fail(
+            HoldallError(
+                f"a bug in holdall {__version__}: {name}: {error}",
+                hint="run it again with HOLDALL_TRACEBACK=1 and report what it prints",
+            ),
+            EXIT_BUG,
+        )
+    if isinstance(returned, Outcome):
+        return console.finish(returned)
+    return returned if isinstance(returned, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:], Console()))

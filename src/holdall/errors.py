@@ -1,0 +1,255 @@
+"""Every error that holdall raises on purpose, and the exit code that each one ends in.
+
+The tree is the documentation: a class per thing that can stop the work. A message reads
+``<what failed> <which thing>: <why>``; the hint, if any, names the way out, with the exact flag.
+Findings, losses and differences are values, not errors: an error is only what stops the work.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AlreadyExists",
+    "AuthenticationFailed",
+    "BundleError",
+    "BundleInUse",
+    "CannotWrite",
+    "DamagedBundle",
+    "DestinationUnfit",
+    "HoldallError",
+    "ImportFailed",
+    "Interrupted",
+    "MissingExtra",
+    "NewerFormat",
+    "NoAssistantsApi",
+    "NoSuchEntry",
+    "NotABundle",
+    "NotFound",
+    "OutputLocked",
+    "PermissionDenied",
+    "QuotaExhausted",
+    "RateLimited",
+    "RemoteError",
+    "RequestRefused",
+    "ServerFailed",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "UsageFault",
+]
+
+
+class HoldallError(Exception):
+    """Base of all. ``message`` is one sentence, ``hint`` the way out or ``""``."""
+
+    exit_code: ClassVar[int] = 1
+    meaning: ClassVar[str] = "an unlisted failure"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageFault(HoldallError):
+    """A flag, variable or selection that can't be meant, found out after the command line was parsed."""
+
+    exit_code = 2
+    meaning = "usage: a wrong flag, setting or selection"
+
+
+class MissingExtra(UsageFault):
+    """A command needs packages of an extra that isn't installed."""
+
+
+# -- 10-19: the bundle ---------------------------------------------------------------------------------
+
+
+class BundleError(HoldallError):
+    """Something about a bundle file. Never raised itself."""
+
+
+class DamagedBundle(BundleError):
+    """The bytes are not those that were written. ``entry`` names the damaged entry where that is known."""
+
+    exit_code = 10
+    meaning = "the bundle is damaged"
+
+    def __init__(self, message: str, *, hint: str = "", entry: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.entry = entry
+
+
+class NewerFormat(BundleError):
+    exit_code = 11
+    meaning = "the bundle has a newer format than this version reads"
+
+
+class NotABundle(BundleError):
+    exit_code = 12
+    meaning = "not a holdall bundle"
+
+
+class AlreadyExists(BundleError):
+    exit_code = 13
+    meaning = "the target exists already and nothing said to replace it"
+
+
+class NoSuchEntry(BundleError):
+    exit_code = 14
+    meaning = "no entry of the bundle matches"
+
+
+class CannotWrite(BundleError):
+    """Disk full, folder missing or read-only. Nothing stands half-written under its final name."""
+
+    exit_code = 15
+    meaning = "a file can't be written or read (disk full, permissions, missing)"
+
+
+class BundleInUse(BundleError):
+    exit_code = 16
+    meaning = "another process works on the same bundle"
+
+
+# -- 20-29: the account over the network ---------------------------------------------------------------
+
+
+class RemoteError(HoldallError):
+    """An answer, or the lack of one, from an account.
+
+    ``status`` is the HTTP status or None where none came; ``code`` and ``kind`` are the ``code`` and ``type`` of
+    the error body; ``detail`` is the server's own sentence with secrets taken out; ``request_id`` the server's
+    name for the request. ``ambiguous`` is True where the request may have been executed all the same.
+    """
+
+    exit_code = 29
+    meaning = "the server gave an answer that makes no sense"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        code: str | None = None,
+        kind: str | None = None,
+        param: str | None = None,
+        detail: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        ambiguous: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+        self.kind = kind
+        self.param = param
+        self.detail = detail
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.ambiguous = ambiguous
+
+
+class AuthenticationFailed(RemoteError):
+    exit_code = 20
+    meaning = "no key, or the key is not valid"
+
+
+class QuotaExhausted(RemoteError):
+    """Out of quota, credit or spend limit: waiting doesn't help, so nothing is retried."""
+
+    exit_code = 21
+    meaning = "quota, credit or spend limit exhausted"
+
+
+class Unreachable(RemoteError):
+    exit_code = 22
+    meaning = "the server can't be reached, or stopped answering"
+
+
+class PermissionDenied(RemoteError):
+    exit_code = 23
+    meaning = "the key lacks a permission"
+
+
+class NotFound(RemoteError):
+    exit_code = 24
+    meaning = "the server does not know the thing asked for"
+
+
+class RateLimited(RemoteError):
+    exit_code = 25
+    meaning = "rate limited for longer than the retries last"
+
+
+class ServerFailed(RemoteError):
+    exit_code = 26
+    meaning = "the server failed (5xx) for longer than the retries last"
+
+
+class RequestRefused(RemoteError):
+    """A 4xx that isn't one of the above: the request itself is not accepted."""
+
+    exit_code = 27
+    meaning = "the server refused the request"
+
+
+class NoAssistantsApi(RemoteError):
+    exit_code = 28
+    meaning = "the project has no Assistants API (OpenAI ended it on 2026-08-26)"
+
+
+class UnexpectedAnswer(RemoteError):
+    """An answer that isn't JSON, or not of a shape that can be read."""
+
+
+# -- 30-39: import -------------------------------------------------------------------------------------
+
+
+class ImportFailed(HoldallError):
+    exit_code = 30
+    meaning = "the import could not be carried out"
+
+
+class DestinationUnfit(HoldallError):
+    """The destination can't hold what the plan would create; nothing was written."""
+
+    exit_code = 31
+    meaning = "the destination can't hold what is in the bundle"
+
+
+class OutputLocked(HoldallError):
+    exit_code = 32
+    meaning = "another import uses the same output folder"
+
+
+class Interrupted(HoldallError):
+    """Ctrl-C, after what was in flight has been brought to its end."""
+
+    exit_code = 130
+    meaning = "interrupted"
+
+
+# Codes that no error class carries, so that one list can be printed and tested.
+EXIT_DONE = 0
+EXIT_LOOK = 3
+EXIT_BUG = 70
+
+OTHER_EXIT_CODES: dict[int, str] = {
+    EXIT_DONE: "done",
+    EXIT_LOOK: "finished, but look: losses, findings, differences or changes pending",
+    EXIT_BUG: "a bug in holdall",
+}
+
+
+def exit_codes() -> dict[int, str]:
+    """Every exit code of the program with its meaning, in ascending order."""
+
+    def walk(cls: type[HoldallError]) -> list[type[HoldallError]]:
+        return [cls, *(sub for child in cls.__subclasses__() for sub in walk(child))]
+
+    codes = dict(OTHER_EXIT_CODES)
+    for cls in walk(HoldallError):
+        codes.setdefault(cls.exit_code, cls.meaning)
+    return dict(sorted(codes.items()))

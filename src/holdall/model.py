@@ -1,0 +1,156 @@
+"""The records: what the API sends, read leniently, with its own bytes kept beside it.
+
+A record is never decoded and encoded again on its way through: ``Record.raw`` is the slice of JSON that the server
+sent, so fields that we don't know survive. The ``*View`` structs are lenient readings of such a slice for the few
+fields that the program acts upon; servers that call themselves compatible leave fields out and send odd types, so
+nearly everything is optional and numbers may be floats.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+__all__ = [
+    "AssistantView",
+    "CodeInterpreterResources",
+    "FileSearchResources",
+    "FileView",
+    "Kind",
+    "MembershipView",
+    "Record",
+    "Rung",
+    "Sha256",
+    "SourceId",
+    "StoreView",
+    "TargetId",
+    "ToolResources",
+    "ToolView",
+    "epoch_seconds",
+]
+
+SourceId = NewType("SourceId", str)
+"""An id in the project that was exported. Servers choose ids: any string, never a path."""
+
+TargetId = NewType("TargetId", str)
+"""An id in the project that is imported into."""
+
+Sha256 = NewType("Sha256", str)
+"""64 lower-case hex digits."""
+
+
+class Kind(StrEnum):
+    """The kinds of records that a bundle holds."""
+
+    ASSISTANT = "assistant"
+    STORE = "vector_store"
+    MEMBERSHIP = "membership"
+    FILE = "file"
+
+
+class Rung(StrEnum):
+    """How a file's content was got, best first. The order of the members is the order of the ladder."""
+
+    ORIGINAL = "original"
+    SUPPLIED = "supplied"
+    CONTAINER = "container"
+    TEXT = "text"
+    UNAVAILABLE = "unavailable"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One API object: its kind, its id, and its JSON exactly as the server sent it."""
+
+    kind: Kind
+    id: SourceId
+    raw: bytes
+
+
+class CodeInterpreterResources(msgspec.Struct, frozen=True, kw_only=True):
+    file_ids: list[str] | None = None
+
+
+class FileSearchResources(msgspec.Struct, frozen=True, kw_only=True):
+    vector_store_ids: list[str] | None = None
+
+
+class ToolResources(msgspec.Struct, frozen=True, kw_only=True):
+    code_interpreter: CodeInterpreterResources | None = None
+    file_search: FileSearchResources | None = None
+
+
+class ToolView(msgspec.Struct, frozen=True, kw_only=True):
+    type: str | None = None
+
+
+class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the program acts upon in an assistant. Source: GET /assistants."""
+
+    id: str
+    created_at: int | float | None = None
+    name: str | None = None
+    model: str | None = None
+    instructions: str | None = None
+    tools: list[ToolView] | None = None
+    tool_resources: ToolResources | None = None
+    metadata: dict[str, object] | None = None
+
+    @property
+    def store_ids(self) -> list[SourceId]:
+        """The vector stores that file_search uses, as the definition orders them."""
+        found = self.tool_resources and self.tool_resources.file_search
+        return [SourceId(i) for i in (found.vector_store_ids or [])] if found else []
+
+    @property
+    def file_ids(self) -> list[SourceId]:
+        """The files that code_interpreter uses, as the definition orders them."""
+        found = self.tool_resources and self.tool_resources.code_interpreter
+        return [SourceId(i) for i in (found.file_ids or [])] if found else []
+
+
+class FileCounts(msgspec.Struct, frozen=True, kw_only=True):
+    total: int | float | None = None
+
+
+class StoreView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the program acts upon in a vector store. Source: GET /vector_stores/{id}."""
+
+    id: str
+    created_at: int | float | None = None
+    name: str | None = None
+    status: str | None = None
+    file_counts: FileCounts | None = None
+    metadata: dict[str, object] | None = None
+    expires_after: dict[str, object] | None = None
+
+
+class MembershipView(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a vector store; its id is the file's id. Source: GET /vector_stores/{id}/files."""
+
+    id: str
+    created_at: int | float | None = None
+    vector_store_id: str | None = None
+    status: str | None = None
+    attributes: dict[str, object] | None = None
+    chunking_strategy: dict[str, object] | None = None
+    last_error: dict[str, object] | None = None
+
+
+class FileView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the program acts upon in a file object. ``bytes`` is the server's word, not always the size."""
+
+    id: str
+    bytes: int | float | None = None
+    created_at: int | float | None = None
+    filename: str | None = None
+    purpose: str | None = None
+
+
+def epoch_seconds(value: int | float | None) -> int:
+    """A server's ``created_at`` as whole seconds; milliseconds (seen on look-alikes) are recognised; 0 for none."""
+    if value is None or value != value or value in (float("inf"), float("-inf")):
+        return 0
+    seconds = int(value)
+    return seconds // 1000 if seconds > 100_000_000_000 else seconds
