@@ -198,7 +198,13 @@ class _Bars:
             total=0, unit="file", position=0, leave=False, file=console.stderr, dynamic_ncols=True
         )
         self._bytes: tqdm[Any] = tqdm(
-            total=0, unit="B", unit_scale=True, position=1, leave=False, file=console.stderr, dynamic_ncols=True
+            total=0,
+            unit="B",
+            unit_scale=True,
+            position=1,
+            leave=False,
+            file=console.stderr,
+            dynamic_ncols=True,
         )
         self._bytes.set_description_str("bytes")
 

@@ -23,7 +23,12 @@ def _turn_on(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
 def output(command: F) -> F:
     """``--json`` and ``--quiet``: kept in the Console that main passes down as ``ctx.obj``."""
     command = click.option(
-        "--quiet", "-q", is_flag=True, expose_value=False, callback=_turn_on, help="Only results and warnings."
+        "--quiet",
+        "-q",
+        is_flag=True,
+        expose_value=False,
+        callback=_turn_on,
+        help="Only results and warnings.",
     )(command)
     return click.option(
         "--json", is_flag=True, expose_value=False, callback=_turn_on, help="One JSON document on stdout."

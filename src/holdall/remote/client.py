@@ -1,0 +1,401 @@
+"""One account over the network. The only importer of the OpenAI SDK; every SDK error leaves here as one of ours.
+
+Requests go through the SDK's own transport (authentication, connection pool, multipart), but answers are taken as
+bytes: the SDK's models would drop fields that they don't know, and its auto-paging never ends on servers that leave
+``has_more`` out. The SDK's retries are off; ``remote.limits`` decides, because a blindly repeated POST can create a
+thing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+import openai
+
+from holdall import __version__
+from holdall.endpoint import Endpoint, Secret, endpoint
+from holdall.errors import NoAssistantsApi, NotFound, RemoteError, UnexpectedAnswer, Unreachable
+from holdall.progress import Progress, Silent
+from holdall.remote import faults
+from holdall.remote.limits import Limits
+
+__all__ = ["Account", "Answer", "Capabilities", "Download", "Endpoint", "Secret", "endpoint", "path"]
+
+T = TypeVar("T")
+
+# A server may think for long before it answers an upload of 512 MB, but silence elsewhere means a dead connection.
+_TIMEOUT = httpx2.Timeout(connect=15.0, read=120.0, write=120.0, pool=None)
+_UPLOAD_TIMEOUT = httpx2.Timeout(connect=15.0, read=600.0, write=120.0, pool=None)
+_CHUNK = 1 << 20
+# Assistants, and on older servers vector stores too, answer only with this header.
+_BETA = {"OpenAI-Beta": "assistants=v2"}
+_environment_lock = threading.Lock()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """One successful answer: its JSON as it came."""
+
+    raw: bytes
+    status: int
+    request_id: str | None = None
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe found out about an account."""
+
+    assistants: bool
+    organization: str | None = None
+    project: str | None = None
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[msgspec.Raw] | None = None
+    has_more: bool | None = None
+
+
+class _Identified(msgspec.Struct, frozen=True, kw_only=True):
+    id: str | None = None
+
+
+class Download:
+    """A body that is arriving. ``length`` is what the server announced, or None."""
+
+    def __init__(self, response: Any, failed: Callable[[Exception], RemoteError]) -> None:
+        self._response = response
+        self._failed = failed
+        announced = response.headers.get("content-length")
+        encoded = response.headers.get("content-encoding")
+        self.length = int(announced) if announced and announced.isdigit() and not encoded else None
+        self.request_id: str | None = response.headers.get("x-request-id")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body in pieces of at most 1 MiB. Raises Unreachable where it ends before its announced length."""
+        try:
+            async for chunk in self._response.iter_bytes(_CHUNK):
+                yield chunk
+        except (httpx2.HTTPError, openai.OpenAIError) as error:
+            raise self._failed(error) from None
+
+
+def path(template: str, *ids: str) -> str:
+    """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``.
+
+    >>> path("/vector_stores/{}/files", "vs_1/../x")
+    '/vector_stores/vs_1%2F..%2Fx/files'
+    """
+    return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
+
+
+def _route(where: str) -> str:
+    """The path with its ids (every second segment) replaced by ``*``, for counting."""
+    parts = where.strip("/").split("/")
+    return "/" + "/".join("*" if place % 2 else part for place, part in enumerate(parts))
+
+
+@contextmanager
+def _no_ambient_settings() -> Iterator[None]:
+    """While the SDK is set up, hide OPENAI_*: it would send the organisation, project and headers it finds there."""
+    with _environment_lock:
+        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("OPENAI_")}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
+
+
+class Account:
+    """An account of an OpenAI-compatible server, used as an async context manager.
+
+    ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
+    ``requests`` counts attempts on the wire by method and route. ``side`` is ``source`` or ``destination`` and only
+    names things in messages. Every method raises errors of the RemoteError family and nothing else.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        side: str = "source",
+        concurrency: int = 3,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.side = side
+        self.limits = limits or Limits(concurrency)
+        self.progress = progress or Silent()
+        self.organization = endpoint.organization
+        self.project = endpoint.project
+        self.requests: Counter[str] = Counter()
+        with _no_ambient_settings():
+            self._sdk = openai.AsyncOpenAI(
+                api_key=endpoint.key.reveal(),
+                base_url=endpoint.base_url,
+                organization=endpoint.organization,
+                project=endpoint.project,
+                default_query=endpoint.query,
+                default_headers={"User-Agent": f"holdall/{__version__}"},
+                max_retries=0,
+                timeout=_TIMEOUT,
+            )
+
+    async def __aenter__(self) -> Account:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._sdk.close()
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    async def get(self, where: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """One JSON document; repeated while ``limits`` says so."""
+
+        async def once() -> Answer:
+            return await self._json("GET", where, params=params)
+
+        return await self._repeat(once, repeatable=True)
+
+    async def items(
+        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100
+    ) -> AsyncIterator[bytes]:
+        """Every item of a list, each as the slice of JSON that the server sent, each id once, oldest first.
+
+        Ends when the server says so, or when a page brings nothing new (servers were seen that leave ``has_more``
+        out, or say it for ever). Raises UnexpectedAnswer for a page that has no ``data``.
+        """
+        seen: set[str] = set()
+        cursor: dict[str, Any] = {}
+        while True:
+            answer = await self.get(where, {"limit": limit, "order": "asc", **(params or {}), **cursor})
+            try:
+                page = msgspec.json.decode(answer.raw, type=_Page)
+                ids = [msgspec.json.decode(item, type=_Identified).id for item in page.data or []]
+            except msgspec.DecodeError as error:
+                raise self._unreadable(f"can't list {where}", answer, error) from None
+            if page.data is None:
+                raise self._unreadable(f"can't list {where}", answer, "no list in it")
+            fresh = 0
+            for item, identity in zip(page.data, ids, strict=True):
+                if identity is None or identity not in seen:
+                    fresh += 1
+                    if identity is not None:
+                        seen.add(identity)
+                    yield bytes(item)
+            if not fresh or page.has_more is False or not ids or ids[-1] is None:
+                return
+            cursor = {"after": ids[-1]}
+
+    @asynccontextmanager
+    async def download(self, file_id: str) -> AsyncIterator[Download]:
+        """A file's bytes (GET /files/{id}/content). Errors before the first byte are retried, later ones are raised."""
+        async with self.limits.slot():
+            what = f"can't download file {file_id}"
+
+            async def once() -> Any:
+                self.requests["GET /files/*/content"] += 1
+                manager = self._sdk.files.with_streaming_response.content(file_id)
+                return manager, await manager.__aenter__()
+
+            def failed(error: Exception) -> RemoteError:
+                return self._mapped(what, error)
+
+            manager, response = await self._repeat(lambda: self._guarded(what, once), repeatable=True, slot=False)
+            try:
+                self._listen(response.headers)
+                yield Download(response, failed)
+            finally:
+                await manager.__aexit__(None, None, None)
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    async def post(self, where: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """One write. Repeated only where the server certainly did not carry it out (429, connection refused).
+
+        An error with ``ambiguous`` set may have been carried out all the same: look before trying again.
+        """
+
+        async def once() -> Answer:
+            return await self._json("POST", where, body=dict(body or {}))
+
+        return await self._repeat(once, repeatable=False)
+
+    async def upload(
+        self,
+        filename: str,
+        stream: BinaryIO,
+        *,
+        purpose: str,
+        expires_after: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
+        what = f"can't upload file {filename}"
+        extra = {"expires_after": dict(expires_after)} if expires_after else {}
+
+        async def send() -> Answer:
+            self.requests["POST /files"] += 1
+            stream.seek(0)
+            raw = await self._sdk.files.with_raw_response.create(
+                file=(filename, stream),
+                purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
+                timeout=_UPLOAD_TIMEOUT,
+                **extra,  # type: ignore[arg-type]
+            )
+            return self._answer(what, raw.http_response)
+
+        return await self._repeat(lambda: self._guarded(what, send), repeatable=False)
+
+    async def delete(self, where: str) -> Answer:
+        """DELETE. Repeating is safe: what is gone answers 404."""
+
+        async def once() -> Answer:
+            return await self._json("DELETE", where)
+
+        return await self._repeat(once, repeatable=True)
+
+    # -- what is this account? -------------------------------------------------------------------------
+
+    async def probe(self) -> Capabilities:
+        """Ask for one assistant, and if there is no such endpoint, whether another one answers with the same key.
+
+        Raises AuthenticationFailed, PermissionDenied, Unreachable … as any request; NotFound where nothing at all
+        answers, which means that the base URL is wrong.
+        """
+        assistants = True
+        try:
+            await self.get("/assistants", {"limit": 1})
+        except NotFound:
+            assistants = False
+            await self._any_endpoint()
+        return Capabilities(assistants=assistants, organization=self.organization, project=self.project)
+
+    async def require_assistants(self) -> Capabilities:
+        """As ``probe``, but raises NoAssistantsApi where the account has no Assistants API."""
+        found = await self.probe()
+        if not found.assistants:
+            raise NoAssistantsApi(
+                f"can't use the {self.side} at {self.endpoint.title}: it has no Assistants API "
+                "(OpenAI ended it on 2026-08-26)",
+                hint="files and vector stores live on there; servers that still speak Assistants v2 are named by "
+                f"OPENAI_{'DST' if self.side == 'destination' else 'SRC'}_BASE_URL",
+                status=404,
+            )
+        return found
+
+    async def _any_endpoint(self) -> None:
+        for where in ("/vector_stores", "/files", "/models"):
+            try:
+                await self.get(where, None if where == "/models" else {"limit": 1})
+                return
+            except NotFound:
+                continue
+        raise NotFound(
+            f"can't use the {self.side} at {self.endpoint.base_url}: no endpoint answers there",
+            hint="the base URL usually ends in /v1",
+            status=404,
+        )
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    async def _repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, slot: bool = True) -> T:
+        attempt = 1
+        while True:
+            try:
+                if not slot:
+                    return await once()
+                async with self.limits.slot():
+                    return await once()
+            except RemoteError as error:
+                wait = self.limits.wait(error, attempt, repeatable=repeatable)
+                if wait is None:
+                    raise
+                if wait >= 5:
+                    self.progress.note(f"{error.message}; trying again in {wait:.0f} s")
+            attempt += 1
+            await self.limits.sleep(wait)
+
+    async def _json(
+        self,
+        method: str,
+        where: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        what = f"can't {method} {where}"
+        self.requests[f"{method} {_route(where)}"] += 1
+
+        async def send() -> Answer:
+            options: Any = {"headers": _BETA}
+            if params:
+                options["params"] = dict(params)
+            call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
+            arguments = {} if body is None else {"body": body}
+            response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
+            return self._answer(what, response)
+
+        return await self._guarded(what, send)
+
+    async def _guarded(self, what: str, send: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await send()
+        except (httpx2.HTTPError, openai.OpenAIError) as error:
+            raise self._mapped(what, error) from None
+
+    def _answer(self, what: str, response: httpx2.Response) -> Answer:
+        self._listen(response.headers)
+        raw = response.content
+        answer = Answer(raw=raw, status=response.status_code, request_id=response.headers.get("x-request-id"))
+        try:
+            document = msgspec.json.decode(raw)
+        except msgspec.DecodeError as error:
+            raise self._unreadable(what, answer, error) from None
+        if document is None:  # seen on look-alikes for "not found"
+            raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
+        return answer
+
+    def _listen(self, headers: Mapping[str, str]) -> None:
+        self.organization = headers.get("openai-organization") or self.organization
+        self.project = headers.get("openai-project") or self.project
+
+    def _unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"{what}: the answer can't be read ({faults.redacted(str(why), self.endpoint.key.reveal())})",
+            hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
+            status=answer.status,
+            request_id=answer.request_id,
+            # The server did answer with success, so a write may have been carried out.
+            ambiguous=True,
+        )
+
+    def _mapped(self, what: str, error: Exception) -> RemoteError:
+        """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
+        key = self.endpoint.key.reveal()
+        if isinstance(error, openai.APIStatusError):
+            self._listen(error.response.headers)
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            return faults.from_answer(
+                what, error.response.status_code, headers, error.response.text, key=key, side=self.side
+            )
+        cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+        if isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError)):
+            # Only where no connection came about is it certain that nothing was carried out.
+            unsent = isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
+            timed_out = isinstance(cause, httpx2.TimeoutException)
+            why = "no answer in time" if timed_out else faults.redacted(str(cause), key) or type(cause).__name__
+            return Unreachable(
+                f"{what}: {self.endpoint.host} can't be reached ({why})",
+                hint="check the network, a proxy (HTTPS_PROXY) and the base URL",
+                ambiguous=not unsent,
+            )
+        return UnexpectedAnswer(
+            f"{what}: the answer can't be used ({faults.redacted(str(error), key) or type(error).__name__})",
+            ambiguous=True,
+        )

@@ -1,0 +1,146 @@
+"""An HTTP answer that is an error, read as one of ours.
+
+Pure: status, headers and body in, a RemoteError out. Error bodies come as ``{"error": {...}}`` from OpenAI and in
+every other form from servers that call themselves compatible and from proxies on the way.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import html
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RemoteError,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
+
+__all__ = ["from_answer", "redacted", "retry_after"]
+
+# 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
+_SPENT = re.compile(
+    r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded$|usage_limit_exceeded$|billing_hard_limit_reached"
+)
+_KEYLIKE = re.compile(r"\b(?:sk|pk|sess|rk)-[A-Za-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.-]*")
+_TAGS = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.S | re.I)
+_LONGEST_DETAIL = 300
+
+
+def redacted(text: str, key: str = "") -> str:
+    """``text`` without anything that looks like a key or token, and without ``key`` itself."""
+    if len(key) >= 4:
+        text = text.replace(key, "[key]")
+    return _KEYLIKE.sub("[key]", text)
+
+
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """Seconds that the server asks to wait (``retry-after-ms``, ``retry-after`` as number or date), or None."""
+    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if not value:
+            continue
+        try:
+            seconds = float(value) / divisor
+        except ValueError:
+            if name == "retry-after" and (date := email.utils.parsedate_tz(value)):
+                seconds = email.utils.mktime_tz(date) - (time.time() if now is None else now)
+            else:
+                continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    return None
+
+
+def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
+    """(message, code, type, param) of an error body in any of the forms that were seen."""
+    try:
+        body: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError):
+        plain = html.unescape(_TAGS.sub(" ", text))
+        return " ".join(plain.split()), None, None, None
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        body = body["error"]
+    if isinstance(body, dict):
+        message = next((body[k] for k in ("message", "error", "detail", "title") if body.get(k)), "")
+        if not isinstance(message, str):
+            message = msgspec.json.encode(message).decode()
+        fields = (body.get("code"), body.get("type"), body.get("param"))
+        code, kind, param = (str(value) if value not in (None, "") else None for value in fields)
+        return message, code, kind, param
+    return ("" if body is None else str(body)), None, None, None
+
+
+def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *, key: str, side: str) -> RemoteError:
+    """The error for one refused request. ``what`` reads ``can't list assistants``; ``side`` is source or destination.
+
+    A 5xx (and 408) to a write is ambiguous: the server may have carried it out before it failed.
+    """
+    message, code, kind, param = _body(text)
+    detail = redacted(message, key).strip()
+    if len(detail) > _LONGEST_DETAIL:
+        detail = detail[:_LONGEST_DETAIL] + "…"
+    cls, why, hint = _verdict(status, code, kind, detail, side)
+    return cls(
+        f"{what}: {why}",
+        hint=hint,
+        status=status,
+        code=code,
+        kind=kind,
+        param=param,
+        detail=detail,
+        request_id=headers.get("x-request-id"),
+        retry_after=retry_after(headers),
+        ambiguous=status >= 500 or status == 408,
+    )
+
+
+def _verdict(
+    status: int, code: str | None, kind: str | None, detail: str, side: str
+) -> tuple[type[RemoteError], str, str]:
+    said = f" ({detail})" if detail else ""
+    var = "OPENAI_DST_" if side == "destination" else "OPENAI_SRC_"
+    if status == 401:
+        return (
+            AuthenticationFailed,
+            f"the {side} key is not accepted{said}",
+            f"check {var}API_KEY, and {var}BASE_URL if the key is for another server",
+        )
+    spent = _SPENT.search(code or "") or _SPENT.search(kind or "")
+    if (spent and status in (402, 403, 429)) or status == 402:
+        return (
+            QuotaExhausted,
+            f"the {side} project has no quota, credit or budget left{said}",
+            "add credit or raise the limit in the project's billing settings, then run the same command again",
+        )
+    if status == 403:
+        return (
+            PermissionDenied,
+            f"the {side} key may not do this{said}",
+            "give the key the missing permission, or use a key that has it",
+        )
+    if status == 404:
+        return NotFound, f"not found{said}", ""
+    if status == 429:
+        return (
+            RateLimited,
+            f"the {side} project is rate limited{said}",
+            "wait, or lower --concurrency (MAX_CONCURRENCY)",
+        )
+    if status == 408 or status >= 500:
+        return ServerFailed, f"the server failed with {status}{said}", "try again later"
+    if 400 <= status < 500:
+        return RequestRefused, f"refused with {status}{said}", ""
+    return UnexpectedAnswer, f"answered with {status}{said}", ""
