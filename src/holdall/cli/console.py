@@ -76,6 +76,7 @@ class Console:
         self.json = False
         self.quiet = False
         self.command: str | None = None
+        self.env_file: str | None = None
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock

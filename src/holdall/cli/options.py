@@ -1,15 +1,27 @@
-"""Options that several commands share, declared once."""
+"""Options that several commands share, declared once, and the way from a command's parameters to its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
+from holdall.errors import UsageFault
+from holdall.settings import (
+    DestinationSettings,
+    Lookup,
+    SourceSettings,
+    destination_settings,
+    source_settings,
+)
 
-__all__ = ["output"]
+__all__ = ["account", "output", "read_destination", "read_source", "shared"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,13 +35,85 @@ def _turn_on(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
 def output(command: F) -> F:
     """``--json`` and ``--quiet``: kept in the Console that main passes down as ``ctx.obj``."""
     command = click.option(
-        "--quiet",
-        "-q",
-        is_flag=True,
-        expose_value=False,
-        callback=_turn_on,
-        help="Only results and warnings.",
+        "--quiet", "-q", is_flag=True, expose_value=False, callback=_turn_on, help="Only results and warnings."
     )(command)
     return click.option(
         "--json", is_flag=True, expose_value=False, callback=_turn_on, help="One JSON document on stdout."
     )(command)
+
+
+def account(side: str) -> Callable[[F], F]:
+    """Where the account of one side (``src`` or ``dst``) is. Its key has no flag."""
+    title = "Source" if side == "src" else "Destination"
+
+    def decorate(command: F) -> F:
+        for name, variable, text in (
+            ("project-id", "PROJECT_ID", "project, for user keys"),
+            ("org-id", "ORG_ID", "organisation, for user keys"),
+            ("base-url", "BASE_URL", "server, if it isn't OpenAI"),
+        ):
+            command = click.option(
+                f"--{side}-{name}", metavar="…", help=f"{title} {text} (OPENAI_{side.upper()}_{variable})."
+            )(command)
+        return command
+
+    return decorate
+
+
+def shared(command: F) -> F:
+    """Options of every command that speaks with an account."""
+    command = click.option(
+        "--env-file", metavar="FILE|none", help="Read this .env instead of looking for one; none reads none."
+    )(command)
+    command = click.option("--log-level", metavar="LEVEL", help="debug | info | warning | error (LOG_LEVEL).")(command)
+    return click.option("--concurrency", metavar="N", help="Requests at once, 1 to 256, default 3 (MAX_CONCURRENCY).")(
+        command
+    )
+
+
+def read_source(console: Console, parameters: Mapping[str, Any]) -> SourceSettings:
+    """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
+    settings = source_settings(_lookup(console, parameters))
+    _announce(console, settings.log_level, settings.notices)
+    return settings
+
+
+def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
+    """As ``read_source``, for the destination side."""
+    settings = destination_settings(_lookup(console, parameters))
+    _announce(console, settings.log_level, settings.notices)
+    return settings
+
+
+def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
+    flags = {f"--{name.rstrip('_').replace('_', '-')}": value for name, value in parameters.items()}
+    chosen = parameters.get("env_file")
+    if chosen == "none":
+        return Lookup(flags, os.environ, {})
+    if chosen and not Path(chosen).is_file():
+        raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
+    found = chosen or find_dotenv(usecwd=True)
+    if not found:
+        return Lookup(flags, os.environ, {})
+    if console.env_file != found:
+        console.env_file = found
+        console.say(f"settings from {found}")
+    try:
+        values = dotenv_values(found, interpolate=False, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
+    return Lookup(flags, os.environ, values, found)
+
+
+def _announce(console: Console, log_level: str, notices: list[str]) -> None:
+    if log_level in ("warning", "error"):
+        console.quiet = True
+    if log_level == "debug":
+        logger = logging.getLogger("holdall")
+        if not logger.handlers:
+            handler = logging.StreamHandler(console.stderr)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    for notice in notices:
+        console.warn(f"note: {notice}")

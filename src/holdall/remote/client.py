@@ -8,6 +8,7 @@ thing twice.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import Counter
@@ -37,6 +38,7 @@ _UPLOAD_TIMEOUT = httpx2.Timeout(connect=15.0, read=600.0, write=120.0, pool=Non
 _CHUNK = 1 << 20
 # Assistants, and on older servers vector stores too, answer only with this header.
 _BETA = {"OpenAI-Beta": "assistants=v2"}
+_log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 
 
@@ -351,6 +353,7 @@ class Account:
 
     def _answer(self, what: str, response: httpx2.Response) -> Answer:
         self._listen(response.headers)
+        _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         raw = response.content
         answer = Answer(raw=raw, status=response.status_code, request_id=response.headers.get("x-request-id"))
         try:

@@ -1,0 +1,183 @@
+"""``holdall export``: a project into one bundle file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome, human_size
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.settings import SourceSettings
+
+if TYPE_CHECKING:
+    from holdall.exporter import ExportReport, Finding
+
+__all__ = ["command", "losses_of", "run_export", "what_to_export"]
+
+ARCHIVES = Path("archives")
+SUFFIX = ".tar.zst"
+
+# How many losses the terminal shows; the bundle's ledger and --json have them all.
+_SHOWN = 20
+
+
+def what_to_export(command: Any) -> Any:
+    """The options that choose what goes into a bundle; ``clone`` has them too."""
+    for decorate in reversed(
+        (
+            click.option("--all", is_flag=True, default=None, help="Every assistant (the default)."),
+            click.option("--id", multiple=True, metavar="ID", help="Only this assistant; repeatable (CLONE_IDS)."),
+            click.option(
+                "--name", multiple=True, metavar="GLOB", help="Only names that fit; repeatable (CLONE_NAMES)."
+            ),
+            click.option(
+                "--file-search/--no-file-search",
+                default=None,
+                help="Vector stores and their files; included by default (INCLUDE_FILE_SEARCH).",
+            ),
+            click.option(
+                "--code-interpreter/--no-code-interpreter",
+                default=None,
+                help="The code interpreter's files; included by default (INCLUDE_CODE_INTERPRETER).",
+            ),
+            click.option(
+                "--label", metavar="NAME", help="A name for the source, used in file names (OPENAI_SRC_LABEL)."
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@click.option(
+    "-o", "--output", metavar="FILE", help="The bundle to write. Default: archives/<label>-<UTC time>.tar.zst"
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@what_to_export
+@options.account("src")
+@options.shared
+@options.output
+@click.pass_obj
+def command(console: Console, output: str | None, force: bool, **parameters: Any) -> Outcome:
+    """Pack a project's assistants, vector stores and files into one bundle file.
+
+    Needs OPENAI_SRC_API_KEY. Reads only. The only line on stdout is the path of the bundle. Ends with 3 where
+    something could be got only in part; the bundle is whole and valid all the same.
+    """
+    settings = options.read_source(console, parameters)
+    report = run_export(console, settings, Path(output) if output else None, force=force)
+    console.result(str(report.bundle))
+    losses = losses_of(report)
+    return Outcome(
+        exit_code=EXIT_LOOK if losses else EXIT_DONE,
+        result={key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"},
+        losses=losses,
+    )
+
+
+def losses_of(report: ExportReport) -> list[Any]:
+    """The report's findings as JSON-able values."""
+    return [msgspec.to_builtins(loss) for loss in report.losses]
+
+
+def run_export(console: Console, settings: SourceSettings, output: Path | None, *, force: bool) -> ExportReport:
+    """Export with these settings and say on stderr what came of it."""
+    report = asyncio.run(_export(console, settings, output, force))
+    console.close_progress()
+    _tell(console, report)
+    return report
+
+
+async def _export(console: Console, settings: SourceSettings, output: Path | None, force: bool) -> ExportReport:
+    from holdall.exporter import ExportOptions, export
+    from holdall.remote.client import Account
+
+    progress = console.progress()
+    async with Account(
+        settings.endpoint, side="source", concurrency=settings.concurrency, progress=progress
+    ) as account:
+        console.say(f"exporting from {settings.endpoint.title}")
+
+        def target() -> Path:
+            label = settings.label or account.project or settings.endpoint.host
+            return _target(output, label, datetime.now(UTC))
+
+        return await export(
+            account,
+            target,
+            ExportOptions(
+                ids=settings.selection.ids,
+                names=settings.selection.names,
+                file_search=settings.file_search,
+                code_interpreter=settings.code_interpreter,
+                label=settings.label,
+            ),
+            clock=time.time,
+            force=force,
+            progress=progress,
+        )
+
+
+def _target(output: Path | None, label: str, now: datetime) -> Path:
+    """Where the bundle goes. The folder ``archives`` is made; a folder that the user names must exist."""
+    name = f"{_slug(label)}-{now:%Y%m%dT%H%M%SZ}{SUFFIX}"
+    if output is None:
+        ARCHIVES.mkdir(exist_ok=True)
+        return ARCHIVES / name
+    if output.is_dir():
+        return output / name
+    if not output.parent.is_dir():
+        raise UsageFault(f"can't write {output}: there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
+    return output
+
+
+def _slug(label: str) -> str:
+    """The label as part of a file name on any system: letters, digits, ``.``, ``_`` and ``-``, at most 60."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "project"
+
+
+def _tell(console: Console, report: ExportReport) -> None:
+    count = report.counts
+    console.say(
+        f"{count.get('assistants', 0)} assistants, {count.get('vector_stores', 0)} vector stores, "
+        f"{count.get('files', 0)} files -> {human_size(report.size)}"
+    )
+    console.say(
+        "files by rung: " + ", ".join(f"{rung} {n}" for rung, n in report.rungs.items() if n or rung == "original")
+    )
+    for loss in report.losses[:_SHOWN]:
+        console.warn(f"  {describe(loss)}")
+    if len(report.losses) > _SHOWN:
+        console.warn(f"  … and {len(report.losses) - _SHOWN} more: holdall inspect {report.bundle}")
+    if any(loss.rung == "text" for loss in report.losses if hasattr(loss, "rung")):
+        console.say("  text: the server refuses to give the bytes back; the bundle has the text that it parsed")
+    console.say(f"sha256 {report.sha256}")
+    console.say(f"prove it:  holdall verify {report.bundle}")
+
+
+def describe(loss: Finding) -> str:
+    """One line about one loss."""
+    from holdall.exporter import Absent, Changed, Loss, Miscount
+
+    match loss:
+        case Loss():
+            name = f"{loss.filename} ({loss.id})" if loss.filename else loss.id
+            cut = ", truncated" if loss.truncated else ""
+            why = f": {loss.message}" if loss.message else ""
+            return f"{loss.rung}{cut}  {name}{why}"
+        case Absent():
+            users = f", used by {', '.join(loss.used_by)}" if loss.used_by else ""
+            return f"gone  {loss.kind} {loss.id}{users}: {loss.message}"
+        case Miscount():
+            return f"count  {loss.id}: {loss.what}: the server says {loss.counted}, found {loss.found}"
+        case Changed():
+            return f"changed  {loss.kind} {loss.id} was {loss.how} during the export"

@@ -1,0 +1,158 @@
+"""An account, from chosen roots, as records: definitions whole, memberships and file records as a stream; never bytes.
+
+Order: assistants, then the stores they use, then what the stores hold. Lists are de-duplicated by the client and
+compared here with the counts that the server gives.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
+from holdall.model import AssistantView, Kind, MembershipView, Record, SourceId, StoreView
+from holdall.remote.client import Account, path
+
+__all__ = ["Definitions", "Missing", "Surveyor", "absent", "chosen", "one_line"]
+
+T = TypeVar("T")
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a record refers to and the server does not have (or does not give)."""
+
+    kind: Kind
+    id: SourceId
+    used_by: list[str] = []
+    status: int | None = None
+    code: str | None = None
+    message: str = ""
+
+
+class Definitions(msgspec.Struct, frozen=True, kw_only=True):
+    """The assistants that were chosen, the stores they use, and the stores that are gone."""
+
+    assistants: list[Record]
+    stores: list[Record]
+    missing: list[Missing]
+    listed: int
+    """How many assistants the project has in all."""
+
+    views: list[AssistantView]
+    """One for each of ``assistants``, in the same order."""
+
+    store_views: list[StoreView]
+    """One for each of ``stores``, in the same order."""
+
+
+def chosen(views: Iterable[AssistantView], ids: Sequence[str], globs: Sequence[str]) -> list[AssistantView]:
+    """Those with one of the ids or a name that fits one of the globs (case counts); all where neither is given."""
+    if not ids and not globs:
+        return list(views)
+    return [v for v in views if v.id in ids or any(fnmatch.fnmatchcase(v.name or "", glob) for glob in globs)]
+
+
+class Surveyor:
+    """Reads one account's records. ``file_search`` and ``code_interpreter`` say which knowledge is followed."""
+
+    def __init__(self, account: Account, *, file_search: bool = True, code_interpreter: bool = True) -> None:
+        self._account = account
+        self._file_search = file_search
+        self._code_interpreter = code_interpreter
+
+    async def assistants(self) -> list[Record]:
+        """Every assistant of the project, oldest first. Each record's JSON is the server's own."""
+        return [
+            Record(kind=Kind.ASSISTANT, id=SourceId(_id_of(raw, "assistant")), raw=raw)
+            async for raw in self._account.items("/assistants")
+        ]
+
+    async def definitions(self, *, ids: Sequence[str] = (), names: Sequence[str] = ()) -> Definitions:
+        """The chosen assistants and the stores they use. A store that is gone is in ``missing``, not an error."""
+        records = {record.id: record for record in await self.assistants()}
+        views = {key: _view(record.raw, AssistantView, record.id) for key, record in records.items()}
+        picked = chosen(views.values(), ids, names)
+        stores: dict[SourceId, Record] = {}
+        missing: list[Missing] = []
+        for store_id, users in self._stores_of(picked).items():
+            try:
+                raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
+                stores[store_id] = Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
+            except (NotFound, RequestRefused) as error:
+                missing.append(absent(Kind.STORE, store_id, error, users))
+        return Definitions(
+            assistants=[records[SourceId(view.id)] for view in picked],
+            stores=list(stores.values()),
+            missing=missing,
+            listed=len(records),
+            views=picked,
+            store_views=[_view(record.raw, StoreView, record.id) for record in stores.values()],
+        )
+
+    def _stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
+        users: dict[SourceId, list[str]] = {}
+        for view in views if self._file_search else ():
+            for store_id in view.store_ids:
+                users.setdefault(store_id, []).append(view.id)
+        return users
+
+    def tool_files(self, views: Iterable[AssistantView]) -> list[SourceId]:
+        """The files of the code interpreter, each once, in the order in which definitions name them."""
+        if not self._code_interpreter:
+            return []
+        return list(dict.fromkeys(file_id for view in views for file_id in view.file_ids))
+
+    async def memberships(self, store_id: SourceId) -> AsyncIterator[tuple[MembershipView, bytes]]:
+        """The files of one store, oldest first: what they say, and their JSON on one line."""
+        async for raw in self._account.items(path("/vector_stores/{}/files", store_id)):
+            line = one_line(raw)
+            yield _view(line, MembershipView, f"a file of store {store_id}"), line
+
+    async def file(self, file_id: SourceId) -> Record | Missing:
+        """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
+        try:
+            raw = one_line((await self._account.get(path("/files/{}", file_id))).raw)
+            return Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "file")), raw=raw)
+        except (NotFound, RequestRefused) as error:
+            return absent(Kind.FILE, file_id, error)
+
+
+def absent(kind: Kind, ident: SourceId, error: RemoteError, used_by: Sequence[str] = ()) -> Missing:
+    """A Missing from the error that said so."""
+    return Missing(
+        kind=kind,
+        id=ident,
+        used_by=list(used_by),
+        status=error.status,
+        code=error.code,
+        message=error.detail or error.message,
+    )
+
+
+def one_line(raw: bytes) -> bytes:
+    """The same JSON without white space between its tokens: numbers, escapes and key order stay as they are.
+
+    >>> one_line(b'{ "a": 3.0,\\n "b": "\\\\u00e9" }')
+    b'{"a":3.0,"b":"\\\\u00e9"}'
+    """
+    return msgspec.json.format(raw, indent=-1)
+
+
+def _id_of(raw: bytes, what: str) -> str:
+    return str(_view(raw, _Identified, what).id)
+
+
+class _Identified(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+def _view(raw: bytes, of: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(raw, type=of)
+    except msgspec.DecodeError as error:
+        raise UnexpectedAnswer(
+            f"can't read {what}: the server's record is not of a shape known here ({error})"
+        ) from None

@@ -1,0 +1,246 @@
+"""Settings: flags over environment over ``.env``, one frozen struct a side, each value with its origin.
+
+Nothing here reads the process: flags, environment and the ``.env`` file's values come in as mappings. Keys have no
+flag, because a command line is visible to every process of a machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, endpoint
+from holdall.errors import AuthenticationFailed, UsageFault
+
+__all__ = [
+    "DestinationSettings",
+    "Lookup",
+    "Selection",
+    "SourceSettings",
+    "Value",
+    "destination_settings",
+    "source_settings",
+]
+
+T = TypeVar("T")
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off")
+MODES = ("all", "by_id", "by_name")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A setting and where it comes from: a flag, ``environment``, the path of a ``.env`` file, or ``default``.
+
+    ``name`` is the flag or variable that said it, or ``""`` for a default.
+    """
+
+    value: T
+    origin: str = "default"
+    name: str = ""
+
+    @property
+    def is_flag(self) -> bool:
+        return self.name.startswith("--")
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which assistants: all of them where both lists are empty, else those of an id or whose name fits a glob."""
+
+    ids: list[str] = []
+    names: list[str] = []
+
+    @property
+    def everything(self) -> bool:
+        return not self.ids and not self.names
+
+
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export needs. ``notices`` are the lines that tell what narrows the work and who said so."""
+
+    endpoint: Endpoint
+    label: str | None
+    selection: Selection
+    file_search: bool
+    code_interpreter: bool
+    concurrency: int
+    log_level: str
+    notices: list[str]
+
+
+class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import, or a comparison with a destination, needs."""
+
+    endpoint: Endpoint
+    prefix: str
+    dry_run: bool
+    output_dir: Path
+    concurrency: int
+    log_level: str
+    notices: list[str]
+
+
+class Lookup:
+    """Finds a setting by its flag, then by its variables in the environment, then in the ``.env`` file.
+
+    ``flags`` maps a flag (``--label``) to its value, None or an empty tuple where it wasn't given. An empty variable
+    counts as not set. Raises UsageFault that names the variable and what is allowed.
+    """
+
+    def __init__(
+        self,
+        flags: Mapping[str, Any],
+        environ: Mapping[str, str],
+        dotenv: Mapping[str, str | None],
+        dotenv_name: str = "",
+    ) -> None:
+        self._flags = flags
+        self._layers = (("environment", environ), (dotenv_name or ".env", dotenv))
+
+    def flag(self, flag: str) -> Any:
+        """The flag's value, or None where it wasn't given."""
+        given = self._flags.get(flag)
+        return None if given == () else given
+
+    def find(self, flag: str | None, *names: str) -> Value[str] | None:
+        """The first of flag, environment and ``.env`` that says something."""
+        given = self.flag(flag) if flag else None
+        if given is not None:
+            return Value(value=str(given), origin=str(flag), name=str(flag))
+        for origin, layer in self._layers:
+            for name in names:
+                if said := layer.get(name):
+                    return Value(value=said, origin=origin, name=name)
+        return None
+
+    def text(self, flag: str | None, *names: str, default: T) -> Value[str | T]:
+        found = self.find(flag, *names)
+        return Value(value=found.value, origin=found.origin, name=found.name) if found else Value(value=default)
+
+    def parsed(
+        self, flag: str | None, name: str, default: T, parse: Callable[[str], T | None], allowed: str
+    ) -> Value[T]:
+        """A setting that ``parse`` understands; it returns None for what isn't ``allowed``."""
+        found = self.find(flag, name)
+        if found is None:
+            return Value(value=default)
+        value = parse(found.value.strip())
+        if value is None:
+            where = "" if found.origin == found.name else f" from {found.origin}"
+            raise UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}")
+        return Value(value=value, origin=found.origin, name=found.name)
+
+    def boolean(self, flag: str | None, name: str, default: bool) -> Value[bool]:
+        return self.parsed(flag, name, default, _boolean, "true or false")
+
+    def choice(self, flag: str | None, name: str, default: str, allowed: tuple[str, ...]) -> Value[str]:
+        return self.parsed(
+            flag, name, default, lambda text: text.lower() if text.lower() in allowed else None, " | ".join(allowed)
+        )
+
+
+def _boolean(text: str) -> bool | None:
+    return True if text.lower() in _TRUE else False if text.lower() in _FALSE else None
+
+
+def _concurrency(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and 1 <= int(text) <= 256 else None
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _endpoint(lookup: Lookup, side: str) -> Endpoint:
+    """The account of one side, ``SRC`` or ``DST``. Raises AuthenticationFailed where no key is set."""
+    title = "source" if side == "SRC" else "destination"
+    key = lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY")
+    if key is None:
+        raise AuthenticationFailed(
+            f"no key for the {title} project: OPENAI_{side}_API_KEY is not set",
+            hint=f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
+            "so that no key is ever used for the wrong side)",
+        )
+    low = side.lower()
+    return endpoint(
+        key.value,
+        lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL).value,
+        organization=lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None).value,
+        project=lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None).value,
+    )
+
+
+def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
+    """Flags replace the variables as a whole: ``--id`` on the command line makes CLONE_MODE and its lists mute."""
+    ids, names = lookup.flag("--id"), lookup.flag("--name")
+    if lookup.flag("--all"):
+        if ids or names:
+            raise UsageFault("--all can't be given together with --id or --name")
+        return Selection(), []
+    if ids or names:
+        return Selection(ids=list(ids or ()), names=list(names or ())), []
+    mode = lookup.choice(None, "CLONE_MODE", "all", MODES)
+    if mode.value == "all":
+        return Selection(), []
+    variable = "CLONE_IDS" if mode.value == "by_id" else "CLONE_NAMES"
+    chosen = lookup.find(None, variable)
+    listed = _list(chosen.value) if chosen else []
+    if not chosen or not listed:
+        raise UsageFault(
+            f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
+            hint=f"{variable} takes a list with commas; --all exports everything",
+        )
+    notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
+    return (Selection(ids=listed) if mode.value == "by_id" else Selection(names=listed)), [notice]
+
+
+def source_settings(lookup: Lookup) -> SourceSettings:
+    """The settings of an export. Raises UsageFault or AuthenticationFailed."""
+    selection, notices = _selection(lookup)
+    file_search = lookup.boolean("--file-search", "INCLUDE_FILE_SEARCH", True)
+    code_interpreter = lookup.boolean("--code-interpreter", "INCLUDE_CODE_INTERPRETER", True)
+    for included in (file_search, code_interpreter):
+        if not included.value and not included.is_flag:
+            notices.append(f"{included.name}=false from {included.origin}")
+    return SourceSettings(
+        endpoint=_endpoint(lookup, "SRC"),
+        label=lookup.text("--label", "OPENAI_SRC_LABEL", default=None).value,
+        selection=selection,
+        file_search=file_search.value,
+        code_interpreter=code_interpreter.value,
+        concurrency=_shared_concurrency(lookup),
+        log_level=_log_level(lookup),
+        notices=notices,
+    )
+
+
+def destination_settings(lookup: Lookup) -> DestinationSettings:
+    """The settings of an import. Raises UsageFault or AuthenticationFailed."""
+    notices = []
+    dry_run = lookup.boolean("--dry-run", "DRY_RUN", False)
+    prefix = lookup.text("--prefix", "CLONE_NAME_PREFIX", default="")
+    if dry_run.value and not dry_run.is_flag:
+        notices.append(f"{dry_run.name}=true from {dry_run.origin}")
+    if prefix.value and not prefix.is_flag:
+        notices.append(f"{prefix.name}={prefix.value!r} from {prefix.origin}")
+    return DestinationSettings(
+        endpoint=_endpoint(lookup, "DST"),
+        prefix=prefix.value,
+        dry_run=dry_run.value,
+        output_dir=Path(lookup.text("--output-dir", "OUTPUT_DIR", default="./out").value),
+        concurrency=_shared_concurrency(lookup),
+        log_level=_log_level(lookup),
+        notices=notices,
+    )
+
+
+def _shared_concurrency(lookup: Lookup) -> int:
+    return lookup.parsed("--concurrency", "MAX_CONCURRENCY", 3, _concurrency, "a whole number from 1 to 256").value
+
+
+def _log_level(lookup: Lookup) -> str:
+    return lookup.choice("--log-level", "LOG_LEVEL", "info", LOG_LEVELS).value
