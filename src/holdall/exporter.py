@@ -19,7 +19,7 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Digests, LedgerLine, Source
 from holdall.bundle.writer import BundleWriter, Sink
 from holdall.errors import HoldallError, UsageFault
-from holdall.model import AssistantView, FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
+from holdall.model import FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.contents import Content, Ladder
@@ -82,7 +82,11 @@ Finding = Loss | Absent | Miscount | Changed
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export ended in. ``losses`` empty: everything is in the bundle byte for byte."""
+    """What an export ended in. ``losses`` empty: everything is in the bundle byte for byte.
+
+    ``acceptable`` is the policy: every file at least as whole text, nothing missing, no count that contradicts, no
+    change while the export ran.
+    """
 
     bundle: Path
     size: int
@@ -92,6 +96,12 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     rungs: dict[str, int]
     losses: list[Finding]
     requests: dict[str, int]
+
+    @property
+    def acceptable(self) -> bool:
+        return all(
+            isinstance(loss, Loss) and loss.rung is not Rung.UNAVAILABLE and not loss.truncated for loss in self.losses
+        )
 
 
 async def export(
@@ -266,7 +276,7 @@ class _Export:
                 file_id,
                 view,
                 lambda: self._stores_of[file_id],
-                _Sinks(self._writer, file_id, view),  # noqa: B023
+                _Sinks(self._writer, file_id, view),
             )
             self._book(file_id, view, record, content)
             self._progress.advance(files=1)
@@ -334,8 +344,8 @@ def _compare(kind: Kind, before: Iterable[Record], after: Iterable[Record]) -> l
     old = {record.id: record_hash(record) for record in before}
     new = {record.id: record_hash(record) for record in after}
     how = {
-        **{ident: "removed" for ident in old.keys() - new.keys()},
-        **{ident: "added" for ident in new.keys() - old.keys()},
+        **dict.fromkeys(old.keys() - new.keys(), "removed"),
+        **dict.fromkeys(new.keys() - old.keys(), "added"),
         **{ident: "changed" for ident in old.keys() & new.keys() if old[ident] != new[ident]},
     }
     return [Changed(kind=kind, id=ident, how=how[ident]) for ident in sorted(how)]

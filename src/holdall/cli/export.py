@@ -70,17 +70,16 @@ def what_to_export(command: Any) -> Any:
 def command(console: Console, output: str | None, force: bool, **parameters: Any) -> Outcome:
     """Pack a project's assistants, vector stores and files into one bundle file.
 
-    Needs OPENAI_SRC_API_KEY. Reads only. The only line on stdout is the path of the bundle. Ends with 3 where
-    something could be got only in part; the bundle is whole and valid all the same.
+    Needs OPENAI_SRC_API_KEY. Reads only. The only line on stdout is the path of the bundle. Ends with 3 where a file
+    could be had neither as bytes nor as text, or something is missing; the bundle is valid all the same.
     """
     settings = options.read_source(console, parameters)
     report = run_export(console, settings, Path(output) if output else None, force=force)
     console.result(str(report.bundle))
-    losses = losses_of(report)
     return Outcome(
-        exit_code=EXIT_LOOK if losses else EXIT_DONE,
+        exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
         result={key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"},
-        losses=losses,
+        losses=losses_of(report),
     )
 
 

@@ -357,10 +357,10 @@ class Account:
         raw = response.content
         answer = Answer(raw=raw, status=response.status_code, request_id=response.headers.get("x-request-id"))
         try:
-            document = msgspec.json.decode(raw)
+            document = msgspec.json.decode(raw, type=msgspec.Raw)
         except msgspec.DecodeError as error:
             raise self._unreadable(what, answer, error) from None
-        if document is None:  # seen on look-alikes for "not found"
+        if bytes(document) == b"null":  # seen on look-alikes for "not found"
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
         return answer
 

@@ -1,0 +1,101 @@
+"""The frame of the command line: help, exit codes, one JSON document, nothing imported that isn't needed."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from holdall import errors
+from holdall.cli import main as entry
+from holdall.cli.console import Console, human_size, printable
+
+
+def run(*argv: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = entry.run(argv, Console(stdout=out, stderr=err))
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_help_leads_with_three_examples_and_ends_with_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["--help"], Console()) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Back up:")
+    assert text.index("Restore:") < text.index("Move:") < text.index("Usage:")
+    commands = [name for section in entry.COMMANDS.values() for name in section]
+    assert commands[-2:] == ["sandbox", "demo"]
+    tail = text[text.index("Exit codes:") :]
+    for code, meaning in errors.exit_codes().items():
+        assert any(line.split(None, 1)[0] == str(code) for line in tail.splitlines()[1:] if line.strip()), meaning
+
+
+def test_every_exit_code_is_in_its_range() -> None:
+    ranges = {errors.BundleError: range(10, 20), errors.RemoteError: range(20, 30)}
+
+    def walk(cls: type[errors.HoldallError]) -> list[type[errors.HoldallError]]:
+        return [cls, *(leaf for sub in cls.__subclasses__() for leaf in walk(sub))]
+
+    for parent, allowed in ranges.items():
+        for cls in walk(parent)[1:]:
+            assert cls.exit_code in allowed, cls
+    assert set(errors.exit_codes()) == {cls.exit_code for cls in walk(errors.HoldallError)} | {0, 3, 70}
+
+
+def test_every_command_that_help_lists_exists() -> None:
+    for section in entry.COMMANDS.values():
+        for name in section:
+            command = entry.cli.get_command(click.Context(entry.cli), name)
+            assert isinstance(command, click.Command)
+            assert command.help
+
+
+@pytest.mark.parametrize("argv", [["frobnicate"], ["export", "--nope"], ["--nope"], ["export", "--nope", "--json"]])
+def test_a_wrong_command_line_ends_in_two_with_a_hint(argv: list[str]) -> None:
+    code, out, err = run(*argv)
+    assert code == 2
+    assert err.startswith("Error: ")
+    assert "--help" in err
+    assert "Traceback" not in err
+    if "--json" in argv:
+        document = json.loads(out)
+        assert document["ok"] is False
+        assert document["exit_code"] == 2
+    else:
+        assert out == ""
+
+
+def test_a_bug_says_so_and_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(entry.cli, "main", broken)
+    code, _, err = run("export")
+    assert code == 70
+    assert "a bug in holdall" in err
+    assert "HOLDALL_TRACEBACK=1" in err
+    assert "Traceback" not in err
+
+
+def test_names_from_outside_cannot_drive_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\u202e\x00\udc80é中\n\t") == "a\\x1b[2Jb\\u202e\\x00\\udc80é中\n\t"
+
+
+def test_sizes_for_people() -> None:
+    shown = [human_size(n) for n in (0, 999, 1000, 1440, 12_345, 999_499, 1_000_000, 5_370_000_000)]
+    assert shown == ["0 B", "999 B", "1.0 kB", "1.4 kB", "12 kB", "999 kB", "1.0 MB", "5.4 GB"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["--version"], ["inspect", "--help"], ["verify", "--help"], ["export", "--help"]]
+)
+def test_help_never_imports_the_sdk(argv: list[str]) -> None:
+    code = (
+        "import sys; from holdall.cli.main import run; from holdall.cli.console import Console;"
+        f"run({argv!r}, Console()); sys.exit(int(any(m in sys.modules for m in ('openai', 'starlette'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,257 @@
+"""The account over the network, against a server in this process that says what the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from holdall.endpoint import Endpoint, endpoint
+from holdall.errors import NotFound, RemoteError, ServerFailed, UnexpectedAnswer, Unreachable
+from holdall.remote.client import Account, path
+from holdall.remote.limits import Limits
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+class Script:
+    """A server that answers each request by a function of (method, path with query, headers, body)."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answer: Callable[[str, str], Reply] = lambda method, target: (200, {}, b"{}")
+        script = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                script.seen.append((self.command, self.path, headers, body))
+                status, extra, content = script.answer(self.command, self.path)
+                self.send_response(status)
+                for name, value in {"content-length": str(len(content)), **extra}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+                if int(extra.get("content-length", len(content))) != len(content):
+                    self.close_connection = True
+
+            do_GET = do_POST = do_DELETE = handle_any
+
+            def log_message(self, *args: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint: Endpoint = endpoint("sk-test-000001", f"http://127.0.0.1:{self.server.server_port}/v1")
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    made = Script()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def use(script: Script, work: Callable[[Account], Any], at: Endpoint | None = None) -> Any:
+    """Run ``work`` with an account whose waits take no time."""
+
+    async def main() -> Any:
+        async def no_time(seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        async with Account(at or script.endpoint, limits=Limits(3, sleep=no_time)) as account:
+            return await work(account)
+
+    return asyncio.run(main())
+
+
+AMBIENT = {
+    "OPENAI_API_KEY": "sk-ambient-key",
+    "OPENAI_ADMIN_KEY": "sk-admin-ambient",
+    "OPENAI_ORG_ID": "org-ambient",
+    "OPENAI_PROJECT_ID": "proj_ambient",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/ambient",
+    "OPENAI_CUSTOM_HEADERS": "X-Ambient: ambient\nAuthorization: Bearer ambient",
+    "OPENAI_WEBHOOK_SECRET": "ambient",
+    "OPENAI_API_VERSION": "ambient",
+    "OPENAI_API_TYPE": "openai",
+    "OPENAI_AD_TOKEN": "ambient",
+}
+
+
+def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in AMBIENT.items():
+        monkeypatch.setenv(name, value)
+
+    async def work(account: Account) -> None:
+        await account.get("/models")
+        await account.post("/assistants", {"model": "gpt-4o"})
+        await account.upload("a.txt", io.BytesIO(b"x"), purpose="assistants")
+        await account.delete("/files/file-1")
+        async with account.download("file-1") as download:
+            assert [chunk async for chunk in download.chunks()] == [b"{}"]
+
+    use(script, work)
+    assert len(script.seen) == 5
+    for _, target, headers, body in script.seen:
+        sent = f"{target} {headers} {body!r}".lower()
+        assert "ambient" not in sent
+        assert headers["authorization"] == "Bearer sk-test-000001"
+        assert "openai-organization" not in headers
+        assert "openai-project" not in headers
+    assert {name: os.environ[name] for name in AMBIENT} == AMBIENT
+
+
+def test_scope_and_query_go_on_every_request(script: Script) -> None:
+    at = endpoint(
+        "sk-test-000001", f"{script.endpoint.base_url}?api-version=v1", organization="org-a", project="proj_b"
+    )
+
+    async def work(account: Account) -> None:
+        await account.get("/assistants", {"limit": 1})
+        await account.post("/vector_stores", {})
+
+    use(script, work, at)
+    for _, target, headers, _ in script.seen:
+        assert "api-version=v1" in target
+        assert target.startswith(("/v1/assistants?", "/v1/vector_stores?"))
+        assert (headers["openai-organization"], headers["openai-project"]) == ("org-a", "proj_b")
+
+
+def collect(account: Account, where: str) -> Any:
+    async def work() -> list[bytes]:
+        return [item async for item in account.items(where)]
+
+    return work()
+
+
+def page(*ids: str, **more: Any) -> Reply:
+    return 200, {}, json.dumps({"data": [{"id": i} for i in ids], **more}).encode()
+
+
+def pages(*replies: Reply) -> Callable[[str, str], Reply]:
+    queue = list(replies)
+    return lambda method, target: queue.pop(0) if len(queue) > 1 else queue[0]
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected", "requests"),
+    [
+        ([page("a", "b", has_more=True), page("c", has_more=False)], "abc", 2),
+        ([page("a", "b"), page("c"), page()], "abc", 3),  # no has_more: on to the empty page
+        ([page("a", "b", has_more=True), page("a", "b", has_more=True)], "ab", 2),  # has_more for ever
+        ([page("a", "b", has_more=True), page("b", "c", has_more=False)], "abc", 2),  # overlapping pages
+        ([page(has_more=True)], "", 1),
+    ],
+)
+def test_lists_are_read_whole_and_end(script: Script, replies: list[Reply], expected: str, requests: int) -> None:
+    script.answer = pages(*replies)
+    got = use(script, lambda account: collect(account, "/assistants"))
+    assert "".join(json.loads(item)["id"] for item in got) == expected
+    assert len(script.seen) == requests
+    assert all("order=asc" in target for _, target, _, _ in script.seen)
+
+
+def test_items_are_the_servers_own_bytes(script: Script) -> None:
+    item = b'{ "id": "a", "x": 3.0, "y": 1e400, "z": "\\u00e9",\n  "big": 123456789012345678901234567890 }'
+    script.answer = lambda *_: (200, {}, b'{"data": [ ' + item + b' ], "has_more": false}')
+    assert use(script, lambda account: collect(account, "/assistants")) == [item]
+
+
+@pytest.mark.parametrize("body", [b"<html>login</html>", b'{"data": 5}', b'{"items": []}', b"[]", b"", b"null"])
+def test_what_is_no_list_is_an_error_not_an_empty_project(script: Script, body: bytes) -> None:
+    script.answer = lambda *_: (200, {}, body)
+    with pytest.raises((UnexpectedAnswer, NotFound)):
+        use(script, lambda account: collect(account, "/assistants"))
+
+
+def test_reads_are_repeated_through_failures_and_writes_are_not(script: Script) -> None:
+    script.answer = pages((500, {}, b"<html>"), (503, {}, b"{}"), (429, {}, b"{}"), (200, {}, b'{"id":"x"}'))
+    assert use(script, lambda account: account.get("/models")).raw == b'{"id":"x"}'
+    assert len(script.seen) == 4
+    script.seen.clear()
+    script.answer = pages((500, {}, b"{}"), (200, {}, b"{}"))
+    with pytest.raises(ServerFailed) as caught:
+        use(script, lambda account: account.post("/vector_stores", {}))
+    assert caught.value.ambiguous
+    assert len(script.seen) == 1
+
+
+def test_a_rate_limited_write_is_repeated(script: Script) -> None:
+    script.answer = pages(
+        (429, {"retry-after": "1"}, b'{"error":{"code":"rate_limit_exceeded"}}'), (200, {}, b'{"id":"x"}')
+    )
+
+    async def work(account: Account) -> Any:
+        return await account.upload("n.txt", io.BytesIO(b"bytes"), purpose="assistants")
+
+    assert use(script, work).raw == b'{"id":"x"}'
+    assert [b"bytes" in body for _, _, _, body in script.seen] == [True, True]
+
+
+def test_a_cut_body_never_passes_for_whole(script: Script) -> None:
+    script.answer = lambda *_: (200, {"content-length": "1000"}, b"only this")
+
+    async def work(account: Account) -> None:
+        async with account.download("file-1") as download:
+            async for _ in download.chunks():
+                pass
+
+    with pytest.raises(Unreachable):
+        use(script, work)
+
+
+def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:
+    nowhere = endpoint("sk-test-000001", "http://127.0.0.1:9/v1")
+
+    async def main() -> None:
+        async def no_time(seconds: float) -> None: ...
+
+        async with Account(nowhere, limits=Limits(1, sleep=no_time)) as account:
+            await account.post("/assistants", {})
+
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1 can't be reached") as caught:
+        asyncio.run(main())
+    assert not caught.value.ambiguous
+
+
+def test_ids_cannot_leave_their_place_in_a_path() -> None:
+    assert path("/files/{}/content", "a/../../b?x#y") == "/files/a%2F..%2F..%2Fb%3Fx%23y/content"
+    assert path("/files/{}", "..") == "/files/%2E%2E"
+
+
+def test_every_error_of_the_sdk_and_of_its_transport_is_mapped() -> None:
+    request = httpx2.Request("GET", "http://127.0.0.1/v1")
+    response = httpx2.Response(418, request=request, text="{}")
+
+    def walk(cls: type[Exception]) -> list[type[Exception]]:
+        return [cls, *(leaf for sub in cls.__subclasses__() for leaf in walk(sub))]
+
+    def made(cls: type[Exception]) -> Exception:
+        error = cls.__new__(cls)
+        Exception.__init__(error, "sk-test-000001 leaked")
+        if isinstance(error, openai.APIStatusError):
+            error.response = response
+        return error
+
+    account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"))
+    for cls in [*walk(openai.OpenAIError), *walk(httpx2.HTTPError)]:
+        mapped = account._mapped("can't do it", made(cls))
+        assert isinstance(mapped, RemoteError), cls
+        assert "leaked" not in mapped.message or "sk-test" not in mapped.message
+        assert mapped.message.startswith("can't do it: ")
+    asyncio.run(account.__aexit__())

@@ -1,0 +1,117 @@
+"""Refusals, in every form in which servers write them, become the right error of ours, without a secret in it."""
+
+from __future__ import annotations
+
+import re
+
+import openai
+import pytest
+
+from holdall.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RemoteError,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
+from holdall.remote.faults import from_answer, redacted, retry_after
+
+KEY = "sk-proj-THISISSECRET0123456789"
+
+
+def answer(status: int, text: str, headers: dict[str, str] | None = None) -> RemoteError:
+    return from_answer("can't list assistants", status, headers or {}, text, key=KEY, side="source")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cls"),
+    [
+        (
+            401,
+            '{"error":{"message":"Incorrect API key","type":"x","code":"invalid_api_key","param":null}}',
+            AuthenticationFailed,
+        ),
+        (403, '{"error":{"message":"Missing scopes","type":null,"code":null,"param":null}}', PermissionDenied),
+        (403, '{"error":{"message":"stop","code":"project_spend_limit_exceeded"}}', QuotaExhausted),
+        (402, "Payment required", QuotaExhausted),
+        (404, "null", NotFound),
+        (429, '{"error":{"message":"slow","code":"rate_limit_exceeded"}}', RateLimited),
+        (429, '{"error":{"message":"slow","code":"slow_down"}}', RateLimited),
+        (429, '{"error":{"message":"slow","code":"files_api_rate_limit_exceeded"}}', RateLimited),
+        (429, '{"error":{"message":"pay","type":"insufficient_quota","code":null}}', QuotaExhausted),
+        (429, '{"error":{"message":"pay","code":"credit_balance_exhausted"}}', QuotaExhausted),
+        (429, '{"error":{"message":"pay","code":"organization_spend_limit_exceeded"}}', QuotaExhausted),
+        (429, '{"error":{"message":"pay","code":"monthly_usage_limit_exceeded"}}', QuotaExhausted),
+        (429, '{"error":{"message":"pay","code":"billing_hard_limit_reached"}}', QuotaExhausted),
+        (400, '{"error":"plain text"}', RequestRefused),
+        (409, '{"detail":"busy"}', RequestRefused),
+        (422, '{"detail":[{"loc":["body"]}]}', RequestRefused),
+        (408, "", ServerFailed),
+        (500, "<html><head><title>x</title></head><body><h1>Bad &amp; broken</h1></body></html>", ServerFailed),
+        (503, "", ServerFailed),
+        (302, "", UnexpectedAnswer),
+    ],
+)
+def test_every_refusal_has_its_class(status: int, body: str, cls: type[RemoteError]) -> None:
+    error = answer(status, body)
+    assert type(error) is cls
+    assert error.status == status
+    assert error.message.startswith("can't list assistants: ")
+    assert error.ambiguous == (status >= 500 or status == 408)
+
+
+def test_bodies_of_look_alikes_are_read() -> None:
+    assert answer(400, '{"error":"plain text"}').detail == "plain text"
+    assert answer(400, '{"message":"m","code":"c"}').detail == "m"
+    assert answer(400, '{"message":"m","code":"c"}').code == "c"
+    assert answer(400, '{"detail":"d"}').detail == "d"
+    assert (
+        answer(400, "<html><head><style>a{}</style></head><body><p>Bad &amp; broken</p></body></html>").detail
+        == "Bad & broken"
+    )
+    assert answer(404, '{"error": {"code": "404", "message": "Azure says"}}').code == "404"
+    assert answer(400, "[1]").detail == "[1]"
+    assert answer(400, '{"error":{"message":null,"type":null,"param":null,"code":null}}').detail == ""
+
+
+@pytest.mark.parametrize("text", [f"Incorrect API key provided: {KEY}.", "key sk-pr*****1234 is off", "Bearer abc.def"])
+def test_no_key_survives_in_a_message(text: str) -> None:
+    error = answer(401, f'{{"error":{{"message":"{text}"}}}}')
+    for shown in (error.message, error.detail, error.hint, str(error)):
+        assert "SECRET" not in shown
+        assert "1234" not in shown
+        assert "abc.def" not in shown
+
+
+def test_redacted_takes_out_a_key_of_no_known_form() -> None:
+    assert redacted("token hunter2secret was refused", "hunter2secret") == "token [key] was refused"
+
+
+def test_retry_after_in_all_its_forms() -> None:
+    assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert retry_after({"retry-after": "2"}) == 2
+    assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, now=50) == 10
+    assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, now=90) is None
+    for nonsense in ("nan", "inf", "-3", "soon", ""):
+        assert retry_after({"retry-after": nonsense}) is None
+    assert retry_after({}) is None
+
+
+def test_every_status_error_of_the_sdk_is_known() -> None:
+    """The SDK's classes, walked: each HTTP status that has a class of its own maps to one of ours."""
+
+    def leaves(cls: type[Exception]) -> list[type[Exception]]:
+        return [cls, *(leaf for sub in cls.__subclasses__() for leaf in leaves(sub))]
+
+    statuses = {
+        int(digits)
+        for cls in leaves(openai.APIStatusError)
+        for digits in re.findall(r"Literal\[(\d+)\]", str(cls.__annotations__.get("status_code")))
+    }
+    assert {400, 401, 403, 404, 409, 422, 429} <= statuses
+    for status in statuses:
+        assert type(answer(status, "")) not in (RemoteError, UnexpectedAnswer), status

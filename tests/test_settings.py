@@ -1,0 +1,109 @@
+"""Flags over environment over .env; every value knows where it comes from; a bad one is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdall.endpoint import DEFAULT_BASE_URL, endpoint
+from holdall.errors import AuthenticationFailed, UsageFault
+from holdall.settings import DestinationSettings, Lookup, SourceSettings, destination_settings, source_settings
+
+KEYS = {"OPENAI_SRC_API_KEY": "sk-src-000001", "OPENAI_DST_API_KEY": "sk-dst-000001"}
+
+
+def source(
+    flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None, dotenv: dict[str, str] | None = None
+) -> SourceSettings:
+    return source_settings(Lookup(flags or {}, {**KEYS, **(environ or {})}, dotenv or {}, "/x/.env"))
+
+
+def destination(
+    flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None, dotenv: dict[str, str] | None = None
+) -> DestinationSettings:
+    return destination_settings(Lookup(flags or {}, {**KEYS, **(environ or {})}, dotenv or {}, "/x/.env"))
+
+
+def test_flag_beats_environment_beats_dotenv() -> None:
+    assert source(dotenv={"MAX_CONCURRENCY": "5"}).concurrency == 5
+    assert source(environ={"MAX_CONCURRENCY": "6"}, dotenv={"MAX_CONCURRENCY": "5"}).concurrency == 6
+    assert source({"--concurrency": 7}, {"MAX_CONCURRENCY": "6"}, {"MAX_CONCURRENCY": "5"}).concurrency == 7
+    assert source().concurrency == 3
+    assert source(environ={"MAX_CONCURRENCY": ""}, dotenv={"MAX_CONCURRENCY": "5"}).concurrency == 5
+
+
+def test_both_names_of_a_key_and_none_of_the_sdk() -> None:
+    other = source_settings(Lookup({}, {"SRC_PROJECT_API_KEY": "sk-other-0001"}, {}))
+    assert other.endpoint.key.reveal() == "sk-other-0001"
+    with pytest.raises(AuthenticationFailed, match="OPENAI_SRC_API_KEY is not set"):
+        source_settings(Lookup({}, {"OPENAI_API_KEY": "sk-ambient-1", "OPENAI_DST_API_KEY": "sk-dst-1"}, {}))
+    with pytest.raises(AuthenticationFailed, match="OPENAI_DST_API_KEY is not set"):
+        destination_settings(Lookup({}, {"OPENAI_SRC_API_KEY": "sk-src-1"}, {}))
+
+
+def test_what_narrows_the_work_is_told_with_its_origin() -> None:
+    settings = source(environ={"INCLUDE_FILE_SEARCH": "false"}, dotenv={"CLONE_MODE": "by_id", "CLONE_IDS": "a, b"})
+    assert settings.selection.ids == ["a", "b"]
+    assert not settings.file_search
+    assert settings.code_interpreter
+    assert settings.notices == [
+        "CLONE_MODE=by_id from /x/.env, CLONE_IDS=a,b from /x/.env",
+        "INCLUDE_FILE_SEARCH=false from environment",
+    ]
+    assert destination(dotenv={"DRY_RUN": "TRUE"}).notices == ["DRY_RUN=true from /x/.env"]
+    assert destination({"--dry-run": True}).notices == []
+
+
+def test_flags_make_the_clone_mode_mute() -> None:
+    dotenv = {"CLONE_MODE": "by_id", "CLONE_IDS": "a"}
+    assert source({"--all": True}, dotenv=dotenv).selection.everything
+    assert source({"--name": ("S*",), "--id": ()}, dotenv=dotenv).selection.names == ["S*"]
+    with pytest.raises(UsageFault, match="--all"):
+        source({"--all": True, "--id": ("x",)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("CLONE_MODE", "some", r"all \| by_id \| by_name"),
+        ("INCLUDE_FILE_SEARCH", "maybe", "true or false"),
+        ("MAX_CONCURRENCY", "0", "1 to 256"),
+        ("MAX_CONCURRENCY", "many", "1 to 256"),
+        ("LOG_LEVEL", "loud", "debug"),
+    ],
+)
+def test_a_bad_value_names_the_variable_its_origin_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(UsageFault, match=rf"{name}='{value}' from /x/.env: allowed is .*{allowed}"):
+        source(dotenv={name: value})
+
+
+def test_a_mode_without_its_list_is_refused() -> None:
+    with pytest.raises(UsageFault, match="CLONE_NAMES is not set"):
+        source(environ={"CLONE_MODE": "by_name"})
+
+
+def test_a_query_in_the_base_url_goes_on_every_request_and_the_path_keeps_no_slash() -> None:
+    found = endpoint("sk-abcdef", "https://x.example/api/v1/?api-version=v1&a=b")
+    assert found.base_url == "https://x.example/api/v1"
+    assert found.query == {"api-version": "v1", "a": "b"}
+    assert endpoint("sk-abcdef").base_url == DEFAULT_BASE_URL
+
+
+@pytest.mark.parametrize("url", ["api.openai.com/v1", "ftp://x/v1", "https://", "https://u:p@x/v1"])
+def test_a_base_url_that_cannot_be_meant_is_refused(url: str) -> None:
+    with pytest.raises(UsageFault, match="base URL"):
+        endpoint("sk-abcdef", url)
+
+
+@pytest.mark.parametrize("key", ["", "sk-a b", "sk-a\nb", "sk-ü"])
+def test_a_key_that_cannot_stand_in_a_header_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        endpoint(key)
+    assert not key or key not in str(caught.value)
+
+
+def test_a_secret_never_prints_itself() -> None:
+    found = endpoint("sk-abcdef")
+    assert "abcdef" not in repr(found)
+    assert "abcdef" not in f"{found.key} {found.key!r}"
