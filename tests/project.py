@@ -1,0 +1,89 @@
+"""Makes and reads projects over the wire with the official SDK: the hand of the tests, not that of the program."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import openai
+
+BETA = {"OpenAI-Beta": "assistants=v2"}
+
+
+class Hand:
+    """One project of a server, used from a test."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self.key = url, key
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.sdk = openai.OpenAI(api_key=key, base_url=url, max_retries=0)
+
+    def close(self) -> None:
+        self.sdk.close()
+
+    def __enter__(self) -> Hand:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self.sdk.get(path, cast_to=object, options={"headers": BETA, "params": params})
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.sdk.post(path, cast_to=object, body=body, options={"headers": BETA})
+
+    def delete(self, path: str) -> Any:
+        return self.sdk.delete(path, cast_to=object, options={"headers": BETA})
+
+    def everything(self, path: str, **params: Any) -> list[Any]:
+        """A whole list, oldest first."""
+        found: list[Any] = []
+        while True:
+            after = {"after": found[-1]["id"]} if found else {}
+            page = self.get(path, limit=100, order="asc", **params, **after)
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+
+    def file(self, name: str, content: bytes, purpose: str = "assistants") -> str:
+        return self.sdk.files.create(file=(name, io.BytesIO(content)), purpose=purpose).id  # type: ignore[arg-type]
+
+    def store(
+        self,
+        name: str,
+        files: Sequence[str] = (),
+        members: Mapping[str, Mapping[str, Any]] | None = None,
+        **fields: Any,
+    ) -> str:
+        """A store with files, each with what ``members`` says of it (attributes, chunking_strategy)."""
+        store_id: str = self.post("/vector_stores", name=name, **fields)["id"]
+        if files:
+            listed = [{"file_id": file, **(members or {}).get(file, {})} for file in files]
+            self.post(f"/vector_stores/{store_id}/file_batches", files=listed)
+        return store_id
+
+    def assistant(
+        self, name: str | None, *, stores: Sequence[str] = (), files: Sequence[str] = (), **fields: Any
+    ) -> str:
+        resources: dict[str, Any] = {}
+        tools = list(fields.pop("tools", []))
+        if stores:
+            resources["file_search"] = {"vector_store_ids": list(stores)}
+            tools.append({"type": "file_search"})
+        if files:
+            resources["code_interpreter"] = {"file_ids": list(files)}
+            tools.append({"type": "code_interpreter"})
+        body = {"model": "gpt-4o", "name": name, "tools": tools, "tool_resources": resources, **fields}
+        return str(self.post("/assistants", **body)["id"])
+
+    def counts(self) -> dict[str, int]:
+        """How many objects the project holds, by kind."""
+        return {
+            "assistants": len(self.everything("/assistants")),
+            "vector_stores": len(self.everything("/vector_stores")),
+            "files": len(self.everything("/files")),
+        }
