@@ -1,0 +1,72 @@
+"""What does not come through an import as it was: one value for each thing, for people and for ``--json``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from holdall.model import Kind, SourceId
+
+__all__ = ["Loss", "Why"]
+
+
+class Why(StrEnum):
+    """The reasons. ``weighs`` tells those that make a copy less than whole from those that are only worth saying."""
+
+    UNKNOWN_FIELD = "unknown_field"
+    """The destination's API has no such field; it was not sent."""
+    MARKS_REPLACED = "marks_replaced"
+    """The source is itself a copy: its ``cloned_from`` gave way to ours."""
+    MARKS_LEFT_OUT = "marks_left_out"
+    """Every metadata key is taken, so our own marks are taken off again after creation."""
+    CHUNKING_UNKNOWN = "chunking_unknown"
+    """The source did not say how it cut the file; the destination's default is used."""
+    PURPOSE_CHANGED = "purpose_changed"
+    """Only the server may give the file's purpose; ``assistants`` is used."""
+    AS_TEXT = "as_text"
+    """The bytes could not be exported; the parsed text is uploaded in their place."""
+    RENAMED = "renamed"
+    """The server gave the file another name than the one sent."""
+    TRUNCATED = "truncated"
+    """Only the first part of the parsed text could be exported."""
+    LEFT_OUT = "left_out"
+    """Not in the bundle, or of no use where it stood: the reference is gone from the copy."""
+    SIZE_DIFFERS = "size_differs"
+    """The server counts other bytes than were sent."""
+    REFUSED = "refused"
+    """The destination did not accept it."""
+    UNCERTAIN = "uncertain"
+    """The answer was lost: it may or may not exist at the destination now."""
+    NOT_INDEXED = "not_indexed"
+    """Attached, but the destination could not index it, or not in time."""
+    FAILED_AS_BEFORE = "failed_as_before"
+    """Attached; indexing failed, as it had in the source."""
+
+    @property
+    def weighs(self) -> bool:
+        return self in _WEIGHTY
+
+
+_WEIGHTY = frozenset({Why.TRUNCATED, Why.LEFT_OUT, Why.REFUSED, Why.UNCERTAIN, Why.NOT_INDEXED})
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One thing that does not come through as it was.
+
+    ``kind``, ``id`` and ``name`` say what it happened to, ``field`` where in it, ``inside`` the store or assistant
+    that misses it, ``text`` the reason in words. Names come from servers: escape them before printing.
+    """
+
+    why: Why
+    kind: Kind
+    id: SourceId
+    name: str | None = None
+    field: str | None = None
+    inside: SourceId | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        kind = self.kind.replace("_", " ")
+        what = f"{kind} {self.name} ({self.id})" if self.name else f"{kind} {self.id}"
+        return f"{what}: {f'{self.field}: ' if self.field else ''}{self.text}"

@@ -1,0 +1,80 @@
+"""The two metadata keys that a copy carries: where it comes from, and which attempt made it.
+
+``cloned_from`` is the source id. ``holdall_op`` names one attempt to create, so that an attempt whose answer was lost
+can be looked up at the destination. An object holds at most 16 keys; where the source needs them all, two of them
+give way while the object is created and are put back right after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.loss import Loss, Why
+from holdall.model import Kind, SourceId
+
+__all__ = ["CLONED_FROM", "MARKS", "OPERATION", "Marked", "marked", "unmarked"]
+
+CLONED_FROM = "cloned_from"
+OPERATION = "holdall_op"
+MARKS = frozenset({CLONED_FROM, OPERATION})
+
+METADATA_KEYS = 16
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata to create with; ``final`` is what to set it to right after, or None where it can stay."""
+
+    create: dict[str, Any]
+    final: dict[str, Any] | None = None
+
+
+def unmarked(metadata: object) -> dict[str, Any]:
+    """The owner's own keys: ``metadata`` without our marks. Anything that isn't an object counts as empty."""
+    return {k: v for k, v in metadata.items() if k not in MARKS} if isinstance(metadata, Mapping) else {}
+
+
+def marked(
+    metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str
+) -> tuple[Marked, list[Loss]]:
+    """The source's metadata with our marks in it, and what is to be said about it."""
+    own = unmarked(metadata)
+    losses = []
+    inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
+    if inherited is not None:
+        losses.append(
+            Loss(
+                why=Why.MARKS_REPLACED,
+                kind=kind,
+                id=source,
+                name=name,
+                field=f"metadata.{CLONED_FROM}",
+                text=f"was {inherited}, is the id in the bundle now",
+            )
+        )
+    marks = {CLONED_FROM: str(source), OPERATION: operation}
+    room = METADATA_KEYS - len(marks)
+    if len(own) <= room:
+        return Marked(create={**own, **marks}), losses
+    kept = dict(list(own.items())[:room])
+    final = dict(own)
+    left_out = [OPERATION]
+    if len(own) < METADATA_KEYS:
+        final[CLONED_FROM] = str(source)
+    else:
+        left_out.insert(0, CLONED_FROM)
+    losses.append(
+        Loss(
+            why=Why.MARKS_LEFT_OUT,
+            kind=kind,
+            id=source,
+            name=name,
+            field="metadata",
+            text=f"has {len(own)} keys of its own, so {' and '.join(left_out)} "
+            f"{'is' if len(left_out) == 1 else 'are'} not kept: "
+            f"created with {len(own) - room} of its keys displaced, then set to its true metadata",
+        )
+    )
+    return Marked(create={**kept, **marks}, final=final), losses

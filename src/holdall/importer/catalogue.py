@@ -1,0 +1,73 @@
+"""A bundle as a plan needs to know it: definitions whole, files as small values, memberships as ids."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+
+from holdall.bundle.layout import LedgerLine
+from holdall.bundle.reader import BundleReader
+from holdall.importer.steps import Catalogue, Content
+from holdall.importer.text import DEFAULT_OVERLAP
+from holdall.model import FileView, MembershipView, Rung, SourceId
+
+__all__ = ["catalogue"]
+
+
+def catalogue(reader: BundleReader) -> Catalogue:
+    """Read records and ledger through, once each. Raises DamagedBundle."""
+    ledger = {line.id: line for line in reader.ledger()}
+    purposes: dict[str, str | None] = {}
+    for record in reader.files():
+        purpose = msgspec.json.decode(record.raw, type=FileView).purpose
+        # One string for each purpose there is, not one for each file.
+        purposes[record.id] = sys.intern(purpose) if purpose else None
+    files = {SourceId(id): _content(line, purposes.get(id)) for id, line in ledger.items()}
+    stores = {record.id: record for record in reader.stores()}
+    return Catalogue(
+        assistants=list(reader.assistants()),
+        stores=stores,
+        members={store: _members(reader, store, files, ledger) for store in stores},
+        files=files,
+    )
+
+
+def _content(line: LedgerLine, purpose: str | None) -> Content:
+    reason = ""
+    if line.rung is Rung.UNAVAILABLE:
+        said = line.message or line.code or (f"status {line.status}" if line.status else "")
+        reason = f"its content could not be exported{f' ({said})' if said else ''}"
+    return Content(
+        id=SourceId(line.id),
+        filename=line.filename,
+        purpose=purpose,
+        rung=line.rung,
+        stored=line.size or 0,
+        size=line.expected,
+        truncated=line.truncated,
+        reason=reason,
+    )
+
+
+def _members(
+    reader: BundleReader, store: SourceId, files: dict[SourceId, Content], ledger: dict[str, LedgerLine]
+) -> list[SourceId]:
+    """The ids of a store's files. For those kept as text, note how far its parts overlap."""
+    ids = []
+    for record in reader.memberships(store):
+        content = files.get(record.id)
+        # The id that is held already, so that 100,000 memberships cost a pointer each.
+        ids.append(content.id if content else record.id)
+        if content and content.rung is Rung.TEXT:
+            overlap = _overlap(msgspec.json.decode(record.raw, type=MembershipView).chunking_strategy)
+            if overlap != content.overlap and f"/{store}/" in (ledger[record.id].path or ""):
+                files[content.id] = msgspec.structs.replace(content, overlap=overlap)
+    return ids
+
+
+def _overlap(strategy: dict[str, Any] | None) -> int:
+    static = (strategy or {}).get("static")
+    overlap = static.get("chunk_overlap_tokens") if isinstance(static, dict) else None
+    return int(overlap) if isinstance(overlap, (int, float)) and overlap >= 0 else DEFAULT_OVERLAP

@@ -1,0 +1,140 @@
+"""What an import ended in, and the documents that say so: ``mapping.json`` and ``report.md``. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.loss import Loss
+from holdall.errors import RemoteError
+from holdall.model import SourceId, TargetId
+
+__all__ = ["Party", "Report", "Result", "Status", "mapping", "markdown"]
+
+# A reason in the report names so many things and counts the rest; audit.jsonl has them all.
+_NAMED = 20
+
+
+class Status(StrEnum):
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+class Party(msgspec.Struct, frozen=True, kw_only=True):
+    """One side of a copy, as far as it is known: servers need not say either."""
+
+    org_id: str | None = None
+    project_id: str | None = None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One assistant (or a store that none uses). ``error`` is in words, None for a success.
+
+    ``losses`` are all that belong to it, those of its stores and files too; only some of them make it partial.
+    """
+
+    source: SourceId
+    target: TargetId | None = None
+    name: str | None = None
+    status: Status
+    error: str | None = None
+    losses: list[Loss] = []
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``stopped`` is the error that kept the rest from being attempted."""
+
+    run: str
+    started: str
+    ended: str
+    source: Party
+    destination: Party
+    options: dict[str, Any]
+    assistants: list[Result]
+    lone_stores: list[Result]
+    stores: dict[SourceId, TargetId]
+    files: dict[SourceId, TargetId]
+    requests: dict[str, int]
+    stopped: RemoteError | None = None
+
+    @property
+    def results(self) -> list[Result]:
+        return [*self.assistants, *self.lone_stores]
+
+    @property
+    def whole(self) -> bool:
+        return all(result.status is Status.SUCCESS for result in self.results)
+
+    def losses(self) -> list[Loss]:
+        """Every loss once, also where several assistants share it."""
+        return list({msgspec.json.encode(loss): loss for result in self.results for loss in result.losses}.values())
+
+
+def mapping(report: Report) -> dict[str, Any]:
+    """The mapping document. Ids of the source lead to ids of the destination."""
+    return {
+        "cloned_at": report.ended,
+        "source": msgspec.to_builtins(report.source),
+        "destination": msgspec.to_builtins(report.destination),
+        "mappings": [
+            {
+                "srcId": result.source,
+                "dstId": result.target,
+                "name": result.name,
+                "status": result.status.value,
+                "error": result.error,
+            }
+            for result in report.assistants
+        ],
+        "vector_stores": report.stores,
+        "files": report.files,
+        "options": report.options,
+        "run": report.run,
+    }
+
+
+def markdown(report: Report) -> str:
+    """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
+    whole = [result for result in report.assistants if result.status is Status.SUCCESS]
+    rest = [result for result in report.results if result.status is not Status.SUCCESS]
+    lines = [
+        "# Clone Report",
+        "",
+        "## Summary",
+        f"- Total: {len(report.assistants)} assistants",
+        f"- Success: {len(whole)}",
+        f"- Failed: {len(report.assistants) - len(whole)}",
+        "",
+        "## Successful Clones",
+    ]
+    for result in whole:
+        lines.append(f"- {_text(result.source)} → {_text(result.target or '')} ({_name(result)})")
+        lines += _details(result)
+    lines += ["", "## Failed Clones"]
+    for result in rest:
+        there = f" → {_text(result.target)} ({_name(result)}), {result.status}" if result.target else ""
+        lines.append(f"- {_text(result.source)}{there}: {_text(result.error or result.status.value)}")
+        lines += _details(result)
+    return "\n".join(lines) + "\n"
+
+
+def _details(result: Result) -> list[str]:
+    lines = [f"  - {_text(str(loss))}" for loss in result.losses[:_NAMED]]
+    if len(result.losses) > _NAMED:
+        lines.append(f"  - and {len(result.losses) - _NAMED} more, all of them in audit.jsonl")
+    return lines
+
+
+def _name(result: Result) -> str:
+    return "no name" if result.name is None else _text(result.name)
+
+
+def _text(text: str) -> str:
+    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags or links."""
+    kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    return "".join("\\" + char if char in "\\`*[]<>|" else char for char in kept)
