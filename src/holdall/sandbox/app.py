@@ -1,0 +1,158 @@
+"""The sandbox's routes, as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from holdall.sandbox import (
+    assistants,
+    batches,
+    catalogue,
+    control,
+    files,
+    search,
+    store_files,
+    stores,
+    transfers,
+)
+from holdall.sandbox.gate import Connections, Gate
+from holdall.sandbox.refusals import Refusal, method_unknown, server_error, url_unknown
+from holdall.sandbox.service import Call, Service
+
+__all__ = ["application"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Call], Any]
+
+
+def application(service: Service, connections: Connections, *, controlled: bool) -> ASGIApp:
+    """Everything that the sandbox answers. ``controlled`` opens the control door."""
+    answers = {
+        Refusal: _refused,
+        HTTPException: _unrouted,
+        Exception: _broken,
+    }
+    api = Starlette(routes=_routes(service), exception_handlers=answers)
+    # A slash too many is another URL to the service, not a redirection.
+    api.router.redirect_slashes = False
+    door = control.routes(service) if controlled else []
+    outside = Starlette(
+        routes=door,
+        exception_handlers={
+            HTTPException: _unrouted,
+            msgspec.DecodeError: control.refused,
+            Refusal: control.refused,
+        },
+    )
+    return Gate(api, outside, service, connections)
+
+
+def _routes(service: Service) -> list[Route]:
+    async def call_of(request: Request, *, body: bool = True) -> Call:
+        return Call(
+            service=service,
+            project=request.state.project,
+            path=request.path_params,
+            query=request.query_params,
+            body=await request.body() if body else b"",
+            now=service.clock(),
+        )
+
+    def reads(handler: Handler) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return _json(await service.reading(_answer, handler, await call_of(request)))
+
+        return endpoint
+
+    def writes(handler: Handler) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return _json(await service.writing(_answer, handler, await call_of(request)))
+
+        return endpoint
+
+    def beta(endpoint: Endpoint) -> Endpoint:
+        async def guarded(request: Request) -> Response:
+            if not service.behaviour.assistants_api:
+                raise url_unknown(request.method, request.url.path)
+            assistants.require_beta(request.headers.get("openai-beta"))
+            return await endpoint(request)
+
+        return guarded
+
+    async def upload(request: Request) -> Response:
+        return _json(msgspec.json.encode(await transfers.upload(request, await call_of(request, body=False))))
+
+    async def download(request: Request) -> Response:
+        return await transfers.download(request, await call_of(request))
+
+    async def search_store(request: Request) -> Response:
+        call = await call_of(request)
+        while await service.writing(search.index_some, call):
+            pass
+        return _json(await service.reading(_answer, search.search, call))
+
+    store, batch = "/v1/vector_stores/{store}", "/v1/vector_stores/{store}/file_batches/{batch}"
+    table: list[tuple[str, str, Endpoint]] = [
+        ("GET", "/v1/vector_stores/{store}/files", reads(store_files.list_all)),
+        ("POST", "/v1/vector_stores/{store}/files", writes(store_files.create)),
+        ("GET", "/v1/vector_stores/{store}/files/{file}", reads(store_files.retrieve)),
+        ("POST", "/v1/vector_stores/{store}/files/{file}", writes(store_files.update)),
+        ("DELETE", "/v1/vector_stores/{store}/files/{file}", writes(store_files.delete)),
+        ("GET", "/v1/vector_stores/{store}/files/{file}/content", reads(store_files.content)),
+        ("POST", f"{store}/file_batches", writes(batches.create)),
+        ("GET", batch, reads(batches.retrieve)),
+        ("POST", f"{batch}/cancel", writes(batches.cancel)),
+        ("GET", f"{batch}/files", reads(batches.list_files)),
+        ("GET", "/v1/files", reads(files.list_all)),
+        ("POST", "/v1/files", upload),
+        ("GET", "/v1/files/{file}", reads(files.retrieve)),
+        ("DELETE", "/v1/files/{file}", writes(files.delete)),
+        ("GET", "/v1/files/{file}/content", download),
+        ("GET", "/v1/vector_stores", reads(stores.list_all)),
+        ("POST", "/v1/vector_stores", writes(stores.create)),
+        ("GET", store, reads(stores.retrieve)),
+        ("POST", store, writes(stores.update)),
+        ("DELETE", store, writes(stores.delete)),
+        ("POST", f"{store}/search", search_store),
+        ("GET", "/v1/assistants", beta(reads(assistants.list_all))),
+        ("POST", "/v1/assistants", beta(writes(assistants.create))),
+        ("GET", "/v1/assistants/{assistant}", beta(reads(assistants.retrieve))),
+        ("POST", "/v1/assistants/{assistant}", beta(writes(assistants.update))),
+        ("DELETE", "/v1/assistants/{assistant}", beta(writes(assistants.delete))),
+        ("GET", "/v1/models", reads(catalogue.list_models)),
+        ("GET", "/v1/models/{model:path}", reads(catalogue.retrieve_model)),
+    ]
+    return [Route(path, endpoint, methods=[method]) for method, path, endpoint in table]
+
+
+def _answer(handler: Handler, call: Call) -> bytes:
+    # Encoded on the worker thread too: a page of 10,000 files takes a while.
+    return msgspec.json.encode(handler(call))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return Response(error.body(), error.status, error.headers, media_type="application/json")
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = method_unknown if error.status_code == 405 else url_unknown
+    return await _refused(request, known(request.method, request.url.path))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return await _refused(request, server_error())

@@ -1,0 +1,159 @@
+"""How one sandbox behaves: its switches, and the faults that it was told to commit.
+
+Everything here is a value. ``Behaviour`` says what kind of server this is; a ``FaultRule`` is a matcher and an action
+for the next so many requests that match. Both are changed while the server runs, by tests and by the control door.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import threading
+
+import msgspec
+
+__all__ = [
+    "Behaviour",
+    "CutBody",
+    "Fail",
+    "Fault",
+    "FaultRule",
+    "Faults",
+    "NoQuota",
+    "RateLimit",
+    "Reset",
+    "WrongLength",
+]
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The switches of a sandbox. The defaults are OpenAI as it was the day before it ended the Assistants API."""
+
+    index_delay: float = 0.0
+    """Seconds from attaching a file until its indexing has ended; ``in_progress`` is seen until then."""
+
+    latency: float = 0.0
+    """Seconds by which every answer is held back."""
+
+    serve_assistants_files: bool = False
+    """Hand out the content of files of purpose ``assistants`` and ``user_data``, which OpenAI refuses."""
+
+    assistants_api: bool = True
+    """Whether there is an ``/assistants``; without it every call below answers 404, as OpenAI does today."""
+
+    models_as_of: str = "2026-08-25"
+    """An ISO date: models that have shut down by then are gone."""
+
+    extra_models: tuple[str, ...] = ()
+    """More models that the projects have, fine-tuned ones for example."""
+
+    disabled_models: tuple[str, ...] = ()
+    """Models that exist but that no project may use (403 ``model_not_found``)."""
+
+    overlapping_content: bool = False
+    """Whether neighbouring items of parsed content repeat each other by the chunk overlap."""
+
+    content_page_items: int = 20
+    """Items in one page of parsed content."""
+
+    max_file_bytes: int = 512 * 1024 * 1024
+    """The largest upload."""
+
+    max_batch_files: int = 2000
+    """The most files in one file batch; older and compatible servers allow 500 or 100."""
+
+    index_failures: tuple[str, ...] = ()
+    """Globs of filenames whose indexing fails with ``server_error``."""
+
+
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True, tag="rate_limit", forbid_unknown_fields=True):
+    """429 ``rate_limit_exceeded`` before anything is executed; seconds for ``retry-after``, or no such header."""
+
+    retry_after: float | None = None
+
+
+class NoQuota(msgspec.Struct, frozen=True, kw_only=True, tag="no_quota", forbid_unknown_fields=True):
+    """429 ``insufficient_quota``: waiting doesn't help."""
+
+
+class Fail(msgspec.Struct, frozen=True, kw_only=True, tag="fail", forbid_unknown_fields=True):
+    """A 5xx, as JSON or as a proxy's HTML page; with ``executed`` only the answer is lost."""
+
+    status: int = 500
+    html: bool = False
+    executed: bool = False
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True, tag="reset", forbid_unknown_fields=True):
+    """The connection is reset, before the request is executed or after (a lost reply)."""
+
+    executed: bool = False
+
+
+class CutBody(msgspec.Struct, frozen=True, kw_only=True, tag="cut_body", forbid_unknown_fields=True):
+    """The answer's head is true, but the connection ends after so many bytes of the body."""
+
+    after: int = 0
+
+
+class WrongLength(msgspec.Struct, frozen=True, kw_only=True, tag="wrong_length", forbid_unknown_fields=True):
+    """The body is cut by ``missing`` bytes and ``content-length`` agrees with the cut: a well-formed lie."""
+
+    missing: int = 1
+
+
+Fault = RateLimit | NoQuota | Fail | Reset | CutBody | WrongLength
+
+
+class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to happen to which requests: of those that match, ``skip`` pass, then ``times`` get the fault.
+
+    ``method`` and ``path`` are globs; the path is the one below ``/v1``, such as ``/vector_stores/*/files``.
+    """
+
+    fault: Fault
+    method: str = "*"
+    path: str = "*"
+    project: str | None = None
+    skip: int = 0
+    times: int = 1
+
+    def matches(self, method: str, path: str, project: str | None) -> bool:
+        return (
+            fnmatch.fnmatchcase(method, self.method)
+            and fnmatch.fnmatchcase(path, self.path)
+            and (self.project is None or self.project == project)
+        )
+
+
+class Faults:
+    """The rules in force, counted down as requests use them up. Safe to change from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: list[FaultRule] = []
+
+    def add(self, rule: FaultRule) -> None:
+        with self._lock:
+            self._rules.append(rule)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._rules.clear()
+
+    def take(self, method: str, path: str, project: str | None) -> Fault | None:
+        """The fault for this request: of the first rule that matches and has passed its ``skip``."""
+        if not self._rules:
+            return None
+        with self._lock:
+            for place, rule in enumerate(self._rules):
+                if not rule.matches(method, path, project):
+                    continue
+                if rule.skip > 0:
+                    self._rules[place] = msgspec.structs.replace(rule, skip=rule.skip - 1)
+                    continue
+                if rule.times > 1:
+                    self._rules[place] = msgspec.structs.replace(rule, times=rule.times - 1)
+                else:
+                    del self._rules[place]
+                return rule.fault
+        return None

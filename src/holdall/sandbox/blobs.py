@@ -1,0 +1,75 @@
+"""The bytes of uploaded files: a folder of blobs, each written under a passing name and then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["Blobs", "Incoming"]
+
+
+class Incoming:
+    """A blob that is being written. Ends in ``keep`` or ``drop``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._file: BinaryIO = path.open("wb")
+
+    def write(self, data: bytes | bytearray) -> None:
+        self._file.write(data)
+        self.size += len(data)
+
+    def drop(self) -> None:
+        self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Blobs:
+    """The folder. A name is 32 hex digits; ``texts`` keeps what was read out of documents, under the same names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._kept = folder / "blobs"
+        self._incoming = folder / "incoming"
+        # Whatever a killed process was receiving: no record names it.
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        self._kept.mkdir(exist_ok=True)
+
+    def incoming(self) -> Incoming:
+        return Incoming(self._incoming / uuid.uuid4().hex)
+
+    def keep(self, incoming: Incoming) -> str:
+        """Give what was received its place, and return its name. Durable against a kill once this returns."""
+        incoming.close()
+        name = incoming.path.name
+        target = self.path(name)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(incoming.path, target)
+        return name
+
+    def path(self, name: str) -> Path:
+        return self._kept / name[:2] / name
+
+    def text_path(self, name: str) -> Path:
+        """Where the text read out of a document is kept."""
+        return self._kept / name[:2] / f"{name}.txt"
+
+    def keep_text(self, name: str, text: str) -> None:
+        passing = self._incoming / uuid.uuid4().hex
+        passing.write_text(text, encoding="utf-8", newline="")
+        os.replace(passing, self.text_path(name))
+
+    def remove(self, name: str) -> None:
+        """Take a blob away. One that is being downloaded on a system that forbids it stays, unnamed."""
+        for path in (self.path(name), self.text_path(name)):
+            with contextlib.suppress(OSError):
+                path.unlink()

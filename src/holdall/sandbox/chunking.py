@@ -1,0 +1,36 @@
+"""A text cut into the chunks that a store keeps of it. A token counts as four characters."""
+
+from __future__ import annotations
+
+from holdall.sandbox.documents import CHARS_PER_TOKEN
+
+__all__ = ["chunks"]
+
+
+def chunks(text: str, *, size: int, overlap: int) -> list[str]:
+    """Pieces of at most ``size`` tokens; each begins with the last ``overlap`` tokens of the one before.
+
+    With no overlap the pieces joined are the text. A piece ends after white space where there is some in its last
+    tenth.
+
+    >>> chunks("aaaa bbbb cccc", size=2, overlap=0)
+    ['aaaa bbb', 'b cccc']
+    """
+    longest, repeated = size * CHARS_PER_TOKEN, overlap * CHARS_PER_TOKEN
+    found: list[str] = []
+    start = 0
+    while True:
+        end = start + longest
+        if end >= len(text):
+            found.append(text[start:])
+            return found
+        end = _break(text, end - longest // 10, end)
+        found.append(text[start:end])
+        start = end - repeated
+
+
+def _break(text: str, earliest: int, end: int) -> int:
+    for place in range(end, earliest, -1):
+        if text[place - 1].isspace():
+            return place
+    return end

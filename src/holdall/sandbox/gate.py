@@ -1,0 +1,229 @@
+"""The door that every request passes: who it is, the faults that are due, the headers of an answer, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdall.sandbox.behaviour import CutBody, Fail, Fault, NoQuota, RateLimit, Reset, WrongLength
+from holdall.sandbox.identity import Project
+from holdall.sandbox.refusals import Refusal, server_error
+from holdall.sandbox.service import Logged, Service
+
+__all__ = ["Connections", "Gate"]
+
+_HTML = (
+    b"<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1></center>\r\n"
+    b"<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
+)
+
+
+class Connections:
+    """The open connections by the client's address, so that one can be reset in the middle of an answer."""
+
+    def __init__(self) -> None:
+        self._open: dict[Any, asyncio.Transport] = {}
+
+    def add(self, transport: asyncio.Transport) -> None:
+        self._open[transport.get_extra_info("peername")] = transport
+
+    def discard(self, transport: asyncio.Transport) -> None:
+        self._open.pop(transport.get_extra_info("peername"), None)
+
+    async def reset(self, scope: Scope, receive: Receive) -> None:
+        """Drop the connection of a request, unsent bytes and all, and wait until it is gone."""
+        transport = self._open.get(tuple(scope["client"]))
+        if transport is not None:
+            transport.abort()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+class _Answer:
+    """Passes an answer on with the gate's headers; the fault, if one is due, is done to it on its way."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], fault: Fault | None) -> None:
+        self._send = send
+        self._headers = headers
+        self._fault = fault
+        self._started = time.perf_counter()
+        self.status = 0
+        self.is_lost = False
+        self._left: int | None = fault.after if isinstance(fault, CutBody) else None
+        self._swallowed: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            took = int((time.perf_counter() - self._started) * 1000)
+            message["headers"] = [
+                *message["headers"],
+                *self._headers,
+                (b"openai-processing-ms", str(took).encode()),
+            ]
+        match self._fault:
+            case Reset() | Fail():
+                self.is_lost = True
+            case CutBody():
+                await self._cut(message)
+            case WrongLength():
+                await self._shortened(message)
+            case _:
+                await self._send(message)
+
+    async def _cut(self, message: Message) -> None:
+        if self.is_lost:
+            return
+        if message["type"] == "http.response.start" or self._left is None:
+            await self._send(message)
+            return
+        body: bytes = message.get("body", b"")
+        if len(body) < self._left:
+            self._left -= len(body)
+            await self._send(message)
+            return
+        # Never as the last piece: the server would notice the missing bytes itself.
+        await self._send({"type": "http.response.body", "body": body[: self._left], "more_body": True})
+        self.is_lost = True
+
+    async def _shortened(self, message: Message) -> None:
+        assert isinstance(self._fault, WrongLength)
+        self._swallowed.append(message)
+        if message.get("more_body") or message["type"] == "http.response.start":
+            return
+        body = b"".join(each.get("body", b"") for each in self._swallowed)
+        body = body[: max(0, len(body) - self._fault.missing)]
+        start = self._swallowed[0]
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+        await self._send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+class Gate:
+    """ASGI: everything below ``/v1`` goes through here, the rest to ``control`` if there is one."""
+
+    def __init__(self, app: ASGIApp, control: ASGIApp, service: Service, connections: Connections) -> None:
+        self._app = app
+        self._control = control
+        self._service = service
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["path"].startswith("/v1/"):
+            await self._control(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path: str = scope["path"]
+        project: Project | None = None
+        refusal: Refusal | None = None
+        try:
+            project = await self._project(headers)
+        except Refusal as error:
+            refusal = error
+        fault = self._service.faults.take(scope["method"], path.removeprefix("/v1"), project.id if project else None)
+        if self._service.behaviour.latency:
+            await asyncio.sleep(self._service.behaviour.latency)
+        answer = _Answer(send, self._headers(project), fault)
+        executed = False
+        if refusal is None and (refusal := _refused_unexecuted(fault)) is None and not _unexecuted(fault):
+            scope["state"]["project"] = project.id if project else ""
+            executed = True
+            await self._app(scope, receive, answer.send)
+        await self._conclude(scope, receive, send, answer, refusal, fault)
+        self._service.log.append(
+            Logged(
+                method=scope["method"],
+                path=path,
+                query=scope["query_string"].decode("latin-1"),
+                status=0 if isinstance(fault, Reset) and refusal is None else answer.status,
+                project=project.id if project else None,
+                executed=executed,
+            )
+        )
+
+    async def _project(self, headers: dict[str, str]) -> Project:
+        identity = self._service.identity
+        found = identity.of(headers)
+        if isinstance(found, str):
+            await self._service.writing(identity.admit, found)
+            found = identity.of(headers)
+            assert isinstance(found, Project)
+        return found
+
+    def _headers(self, project: Project | None) -> list[tuple[bytes, bytes]]:
+        headers = [
+            ("x-request-id", self._service.ids.request()),
+            ("openai-version", "2020-10-01"),
+            ("x-ratelimit-limit-requests", "10000"),
+            ("x-ratelimit-remaining-requests", "9999"),
+            ("x-ratelimit-reset-requests", "6ms"),
+        ]
+        if project is not None:
+            headers += [("openai-organization", project.organization), ("openai-project", project.id)]
+        return [(name.encode(), value.encode()) for name, value in headers]
+
+    async def _conclude(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        answer: _Answer,
+        refusal: Refusal | None,
+        fault: Fault | None,
+    ) -> None:
+        """What is still to be sent after, or instead of, the endpoint's own answer."""
+        if refusal is not None:
+            plain = _Answer(send, self._headers(None), None)
+            await _respond(plain.send, refusal.status, refusal.body(), refusal.headers.items())
+            answer.status = refusal.status
+        elif isinstance(fault, Fail):
+            plain = _Answer(send, answer._headers, None)
+            await _fail(plain.send, fault)
+            answer.status = fault.status
+        elif isinstance(fault, Reset) or answer.is_lost:
+            await self._connections.reset(scope, receive)
+
+
+def _unexecuted(fault: Fault | None) -> bool:
+    return isinstance(fault, Fail | Reset) and not fault.executed
+
+
+def _refused_unexecuted(fault: Fault | None) -> Refusal | None:
+    match fault:
+        case RateLimit(retry_after=seconds):
+            headers = {} if seconds is None else {"retry-after": f"{seconds:g}"}
+            return Refusal(
+                429,
+                "Rate limit reached for requests. Please try again later. Visit "
+                "https://platform.openai.com/account/rate-limits to learn more.",
+                kind="requests",
+                code="rate_limit_exceeded",
+                headers=headers,
+            )
+        case NoQuota():
+            return Refusal(
+                429,
+                "You exceeded your current quota, please check your plan and billing details. For more information on "
+                "this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+                kind="insufficient_quota",
+                code="insufficient_quota",
+            )
+    return None
+
+
+async def _fail(send: Send, fault: Fail) -> None:
+    if fault.html:
+        await _respond(send, fault.status, _HTML % (fault.status, fault.status), [("content-type", "text/html")])
+    else:
+        await _respond(send, fault.status, server_error(fault.status).body(), ())
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: Iterable[tuple[str, str]]) -> None:
+    given = {"content-type": "application/json", **dict(headers), "content-length": str(len(body))}
+    encoded = [(name.encode(), value.encode()) for name, value in given.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,223 @@
+"""The sandbox as a running server: in the foreground for the command, in a thread for tests and the demo.
+
+It listens on the loopback interface and nowhere else: whatever key it is shown, it lets in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from holdall.errors import CannotWrite, MissingExtra, UsageFault
+from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
+
+try:
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    from holdall.sandbox import files
+    from holdall.sandbox.app import application
+    from holdall.sandbox.gate import Connections
+    from holdall.sandbox.service import Logged, Service
+except ModuleNotFoundError as error:
+    raise MissingExtra(
+        f"the sandbox needs packages that are not installed: {error.name} is missing",
+        hint="pip install 'holdall[sandbox]'",
+    ) from None
+
+__all__ = ["Behaviour", "Running", "serve"]
+
+HOST = "127.0.0.1"
+
+# Seconds that an idle connection is kept open: longer than clients keep theirs, so that they are the ones to close.
+_KEEP_ALIVE = 75
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, ending quietly on Ctrl-C or termination instead of raising the signal once more."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def _config(service: Service, *, controlled: bool) -> uvicorn.Config:
+    connections = Connections()
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            connections.add(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.discard(self.transport)
+            super().connection_lost(exc)
+
+    return uvicorn.Config(
+        application(service, connections, controlled=controlled),
+        http=Protocol,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # On Windows the option would let two servers share the port.
+    if hasattr(signal, "SIGHUP"):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen(2048)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise UsageFault(
+            f"the sandbox can't listen on port {port}: {getattr(error, 'strerror', None) or error}",
+            hint="another port with --port, or --port 0 for a free one",
+        ) from None
+    return listening
+
+
+def serve(
+    data: Path,
+    *,
+    port: int,
+    behaviour: Behaviour,
+    ready: Callable[[str], None],
+    control: bool = False,
+    clock: Callable[[], float] = time.time,
+    randomness: random.Random | None = None,
+) -> None:
+    """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered."""
+    listening = _listen(port)
+    try:
+        service = Service(data, behaviour=behaviour, clock=clock, randomness=randomness or random.SystemRandom())
+        try:
+            url = f"http://{HOST}:{listening.getsockname()[1]}/v1"
+            _Server(_config(service, controlled=control), lambda: ready(url)).run(sockets=[listening])
+        finally:
+            service.close()
+    finally:
+        listening.close()
+
+
+class Running:
+    """A sandbox in a thread of this process, from ``with`` to its end.
+
+    Everything that the control door does can be done by a method, from any thread.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        behaviour: Behaviour | None = None,
+        port: int = 0,
+        control: bool = False,
+        clock: Callable[[], float] = time.time,
+        randomness: random.Random | None = None,
+    ) -> None:
+        self._listening = _listen(port)
+        self.url = f"http://{HOST}:{self._listening.getsockname()[1]}/v1"
+        try:
+            self._service = Service(
+                data,
+                behaviour=behaviour or Behaviour(),
+                clock=clock,
+                randomness=randomness or random.SystemRandom(),
+            )
+        except BaseException:
+            self._listening.close()
+            raise
+        self._started = threading.Event()
+        self._server = _Server(_config(self._service, controlled=control), self._started.set)
+        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listening])
+        finally:
+            self._started.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait()
+        if not self._server.started:
+            self.close()
+            raise CannotWrite("the sandbox did not start: its thread ended")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop, and let go of the port and the folder. A second call does nothing."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._listening.close()
+        self._service.close()
+
+    @property
+    def behaviour(self) -> Behaviour:
+        return self._service.behaviour
+
+    def behave(self, **changes: Any) -> None:
+        """Change switches of ``Behaviour``, from the next request on."""
+        self._service.behaviour = msgspec.structs.replace(self._service.behaviour, **changes)
+
+    def fault(self, fault: Fault, method: str = "*", path: str = "*", *, times: int = 1, skip: int = 0) -> None:
+        """Let the next requests that match suffer a fault; ``path`` is a glob below ``/v1``."""
+        self._service.faults.add(FaultRule(fault=fault, method=method, path=path, times=times, skip=skip))
+
+    def clear_faults(self) -> None:
+        self._service.faults.clear()
+
+    def requests(self) -> list[Logged]:
+        """The requests so far, in the order in which they were answered."""
+        return list(self._service.log)
+
+    def forget_requests(self) -> None:
+        self._service.log.clear()
+
+    def writes(self) -> int:
+        """How many requests so far changed something."""
+        return sum(entry.is_write for entry in self._service.log)
+
+    def revoke(self, key: str) -> None:
+        self._service.identity.revoke(key)
+
+    def give_purpose(self, file_id: str, purpose: str) -> None:
+        """Give a file a purpose that only the service gives, such as ``assistants_output``."""
+        if not files.give_purpose(self._service, file_id, purpose):
+            raise KeyError(file_id)

@@ -1,0 +1,190 @@
+"""The bytes of files, in and out, in pieces: nothing of a file is held longer than it takes to pass it on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from holdall.sandbox import files
+from holdall.sandbox.blobs import Incoming
+from holdall.sandbox.documents import Examined, examine
+from holdall.sandbox.refusals import Refusal, invalid
+from holdall.sandbox.service import Call
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+__all__ = ["Form", "download", "upload"]
+
+# Bytes that are handed to the disk at once.
+_PIECE = 1024 * 1024
+
+# The longest form field other than the file.
+_FIELD = 64 * 1024
+
+
+class Form:
+    """A multipart form with one file, taken apart as it arrives.
+
+    ``feed`` gives back the file's bytes of that piece; all other fields are collected.
+    """
+
+    def __init__(self, content_type: str) -> None:
+        kind, options = parse_options_header(content_type.encode("latin-1"))
+        boundary = options.get(b"boundary")
+        if kind != b"multipart/form-data" or not boundary:
+            raise invalid("Invalid 'file': expected a multipart/form-data upload.", "file")
+        self.fields: dict[str, str] = {}
+        self.filename: str | None = None
+        self._name = ""
+        self._is_file = False
+        self._header_name = b""
+        self._header_value = b""
+        self._value = bytearray()
+        self._found: list[bytes] = []
+        self.is_complete = False
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._part_begin,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_text,
+            "on_header_end": self._header_end,
+            "on_end": self._end,
+        }
+        self._parser = MultipartParser(boundary, callbacks)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The pieces of the file that are in ``data``. Raises the refusal of a form that can't be read."""
+        try:
+            self._parser.write(data)
+        except MultipartParseError:
+            raise invalid("Could not parse multipart form", None) from None
+        found, self._found = self._found, []
+        return found
+
+    def _part_begin(self) -> None:
+        self._name, self._is_file = "", False
+        self._value.clear()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _header_text(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            value = self._header_value.decode("utf-8", "replace")
+            self._name = _parameter(value, "name") or ""
+            filename = _parameter(value, "filename")
+            if self._name == "file" and filename is not None:
+                self._is_file, self.filename = True, filename
+        self._header_name = self._header_value = b""
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._found.append(data[start:end])
+            return
+        self._value += data[start:end]
+        if len(self._value) > _FIELD:
+            raise invalid(f"Invalid '{self._name}': string too long.", self._name, "string_above_max_length")
+
+    def _part_end(self) -> None:
+        if not self._is_file:
+            self.fields[self._name] = self._value.decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        self.is_complete = True
+
+
+def _parameter(header: str, name: str) -> str | None:
+    """A quoted parameter of a header, its backslashes undone; percent signs are part of it."""
+    found = re.search(rf'(?:^|;)\s*{name}="((?:[^"\\]|\\.)*)"', header)
+    if found:
+        return re.sub(r"\\(.)", r"\1", found[1])
+    found = re.search(rf"(?:^|;)\s*{name}=([^;\s]+)", header)
+    return found[1] if found else None
+
+
+async def upload(request: Request, call: Call) -> dict[str, Any]:
+    """Receive one file. Its blob is in place before its record is made; either of them alone is invisible."""
+    service = call.service
+    form = Form(request.headers.get("content-type", ""))
+    incoming = await service.reading(service.blobs.incoming)
+    try:
+        await _receive(request, call, form, incoming)
+        checked = files.check_upload(form.fields, form.filename)
+        size = incoming.size
+        blob, examined = await service.reading(_examined, call, incoming, checked.filename)
+    except BaseException:
+        incoming.drop()
+        raise
+    return await service.writing(files.add, call, checked, blob, size, examined)
+
+
+async def _receive(request: Request, call: Call, form: Form, incoming: Incoming) -> None:
+    """Write what arrives. A refused upload is read to its end too, or the client would never see the refusal."""
+    service = call.service
+    waiting = bytearray()
+    limit = service.behaviour.max_file_bytes
+    received = 0
+    async for piece in request.stream():
+        for data in form.feed(piece):
+            received += len(data)
+            if received <= limit:
+                waiting += data
+        if len(waiting) >= _PIECE:
+            await service.reading(incoming.write, bytes(waiting))
+            waiting.clear()
+    if not form.is_complete:
+        raise invalid("Could not parse multipart form", None)
+    if received > limit:
+        raise Refusal(
+            413,
+            f"File is too large. Maximum file size is {limit // (1024 * 1024)} MB.",
+            param="file",
+            code="file_too_large",
+        )
+    if waiting:
+        await service.reading(incoming.write, bytes(waiting))
+
+
+def _examined(call: Call, incoming: Incoming, filename: str) -> tuple[str, Examined]:
+    blobs = call.service.blobs
+    name = blobs.keep(incoming)
+    return name, examine(blobs, name, filename)
+
+
+async def download(request: Request, call: Call) -> Response:
+    """The bytes of a file as they were uploaded."""
+    service = call.service
+    row = await service.reading(files.downloadable, call)
+    path = service.blobs.path(row["blob"])
+    source: BinaryIO = await service.reading(open, path, "rb")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while piece := await service.reading(source.read, _PIECE):
+                yield piece
+        finally:
+            source.close()
+
+    return StreamingResponse(
+        pieces(),
+        media_type="application/octet-stream",
+        headers={
+            "content-length": str(row["bytes"]),
+            "content-disposition": f'attachment; filename="{_plain(row["filename"])}"',
+        },
+    )
+
+
+def _plain(filename: str) -> str:
+    return "".join(char if " " <= char <= "~" and char not in '"\\' else "_" for char in filename)

@@ -1,0 +1,17 @@
+"""What the tests of every room may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdall.sandbox.server import Running
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Running]:
+    """A running sandbox with a fresh folder and an open control door; its base URL is ``box.url``."""
+    with Running(tmp_path / "sandbox", control=True) as running:
+        yield running
