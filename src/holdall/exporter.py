@@ -16,8 +16,9 @@ import msgspec
 
 from holdall import __version__
 from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import Capture, Digests, LedgerLine, Source
-from holdall.bundle.writer import BundleWriter, Sink
+from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine, Source
+from holdall.bundle.sinks import LineSink, Sink
+from holdall.bundle.writer import BundleWriter
 from holdall.errors import HoldallError, UsageFault
 from holdall.model import FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress, Silent
@@ -106,18 +107,19 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
 
 async def export(
     account: Account,
-    target: Callable[[], Path],
+    target: Callable[[Capture], Path],
     options: ExportOptions,
     *,
     clock: Callable[[], float],
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Pack the chosen assistants of ``account`` into the bundle ``target()``, complete or absent.
+    """Pack the chosen assistants of ``account`` into one bundle, complete or absent.
 
-    ``target`` is called after the first answer, when ``account.project`` is known. ``clock`` gives Unix seconds. On
-    return the bundle stands durably under its name. Raises NoAssistantsApi, RemoteError and BundleError; UsageFault
-    where the selection fits nothing, and then no file is made.
+    ``target`` chooses the file once it is known what is captured (the project's id comes with the first answer). An
+    unfinished bundle of the same capture at that place is continued: contents that are whole in it are not fetched
+    again. ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises NoAssistantsApi,
+    RemoteError and BundleError; UsageFault where the selection fits nothing, and then no file is made.
     """
     progress = progress or Silent()
     started = int(clock())
@@ -126,7 +128,8 @@ async def export(
     surveyor = Surveyor(account, file_search=options.file_search, code_interpreter=options.code_interpreter)
     definitions = await surveyor.definitions(ids=options.ids, names=options.names)
     _refuse_nothing(definitions, options)
-    writer = await asyncio.to_thread(BundleWriter, target(), _capture(account, options), started=started, force=force)
+    capture = _capture(account, options)
+    writer = await asyncio.to_thread(BundleWriter, target(capture), capture, started=started, force=force)
     with writer:
         run = _Export(account, surveyor, definitions, writer, progress)
         await run.contents()
@@ -264,7 +267,7 @@ class _Export:
             self._progress.expect(files=1)
             await self._queue.put(file_id)
 
-    async def _work(self, files: Sink) -> None:
+    async def _work(self, files: LineSink) -> None:
         while (file_id := await self._queue.get()) is not None:
             record = await self._surveyor.file(file_id)
             view = None
@@ -272,6 +275,9 @@ class _Export:
                 files.write(record.raw + b"\n")
                 view = msgspec.json.decode(record.raw, type=FileView)
                 self._progress.expect(bytes=int(view.bytes or 0))
+            if kept := self._writer.content(file_id):
+                self._rebook(file_id, view, record, kept)
+                continue
             content = await self._ladder.fetch(
                 file_id,
                 view,
@@ -279,11 +285,9 @@ class _Export:
                 _Sinks(self._writer, file_id, view),
             )
             self._book(file_id, view, record, content)
-            self._progress.advance(files=1)
 
     def _book(self, file_id: SourceId, view: FileView | None, record: Record | Missing, content: Content) -> None:
         """Enter one file into the ledger, and among the losses where it isn't there byte for byte."""
-        expected = int(view.bytes) if view and view.bytes is not None else None
         entry = self._writer.content(file_id) if content.rung is not Rung.UNAVAILABLE else None
         self._writer.add_ledger(
             LedgerLine(
@@ -291,7 +295,7 @@ class _Export:
                 filename=view.filename if view else None,
                 rung=content.rung,
                 path=entry.path if entry else None,
-                expected=expected,
+                expected=_size(view),
                 size=content.size,
                 route=content.route,
                 status=content.status,
@@ -300,7 +304,18 @@ class _Export:
                 truncated=content.truncated,
             )
         )
+        self._tally(file_id, view, record, content)
+
+    def _rebook(self, file_id: SourceId, view: FileView | None, record: Record | Missing, kept: IndexEntry) -> None:
+        """A content that an interrupted run has stored; its line in the ledger is kept too."""
+        size = kept.size
+        self._progress.advance(bytes=size)
+        self._tally(file_id, view, record, Content(rung=kept.rung or Rung.ORIGINAL, size=size))
+
+    def _tally(self, file_id: SourceId, view: FileView | None, record: Record | Missing, content: Content) -> None:
+        self._progress.advance(files=1)
         self.rungs[content.rung] = self.rungs.get(content.rung, 0) + 1
+        expected = _size(view)
         if isinstance(record, Missing):
             self.losses.append(_absent(record, self._used_by(file_id)))
         if content.rung is not Rung.ORIGINAL:
@@ -327,6 +342,10 @@ class _Export:
         return list(dict.fromkeys(users))
 
 
+def _size(view: FileView | None) -> int | None:
+    return int(view.bytes) if view and view.bytes is not None else None
+
+
 def _absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:
     return Absent(kind=missing.kind, id=missing.id, used_by=list(used_by) or missing.used_by, message=missing.message)
 
@@ -341,8 +360,8 @@ async def _changes(surveyor: Surveyor, before: Definitions, options: ExportOptio
 
 
 def _compare(kind: Kind, before: Iterable[Record], after: Iterable[Record]) -> list[Changed]:
-    old = {record.id: record_hash(record) for record in before}
-    new = {record.id: record_hash(record) for record in after}
+    old = {record.id: record_hash(record.kind, record.raw) for record in before}
+    new = {record.id: record_hash(record.kind, record.raw) for record in after}
     how = {
         **dict.fromkeys(old.keys() - new.keys(), "removed"),
         **dict.fromkeys(new.keys() - old.keys(), "added"),

@@ -18,6 +18,7 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
+    from holdall.bundle.layout import Capture
     from holdall.exporter import ExportReport, Finding
 
 __all__ = ["command", "losses_of", "run_export", "what_to_export"]
@@ -67,7 +68,7 @@ def what_to_export(command: Any) -> Any:
 @options.shared
 @options.output
 @click.pass_obj
-def command(console: Console, output: str | None, force: bool, **parameters: Any) -> Outcome:
+def command(console: Console, /, output: str | None, force: bool, **parameters: Any) -> Outcome:
     """Pack a project's assistants, vector stores and files into one bundle file.
 
     Needs OPENAI_SRC_API_KEY. Reads only. The only line on stdout is the path of the bundle. Ends with 3 where a file
@@ -97,6 +98,7 @@ def run_export(console: Console, settings: SourceSettings, output: Path | None, 
 
 
 async def _export(console: Console, settings: SourceSettings, output: Path | None, force: bool) -> ExportReport:
+    from holdall.bundle.journal import find_partial
     from holdall.exporter import ExportOptions, export
     from holdall.remote.client import Account
 
@@ -106,9 +108,15 @@ async def _export(console: Console, settings: SourceSettings, output: Path | Non
     ) as account:
         console.say(f"exporting from {settings.endpoint.title}")
 
-        def target() -> Path:
+        def target(capture: Capture) -> Path:
             label = settings.label or account.project or settings.endpoint.host
-            return _target(output, label, datetime.now(UTC))
+            chosen = _target(output, label, datetime.now(UTC))
+            if chosen == output:
+                return chosen
+            unfinished = find_partial(chosen.parent, capture)
+            if unfinished:
+                console.say(f"continuing {unfinished}, which an earlier run left unfinished")
+            return unfinished or chosen
 
         return await export(
             account,
