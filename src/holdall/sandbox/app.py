@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -89,10 +89,14 @@ def _routes(service: Service) -> list[Route]:
         return guarded
 
     async def upload(request: Request) -> Response:
-        return _json(msgspec.json.encode(await transfers.upload(request, await call_of(request, body=False))))
+        try:
+            made = await transfers.upload(request, await call_of(request, body=False))
+        except ClientDisconnect:
+            return Response(status_code=499)  # seen by nobody but the log
+        return _json(msgspec.json.encode(made))
 
     async def download(request: Request) -> Response:
-        return await transfers.download(request, await call_of(request))
+        return await transfers.download(await call_of(request))
 
     async def search_store(request: Request) -> Response:
         call = await call_of(request)

@@ -75,6 +75,7 @@ def _shown(row: sqlite3.Row, store_id: str, now: float) -> dict[str, Any]:
     waiting = row["ready_at"] > now and not row["is_cancelled"]
     return {
         "id": row["id"],
+        # What the service sends; the SDK's type has it misspelt, and its strict validation knows that.
         "object": "vector_store.file_batch",
         "created_at": row["created_at"],
         "vector_store_id": store_id,

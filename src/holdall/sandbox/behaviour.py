@@ -64,6 +64,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     index_failures: tuple[str, ...] = ()
     """Globs of filenames whose indexing fails with ``server_error``."""
 
+    def as_of_today(self) -> Behaviour:
+        """The same, as OpenAI is since it ended the Assistants API and the models of October 2026."""
+        return msgspec.structs.replace(self, assistants_api=False, models_as_of="2026-11-22")
+
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True, tag="rate_limit", forbid_unknown_fields=True):
     """429 ``rate_limit_exceeded`` before anything is executed; seconds for ``retry-after``, or no such header."""

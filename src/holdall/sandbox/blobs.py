@@ -13,24 +13,27 @@ __all__ = ["Blobs", "Incoming"]
 
 
 class Incoming:
-    """A blob that is being written. Ends in ``keep`` or ``drop``."""
+    """A blob that is being written. Ends in ``Blobs.keep`` or in ``drop``; before the first ``write`` it is nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self._file: BinaryIO = path.open("wb")
+        self._file: BinaryIO | None = None
 
     def write(self, data: bytes | bytearray) -> None:
+        if self._file is None:
+            self._file = self.path.open("wb")
         self._file.write(data)
         self.size += len(data)
 
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def drop(self) -> None:
-        self._file.close()
+        self.close()
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Blobs:

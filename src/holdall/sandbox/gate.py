@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -35,12 +38,26 @@ class Connections:
         self._open.pop(transport.get_extra_info("peername"), None)
 
     async def reset(self, scope: Scope, receive: Receive) -> None:
-        """Drop the connection of a request, unsent bytes and all, and wait until it is gone."""
+        """Reset the connection of a request, and wait until it is gone."""
         transport = self._open.get(tuple(scope["client"]))
         if transport is not None:
+            # Without lingering a close is a reset. The structure's fields are half as long on Windows.
+            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             transport.abort()
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await _gone(receive)
+
+    async def close(self, scope: Scope, receive: Receive) -> None:
+        """End the connection of a request once what was written has been sent."""
+        transport = self._open.get(tuple(scope["client"]))
+        if transport is not None:
+            transport.close()
+        await _gone(receive)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Answer:
@@ -48,7 +65,7 @@ class _Answer:
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], fault: Fault | None) -> None:
         self._send = send
-        self._headers = headers
+        self.headers = headers
         self._fault = fault
         self._started = time.perf_counter()
         self.status = 0
@@ -62,7 +79,7 @@ class _Answer:
             took = int((time.perf_counter() - self._started) * 1000)
             message["headers"] = [
                 *message["headers"],
-                *self._headers,
+                *self.headers,
                 (b"openai-processing-ms", str(took).encode()),
             ]
         match self._fault:
@@ -176,16 +193,17 @@ class Gate:
         fault: Fault | None,
     ) -> None:
         """What is still to be sent after, or instead of, the endpoint's own answer."""
+        plain = _Answer(send, answer.headers, None)
         if refusal is not None:
-            plain = _Answer(send, self._headers(None), None)
             await _respond(plain.send, refusal.status, refusal.body(), refusal.headers.items())
             answer.status = refusal.status
         elif isinstance(fault, Fail):
-            plain = _Answer(send, answer._headers, None)
             await _fail(plain.send, fault)
             answer.status = fault.status
-        elif isinstance(fault, Reset) or answer.is_lost:
+        elif isinstance(fault, Reset):
             await self._connections.reset(scope, receive)
+        elif answer.is_lost:
+            await self._connections.close(scope, receive)
 
 
 def _unexecuted(fault: Fault | None) -> bool:

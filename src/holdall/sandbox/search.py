@@ -103,7 +103,8 @@ def _index(connection: sqlite3.Connection, call: Call, membership: sqlite3.Row) 
         ],
     )
     connection.execute(
-        "UPDATE memberships SET first_passage = ?, passage_count = ? WHERE seq = ?", (first, len(found), membership["seq"])
+        "UPDATE memberships SET first_passage = ?, passage_count = ? WHERE seq = ?",
+        (first, len(found), membership["seq"]),
     )
 
 
@@ -136,10 +137,11 @@ def _ranked(
     The index's own weight finds them; what ranks them is how many of the query's words they hold, for that means
     the same in a store of three files and in one of a million.
     """
-    words = set(_words(_separated(" ".join(queries))))
+    asked = set(re.findall(r"\w+", _separated(" ".join(queries))))
+    words = {_folded(word) for word in asked}
     if not words:
         raise invalid("Invalid 'query': string does not contain a word.", "query", "invalid_value")
-    quoted = " OR ".join(f'"{word}"' for word in sorted(words, key=len, reverse=True)[:_MOST_WORDS])
+    quoted = " OR ".join(f'"{word}"' for word in sorted(asked, key=len, reverse=True)[:_MOST_WORDS])
     rows = connection.execute(
         "SELECT t.*, passages.words, passages.position, -bm25(passages, 0.0, 1.0) AS weight FROM passages "
         "JOIN memberships AS t ON t.seq = passages.membership WHERE passages MATCH ? ORDER BY weight DESC",
@@ -148,16 +150,15 @@ def _ranked(
     passing = (row for row in rows if filters is None or _passes(filters, msgspec.json.decode(row["attributes"])))
     found = []
     for row in itertools.islice(passing, _CANDIDATES):
-        held = len(words.intersection(_words(row["words"]))) / len(words)
+        held = len(words.intersection(re.findall(r"\w+", _folded(row["words"])))) / len(words)
         weight = max(row["weight"], 0.0)
         found.append((0.9 * held + 0.1 * weight / (weight + 1), row))
     return sorted(found, key=lambda each: each[0], reverse=True)
 
 
-def _words(text: str) -> list[str]:
-    """Words as the index folds them: without case and accents."""
-    folded = unicodedata.normalize("NFD", text.casefold())
-    return re.findall(r"\w+", "".join(char for char in folded if not unicodedata.combining(char)))
+def _folded(text: str) -> str:
+    """Without case and accents, as the index folds words, so that both sides count the same."""
+    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
 
 
 def _result(connection: sqlite3.Connection, call: Call, row: sqlite3.Row, score: float) -> dict[str, Any]:

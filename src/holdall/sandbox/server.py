@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import random
 import signal
 import socket
@@ -30,6 +31,10 @@ try:
     from holdall.sandbox.app import application
     from holdall.sandbox.gate import Connections
     from holdall.sandbox.service import Logged, Service
+
+    for reader in ("pypdf", "docx"):
+        if importlib.util.find_spec(reader) is None:
+            raise ModuleNotFoundError(name=reader)
 except ModuleNotFoundError as error:
     raise MissingExtra(
         f"the sandbox needs packages that are not installed: {error.name} is missing",

@@ -25,6 +25,8 @@ __all__ = ["Form", "download", "upload"]
 # Bytes that are handed to the disk at once.
 _PIECE = 1024 * 1024
 
+_BYTES = "application/octet-stream"
+
 # The longest form field other than the file.
 _FIELD = 64 * 1024
 
@@ -117,20 +119,22 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
     """Receive one file. Its blob is in place before its record is made; either of them alone is invisible."""
     service = call.service
     form = Form(request.headers.get("content-type", ""))
-    incoming = await service.reading(service.blobs.incoming)
+    incoming = service.blobs.incoming()
     try:
-        await _receive(request, call, form, incoming)
+        rest = await _receive(request, call, form, incoming)
         checked = files.check_upload(form.fields, form.filename)
-        size = incoming.size
-        blob, examined = await service.reading(_examined, call, incoming, checked.filename)
+        blob, examined = await service.reading(_kept, call, incoming, rest, checked.filename)
     except BaseException:
         incoming.drop()
         raise
-    return await service.writing(files.add, call, checked, blob, size, examined)
+    return await service.writing(files.add, call, checked, blob, incoming.size, examined)
 
 
-async def _receive(request: Request, call: Call, form: Form, incoming: Incoming) -> None:
-    """Write what arrives. A refused upload is read to its end too, or the client would never see the refusal."""
+async def _receive(request: Request, call: Call, form: Form, incoming: Incoming) -> bytes:
+    """Write what arrives but for the last piece, which is given back.
+
+    An upload that is too large is read to its end too, or the client would never see the refusal.
+    """
     service = call.service
     waiting = bytearray()
     limit = service.behaviour.max_file_bytes
@@ -152,21 +156,24 @@ async def _receive(request: Request, call: Call, form: Form, incoming: Incoming)
             param="file",
             code="file_too_large",
         )
-    if waiting:
-        await service.reading(incoming.write, bytes(waiting))
+    return bytes(waiting)
 
 
-def _examined(call: Call, incoming: Incoming, filename: str) -> tuple[str, Examined]:
+def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[str, Examined]:
     blobs = call.service.blobs
+    incoming.write(rest)
     name = blobs.keep(incoming)
     return name, examine(blobs, name, filename)
 
 
-async def download(request: Request, call: Call) -> Response:
+async def download(call: Call) -> Response:
     """The bytes of a file as they were uploaded."""
     service = call.service
     row = await service.reading(files.downloadable, call)
+    headers = {"content-disposition": f'attachment; filename="{_plain(row["filename"])}"'}
     path = service.blobs.path(row["blob"])
+    if row["bytes"] <= _PIECE:
+        return Response(await service.reading(path.read_bytes), headers=headers, media_type=_BYTES)
     source: BinaryIO = await service.reading(open, path, "rb")
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -176,14 +183,8 @@ async def download(request: Request, call: Call) -> Response:
         finally:
             source.close()
 
-    return StreamingResponse(
-        pieces(),
-        media_type="application/octet-stream",
-        headers={
-            "content-length": str(row["bytes"]),
-            "content-disposition": f'attachment; filename="{_plain(row["filename"])}"',
-        },
-    )
+    headers["content-length"] = str(row["bytes"])
+    return StreamingResponse(pieces(), headers=headers, media_type=_BYTES)
 
 
 def _plain(filename: str) -> str:

@@ -1,0 +1,96 @@
+"""``holdall sandbox``: an OpenAI-compatible project on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome
+
+__all__ = ["command"]
+
+
+@click.command(
+    name="sandbox",
+    short_help="Serve an OpenAI-compatible project on this machine.",
+    epilog="Example:  holdall sandbox --port 8400 --data ./sandbox",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0: any free port.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("sandbox"),
+    show_default=True,
+    help="Folder that keeps the projects; made if it isn't there.",
+)
+@click.option(
+    "--index-delay",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Seconds that indexing a file takes.",
+)
+@click.option(
+    "--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds by which every answer is held back."
+)
+@click.option(
+    "--serve-assistants-files",
+    is_flag=True,
+    help="Hand out files of purpose assistants and user_data, which OpenAI refuses.",
+)
+@click.option(
+    "--no-assistants-api",
+    is_flag=True,
+    help="Stand as OpenAI does since 2026-08-26: no /assistants, and without the models that have ended.",
+)
+@click.option("--overlapping-content", is_flag=True, help="Let items of parsed content overlap by the chunk overlap.")
+@click.option(
+    "--max-file-bytes", type=click.IntRange(min=1), default=512 * 1024 * 1024, help="The largest upload.  [512 MiB]"
+)
+@click.option("--control", is_flag=True, help="Open the control door /_sandbox (faults, request log).")
+@options.output
+@click.pass_obj
+def command(
+    console: Console,
+    port: int,
+    data: Path,
+    index_delay: float,
+    latency: float,
+    serve_assistants_files: bool,
+    no_assistants_api: bool,
+    overlapping_content: bool,
+    max_file_bytes: int,
+    control: bool,
+) -> Outcome:
+    """Serve OpenAI-compatible projects on this machine, until Ctrl-C.
+
+    Every API key that looks like one (sk- and six or more letters) is a project of its own, made when it is first
+    used. Only this machine can reach it, and nothing it is told leaves this machine.
+    """
+    from holdall.sandbox.server import Behaviour, serve
+
+    behaviour = Behaviour(
+        index_delay=index_delay,
+        latency=latency,
+        serve_assistants_files=serve_assistants_files,
+        overlapping_content=overlapping_content,
+        max_file_bytes=max_file_bytes,
+    )
+    if no_assistants_api:
+        behaviour = behaviour.as_of_today()
+    served: list[str] = []
+
+    def ready(url: str) -> None:
+        served.append(url)
+        console.result(url)
+        console.say(f"Projects are kept in {data.resolve()}. Every key that looks like one is a project.")
+        console.say("In another terminal:")
+        console.say(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
+        console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")
+        console.say("Ctrl-C stops it.")
+
+    serve(data, port=port, behaviour=behaviour, control=control, ready=ready)
+    console.say("The sandbox has stopped.")
+    return Outcome(result={"base_url": served[0] if served else None, "data": str(data.resolve())})
