@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.exporter import ExportReport, Finding
 
-__all__ = ["command", "losses_of", "run_export", "what_to_export"]
+__all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export"]
 
 ARCHIVES = Path("archives")
 SUFFIX = ".tar.zst"
@@ -79,9 +79,14 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
     console.result(str(report.bundle))
     return Outcome(
         exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
-        result={key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"},
+        result=result_of(report),
         losses=losses_of(report),
     )
+
+
+def result_of(report: ExportReport) -> dict[str, Any]:
+    """The report without its losses as a JSON-able value."""
+    return {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
 
 
 def losses_of(report: ExportReport) -> list[Any]:

@@ -1,0 +1,53 @@
+"""``holdall clone``: export and import in one go, for who holds both keys; the bundle between them stays."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome
+from holdall.cli.export import losses_of, result_of, run_export, what_to_export
+from holdall.cli.import_ import how_to_import, run_import
+from holdall.errors import EXIT_DONE, EXIT_LOOK
+from holdall.settings import DestinationSettings
+
+__all__ = ["command"]
+
+
+@click.command()
+@what_to_export
+@how_to_import
+@options.account("src")
+@options.account("dst")
+@options.shared
+@options.output
+@click.pass_obj
+def command(console: Console, /, **parameters: Any) -> Outcome:
+    """Export one project and import it into another, through a bundle that stays in archives/.
+
+    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first whether it can take assistants, so
+    that nothing is exported in vain. Ends with 3 where either half says that something is less than whole.
+    """
+    from holdall.importer.selection import Selection
+
+    source = options.read_source(console, parameters)
+    destination = options.read_destination(console, parameters)
+    asyncio.run(_ask(destination))
+    report = run_export(console, source, None, force=False)
+    console.result(str(report.bundle))
+    imported = run_import(console, destination, report.bundle, Selection())
+    return Outcome(
+        exit_code=imported.exit_code if report.acceptable or imported.exit_code != EXIT_DONE else EXIT_LOOK,
+        result={"export": result_of(report), "import": imported.result},
+        losses=[*losses_of(report), *imported.losses],
+    )
+
+
+async def _ask(destination: DestinationSettings) -> None:
+    from holdall.remote.client import Account
+
+    async with Account(destination.endpoint, side="destination") as account:
+        await account.require_assistants()
