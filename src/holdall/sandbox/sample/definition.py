@@ -28,7 +28,7 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A document in a store, as ``file_batches`` takes it. Without a strategy the server chooses one."""
 
     document: str
-    attributes: dict[str, str | float | bool] | None = None
+    attributes: dict[str, str | int | float | bool] | None = None
     chunking_strategy: dict[str, Any] | None = None
 
 
