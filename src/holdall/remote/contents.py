@@ -130,9 +130,10 @@ class Ladder:
         attempt = 1
         while True:
             sink = sinks.original()
-            size = 0
+            size, opened = 0, False
             try:
                 async with self._account.download(file_id) as download:
+                    opened = True
                     async for chunk in download.chunks():
                         await asyncio.to_thread(sink.write, chunk)
                         size += len(chunk)
@@ -144,8 +145,8 @@ class Ladder:
             except BaseException as error:
                 sink.abort()
                 self._progress.advance(bytes=-size)
-                # Before the first byte the client has retried already; what breaks off later is retried here.
-                if not isinstance(error, Unreachable) or size == 0:
+                # Until the answer begins the client has retried already; what breaks off later is retried here.
+                if not isinstance(error, Unreachable) or not opened:
                     raise
                 wait = self._account.limits.wait(error, attempt, repeatable=True)
                 if wait is None:
