@@ -1,0 +1,223 @@
+"""BagIt and tar, bytes in and bytes out: headers, manifests, and what of them is accepted when they are read.
+
+Every tar header that we write follows from path, size and time alone. So a header is accepted when it equals, byte
+for byte, the one that would be written: that leaves no room for links, devices, sparse files, odd owners or modes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from holdall.bundle.names import is_safe
+
+__all__ = [
+    "BAGIT_TXT",
+    "BLOCK",
+    "END_OF_TAR",
+    "MAX_TIME",
+    "Header",
+    "TarError",
+    "bag_info",
+    "header",
+    "header_time",
+    "manifest_line",
+    "padding",
+    "parse_bag_info",
+    "parse_header",
+    "parse_manifest_line",
+]
+
+BLOCK = 512
+END_OF_TAR = bytes(2 * BLOCK)
+MAX_TIME = 2**33 - 1
+"""The last second that eleven octal digits hold; ``created_at`` is clamped to 0 and this."""
+
+BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+
+_MAX_USTAR_SIZE = 8**11 - 1
+_MAX_PAX = 4 * BLOCK
+_PAX_NAME = b"PaxHeaders/holdall"
+_TEMPLATE = (
+    b"%b"  # name, 100
+    b"0000600\x00"  # mode
+    b"0000000\x00"  # uid
+    b"0000000\x00"  # gid
+    b"%011o\x00"  # size
+    b"%011o\x00"  # mtime
+    b"        "  # checksum, blank while it is computed
+    b"%b"  # type
+    b"%b"  # link name, 100
+    b"ustar\x0000"
+    b"%b"  # user and group name, 32 each
+    b"0000000\x000000000\x00"  # device
+    b"%b"  # prefix, 155, and 12 to the end of the block
+)
+_CHECKSUM = slice(148, 156)
+_MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)\n")
+
+
+class TarError(Exception):
+    """A header that we would not have written. The message says why, for a finding."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of the tar. ``length`` is the bytes of its header blocks."""
+
+    path: str
+    size: int
+    mtime: int
+    length: int
+
+
+def padding(size: int) -> bytes:
+    """The zeros that fill a content of ``size`` bytes up to a whole block."""
+    return bytes(-size % BLOCK)
+
+
+def header(path: str, size: int, mtime: int) -> bytes:
+    """The header blocks of a regular file: one ustar block, with a pax header before it only where that is needed."""
+    mtime = min(max(mtime, 0), MAX_TIME)
+    name, prefix = _ustar_path(path)
+    records = b""
+    if name is None:
+        records += _pax_record(b"path", path.encode())
+        name, prefix = path.encode("ascii", "replace").replace(b"?", b"_")[-100:].lstrip(b"/"), b""
+    if size > _MAX_USTAR_SIZE:
+        records += _pax_record(b"size", b"%d" % size)
+        size = 0
+    block = _block(name, prefix, size, mtime, b"0")
+    if not records:
+        return block
+    return _block(_PAX_NAME, b"", len(records), mtime, b"x") + records + padding(len(records)) + block
+
+
+def _ustar_path(path: str) -> tuple[bytes | None, bytes]:
+    """``path`` as ustar's name and prefix; None where it fits into neither, or isn't ASCII."""
+    if not path.isascii():
+        return None, b""
+    raw = path.encode()
+    if len(raw) <= 100:
+        return raw, b""
+    split = raw.rfind(b"/", 0, 156)
+    if split > 0 and len(raw) - split - 1 <= 100:
+        return raw[split + 1 :], raw[:split]
+    return None, b""
+
+
+def _pax_record(key: bytes, value: bytes) -> bytes:
+    body = len(key) + len(value) + 3
+    length = body + len(str(body))
+    if length != body + len(str(length)):
+        length += 1
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _block(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> bytes:
+    block = bytearray(
+        _TEMPLATE
+        % (
+            name.ljust(100, b"\0"),
+            size,
+            mtime,
+            kind,
+            bytes(100),
+            bytes(64),
+            prefix.ljust(167, b"\0"),
+        )
+    )
+    block[_CHECKSUM] = b"%06o\x00 " % sum(block)
+    return bytes(block)
+
+
+def parse_header(data: bytes | memoryview) -> Header | None:
+    """The header at the start of ``data``, None at the end of the tar (a block of zeros); TarError otherwise.
+
+    ``data`` must hold the whole header: 6 blocks are always enough.
+    """
+    block = bytes(data[:BLOCK])
+    if len(block) < BLOCK:
+        raise TarError("the tar ends inside a header")
+    if not any(block):
+        return None
+    length, path, big = BLOCK, None, None
+    if block[156:157] == b"x":
+        records = _number(block, 124)
+        if not 0 < records <= _MAX_PAX:
+            raise TarError(f"a pax header of {records} bytes")
+        path, big = _parse_pax(bytes(data[BLOCK : BLOCK + records]))
+        length = 2 * BLOCK + records + len(padding(records))
+        block = bytes(data[length - BLOCK : length])
+        if len(block) < BLOCK:
+            raise TarError("the tar ends inside a header")
+    try:
+        name = path or "/".join(part.decode() for part in (_text(block, 345, 155), _text(block, 0, 100)) if part)
+    except UnicodeDecodeError:
+        raise TarError("a member whose name isn't UTF-8") from None
+    found = Header(
+        path=name, size=_number(block, 124) if big is None else big, mtime=_number(block, 136), length=length
+    )
+    if not is_safe(name):
+        raise TarError(f"a member with an unsafe name: {name!r}")
+    if header(name, found.size, found.mtime) != bytes(data[:length]):
+        raise TarError(f"{name}: not the header of a regular file as this format writes it")
+    return found
+
+
+def header_time(block: bytes) -> int:
+    """The time in a file's ustar block, the one right before its content."""
+    return _number(block, 136)
+
+
+def _text(block: bytes, start: int, length: int) -> bytes:
+    return block[start : start + length].split(b"\0", 1)[0]
+
+
+def _number(block: bytes, start: int) -> int:
+    digits = block[start : start + 11]
+    if not re.fullmatch(rb"[0-7]{11}", digits):
+        raise TarError("a header with a size or time that isn't octal")
+    return int(digits, 8)
+
+
+def _parse_pax(data: bytes) -> tuple[str | None, int | None]:
+    found: dict[bytes, bytes] = {}
+    while data:
+        match = re.match(rb"([1-9][0-9]{0,4}) (path|size)=", data)
+        length = int(match[1]) if match else 0
+        if not match or match[2] in found or length > len(data) or data[length - 1 : length] != b"\n":
+            raise TarError("a pax header with other than a path and a size")
+        found[match[2]] = data[match.end() : length - 1]
+        data = data[length:]
+    try:
+        path, size = found.get(b"path"), found.get(b"size")
+        return path.decode() if path else None, int(size) if size else None
+    except ValueError:
+        raise TarError("a pax header that can't be read") from None
+
+
+def manifest_line(sha256: str, path: str) -> bytes:
+    """One line of a BagIt manifest, as ``sha256sum`` writes it. Safe names need no escaping."""
+    return f"{sha256}  {path}\n".encode()
+
+
+def parse_manifest_line(line: bytes) -> tuple[str, str]:
+    """(sha256, path) of one line; ValueError where it isn't one."""
+    match = _MANIFEST_LINE.fullmatch(line.decode())
+    if not match:
+        raise ValueError("not a manifest line")
+    return match[1], match[2]
+
+
+def bag_info(fields: list[tuple[str, str]]) -> bytes:
+    """``bag-info.txt``. Values come from users and servers: whatever would start a new line becomes a blank."""
+    return "".join(f"{label}: {' '.join(value.split())}\n" for label, value in fields).encode()
+
+
+def parse_bag_info(data: bytes) -> Iterator[tuple[str, str]]:
+    """The fields of a ``bag-info.txt`` as we write it (no folded lines); ValueError where it isn't UTF-8."""
+    for line in data.decode().splitlines():
+        label, _, value = line.partition(": ")
+        yield label, value

@@ -1,0 +1,57 @@
+"""The two digests of a bundle: equal where the state of the project is equal (docs/format.md, "Digests")."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from holdall.model import Kind, Rung
+
+__all__ = ["VOLATILE", "content_line", "definition_line", "digest_of", "record_hash"]
+
+VOLATILE: dict[Kind, tuple[str, ...]] = {
+    Kind.ASSISTANT: (),
+    Kind.STORE: ("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
+    Kind.MEMBERSHIP: ("usage_bytes", "status"),
+    Kind.FILE: ("expires_at", "status", "status_details"),
+}
+"""Fields at the top of a record that change without anybody changing the project."""
+
+# A number with a fraction or an exponent keeps the digits that the server sent: how a language prints a double is
+# nothing to build a digest on.
+_decoder = msgspec.json.Decoder(float_hook=lambda digits: msgspec.Raw(digits.encode()))
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def record_hash(kind: Kind, raw: bytes) -> str:
+    """sha256 over the canonical form of a record without its volatile fields; over ``raw`` where it has none."""
+    try:
+        value = _decoder.decode(raw)
+        if isinstance(value, dict):
+            for field in VOLATILE[kind]:
+                value.pop(field, None)
+        raw = _encoder.encode(value)
+    except (ValueError, RecursionError):
+        # Not JSON that every reader understands alike (a lone surrogate, nesting without end): its bytes speak.
+        pass
+    return hashlib.sha256(raw).hexdigest()
+
+
+def definition_line(kind: Kind, id: str, sha256: str, store: str | None = None) -> bytes:
+    """The line that a record adds to the definitions digest; a membership's names its store too."""
+    return _encoder.encode([kind, id, sha256] if store is None else [kind, store, id, sha256])
+
+
+def content_line(id: str, rung: Rung, sha256: str) -> bytes:
+    """The line that a content adds to the contents digest."""
+    return _encoder.encode(["content", id, rung, sha256])
+
+
+def digest_of(lines: Iterable[bytes]) -> str:
+    """The digest over lines that come in ascending order of their bytes."""
+    total = hashlib.sha256()
+    for line in lines:
+        total.update(line + b"\n")
+    return f"h1:{total.hexdigest()}"

@@ -1,0 +1,111 @@
+"""Files that survive a crash, are read by nobody else, and are worked on by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["FileLock", "open_private", "place", "reporting", "sync_folder"]
+
+_PRIVATE = 0o600
+
+
+def open_private(path: Path, flags: int) -> int:
+    """``os.open`` with mode 0600 where the system has modes; binary where that is a question."""
+    return os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0), _PRIVATE)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` durable. Windows journals it by itself and opens no folder for this."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def place(source: Path, target: Path, *, force: bool) -> None:
+    """Give the finished ``source`` its final name, durably; AlreadyExists where that is taken and not ``force``."""
+    if force:
+        os.replace(source, target)
+    elif sys.platform == "win32":
+        try:
+            os.rename(source, target)
+        except FileExistsError:
+            raise already_exists(target) from None
+    else:
+        try:
+            # A rename would overwrite what another process put there since we looked; a link refuses.
+            os.link(source, target)
+        except FileExistsError:
+            raise already_exists(target) from None
+        except OSError:
+            if target.exists():
+                raise already_exists(target) from None
+            os.rename(source, target)
+        else:
+            os.unlink(source)
+    sync_folder(target.parent)
+
+
+def already_exists(target: Path) -> AlreadyExists:
+    return AlreadyExists(f"can't write {target}: it exists already", hint="another name, or --force to replace it")
+
+
+@contextmanager
+def reporting(target: Path) -> Iterator[None]:
+    """Turn an OSError into CannotWrite, with the way out of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = ""
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            hint = "make room and run the same command again: it goes on where it stopped"
+        raise CannotWrite(f"can't write {target}: {reason}", hint=hint) from error
+
+
+class FileLock:
+    """A lock on ``path`` that ends with the process, however it ends."""
+
+    def __init__(self, path: Path, *, what: Path) -> None:
+        while True:
+            self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+            try:
+                _lock(self._descriptor)
+            except OSError:
+                os.close(self._descriptor)
+                raise BundleInUse(
+                    f"can't write {what}: another process is writing it", hint="wait for it, or choose another name"
+                ) from None
+            try:
+                same = os.path.samestat(os.fstat(self._descriptor), os.stat(path))
+            except FileNotFoundError:
+                same = False
+            if same:
+                return
+            # The process that had it finished and took the file away while we waited for it.
+            os.close(self._descriptor)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

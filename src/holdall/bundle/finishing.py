@@ -1,0 +1,229 @@
+"""The last part of a bundle: records, ledger, and the tag files that prove all of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle import layout
+from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
+from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
+from holdall.bundle.journal import Entry, Journal, Ledger
+from holdall.bundle.layout import Capture, Digests, HoldallInfo, IndexEntry, LedgerLine, Part, RungCount
+from holdall.bundle.sinks import LineSink, Sink
+from holdall.bundle.sorting import Sorter
+from holdall.bundle.stream import Stream
+from holdall.bundle.tagfiles import closing_info
+from holdall.model import Kind, Rung
+
+__all__ = ["Finished", "Finishing"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that is complete. ``sha256`` is over the whole file, computed as it was written."""
+
+    path: Path
+    size: int
+    sha256: str
+    digests: Digests
+    counts: dict[str, int]
+    rungs: dict[str, RungCount]
+
+
+class _Id(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+class Finishing:
+    """Closes one stream. Memory is flat: what there is one of per file is sorted outside of memory."""
+
+    def __init__(
+        self,
+        *,
+        target: Path,
+        bag: str,
+        capture: Capture,
+        started: int,
+        stream: Stream,
+        journal: Journal,
+        resumed: int,
+        line_sinks: list[LineSink],
+        open_sink: Callable[[str], Sink],
+    ) -> None:
+        """``open_sink`` gives a sink whose commit appends a file of that path, journalled nowhere.
+
+        Below position ``resumed`` of the journal stand the lines of earlier runs.
+        """
+        self._target, self._bag, self._capture, self._started = target, bag, capture, started
+        self._stream, self._journal, self._resumed, self._open_sink = stream, journal, resumed, open_sink
+        self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
+        self._index, self._definitions, self._contents = Sorter(), Sorter(), Sorter()
+        self._tags: list[tuple[str, str]] = []
+        self._counts: Counter[str] = Counter()
+        self._rung_files: Counter[str] = Counter()
+        self._rung_bytes: Counter[str] = Counter()
+
+    def run(self, *, ended: int) -> Finished:
+        self._stream.settle()
+        ledger = self._read_journal()
+        for sink in self._line_sinks:
+            self._write_lines(sink)
+        self._write_ledger(ledger)
+        info = self._write_tags(ended)
+        size, sha256 = self._stream.seal()
+        for sorter in (self._index, self._definitions, self._contents, ledger):
+            sorter.close()
+        return Finished(
+            path=self._target,
+            size=size,
+            sha256=sha256,
+            digests=info.digests,
+            counts=info.counts,
+            rungs=info.rungs,
+        )
+
+    def _read_journal(self) -> Sorter:
+        """Index and digest lines of what is in the stream; returns the ledger's lines by id."""
+        ledger = Sorter()
+        for position, line in self._journal.lines():
+            if isinstance(line, Ledger):
+                if position < self._resumed and line.ledger.path is None:
+                    continue  # an earlier run got nothing; whether there is such a file, this run says
+                ledger.add(line.ledger.id.encode(errors="surrogatepass"), _encode(line.ledger))
+            elif isinstance(line, Entry) and not line.entry.path.startswith("data/"):
+                self._tags.append((line.entry.path, line.entry.sha256))
+            elif isinstance(line, Entry):
+                self._list(line.entry)
+                if line.entry.rung is not None:
+                    self._list_content(line.entry, ledger)
+                else:
+                    self._list_record(line.entry, line.hash or "")
+        return ledger
+
+    def _list(self, entry: IndexEntry) -> None:
+        self._index.add(entry.path.encode(), _encode(entry))
+        self._counts["entries"] += 1
+        self._counts["bytes"] += entry.size
+
+    def _list_record(self, entry: IndexEntry, sha256: str) -> None:
+        assistant = entry.path.startswith(layout.ASSISTANTS)
+        self._counts["assistants" if assistant else "vector_stores"] += 1
+        self._definitions.add(definition_line(Kind.ASSISTANT if assistant else Kind.STORE, entry.id or "", sha256))
+
+    def _list_content(self, entry: IndexEntry, ledger: Sorter) -> None:
+        assert entry.id is not None
+        assert entry.rung is not None
+        self._contents.add(content_line(entry.id, entry.rung, entry.sha256))
+        # Without the run that stored it there may be no ledger line: the least that is known, before any other.
+        least = LedgerLine(
+            id=entry.id,
+            filename=entry.filename,
+            rung=entry.rung,
+            path=entry.path,
+            expected=None,
+            size=entry.size,
+            route=None,
+            status=None,
+            code=None,
+            message=None,
+        )
+        ledger.add(entry.id.encode(errors="surrogatepass"), b" " + _encode(least))
+
+    def _write_lines(self, sink: LineSink) -> None:
+        name = "memberships" if sink.kind is Kind.MEMBERSHIP else "files"
+        records = 0
+        with self._open_sink(sink.path) as out:
+            for line in sink.lines():
+                records += 1
+                out.write(line)
+                raw = line[:-1]
+                found = msgspec.json.decode(raw, type=_Id)
+                sha256 = record_hash(sink.kind, raw)
+                self._definitions.add(definition_line(sink.kind, found.id, sha256, sink.store_id))
+            entry = out.commit()
+        sink.remove()
+        self._counts[name] += records
+        self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
+
+    def _write_ledger(self, lines: Sorter) -> None:
+        records = 0
+        with self._open_sink(layout.LEDGER) as out:
+            for line in _last_of_each(lines):
+                records += 1
+                out.write(line + b"\n")
+                found = msgspec.json.decode(line, type=LedgerLine)
+                self._rung_files[found.rung] += 1
+                self._rung_bytes[found.rung] += found.size or 0
+            entry = out.commit()
+        self._list(msgspec.structs.replace(entry, records=records))
+
+    def _write_tags(self, ended: int) -> HoldallInfo:
+        counts = {
+            name: self._counts[name]
+            for name in ("assistants", "vector_stores", "memberships", "files", "entries", "bytes")
+        }
+        description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
+        self._write_tag(layout.BAG_INFO, [description])
+        manifest = self._write_tag(layout.MANIFEST, self._manifest())
+        index = self._write_tag(layout.INDEX, (line + b"\n" for _, line in self._index))
+        self._stream.cut()
+        info = HoldallInfo(
+            format=layout.FORMAT,
+            tool=self._capture.tool,
+            source=self._capture.source,
+            selection=self._capture.selection,
+            options=self._capture.options,
+            started=self._started,
+            ended=ended,
+            counts=counts,
+            rungs={
+                rung: RungCount(files=self._rung_files[rung], bytes=self._rung_bytes[rung])
+                for rung in Rung
+                if self._rung_files[rung]
+            },
+            digests=Digests(definitions=digest_of(self._definitions.keys()), contents=digest_of(self._contents.keys())),
+            index=index,
+            manifest=manifest,
+        )
+        self._write_last(layout.INFO, msgspec.json.format(_encode(info), indent=2) + b"\n")
+        tags = b"".join(manifest_line(sha256, path) for path, sha256 in sorted(self._tags))
+        self._write_last(layout.TAG_MANIFEST, tags)
+        self._stream.raw(END_OF_TAR)
+        return info
+
+    def _write_last(self, path: str, data: bytes) -> None:
+        """A file of the last frame, which holds these files whole, however large they are."""
+        self._stream.raw(header(f"{self._bag}/{path}", len(data), self._started) + data + padding(len(data)))
+        self._tags.append((path, hashlib.sha256(data).hexdigest()))
+
+    def _manifest(self) -> Iterator[bytes]:
+        for path, line in self._index:
+            yield manifest_line(msgspec.json.decode(line, type=IndexEntry).sha256, path.decode())
+
+    def _write_tag(self, path: str, pieces: Iterable[bytes]) -> Part:
+        with self._open_sink(path) as out:
+            for piece in pieces:
+                out.write(piece)
+            entry = out.commit()
+        self._tags.append((path, entry.sha256))
+        return Part(offset=entry.offset, size=entry.size, sha256=entry.sha256)
+
+
+def _last_of_each(lines: Sorter) -> Iterator[bytes]:
+    """The last line of each id. A line made of the index alone, marked by a blank, gives way to any other."""
+    key, best = None, b""
+    for id, line in lines:
+        if id != key:
+            if key is not None:
+                yield best.lstrip()
+            key, best = id, line
+        elif not line.startswith(b" ") or best.startswith(b" "):
+            best = line
+    if key is not None:
+        yield best.lstrip()

@@ -1,0 +1,170 @@
+"""Paths, versions and the structs of format 1.0: the code twin of docs/format.md.
+
+Structs in here are what we write. A reader of a newer minor version ignores fields that it doesn't know; a newer
+major version is refused before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.model import Rung
+
+__all__ = [
+    "FORMAT",
+    "Capture",
+    "Digests",
+    "HoldallInfo",
+    "IndexEntry",
+    "LedgerLine",
+    "Part",
+    "RungCount",
+    "Source",
+    "bag_name",
+    "specification",
+]
+
+MAJOR, MINOR = 1, 0
+FORMAT = f"{MAJOR}.{MINOR}"
+
+ASSISTANTS = "data/assistants/"
+STORES = "data/vector_stores/"
+CONTENTS = "data/files/"
+TEXTS = "data/text/"
+FILES = "data/files.jsonl"
+LEDGER = "data/ledger.jsonl"
+RECORD = ".json"
+MEMBERSHIPS = ".files.jsonl"
+
+BAGIT = "bagit.txt"
+README = "README.txt"
+SPECIFICATION = "FORMAT.md"
+BAG_INFO = "bag-info.txt"
+MANIFEST = "manifest-sha256.txt"
+INDEX = "index.jsonl"
+INFO = "holdall.json"
+TAG_MANIFEST = "tagmanifest-sha256.txt"
+
+SUFFIX = ".tar.zst"
+
+CONTENT_FRAME = 2 << 20
+"""Decompressed bytes of a frame inside a large content."""
+SHARED_FRAME = 1 << 20
+"""Small entries share a frame until it is this large; a content up to this size is a small one."""
+LOOKUP_FRAME = 256 << 10
+"""Frames of index and ledger are smaller, because they are read a line here and a line there."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the records come from. No key, ever."""
+
+    base_url: str
+    organization: str | None = None
+    project: str | None = None
+    label: str | None = None
+
+
+class Capture(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export was asked for. Two exports with the same capture are the same work."""
+
+    tool: str
+    source: Source
+    selection: dict[str, Any]
+    options: dict[str, Any]
+
+
+class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of ``index.jsonl``: a payload entry. ``offset`` is that of its first byte in the decompressed tar.
+
+    ``id`` is the API's id of what is in the entry, for memberships that of the store; ``filename`` (the true one) and
+    ``rung`` are there for contents only, ``records`` (the number of lines) for ``.jsonl`` entries only.
+    """
+
+    path: str
+    offset: int
+    size: int
+    sha256: str
+    id: str | None = None
+    filename: str | None = None
+    rung: Rung | None = None
+    records: int | None = None
+
+
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``data/ledger.jsonl``: what became of one file, also where nothing could be got.
+
+    ``expected`` is the size that the file object declares, ``size`` what is stored at ``path``; ``route`` the API
+    path that was asked last, ``status``, ``code`` and ``message`` its refusal. ``truncated``: the text stops short.
+    """
+
+    id: str
+    filename: str | None
+    rung: Rung
+    path: str | None
+    expected: int | None
+    size: int | None
+    route: str | None
+    status: int | None
+    code: str | None
+    message: str | None
+    truncated: bool = False
+
+
+class Digests(msgspec.Struct, frozen=True, kw_only=True):
+    """``h1:`` and 64 hex digits each: equal where the project's state is equal."""
+
+    definitions: str
+    contents: str
+
+
+class RungCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of one rung, and the bytes stored for them."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a tag file lies in the decompressed tar, and what proves it."""
+
+    offset: int
+    size: int
+    sha256: str
+
+
+class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``holdall.json``. Times are whole seconds since 1970, UTC.
+
+    ``counts`` has ``assistants``, ``vector_stores``, ``memberships``, ``files`` (file objects), ``entries`` (payload
+    files) and ``bytes`` (their size).
+    """
+
+    format: str
+    tool: str
+    source: Source
+    selection: dict[str, Any]
+    options: dict[str, Any]
+    started: int
+    ended: int
+    counts: dict[str, int]
+    rungs: dict[str, RungCount]
+    digests: Digests
+    index: Part
+    manifest: Part
+
+
+def bag_name(filename: str) -> str:
+    """The name of the bag's folder in a bundle of that file name, before it is made safe."""
+    return filename.removesuffix(".zst").removesuffix(".tar")
+
+
+def specification() -> bytes:
+    """docs/format.md, which each bundle carries as FORMAT.md. It is package data in a wheel."""
+    shipped = resources.files("holdall.bundle").joinpath(SPECIFICATION)
+    if shipped.is_file():
+        return shipped.read_bytes()
+    return (Path(__file__).parents[3] / "docs" / "format.md").read_bytes()

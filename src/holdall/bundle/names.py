@@ -1,0 +1,113 @@
+"""Names that every tar, zstd, BagIt and file system tool agrees on, made out of names that servers and users chose.
+
+The rules stand in docs/format.md ("Names"). The true name lives in the records; what is made here is only where the
+bytes lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+__all__ = ["MAX_NAME", "Taken", "fold", "is_safe", "numbered", "safe_name"]
+
+MAX_NAME = 120
+"""Longest name of a file or folder, in bytes of UTF-8."""
+
+_FORBIDDEN = frozenset('%\\/:*?"<>|')
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_LEADING = frozenset(".~-")
+_RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
+)
+_LONGEST_SUFFIX = 24
+
+
+def safe_name(name: str, *, suffix: str = "", percent: bool = False) -> str:
+    """``name`` as a single path component that is safe everywhere, with ``suffix`` after it, at most 120 bytes.
+
+    ``percent`` keeps the percent sign, which only BagIt manifests can't hold.
+    """
+    text = unicodedata.normalize("NFC", name)
+    if not (text.isascii() and text.isalnum()):
+        kept = _FORBIDDEN - {"%"} if percent else _FORBIDDEN
+        text = "".join("_" if c in kept or unicodedata.category(c) in _INVISIBLE else c for c in text)
+        text = unicodedata.normalize("NFC", text)
+    text = _trimmed(text, MAX_NAME - len(suffix.encode()))
+    if not text or text[0] in _LEADING:
+        text = _trimmed("_" + text[1:], MAX_NAME - len(suffix.encode()))
+    if text.split(".")[0].rstrip().casefold() in _RESERVED:
+        text = _trimmed("_" + text, MAX_NAME - len(suffix.encode()))
+    return text + suffix
+
+
+def numbered(name: str, number: int, *, suffix: str = "") -> str:
+    """The ``number``-th choice for a safe ``name`` (without ``suffix``) that is taken: ``report-2.pdf``."""
+    if number == 1:
+        return name + suffix
+    stem, extension = _split(name)
+    tail = f"-{number}{extension}"
+    return _trimmed(stem, MAX_NAME - len((tail + suffix).encode())) + tail + suffix
+
+
+def is_safe(path: str) -> bool:
+    """Does every component of ``path`` keep the rules? What a bundle's own path must satisfy."""
+    return bool(path) and all(part == safe_name(part) for part in path.split("/"))
+
+
+def fold(name: str) -> str:
+    """The form in which two names that some file system takes for one are equal."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+class Taken:
+    """Which names are taken, by the hash of their folded form: some 70 bytes each, however long they are."""
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+        self._next: dict[str, int] = {}
+
+    def add(self, path: str) -> bool:
+        """Take ``path``; False where it is taken already."""
+        folded = path.lower() if path.isascii() else fold(path)
+        key = int.from_bytes(hashlib.blake2b(folded.encode(), digest_size=8).digest(), "little")
+        if key in self._hashes:
+            return False
+        self._hashes.add(key)
+        return True
+
+    def first_free(self, folder: str, name: str, *, suffix: str = "") -> str:
+        """Take and return the first of ``name``, ``name-2``, ``name-3`` … that is free in ``folder``."""
+        number, key = 1, ""
+        while not self.add(path := f"{folder}{numbered(name, number, suffix=suffix)}"):
+            # Where thousands clash, each goes on from where the last one found its number.
+            key = key or fold(folder + name + suffix)
+            number = self._next[key] = max(number, self._next.get(key, 1)) + 1
+        return path
+
+
+def _split(name: str) -> tuple[str, str]:
+    """``name`` as stem and extension; what is too long for an extension belongs to the stem."""
+    stem, dot, extension = name.rpartition(".")
+    if not dot or not stem or len(extension.encode()) >= _LONGEST_SUFFIX:
+        return name, ""
+    return stem, dot + extension
+
+
+def _trimmed(text: str, limit: int) -> str:
+    """``text`` without trailing dots and blanks, cut to ``limit`` bytes in front of its extension."""
+    text = _bare(text)
+    if len(text.encode()) > limit:
+        stem, extension = _split(text)
+        room = max(limit - len(extension.encode()), 1)
+        stem = stem.encode()[:room].decode(errors="ignore")
+        text = _bare(_bare(stem) + extension) if extension else _bare(stem)
+    return text
+
+
+def _bare(text: str) -> str:
+    end = len(text)
+    while end and (text[end - 1] == "." or text[end - 1].isspace()):
+        end -= 1
+    return text[:end]

@@ -1,0 +1,317 @@
+"""A bundle, opened for reading: one content or one record at a time, by reading kilobytes.
+
+Opening reads the seek table and the last frame. Everything else is read when it is asked for: the index and the
+ledger are sorted and looked up by bisection, a content is decoded frame by frame and its sha256 checked when it has
+been read through. A bundle is untrusted; ``holdall.verify`` proves all of it, this module what it hands out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, TypeVar, cast
+
+import msgspec
+
+from holdall.bundle import layout
+from holdall.bundle.bag import TarError, parse_header
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine
+from holdall.bundle.lookup import SortedLines
+from holdall.bundle.seekable import MAX_FRAME, FrameError, FrameFile, Tail, read_tail
+from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
+from holdall.model import Kind, Record, SourceId
+
+__all__ = ["BundleReader", "open_bundle"]
+
+T = TypeVar("T")
+
+_index_line = msgspec.json.Decoder(IndexEntry)
+_ledger_line = msgspec.json.Decoder(LedgerLine)
+
+
+class _Path(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+
+
+class _Id(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+class _Format(msgspec.Struct, frozen=True, kw_only=True):
+    format: str
+
+
+_path = msgspec.json.Decoder(_Path)
+_id = msgspec.json.Decoder(_Id)
+
+
+def open_bundle(path: str | Path) -> BundleReader:
+    """Open the bundle at ``path``. Raises NotABundle, DamagedBundle, NewerFormat, CannotWrite (can't be read)."""
+    return BundleReader(Path(path))
+
+
+class BundleReader:
+    """One bundle. A context manager; methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        try:
+            self.tail = _tail(path, self._file)
+            self.frames = FrameFile(self._file, self.tail.frames)
+            self.bag, self.info, self.raw_info = self._read_info()
+        except BaseException:
+            self._file.close()
+            raise
+        self._index = SortedLines(
+            self.frames, self.info.index.offset, self.info.index.size, lambda line: _path.decode(line).path.encode()
+        )
+        self._ledger: SortedLines | None = None
+        self._store_paths: dict[str, str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    # -- entries -------------------------------------------------------------------------------------
+
+    def entries(self, folder: str = "data/") -> Iterator[IndexEntry]:
+        """The payload's entries below ``folder``, by ascending path."""
+        with self._guarding(layout.INDEX):
+            for line in self._index.starting_at(folder.encode()):
+                entry = _index_line.decode(line)
+                if not entry.path.startswith(folder):
+                    return
+                yield entry
+
+    def find(self, path: str) -> IndexEntry | None:
+        """The entry of that path (``data/…``)."""
+        with self._guarding(layout.INDEX):
+            line = self._index.find(path.encode(errors="replace"))
+            return _index_line.decode(line) if line is not None else None
+
+    def content(self, file_id: str) -> IndexEntry | None:
+        """The content stored for a file, of whatever rung; None where the bundle has none."""
+        line = self.ledger_line(file_id)
+        return self.find(line.path) if line and line.path else None
+
+    def open(self, entry: IndexEntry) -> BinaryIO:
+        """The bytes of an entry as a seekable binary stream that holds no more than a frame.
+
+        Read from start to end, in pieces of any size, it raises DamagedBundle in place of the last piece where the
+        sha256 isn't that of the index.
+        """
+        return cast(BinaryIO, io.BufferedReader(_EntryStream(self, entry), buffer_size=128 << 10))
+
+    def read(self, entry: IndexEntry, limit: int = MAX_FRAME) -> bytes:
+        """All bytes of an entry, proved; DamagedBundle where it declares more than ``limit``."""
+        if entry.size > limit:
+            raise DamagedBundle(
+                f"can't read {entry.path}: it declares {entry.size} bytes, more than it may have", entry=entry.path
+            )
+        with self._guarding(entry.path):
+            data = self.frames.read(entry.offset, entry.size)
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise _wrong_hash(self.path, entry.path)
+        return data
+
+    # -- records -------------------------------------------------------------------------------------
+
+    def assistants(self) -> Iterator[Record]:
+        return self._records(Kind.ASSISTANT, layout.ASSISTANTS)
+
+    def stores(self) -> Iterator[Record]:
+        return self._records(Kind.STORE, layout.STORES)
+
+    def files(self) -> Iterator[Record]:
+        """The file objects, also of files whose content could not be got."""
+        entry = self.find(layout.FILES)
+        return self._lines(entry, Kind.FILE) if entry else iter(())
+
+    def memberships(self, store_id: str) -> Iterator[Record]:
+        """The memberships of one store; nothing where the bundle has none of it."""
+        entry = self.memberships_entry(store_id)
+        return self._lines(entry, Kind.MEMBERSHIP) if entry else iter(())
+
+    def memberships_entry(self, store_id: str) -> IndexEntry | None:
+        """Where the memberships of a store stand; ``records`` says how many there are."""
+        if self._store_paths is None:
+            self._store_paths = {
+                entry.id: entry.path
+                for entry in self.entries(layout.STORES)
+                if entry.id is not None and entry.path.endswith(layout.MEMBERSHIPS)
+            }
+        path = self._store_paths.get(store_id)
+        return self.find(path) if path else None
+
+    def ledger(self) -> Iterator[LedgerLine]:
+        """What became of each file, by ascending id."""
+        lines = self._ledger_lines()
+        with self._guarding(layout.LEDGER):
+            for line in lines or ():
+                yield _ledger_line.decode(line)
+
+    def ledger_line(self, file_id: str) -> LedgerLine | None:
+        """What became of one file."""
+        lines = self._ledger_lines()
+        with self._guarding(layout.LEDGER):
+            line = lines.find(file_id.encode(errors="replace")) if lines else None
+            return _ledger_line.decode(line) if line is not None else None
+
+    # -- inside --------------------------------------------------------------------------------------
+
+    def index_lines(self) -> SortedLines:
+        """The index as it stands, for who proves it."""
+        return self._index
+
+    def _ledger_lines(self) -> SortedLines | None:
+        if self._ledger is None:
+            entry = self.find(layout.LEDGER)
+            if entry:
+                self._ledger = SortedLines(
+                    self.frames, entry.offset, entry.size, lambda line: _id.decode(line).id.encode()
+                )
+        return self._ledger
+
+    def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
+        for entry in self.entries(folder):
+            if entry.path.endswith(layout.RECORD):
+                raw = self.read(entry)
+                yield Record(kind=kind, id=self._id_of(raw, entry.path), raw=raw)
+
+    def _lines(self, entry: IndexEntry, kind: Kind) -> Iterator[Record]:
+        """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
+        with self.open(entry) as stream:
+            while True:
+                with self._guarding(entry.path):
+                    line = stream.readline(MAX_FRAME)
+                if not line:
+                    return
+                raw = line.rstrip(b"\n")
+                yield Record(kind=kind, id=self._id_of(raw, entry.path), raw=raw)
+
+    def _id_of(self, raw: bytes, path: str) -> SourceId:
+        with self._guarding(path):
+            return SourceId(_id.decode(raw).id)
+
+    @contextmanager
+    def _guarding(self, path: str) -> Iterator[None]:
+        """Name the entry where reading it fails."""
+        try:
+            yield
+        except (FrameError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            raise DamagedBundle(
+                f"can't read {path} in {self.path}: {error}",
+                hint=f"holdall verify {self.path} names all that is damaged; holdall extract --salvage saves the rest",
+                entry=path,
+            ) from None
+
+    def _read_info(self) -> tuple[str, HoldallInfo, bytes]:
+        """The bag's name and ``holdall.json``, both from the last frame."""
+        frames = self.tail.frames
+        with self._guarding(layout.INFO):
+            data = self.frames.frame(len(frames) - 1)
+            try:
+                found = parse_header(data)
+            except TarError as error:
+                raise FrameError(str(error)) from None
+            bag, _, path = found.path.partition("/") if found else ("", "", "")
+            if not found or path != layout.INFO or found.length + found.size > len(data):
+                raise FrameError("the last frame does not begin with it")
+            raw = data[found.length : found.length + found.size]
+            _require_format(self.path, msgspec.json.decode(raw, type=_Format).format)
+            return bag, msgspec.json.decode(raw, type=HoldallInfo), raw
+
+
+class _EntryStream(io.RawIOBase):
+    """The raw half of ``BundleReader.open``."""
+
+    def __init__(self, reader: BundleReader, entry: IndexEntry) -> None:
+        self._reader, self._entry = reader, entry
+        self._position = 0
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        base = (0, self._position, self._entry.size)[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: object, /) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        entry = self._entry
+        size = min(len(view), entry.size - self._position)
+        if size <= 0:
+            return 0
+        with self._reader._guarding(entry.path):
+            frames = self._reader.frames
+            piece = next(frames.chunks(entry.offset + self._position, size))
+        view[: len(piece)] = piece
+        if self._position == 0:
+            self._hash, self._hashed = hashlib.sha256(), 0
+        if self._position == self._hashed:
+            self._hash.update(piece)
+            self._hashed += len(piece)
+            if self._hashed == entry.size and self._hash.hexdigest() != entry.sha256:
+                raise _wrong_hash(self._reader.path, entry.path)
+        self._position += len(piece)
+        return len(piece)
+
+
+def _wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
+    return DamagedBundle(
+        f"can't read {entry} in {bundle}: its bytes are not those that were written (sha256)",
+        hint=f"holdall verify {bundle} names all that is damaged",
+        entry=entry,
+    )
+
+
+def _tail(path: Path, file: BinaryIO) -> Tail:
+    try:
+        return read_tail(file)
+    except FrameError as error:
+        file.seek(0)
+        if file.read(4) != b"\x28\xb5\x2f\xfd":
+            raise NotABundle(
+                f"can't read {path}: it is not a holdall bundle", hint="give the file that holdall export wrote"
+            ) from None
+        raise DamagedBundle(
+            f"can't read {path}: {error}",
+            hint="is it cut short? compare its size with the original; holdall extract --salvage saves what is whole",
+        ) from None
+    except OSError as error:
+        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+
+
+def _require_format(path: Path, found: str) -> None:
+    major = found.partition(".")[0]
+    if not major.isdecimal() or int(major) < 1:
+        raise FrameError(f"unknown format {found!r}")
+    if int(major) > layout.MAJOR:
+        raise NewerFormat(
+            f"can't read {path}: it has format {found}, this version reads {layout.MAJOR}.x",
+            hint="pip install --upgrade holdall",
+        )

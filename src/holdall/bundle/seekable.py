@@ -1,0 +1,317 @@
+"""Frames, seek table and seal: zstd's seekable format. The only importer of zstandard.
+
+A bundle is a row of independent zstd frames, then a skippable frame with the seal, then the seek table. Nothing in
+here knows what the frames hold. Input is untrusted: a frame's declared size and window are looked at before a byte
+of it is decoded, and after it the length must be exact (see docs/format.md, "Frames").
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import msgspec
+import zstandard
+
+__all__ = [
+    "LEVEL",
+    "MAX_FRAME",
+    "SEAL_SIZE",
+    "FrameError",
+    "FrameFile",
+    "FrameTable",
+    "Tail",
+    "compress",
+    "decompress",
+    "encode_seal",
+    "encode_table",
+    "frame_length",
+    "read_tail",
+    "walk",
+]
+
+LEVEL = 3
+MAX_FRAME = 64 << 20
+"""Neither the content nor the window of a frame may be larger than this."""
+
+FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+SEAL_MAGIC = b"\x50\x2a\x4d\x18"
+TABLE_MAGIC = b"\x5e\x2a\x4d\x18"
+SEEKABLE_MAGIC = b"\xb1\xea\x92\x8f"
+SEAL_SIZE = 8 + 32
+_FOOTER_SIZE = 9
+_MAX_COMPRESSED = MAX_FRAME + (MAX_FRAME >> 8) + 64
+_HEADER_MAX = 18
+_CACHE_BYTES = 16 << 20
+
+_codecs = threading.local()
+
+
+class FrameError(Exception):
+    """A frame or table isn't what it must be. Callers, who know the entry, turn it into DamagedBundle or a finding."""
+
+
+def compress(data: bytes | bytearray | memoryview) -> bytes:
+    """One frame with content size and checksum. Releases the GIL; safe from any thread."""
+    codec: zstandard.ZstdCompressor | None = getattr(_codecs, "compressor", None)
+    if codec is None:
+        codec = _codecs.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
+    return codec.compress(data)
+
+
+def declared_size(frame: bytes | memoryview) -> int:
+    """The content size that the frame's header declares, within the limits, or FrameError."""
+    try:
+        header = zstandard.get_frame_parameters(frame[:_HEADER_MAX])
+    except zstandard.ZstdError as error:
+        raise FrameError(f"not a zstd frame ({error})") from None
+    if not header.has_checksum or header.dict_id:
+        raise FrameError("frame without checksum, or with a dictionary")
+    if header.content_size in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
+        raise FrameError("frame without content size")
+    if header.content_size > MAX_FRAME or header.window_size > MAX_FRAME:
+        raise FrameError(f"frame declares {header.content_size} bytes, window {header.window_size}: over the limit")
+    return header.content_size
+
+
+def decompress(frame: bytes | memoryview, size: int) -> bytes:
+    """The content of exactly one frame of ``size`` bytes, checksum proved. Releases the GIL; safe from any thread."""
+    if declared_size(frame) != size:
+        raise FrameError("frame declares another size than the seek table")
+    if frame_length(frame) != len(frame):
+        raise FrameError("frame has another length than the seek table says")
+    codec: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
+    if codec is None:
+        codec = _codecs.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME)
+    try:
+        data = codec.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FrameError(str(error)) from None
+    if len(data) != size:
+        raise FrameError("frame holds another number of bytes than it declares")
+    return data
+
+
+def frame_length(frame: bytes | memoryview) -> int | None:
+    """Length of the zstd frame at the start of ``frame`` by its block headers; None where it doesn't end inside."""
+    position = _header_length(frame)
+    if position is None:
+        return None
+    checksum = 4 if frame[4] & 0x04 else 0
+    last = False
+    while not last:
+        if position + 3 > len(frame):
+            return None
+        block = int.from_bytes(frame[position : position + 3], "little")
+        last, size = _block(block)
+        position += 3 + size
+    position += checksum
+    return position if position <= len(frame) else None
+
+
+def _header_length(frame: bytes | memoryview) -> int | None:
+    if len(frame) < 6 or bytes(frame[:4]) != FRAME_MAGIC:
+        return None
+    descriptor = frame[4]
+    single = descriptor >> 5 & 1
+    content_size = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
+    return 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3] + content_size
+
+
+def _block(header: int) -> tuple[bool, int]:
+    kind = header >> 1 & 3
+    if kind == 3:
+        raise FrameError("frame with a block of the reserved type")
+    return bool(header & 1), 1 if kind == 1 else header >> 3
+
+
+def walk(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The zstd frames between two offsets of ``file``: (offset, length, declared content size), by structure alone.
+
+    Ends at the first thing that isn't a whole zstd frame within the limits; the caller compares where it got to.
+    """
+    offset = start
+    while offset < end:
+        file.seek(offset)
+        header = file.read(min(_HEADER_MAX, end - offset))
+        if header[:4] != FRAME_MAGIC:
+            return
+        try:
+            size = declared_size(header)
+            position = offset + (_header_length(header) or 0)
+            last = False
+            while not last:
+                if position - offset > _MAX_COMPRESSED:
+                    return
+                file.seek(position)
+                block = file.read(3)
+                if len(block) < 3:
+                    return
+                last, length = _block(int.from_bytes(block, "little"))
+                position += 3 + length
+        except FrameError:
+            return
+        position += 4
+        if position > end:
+            return
+        yield offset, position - offset, size
+        offset = position
+
+
+class FrameTable:
+    """Where each frame lies, compressed and decompressed: two integers a frame, whatever the size of the bundle."""
+
+    def __init__(self, frames: Iterable[tuple[int, int]] = ()) -> None:
+        self._ends = array("Q")
+        self._data_ends = array("Q")
+        for length, size in frames:
+            self.append(length, size)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def append(self, length: int, size: int) -> None:
+        self._ends.append(self.length + length)
+        self._data_ends.append(self.size + size)
+
+    def cut(self, count: int) -> None:
+        """Forget all frames after the first ``count``."""
+        del self._ends[count:]
+        del self._data_ends[count:]
+
+    @property
+    def length(self) -> int:
+        """Compressed bytes of all frames."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def size(self) -> int:
+        """Decompressed bytes of all frames."""
+        return self._data_ends[-1] if self._data_ends else 0
+
+    def __getitem__(self, number: int) -> tuple[int, int, int, int]:
+        """(offset, length, data offset, data size) of one frame."""
+        offset = self._ends[number - 1] if number else 0
+        data = self._data_ends[number - 1] if number else 0
+        return offset, self._ends[number] - offset, data, self._data_ends[number] - data
+
+    def find(self, position: int) -> int:
+        """Number of the frame that holds the decompressed byte at ``position``."""
+        return bisect_right(self._data_ends, position)
+
+
+class FrameFile:
+    """Random access to the decompressed bytes of a file of frames. Thread-safe; holds a few frames in memory."""
+
+    def __init__(self, file: BinaryIO, frames: FrameTable, *, cache_bytes: int = _CACHE_BYTES) -> None:
+        self.frames = frames
+        self._file, self._room = file, cache_bytes
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+
+    def frame(self, number: int) -> bytes:
+        """The content of one frame; FrameError where it can't be had."""
+        with self._lock:
+            data = self._cache.get(number)
+            if data is not None:
+                self._cache.move_to_end(number)
+                return data
+        data = decompress(*self.raw(number))
+        with self._lock:
+            if number not in self._cache:
+                self._cache[number] = data
+                self._room -= len(data)
+                while self._room < 0 and len(self._cache) > 1:
+                    self._room += len(self._cache.popitem(last=False)[1])
+        return data
+
+    def raw(self, number: int) -> tuple[bytes, int]:
+        """One frame as it lies in the file, and the size that its content must have."""
+        offset, length, _, size = self.frames[number]
+        with self._lock:
+            self._file.seek(offset)
+            frame = self._file.read(length)
+        if len(frame) < length:
+            raise FrameError("the file ends inside a frame")
+        return frame, size
+
+    def chunks(self, position: int, size: int) -> Iterator[memoryview]:
+        """``size`` decompressed bytes from ``position`` on, as pieces of frames; FrameError where they aren't there."""
+        if position + size > self.frames.size:
+            raise FrameError("past the end of the last frame")
+        number = self.frames.find(position)
+        while size > 0:
+            _, _, start, _ = self.frames[number]
+            piece = memoryview(self.frame(number))[position - start :][:size]
+            yield piece
+            position += len(piece)
+            size -= len(piece)
+            number += 1
+
+    def read(self, position: int, size: int) -> bytes:
+        """``size`` decompressed bytes from ``position`` on, in one."""
+        return b"".join(self.chunks(position, size))
+
+
+def encode_seal(digest: bytes) -> bytes:
+    """The seal: a skippable frame with the sha256 of every byte before it."""
+    return SEAL_MAGIC + struct.pack("<I", len(digest)) + digest
+
+
+def encode_table(frames: FrameTable) -> bytes:
+    """The seek table that belongs to ``frames`` (the data frames) followed by the seal."""
+    count = len(frames) + 1
+    entries = array("I", bytes(8 * count)) if array("I").itemsize == 4 else array("L", bytes(8 * count))
+    for number in range(len(frames)):
+        _, entries[2 * number], _, entries[2 * number + 1] = frames[number]
+    entries[-2], entries[-1] = SEAL_SIZE, 0
+    if struct.pack("=I", 1) != struct.pack("<I", 1):
+        entries.byteswap()
+    body = entries.tobytes() + struct.pack("<IB", count, 0) + SEEKABLE_MAGIC
+    return TABLE_MAGIC + struct.pack("<I", len(body)) + body
+
+
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows the data frames, read from the end of the file: seek table and seal."""
+
+    frames: FrameTable
+    seal: bytes
+    table: bytes
+
+
+def read_tail(file: BinaryIO) -> Tail:
+    """Seek table and seal of a bundle, proved to add up with the length of the file; FrameError where they don't."""
+    file_size = file.seek(0, 2)
+    if file_size < _FOOTER_SIZE + 8:
+        raise FrameError("too short for a seek table")
+    file.seek(file_size - _FOOTER_SIZE)
+    footer = file.read(_FOOTER_SIZE)
+    count, descriptor = struct.unpack("<IB", footer[:5])
+    if footer[5:] != SEEKABLE_MAGIC:
+        raise FrameError("no seek table at the end of the file")
+    length = 8 + 8 * count + _FOOTER_SIZE
+    if descriptor or not count >= 2 or length > file_size:
+        raise FrameError("the seek table's last bytes contradict the file")
+    file.seek(file_size - length)
+    table = file.read(length)
+    if table[:8] != TABLE_MAGIC + struct.pack("<I", length - 8):
+        raise FrameError("the seek table's first bytes contradict its last")
+    frames = FrameTable()
+    entries = struct.iter_unpack("<II", table[8:-_FOOTER_SIZE])
+    for number, (compressed, size) in enumerate(entries):
+        if number == count - 1:
+            if (compressed, size) != (SEAL_SIZE, 0):
+                raise FrameError("the seek table lists no seal")
+        elif not 0 < size <= MAX_FRAME or not 0 < compressed <= _MAX_COMPRESSED:
+            raise FrameError(f"the seek table lists an impossible frame {number}")
+        else:
+            frames.append(compressed, size)
+    if frames.length + SEAL_SIZE + length != file_size:
+        raise FrameError("the seek table does not add up to the length of the file")
+    file.seek(frames.length)
+    return Tail(frames=frames, seal=file.read(SEAL_SIZE), table=table)

@@ -1,0 +1,132 @@
+"""Where callers put bytes: a content into a Sink, lines of records into a LineSink."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from holdall.bundle import layout
+from holdall.bundle.bag import padding
+from holdall.bundle.durable import open_private, reporting
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.spool import Spool
+from holdall.model import Kind
+
+__all__ = ["LineSink", "Sink"]
+
+
+class Sink:
+    """One content on its way in. Used by one thread at a time; several sinks may be open at once.
+
+    As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is there
+    after ``commit``.
+    """
+
+    def __init__(self, spool: Spool, place: Callable[[Sink], IndexEntry], *, target: Path) -> None:
+        self.spool = spool
+        self.size = 0
+        self.sha256 = ""
+        self._place, self._target = place, target
+        self._hash = hashlib.sha256()
+        self._open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
+        self._hash.update(data)
+        self.size += len(data)
+        with reporting(self._target):
+            self.spool.write(data)
+
+    def commit(self) -> IndexEntry:
+        """The content is whole: put it into the bundle. Durable soon after, at the latest when the writer is left."""
+        if not self._open:
+            raise ValueError("this sink is closed")
+        self.sha256 = self._hash.hexdigest()
+        with reporting(self._target):
+            if not self.spool.small or self.size > layout.SHARED_FRAME:
+                self.spool.finish(padding(self.size))
+            entry = self._place(self)
+        self._open = False
+        return entry
+
+    def abort(self) -> None:
+        """Forget what was written. Harmless after ``commit`` or twice."""
+        if self._open:
+            self._open = False
+            self.spool.discard()
+
+
+class LineSink:
+    """Records, a line of JSON each, on their way in. Kept beside the stream: records go in behind the contents."""
+
+    def __init__(
+        self,
+        file: Path,
+        path: str,
+        kind: Kind,
+        store_id: str | None,
+        committed: Callable[[LineSink], None],
+        *,
+        target: Path,
+    ) -> None:
+        self.path, self.kind, self.store_id = path, kind, store_id
+        self._name, self._committed, self._target = file, committed, target
+        self.size = 0
+        self._ends_in_newline = True
+        with reporting(target):
+            self._file: BinaryIO | None = os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    def write(self, data: bytes) -> None:
+        """Take in whole lines or parts of them; a record's JSON has no newline inside, and one behind it."""
+        assert self._file is not None
+        if data:
+            self.size += len(data)
+            self._ends_in_newline = data.endswith(b"\n")
+            with reporting(self._target):
+                self._file.write(data)
+
+    def commit(self) -> None:
+        """All lines are there. Raises ValueError where the last one has no end."""
+        if self._file is None:
+            raise ValueError("this sink is closed")
+        if not self._ends_in_newline:
+            raise ValueError(f"{self.path}: the last line has no end")
+        with reporting(self._target):
+            self._file.close()
+        self._file = None
+        self._committed(self)
+
+    def abort(self) -> None:
+        """Forget what was written. Harmless after ``commit`` or twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._name.unlink(missing_ok=True)
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines, each with its newline. After ``commit``."""
+        with self._name.open("rb") as file:
+            yield from file
+
+    def remove(self) -> None:
+        self._name.unlink(missing_ok=True)

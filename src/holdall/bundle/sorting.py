@@ -1,0 +1,78 @@
+"""Sorting more lines than should be in memory: runs in a temporary file, merged when they are read."""
+
+from __future__ import annotations
+
+import heapq
+import struct
+import tempfile
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import BinaryIO, cast
+
+__all__ = ["Sorter"]
+
+_RUN_BYTES = 8 << 20
+_OVERHEAD = 150  # what two small bytes objects in a tuple in a list cost beyond their bytes
+_LENGTHS = struct.Struct("<II")
+_key = itemgetter(0)
+
+
+class Sorter:
+    """Pairs of bytes in, the same pairs out by ascending key; equal keys keep the order in which they came.
+
+    Not thread-safe. May be iterated again and again, but not added to after the first time.
+    """
+
+    def __init__(self, *, run_bytes: int = _RUN_BYTES) -> None:
+        self._run: list[tuple[bytes, bytes]] = []
+        self._run_bytes, self._limit = 0, run_bytes
+        self._file: BinaryIO | None = None
+        self._runs: list[tuple[int, int]] = []
+
+    def add(self, key: bytes, value: bytes = b"") -> None:
+        self._run.append((key, value))
+        self._run_bytes += len(key) + len(value) + _OVERHEAD
+        if self._run_bytes > self._limit:
+            self._write_run()
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        self._run.sort(key=_key)
+        if not self._runs:
+            return iter(self._run)
+        return heapq.merge(*(self._read_run(*run) for run in self._runs), self._run, key=_key)
+
+    def keys(self) -> Iterator[bytes]:
+        return map(_key, self)
+
+    def close(self) -> None:
+        """Give the temporary file back at once."""
+        if self._file:
+            self._file.close()
+
+    def _write_run(self) -> None:
+        if self._file is None:
+            self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the sorter
+        self._run.sort(key=_key)
+        start = self._file.seek(0, 2)
+        for key, value in self._run:
+            self._file.write(_LENGTHS.pack(len(key), len(value)) + key + value)
+        self._runs.append((start, self._file.tell()))
+        self._run, self._run_bytes = [], 0
+
+    def _read_run(self, position: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs of one run, read a piece at a time: all runs share one file, so each seeks for itself."""
+        file, buffer, at = self._file, b"", 0
+        assert file is not None
+        while position < end or at < len(buffer):
+            if at + _LENGTHS.size > len(buffer) or at + _LENGTHS.size + sum(_LENGTHS.unpack_from(buffer, at)) > len(
+                buffer
+            ):
+                file.seek(position)
+                more = file.read(min(max(64 << 10, len(buffer)), end - position))
+                position += len(more)
+                buffer, at = buffer[at:] + more, 0
+                continue
+            key_length, value_length = _LENGTHS.unpack_from(buffer, at)
+            middle = at + _LENGTHS.size + key_length
+            yield buffer[at + _LENGTHS.size : middle], buffer[middle : middle + value_length]
+            at = middle + value_length

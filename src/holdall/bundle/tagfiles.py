@@ -1,0 +1,64 @@
+"""The tag files of a bag: what is said about the payload, for people and for programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from holdall.bundle import layout
+from holdall.bundle.bag import BAGIT_TXT, bag_info
+from holdall.bundle.layout import Capture
+
+__all__ = ["closing_info", "opening_files"]
+
+_README = """\
+This folder is a bag (BagIt, RFC 8493) with the assistants, vector stores and files of a project
+with an OpenAI-compatible API, as they were when it was captured. No program of ours is needed to
+read it:
+
+  data/assistants/ID.json              an assistant, exactly as the API gave it
+  data/vector_stores/ID.json           a vector store, likewise
+  data/vector_stores/ID.files.jsonl    the files of that store, one JSON object a line
+  data/files/ID/NAME                   the bytes of a file; its true name stands in files.jsonl
+  data/text/STORE/ID.json              the text that the API parsed out of a file, where it refused the bytes
+  data/files.jsonl                     the file objects, one a line
+  data/ledger.jsonl                    what became of each file: how it was got, or why it is missing
+
+To open and prove the bundle {name} with standard tools:
+
+  tar --zstd -xf {name}      (or: zstd -dc {name} | tar -x)
+  cd {bag}
+  sha256sum -c manifest-sha256.txt
+  sha256sum -c tagmanifest-sha256.txt
+  bagit.py --validate .
+
+FORMAT.md is the complete specification of the file. With holdall installed:
+
+  holdall inspect {name}
+  holdall verify {name}
+  holdall extract {name} --to FOLDER
+  holdall import {name}
+"""
+
+
+def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
+    """The files that open a bundle of file name ``name``: how to read it, and the specification."""
+    readme = _README.format(name=name, bag=bag).encode()
+    return [
+        (layout.BAGIT, BAGIT_TXT),
+        (layout.README, readme),
+        (layout.SPECIFICATION, layout.specification()),
+    ]
+
+
+def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> bytes:
+    """``bag-info.txt`` for a payload of ``entries`` files and ``size`` bytes."""
+    source = capture.source
+    fields = [
+        ("Bag-Software-Agent", capture.tool),
+        ("Bagging-Date", datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")),
+        ("External-Description", f"Assistants, vector stores and files of {source.base_url}"),
+    ]
+    known = [("Organization", source.organization), ("Project", source.project), ("Label", source.label)]
+    fields += [(f"Holdall-Source-{label}", value) for label, value in known if value]
+    fields.append(("Payload-Oxum", f"{size}.{entries}"))
+    return bag_info(fields)

@@ -1,0 +1,47 @@
+"""An unfinished stream read back: where a new stream takes from what is whole in an old one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from holdall.bundle.bag import BLOCK, header_time
+from holdall.bundle.journal import Journal, Line
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.seekable import FrameFile, FrameTable, walk
+
+__all__ = ["Unfinished"]
+
+
+class Unfinished:
+    """The stream and journal of a ``NAME.partial/``, for reading. A context manager."""
+
+    def __init__(self, stream: Path, journal: Path) -> None:
+        self._journal = Journal(journal, None)
+        self._file = stream.open("rb")
+        frames = FrameTable((length, size) for _, length, size in walk(self._file, 0, self._journal.cut.length))
+        self._frames = FrameFile(self._file, frames)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._journal.close()
+
+    def lines(self) -> Iterator[Line]:
+        """What the journal says is whole, in the order it was written."""
+        for _, line in self._journal.lines():
+            yield line
+
+    def content(self, entry: IndexEntry) -> Iterator[memoryview]:
+        """The bytes of one entry, in pieces; FrameError where the stream is damaged."""
+        return self._frames.chunks(entry.offset, entry.size)
+
+    def time(self, entry: IndexEntry) -> int:
+        """The modification time in the entry's header."""
+        return header_time(self._frames.read(entry.offset - BLOCK, BLOCK))
