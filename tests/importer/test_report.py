@@ -13,6 +13,7 @@ REPORT = Report(
     ended="2026-11-22T21:05:00Z",
     source=Party(org_id="org_xxx", project_id="proj_xxx"),
     destination=Party(org_id="org_yyy", project_id="proj_yyy"),
+    bundle={"name": "b"},
     options={"prefix": ""},
     assistants=[
         Result(source=SourceId("asst_1"), target=TargetId("asst_9"), name="Customer Support", status=Status.SUCCESS),
@@ -77,6 +78,7 @@ def test_a_name_can_not_become_markup() -> None:
             ended="",
             source=Party(),
             destination=Party(),
+            bundle={},
             options={},
             assistants=[
                 Result(source=SourceId("a"), target=TargetId("b"), name="<b>`x`\n# y\u202e", status=Status.SUCCESS)
@@ -94,9 +96,19 @@ def test_many_losses_are_counted_not_listed() -> None:
     losses = [Loss(why=Why.AS_TEXT, kind=Kind.FILE, id=SourceId(f"f{n}"), text="as text") for n in range(50)]
     one = Result(source=SourceId("a"), target=TargetId("b"), status=Status.SUCCESS, losses=losses)
     report = Report(
-        run="r", started="", ended="", source=Party(), destination=Party(), options={}, assistants=[one, one],
-        lone_stores=[], stores={}, files={}, requests={},
-    )  # fmt: skip
+        run="r",
+        started="",
+        ended="",
+        source=Party(),
+        destination=Party(),
+        bundle={},
+        options={},
+        assistants=[one, one],
+        lone_stores=[],
+        stores={},
+        files={},
+        requests={},
+    )
     assert "  - and 30 more, all of them in audit.jsonl" in markdown(report).splitlines()
     assert len(report.losses()) == 50
     assert report.whole

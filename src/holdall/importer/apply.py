@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from holdall import __version__
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import RemoteError
 from holdall.importer.indexing import Indexing, Trouble
+from holdall.importer.journal import Closed, Opened
 from holdall.importer.report import Party, Report
 from holdall.importer.run import RunFolder, timestamp
 from holdall.importer.steps import (
@@ -59,6 +63,19 @@ async def apply(
     """
     work = _Work(plan, catalogue, reader, account, folder, operation=operation, pace=pace, progress=progress)
     started = timestamp(now())
+    bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
+    opened = Opened(
+        run=folder.id,
+        tool=f"holdall {__version__}",
+        started=started,
+        bundle=bundle,
+        destination={
+            "base_url": account.endpoint.base_url,
+            "organization": account.organization,
+            "project": account.project,
+        },
+        options=dict(options),
+    )
 
     def report() -> Report:
         stopped = work.stopped
@@ -69,6 +86,7 @@ async def apply(
             ended=timestamp(now()),
             source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
             destination=Party(org_id=account.organization, project_id=account.project),
+            bundle=bundle,
             options=dict(options),
             assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
             lone_stores=work.tally.results(Kind.STORE, otherwise=otherwise),
@@ -78,8 +96,10 @@ async def apply(
             stopped=stopped,
         )
 
+    await folder.journal.write(opened)
     try:
         await work.run()
+        await folder.journal.write(Closed(ended=timestamp(now())))
     finally:
         folder.publish(done := report())
     return done

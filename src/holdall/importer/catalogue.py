@@ -7,31 +7,37 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.layout import LedgerLine
+from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.importer.steps import Catalogue, Content
 from holdall.importer.text import DEFAULT_OVERLAP
-from holdall.model import FileView, MembershipView, Rung, SourceId
+from holdall.model import FileView, MembershipView, Record, Rung, SourceId
 
 __all__ = ["catalogue"]
 
 
 def catalogue(reader: BundleReader) -> Catalogue:
     """Read records and ledger through, once each. Raises DamagedBundle."""
-    ledger = {line.id: line for line in reader.ledger()}
-    purposes: dict[str, str | None] = {}
-    for record in reader.files():
-        purpose = msgspec.json.decode(record.raw, type=FileView).purpose
-        # One string for each purpose there is, not one for each file.
-        purposes[record.id] = sys.intern(purpose) if purpose else None
-    files = {SourceId(id): _content(line, purposes.get(id)) for id, line in ledger.items()}
+    # One string for each purpose there is, not one for each file.
+    purposes = {record.id: sys.intern(_purpose(record)) for record in reader.files()}
+    files: dict[SourceId, Content] = {}
+    parsed_in: dict[SourceId, str] = {}
+    for line in reader.ledger():
+        content = _content(line, purposes.get(SourceId(line.id)))
+        files[content.id] = content
+        if content.rung is Rung.TEXT and line.path:
+            parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
     stores = {record.id: record for record in reader.stores()}
     return Catalogue(
         assistants=list(reader.assistants()),
         stores=stores,
-        members={store: _members(reader, store, files, ledger) for store in stores},
+        members={store: _members(reader, store, files, parsed_in) for store in stores},
         files=files,
     )
+
+
+def _purpose(record: Record) -> str:
+    return msgspec.json.decode(record.raw, type=FileView).purpose or ""
 
 
 def _content(line: LedgerLine, purpose: str | None) -> Content:
@@ -42,27 +48,27 @@ def _content(line: LedgerLine, purpose: str | None) -> Content:
     return Content(
         id=SourceId(line.id),
         filename=line.filename,
-        purpose=purpose,
+        purpose=purpose or None,
         rung=line.rung,
         stored=line.size or 0,
         size=line.expected,
         truncated=line.truncated,
-        reason=reason,
+        reason=sys.intern(reason),
     )
 
 
 def _members(
-    reader: BundleReader, store: SourceId, files: dict[SourceId, Content], ledger: dict[str, LedgerLine]
+    reader: BundleReader, store: SourceId, files: dict[SourceId, Content], parsed_in: dict[SourceId, str]
 ) -> list[SourceId]:
-    """The ids of a store's files. For those kept as text, note how far its parts overlap."""
+    """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap."""
     ids = []
     for record in reader.memberships(store):
         content = files.get(record.id)
         # The id that is held already, so that 100,000 memberships cost a pointer each.
         ids.append(content.id if content else record.id)
-        if content and content.rung is Rung.TEXT:
+        if content and parsed_in.get(content.id) == store:
             overlap = _overlap(msgspec.json.decode(record.raw, type=MembershipView).chunking_strategy)
-            if overlap != content.overlap and f"/{store}/" in (ledger[record.id].path or ""):
+            if overlap != content.overlap:
                 files[content.id] = msgspec.structs.replace(content, overlap=overlap)
     return ids
 

@@ -25,14 +25,13 @@ VERSION = 1
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="opened", forbid_unknown_fields=True):
-    """The first line: what this journal is bound to. ``digests`` are those of the bundle's state."""
+    """The first line: what this journal is bound to. ``bundle`` has the file's name and its two digests."""
 
     version: int = VERSION
     run: str
     tool: str
     started: str
-    bundle: str
-    digests: dict[str, str]
+    bundle: dict[str, str]
     destination: dict[str, str | None]
     options: dict[str, Any]
 

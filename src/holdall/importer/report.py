@@ -54,6 +54,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ended: str
     source: Party
     destination: Party
+    bundle: dict[str, str]
     options: dict[str, Any]
     assistants: list[Result]
     lone_stores: list[Result]
@@ -94,6 +95,7 @@ def mapping(report: Report) -> dict[str, Any]:
         "vector_stores": report.stores,
         "files": report.files,
         "options": report.options,
+        "bundle": report.bundle,
         "run": report.run,
     }
 

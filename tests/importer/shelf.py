@@ -1,0 +1,124 @@
+"""A bundle in memory, as far as the importer reads one: so that a test can say of each file how it was got."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from holdall.bundle.layout import Digests, HoldallInfo, IndexEntry, LedgerLine, Part, Source
+from holdall.model import Kind, Record, Rung, SourceId
+
+PART = Part(offset=0, size=0, sha256="")
+
+
+class Shelf:
+    """Filled by the methods of the first half, read through those of the second, which are BundleReader's."""
+
+    def __init__(self) -> None:
+        self.path = Path("shelf.tar.zst")
+        self.info = HoldallInfo(
+            format="1.0",
+            tool="test",
+            source=Source(base_url="http://source.invalid/v1", organization="org_src", project="proj_src"),
+            selection={},
+            options={},
+            started=0,
+            ended=0,
+            counts={},
+            rungs={},
+            digests=Digests(definitions="h1:d", contents="h1:c"),
+            index=PART,
+            manifest=PART,
+        )
+        self._assistants: list[Record] = []
+        self._stores: list[Record] = []
+        self._files: list[Record] = []
+        self._members: dict[str, list[Record]] = {}
+        self._ledger: list[LedgerLine] = []
+        self._contents: dict[str, bytes] = {}
+
+    def assistant(
+        self, id: str, *, stores: list[str] | None = None, files: list[str] | None = None, **fields: Any
+    ) -> None:
+        resources: dict[str, Any] = {}
+        tools = list(fields.pop("tools", []))
+        if stores is not None:
+            resources["file_search"] = {"vector_store_ids": stores}
+            tools.append({"type": "file_search"})
+        if files is not None:
+            resources["code_interpreter"] = {"file_ids": files}
+            tools.append({"type": "code_interpreter"})
+        body = {"id": id, "object": "assistant", "created_at": 1, "name": id.upper(), "model": "gpt-4o"}
+        record = {**body, "tools": tools, "tool_resources": resources, "metadata": {}, **fields}
+        self._assistants.append(_record(Kind.ASSISTANT, record))
+
+    def store(self, id: str, members: list[str | dict[str, Any]] = [], **fields: Any) -> None:  # noqa: B006
+        self._stores.append(_record(Kind.STORE, {"id": id, "name": id, "metadata": {}, **fields}))
+        rows = [{"id": member} if isinstance(member, str) else member for member in members]
+        self._members[id] = [_record(Kind.MEMBERSHIP, {"status": "completed", **row}) for row in rows]
+
+    def file(
+        self,
+        id: str,
+        name: str | None,
+        content: bytes = b"some words in a file\n",
+        *,
+        rung: Rung = Rung.ORIGINAL,
+        purpose: str = "assistants",
+        size: int | None = None,
+        inside: str = "vs",
+        **ledger: Any,
+    ) -> None:
+        self._files.append(_record(Kind.FILE, {"id": id, "filename": name, "purpose": purpose}))
+        stored = content if rung is not Rung.UNAVAILABLE else None
+        path = (
+            None if stored is None else f"data/text/{inside}/{id}.json" if rung is Rung.TEXT else f"data/files/{id}/x"
+        )
+        line = {
+            "route": None, "status": None, "code": None, "message": None,
+            "expected": len(content) if size is None else size, **ledger,
+        }  # fmt: skip
+        self._ledger.append(
+            LedgerLine(id=id, filename=name, rung=rung, path=path, size=None if stored is None else len(stored), **line)
+        )
+        if stored is not None:
+            self._contents[id] = stored
+
+    def text(self, id: str, name: str | None, parts: list[str], **more: Any) -> None:
+        pages = [{"data": [{"type": "text", "text": part}]} for part in parts]
+        self.file(id, name, json.dumps({"pages": pages, "truncated": False}).encode(), rung=Rung.TEXT, **more)
+
+    # -- as a BundleReader -----------------------------------------------------------------------------
+
+    def assistants(self) -> Iterator[Record]:
+        yield from self._assistants
+
+    def stores(self) -> Iterator[Record]:
+        yield from self._stores
+
+    def files(self) -> Iterator[Record]:
+        yield from self._files
+
+    def memberships(self, store_id: str) -> Iterator[Record]:
+        yield from self._members[store_id]
+
+    def ledger(self) -> Iterator[LedgerLine]:
+        yield from self._ledger
+
+    def content(self, file_id: str) -> IndexEntry | None:
+        data = self._contents.get(file_id)
+        return None if data is None else IndexEntry(path=file_id, offset=0, size=len(data), sha256="", id=file_id)
+
+    def open(self, entry: IndexEntry) -> BinaryIO:
+        return io.BytesIO(self._contents[entry.path])
+
+    def read(self, entry: IndexEntry, limit: int = 1 << 30) -> bytes:
+        assert entry.size <= limit
+        return self._contents[entry.path]
+
+
+def _record(kind: Kind, fields: dict[str, Any]) -> Record:
+    return Record(kind=kind, id=SourceId(fields["id"]), raw=json.dumps(fields).encode())
