@@ -1,0 +1,139 @@
+"""The files of a store on servers that refuse, forget or ignore: the store's own list is what counts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from holdall.errors import NotFound, RequestRefused
+from holdall.importer.indexing import STALLED, Attached, Indexing, _extensions
+from holdall.importer.writes import FRESH, Pace, Writes
+from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.remote.client import Account, Answer
+
+STORE = TargetId("VS")
+
+
+class Server:
+    """An account and its writes at once: a store that behaves as its switches say."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.batches: list[list[str]] = []
+        self.refused: set[str] = set()
+        self.names_types = True
+        self.ignores: set[str] = set()
+        self.late = 0.0
+        self.forgets_batches = False
+        self.status: dict[str, str] = {}
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
+        ids = [file["file_id"] for file in files]
+        bad = sorted({id.rpartition(".")[2] for id in ids if id in self.refused})
+        if bad:
+            named = f"Files with extensions [.{', .'.join(bad)}]" if self.names_types else "Some of these files"
+            raise RequestRefused("can't", status=400, code="unsupported_file", detail=f"{named} are not supported")
+        self.batches.append(ids)
+        return TargetId(f"batch{len(self.batches)}")
+
+    async def get(self, where: str, params: object = None) -> Answer:
+        if self.forgets_batches:
+            raise NotFound("no such batch", status=404)
+        return Answer(raw=b'{"status":"completed","extra":1}', status=200)
+
+    async def items(self, where: str, params: object = None, *, limit: int = 100) -> AsyncIterator[bytes]:
+        for id in (id for batch in self.batches for id in batch if id not in self.ignores):
+            if self.now >= self.late:
+                status = self.status.get(id, "completed")
+                yield json.dumps({"id": id, "status": status, "last_error": {"message": "why"}}).encode()
+
+
+def attach(server: Server, names: list[str]) -> Attached:
+    pace = Pace(clock=lambda: server.now, sleep=server.sleep)
+    indexing = Indexing(cast(Account, server), cast(Writes, server), pace=pace)
+    records = [Record(kind=Kind.MEMBERSHIP, id=SourceId(n), raw=json.dumps({"id": n}).encode()) for n in names]
+    files = {SourceId(name): TargetId(f"T-{name}") for name in names}
+    known = {SourceId(name): name for name in names}
+    return asyncio.run(indexing.attach(SourceId("vs"), STORE, iter(records), files, known))
+
+
+def refused(found: Attached) -> set[str]:
+    return {trouble.file for trouble in found.troubles if trouble.refused}
+
+
+def test_batches_hold_two_thousand() -> None:
+    server = Server()
+    found = attach(server, [f"{n}.md" for n in range(5000)])
+    assert [len(batch) for batch in server.batches] == [2000, 2000, 1000]
+    assert found.troubles == []
+    assert found.recut == 5000
+
+
+def test_a_refused_type_costs_one_more_call() -> None:
+    server = Server()
+    server.refused = {"T-b.png", "T-d.gif", "T-e.png"}
+    found = attach(server, ["a.md", "b.png", "c.md", "d.gif", "e.png"])
+    assert refused(found) == {"b.png", "d.gif", "e.png"}
+    assert server.batches == [["T-a.md", "T-c.md"]]
+
+
+def test_a_refusal_that_names_no_type_is_halved_down_to_the_file() -> None:
+    server = Server()
+    server.names_types = False
+    server.refused = {"T-7.md"}
+    found = attach(server, [f"{n}.md" for n in range(20)])
+    assert refused(found) == {"7.md"}
+    assert sorted(id for batch in server.batches for id in batch) == sorted(f"T-{n}.md" for n in range(20) if n != 7)
+
+
+def test_a_store_of_refused_files_only() -> None:
+    server = Server()
+    server.refused = {"T-a.png"}
+    assert refused(attach(server, ["a.png"])) == {"a.png"}
+    assert server.batches == []
+
+
+def test_what_was_accepted_and_ignored_is_found_out() -> None:
+    server = Server()
+    server.ignores = {"T-b.md"}
+    found = attach(server, ["a.md", "b.md"])
+    assert refused(found) == {"b.md"}
+    assert FRESH <= server.now < STALLED
+
+
+def test_a_list_that_lags_and_batches_that_are_forgotten() -> None:
+    server = Server()
+    server.forgets_batches = True
+    server.late = 20
+    assert attach(server, ["a.md"]).troubles == []
+
+
+def test_each_state_of_a_file_is_told_with_the_servers_reason() -> None:
+    server = Server()
+    server.status = {"T-a.md": "failed", "T-b.md": "cancelled", "T-c.md": "in_progress"}
+    found = attach(server, ["a.md", "b.md", "c.md", "d.md"])
+    assert [(trouble.file, trouble.reason) for trouble in found.troubles] == [
+        ("a.md", "failed: why"),
+        ("b.md", "cancelled: why"),
+        ("c.md", "still being indexed when the deadline came"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("Files with extensions [.png, .GIF] are not supported for retrieval. See https://x.y/a.md", {"png", "gif"}),
+        ('Invalid extension xyz. Supported formats: "c", "md"', {"invalid", "extension", "xyz"}),
+        ("Unsupported file type: .zip. Supported types are .md and .txt", {"zip"}),
+    ],
+)
+def test_the_types_that_a_refusal_accuses(message: str, found: set[str]) -> None:
+    assert found <= _extensions(message)
+    assert not {"md", "c", "txt"} & _extensions(message)
