@@ -1,0 +1,166 @@
+"""Runs of holdall as processes of their own: what they see of the environment, how they are shown, how they end."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from holdall.errors import HoldallError
+
+__all__ = ["ambient", "command_line", "program", "run", "serving"]
+
+# Variables that holdall reads, besides all that begin with OPENAI_.
+_SETTINGS = frozenset(
+    (
+        "CLONE_IDS",
+        "CLONE_MODE",
+        "CLONE_NAMES",
+        "CLONE_NAME_PREFIX",
+        "DRY_RUN",
+        "DST_PROJECT_API_KEY",
+        "INCLUDE_CODE_INTERPRETER",
+        "INCLUDE_FILE_SEARCH",
+        "LOG_LEVEL",
+        "MAX_CONCURRENCY",
+        "OUTPUT_DIR",
+        "SRC_PROJECT_API_KEY",
+    )
+)
+_COLUMNS = 78
+
+# Seconds that a process has to end by itself, and to begin to serve.
+_GRACE = 5.0
+_START = 20.0
+
+
+def ambient(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without keys, settings and proxies: what a child may see besides what it is given."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.upper().startswith("OPENAI_")
+        and name.upper() not in _SETTINGS
+        and not name.upper().endswith("_PROXY")
+    }
+    # NO_PROXY also keeps macOS and Windows from looking the proxies up elsewhere.
+    return kept | {"NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
+
+
+def program(called_as: str) -> str:
+    """How the user would call holdall again: ``called_as`` is this process's ``sys.argv[0]``."""
+    path = Path(called_as)
+    if path.name == "__main__.py":
+        return f"{_quoted(Path(sys.executable).name)} -m holdall"
+    found = shutil.which("holdall")
+    if path.stem.lower() != "holdall" or (found and path.exists() and os.path.samefile(found, path)):
+        return "holdall"
+    return _quoted(called_as)
+
+
+def _quoted(word: str) -> str:
+    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+
+
+def command_line(called: str, arguments: Sequence[str], keys: Mapping[str, str], *, windows: bool) -> list[str]:
+    """The lines that a user would type, in a POSIX shell or in PowerShell, broken to fit a terminal."""
+    words = [called, *(_quoted(word) for word in arguments)]
+    if windows:
+        return [*(f'$env:{name} = "{value}"' for name, value in keys.items()), " ".join(words)]
+    words = [*(f"{name}={_quoted(value)}" for name, value in keys.items()), *words]
+    lines = [""]
+    for place, word in enumerate(words):
+        follower = words[place + 1] if place + 1 < len(words) else ""
+        # A flag and its value stay on one line.
+        group = len(word) + (1 + len(follower) if word.startswith("-") and not follower.startswith("-") else 0)
+        if lines[-1] and len(lines[-1]) + 1 + group > _COLUMNS - 2:
+            lines.append("   ")
+        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def _start(
+    arguments: Sequence[str], environment: Mapping[str, str], stderr: int | None = subprocess.STDOUT
+) -> subprocess.Popen[str]:
+    # -P: the folder that the user stands in must not lend the child its modules.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "holdall", *arguments],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """End a process, gently at first. One that has ended already is left alone."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str], heard: Callable[[str], None]) -> int:
+    """Run ``holdall ARGUMENTS`` to its end, telling ``heard`` each line as it comes, and return the exit code."""
+    with _start(arguments, environment) as child:
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                heard(line.rstrip())
+            return child.wait()
+        finally:
+            _stop(child)
+
+
+@contextmanager
+def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """``holdall ARGUMENTS`` for as long as the block lasts; gives its first line of output, which is its URL.
+
+    What it says besides goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line.
+    Termination (SIGTERM) ends the block as Ctrl-C does, so that it never outlives this process for want of a handler.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with log.open("wb") as diary, _start(arguments, environment, diary.fileno()) as child:
+            first: queue.SimpleQueue[str] = queue.SimpleQueue()
+            listener = threading.Thread(target=_listen, args=(child, first))
+            listener.start()
+            try:
+                yield _first(first, arguments[0], log)
+            finally:
+                _stop(child)
+                listener.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _first(lines: queue.SimpleQueue[str], name: str, log: Path) -> str:
+    try:
+        line = lines.get(timeout=_START)
+    except queue.Empty:
+        line = ""
+    if not line:
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
+        raise HoldallError(f"can't start holdall {name}: {said or 'it gave no sign of life'}")
+    return line
+
+
+def _listen(child: subprocess.Popen[str], first: queue.SimpleQueue[str]) -> None:
+    """Pass the first line on, empty where there is none, and keep the pipe from filling after it."""
+    assert child.stdout is not None
+    first.put(child.stdout.readline().strip())
+    for _ in child.stdout:
+        pass

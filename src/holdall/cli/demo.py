@@ -1,0 +1,225 @@
+"""``holdall demo``: the whole way on this machine, without an account."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from holdall.cli import children, options
+from holdall.cli.console import Console, Outcome, human_size
+from holdall.errors import AlreadyExists, CannotWrite
+
+if TYPE_CHECKING:
+    from holdall.sandbox.sample.definition import Sample
+
+__all__ = ["command"]
+
+_FOLDER = "holdall-demo"
+_SOURCE = {"OPENAI_SRC_API_KEY": "sk-demo-source"}
+_DESTINATION = {"OPENAI_DST_API_KEY": "sk-demo-destination"}
+NO_DIFFERENCES = "no differences"
+
+
+@click.command(name="demo", short_help="See the whole way, without an account.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help=f"Folder to work in, new or empty. Default: ./{_FOLDER}, or {_FOLDER}-2 … if that exists.",
+)
+@options.output
+@click.pass_obj
+def command(console: Console, folder: Path | None) -> Outcome:
+    """Export a sample project, import it into another one, and compare the two, all on this machine.
+
+    Needs no account and no key, and reads no .env: a sandbox on a free port stands for OpenAI. Everything is written
+    into one new folder. Ends with 0 only if the comparison found no differences.
+    """
+    import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is written
+    from holdall.sandbox.sample.definition import sample
+
+    demo = _Demo(console, _made(folder), children.program(sys.argv[0]), children.ambient(os.environ))
+    return demo.play(sample())
+
+
+def _made(folder: Path | None) -> Path:
+    """The folder to work in: the one that was named, if it is new or empty, or a new one here."""
+    if folder is None:
+        for number in count(1):
+            folder = Path(_FOLDER if number == 1 else f"{_FOLDER}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            break
+    assert folder is not None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise AlreadyExists(f"can't use --dir {folder}: it is a file") from None
+    if any(folder.iterdir()):
+        raise AlreadyExists(
+            f"can't use --dir {folder}: it isn't empty", hint="a new folder, or no --dir: the demo finds a name itself"
+        )
+    return folder
+
+
+@contextmanager
+def _no_proxies(environment: Mapping[str, str]) -> Iterator[None]:
+    """While this process speaks with the sandbox itself, its proxies are those of ``environment``: none."""
+    ours = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
+    for name in ours:
+        del os.environ[name]
+    os.environ["NO_PROXY"] = environment["NO_PROXY"]
+    try:
+        yield
+    finally:
+        del os.environ["NO_PROXY"]
+        os.environ.update(ours)
+
+
+class _Demo:
+    """One run: the folder, how holdall is called here, and what the child processes see of the environment."""
+
+    def __init__(self, console: Console, folder: Path, called: str, environment: Mapping[str, str]) -> None:
+        self.console = console
+        self.folder = folder
+        self.called = called
+        self.environment = environment
+        self.bundle = folder / "larkmoor.tar.zst"
+        self.out = folder / "out"
+        self.codes: dict[str, int] = {}
+
+    def play(self, sample: Sample) -> Outcome:
+        """The whole demo. The sandbox runs for as long as it is needed, and is stopped in any event."""
+        say = self.console.say
+        say(sample.about)
+        say("They live in a sandbox: an OpenAI-compatible server on this machine, where each")
+        say("API key is a project. No .env is read, and nothing leaves this machine.")
+        server = ["sandbox", "--port", "0", "--data", str(self.folder / "sandbox"), "--serve-assistants-files"]
+        self._show(server, {})
+        with children.serving(server, self.environment, self.folder / "sandbox.log") as url:
+            say(f"  {url}")
+            say("OpenAI refuses to give the files of assistants back. That flag makes the sandbox")
+            say("give them, so that originals travel; the last lines say how to see it without.")
+            self._fill(sample, url)
+            self._steps(url)
+        return self._end()
+
+    def _fill(self, sample: Sample, url: str) -> None:
+        from holdall.endpoint import endpoint
+        from holdall.remote.client import Account
+        from holdall.sandbox.sample.fill import fill
+
+        async def make() -> None:
+            async with Account(endpoint(_SOURCE["OPENAI_SRC_API_KEY"], url), concurrency=8) as account:
+                await fill(account, sample)
+
+        with _no_proxies(self.environment):
+            asyncio.run(make())
+        self.console.say(
+            f"Made there: {len(sample.assistants)} assistants, {len(sample.stores)} vector stores, "
+            f"{len(sample.documents)} files."
+        )
+
+    def _steps(self, url: str) -> None:
+        """Export, proof, import, comparison; what comes after a failure that left nothing to go on with is left out."""
+        bundle = str(self.bundle)
+        source = ["--env-file", "none", "--src-base-url", url]
+        destination = ["--env-file", "none", "--dst-base-url", url]
+        out = ["--output-dir", str(self.out)]
+        self._step(
+            "export", "Export, with the key of the source and no other", ["export", "-o", bundle, *source], _SOURCE
+        )
+        if self.bundle.exists():
+            self._step("verify", "Prove the bundle whole, with no key at all", ["verify", bundle], {})
+            self._step(
+                "import",
+                "Import, with the key of the destination and no other",
+                ["import", bundle, *out, *destination],
+                _DESTINATION,
+            )
+        if self.out.exists():
+            self._step(
+                "verify --against",
+                "Compare the destination with the bundle, field by field",
+                ["verify", bundle, "--against", "dst", *out, *destination],
+                _DESTINATION,
+            )
+
+    def _step(self, name: str, title: str, arguments: list[str], keys: Mapping[str, str]) -> None:
+        self.console.say()
+        self.console.say(f"== {len(self.codes) + 1}. {title}")
+        self._show(arguments, keys)
+        self.codes[name] = children.run(
+            arguments, {**self.environment, **keys}, lambda line: self.console.say(f"  {line}" if line else "")
+        )
+
+    def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
+        first, *rest = children.command_line(self.called, arguments, keys, windows=os.name == "nt")
+        self.console.say(f"$ {first}")
+        for line in rest:
+            self.console.say(f"  {line}")
+
+    def _end(self) -> Outcome:
+        result = self.console.result
+        report = self.out / "report.md"
+        if report.exists():
+            result()
+            result(f"== {report}")
+            for line in report.read_text(encoding="utf-8").splitlines():
+                result(line)
+        failed = {name: code for name, code in self.codes.items() if code}
+        whole = not failed and "verify --against" in self.codes
+        result()
+        if whole:
+            result(f"Verdict: {NO_DIFFERENCES}. What was imported equals the bundle, field by field.")
+        else:
+            ended = ", ".join(f"{name} ended with {code}" for name, code in failed.items())
+            result(f"Verdict: not equal, or not known to be: {ended or 'the comparison was not reached'}.")
+        if self.bundle.exists():
+            result(f"The bundle: {self.bundle} ({human_size(self.bundle.stat().st_size)})")
+            self._next()
+        return Outcome(
+            exit_code=next(iter(failed.values()), 0 if whole else CannotWrite.exit_code),
+            result={
+                "folder": str(self.folder),
+                "bundle": str(self.bundle) if self.bundle.exists() else None,
+                "report": str(report) if report.exists() else None,
+                "exit_codes": self.codes,
+                "verdict": NO_DIFFERENCES if whole else "differences",
+            },
+        )
+
+    def _next(self) -> None:
+        """What to try next: commands that work as they stand, in the folder where the demo was started."""
+        bundle, url = str(self.bundle), "http://127.0.0.1:8400/v1"
+        refused = self.folder / "refused.tar.zst"
+
+        def show(title: str, *commands: tuple[list[str], Mapping[str, str]]) -> None:
+            self.console.result(title)
+            for arguments, keys in commands:
+                for line in children.command_line(self.called, arguments, keys, windows=os.name == "nt"):
+                    self.console.result(f"  {line}")
+
+        self.console.result()
+        show(
+            "Look inside, take files out:",
+            (["inspect", bundle], {}),
+            (["extract", bundle, "*.pdf", "--to", str(self.folder / "pdf")], {}),
+        )
+        show(
+            "The same project on a server that refuses files, as OpenAI does (two terminals):",
+            (["sandbox", "--port", "8400", "--data", str(self.folder / "sandbox")], {}),
+            (["export", "-o", str(refused), "--env-file", "none", "--src-base-url", url], _SOURCE),
+        )
+        show("Your own project:", (["export"], {"OPENAI_SRC_API_KEY": "sk-…"}))
