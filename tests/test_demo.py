@@ -1,0 +1,231 @@
+"""The demo, whole, as its user runs it; and what its child processes may see."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import holdall.settings
+from holdall.cli import children
+from holdall.errors import HoldallError
+
+HOSTILE = {
+    "OPENAI_API_KEY": "sk-mark-ambient",
+    "OPENAI_SRC_API_KEY": "sk-mark-ambient",
+    "OPENAI_DST_API_KEY": "sk-mark-ambient",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    "OPENAI_SRC_BASE_URL": "http://127.0.0.1:9/v1",
+    "OPENAI_ORG_ID": "org-mark",
+    "OPENAI_PROJECT_ID": "proj-mark",
+    "OPENAI_CUSTOM_HEADERS": "X-Mark: mark",
+    "CLONE_MODE": "by_id",
+    "DRY_RUN": "true",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "ALL_PROXY": "http://127.0.0.1:9",
+}
+DOTENV = "OPENAI_SRC_API_KEY=sk-mark-dotenv\nINCLUDE_FILE_SEARCH=false\nOUTPUT_DIR=elsewhere\nLOG_LEVEL=debug\n"
+
+
+def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, **HOSTILE, "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-m", "holdall", "demo", *arguments],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a user stands who has settings of every kind, and a folder of the name that the demo would take."""
+    folder = tmp_path_factory.mktemp("here")
+    (folder / ".env").write_text(DOTENV)
+    (folder / "holdall-demo").mkdir()
+    (folder / "holdall-demo" / "mine.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> subprocess.CompletedProcess[str]:
+    return demo(folder)
+
+
+def test_it_ends_with_no_differences(ran: subprocess.CompletedProcess[str]) -> None:
+    assert ran.returncode == 0, ran.stderr
+    assert "Verdict: no differences." in ran.stdout
+    assert "47 files" in ran.stderr
+    assert "original 47" in ran.stderr
+
+
+def test_it_shows_the_report(ran: subprocess.CompletedProcess[str]) -> None:
+    assert "# Clone Report" in ran.stdout
+    assert "- Total: 8 assistants" in ran.stdout
+    assert "- Success: 8" in ran.stdout
+
+
+def test_it_shows_the_commands_it_runs(ran: subprocess.CompletedProcess[str]) -> None:
+    shown = re.sub(r" \\\n +", " ", ran.stderr)
+    for command in ("sandbox --port 0", "export -o", "verify holdall-demo-2", "import holdall-demo-2"):
+        assert re.search(rf"^\$ .*holdall {command}", shown, re.MULTILINE), command
+    assert re.search(r"^\$ OPENAI_DST_API_KEY=sk-\S+ .*--against dst", shown, re.MULTILINE) or os.name == "nt"
+
+
+def test_it_writes_into_a_folder_of_its_own_and_touches_nothing_else(
+    folder: Path, ran: subprocess.CompletedProcess[str]
+) -> None:
+    assert ran.returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == [".env", "holdall-demo", "holdall-demo-2"]
+    assert [path.name for path in (folder / "holdall-demo").iterdir()] == ["mine.txt"]
+    assert (folder / "holdall-demo-2" / "larkmoor.tar.zst").exists()
+
+
+def test_no_setting_of_the_user_has_a_say(folder: Path, ran: subprocess.CompletedProcess[str]) -> None:
+    assert "-mark" not in ran.stdout + ran.stderr
+    for path in (folder / "holdall-demo-2").rglob("*"):
+        if path.is_file():
+            assert b"-mark" not in path.read_bytes(), path
+
+
+def test_nothing_is_left_running(ran: subprocess.CompletedProcess[str]) -> None:
+    url = re.search(r"http://127\.0\.0\.1:\d+/v1", ran.stderr)
+    assert url is not None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", urlsplit(url[0]).port or 0), timeout=5)
+
+
+def test_output_is_readable_at_80_columns(ran: subprocess.CompletedProcess[str]) -> None:
+    ours = [line for line in ran.stderr.splitlines() if not line.startswith("  ")]
+    assert [line for line in ours if len(line) > 80 and not line.startswith("$")] == []
+
+
+def test_the_commands_to_try_next_work(folder: Path, ran: subprocess.CompletedProcess[str]) -> None:
+    said = re.sub(r" \\\n +", " ", ran.stdout)
+    lines = [line.strip() for line in said.splitlines() if re.match(r"  \S+ -m holdall (inspect|extract)", line)]
+    assert len(lines) == 2
+    for line in lines:
+        words = line.replace("'", "").replace('"', "").split(" -m holdall ", 1)[1].split()
+        done = subprocess.run(
+            [sys.executable, "-m", "holdall", *words], cwd=folder, capture_output=True, encoding="utf-8", timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(list((folder / "holdall-demo-2" / "pdf").rglob("*.pdf"))) == 5
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    ended = demo(tmp_path, "--json", "--dir", "full")
+    assert ended.returncode == 13
+    assert "it isn't empty" in json.loads(ended.stdout)["error"]["message"]
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process can't be sent Ctrl-C alone on Windows")
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_stops_every_process(tmp_path: Path, sent: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "holdall", "demo"],
+        cwd=tmp_path,
+        env=children.ambient(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    with child:
+        assert child.stdout is not None
+        said = []
+        for line in child.stdout:
+            said.append(line)
+            if "== 1." in line:
+                child.send_signal(getattr(signal, sent))
+                break
+        rest = child.stdout.read()
+        assert child.wait(30) == 130, rest
+    port = next(urlsplit(line.strip()).port for line in said if line.startswith("  http://"))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port or 0), timeout=5)
+
+
+# -- child processes --------------------------------------------------------------------------------------
+
+
+def test_children_see_no_setting_and_no_key() -> None:
+    source = Path(holdall.settings.__file__).read_text(encoding="utf-8")
+    named = set(re.findall(r'"([A-Z][A-Z_]{5,})"', source))
+    assert {"CLONE_MODE", "OUTPUT_DIR", "DRY_RUN"} <= named
+    environ = dict.fromkeys(
+        [*named, *HOSTILE, "SRC_PROJECT_API_KEY", "DST_PROJECT_API_KEY", "https_proxy", "openai_api_key"], "mark"
+    )
+    left = children.ambient({**environ, "PATH": "/bin", "HOME": "/home/u"})
+    assert left == {"PATH": "/bin", "HOME": "/home/u", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
+
+
+def test_a_command_line_can_be_pasted_into_a_shell() -> None:
+    keys = {"OPENAI_SRC_API_KEY": "sk-demo"}
+    arguments = [
+        "export",
+        "-o",
+        "a folder/x.tar.zst",
+        "--env-file",
+        "none",
+        "--src-base-url",
+        "http://127.0.0.1:40000/v1",
+    ]
+    lines = children.command_line("holdall", arguments, keys, windows=False)
+    assert all(len(line) <= 80 for line in lines)
+    assert lines == [
+        "OPENAI_SRC_API_KEY=sk-demo holdall export -o 'a folder/x.tar.zst' \\",
+        "    --env-file none --src-base-url http://127.0.0.1:40000/v1",
+    ]
+
+
+def test_a_command_line_for_powershell_sets_its_key_first() -> None:
+    lines = children.command_line("holdall", ["export"], {"OPENAI_SRC_API_KEY": "sk-demo"}, windows=True)
+    assert lines == ['$env:OPENAI_SRC_API_KEY = "sk-demo"', "holdall export"]
+
+
+def test_a_program_is_shown_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    called = tmp_path / "holdall"
+    called.write_text("#!/bin/sh\n")
+    called.chmod(0o755)
+    other = tmp_path / "venv" / "holdall"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\n")
+    assert children.program("/somewhere/holdall/__main__.py").endswith(" -m holdall")
+    if os.name != "nt":
+        assert children.program(str(called)) == "holdall"
+        assert children.program(str(other)) == str(other)
+    assert children.program("/usr/bin/pytest") == "holdall"
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        arguments = ["sandbox", "--port", port, "--data", str(tmp_path / "data")]
+        with (
+            pytest.raises(HoldallError, match="can't start holdall sandbox: Error: the sandbox can't listen"),
+            children.serving(arguments, children.ambient(os.environ), tmp_path / "log"),
+        ):
+            pytest.fail("it started")
+
+
+def test_a_run_gives_its_lines_and_its_exit_code() -> None:
+    heard: list[str] = []
+    assert children.run(["no-such-command"], children.ambient(os.environ), heard.append) == 2
+    assert any("no-such-command" in line for line in heard)
