@@ -1,0 +1,54 @@
+"""What the documents promise is what the program has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from holdall.cli.main import COMMANDS
+from holdall.errors import exit_codes
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| (\d+) \| (.+) \|$", text, re.M))
+    assert listed == {str(code): meaning for code, meaning in exit_codes().items()}
+
+
+def test_every_command_is_documented() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    for section in COMMANDS.values():
+        for name in section:
+            assert re.search(rf"^\| `{name}\b", text, re.M), name
+
+
+def test_every_variable_is_in_the_example_file() -> None:
+    settings = (ROOT / "src" / "holdall" / "settings.py").read_text(encoding="utf-8")
+    read = {
+        name
+        for name in re.findall(r"\"([A-Z][A-Z_]{5,})\"", settings)
+        if name not in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID")
+    }
+    read |= {
+        f"OPENAI_{side}_{name}" for side in ("SRC", "DST") for name in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID")
+    }
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert {name for name in read if not re.search(rf"^{name}=", example, re.M)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_has_the_two_commands_whole() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = "python3 -m venv .venv && .venv/bin/pip install"
+    assert f"    {start} '.[sandbox]' && .venv/bin/holdall demo\n" in text
+    assert f"    {start} -e '.[dev]' && .venv/bin/pytest\n" in text
