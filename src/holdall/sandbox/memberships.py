@@ -81,7 +81,7 @@ def _files(connection: sqlite3.Connection, call: Call, wanted: Sequence[Wanted],
     """The wanted files' rows by id; raises the refusal where one is missing or of a kind that can't be searched."""
     ids = msgspec.json.encode([each.file_id for each in wanted]).decode()
     rows = connection.execute(
-        "SELECT f.* FROM json_each(?) AS j JOIN files AS f ON f.id = j.value "
+        "SELECT f.* FROM json_each(?) AS j CROSS JOIN files AS f ON f.id = j.value "
         "WHERE f.project = ? AND (f.expires_at IS NULL OR f.expires_at > ?)",
         (ids, call.project, call.now),
     ).fetchall()
@@ -115,7 +115,7 @@ def attach(
     unique = list({each.file_id: each for each in wanted}.values())
     files = _files(connection, call, unique, where)
     already = connection.execute(
-        "SELECT t.* FROM json_each(?) AS j JOIN memberships AS t ON t.id = j.value WHERE t.store = ?",
+        "SELECT t.* FROM json_each(?) AS j CROSS JOIN memberships AS t ON t.id = j.value WHERE t.store = ?",
         (msgspec.json.encode([each.file_id for each in unique]).decode(), store),
     ).fetchall()
     _forget(connection, store, already)

@@ -55,10 +55,27 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._ready()
+
+    async def main_loop(self) -> None:
+        # As uvicorn's own, but woken by stop() instead of by the next tick.
+        tick = 0
+        while not await self.on_tick(tick):
+            tick = (tick + 1) % 10
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 0.1)
+
+    def stop(self) -> None:
+        """End, from another thread; requests that have begun are answered first."""
+        self.should_exit = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -95,7 +112,9 @@ def _config(service: Service, *, controlled: bool) -> uvicorn.Config:
 
 
 def _listen(port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol has to be named: asyncio turns Nagle's delay off only where it reads TCP, and forty milliseconds
+    # are added to every answer where it doesn't.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # On Windows the option would let two servers share the port.
     if hasattr(signal, "SIGHUP"):
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -187,7 +206,7 @@ class Running:
 
     def close(self) -> None:
         """Stop, and let go of the port and the folder. A second call does nothing."""
-        self._server.should_exit = True
+        self._server.stop()
         if self._thread.is_alive():
             self._thread.join()
         self._listening.close()

@@ -47,7 +47,9 @@ _KINDS: dict[type, str] = {
 
 def _wrong_type(name: str, expected: str, value: object) -> Exception:
     got = _KINDS.get(type(value), "something else")
-    return invalid(f"Invalid type for '{name}': expected {expected}, but got {got} instead.", name, "invalid_type")
+    where = f"'{name}'" if name else "the request body"
+    message = f"Invalid type for {where}: expected {expected}, but got {got} instead."
+    return invalid(message, name or None, "invalid_type")
 
 
 def _child(name: str, key: str) -> str:
