@@ -7,6 +7,7 @@ bytes lie.
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 
 __all__ = ["MAX_NAME", "Taken", "fold", "is_safe", "numbered", "safe_name"]
@@ -22,6 +23,8 @@ _RESERVED = frozenset(
     | {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
 )
 _LONGEST_SUFFIX = 24
+# What most names are: nothing to change. Longer before the first dot than any reserved name.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{7,}(\.[A-Za-z0-9_-]+)*")
 
 
 def safe_name(name: str, *, suffix: str = "", percent: bool = False) -> str:
@@ -29,6 +32,8 @@ def safe_name(name: str, *, suffix: str = "", percent: bool = False) -> str:
 
     ``percent`` keeps the percent sign, which only BagIt manifests can't hold.
     """
+    if len(name) + len(suffix) <= MAX_NAME and _PLAIN.fullmatch(name):
+        return name + suffix
     text = unicodedata.normalize("NFC", name)
     if not (text.isascii() and text.isalnum()):
         kept = _FORBIDDEN - {"%"} if percent else _FORBIDDEN

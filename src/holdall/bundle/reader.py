@@ -19,9 +19,9 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
-from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.lookup import SortedLines
-from holdall.bundle.seekable import MAX_FRAME, FrameError, FrameFile, Tail, read_tail
+from holdall.bundle.seekable import MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.model import Kind, Record, SourceId
 
@@ -57,15 +57,15 @@ def open_bundle(path: str | Path) -> BundleReader:
 class BundleReader:
     """One bundle. A context manager; methods may be called from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, frames: FrameTable | None = None) -> None:
+        """``frames`` stands for the seek table where that is damaged."""
         self.path = path
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
-            self.tail = _tail(path, self._file)
-            self.frames = FrameFile(self._file, self.tail.frames)
+            self.frames = FrameFile(self._file, frames or _tail(path, self._file).frames)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
             self._file.close()
@@ -174,9 +174,9 @@ class BundleReader:
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def index_lines(self) -> SortedLines:
-        """The index as it stands, for who proves it."""
-        return self._index
+    def part_lines(self, part: Part) -> Iterator[bytes]:
+        """The lines of index or manifest, unread and without their newlines; FrameError where they can't be had."""
+        return iter(SortedLines(self.frames, part.offset, part.size, bytes))
 
     def _ledger_lines(self) -> SortedLines | None:
         if self._ledger is None:
@@ -222,8 +222,10 @@ class BundleReader:
 
     def _read_info(self) -> tuple[str, HoldallInfo, bytes]:
         """The bag's name and ``holdall.json``, both from the last frame."""
-        frames = self.tail.frames
+        frames = self.frames.frames
         with self._guarding(layout.INFO):
+            if not len(frames):
+                raise FrameError("there is no whole frame")
             data = self.frames.frame(len(frames) - 1)
             try:
                 found = parse_header(data)

@@ -27,6 +27,7 @@ __all__ = [
     "FrameTable",
     "Tail",
     "compress",
+    "declared_size",
     "decompress",
     "encode_seal",
     "encode_table",

@@ -1,0 +1,71 @@
+"""``holdall verify``: prove a bundle whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome, human_size
+
+if TYPE_CHECKING:
+    from holdall.verify import Verdict
+
+__all__ = ["command"]
+
+
+@click.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--quick", is_flag=True, help="Structure and completeness only; reads no content.")
+@click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
+@options.output
+@click.pass_obj
+def command(console: Console, bundle: Path, quick: bool, sha256: str | None) -> Outcome:
+    """Prove a bundle whole: seal, every checksum, the BagIt rules, index against entries, every reference.
+
+    All findings are listed at once. Files that the bundle itself declares as lost are not damage.
+    """
+    from holdall.verify import verify
+
+    verdict = verify(bundle, quick=quick, sha256=sha256, progress=console.progress())
+    console.close_progress()
+    _print(console, verdict)
+    return Outcome(
+        exit_code=verdict.exit_code,
+        result={
+            "path": str(verdict.path),
+            "whole": verdict.whole,
+            "quick": verdict.quick,
+            "size": verdict.size,
+            "sha256": verdict.sha256,
+            "digests": msgspec.to_builtins(verdict.info.digests) if verdict.info else None,
+            "counts": verdict.info.counts if verdict.info else None,
+            "findings": msgspec.to_builtins(verdict.findings),
+        },
+        losses=msgspec.to_builtins(verdict.losses),
+    )
+
+
+def _print(console: Console, verdict: Verdict) -> None:
+    for finding in verdict.findings:
+        console.result(f"{finding.code}: {finding.message}")
+    if not verdict.whole:
+        count = len(verdict.findings)
+        console.result(f"{verdict.path}: DAMAGED, {count} finding{'s' if count != 1 else ''}")
+        console.say(f"hint: holdall extract {verdict.path} --salvage --to FOLDER saves what is whole")
+        return
+    info = verdict.info
+    assert info is not None
+    text = info.rungs.get("text")
+    if text:
+        console.result(f"declared: {text.files} files are there as parsed text only")
+    for loss in verdict.losses:
+        console.result(f"declared: {loss.message}")
+    depth = "complete (no content was read)" if verdict.quick else "whole"
+    console.result(
+        f"{verdict.path}: {depth}, {info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
+        + (f", sha256 {verdict.sha256}" if verdict.sha256 else "")
+    )
