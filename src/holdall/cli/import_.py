@@ -85,12 +85,14 @@ def _prove(console: Console, bundle: Path) -> None:
 
     verdict = verify(bundle, progress=console.progress())
     console.close_progress()
-    if verdict.findings:
+    if not verdict.whole:
         for finding in verdict.findings[:_SHOWN]:
-            console.warn(f"  {finding}")
+            console.warn(f"  {finding.code}  {finding.entry or bundle.name}: {finding.message}")
+        first = verdict.findings[0]
         raise DamagedBundle(
-            f"can't import {bundle}: it has {len(verdict.findings)} faults, and nothing was created",
-            hint=f"holdall verify {bundle} lists them; holdall extract --salvage takes out what is whole",
+            f"can't import {bundle}: it is damaged ({len(verdict.findings)} findings), and nothing was created",
+            hint=f"holdall verify {bundle} lists them all; holdall extract --salvage takes out what is whole",
+            entry=first.entry,
         )
 
 

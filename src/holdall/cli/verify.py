@@ -1,15 +1,16 @@
-"""``holdall verify``: prove a bundle whole."""
+"""``holdall verify``: prove a bundle whole, or a copy equal to it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
+from holdall.errors import EXIT_LOOK
 
 if TYPE_CHECKING:
     from holdall.verify import Verdict
@@ -21,20 +22,35 @@ __all__ = ["command"]
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Structure and completeness only; reads no content.")
 @click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
+@click.option("--against", type=click.Choice(["dst"]), help="Compare the destination with the bundle, too.")
+@click.option("--output-dir", metavar="DIR", help="Where import left its mapping, default ./out (OUTPUT_DIR).")
+@click.option("--prefix", metavar="TEXT", help="Of the copies' names, if there is no mapping (CLONE_NAME_PREFIX).")
+@options.account("dst")
+@options.shared
 @options.output
 @click.pass_obj
-def command(console: Console, bundle: Path, quick: bool, sha256: str | None) -> Outcome:
+def command(
+    console: Console, /, bundle: Path, quick: bool, sha256: str | None, against: str | None, **parameters: Any
+) -> Outcome:
     """Prove a bundle whole: seal, every checksum, the BagIt rules, index against entries, every reference.
 
-    All findings are listed at once. Files that the bundle itself declares as lost are not damage.
+    All findings are listed at once. Files that the bundle itself declares as lost are not damage. With --against dst
+    every imported assistant, vector store and membership is compared, field by field; that needs OPENAI_DST_API_KEY
+    and ends with 3 where something differs.
     """
     from holdall.verify import verify
 
+    destination = options.read_destination(console, parameters) if against else None
     verdict = verify(bundle, quick=quick, sha256=sha256, progress=console.progress())
     console.close_progress()
     _print(console, verdict)
+    compared = None
+    if destination and verdict.whole:
+        from holdall.cli.against import compare
+
+        compared = compare(console, destination, bundle)
     return Outcome(
-        exit_code=verdict.exit_code,
+        exit_code=EXIT_LOOK if compared and compared["differences"] else verdict.exit_code,
         result={
             "path": str(verdict.path),
             "whole": verdict.whole,
@@ -44,6 +60,7 @@ def command(console: Console, bundle: Path, quick: bool, sha256: str | None) -> 
             "digests": msgspec.to_builtins(verdict.info.digests) if verdict.info else None,
             "counts": verdict.info.counts if verdict.info else None,
             "findings": msgspec.to_builtins(verdict.findings),
+            "against": compared,
         },
         losses=msgspec.to_builtins(verdict.losses),
     )

@@ -11,7 +11,7 @@ from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.importer.steps import Catalogue, Content
 from holdall.importer.text import DEFAULT_OVERLAP
-from holdall.model import FileView, MembershipView, Record, Rung, SourceId
+from holdall.model import AssistantView, FileView, MembershipView, Record, Rung, SourceId, epoch_seconds
 
 __all__ = ["catalogue"]
 
@@ -29,11 +29,16 @@ def catalogue(reader: BundleReader) -> Catalogue:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
     stores = {record.id: record for record in reader.stores()}
     return Catalogue(
-        assistants=list(reader.assistants()),
+        # Oldest first, as the server lists them, so that the copy lists them in the same order.
+        assistants=sorted(reader.assistants(), key=_age),
         stores=stores,
         members={store: _members(reader, store, files, parsed_in) for store in stores},
         files=files,
     )
+
+
+def _age(record: Record) -> tuple[int, SourceId]:
+    return epoch_seconds(msgspec.json.decode(record.raw, type=AssistantView).created_at), record.id
 
 
 def _purpose(record: Record) -> str:

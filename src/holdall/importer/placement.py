@@ -1,0 +1,113 @@
+"""Where an earlier import put things: from the mapping it left behind, or from the marks that the copies carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.marks import CLONED_FROM
+from holdall.errors import CannotWrite
+from holdall.importer.run import MAPPING
+from holdall.importer.selection import Selection
+from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.remote.client import Account
+
+__all__ = ["Placement", "by_mapping", "by_marks"]
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Source id -> id in the copy. ``files`` is None where nobody wrote it down: files carry no marks.
+
+    ``origin`` says in words where this is from; ``prefix`` and ``selection`` are those of the run.
+    """
+
+    origin: str
+    assistants: Mapping[SourceId, TargetId]
+    stores: Mapping[SourceId, TargetId]
+    files: Mapping[SourceId, TargetId] | None = None
+    prefix: str | None = None
+    selection: Selection = Selection()
+
+
+class _Party(msgspec.Struct, frozen=True, kw_only=True):
+    project_id: str | None = None
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    src: SourceId = msgspec.field(name="srcId")
+    dst: TargetId | None = msgspec.field(name="dstId", default=None)
+
+
+class _Options(msgspec.Struct, frozen=True, kw_only=True):
+    prefix: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """``mapping.json`` as far as a proof needs it."""
+
+    destination: _Party
+    mappings: list[_Row]
+    vector_stores: dict[SourceId, TargetId]
+    files: dict[SourceId, TargetId]
+    options: _Options
+    bundle: dict[str, str]
+
+
+def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None) -> Placement | None:
+    """The newest mapping below OUTPUT_DIR that is of this bundle and, as far as is known, of this destination."""
+    for path in _mappings(output):
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=_Mapping)
+        except msgspec.DecodeError:  # another tool's, or of a run that was cut off
+            continue
+        except OSError as error:
+            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        theirs = found.destination.project_id
+        if any(found.bundle.get(name) != value for name, value in digests.items()):
+            continue
+        if theirs and project and theirs != project:
+            continue
+        return Placement(
+            origin=str(path),
+            assistants={row.src: row.dst for row in found.mappings if row.dst is not None},
+            stores=found.vector_stores,
+            files=found.files,
+            prefix=found.options.prefix,
+            selection=Selection(only=found.options.only, exclude=found.options.exclude),
+        )
+    return None
+
+
+async def by_marks(account: Account) -> Placement:
+    """What the destination's assistants and stores say they were cloned from; of several copies the newest."""
+    return Placement(
+        origin=f"metadata.{CLONED_FROM}",
+        assistants=await _marked(account, "/assistants", AssistantView),
+        stores=await _marked(account, "/vector_stores", StoreView),
+    )
+
+
+def _mappings(output: Path) -> Iterator[Path]:
+    if (output / MAPPING).is_file():
+        yield output / MAPPING
+    yield from sorted(output.glob(f"runs/*/{MAPPING}"), reverse=True)
+
+
+async def _marked(
+    account: Account, where: str, view: type[AssistantView] | type[StoreView]
+) -> dict[SourceId, TargetId]:
+    newest: dict[SourceId, tuple[int, TargetId]] = {}
+    async for raw in account.items(where):
+        found: Any = msgspec.json.decode(raw, type=view)
+        source = (found.metadata or {}).get(CLONED_FROM)
+        if isinstance(source, str):
+            made = epoch_seconds(found.created_at)
+            # The list is oldest first, so of two made in one second the later one stands.
+            if SourceId(source) not in newest or newest[SourceId(source)][0] <= made:
+                newest[SourceId(source)] = (made, TargetId(found.id))
+    return {source: target for source, (_, target) in newest.items()}

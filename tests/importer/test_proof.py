@@ -1,0 +1,111 @@
+"""The proof: nothing to say of a true copy, and every value that was changed is named."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from holdall.bundle.reader import BundleReader
+from holdall.importer.catalogue import catalogue
+from holdall.importer.placement import by_mapping, by_marks
+from holdall.importer.proof import Proof, prove
+from holdall.model import Rung, SourceId
+from holdall.progress import Silent
+from holdall.remote.client import Account, endpoint
+from holdall.sandbox.server import Running
+from tests.importer.rig import KEY, run
+from tests.importer.shelf import Shelf
+from tests.project import Hand
+
+DIGESTS = {"definitions": "h1:d", "contents": "h1:c"}
+
+
+def compare(shelf: Shelf, box: Running, out: Path, *, marks: bool = False, prefix: str = "") -> Proof:
+    reader = cast(BundleReader, shelf)
+
+    async def go() -> Proof:
+        async with Account(endpoint(KEY, box.url), side="destination") as account:
+            found = await account.probe()
+            placement = None if marks else by_mapping(out, DIGESTS, project=found.project)
+            assert marks or placement
+            placement = placement or await by_marks(account)
+            return await prove(catalogue(reader), reader, account, placement, progress=Silent(), prefix=prefix)
+
+    return asyncio.run(go())
+
+
+@pytest.fixture
+def hand(box: Running) -> Any:
+    with Hand(box.url, KEY) as opened:
+        yield opened
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    made = Shelf()
+    made.file("f1", "a.md")
+    made.text("f2", "b.pdf", ["text of b"], size=1)
+    made.text("f3", "c.md", ["text of c"])
+    made.file("f4", "gone.md", rung=Rung.UNAVAILABLE)
+    strategy = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20}}
+    made.store(
+        "vs",
+        [{"id": "f1", "attributes": {"n": 3.0}, "chunking_strategy": strategy}, "f2", "f3", "f4"],
+        metadata={"k": "v"},
+        expires_after={"anchor": "last_active_at", "days": 2},
+    )
+    made.assistant("a1", stores=["vs"], files=["f1", "f2"], instructions="x" * 1000 + "end", temperature=0.5)
+    made.assistant("a2", name=None, metadata={f"k{n}": "v" for n in range(16)})
+    return made
+
+
+@pytest.mark.parametrize("prefix", ["", "copy of "])
+def test_a_true_copy_has_no_differences(box: Running, shelf: Shelf, tmp_path: Path, prefix: str) -> None:
+    run(shelf, box, tmp_path, prefix=prefix)
+    proof = compare(shelf, box, tmp_path)
+    assert proof.differences == []
+    assert proof.compared == {"assistants": 2, "vector_stores": 1, "memberships": 3}
+
+
+def test_without_a_mapping_the_marks_lead_to_the_copies(box: Running, shelf: Shelf, tmp_path: Path) -> None:
+    run(shelf, box, tmp_path, prefix="p ")
+    proof = compare(shelf, box, tmp_path, marks=True, prefix="p ")
+    # The one whose metadata has no room for marks can't be found by them.
+    assert [(d.source, d.field, d.destination) for d in proof.differences] == [("a2", "assistant", "not imported")]
+    assert proof.compared == {"assistants": 1, "vector_stores": 1, "memberships": 3}
+
+
+def test_every_change_is_named_with_both_values(box: Running, hand: Hand, shelf: Shelf, tmp_path: Path) -> None:
+    report = run(shelf, box, tmp_path)
+    made, store = report.assistants[0].target, report.stores[SourceId("vs")]
+    hand.post(f"/assistants/{made}", instructions="x" * 1000 + "END", temperature=0.25, metadata={"new": "1"})
+    hand.post(f"/vector_stores/{store}", name="other", metadata={"k": "w"})
+    hand.post(f"/vector_stores/{store}/files/{report.files[SourceId('f1')]}", attributes={"n": 4})
+    hand.delete(f"/vector_stores/{store}/files/{report.files[SourceId('f2')]}")
+    hand.delete(f"/assistants/{report.assistants[1].target}")
+    proof = compare(shelf, box, tmp_path)
+    found = {(d.source, d.field): (d.bundle, d.destination) for d in proof.differences}
+    assert found.pop(("a1", "instructions")) == ("x" * 1000 + "end", "x" * 1000 + "END")
+    assert "is gone" in found.pop(("a2", "assistant"))[1]
+    assert found == {
+        ("a1", "temperature"): (0.5, 0.25),
+        ("a1", "metadata.new"): (None, "1"),
+        ("vs", "name"): ("vs", "other"),
+        ("vs", "metadata.k"): ("v", "w"),
+        ("vs", "files"): (3, 2),
+        ("f1", "attributes"): ({"n": 3.0}, {"n": 4}),
+        ("f2", "membership"): ("present", "missing"),
+    }
+
+
+def test_a_mapping_of_another_bundle_is_not_used(box: Running, shelf: Shelf, tmp_path: Path) -> None:
+    run(shelf, box, tmp_path)
+    assert by_mapping(tmp_path, {"definitions": "h1:other"}, project=None) is None
+    assert by_mapping(tmp_path, DIGESTS, project="proj_other") is None
+    (tmp_path / "mapping.json").write_text("[]")
+    found = by_mapping(tmp_path, DIGESTS, project=None)
+    assert found is not None
+    assert "runs" in found.origin
