@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FOLDER = "holdall-demo"
+_COLUMNS = 80
 _SOURCE = {"OPENAI_SRC_API_KEY": "sk-demo-source"}
 _DESTINATION = {"OPENAI_DST_API_KEY": "sk-demo-destination"}
 NO_DIFFERENCES = "no differences"
@@ -85,6 +87,21 @@ def _no_proxies(environment: Mapping[str, str]) -> Iterator[None]:
     finally:
         del os.environ["NO_PROXY"]
         os.environ.update(ours)
+
+
+def _folded(line: str, indent: str = "") -> str:
+    """A line of somebody's output, folded between words where it is wider than a terminal."""
+    hang = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.fill(
+        line,
+        _COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=indent + hang,
+        drop_whitespace=True,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 class _Demo:
@@ -161,7 +178,7 @@ class _Demo:
         self.console.say(f"== {len(self.codes) + 1}. {title}")
         self._show(arguments, keys)
         self.codes[name] = children.run(
-            arguments, {**self.environment, **keys}, lambda line: self.console.say(f"  {line}" if line else "")
+            arguments, {**self.environment, **keys}, lambda line: self.console.say(_folded(line, "  "))
         )
 
     def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
@@ -177,7 +194,7 @@ class _Demo:
             result()
             result(f"== {report}")
             for line in report.read_text(encoding="utf-8").splitlines():
-                result(line)
+                result(_folded(line))
         failed = {name: code for name, code in self.codes.items() if code}
         whole = not failed and "verify --against" in self.codes
         result()
