@@ -59,7 +59,9 @@ def program(called_as: str) -> str:
     """How the user would call holdall again: ``called_as`` is this process's ``sys.argv[0]``."""
     path = Path(called_as)
     if path.name == "__main__.py":
-        return f"{_quoted(Path(sys.executable).name)} -m holdall"
+        # Not by what the paths lead to: a virtual environment's python is often a link to another's.
+        name = Path(sys.executable).name
+        return f"{_quoted(name if shutil.which(name) == sys.executable else sys.executable)} -m holdall"
     found = shutil.which("holdall")
     if path.stem.lower() != "holdall" or (found and path.exists() and os.path.samefile(found, path)):
         return "holdall"
