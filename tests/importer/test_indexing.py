@@ -13,6 +13,7 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.indexing import STALLED, Attached, Indexing, _extensions
 from holdall.importer.writes import FRESH, Pace, Writes
 from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.progress import Silent
 from holdall.remote.client import Account, Answer
 
 STORE = TargetId("VS")
@@ -57,7 +58,7 @@ class Server:
 
 def attach(server: Server, names: list[str]) -> Attached:
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    indexing = Indexing(cast(Account, server), cast(Writes, server), pace=pace)
+    indexing = Indexing(cast(Account, server), cast(Writes, server), pace=pace, progress=Silent())
     records = [Record(kind=Kind.MEMBERSHIP, id=SourceId(n), raw=json.dumps({"id": n}).encode()) for n in names]
     files = {SourceId(name): TargetId(f"T-{name}") for name in names}
     known = {SourceId(name): name for name in names}

@@ -138,6 +138,15 @@ def attachment(record: Record, target: TargetId) -> Attachment:
     return Attachment(body=body, recut="chunking_strategy" not in body)
 
 
+def dispensable(body: Mapping[str, Any], param: str | None) -> bool:
+    """Whether ``param``, which the model refuses, says no more than the default: then it can be left out.
+
+    Reasoning models take no temperature and no top_p, yet the server answers both, at 1, for assistants that have
+    such a model.
+    """
+    return param in ("temperature", "top_p") and body.get(param) == 1
+
+
 def named(name: object, prefix: str) -> object:
     """A copy's name. A null name stays null: there is nothing to put the prefix before."""
     return prefix + name if isinstance(name, str) else name

@@ -16,6 +16,8 @@ class Why(StrEnum):
 
     UNKNOWN_FIELD = "unknown_field"
     """The destination's API has no such field; it was not sent."""
+    DEFAULT_LEFT_OUT = "default_left_out"
+    """The model refuses the parameter, which was at its default anyway; it was not sent."""
     MARKS_REPLACED = "marks_replaced"
     """The source is itself a copy: its ``cloned_from`` gave way to ours."""
     MARKS_LEFT_OUT = "marks_left_out"

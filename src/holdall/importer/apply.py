@@ -16,7 +16,7 @@ from holdall import __version__
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.errors import RemoteError
+from holdall.errors import RemoteError, RequestRefused
 from holdall.importer.indexing import Indexing, Trouble
 from holdall.importer.journal import Closed, Opened
 from holdall.importer.report import Party, Report
@@ -129,7 +129,7 @@ class _Work:
         self._reader = reader
         self._progress = progress
         self._writes = Writes(account, folder, operation=operation, pace=pace)
-        self._indexing = Indexing(account, self._writes, pace=pace)
+        self._indexing = Indexing(account, self._writes, pace=pace, progress=progress)
         self.uploads = Uploads(reader, self._writes, concurrency=account.limits.concurrency, progress=progress)
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.stores: dict[SourceId, TargetId] = {}
@@ -140,10 +140,10 @@ class _Work:
     async def run(self) -> None:
         totals = self._plan.totals()
         self._progress.expect(files=totals.files, bytes=totals.bytes)
-        for nth, unit in enumerate(self._plan.units, 1):
+        self._progress.stage("importing")
+        for unit in self._plan.units:
             if self.stopped:
                 return
-            self._progress.stage(f"{nth} of {len(self._plan.units)}: {unit.name or unit.id}")
             await self._unit(unit)
 
     async def _unit(self, unit: Unit) -> None:
@@ -219,6 +219,10 @@ class _Work:
         name = self._catalogue.files[trouble.file].filename
         return Loss(why=why, kind=Kind.FILE, id=trouble.file, name=name, inside=store, text=text)
 
+    @staticmethod
+    def _of(step: CreateAssistant, why: Why, field: str, text: str) -> Loss:
+        return Loss(why=why, kind=Kind.ASSISTANT, id=step.id, name=step.name, field=field, text=text)
+
     async def _create_assistant(self, step: CreateAssistant) -> TargetId:
         for store in step.stores:
             if store in self._failed_stores:
@@ -227,26 +231,40 @@ class _Work:
         # Files that were refused are losses already, and of this assistant.
         files = {file: self.uploads.targets[file] for file in step.files if file in self.uploads.targets}
 
+        left_out: set[str] = set()
+
         def request(op: str) -> dialect.Request:
             record = self._assistants[step.id]
             return dialect.assistant(record, prefix=self._plan.prefix, operation=op, stores=stores, files=files)
 
+        def body(op: str) -> dict[str, Any]:
+            return {field: value for field, value in request(op).body.items() if field not in left_out}
+
         fresh = [*stores.values(), *files.values()]
-        target = await self._writes.create(Kind.ASSISTANT, step.id, step.name, lambda op: request(op).body, fresh)
+        while True:
+            try:
+                target = await self._writes.create(Kind.ASSISTANT, step.id, step.name, body, fresh)
+                break
+            except RequestRefused as error:
+                if not dialect.dispensable(body(""), error.param):
+                    raise
+                left_out.add(str(error.param))
+                text = f"left out: {step.model} refuses it, and it was at its default"
+                self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, str(error.param), text))
         update = request("").update
         if update is not None:
             try:
                 await self._writes.update(Kind.ASSISTANT, step.id, target, update)
             except RemoteError as error:
                 self.stopped = await self._writes.stopping(error)
-                text = f"created, but not set to its true metadata: {error.message}"
-                self.tally.lose(
-                    Loss(why=Why.REFUSED, kind=Kind.ASSISTANT, id=step.id, name=step.name, field="metadata", text=text)
-                )
+                text = f"created, but not set to its true metadata: {_explained(error)}"
+                self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
         return target
 
 
 def _explained(error: RemoteError) -> str:
+    """The reason for people who know what was being created: without the request's method and path."""
+    reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
     if error.ambiguous:
-        return f"{error.message}; it may have been carried out all the same, so look before you run this again"
-    return error.message
+        return f"{reason}; it may have been carried out all the same, so look before you run this again"
+    return reason

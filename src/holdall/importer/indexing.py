@@ -17,12 +17,16 @@ from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.writes import FRESH, Pace, Writes
 from holdall.model import MembershipView, Record, SourceId, TargetId
+from holdall.progress import Progress
 from holdall.remote.client import Account, path
 
 __all__ = ["STALLED", "Attached", "Indexing", "Trouble"]
 
 STALLED = 600.0
 """Seconds after which a store that finishes no further file is waited for no longer."""
+
+# Looks after which the user is told that something is being waited for: some ten seconds.
+_PATIENCE = 8
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +61,11 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Indexing:
     """Attaches and waits, store by store."""
 
-    def __init__(self, account: Account, writes: Writes, *, pace: Pace) -> None:
+    def __init__(self, account: Account, writes: Writes, *, pace: Pace, progress: Progress) -> None:
         self._account = account
         self._writes = writes
         self._pace = pace
+        self._progress = progress
 
     async def attach(
         self,
@@ -154,8 +159,14 @@ class Indexing:
                 return True
             if self._pace.clock() - moved >= STALLED:
                 return False
-            await self._pace.pause(nth)
+            await self._pause(nth)
             nth += 1
+
+    async def _pause(self, nth: int) -> None:
+        """Wait before the next look, and tell once why nothing seems to happen."""
+        if nth == _PATIENCE:
+            self._progress.note("waiting for the destination to index the files")
+        await self._pace.pause(nth)
 
     async def _settled(
         self, store: TargetId, expected: Mapping[TargetId, SourceId], failed_before: set[SourceId], *, patient: bool
@@ -173,7 +184,7 @@ class Indexing:
                 return troubles
             if not patient or now - moved >= STALLED:
                 return troubles
-            await self._pace.pause(nth)
+            await self._pause(nth)
             nth += 1
 
     async def _listed(

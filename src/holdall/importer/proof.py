@@ -53,8 +53,8 @@ async def prove(
     prefix = placement.prefix if placement.prefix is not None else prefix
     planned = plan(catalogue, placement.selection, prefix=prefix)
     prover = _Prover(catalogue, reader, account, placement, prefix)
+    progress.stage("comparing")
     for unit in planned.units:
-        progress.stage(f"comparing {unit.name or unit.id}")
         attached = {step.store: step.count for step in unit.steps if isinstance(step, AttachFiles)}
         for step in unit.steps:
             match step:
