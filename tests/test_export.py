@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from holdall.bundle.writer import BundleWriter
+from holdall.model import Record
 from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
@@ -190,32 +192,25 @@ def test_switches_leave_the_knowledge_out_and_say_who_said_so(box: Running, hand
     assert "INCLUDE_CODE_INTERPRETER=false from environment" in done.err
 
 
-def test_a_change_while_the_export_runs_is_reported(box: Running, hand: Hand, holdall: Terminal) -> None:
-    assistant = hand.assistant("A", instructions="before")
+def test_a_change_while_the_export_runs_is_reported(
+    hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, removed = hand.assistant("A", instructions="before"), hand.assistant("B")
+    real = BundleWriter.add_record
 
-    class Changing(Terminal):
-        pass
+    def add_record(self: BundleWriter, record: Record) -> None:
+        real(self, record)
+        if record.id == changed:
+            hand.post(f"/assistants/{changed}", instructions="after")
+            hand.delete(f"/assistants/{removed}")
+            hand.assistant("C")
 
-    original = box.requests
-    from holdall.remote import survey
-
-    real = survey.Surveyor.definitions
-    calls = []
-
-    async def changing(self: survey.Surveyor, **selection: list[str]) -> survey.Definitions:
-        calls.append(1)
-        if len(calls) == 2:
-            hand.post(f"/assistants/{assistant}", instructions="after")
-        return await real(self, **selection)
-
-    survey.Surveyor.definitions = changing  # type: ignore[method-assign,assignment]
-    try:
-        done = holdall("export", "-o", "b.tar.zst")
-    finally:
-        survey.Surveyor.definitions = real  # type: ignore[method-assign]
-    assert original is not None
+    monkeypatch.setattr(BundleWriter, "add_record", add_record)
+    done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 3
-    assert f"changed  assistant {assistant} was changed during the export" in done.err
+    assert f"changed  assistant {changed} was changed during the export" in done.err
+    assert f"changed  assistant {removed} was removed during the export" in done.err
+    assert "was added during the export" in done.err
 
 
 def test_failures_on_the_way_are_got_over(box: Running, hand: Hand, holdall: Terminal) -> None:

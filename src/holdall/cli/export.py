@@ -19,7 +19,7 @@ from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
-    from holdall.exporter import ExportReport, Finding
+    from holdall.exporter.report import ExportReport, Finding
 
 __all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export"]
 
@@ -104,7 +104,7 @@ def run_export(console: Console, settings: SourceSettings, output: Path | None, 
 
 async def _export(console: Console, settings: SourceSettings, output: Path | None, force: bool) -> ExportReport:
     from holdall.bundle.journal import find_partial
-    from holdall.exporter import ExportOptions, export
+    from holdall.exporter.export import ExportOptions, export
     from holdall.remote.client import Account
 
     progress = console.progress()
@@ -178,7 +178,7 @@ def _tell(console: Console, report: ExportReport) -> None:
 
 def describe(loss: Finding) -> str:
     """One line about one loss."""
-    from holdall.exporter import Absent, Changed, Loss, Miscount
+    from holdall.exporter.report import Absent, Changed, Loss, Miscount
 
     match loss:
         case Loss():

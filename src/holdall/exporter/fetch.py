@@ -1,184 +1,28 @@
-"""Export: one account's assistants, what they know and their files, into one bundle.
+"""Contents and the records about them, out of an account into a bundle: a lister, workers, a bounded queue between.
 
-The order on disk is the order of trust: definitions first, contents as they arrive, then the records about them.
 Memory stays flat: memberships and file objects go to disk line by line; held are ids alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from holdall import __version__
-from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine, Source
+from holdall.bundle.layout import IndexEntry, LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import HoldallError, UsageFault
-from holdall.model import FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
-from holdall.progress import Progress, Silent
+from holdall.errors import HoldallError
+from holdall.exporter.report import Finding, Loss, Miscount, absent
+from holdall.model import FileView, Record, Rung, SourceId, StoreView, epoch_seconds
+from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.contents import Content, Ladder
 from holdall.remote.survey import Definitions, Missing, Surveyor
 
-__all__ = ["Absent", "Changed", "ExportOptions", "ExportReport", "Finding", "Loss", "Miscount", "export"]
-
-
-class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to export. No ids and no names: everything. ``names`` are globs."""
-
-    ids: list[str] = []
-    names: list[str] = []
-    file_search: bool = True
-    code_interpreter: bool = True
-    label: str | None = None
-
-
-class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
-    """A file whose content is not in the bundle byte for byte, and why."""
-
-    id: str
-    filename: str | None
-    rung: Rung
-    expected: int | None
-    used_by: list[str]
-    status: int | None = None
-    code: str | None = None
-    message: str | None = None
-    truncated: bool = False
-
-
-class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="absent"):
-    """A store or file object that a record refers to and the server doesn't have."""
-
-    kind: Kind
-    id: str
-    used_by: list[str]
-    message: str
-
-
-class Miscount(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="miscount"):
-    """A store of which the server lists another number of files than it counts, or a file of another size."""
-
-    id: str
-    what: str
-    counted: int
-    found: int
-
-
-class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="changed"):
-    """A definition that is not what it was when the export began. ``how``: added, removed or changed."""
-
-    kind: Kind
-    id: str
-    how: str
-
-
-Finding = Loss | Absent | Miscount | Changed
-
-
-class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export ended in. ``losses`` empty: everything is in the bundle byte for byte.
-
-    ``acceptable`` is the policy: every file at least as whole text, nothing missing, no count that contradicts, no
-    change while the export ran.
-    """
-
-    bundle: Path
-    size: int
-    sha256: str
-    digests: Digests
-    counts: dict[str, int]
-    rungs: dict[str, int]
-    losses: list[Finding]
-    requests: dict[str, int]
-
-    @property
-    def acceptable(self) -> bool:
-        return all(
-            isinstance(loss, Loss) and loss.rung is not Rung.UNAVAILABLE and not loss.truncated for loss in self.losses
-        )
-
-
-async def export(
-    account: Account,
-    target: Callable[[Capture], Path],
-    options: ExportOptions,
-    *,
-    clock: Callable[[], float],
-    force: bool = False,
-    progress: Progress | None = None,
-) -> ExportReport:
-    """Pack the chosen assistants of ``account`` into one bundle, complete or absent.
-
-    ``target`` chooses the file once it is known what is captured (the project's id comes with the first answer). An
-    unfinished bundle of the same capture at that place is continued: contents that are whole in it are not fetched
-    again. ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises NoAssistantsApi,
-    RemoteError and BundleError; UsageFault where the selection fits nothing, and then no file is made.
-    """
-    progress = progress or Silent()
-    started = int(clock())
-    progress.stage("reading definitions")
-    await account.require_assistants()
-    surveyor = Surveyor(account, file_search=options.file_search, code_interpreter=options.code_interpreter)
-    definitions = await surveyor.definitions(ids=options.ids, names=options.names)
-    _refuse_nothing(definitions, options)
-    capture = _capture(account, options)
-    writer = await asyncio.to_thread(BundleWriter, target(capture), capture, started=started, force=force)
-    with writer:
-        run = _Export(account, surveyor, definitions, writer, progress)
-        await run.contents()
-        progress.stage("looking for changes")
-        changed = await _changes(surveyor, definitions, options)
-        progress.stage("sealing the bundle")
-        finished = await asyncio.to_thread(writer.finish, ended=int(clock()))
-    return ExportReport(
-        bundle=finished.path,
-        size=finished.size,
-        sha256=finished.sha256,
-        digests=finished.digests,
-        counts=dict(finished.counts),
-        rungs={rung.value: run.rungs.get(rung, 0) for rung in Rung},
-        losses=[*run.losses, *changed],
-        requests=dict(sorted(account.requests.items())),
-    )
-
-
-def _refuse_nothing(definitions: Definitions, options: ExportOptions) -> None:
-    found = {view.id for view in definitions.views}
-    unknown = [ident for ident in options.ids if ident not in found]
-    if unknown:
-        raise UsageFault(
-            f"nothing exported: the project has no assistant {', '.join(unknown)}",
-            hint="holdall export --all exports everything",
-        )
-    if not definitions.assistants:
-        wanted = ", ".join(map(repr, options.names))
-        raise UsageFault(
-            f"nothing exported: none of the project's {definitions.listed} assistants has a name like {wanted}"
-            if wanted
-            else "nothing exported: the project has no assistants",
-            hint="is it the right key? names are matched whole, with * and ?" if wanted else "is it the right key?",
-        )
-
-
-def _capture(account: Account, options: ExportOptions) -> Capture:
-    return Capture(
-        tool=f"holdall/{__version__}",
-        source=Source(
-            base_url=account.endpoint.base_url,
-            organization=account.organization,
-            project=account.project,
-            label=options.label,
-        ),
-        selection={"ids": options.ids, "names": options.names},
-        options={"file_search": options.file_search, "code_interpreter": options.code_interpreter},
-    )
+__all__ = ["Fetch"]
 
 
 class _Sinks:
@@ -203,7 +47,7 @@ class _Sinks:
         return self._writer.open_text(store_id, self._file_id, self._filename, created_at=self._created_at)
 
 
-class _Export:
+class Fetch:
     """One run: a lister that finds files, and workers that fetch them, joined by a bounded queue."""
 
     def __init__(
@@ -222,7 +66,7 @@ class _Export:
             for file_id in view.file_ids:
                 self._tool_users.setdefault(file_id, []).append(view.id)
         self.rungs: dict[Rung, int] = {}
-        self.losses: list[Finding] = [_absent(missing) for missing in definitions.missing]
+        self.losses: list[Finding] = [absent(missing) for missing in definitions.missing]
 
     async def contents(self) -> None:
         """Definitions, then all contents, then the records about them, into the writer."""
@@ -317,7 +161,7 @@ class _Export:
         self.rungs[content.rung] = self.rungs.get(content.rung, 0) + 1
         expected = _size(view)
         if isinstance(record, Missing):
-            self.losses.append(_absent(record, self._used_by(file_id)))
+            self.losses.append(absent(record, self._used_by(file_id)))
         if content.rung is not Rung.ORIGINAL:
             self.losses.append(
                 Loss(
@@ -346,37 +190,13 @@ def _size(view: FileView | None) -> int | None:
     return int(view.bytes) if view and view.bytes is not None else None
 
 
-def _absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:
-    return Absent(kind=missing.kind, id=missing.id, used_by=list(used_by) or missing.used_by, message=missing.message)
-
-
-async def _changes(surveyor: Surveyor, before: Definitions, options: ExportOptions) -> list[Changed]:
-    """The definitions once more: what was added, removed or changed while the contents came."""
-    after = await surveyor.definitions(ids=options.ids, names=options.names)
-    return [
-        *_compare(Kind.ASSISTANT, before.assistants, after.assistants),
-        *_compare(Kind.STORE, before.stores, after.stores),
-    ]
-
-
-def _compare(kind: Kind, before: Iterable[Record], after: Iterable[Record]) -> list[Changed]:
-    old = {record.id: record_hash(record.kind, record.raw) for record in before}
-    new = {record.id: record_hash(record.kind, record.raw) for record in after}
-    how = {
-        **dict.fromkeys(old.keys() - new.keys(), "removed"),
-        **dict.fromkeys(new.keys() - old.keys(), "added"),
-        **{ident: "changed" for ident in old.keys() & new.keys() if old[ident] != new[ident]},
-    }
-    return [Changed(kind=kind, id=ident, how=how[ident]) for ident in sorted(how)]
-
-
 @asynccontextmanager
 async def _one_error() -> AsyncIterator[None]:
     """Out of a task group's ExceptionGroup the one error that a caller can act upon."""
     try:
         yield
     except BaseExceptionGroup as group:
-        leaves: list[Any] = []
+        leaves: list[BaseException] = []
         stack: list[BaseException] = [group]
         while stack:
             error = stack.pop()

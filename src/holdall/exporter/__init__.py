@@ -1,0 +1,1 @@
+"""The engine of ``holdall export``: survey, contents, writer, report."""

@@ -1,0 +1,85 @@
+"""What an export ended in: the files by rung, what was lost, and whether the policy accepts that. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.layout import Digests
+from holdall.model import Kind, Rung
+from holdall.remote.survey import Missing
+
+__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Loss", "Miscount", "absent"]
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
+    """A file whose content is not in the bundle byte for byte, and why."""
+
+    id: str
+    filename: str | None
+    rung: Rung
+    expected: int | None
+    used_by: list[str]
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    truncated: bool = False
+
+
+class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="absent"):
+    """A store or file object that a record refers to and the server doesn't have."""
+
+    kind: Kind
+    id: str
+    used_by: list[str]
+    message: str
+
+
+class Miscount(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="miscount"):
+    """A store of which the server lists another number of files than it counts, or a file of another size."""
+
+    id: str
+    what: str
+    counted: int
+    found: int
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="changed"):
+    """A definition that is not what it was when the export began. ``how``: added, removed or changed."""
+
+    kind: Kind
+    id: str
+    how: str
+
+
+Finding = Loss | Absent | Miscount | Changed
+
+
+class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export ended in. ``losses`` empty: everything is in the bundle byte for byte.
+
+    ``acceptable`` is the policy: every file at least as whole text, nothing missing, no count that contradicts, no
+    change while the export ran.
+    """
+
+    bundle: Path
+    size: int
+    sha256: str
+    digests: Digests
+    counts: dict[str, int]
+    rungs: dict[str, int]
+    losses: list[Finding]
+    requests: dict[str, int]
+
+    @property
+    def acceptable(self) -> bool:
+        return all(
+            isinstance(loss, Loss) and loss.rung is not Rung.UNAVAILABLE and not loss.truncated for loss in self.losses
+        )
+
+
+def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:
+    """The finding for a record that isn't there."""
+    return Absent(kind=missing.kind, id=missing.id, used_by=list(used_by) or missing.used_by, message=missing.message)
