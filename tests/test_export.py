@@ -111,6 +111,18 @@ def test_a_refused_purpose_is_asked_for_once_and_the_text_is_taken(box: Running,
     }
 
 
+def test_a_text_that_one_store_does_not_have_is_taken_from_another(box: Running, hand: Hand, holdall: Terminal) -> None:
+    file = hand.file("a.txt", b"the text")
+    failing = hand.store("failing", [file])
+    good = hand.store("good", [file])
+    hand.assistant("A", stores=[failing])
+    hand.assistant("B", stores=[good], files=[file])
+    box.fault(Fail(status=404), path=f"/vector_stores/{failing}/files/{file}/content", times=99)
+    done = holdall("export", "-o", "b.tar.zst", "--concurrency", "1")
+    assert done.code == 0, done.err
+    assert f"data/text/{good}/" in str(ledger("b.tar.zst")[file]["path"])
+
+
 def test_text_alone_is_within_the_policy(hand: Hand, holdall: Terminal) -> None:
     store = hand.store("s", [hand.file("a.txt", b"some text")])
     hand.assistant("A", stores=[store])

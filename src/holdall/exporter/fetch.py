@@ -65,6 +65,8 @@ class Fetch:
                 self._store_users.setdefault(store_id, []).append(view.id)
             for file_id in view.file_ids:
                 self._tool_users.setdefault(file_id, []).append(view.id)
+        # Files without content so far, with the number of stores that had been asked for their text.
+        self._poor: list[tuple[SourceId, FileView | None, Record | Missing, Content, int]] = []
         self.rungs: dict[Rung, int] = {}
         self.losses: list[Finding] = [absent(missing) for missing in definitions.missing]
 
@@ -78,13 +80,15 @@ class Fetch:
             group.create_task(self._list())
             for _ in range(self._workers):
                 group.create_task(self._work(files))
+        await self._last_resort()
         await asyncio.to_thread(files.commit)
 
     async def _list(self) -> None:
-        for file_id in self._surveyor.tool_files(self._definitions.views):
-            await self._found(file_id)
         for store in self._definitions.store_views:
             await self._list_store(store)
+        # After the stores, because a file of both tools may have its text in one of them.
+        for file_id in self._surveyor.tool_files(self._definitions.views):
+            await self._found(file_id)
         for _ in range(self._workers):
             await self._queue.put(None)
 
@@ -122,12 +126,22 @@ class Fetch:
             if kept := self._writer.content(file_id):
                 self._rebook(file_id, view, record, kept)
                 continue
-            content = await self._ladder.fetch(
-                file_id,
-                view,
-                lambda: self._stores_of[file_id],
-                _Sinks(self._writer, file_id, view),
-            )
+            asked = len(self._stores_of[file_id])
+            content = await self._fetch(file_id, view)
+            if content.rung is Rung.UNAVAILABLE:
+                self._poor.append((file_id, view, record, content, asked))
+            else:
+                self._book(file_id, view, record, content)
+
+    async def _fetch(self, file_id: SourceId, view: FileView | None) -> Content:
+        stores = self._stores_of[file_id]
+        return await self._ladder.fetch(file_id, view, lambda: stores, _Sinks(self._writer, file_id, view))
+
+    async def _last_resort(self) -> None:
+        """Ask the stores that were not known yet to hold a file when it was its turn, then book it either way."""
+        for file_id, view, record, content, asked in self._poor:
+            if len(self._stores_of[file_id]) > asked:
+                content = await self._fetch(file_id, view)
             self._book(file_id, view, record, content)
 
     def _book(self, file_id: SourceId, view: FileView | None, record: Record | Missing, content: Content) -> None:
