@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -49,6 +49,11 @@ INDEX = "index.jsonl"
 INFO = "holdall.json"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 
+OPENING = (BAGIT, README, SPECIFICATION)
+"""The tag files that stand at the front of the tar; all others stand at its end."""
+
+TAG_FILES = frozenset({*OPENING, BAG_INFO, MANIFEST, INDEX, INFO, TAG_MANIFEST})
+
 SUFFIX = ".tar.zst"
 
 CONTENT_FRAME = 2 << 20
@@ -57,6 +62,10 @@ SHARED_FRAME = 1 << 20
 """Small entries share a frame until it is this large; a content up to this size is a small one."""
 LOOKUP_FRAME = 256 << 10
 """Frames of index and ledger are smaller, because they are read a line here and a line there."""
+
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 62))]
+"""Bytes, or where a byte is; a bundle can't declare a negative one."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +94,8 @@ class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     path: str
-    offset: int
-    size: int
+    offset: Size
+    size: Size
     sha256: str
     id: str | None = None
     filename: str | None = None
@@ -131,8 +140,8 @@ class RungCount(msgspec.Struct, frozen=True, kw_only=True):
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Where a tag file lies in the decompressed tar, and what proves it."""
 
-    offset: int
-    size: int
+    offset: Size
+    size: Size
     sha256: str
 
 

@@ -21,7 +21,7 @@ from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.lookup import SortedLines
-from holdall.bundle.seekable import MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
+from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.model import Kind, Record, SourceId
 
@@ -296,7 +296,7 @@ def _tail(path: Path, file: BinaryIO) -> Tail:
         return read_tail(file)
     except FrameError as error:
         file.seek(0)
-        if file.read(4) != b"\x28\xb5\x2f\xfd":
+        if file.read(4) != FRAME_MAGIC:
             raise NotABundle(
                 f"can't read {path}: it is not a holdall bundle", hint="give the file that holdall export wrote"
             ) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 import msgspec
@@ -28,6 +28,7 @@ from holdall.bundle.seekable import (
 __all__ = ["Broken", "Data", "End", "Event", "Piece", "Start", "choose_frames", "members", "pieces"]
 
 _HEADER = 6 * BLOCK  # no header is longer
+_WORTH_THREADS = 4 << 20
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +85,27 @@ def choose_frames(file: BinaryIO) -> FrameTable:
     if table and all(_begins_as_listed(file, table, number) for number in range(len(table))):
         return table
     walked = FrameTable((length, size) for _, length, size in walk(file, 0, end))
-    whole = walked.length + SEAL_SIZE + len(encode_table(walked)) == end
-    return walked if table is None or whole else table
+    if walked.length + SEAL_SIZE + len(encode_table(walked)) != end:
+        return walked if table is None else table
+    return _reconciled(file, walked, table) if table else walked
+
+
+def _reconciled(file: BinaryIO, walked: FrameTable, table: FrameTable) -> FrameTable:
+    """Frames of which table and header declare different sizes: the header is believed where the frame decodes."""
+    if len(walked) != len(table):
+        return walked
+    found = FrameTable()
+    for number in range(len(walked)):
+        offset, length, _, size = walked[number]
+        listed = table[number][3]
+        if size != listed:
+            file.seek(offset)
+            try:
+                decompress(file.read(length), size)
+            except FrameError:
+                size = listed
+        found.append(length, size)
+    return found
 
 
 def _begins_as_listed(file: BinaryIO, frames: FrameTable, number: int) -> bool:
@@ -98,21 +118,37 @@ def _begins_as_listed(file: BinaryIO, frames: FrameTable, number: int) -> bool:
 
 
 def pieces(
-    file: BinaryIO, frames: FrameTable, pool: Executor, *, depth: int, see: Callable[[bytes], None]
+    file: BinaryIO, frames: FrameTable, *, threads: int, see: Callable[[bytes], None] | None = None
 ) -> Iterator[Piece]:
-    """Every frame in order; ``see`` is called with each as it lies in the file. ``depth`` frames are decoded ahead."""
+    """Every frame in order, decoded ahead on ``threads`` threads; ``see`` is given each as it lies in the file."""
     ahead: deque[tuple[int, Future[bytes]]] = deque()
     file.seek(0)
-    for number in range(len(frames)):
-        _, length, _, size = frames[number]
-        frame = file.read(length)
-        # Decoding begins before the hash is taken, so that both run at once.
-        ahead.append((number, pool.submit(decompress, frame, size)))
-        see(frame)
-        if len(ahead) > depth:
+    # Threads cost more than a small bundle takes.
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="holdall-decode") if frames.size > _WORTH_THREADS else None
+    try:
+        for number in range(len(frames)):
+            _, length, _, size = frames[number]
+            frame = file.read(length)
+            # Decoding begins before the hash is taken, so that both run at once.
+            ahead.append((number, pool.submit(decompress, frame, size) if pool else _decompress_here(frame, size)))
+            if see:
+                see(frame)
+            if len(ahead) > threads + 2:
+                yield _piece(frames, *ahead.popleft())
+        while ahead:
             yield _piece(frames, *ahead.popleft())
-    while ahead:
-        yield _piece(frames, *ahead.popleft())
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+
+def _decompress_here(frame: bytes, size: int) -> Future[bytes]:
+    done: Future[bytes] = Future()
+    try:
+        done.set_result(decompress(frame, size))
+    except FrameError as error:
+        done.set_exception(error)
+    return done
 
 
 def _piece(frames: FrameTable, number: int, decoded: Future[bytes]) -> Piece:

@@ -19,6 +19,7 @@ import msgspec
 import zstandard
 
 __all__ = [
+    "FRAME_MAGIC",
     "LEVEL",
     "MAX_FRAME",
     "SEAL_SIZE",

@@ -1,0 +1,139 @@
+"""The whole of a bundle's bytes, read once: frames, seal, seek table, and every member of the tar with its sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from holdall.bundle import layout
+from holdall.bundle.names import fold
+from holdall.bundle.references import Report
+from holdall.bundle.scan import Broken, Data, End, Piece, Start, members, pieces
+from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
+from holdall.bundle.sorting import Sorter
+from holdall.progress import Progress
+
+__all__ = ["LOST", "PLACE", "TO_THE_END", "Audit"]
+
+PLACE = struct.Struct(">QQ32s")
+"""Offset, size and sha256 of a member, packed."""
+LOST = bytes(32)
+"""Stands for the sha256 of a member that could not be read whole."""
+TO_THE_END = 1 << 63
+
+_LOOKED_INTO = layout.TAG_FILES - {layout.MANIFEST, layout.INDEX}
+_KEPT = 64 << 20
+
+
+class Audit:
+    """What one pass found. Everything that isn't as it must be is reported on the way.
+
+    ``members`` has path and ``PLACE`` of each payload member; ``tags`` offset, size and sha256 of the tag files, and
+    ``kept`` the bytes of the small ones that came whole; ``followed`` is how far the tar could be followed.
+    """
+
+    def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
+        self._file, self._frames, self._find, self._progress = file, frames, report, progress
+        self.members, self._folded = Sorter(), Sorter()
+        self.tags: dict[str, tuple[int, int, str]] = {}
+        self.kept: dict[str, bytes] = {}
+        self.followed = 0
+        self._bag: str | None = None
+
+    def run(self) -> str:
+        """Read everything; returns the sha256 of the whole file."""
+        total = hashlib.sha256()
+        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=total.update))
+        self._follow(scanned)
+        for _ in scanned:
+            pass  # the tar could not be followed to its end, yet every frame counts
+        self._check_folded()
+        self.check_tail(total.copy().digest())
+        self._file.seek(self._frames.length)
+        while data := self._file.read(1 << 20):
+            total.update(data)
+        return total.hexdigest()
+
+    def _watched(self, source: Iterator[Piece]) -> Iterator[Piece]:
+        for piece in source:
+            if piece.data is None:
+                self._find("frame", None, f"frame {piece.number} can't be decoded: {piece.error}")
+            self._progress.advance(bytes=piece.size)
+            yield piece
+
+    def _follow(self, source: Iterator[Piece]) -> None:
+        path, offset, size, kept = "", 0, 0, bytearray()
+        digest = hashlib.sha256()
+        for event in members(source):
+            match event:
+                case Start(header=header, offset=offset):
+                    path, size, kept = self._in_bag(header.path), header.size, bytearray()
+                    digest = hashlib.sha256()
+                    self._progress.advance(files=1)
+                case Data(data=data) if data is not None:
+                    digest.update(data)
+                    if path in _LOOKED_INTO and len(kept) + len(data) <= _KEPT:
+                        kept += data
+                case End(whole=whole):
+                    self.followed = offset + size
+                    if not whole:
+                        self._find("damaged", path, f"{path}: its bytes are lost")
+                    self._take(path, offset, size, digest, bytes(kept) if whole else None)
+                case Broken(position=position, message=message):
+                    self.followed = position
+                    self._find("tar", None, f"the tar can't be followed from byte {position} on: {message}")
+                    return
+        self.followed = TO_THE_END
+
+    def _in_bag(self, path: str) -> str:
+        """The path inside the bag; the first member says what the bag is called."""
+        bag, _, inside = path.partition("/")
+        if self._bag is None:
+            self._bag = bag
+        if bag != self._bag or not inside:
+            self._find("name", path, f"{path}: not in the bag's folder")
+        return inside or path
+
+    def _take(self, path: str, offset: int, size: int, digest: hashlib._Hash, kept: bytes | None) -> None:
+        self._folded.add(fold(path).encode())
+        if path.startswith("data/"):
+            sha256 = digest.digest() if kept is not None else LOST
+            self.members.add(path.encode(), PLACE.pack(offset, size, sha256))
+        elif path not in layout.TAG_FILES:
+            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
+        else:
+            self.tags[path] = offset, size, digest.hexdigest()
+            if kept is not None:
+                self.kept[path] = kept
+
+    def _check_folded(self) -> None:
+        previous = None
+        for name, _ in self._folded:
+            if name == previous:
+                path = name.decode()
+                self._find("name", path, f"{path}: twice in the tar, as some systems compare names")
+            previous = name
+
+    def check_tail(self, digest: bytes | None) -> None:
+        """What follows the frames must be, bit for bit, the seal and the seek table that belong to them."""
+        table, end = encode_table(self._frames), self._frames.length
+        self._file.seek(end)
+        rest = self._file.read(SEAL_SIZE + len(table) + 1)
+        seal = encode_seal(digest or bytes(32))
+        found, after = rest[: len(seal)], rest[len(seal) :]
+        if digest is None:
+            found = found[:8] + seal[8:] if len(found) == len(seal) else found
+        if after[: len(table)] == table:
+            if found != seal:
+                self._find("seal", None, "the seal is not the sha256 of what stands before it")
+            if len(after) > len(table):
+                self._find("trailing", None, "bytes follow the end of the bundle")
+        elif found[:8] != seal[:8] or len(after) < len(table):
+            self._find("cut-short", None, f"the frames end at byte {end}, and not in seal and seek table")
+        else:
+            if found != seal:
+                self._find("seal", None, "the seal is not the sha256 of what stands before it")
+            self._find("seek-table", None, "the seek table is not the one that belongs to the frames")
