@@ -45,6 +45,11 @@ __all__ = ["command"]
     is_flag=True,
     help="Stand as OpenAI does since 2026-08-26: no /assistants, and without the models that have ended.",
 )
+@click.option(
+    "--rate-limits",
+    is_flag=True,
+    help="Keep OpenAI's limits on writing to stores: 300 writes a store and 2,000 files a minute.",
+)
 @click.option("--overlapping-content", is_flag=True, help="Let items of parsed content overlap by the chunk overlap.")
 @click.option(
     "--max-file-bytes", type=click.IntRange(min=1), default=512 * 1024 * 1024, help="The largest upload.  [512 MiB]"
@@ -60,6 +65,7 @@ def command(
     latency: float,
     serve_assistants_files: bool,
     no_assistants_api: bool,
+    rate_limits: bool,
     overlapping_content: bool,
     max_file_bytes: int,
     control: bool,
@@ -75,6 +81,7 @@ def command(
         index_delay=index_delay,
         latency=latency,
         serve_assistants_files=serve_assistants_files,
+        rate_limits=rate_limits,
         overlapping_content=overlapping_content,
         max_file_bytes=max_file_bytes,
     )

@@ -44,7 +44,7 @@ def create(call: Call) -> dict[str, Any]:
     where, wanted = _asked(call)
     service = call.service
     with service.database.write() as connection:
-        store = stores.require_living(connection, call)
+        store = stores.require_writable(connection, call)
         counts = memberships.attach(connection, call, store["seq"], wanted, where=where)
         ready_at = call.now + service.behaviour.index_delay
         id_ = service.ids.batch()

@@ -61,6 +61,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_batch_files: int = 2000
     """The most files in one file batch; older and compatible servers allow 500 or 100."""
 
+    rate_limits: bool = False
+    """Keep the service's limits on writing to vector stores: 300 writes a store and 2,000 files a minute."""
+
     index_failures: tuple[str, ...] = ()
     """Globs of filenames whose indexing fails with ``server_error``."""
 

@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,23 +63,30 @@ async def _gone(receive: Receive) -> None:
 class _Answer:
     """Passes an answer on with the gate's headers; the fault, if one is due, is done to it on its way."""
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], fault: Fault | None) -> None:
+    def __init__(
+        self,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        fault: Fault | None,
+        answering: Callable[[int], None],
+    ) -> None:
         self._send = send
-        self.headers = headers
+        self._headers = headers
         self._fault = fault
+        self._answering = answering
         self._started = time.perf_counter()
-        self.status = 0
         self.is_lost = False
         self._left: int | None = fault.after if isinstance(fault, CutBody) else None
         self._swallowed: list[Message] = []
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            if not isinstance(self._fault, Reset | Fail):
+                self._answering(message["status"])
             took = int((time.perf_counter() - self._started) * 1000)
             message["headers"] = [
                 *message["headers"],
-                *self.headers,
+                *self._headers,
                 (b"openai-processing-ms", str(took).encode()),
             ]
         match self._fault:
@@ -133,36 +140,54 @@ class Gate:
         if not scope["path"].startswith("/v1/"):
             await self._control(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path: str = scope["path"]
+        faults, behaviour = self._service.faults, self._service.behaviour
         project: Project | None = None
+        fault: Fault | None = None
         refusal: Refusal | None = None
         try:
-            project = await self._project(headers)
+            project = await self._project(scope)
+            fault = faults.take(scope["method"], path.removeprefix("/v1"), project.id)
+            refusal = _refused_unexecuted(fault)
         except Refusal as error:
             refusal = error
-        fault = self._service.faults.take(scope["method"], path.removeprefix("/v1"), project.id if project else None)
-        if self._service.behaviour.latency:
-            await asyncio.sleep(self._service.behaviour.latency)
-        answer = _Answer(send, self._headers(project), fault)
+        if behaviour.latency:
+            await asyncio.sleep(behaviour.latency)
         executed = False
-        if refusal is None and (refusal := _refused_unexecuted(fault)) is None and not _unexecuted(fault):
-            scope["state"]["project"] = project.id if project else ""
+
+        def answering(status: int) -> None:
+            # Before the answer goes out, so that whoever has it finds it in the log.
+            self._service.log.append(
+                Logged(
+                    method=scope["method"],
+                    path=path,
+                    query=scope["query_string"].decode("latin-1"),
+                    status=status,
+                    project=project.id if project else None,
+                    executed=executed,
+                )
+            )
+
+        headers = self._headers(project)
+        plain, answer = _Answer(send, headers, None, answering), _Answer(send, headers, fault, answering)
+        if refusal is not None or project is None:
+            refused = refusal or server_error()
+            await _respond(plain.send, refused.status, refused.body(), refused.headers.items())
+            return
+        if not _unexecuted(fault):
+            scope["state"]["project"] = project.id
             executed = True
             await self._app(scope, receive, answer.send)
-        await self._conclude(scope, receive, send, answer, refusal, fault)
-        self._service.log.append(
-            Logged(
-                method=scope["method"],
-                path=path,
-                query=scope["query_string"].decode("latin-1"),
-                status=0 if isinstance(fault, Reset) and refusal is None else answer.status,
-                project=project.id if project else None,
-                executed=executed,
-            )
-        )
+        if isinstance(fault, Fail):
+            await _fail(plain.send, fault)
+        elif isinstance(fault, Reset):
+            answering(0)
+            await self._connections.reset(scope, receive)
+        elif answer.is_lost:
+            await self._connections.close(scope, receive)
 
-    async def _project(self, headers: dict[str, str]) -> Project:
+    async def _project(self, scope: Scope) -> Project:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         identity = self._service.identity
         found = identity.of(headers)
         if isinstance(found, str):
@@ -182,28 +207,6 @@ class Gate:
         if project is not None:
             headers += [("openai-organization", project.organization), ("openai-project", project.id)]
         return [(name.encode(), value.encode()) for name, value in headers]
-
-    async def _conclude(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        answer: _Answer,
-        refusal: Refusal | None,
-        fault: Fault | None,
-    ) -> None:
-        """What is still to be sent after, or instead of, the endpoint's own answer."""
-        plain = _Answer(send, answer.headers, None)
-        if refusal is not None:
-            await _respond(plain.send, refusal.status, refusal.body(), refusal.headers.items())
-            answer.status = refusal.status
-        elif isinstance(fault, Fail):
-            await _fail(plain.send, fault)
-            answer.status = fault.status
-        elif isinstance(fault, Reset):
-            await self._connections.reset(scope, receive)
-        elif answer.is_lost:
-            await self._connections.close(scope, receive)
 
 
 def _unexecuted(fault: Fault | None) -> bool:

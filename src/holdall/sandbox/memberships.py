@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.documents import RETRIEVABLE, extension
+from holdall.sandbox.rates import ATTACHED_PER_PROJECT
 from holdall.sandbox.refusals import invalid, not_found
 from holdall.sandbox.service import Call
 from holdall.sandbox.shapes import Shape, integer, record, tagged, text
@@ -112,6 +113,8 @@ def attach(
     """
     if not wanted:
         return dict.fromkeys(_OUTCOMES, 0)
+    if call.service.behaviour.rate_limits:
+        call.service.rates.spend(call.project, len(wanted), ATTACHED_PER_PROJECT, call.now)
     unique = list({each.file_id: each for each in wanted}.values())
     files = _files(connection, call, unique, where)
     already = connection.execute(

@@ -36,8 +36,11 @@ try:
         if importlib.util.find_spec(reader) is None:
             raise ModuleNotFoundError(name=reader)
 except ModuleNotFoundError as error:
+    package = (error.name or "").partition(".")[0]
+    if package == "holdall":
+        raise
     raise MissingExtra(
-        f"the sandbox needs packages that are not installed: {error.name} is missing",
+        f"the sandbox needs packages that are not installed: {package} is missing",
         hint="pip install 'holdall[sandbox]'",
     ) from None
 
@@ -169,6 +172,7 @@ class Running:
         clock: Callable[[], float] = time.time,
         randomness: random.Random | None = None,
     ) -> None:
+        self.data = data
         self._listening = _listen(port)
         self.url = f"http://{HOST}:{self._listening.getsockname()[1]}/v1"
         try:

@@ -18,6 +18,7 @@ from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.database import Database
 from holdall.sandbox.identity import Identity
 from holdall.sandbox.ids import Ids
+from holdall.sandbox.rates import Rates
 
 __all__ = ["Call", "Logged", "Service"]
 
@@ -67,6 +68,7 @@ class Service:
         self.clock = clock
         self.ids = Ids(randomness)
         self.faults = Faults()
+        self.rates = Rates()
         self.log: deque[Logged] = deque(maxlen=_LOG_LENGTH)
         # One writer, because SQLite has one; readers of their own, so that no read waits for a long write.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sandbox-write")

@@ -40,7 +40,7 @@ def create(call: Call) -> dict[str, Any]:
         file_id=asked["file_id"], attributes=asked.get("attributes"), chunking=asked.get("chunking_strategy")
     )
     with call.service.database.write() as connection:
-        store = stores.require_living(connection, call)
+        store = stores.require_writable(connection, call)
         memberships.attach(connection, call, store["seq"], [wanted], where="file_id")
         return memberships.shown(_require(connection, store, wanted.file_id), store["id"], call.now)
 
@@ -54,7 +54,7 @@ def retrieve(call: Call) -> dict[str, Any]:
 def update(call: Call) -> dict[str, Any]:
     asked = json_body(call.body, _UPDATE)
     with call.service.database.write() as connection:
-        store = stores.require(connection, call)
+        store = stores.require_writable(connection, call)
         row = _require(connection, store, call.path["file"])
         connection.execute(
             "UPDATE memberships SET attributes = ? WHERE seq = ?",
@@ -65,7 +65,7 @@ def update(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> dict[str, Any]:
     with call.service.database.write() as connection:
-        store = stores.require(connection, call)
+        store = stores.require_writable(connection, call)
         row = _require(connection, store, call.path["file"])
         memberships.detach(connection, [row])
     return {"id": row["id"], "object": "vector_store.file.deleted", "deleted": True}

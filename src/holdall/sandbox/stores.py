@@ -10,6 +10,7 @@ import msgspec
 from holdall.sandbox import memberships
 from holdall.sandbox.memberships import CHUNKING, Wanted
 from holdall.sandbox.paging import listing, select, window
+from holdall.sandbox.rates import WRITES_PER_STORE
 from holdall.sandbox.refusals import invalid, not_found
 from holdall.sandbox.service import Call
 from holdall.sandbox.shapes import METADATA, array, choice, integer, json_body, nullable, record, text
@@ -65,6 +66,14 @@ def require_living(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
     expiry = expires_at(row)
     if expiry is not None and expiry <= call.now:
         raise invalid(f"Vector store {row['id']} is expired.", None, "vector_store_expired")
+    return row
+
+
+def require_writable(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
+    """The store that the path names, for a write to what is in it; raises 404, 400 or 429."""
+    row = require_living(connection, call)
+    if call.service.behaviour.rate_limits:
+        call.service.rates.spend(row["id"], 1, WRITES_PER_STORE, call.now)
     return row
 
 

@@ -1,0 +1,26 @@
+"""Chunks: their sizes, their overlap, and that nothing is lost between them."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdall.sandbox.chunking import chunks
+
+
+@settings(max_examples=200)
+@given(text=st.text(max_size=400), size=st.integers(2, 20), data=st.data())
+def test_chunks(text: str, size: int, data: st.DataObject) -> None:
+    overlap = data.draw(st.integers(0, size // 2))
+    found = chunks(text, size=size, overlap=overlap)
+    assert all(len(piece) <= size * 4 for piece in found)
+    assert found[0] + "".join(piece[overlap * 4 :] for piece in found[1:]) == text
+    for left, right in itertools.pairwise(found):
+        assert overlap == 0 or left.endswith(right[: overlap * 4])
+
+
+def test_a_chunk_ends_at_white_space_where_it_is_near() -> None:
+    text = "word " * 100
+    assert all(piece.endswith(" ") for piece in chunks(text, size=20, overlap=0))

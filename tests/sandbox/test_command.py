@@ -1,0 +1,41 @@
+"""``holdall sandbox`` itself: what it prints, and that its flags arrive."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from holdall.sandbox.behaviour import Behaviour
+from tests.sandbox.wire import ask
+
+
+def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "holdall", "sandbox", "--port", "0", "--data", str(tmp_path / "data")]
+    flags = ["--no-assistants-api", "--index-delay", "2.5", "--rate-limits", "--max-file-bytes", "7", "--control"]
+    with subprocess.Popen(
+        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stderr is not None
+            url = running.stdout.readline().strip()
+            told = "".join(running.stderr.readline() for _ in range(5))
+            door = url.removesuffix("/v1") + "/_sandbox"
+            behaviour = ask(door, "GET", "/behaviour").json()
+        finally:
+            running.kill()
+    assert f"OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-" in told
+    assert f"OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-" in told
+    assert "Ctrl-C stops it." in told
+    assert str(tmp_path / "data") in told
+    changed = {"index_delay": 2.5, "rate_limits": True, "max_file_bytes": 7}
+    expected = Behaviour(**changed).as_of_today()  # type: ignore[arg-type]
+    assert {name: behaviour[name] for name in changed} == changed
+    assert (behaviour["assistants_api"], behaviour["models_as_of"]) == (False, expected.models_as_of)
+
+
+def test_help_opens_no_server() -> None:
+    program = "import sys; from holdall.cli.main import run; from holdall.cli.console import Console; "
+    program += "run(['sandbox', '--help'], Console()); assert not {'uvicorn', 'starlette', 'openai'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -1,0 +1,114 @@
+"""The server as a process: how it starts, what it refuses to start on, and that a kill loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdall.errors import CannotWrite, UsageFault
+from holdall.sandbox.server import Running
+from tests.sandbox.wire import ask, upload
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``holdall sandbox`` in a process of its own, and the URL that it printed."""
+    command = [sys.executable, "-m", "holdall", "sandbox", "--port", "0", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+    ) as running:
+        try:
+            assert running.stdout is not None
+            yield running, running.stdout.readline().strip()
+        finally:
+            running.kill()
+
+
+def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    arguments = ("--data", str(tmp_path), "--serve-assistants-files")
+    with process(*arguments) as (running, url):
+        file = upload(url, "a.txt", b"text").json()
+        store = ask(url, "POST", "/vector_stores", {"file_ids": [file["id"]]}).json()
+        assistant = ask(url, "POST", "/assistants", {"model": "gpt-4o"}).json()
+        running.kill()
+    with process(*arguments) as (_, url):
+        assert ask(url, "GET", f"/files/{file['id']}").json() == file
+        assert ask(url, "GET", f"/files/{file['id']}/content").body == b"text"
+        assert ask(url, "GET", f"/vector_stores/{store['id']}").json() == store
+        assert ask(url, "GET", "/assistants").json()["data"] == [assistant]
+
+
+def test_what_a_killed_process_was_receiving_is_swept_away(tmp_path: Path) -> None:
+    with Running(tmp_path):
+        pass
+    (tmp_path / "incoming" / "half").write_bytes(b"half a file")
+    with Running(tmp_path) as box:
+        assert list((tmp_path / "incoming").iterdir()) == []
+        assert ask(box.url, "GET", "/files").json()["data"] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send to another process")
+def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
+    with process("--data", str(tmp_path)) as (running, url):
+        assert ask(url, "GET", "/files").status == 200
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 0
+
+
+def test_a_second_sandbox_on_the_same_folder(tmp_path: Path) -> None:
+    with Running(tmp_path), pytest.raises(UsageFault, match="another sandbox is running there"):
+        Running(tmp_path)
+    with Running(tmp_path) as again:
+        assert ask(again.url, "GET", "/files").status == 200
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageFault, match=f"can't listen on port {port}") as caught:
+            Running(tmp_path, port=port)
+    assert "--port" in caught.value.hint
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="can't use the sandbox's data folder"):
+        Running(tmp_path / "file")
+
+
+def test_it_listens_on_the_loopback_interface_only(box: Running) -> None:
+    assert box._listening.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("package", ["uvicorn", "starlette", "python_multipart", "pypdf", "docx"])
+def test_a_missing_extra_says_what_to_install(package: str, tmp_path: Path) -> None:
+    program = (
+        f"import importlib.util, sys; sys.modules[{package!r}] = None; find = importlib.util.find_spec; "
+        f"importlib.util.find_spec = lambda name, *rest: None if name == {package!r} else find(name, *rest); "
+        f"from holdall.cli.main import main; sys.argv = ['holdall', 'sandbox', '--data', {str(tmp_path)!r}]; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert f"{package} is missing" in done.stderr
+    assert "pip install 'holdall[sandbox]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_twice_and_closing_what_never_started(tmp_path: Path) -> None:
+    never = Running(tmp_path / "never")
+    never.close()
+    with Running(tmp_path / "never") as box:
+        pass
+    box.close()
