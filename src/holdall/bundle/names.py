@@ -27,33 +27,34 @@ _LONGEST_SUFFIX = 24
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{7,}(\.[A-Za-z0-9_-]+)*")
 
 
-def safe_name(name: str, *, suffix: str = "", percent: bool = False) -> str:
-    """``name`` as a single path component that is safe everywhere, with ``suffix`` after it, at most 120 bytes.
+def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bool = False) -> str:
+    """``name`` as a single path component that is safe everywhere, with ``suffix`` after it, at most ``limit`` bytes.
 
     ``percent`` keeps the percent sign, which only BagIt manifests can't hold.
     """
-    if len(name) + len(suffix) <= MAX_NAME and _PLAIN.fullmatch(name):
+    if len(name) + len(suffix) <= limit and _PLAIN.fullmatch(name):
         return name + suffix
     text = unicodedata.normalize("NFC", name)
     if not (text.isascii() and text.isalnum()):
         kept = _FORBIDDEN - {"%"} if percent else _FORBIDDEN
         text = "".join("_" if c in kept or unicodedata.category(c) in _INVISIBLE else c for c in text)
         text = unicodedata.normalize("NFC", text)
-    text = _trimmed(text, MAX_NAME - len(suffix.encode()))
+    limit -= len(suffix.encode())
+    text = _trimmed(text, limit)
     if not text or text[0] in _LEADING:
-        text = _trimmed("_" + text[1:], MAX_NAME - len(suffix.encode()))
+        text = _trimmed("_" + text[1:], limit)
     if text.split(".")[0].rstrip().casefold() in _RESERVED:
-        text = _trimmed("_" + text, MAX_NAME - len(suffix.encode()))
+        text = _trimmed("_" + text, limit)
     return text + suffix
 
 
-def numbered(name: str, number: int, *, suffix: str = "") -> str:
+def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME) -> str:
     """The ``number``-th choice for a safe ``name`` (without ``suffix``) that is taken: ``report-2.pdf``."""
     if number == 1:
         return name + suffix
     stem, extension = _split(name)
     tail = f"-{number}{extension}"
-    return _trimmed(stem, MAX_NAME - len((tail + suffix).encode())) + tail + suffix
+    return _trimmed(stem, limit - len((tail + suffix).encode())) + tail + suffix
 
 
 def is_safe(path: str) -> bool:
@@ -82,10 +83,10 @@ class Taken:
         self._hashes.add(key)
         return True
 
-    def first_free(self, folder: str, name: str, *, suffix: str = "") -> str:
+    def first_free(self, folder: str, name: str, *, suffix: str = "", limit: int = MAX_NAME) -> str:
         """Take and return the first of ``name``, ``name-2``, ``name-3`` … that is free in ``folder``."""
         number, key = 1, ""
-        while not self.add(path := f"{folder}{numbered(name, number, suffix=suffix)}"):
+        while not self.add(path := f"{folder}{numbered(name, number, suffix=suffix, limit=limit)}"):
             # Where thousands clash, each goes on from where the last one found its number.
             key = key or fold(folder + name + suffix)
             number = self._next[key] = max(number, self._next.get(key, 1)) + 1

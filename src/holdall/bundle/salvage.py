@@ -1,0 +1,166 @@
+"""What of a damaged or cut bundle proves whole, one entry after the other.
+
+A line of the index carries its own proof, the sha256 of its entry, so each line that can still be read is used, also
+where others are lost. What no line speaks of is taken from the tar itself, as far as that can be followed, where
+every frame that holds the entry decodes and has the right checksum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from holdall.bundle import layout
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.names import Taken, is_safe
+from holdall.bundle.reader import BundleReader
+from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, members, pieces
+from holdall.bundle.seekable import FrameError, FrameFile
+from holdall.bundle.sorting import Sorter
+from holdall.errors import BundleError, CannotWrite, DamagedBundle, NotABundle
+
+__all__ = ["Find", "Salvage"]
+
+_LONGEST_LINE = 1 << 20
+
+
+class Find(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that may be whole. Reading ``pieces`` to the end proves it, together with ``sha256`` where that is
+    known; otherwise DamagedBundle comes out of them. They must be read before the next find is asked for.
+    """
+
+    entry: IndexEntry
+    sha256: str | None
+    pieces: Iterator[memoryview]
+
+
+class Salvage:
+    """A bundle of which anything may be damaged. A context manager; ``finds`` may be run once.
+
+    ``notes`` says afterwards what could not even be named: the tar breaking off, an index that is not complete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises NotABundle where there is not a single frame, CannotWrite where the file can't be read."""
+        self.path = path
+        self.notes: list[str] = []
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        frames = choose_frames(self._file)
+        if not len(frames):
+            self._file.close()
+            raise NotABundle(f"can't salvage {path}: there is no frame of a bundle in it")
+        self._frames = FrameFile(self._file, frames)
+        self._listed = Taken()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def finds(self) -> Iterator[Find]:
+        """Everything of the payload that can be named, first what the index knows."""
+        place = self._index_place()
+        lines = Sorter()
+        complete = place is not None
+        for line in self._surviving_lines(*place) if place else ():
+            entry = _entry(line)
+            if entry is None:
+                complete = False
+            elif self._listed.add(entry.path):
+                lines.add(entry.offset.to_bytes(8, "big"), line)
+        for _, line in lines:
+            entry = msgspec.json.decode(line, type=IndexEntry)
+            yield Find(entry=entry, sha256=entry.sha256, pieces=self._pieces(entry))
+        lines.close()
+        if not complete:
+            self.notes.append("the index is damaged: entries it alone could name may be missing here")
+            yield from self._follow()
+
+    def _index_place(self) -> tuple[int, int] | None:
+        """Offset and size of the index: as holdall.json says, else as the tar shows."""
+        try:
+            with BundleReader(self.path, frames=self._frames.frames) as bundle:
+                return bundle.info.index.offset, bundle.info.index.size
+        except BundleError:
+            pass
+        for event in self._events():
+            if isinstance(event, Start) and event.header.path.partition("/")[2] == layout.INDEX:
+                return event.offset, event.header.size
+        return None
+
+    def _surviving_lines(self, position: int, size: int) -> Iterator[bytes]:
+        """The lines of the index frame by frame; an empty one for each hole."""
+        end = min(position + size, self._frames.frames.size)
+        if end < position + size:
+            yield b""
+        rest = b""
+        while position < end:
+            number = self._frames.frames.find(position)
+            _, _, start, length = self._frames.frames[number]
+            try:
+                data = self._frames.frame(number)[position - start : end - start]
+            except FrameError:
+                # The line that the hole cuts in two is lost on both sides of it.
+                rest, position = b"?", start + length
+                yield b""
+                continue
+            position += len(data)
+            *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                rest = b"?"
+            yield from lines
+
+    def _pieces(self, entry: IndexEntry) -> Iterator[memoryview]:
+        try:
+            yield from self._frames.chunks(entry.offset, entry.size)
+        except FrameError as error:
+            raise _lost(entry.path, str(error)) from None
+
+    def _events(self) -> Iterator[Event]:
+        return members(pieces(self._file, self._frames.frames, threads=os.cpu_count() or 1))
+
+    def _follow(self) -> Iterator[Find]:
+        """The tar's members that no line of the index speaks of."""
+        events = self._events()
+        for event in events:
+            if isinstance(event, Broken):
+                self.notes.append(f"the tar can't be followed beyond byte {event.position}: {event.message}")
+            if isinstance(event, Start):
+                path = event.header.path.partition("/")[2]
+                if path.startswith("data/") and self._listed.add(path):
+                    entry = IndexEntry(path=path, offset=event.offset, size=event.header.size, sha256="")
+                    yield Find(entry=entry, sha256=None, pieces=_until_end(events, path))
+
+
+def _until_end(events: Iterator[Event], path: str) -> Iterator[memoryview]:
+    for event in events:
+        if isinstance(event, End):
+            if not event.whole:
+                raise _lost(path, "some of its bytes are lost")
+            return
+        if isinstance(event, Data) and event.data is not None:
+            yield event.data
+
+
+def _entry(line: bytes) -> IndexEntry | None:
+    """A line of the index if it is whole and may be believed."""
+    try:
+        entry = msgspec.json.decode(line, type=IndexEntry)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+    return entry if entry.path.startswith("data/") and is_safe(entry.path) else None
+
+
+def _lost(path: str, why: str) -> DamagedBundle:
+    return DamagedBundle(f"can't save {path}: {why}", entry=path)

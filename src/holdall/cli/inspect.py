@@ -1,0 +1,168 @@
+"""``holdall inspect``: what is inside a bundle, by reading no more of it than that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome, human_size
+from holdall.model import AssistantView, StoreView
+
+if TYPE_CHECKING:
+    from holdall.bundle.layout import HoldallInfo
+    from holdall.bundle.reader import BundleReader
+
+__all__ = ["command"]
+
+_FILES = 10
+_ASSISTANTS = 100
+
+
+@click.command("inspect")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
+@options.output
+@click.pass_obj
+def command(console: Console, bundle: Path, everything: bool) -> Outcome:
+    """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.
+
+    Reads only what it shows; verify is what proves a bundle.
+    """
+    from holdall.bundle.reader import open_bundle
+
+    with open_bundle(bundle) as opened:
+        tree = _Tree(opened, None if everything else _FILES)
+        info, size = opened.info, bundle.stat().st_size
+        assistants = list(islice(tree.assistants(), None if everything else _ASSISTANTS))
+        others = list(islice(tree.other_stores(), None if everything else _ASSISTANTS))
+    _print_info(console, bundle, info, size)
+    _print_tree(console, info, assistants, others)
+    return Outcome(
+        result={
+            "path": str(bundle),
+            "size": size,
+            **msgspec.to_builtins(info),
+            "assistants": assistants,
+            "other_stores": others,
+        }
+    )
+
+
+class _Tree:
+    """Assistants -> stores -> files, each list of files cut off at ``limit``."""
+
+    def __init__(self, bundle: BundleReader, limit: int | None) -> None:
+        self._bundle, self._limit = bundle, limit
+        self._stores = {str(store.id): store.raw for store in bundle.stores()}
+        self._used: set[str] = set()
+
+    def assistants(self) -> Iterator[dict[str, Any]]:
+        for record in self._bundle.assistants():
+            try:
+                view = msgspec.json.decode(record.raw, type=AssistantView)
+            except msgspec.ValidationError:
+                view = AssistantView(id=record.id)
+            self._used.update(view.store_ids)
+            yield {
+                "id": record.id,
+                "name": view.name,
+                "model": view.model,
+                "stores": [self._store(id) for id in view.store_ids],
+                "code_interpreter": self._files(view.file_ids, len(view.file_ids)),
+            }
+
+    def other_stores(self) -> Iterator[dict[str, Any]]:
+        """The stores that none of the assistants seen before uses."""
+        return (self._store(id) for id in self._stores if id not in self._used)
+
+    def _store(self, id: str) -> dict[str, Any]:
+        raw = self._stores.get(id)
+        if raw is None:
+            return {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
+        try:
+            name = msgspec.json.decode(raw, type=StoreView).name
+        except msgspec.ValidationError:
+            name = None
+        entry = self._bundle.memberships_entry(id)
+        members = (member.id for member in self._bundle.memberships(id))
+        files = self._files(members, (entry.records or 0) if entry else 0)
+        return {"id": id, "name": name, "in_bundle": True, **files}
+
+    def _files(self, ids: Iterable[str], count: int) -> dict[str, Any]:
+        return {"file_count": count, "files": [self._file(id) for id in islice(ids, self._limit)]}
+
+    def _file(self, id: str) -> dict[str, Any]:
+        line = self._bundle.ledger_line(id)
+        if line is None:
+            return {"id": id, "filename": None, "rung": None, "size": None}
+        return {"id": id, "filename": line.filename, "rung": line.rung, "size": line.size}
+
+
+def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
+    source, counts = info.source, info.counts
+    where = [source.base_url, *(part for part in (source.organization, source.project, source.label) if part)]
+    console.result(f"{path}  {human_size(size)}, format {info.format}, written by {info.tool}")
+    console.result(f"source     {', '.join(where)}")
+    console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
+    console.result(
+        f"holds      {counts.get('assistants', 0)} assistants, {counts.get('vector_stores', 0)} vector stores, "
+        f"{counts.get('memberships', 0)} memberships, {counts.get('files', 0)} files; "
+        f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
+    )
+    for rung, count in info.rungs.items():
+        stored = f", {human_size(count.bytes)}" if count.bytes else ""
+        console.result(f"           {rung}: {count.files} files{stored}")
+    console.result(f"digests    definitions {info.digests.definitions}")
+    console.result(f"           contents    {info.digests.contents}")
+
+
+def _print_tree(
+    console: Console, info: HoldallInfo, assistants: list[dict[str, Any]], others: list[dict[str, Any]]
+) -> None:
+    for assistant in assistants:
+        console.result()
+        console.result(f"{assistant['name'] or '(no name)'}  {assistant['id']}  {assistant['model'] or ''}".rstrip())
+        for store in assistant["stores"]:
+            _print_store(console, store, "  ")
+        interpreter = assistant["code_interpreter"]
+        if interpreter["file_count"]:
+            console.result(f"  code interpreter: {interpreter['file_count']} files")
+            _print_files(console, interpreter, "    ")
+    left = info.counts.get("assistants", 0) - len(assistants)
+    if left > 0:
+        console.result(f"\n… and {left} more assistants (--all shows them)")
+    elif others:
+        console.result("\nstores that no assistant here uses:")
+        for store in others:
+            _print_store(console, store, "  ")
+
+
+def _print_store(console: Console, store: dict[str, Any], indent: str) -> None:
+    if not store["in_bundle"]:
+        console.result(f"{indent}store {store['id']}: not in the bundle")
+        return
+    console.result(f"{indent}store {store['name'] or '(no name)'}  {store['id']}: {store['file_count']} files")
+    _print_files(console, store, indent + "  ")
+
+
+def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
+    for file in holder["files"]:
+        size = human_size(file["size"]) if file["size"] is not None else "-"
+        console.result(f"{indent}{file['filename'] or '(no name)'}  {file['id']}  {file['rung'] or 'unknown'}, {size}")
+    left = holder["file_count"] - len(holder["files"])
+    if left > 0:
+        console.result(f"{indent}… and {left} more (--all shows them)")
+
+
+def _time(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)

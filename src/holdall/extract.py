@@ -1,0 +1,232 @@
+"""Take files out of a bundle: contents under their true names, as far as a name can be safe; records under their paths.
+
+Nothing is ever delivered that isn't proved: a file gets its name once its sha256 has been seen to be right. Nothing is
+overwritten unless that was asked for.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle import layout
+from holdall.bundle.durable import open_private
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.names import Taken, safe_name
+from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.salvage import Salvage
+from holdall.bundle.sorting import Sorter
+from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry
+from holdall.progress import Progress, Silent
+
+__all__ = ["Extracted", "Lost", "extract", "extract_one", "matches", "open_one", "salvage"]
+
+_WILD = frozenset("*?[")
+_TEXT_SUFFIX = ".text.json"
+_LONGEST = 240  # bytes of a name that every file system takes
+
+
+class Extracted(msgspec.Struct, frozen=True, kw_only=True):
+    """One file written: where it was in the bundle, and where it is now."""
+
+    entry: str
+    path: str
+    size: int
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """What could not be saved: an entry, or, where not even that is known, what stood in the way."""
+
+    entry: str | None
+    message: str
+
+
+def extract(
+    path: Path, patterns: Iterable[str], to: Path, *, force: bool = False, progress: Progress | None = None
+) -> Iterator[Extracted]:
+    """Write what matches ``patterns`` (everything, where there is none) below ``to``, and tell of each file.
+
+    A pattern is a path in the bundle, an id, or a true filename; the last two and paths may have ``*``, ``?`` and
+    ``[…]``. Raises NoSuchEntry, before anything is written, where a pattern matches nothing; AlreadyExists,
+    CannotWrite, DamagedBundle (entry named; nothing of it stays).
+    """
+    progress = progress or Silent()
+    progress.stage("extracting")
+    with open_bundle(path) as bundle:
+        # In the order in which they lie in the bundle: small files share a frame, which is then decoded once.
+        chosen = Sorter()
+        for entry in _select(bundle, list(patterns)):
+            chosen.add(entry.offset.to_bytes(8, "big"), msgspec.json.encode(entry))
+            progress.expect(files=1, bytes=entry.size)
+        delivery = Delivery(to, force=force)
+        for _, line in chosen:
+            entry = msgspec.json.decode(line, type=IndexEntry)
+            with bundle.open(entry) as stream:
+                yield delivery.write(entry, iter(lambda: stream.read(1 << 20), b""), entry.sha256)
+            progress.advance(files=1, bytes=entry.size)
+
+
+@contextmanager
+def open_one(path: Path, pattern: str) -> Iterator[tuple[IndexEntry, Iterator[bytes]]]:
+    """The one entry that matches, and its bytes in pieces; the last comes once the sha256 is proved.
+
+    Raises NoSuchEntry where none or several match.
+    """
+    with open_bundle(path) as bundle:
+        found = list(_select(bundle, [pattern]))
+        if len(found) > 1:
+            raise NoSuchEntry(
+                f"can't choose {pattern}: {len(found)} entries of {path} match",
+                hint=f"name one of them: {', '.join(entry.path for entry in found[:3])}",
+            )
+        with bundle.open(found[0]) as stream:
+            yield found[0], iter(lambda: stream.read(1 << 20), b"")
+
+
+def extract_one(path: Path, pattern: str, target: Path, *, force: bool = False) -> Extracted:
+    """Write the one entry that matches to ``target``. Raises as ``extract`` and ``open_one`` do."""
+    with open_one(path, pattern) as (entry, pieces):
+        size = _deliver(target, pieces, entry.sha256, entry.path, force=force)
+        return Extracted(entry=entry.path, path=str(target), size=size)
+
+
+def salvage(
+    path: Path, patterns: Iterable[str], to: Path, *, force: bool = False, progress: Progress | None = None
+) -> Iterator[Extracted | Lost]:
+    """Like ``extract``, from a bundle that may be damaged: write what proves whole, tell of what doesn't.
+
+    Raises NotABundle where there is nothing of a bundle in the file; NoSuchEntry where nothing matched.
+    """
+    wanted, progress = list(patterns), progress or Silent()
+    progress.stage("salvaging")
+    found = False
+    with Salvage(path) as wreck:
+        delivery = Delivery(to, force=force)
+        for find in wreck.finds():
+            if wanted and not any(matches(pattern, find.entry) for pattern in wanted):
+                deque(_until_damage(find.pieces), maxlen=0)
+                continue
+            found = True
+            progress.expect(files=1, bytes=find.entry.size)
+            try:
+                yield delivery.write(find.entry, find.pieces, find.sha256)
+            except DamagedBundle as error:
+                yield Lost(entry=find.entry.path, message=error.message)
+            progress.advance(files=1, bytes=find.entry.size)
+        for note in wreck.notes:
+            yield Lost(entry=None, message=note)
+    if not found:
+        raise NoSuchEntry(f"can't salvage from {path}: nothing that could be named matches")
+
+
+def _until_damage(pieces: Iterator[memoryview]) -> Iterator[memoryview]:
+    with suppress(DamagedBundle):
+        yield from pieces
+
+
+def matches(pattern: str, entry: IndexEntry) -> bool:
+    """Does ``pattern`` mean this entry: by path (with or without ``data/``), id or true filename?"""
+    names = (entry.path, entry.path.removeprefix("data/"), entry.id, entry.filename)
+    if not _WILD.intersection(pattern):
+        return pattern in names
+    return any(name is not None and fnmatch.fnmatchcase(name, pattern) for name in names) or pattern in names
+
+
+def _select(bundle: BundleReader, patterns: list[str]) -> Iterator[IndexEntry]:
+    """What matches any of ``patterns``, each entry once; plain paths and ids are looked up, the rest is searched."""
+    if not patterns:
+        yield from bundle.entries()
+        return
+    searched, found = [], {}
+    for pattern in patterns:
+        entry = None if _WILD.intersection(pattern) else _look_up(bundle, pattern)
+        if entry:
+            found[entry.path] = entry
+        else:
+            searched.append(pattern)
+    missing = set(searched)
+    rest = Sorter()
+    if searched:
+        for entry in bundle.entries():
+            hits = [pattern for pattern in searched if matches(pattern, entry)]
+            missing.difference_update(hits)
+            if hits and entry.path not in found:
+                rest.add(b"", msgspec.json.encode(entry))
+    if missing:
+        raise NoSuchEntry(
+            f"can't extract {sorted(missing)[0]} from {bundle.path}: nothing in it has that path, id or filename",
+            hint=f"holdall inspect {bundle.path} --all lists what there is; quote patterns with * or ?",
+        )
+    yield from found.values()
+    for _, line in rest:
+        yield msgspec.json.decode(line, type=IndexEntry)
+
+
+def _look_up(bundle: BundleReader, name: str) -> IndexEntry | None:
+    """The entry of that path, or the content of that id."""
+    for path in (name, f"data/{name}"):
+        if path.startswith("data/") and (entry := bundle.find(path)):
+            return entry
+    return bundle.content(name)
+
+
+class Delivery:
+    """Puts files below one folder, under names that are safe and not taken, each whole or not at all."""
+
+    def __init__(self, folder: Path, *, force: bool) -> None:
+        self._folder, self._force = folder, force
+        self._taken = Taken()
+        self._taken.add("data")  # where the records go
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"can't write {folder}: {error.strerror or error}") from None
+
+    def write(self, entry: IndexEntry, pieces: Iterable[bytes | memoryview], sha256: str | None) -> Extracted:
+        """Write one file; ``sha256`` is what it must have, None where something else proves it."""
+        target = self._folder / self._place(entry)
+        size = _deliver(target, pieces, sha256, entry.path, force=self._force)
+        return Extracted(entry=entry.path, path=str(target), size=size)
+
+    def _place(self, entry: IndexEntry) -> str:
+        """Contents under their true name, records under the path they have in the bag."""
+        if entry.rung is None and not entry.path.startswith((layout.CONTENTS, layout.TEXTS)):
+            return entry.path
+        suffix = _TEXT_SUFFIX if entry.path.startswith(layout.TEXTS) else ""
+        name = safe_name(entry.filename or entry.path.rsplit("/", 1)[1], suffix=suffix, limit=_LONGEST, percent=True)
+        return self._taken.first_free("", name.removesuffix(suffix), suffix=suffix, limit=_LONGEST)
+
+
+def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | None, entry: str, *, force: bool) -> int:
+    """Write ``target``, which gets its name once all of it is there and proved. Returns its size."""
+    if not force and os.path.lexists(target):
+        raise AlreadyExists(f"can't write {target}: it exists already", hint="somewhere else, or --force to replace it")
+    partial = target.with_name(f".{hashlib.sha256(entry.encode()).hexdigest()[:16]}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            partial.unlink()
+        digest, size = hashlib.sha256(), 0
+        with os.fdopen(open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            for piece in pieces:
+                digest.update(piece)
+                file.write(piece)
+                size += len(piece)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise DamagedBundle(
+                f"can't extract {entry}: its bytes are not those that were written (sha256)", entry=entry
+            )
+        os.replace(partial, target)
+    except OSError as error:
+        raise CannotWrite(f"can't write {target}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return size
