@@ -37,13 +37,28 @@ class Time:
 
 
 def run(
-    shelf: Shelf, box: Running, out: Path, *, prefix: str = "", concurrency: int = 3, moment: Time | None = None
+    shelf: Shelf,
+    box: Running,
+    out: Path,
+    *,
+    prefix: str = "",
+    concurrency: int = 3,
+    moment: Time | None = None,
+    interrupt_at: int = 0,
 ) -> Report:
-    """Import the shelf into the sandbox, without ever waiting by the clock."""
+    """Import the shelf into the sandbox; at write number ``interrupt_at``, counted from 1, comes the Ctrl-C."""
     reader = cast(BundleReader, shelf)
     ticks, moment = itertools.count(), moment or Time()
 
     async def go() -> Report:
+        main = asyncio.current_task()
+
+        def operation() -> str:
+            number = next(ticks)
+            if number == interrupt_at and main:
+                main.cancel()
+            return f"op{number}"
+
         holding = catalogue(reader)
         planned = plan(holding, Selection(), prefix=prefix)
         folder = RunFolder(out, now=time.time, token=f"{next(ticks)}")
@@ -57,7 +72,7 @@ def run(
                     account,
                     folder,
                     options={"prefix": prefix},
-                    operation=lambda: f"op{next(ticks)}",
+                    operation=operation,
                     now=time.time,
                     pace=Pace(clock=lambda: moment.now, sleep=moment.sleep),
                     progress=Silent(),

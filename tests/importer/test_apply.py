@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,9 @@ def test_mapping_report_journal_and_audit_are_written_and_copied(box: Running, t
     ]
     assert [j["op"] for j in journal if j["line"] == "intent"] == [j["op"] for j in journal if j["line"] == "done"]
     audit = lines(folder / "audit.jsonl")
-    assert [a["outcome"] for a in audit] == ["done"] * 4
-    assert all(a["at"].endswith("Z") and a["request_id"] for a in audit)
+    assert [a["operation"].split("/")[0] for a in audit] == ["POST ", "POST ", "POST ", "index", "POST "]
+    assert all(a["at"].endswith("Z") and a["outcome"] == "done" for a in audit)
+    assert all(a["request_id"] for a in audit if a["operation"] != "index")
     assert KEY not in "".join(path.read_text() for path in folder.iterdir())
 
 
@@ -359,6 +361,19 @@ def test_uploads_run_side_by_side_up_to_the_limit(box: Running, tmp_path: Path) 
     assert journal.count('"intent"') == 33
     assert report.requests["POST /files"] == 30
     assert report.requests["POST /vector_stores/*/file_batches"] == 1
+
+
+def test_an_interrupted_run_leaves_mapping_report_and_an_open_journal(box: Running, hand: Hand, tmp_path: Path) -> None:
+    shelf = simple()
+    shelf.assistant("a2")
+    shelf.assistant("a3")
+    with pytest.raises(asyncio.CancelledError):
+        run(shelf, box, tmp_path, interrupt_at=5)
+    rows = json.loads((tmp_path / "mapping.json").read_text())["mappings"]
+    assert [row["status"] for row in rows] == ["success", "not_attempted", "not_attempted"]
+    (journal,) = tmp_path.glob("runs/*/journal.jsonl")
+    assert "closed" not in {line["line"] for line in lines(journal)}
+    assert "not attempted" in (tmp_path / "report.md").read_text()
 
 
 def test_an_output_folder_that_can_not_be_written_is_found_out_first(box: Running, tmp_path: Path) -> None:

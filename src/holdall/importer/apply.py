@@ -127,6 +127,7 @@ class _Work:
         self._plan = plan
         self._catalogue = catalogue
         self._reader = reader
+        self._folder = folder
         self._progress = progress
         self._writes = Writes(account, folder, operation=operation, pace=pace)
         self._indexing = Indexing(account, self._writes, pace=pace, progress=progress)
@@ -204,6 +205,14 @@ class _Work:
         except RemoteError as error:
             self._failed_stores[step.store] = f"vector store {step.store}: {_explained(error)}"
             raise
+        self._folder.audit(
+            "index",
+            "done" if not done.troubles else "incomplete",
+            kind=Kind.STORE,
+            source=step.store,
+            target=self.stores[step.store],
+            detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
+        )
         for trouble in done.troubles:
             self.tally.lose(self._loss(step.store, trouble))
         if done.recut:

@@ -22,6 +22,7 @@ class Tally:
         self._members = members
         # Under the store or assistant in which it was lost; what befell a file everywhere, under the file itself.
         self._lost: dict[SourceId, list[Loss]] = {}
+        self._stores: dict[SourceId, list[Loss]] = {}
         self._results: dict[SourceId, Result] = {}
 
     def lose(self, loss: Loss) -> None:
@@ -72,7 +73,14 @@ class Tally:
         ]
 
     def _losses(self, unit: Unit, stores: list[SourceId], files: list[SourceId]) -> list[Loss]:
-        ids = dict.fromkeys([unit.id, *stores, *files])
+        found = [loss for id in dict.fromkeys([unit.id, *stores, *files]) for loss in self._lost.get(id, ())]
         for store in stores:
-            ids.update(dict.fromkeys(self._members.get(store, ())))
-        return [loss for id in ids for loss in self._lost.get(id, ())]
+            found += self._in_store(store)
+        return list({id(loss): loss for loss in found}.values())
+
+    def _in_store(self, store: SourceId) -> list[Loss]:
+        """What befell a store's files. Final once its first user is done, so that many may share a large store."""
+        if store not in self._stores:
+            members = dict.fromkeys(self._members.get(store, ()))
+            self._stores[store] = [loss for file in members for loss in self._lost.get(file, ())]
+        return self._stores[store]

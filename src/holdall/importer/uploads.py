@@ -67,6 +67,7 @@ class Uploads:
                     losses.append(_refused(step.content, error))
                 except HoldallError as error:
                     stopped.append(error)
+                self._progress.advance(files=1)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._concurrency, len(steps))):
@@ -88,7 +89,6 @@ class Uploads:
             name = upload_name(content, exact=exact)
             watched = cast(BinaryIO, _Watched(stream, self._progress))
             target, view = await self._writes.upload(content.id, name, watched, size=size, purpose=step.purpose)
-        self._progress.advance(files=1)
         self.targets[content.id] = target
         self.names[content.id] = name
         return _differences(content, name, size, view)
