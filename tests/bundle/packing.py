@@ -1,0 +1,108 @@
+"""Packs bundles for the tests of everything that reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdall.bundle import layout, tagfiles
+from holdall.bundle.layout import Capture, LedgerLine, Source
+from holdall.bundle.writer import BundleWriter, Finished
+from holdall.model import Kind, Record, Rung, SourceId
+
+__all__ = ["CAPTURE", "STARTED", "File", "add_all", "ledger_line", "pack", "shrink"]
+
+STARTED = 1_700_000_000
+CAPTURE = Capture(
+    tool="holdall 0",
+    source=Source(base_url="http://127.0.0.1/v1", project="proj_1"),
+    selection={"mode": "all"},
+    options={},
+)
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a packed bundle; without ``data`` it is unavailable."""
+
+    id: str
+    filename: str | None = "notes.txt"
+    data: bytes | None = b"some words\n"
+    rung: Rung = Rung.ORIGINAL
+    text: bool = False
+
+
+def ledger_line(file: File, path: str | None, **more: Any) -> LedgerLine:
+    size = None if file.data is None else len(file.data)
+    rung = Rung.UNAVAILABLE if file.data is None else Rung.TEXT if file.text else file.rung
+    known: dict[str, Any] = {"route": None, "status": None, "code": None, "message": None}
+    return LedgerLine(
+        id=file.id, filename=file.filename, rung=rung, path=path, expected=size, size=size, **(known | more)
+    )
+
+
+def add_all(
+    writer: BundleWriter,
+    files: Iterable[File],
+    *,
+    assistants: Mapping[str, Mapping[str, Any]] | None = None,
+    stores: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Everything an export would add: each file is a member of each store, each store used by each assistant."""
+    files = list(files)
+    stores = {"vs_1": {"name": "Knowledge"}} if stores is None else stores
+    assistants = {"asst_1": {"name": "Helper", "model": "gpt-4o"}} if assistants is None else assistants
+    for id, fields in assistants.items():
+        search = {"file_search": {"vector_store_ids": list(stores)}}
+        raw = {"id": id, "created_at": STARTED - 9, "tool_resources": search, **fields}
+        writer.add_record(Record(kind=Kind.ASSISTANT, id=SourceId(id), raw=json.dumps(raw).encode()))
+    for id, fields in stores.items():
+        raw = {"id": id, "created_at": STARTED - 8, **fields}
+        writer.add_record(Record(kind=Kind.STORE, id=SourceId(id), raw=json.dumps(raw).encode()))
+    for file in files:
+        _add_file(writer, file, next(iter(stores), "vs_none"))
+    for id in stores:
+        with writer.open_memberships(id) as lines:
+            for file in files:
+                lines.write(json.dumps({"id": file.id, "status": "completed"}).encode() + b"\n")
+            lines.commit()
+    with writer.open_files() as lines:
+        for file in files:
+            raw = {"id": file.id, "filename": file.filename, "bytes": len(file.data or b"")}
+            lines.write(json.dumps(raw).encode() + b"\n")
+        lines.commit()
+
+
+def _add_file(writer: BundleWriter, file: File, store_id: str) -> None:
+    entry = writer.content(file.id)
+    if file.data is not None and entry is None:
+        if file.text:
+            sink = writer.open_text(store_id, file.id, file.filename, created_at=STARTED - 7)
+        else:
+            sink = writer.open_content(file.id, file.filename, rung=file.rung, created_at=STARTED - 7)
+        with sink:
+            view = memoryview(file.data)
+            for start in range(0, len(view), 100_000):
+                sink.write(view[start : start + 100_000])
+            entry = sink.commit()
+    writer.add_ledger(ledger_line(file, entry.path if entry else None))
+
+
+def pack(target: Path, files: Iterable[File] = (), *, ended: int = STARTED + 60, **definitions: Any) -> Finished:
+    """A finished bundle of these files, one assistant and one store (or those given)."""
+    with BundleWriter(target, CAPTURE, started=STARTED, threads=2) as writer:
+        add_all(writer, files, **definitions)
+        return writer.finish(ended=ended)
+
+
+def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles of a few kilobytes that still have every kind of frame: small frames, short pages of text."""
+    monkeypatch.setattr(layout, "SHARED_FRAME", 700)
+    monkeypatch.setattr(layout, "CONTENT_FRAME", 1500)
+    monkeypatch.setattr(layout, "LOOKUP_FRAME", 1200)
+    monkeypatch.setattr(layout, "specification", lambda: b"the specification\n")
+    monkeypatch.setattr(tagfiles, "_README", "{name} {bag}\n")

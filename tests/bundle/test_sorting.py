@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdall.bundle.sorting import Sorter
+
+PAIRS = st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=200)), max_size=80)
+
+
+@settings(max_examples=80, deadline=None)
+@given(PAIRS, st.sampled_from([1, 500, 2000, 10**9]))
+def test_sorted_as_in_memory_and_equal_keys_keep_their_order(pairs: list[tuple[bytes, bytes]], run: int) -> None:
+    sorter = Sorter(run_bytes=run)
+    for key, value in pairs:
+        sorter.add(key, value)
+    expected = sorted(pairs, key=lambda pair: pair[0])
+    assert list(sorter) == expected
+    assert list(sorter) == expected
+    assert list(sorter.keys()) == [key for key, _ in expected]
+    sorter.close()
+
+
+def test_lines_longer_than_what_is_read_at_once() -> None:
+    sorter = Sorter(run_bytes=1)
+    for number in range(4):
+        sorter.add(bytes([9 - number]), bytes([number]) * 300_000)
+    assert [len(value) for _, value in sorter] == [300_000] * 4
+    sorter.close()
