@@ -14,12 +14,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.durable import FileLock, open_private
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 
-__all__ = ["Begin", "Cut", "Entry", "Journal", "Ledger", "Line", "Partial", "find_partial"]
+__all__ = [
+    "Begin",
+    "Cut",
+    "Entry",
+    "Journal",
+    "Ledger",
+    "Line",
+    "Partial",
+    "discard_partial",
+    "find_partial",
+    "partial_folder",
+    "unfinished",
+]
+
+_JOURNAL, _OLD_JOURNAL = "journal.jsonl", "journal.old.jsonl"
 
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="line"):
@@ -29,6 +44,11 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
     name: str
     started: int
     capture: Capture
+
+    def goes_on(self, capture: Capture, name: str) -> bool:
+        """Can an export of ``capture`` to ``name`` go on with this? Another version of the program may."""
+        same = replace(self.capture, tool=capture.tool) == capture
+        return same and (self.format, self.name) == (layout.FORMAT, name)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry", tag_field="line"):
@@ -57,13 +77,13 @@ class Partial:
     """The folder beside the target, locked while this object lives."""
 
     def __init__(self, target: Path) -> None:
-        self.folder = target.with_name(target.name + ".partial")
+        self.folder = partial_folder(target)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = FileLock(self.folder / "lock", what=target)
         self.stream = self.folder / "stream"
         self.old_stream = self.folder / "stream.old"
-        self.journal = self.folder / "journal.jsonl"
-        self.old_journal = self.folder / "journal.old.jsonl"
+        self.journal = self.folder / _JOURNAL
+        self.old_journal = self.folder / _OLD_JOURNAL
         self.spool = self.folder / "spool"
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700)
@@ -72,16 +92,25 @@ class Partial:
 
     def set_aside(self) -> None:
         """Make room for a new stream; the old one is read from while that is begun."""
-        os.replace(self.stream, self.old_stream)
         os.replace(self.journal, self.old_journal)
+        os.replace(self.stream, self.old_stream)
 
     def bring_back(self) -> None:
-        """An earlier run was stopped while it took over from an old stream: the old one has more in it."""
-        for old, path in ((self.old_stream, self.stream), (self.old_journal, self.journal)):
-            if old.exists():
-                os.replace(old, path)
+        """An earlier run was stopped while it took over from an old stream: the old one has more in it.
+
+        Stopped between any two steps here, in ``set_aside`` or in ``forget_old``, the next run sees which it was.
+        """
+        if self.old_stream.exists():
+            self.journal.unlink(missing_ok=True)
+            os.replace(self.old_stream, self.stream)
+        if self.old_journal.exists():
+            if self.journal.exists():  # the old stream was given up already
+                self.old_journal.unlink()
+            else:
+                os.replace(self.old_journal, self.journal)
 
     def forget_old(self) -> None:
+        """Give the old stream up. What was taken over from it must be durable."""
         self.old_stream.unlink(missing_ok=True)
         self.old_journal.unlink(missing_ok=True)
 
@@ -186,8 +215,26 @@ def _first_line(journal: Path) -> Begin | None:
 def find_partial(folder: Path, capture: Capture) -> Path | None:
     """The target of an unfinished bundle in ``folder`` with the same capture, the one begun last; None for none."""
     found = []
-    for journal in folder.glob("*.partial/journal.jsonl"):
-        begin = _first_line(journal)
-        if begin and begin.capture == capture and begin.format == layout.FORMAT:
-            found.append((begin.started, folder / begin.name))
+    for partial in folder.glob("*.partial"):
+        target = partial.with_suffix("")
+        begin = unfinished(target)
+        if begin and begin.goes_on(capture, target.name) and not target.exists():
+            found.append((begin.started, target))
     return max(found)[1] if found else None
+
+
+def unfinished(target: Path) -> Begin | None:
+    """What was begun, but not finished, under the name of ``target``; None where there is nothing to go on with."""
+    folder = partial_folder(target)
+    return _first_line(folder / _JOURNAL) or _first_line(folder / _OLD_JOURNAL)
+
+
+def partial_folder(target: Path) -> Path:
+    """``NAME.partial``."""
+    return target.with_name(target.name + ".partial")
+
+
+def discard_partial(target: Path) -> None:
+    """Throw away what was begun under the name of ``target``. Raises BundleInUse where another process is at it."""
+    if partial_folder(target).exists():
+        Partial(target).remove()

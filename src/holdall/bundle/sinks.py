@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +21,11 @@ __all__ = ["LineSink", "Sink"]
 
 
 class Sink:
-    """One content on its way in. Used by one thread at a time; several sinks may be open at once.
+    """One content on its way in. Several sinks may be open at once.
 
     As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is there
-    after ``commit``.
+    after ``commit``. Written to by one thread at a time, but whoever gave that thread up may abort: abort waits for
+    what has begun, and what begins after it is refused with ValueError.
     """
 
     def __init__(self, spool: Spool, place: Callable[[Sink], IndexEntry], *, target: Path) -> None:
@@ -32,6 +34,7 @@ class Sink:
         self.sha256 = ""
         self._place, self._target = place, target
         self._hash = hashlib.sha256()
+        self._lock = threading.Lock()
         self._open = True
 
     def __enter__(self) -> Self:
@@ -44,28 +47,35 @@ class Sink:
 
     def write(self, data: bytes | memoryview) -> None:
         """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
-        self._hash.update(data)
-        self.size += len(data)
-        with reporting(self._target):
-            self.spool.write(data)
+        with self._lock:
+            self._require_open()
+            self._hash.update(data)
+            self.size += len(data)
+            with reporting(self._target):
+                self.spool.write(data)
 
     def commit(self) -> IndexEntry:
         """The content is whole: put it into the bundle. Durable soon after, at the latest when the writer is left."""
-        if not self._open:
-            raise ValueError("this sink is closed")
-        self.sha256 = self._hash.hexdigest()
-        with reporting(self._target):
-            if not self.spool.small or self.size > layout.SHARED_FRAME:
-                self.spool.finish(padding(self.size))
-            entry = self._place(self)
-        self._open = False
-        return entry
+        with self._lock:
+            self._require_open()
+            self.sha256 = self._hash.hexdigest()
+            with reporting(self._target):
+                if not self.spool.small or self.size > layout.SHARED_FRAME:
+                    self.spool.finish(padding(self.size))
+                entry = self._place(self)
+            self._open = False
+            return entry
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""
-        if self._open:
-            self._open = False
-            self.spool.discard()
+        with self._lock:
+            if self._open:
+                self._open = False
+                self.spool.discard()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise ValueError("this sink is closed")
 
 
 class LineSink:

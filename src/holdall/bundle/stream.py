@@ -112,13 +112,22 @@ class Stream:
         self._shared += data
         self.position += len(data)
 
-    def settle(self) -> None:
-        """End the frame and wait until everything is durable and journalled; what is added later never will be."""
+    def checkpoint(self) -> None:
+        """End the frame, so that all whole entries become durable and are journalled soon."""
+        self._cut_all()
+
+    def flush(self) -> None:
+        """End the frame and wait until everything is durable and journalled."""
         self._cut_all()
         with self._durable:
             self._durable.wait_for(lambda: self._error or self._synced == self._submitted)
-            self._frozen = True
         self._check()
+
+    def settle(self) -> None:
+        """As ``flush``; what is added later will never be journalled."""
+        self.flush()
+        with self._durable:
+            self._frozen = True
 
     def close(self) -> None:
         """End the frame, wait until everything is durable and journalled, stop the threads."""

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -75,15 +75,17 @@ class BundleWriter:
         self._depth = threads + 2
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="holdall-compress")
         try:
+            if target.exists() and not force:  # another process finished it while we waited for its lock
+                raise already_exists(target)
             with reporting(target):
                 begin = self._partial.begin()
-                if begin and not force and (begin.capture, begin.format) != (capture, layout.FORMAT):
+                resume = begin is not None and begin.goes_on(capture, target.name)
+                if begin and not force and not resume:
                     raise AlreadyExists(
                         f"can't write {target}: {self._partial.folder} holds an unfinished bundle with another source, "
                         "selection or options",
                         hint="the same settings to go on with it, another name, or --force to throw it away",
                     )
-                resume = begin is not None and begin.capture == capture and begin.format == layout.FORMAT
                 self.started = begin.started if begin and resume else started
                 try:
                     self._open(resume=resume)
@@ -113,17 +115,18 @@ class BundleWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._over:
-            return
-        try:
-            with reporting(self.target):
-                self._stream.close()
-        except CannotWrite:
-            if kind is None:
-                raise
-        finally:
-            self._leave()
-            self._partial.release()
+        with self._lock:  # a finish in another thread, which nobody waits for any more, comes to its end first
+            if self._over:
+                return
+            try:
+                with reporting(self.target):
+                    self._stream.close()
+            except CannotWrite:
+                if kind is None:
+                    raise
+            finally:
+                self._leave()
+                self._partial.release()
 
     # -- what goes in --------------------------------------------------------------------------------
 
@@ -200,6 +203,20 @@ class BundleWriter:
         with self._lock, reporting(self.target):
             return self._catalog.content(file_id)
 
+    def earlier_ledger(self) -> Iterator[LedgerLine]:
+        """What the run that is resumed said of its contents. To be read before anything is added."""
+        for position, line in self._journal.lines():
+            if position >= self._resumed:
+                return
+            if isinstance(line, Ledger):
+                yield line.ledger
+
+    def checkpoint(self) -> None:
+        """Let what was committed so far become durable soon, also where little comes and no frame gets full."""
+        with self._lock, reporting(self.target):
+            if not self._over:
+                self._stream.checkpoint()
+
     # -- the end -------------------------------------------------------------------------------------
 
     def finish(self, *, ended: int) -> Finished:
@@ -261,6 +278,7 @@ class BundleWriter:
                         if carried := self._catalog.content(ledger.id):
                             self.add_ledger(msgspec.structs.replace(ledger, path=carried.path))
         self._catalog.unseen_contents = unseen if keep_unseen else set()
+        self._stream.flush()
         self._partial.forget_old()
 
     def _carry(self, old: Unfinished, entry: IndexEntry) -> None:
