@@ -56,7 +56,7 @@ def test_sixteen_keys_are_all_restored() -> None:
     assert said == [Why.MARKS_LEFT_OUT]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=4) | st.sampled_from([CLONED_FROM, OPERATION]), st.text(max_size=3), max_size=16)
 )

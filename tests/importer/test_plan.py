@@ -148,7 +148,7 @@ def test_totals_count_what_would_be_created() -> None:
     assert (totals.assistants, totals.stores, totals.files, totals.memberships, totals.bytes) == (2, 2, 2, 3, 20)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_every_reference_is_placed_before_it_is_used_and_once(data: st.DataObject) -> None:
     files = [f"f{n}" for n in range(6)]

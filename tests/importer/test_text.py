@@ -49,7 +49,7 @@ def test_a_part_longer_than_all_before_it() -> None:
     assert joined(["", "short text", "short text and a long rest", ""], 400) == "short text and a long rest"
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(st.text(alphabet="abc de\n", min_size=0, max_size=200), st.integers(10, 60), st.integers(0, 5), st.booleans())
 def test_the_files_size_decides_between_the_readings(text: str, size: int, overlap: int, overlapping: bool) -> None:
     parts = cut(text, size, overlap if overlapping else 0)
@@ -61,7 +61,7 @@ def test_the_files_size_decides_between_the_readings(text: str, size: int, overl
         assert len(found.data) == len(text)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(["alpha ", "beta ", "gamma ", "delta ", "ümlaut ", "7 "]), max_size=200),
     st.integers(20, 90),
