@@ -17,6 +17,8 @@ from holdall.sandbox import (
     assistants,
     batches,
     catalogue,
+    container_files,
+    containers,
     control,
     files,
     search,
@@ -39,6 +41,7 @@ def application(service: Service, connections: Connections, *, controlled: bool)
     answers = {
         Refusal: _refused,
         HTTPException: _unrouted,
+        ClientDisconnect: _abandoned,
         Exception: _broken,
     }
     api = Starlette(routes=_routes(service), exception_handlers=answers)
@@ -89,11 +92,16 @@ def _routes(service: Service) -> list[Route]:
         return guarded
 
     async def upload(request: Request) -> Response:
-        try:
-            made = await transfers.upload(request, await call_of(request, body=False))
-        except ClientDisconnect:
-            return Response(status_code=499)  # seen by nobody but the log
-        return _json(msgspec.json.encode(made))
+        return _json(msgspec.json.encode(await transfers.upload(request, await call_of(request, body=False))))
+
+    async def add_to_container(request: Request) -> Response:
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            made = await transfers.upload_to_container(request, await call_of(request, body=False))
+            return _json(msgspec.json.encode(made))
+        return await writes(container_files.copy)(request)
+
+    async def download_from_container(request: Request) -> Response:
+        return await transfers.download_from_container(await call_of(request))
 
     async def download(request: Request) -> Response:
         return await transfers.download(await call_of(request))
@@ -105,6 +113,7 @@ def _routes(service: Service) -> list[Route]:
         return _json(await service.reading(_answer, search.search, call))
 
     store, batch = "/v1/vector_stores/{store}", "/v1/vector_stores/{store}/file_batches/{batch}"
+    container = "/v1/containers/{container}"
     table: list[tuple[str, str, Endpoint]] = [
         ("GET", "/v1/vector_stores/{store}/files", reads(store_files.list_all)),
         ("POST", "/v1/vector_stores/{store}/files", writes(store_files.create)),
@@ -132,6 +141,15 @@ def _routes(service: Service) -> list[Route]:
         ("GET", "/v1/assistants/{assistant}", beta(reads(assistants.retrieve))),
         ("POST", "/v1/assistants/{assistant}", beta(writes(assistants.update))),
         ("DELETE", "/v1/assistants/{assistant}", beta(writes(assistants.delete))),
+        ("GET", "/v1/containers", reads(containers.list_all)),
+        ("POST", "/v1/containers", writes(containers.create)),
+        ("GET", container, writes(containers.retrieve)),
+        ("DELETE", container, writes(containers.delete)),
+        ("GET", f"{container}/files", writes(container_files.list_all)),
+        ("POST", f"{container}/files", add_to_container),
+        ("GET", f"{container}/files/{{file}}", writes(container_files.retrieve)),
+        ("DELETE", f"{container}/files/{{file}}", writes(container_files.delete)),
+        ("GET", f"{container}/files/{{file}}/content", download_from_container),
         ("GET", "/v1/models", reads(catalogue.list_models)),
         ("GET", "/v1/models/{model:path}", reads(catalogue.retrieve_model)),
     ]
@@ -156,6 +174,11 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = method_unknown if error.status_code == 405 else url_unknown
     return await _refused(request, known(request.method, request.url.path))
+
+
+async def _abandoned(request: Request, error: Exception) -> Response:
+    # The client went away in the middle of its request: nobody sees this answer but the log.
+    return Response(status_code=499)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -67,6 +67,18 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     index_failures: tuple[str, ...] = ()
     """Globs of filenames whose indexing fails with ``server_error``."""
 
+    containers: bool = True
+    """Whether the projects may use containers; without it every call to them is refused for a missing scope (403)."""
+
+    container_alters_files: bool = False
+    """Whether a copy in a container is a byte longer than the file that it was made of."""
+
+    container_operations: int | None = None
+    """A container expires early, after so many operations on it."""
+
+    max_containers: int = 100
+    """The most containers of a project that are active at once."""
+
     def as_of_today(self) -> Behaviour:
         """The same, as OpenAI is since it ended the Assistants API and the models of October 2026."""
         return msgspec.structs.replace(self, assistants_api=False, models_as_of="2026-11-22")

@@ -70,6 +70,18 @@ CREATE TABLE IF NOT EXISTS batch_members (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS batches_of_membership ON batch_members (membership);
 
+CREATE TABLE IF NOT EXISTS containers (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+    memory_limit TEXT NOT NULL, minutes INTEGER NOT NULL, created_at INTEGER NOT NULL,
+    last_active_at INTEGER NOT NULL, operations INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS containers_listed ON containers (project, seq);
+CREATE TABLE IF NOT EXISTS container_files (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, container INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, blob TEXT NOT NULL,
+    path TEXT NOT NULL, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS container_files_listed ON container_files (container, seq);
+
 -- shelf is the store's own word, so that one MATCH finds within one store without touching the others.
 CREATE VIRTUAL TABLE IF NOT EXISTS passages USING fts5 (
     shelf, words, membership UNINDEXED, position UNINDEXED, tokenize = 'unicode61 remove_diacritics 2'

@@ -13,7 +13,7 @@ from holdall.sandbox.paging import listing, select, window
 from holdall.sandbox.refusals import Refusal, invalid, missing_parameter, not_found
 from holdall.sandbox.service import Call, Service
 
-__all__ = ["Upload", "add", "check_upload", "delete", "downloadable", "give_purpose", "list_all", "retrieve"]
+__all__ = ["Upload", "add", "check_upload", "delete", "downloadable", "give_purpose", "list_all", "living", "retrieve"]
 
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 
@@ -115,11 +115,17 @@ def _shown(row: sqlite3.Row) -> dict[str, Any]:
     }
 
 
+def living(connection: sqlite3.Connection, call: Call, id_: str) -> sqlite3.Row | None:
+    """The record of a file of the project that is there and hasn't expired."""
+    row: sqlite3.Row | None = connection.execute(
+        f"SELECT t.* FROM files AS t WHERE t.id = ? AND {_LIVING}", (id_, call.project, call.now)
+    ).fetchone()
+    return row
+
+
 def _find(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
     wanted = call.path["file"]
-    row: sqlite3.Row | None = connection.execute(
-        f"SELECT t.* FROM files AS t WHERE t.id = ? AND {_LIVING}", (wanted, call.project, call.now)
-    ).fetchone()
+    row = living(connection, call, wanted)
     if row is None:
         raise not_found(f"No such File object: {wanted}", "id")
     return row

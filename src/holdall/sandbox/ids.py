@@ -33,6 +33,12 @@ class Ids:
     def batch(self) -> str:
         return "vsfb_" + self._tail(_HEX, 32)
 
+    def container(self) -> str:
+        return "cntr_" + self._tail(_HEX, 48)
+
+    def container_file(self) -> str:
+        return "cfile_" + self._tail(_HEX, 32)
+
     def request(self) -> str:
         return "req_" + self._tail(_HEX, 32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -11,16 +12,16 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from holdall.sandbox import files
+from holdall.sandbox import container_files, files
 from holdall.sandbox.blobs import Incoming
 from holdall.sandbox.documents import Examined, examine
-from holdall.sandbox.refusals import Refusal, invalid
+from holdall.sandbox.refusals import Refusal, invalid, missing_parameter
 from holdall.sandbox.service import Call
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["Form", "download", "upload"]
+__all__ = ["Form", "download", "download_from_container", "upload", "upload_to_container"]
 
 # Bytes that are handed to the disk at once.
 _PIECE = 1024 * 1024
@@ -130,6 +131,26 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
     return await service.writing(files.add, call, checked, blob, incoming.size, examined)
 
 
+async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
+    """Receive one file that belongs to a container and to nothing else."""
+    service = call.service
+    form = Form(request.headers.get("content-type", ""))
+    incoming = service.blobs.incoming()
+    try:
+        incoming.write(await _receive(request, call, form, incoming))
+        if form.filename is None:
+            raise missing_parameter("file")
+        blob = await service.reading(service.blobs.keep, incoming)
+    except BaseException:
+        incoming.drop()
+        raise
+    try:
+        return await service.writing(container_files.add, call, blob, form.filename, incoming.size)
+    except Refusal:
+        service.blobs.remove(blob)
+        raise
+
+
 async def _receive(request: Request, call: Call, form: Form, incoming: Incoming) -> bytes:
     """Write what arrives but for the last piece, which is given back.
 
@@ -168,9 +189,19 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[s
 
 async def download(call: Call) -> Response:
     """The bytes of a file as they were uploaded."""
+    row = await call.service.reading(files.downloadable, call)
+    return await _bytes_of(call, row, row["filename"])
+
+
+async def download_from_container(call: Call) -> Response:
+    """The bytes of a container's file."""
+    row = await call.service.writing(container_files.downloadable, call)
+    return await _bytes_of(call, row, row["path"].rpartition("/")[2])
+
+
+async def _bytes_of(call: Call, row: sqlite3.Row, filename: str) -> Response:
     service = call.service
-    row = await service.reading(files.downloadable, call)
-    headers = {"content-disposition": f'attachment; filename="{_plain(row["filename"])}"'}
+    headers = {"content-disposition": f'attachment; filename="{_plain(filename)}"'}
     path = service.blobs.path(row["blob"])
     if row["bytes"] <= _PIECE:
         return Response(await service.reading(path.read_bytes), headers=headers, media_type=_BYTES)
