@@ -25,7 +25,7 @@ def compare(console: Console, settings: DestinationSettings, bundle: Path) -> di
     proof = asyncio.run(_compare(console, settings, bundle))
     console.close_progress()
     for difference in proof.differences:
-        console.result(str(difference))
+        console.result(" ".join(str(difference).splitlines()))
     compared = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in proof.compared.items())
     verdict = f"{len(proof.differences)} differences" if proof.differences else "no differences"
     console.result(f"{settings.endpoint.title}: {verdict} ({compared} compared, by {proof.origin})")

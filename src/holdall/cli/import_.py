@@ -161,14 +161,14 @@ def _show_losses(console: Console, losses: list[Loss]) -> None:
     """What weighs one by one, the rest counted by its kind."""
     heavy = [loss for loss in losses if loss.why.weighs]
     for loss in heavy[:_SHOWN]:
-        console.warn(f"  {loss}")
+        console.warn(f"  {_line(loss)}")
     if len(heavy) > _SHOWN:
         console.warn(f"  … and {len(heavy) - _SHOWN} more")
     light = [loss for loss in losses if not loss.why.weighs]
     for why, count in Counter(loss.why for loss in light).items():
         first = next(loss for loss in light if loss.why is why)
         more = f" (and {count - 1} more like it)" if count > 1 else ""
-        console.say(f"  {first}{more}")
+        console.say(f"  {_line(first)}{more}")
 
 
 def _dry_run(console: Console, planned: Plan, holding: Catalogue) -> Outcome:
@@ -196,7 +196,7 @@ def _dry_run(console: Console, planned: Plan, holding: Catalogue) -> Outcome:
 
 
 def _unit_lines(unit: Unit, holding: Catalogue) -> list[str]:
-    """What would be done for one unit, a line a step, without line breaks in names."""
+    """What would be done for one unit, a line a step."""
     from holdall.importer.steps import AttachFiles, Cannot, CreateAssistant, CreateStore, LeaveOut, UploadFile
 
     lines = []
@@ -216,7 +216,12 @@ def _unit_lines(unit: Unit, holding: Catalogue) -> list[str]:
                 lines.append(f"  {loss}")
             case Cannot(id=id, reason=reason):
                 lines.append(f"  can't create {id}: {reason}")
-    return [f"{unit.name or unit.id}:", *(" ".join(line.splitlines()) for line in lines)]
+    return [_line(line) for line in (f"{unit.name or unit.id}:", *lines)]
+
+
+def _line(value: object) -> str:
+    """On one line, whatever the names in it hold."""
+    return " ".join(str(value).splitlines())
 
 
 def _told(console: Console, settings: DestinationSettings, report: Report) -> Outcome:
@@ -226,10 +231,10 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
     for result in report.results:
         name = result.name or "no name"
         if result.status is Status.SUCCESS:
-            console.result(f"success  {result.source} -> {result.target}  {name}")
+            console.result(_line(f"success  {result.source} -> {result.target}  {name}"))
         else:
             there = f" -> {result.target}" if result.target else ""
-            console.result(f"{result.status}  {result.source}{there}  {name}: {result.error}")
+            console.result(_line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))
     counts = Counter(result.status for result in report.results)
     console.say(", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "nothing to import")
     console.say(f"mapping and report in {settings.output_dir}, this run in {settings.output_dir / 'runs' / report.run}")
