@@ -8,6 +8,7 @@ import pytest
 
 from holdall.endpoint import DEFAULT_BASE_URL, endpoint
 from holdall.errors import AuthenticationFailed, UsageFault
+from holdall.selection import Selection
 from holdall.settings import DestinationSettings, Lookup, SourceSettings, destination_settings, source_settings
 
 KEYS = {"OPENAI_SRC_API_KEY": "sk-src-000001", "OPENAI_DST_API_KEY": "sk-dst-000001"}
@@ -44,7 +45,7 @@ def test_both_names_of_a_key_and_none_of_the_sdk() -> None:
 
 def test_what_narrows_the_work_is_told_with_its_origin() -> None:
     settings = source(environ={"INCLUDE_FILE_SEARCH": "false"}, dotenv={"CLONE_MODE": "by_id", "CLONE_IDS": "a, b"})
-    assert settings.selection.ids == ["a", "b"]
+    assert settings.selection.only == ("asst:a", "asst:b")
     assert not settings.file_search
     assert settings.code_interpreter
     assert settings.notices == [
@@ -57,8 +58,8 @@ def test_what_narrows_the_work_is_told_with_its_origin() -> None:
 
 def test_flags_make_the_clone_mode_mute() -> None:
     dotenv = {"CLONE_MODE": "by_id", "CLONE_IDS": "a"}
-    assert source({"--all": True}, dotenv=dotenv).selection.everything
-    assert source({"--name": ("S*",), "--id": ()}, dotenv=dotenv).selection.names == ["S*"]
+    assert source({"--all": True}, dotenv=dotenv).selection == Selection()
+    assert source({"--name": ("S*",), "--id": ()}, dotenv=dotenv).selection.only == ("asst:S*",)
     with pytest.raises(UsageFault, match="--all"):
         source({"--all": True, "--id": ("x",)})
 

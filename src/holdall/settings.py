@@ -14,11 +14,11 @@ import msgspec
 
 from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, endpoint
 from holdall.errors import AuthenticationFailed, UsageFault
+from holdall.selection import Selection
 
 __all__ = [
     "DestinationSettings",
     "Lookup",
-    "Selection",
     "SourceSettings",
     "Value",
     "destination_settings",
@@ -48,21 +48,13 @@ class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return self.name.startswith("--")
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which assistants: all of them where both lists are empty, else those of an id or whose name fits a glob."""
-
-    ids: list[str] = []
-    names: list[str] = []
-
-    @property
-    def everything(self) -> bool:
-        return not self.ids and not self.names
-
-
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export needs. ``notices`` are the lines that tell what narrows the work and who said so."""
+    """What an export needs. ``notices`` are the lines that tell what narrows the work and who said so.
 
-    endpoint: Endpoint
+    ``endpoint`` is None where no key is set; only an export that fetches nothing can do without.
+    """
+
+    endpoint: Endpoint | None
     label: str | None
     selection: Selection
     file_search: bool
@@ -155,6 +147,10 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _has_key(lookup: Lookup, side: str) -> bool:
+    return lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") is not None
+
+
 def _endpoint(lookup: Lookup, side: str) -> Endpoint:
     """The account of one side, ``SRC`` or ``DST``. Raises AuthenticationFailed where no key is set."""
     title = "source" if side == "SRC" else "destination"
@@ -175,17 +171,20 @@ def _endpoint(lookup: Lookup, side: str) -> Endpoint:
 
 
 def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
-    """Flags replace the variables as a whole: ``--id`` on the command line makes CLONE_MODE and its lists mute."""
-    ids, names = lookup.flag("--id"), lookup.flag("--name")
-    if lookup.flag("--all"):
-        if ids or names:
-            raise UsageFault("--all can't be given together with --id or --name")
-        return Selection(), []
-    if ids or names:
-        return Selection(ids=list(ids or ()), names=list(names or ())), []
+    """Flags replace the variables as a whole: ``--id`` on the command line makes CLONE_MODE and its lists mute.
+
+    ``--id X`` and ``--name GLOB``, the guide's words, are ``--only asst:X``.
+    """
+    only = [*(lookup.flag("--id") or ()), *(lookup.flag("--name") or ())]
+    patterns = (*(f"asst:{text}" for text in only), *(lookup.flag("--only") or ()))
+    exclude = tuple(lookup.flag("--exclude") or ())
+    if lookup.flag("--all") and patterns:
+        raise UsageFault("--all can't be given together with --only, --id or --name")
+    if lookup.flag("--all") or patterns:
+        return Selection(only=patterns, exclude=exclude), []
     mode = lookup.choice(None, "CLONE_MODE", "all", MODES)
     if mode.value == "all":
-        return Selection(), []
+        return Selection(exclude=exclude), []
     variable = "CLONE_IDS" if mode.value == "by_id" else "CLONE_NAMES"
     chosen = lookup.find(None, variable)
     listed = _list(chosen.value) if chosen else []
@@ -195,11 +194,11 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
             hint=f"{variable} takes a list with commas; --all exports everything",
         )
     notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
-    return (Selection(ids=listed) if mode.value == "by_id" else Selection(names=listed)), [notice]
+    return Selection(only=tuple(f"asst:{text}" for text in listed), exclude=exclude), [notice]
 
 
-def source_settings(lookup: Lookup) -> SourceSettings:
-    """The settings of an export. Raises UsageFault or AuthenticationFailed."""
+def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSettings:
+    """The settings of an export. Raises UsageFault, or AuthenticationFailed where a key is needed and not set."""
     selection, notices = _selection(lookup)
     file_search = lookup.boolean("--file-search", "INCLUDE_FILE_SEARCH", True)
     code_interpreter = lookup.boolean("--code-interpreter", "INCLUDE_CODE_INTERPRETER", True)
@@ -207,7 +206,7 @@ def source_settings(lookup: Lookup) -> SourceSettings:
         if not included.value and not included.is_flag:
             notices.append(f"{included.name}=false from {included.origin}")
     return SourceSettings(
-        endpoint=_endpoint(lookup, "SRC"),
+        endpoint=_endpoint(lookup, "SRC") if key_needed or _has_key(lookup, "SRC") else None,
         label=lookup.text("--label", "OPENAI_SRC_LABEL", default=None).value,
         selection=selection,
         file_search=file_search.value,

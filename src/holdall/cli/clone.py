@@ -9,7 +9,7 @@ import click
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
-from holdall.cli.export import losses_of, result_of, run_export, what_to_export
+from holdall.cli.export import losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.import_ import how_to_import, run_import
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.settings import DestinationSettings
@@ -36,7 +36,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     source = options.read_source(console, parameters)
     destination = options.read_destination(console, parameters)
     asyncio.run(_ask(destination))
-    report = run_export(console, source, None, force=False)
+    report = run_export(console, source, where_to_start(source, parameters), None, force=False)
     console.result(str(report.bundle))
     imported = run_import(console, destination, report.bundle, Selection())
     return Outcome(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,9 @@ from holdall.settings import SourceSettings
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.exporter.report import ExportReport, Finding
+    from holdall.exporter.roots import Start
 
-__all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export"]
+__all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]
 
 ARCHIVES = Path("archives")
 SUFFIX = ".tar.zst"
@@ -38,6 +41,23 @@ def what_to_export(command: Any) -> Any:
             click.option("--id", multiple=True, metavar="ID", help="Only this assistant; repeatable (CLONE_IDS)."),
             click.option(
                 "--name", multiple=True, metavar="GLOB", help="Only names that fit; repeatable (CLONE_NAMES)."
+            ),
+            click.option(
+                "--only",
+                multiple=True,
+                metavar="[KIND:]ID|GLOB",
+                help="Only this, with all it needs; KIND is asst, store or file. Repeatable.",
+            ),
+            click.option("--exclude", multiple=True, metavar="[KIND:]ID|GLOB", help="Not this. Repeatable."),
+            click.option(
+                "--no-assistants", is_flag=True, help="All vector stores and files instead; so where there is no API."
+            ),
+            click.option("--unused", is_flag=True, help="Also stores and files that nothing refers to."),
+            click.option(
+                "--from-dump",
+                multiple=True,
+                metavar="FILE",
+                help="Assistants out of a JSON dump instead of the API. Repeatable; - is stdin.",
             ),
             click.option(
                 "--file-search/--no-file-search",
@@ -74,8 +94,9 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
     Needs OPENAI_SRC_API_KEY. Reads only. The only line on stdout is the path of the bundle. Ends with 3 where a file
     could be had neither as bytes nor as text, or something is missing; the bundle is valid all the same.
     """
-    settings = options.read_source(console, parameters)
-    report = run_export(console, settings, Path(output) if output else None, force=force)
+    settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
+    start = where_to_start(settings, parameters)
+    report = run_export(console, settings, start, Path(output) if output else None, force=force)
     console.result(str(report.bundle))
     return Outcome(
         exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
@@ -94,27 +115,48 @@ def losses_of(report: ExportReport) -> list[Any]:
     return [msgspec.to_builtins(loss) for loss in report.losses]
 
 
-def run_export(console: Console, settings: SourceSettings, output: Path | None, *, force: bool) -> ExportReport:
+def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any]) -> Start:
+    """The roots that the user asks for, dumps read. Raises UsageFault, CannotWrite."""
+    from holdall.dumps import read_dumps
+    from holdall.exporter.roots import Start
+
+    names = parameters["from_dump"]
+    if names and parameters["no_assistants"]:
+        raise UsageFault("--from-dump can't be given together with --no-assistants")
+    dumps = [(name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()) for name in names]
+    return Start(
+        selection=settings.selection,
+        file_search=settings.file_search,
+        code_interpreter=settings.code_interpreter,
+        assistants=not parameters["no_assistants"],
+        unused=parameters["unused"],
+        dump=read_dumps(dumps) if dumps else None,
+    )
+
+
+def run_export(
+    console: Console, settings: SourceSettings, start: Start, output: Path | None, *, force: bool
+) -> ExportReport:
     """Export with these settings and say on stderr what came of it."""
-    report = asyncio.run(_export(console, settings, output, force))
+    report = asyncio.run(_export(console, settings, start, output, force))
     console.close_progress()
     _tell(console, report)
     return report
 
 
-async def _export(console: Console, settings: SourceSettings, output: Path | None, force: bool) -> ExportReport:
+async def _export(
+    console: Console, settings: SourceSettings, start: Start, output: Path | None, force: bool
+) -> ExportReport:
     from holdall.bundle.journal import find_partial
     from holdall.exporter.export import ExportOptions, export
     from holdall.remote.client import Account
 
     progress = console.progress()
-    async with Account(
-        settings.endpoint, side="source", concurrency=settings.concurrency, progress=progress
-    ) as account:
-        console.say(f"exporting from {settings.endpoint.title}")
+    endpoint = settings.endpoint
 
+    async def work(account: Account | None) -> ExportReport:
         def target(capture: Capture) -> Path:
-            label = settings.label or account.project or settings.endpoint.host
+            label = settings.label or (account and account.project) or (endpoint and endpoint.host) or "dump"
             chosen = _target(output, label, datetime.now(UTC))
             if chosen == output:
                 return chosen
@@ -127,16 +169,19 @@ async def _export(console: Console, settings: SourceSettings, output: Path | Non
             account,
             target,
             ExportOptions(
-                ids=settings.selection.ids,
-                names=settings.selection.names,
-                file_search=settings.file_search,
-                code_interpreter=settings.code_interpreter,
+                start=start,
                 label=settings.label,
             ),
             clock=time.time,
             force=force,
             progress=progress,
         )
+
+    if endpoint is None:
+        return await work(None)
+    console.say(f"exporting from {endpoint.title}")
+    async with Account(endpoint, side="source", concurrency=settings.concurrency, progress=progress) as account:
+        return await work(account)
 
 
 def _target(output: Path | None, label: str, now: datetime) -> Path:
@@ -178,7 +223,7 @@ def _tell(console: Console, report: ExportReport) -> None:
 
 def describe(loss: Finding) -> str:
     """One line about one loss."""
-    from holdall.exporter.report import Absent, Changed, Loss, Miscount
+    from holdall.exporter.report import Absent, Changed, Incomplete, Loss, Miscount
 
     match loss:
         case Loss():
@@ -191,5 +236,7 @@ def describe(loss: Finding) -> str:
             return f"gone  {loss.kind} {loss.id}{users}: {loss.message}"
         case Miscount():
             return f"count  {loss.id}: {loss.what}: the server says {loss.counted}, found {loss.found}"
+        case Incomplete():
+            return f"incomplete  {loss.dump} says that there are more pages (has_more): what they held is not here"
         case Changed():
             return f"changed  {loss.kind} {loss.id} was {loss.how} during the export"

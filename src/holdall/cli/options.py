@@ -71,9 +71,9 @@ def shared(command: F) -> F:
     )
 
 
-def read_source(console: Console, parameters: Mapping[str, Any]) -> SourceSettings:
+def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
     """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
-    settings = source_settings(_lookup(console, parameters))
+    settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
     _announce(console, settings.log_level, settings.notices)
     return settings
 

@@ -17,7 +17,8 @@ from holdall.bundle.layout import Capture, Source
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import UsageFault
 from holdall.exporter.fetch import Fetch
-from holdall.exporter.report import Changed, ExportReport
+from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete
+from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.model import Kind, Record, Rung
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
@@ -25,19 +26,21 @@ from holdall.remote.survey import Definitions, Surveyor
 
 __all__ = ["ExportOptions", "export"]
 
+_SUNSET = (
+    "this project has no Assistants API (OpenAI ended it on 2026-08-26): its vector stores and files are exported; "
+    "definitions can come out of a dump with --from-dump FILE"
+)
+
 
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to export. No ids and no names: everything. ``names`` are globs."""
+    """What to export, and what follows from it."""
 
-    ids: list[str] = []
-    names: list[str] = []
-    file_search: bool = True
-    code_interpreter: bool = True
+    start: Start = Start()
     label: str | None = None
 
 
 async def export(
-    account: Account,
+    account: Account | None,
     target: Callable[[Capture], Path],
     options: ExportOptions,
     *,
@@ -45,27 +48,44 @@ async def export(
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Pack the chosen assistants of ``account`` into one bundle, complete or absent.
+    """Pack what ``options.start`` chooses into one bundle, complete or absent.
 
-    ``target`` chooses the file once it is known what is captured (the project's id comes with the first answer). An
-    unfinished bundle of the same capture at that place is continued: contents that are whole in it are not fetched
-    again. ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises NoAssistantsApi,
-    RemoteError and BundleError; UsageFault where the selection fits nothing, and then no file is made.
+    ``account`` is None without a key: then only definitions out of a dump can be packed, and only such as refer to
+    nothing. ``target`` chooses the file once it is known what is captured (the project's id comes with the first
+    answer). An unfinished bundle of the same capture at that place is continued: contents that are whole in it are not
+    fetched again. ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises RemoteError
+    and BundleError; UsageFault where the selection fits nothing, and then no file is made.
     """
     progress = progress or Silent()
     started = int(clock())
     progress.stage("reading definitions")
-    await account.require_assistants()
-    surveyor = Surveyor(account, file_search=options.file_search, code_interpreter=options.code_interpreter)
-    definitions = await surveyor.definitions(ids=options.ids, names=options.names)
-    _refuse_nothing(definitions, options)
+    start = options.start
+    notes = list(start.dump.notes) if start.dump else []
+    if account and start.assistants and start.dump is None and not (await account.probe()).assistants:
+        start = msgspec.structs.replace(start, assistants=False)
+        notes.append(_SUNSET)
+    for note in notes:
+        progress.note(note)
+    surveyor = (
+        Surveyor(account, file_search=start.file_search, code_interpreter=start.code_interpreter) if account else None
+    )
+    definitions = await gather(surveyor, start)
+    refuse_nothing(definitions, start)
     capture = _capture(account, options)
     writer = await asyncio.to_thread(BundleWriter, target(capture), capture, started=started, force=force)
     with writer:
-        run = Fetch(account, surveyor, definitions, writer, progress)
-        await run.contents()
-        progress.stage("looking for changes")
-        changed = await _changes(surveyor, definitions, options)
+        for record in (*definitions.assistants, *definitions.stores):
+            writer.add_record(record)
+        losses: list[Finding] = [Incomplete(dump=name) for name in (start.dump.truncated if start.dump else ())]
+        rungs: dict[Rung, int] = {}
+        if account and surveyor:
+            fetch = Fetch(account, surveyor, definitions, writer, progress)
+            await fetch.contents()
+            progress.stage("looking for changes")
+            losses += [*fetch.losses, *await _changes(surveyor, definitions, start)]
+            rungs = fetch.rungs
+        else:
+            writer.open_files().commit()
         progress.stage("sealing the bundle")
         finished = await asyncio.to_thread(writer.finish, ended=int(clock()))
     return ExportReport(
@@ -74,47 +94,39 @@ async def export(
         sha256=finished.sha256,
         digests=finished.digests,
         counts=dict(finished.counts),
-        rungs={rung.value: run.rungs.get(rung, 0) for rung in Rung},
-        losses=[*run.losses, *changed],
-        requests=dict(sorted(account.requests.items())),
+        rungs={rung.value: rungs.get(rung, 0) for rung in Rung},
+        losses=losses,
+        requests=dict(sorted(account.requests.items())) if account else {},
     )
 
 
-def _refuse_nothing(definitions: Definitions, options: ExportOptions) -> None:
-    found = {view.id for view in definitions.views}
-    unknown = [ident for ident in options.ids if ident not in found]
-    if unknown:
-        raise UsageFault(
-            f"nothing exported: the project has no assistant {', '.join(unknown)}",
-            hint="holdall export --all exports everything",
-        )
-    if not definitions.assistants:
-        wanted = ", ".join(map(repr, options.names))
-        raise UsageFault(
-            f"nothing exported: none of the project's {definitions.listed} assistants has a name like {wanted}"
-            if wanted
-            else "nothing exported: the project has no assistants",
-            hint="is it the right key? names are matched whole, with * and ?" if wanted else "is it the right key?",
-        )
-
-
-def _capture(account: Account, options: ExportOptions) -> Capture:
+def _capture(account: Account | None, options: ExportOptions) -> Capture:
+    selection = options.start.selection
     return Capture(
         tool=f"holdall/{__version__}",
         source=Source(
-            base_url=account.endpoint.base_url,
-            organization=account.organization,
-            project=account.project,
+            base_url=account.endpoint.base_url if account else "",
+            organization=account.organization if account else None,
+            project=account.project if account else None,
             label=options.label,
         ),
-        selection={"ids": options.ids, "names": options.names},
-        options={"file_search": options.file_search, "code_interpreter": options.code_interpreter},
+        selection={"only": list(selection.only), "exclude": list(selection.exclude)},
+        options={
+            "file_search": options.start.file_search,
+            "code_interpreter": options.start.code_interpreter,
+            "assistants": options.start.assistants,
+            "unused": options.start.unused,
+            "dump": options.start.dump.digest if options.start.dump else None,
+        },
     )
 
 
-async def _changes(surveyor: Surveyor, before: Definitions, options: ExportOptions) -> list[Changed]:
+async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> list[Changed]:
     """The definitions once more: what was added, removed or changed while the contents came."""
-    after = await surveyor.definitions(ids=options.ids, names=options.names)
+    try:
+        after = await gather(surveyor, start)
+    except UsageFault:  # nothing that was selected is there any more
+        after = Definitions(assistants=[], stores=[], missing=[], views=[], store_views=[])
     return [
         *_compare(Kind.ASSISTANT, before.assistants, after.assistants),
         *_compare(Kind.STORE, before.stores, after.stores),

@@ -71,9 +71,7 @@ class Fetch:
         self.losses: list[Finding] = [absent(missing) for missing in definitions.missing]
 
     async def contents(self) -> None:
-        """Definitions, then all contents, then the records about them, into the writer."""
-        for record in (*self._definitions.assistants, *self._definitions.stores):
-            self._writer.add_record(record)
+        """All contents, then the records about them, into the writer."""
         files = self._writer.open_files()
         self._progress.stage("files")
         async with _one_error(), asyncio.TaskGroup() as group:
@@ -87,7 +85,7 @@ class Fetch:
         for store in self._definitions.store_views:
             await self._list_store(store)
         # After the stores, because a file of both tools may have its text in one of them.
-        for file_id in self._surveyor.tool_files(self._definitions.views):
+        for file_id in (*self._surveyor.tool_files(self._definitions.views), *self._definitions.files):
             await self._found(file_id)
         for _ in range(self._workers):
             await self._queue.put(None)
@@ -95,6 +93,12 @@ class Fetch:
     async def _list_store(self, store: StoreView) -> None:
         store_id = SourceId(store.id)
         lines = self._writer.open_memberships(store_id)
+        if store_id in self._definitions.memberships:
+            for record in self._definitions.memberships[store_id]:
+                lines.write(record.raw + b"\n")
+                await self._found(record.id, store_id)
+            await asyncio.to_thread(lines.commit)
+            return
         count = 0
         async for membership, line in self._surveyor.memberships(store_id):
             lines.write(line + b"\n")
@@ -119,9 +123,11 @@ class Fetch:
         while (file_id := await self._queue.get()) is not None:
             record = await self._surveyor.file(file_id)
             view = None
-            if isinstance(record, Record):
-                files.write(record.raw + b"\n")
-                view = msgspec.json.decode(record.raw, type=FileView)
+            # A file that is gone may still be known to the dump that named it.
+            told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
+            if told is not None:
+                files.write(told.raw + b"\n")
+                view = msgspec.json.decode(told.raw, type=FileView)
                 self._progress.expect(bytes=int(view.bytes or 0))
             if kept := self._writer.content(file_id):
                 self._rebook(file_id, view, record, kept)

@@ -11,7 +11,7 @@ from holdall.bundle.layout import Digests
 from holdall.model import Kind, Rung
 from holdall.remote.survey import Missing
 
-__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Loss", "Miscount", "absent"]
+__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Incomplete", "Loss", "Miscount", "absent"]
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
@@ -54,7 +54,13 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
     how: str
 
 
-Finding = Loss | Absent | Miscount | Changed
+class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="incomplete"):
+    """A dump that says of itself that it is one page of more: what was on the others is nowhere."""
+
+    dump: str
+
+
+Finding = Loss | Absent | Miscount | Changed | Incomplete
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,19 +6,21 @@ compared here with the counts that the server gives.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
-from holdall.model import AssistantView, Kind, MembershipView, Record, SourceId, StoreView
+from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote.client import Account, path
 
-__all__ = ["Definitions", "Missing", "Surveyor", "absent", "chosen", "one_line"]
+__all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line"]
 
 T = TypeVar("T")
+
+FILES_PAGE = 10_000
+"""The longest page of GET /files; servers may give shorter ones."""
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,13 +35,11 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Definitions(msgspec.Struct, frozen=True, kw_only=True):
-    """The assistants that were chosen, the stores they use, and the stores that are gone."""
+    """What an export starts from: assistants and stores whole, files that are wanted for themselves as ids."""
 
     assistants: list[Record]
     stores: list[Record]
     missing: list[Missing]
-    listed: int
-    """How many assistants the project has in all."""
 
     views: list[AssistantView]
     """One for each of ``assistants``, in the same order."""
@@ -47,12 +47,14 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     store_views: list[StoreView]
     """One for each of ``stores``, in the same order."""
 
+    files: list[SourceId] = []
+    """Files that are roots, whether or not something refers to them."""
 
-def chosen(views: Iterable[AssistantView], ids: Sequence[str], globs: Sequence[str]) -> list[AssistantView]:
-    """Those with one of the ids or a name that fits one of the globs (case counts); all where neither is given."""
-    if not ids and not globs:
-        return list(views)
-    return [v for v in views if v.id in ids or any(fnmatch.fnmatchcase(v.name or "", glob) for glob in globs)]
+    memberships: dict[SourceId, list[Record]] = {}
+    """For stores that no server has any more, what a dump says they held; one line of JSON each."""
+
+    file_records: dict[SourceId, Record] = {}
+    """What a dump says of files, for those that no server has any more; one line of JSON each."""
 
 
 class Surveyor:
@@ -70,29 +72,28 @@ class Surveyor:
             async for raw in self._account.items("/assistants")
         ]
 
-    async def definitions(self, *, ids: Sequence[str] = (), names: Sequence[str] = ()) -> Definitions:
-        """The chosen assistants and the stores they use. A store that is gone is in ``missing``, not an error."""
-        records = {record.id: record for record in await self.assistants()}
-        views = {key: _view(record.raw, AssistantView, record.id) for key, record in records.items()}
-        picked = chosen(views.values(), ids, names)
-        stores: dict[SourceId, Record] = {}
-        missing: list[Missing] = []
-        for store_id, users in self._stores_of(picked).items():
-            try:
-                raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
-                stores[store_id] = Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-            except (NotFound, RequestRefused) as error:
-                missing.append(absent(Kind.STORE, store_id, error, users))
-        return Definitions(
-            assistants=[records[SourceId(view.id)] for view in picked],
-            stores=list(stores.values()),
-            missing=missing,
-            listed=len(records),
-            views=picked,
-            store_views=[_view(record.raw, StoreView, record.id) for record in stores.values()],
-        )
+    async def stores(self) -> list[Record]:
+        """Every vector store of the project, oldest first."""
+        return [
+            Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
+            async for raw in self._account.items("/vector_stores")
+        ]
 
-    def _stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
+    async def files(self) -> AsyncIterator[FileView]:
+        """Every file of the project, oldest first."""
+        async for raw in self._account.items("/files", limit=FILES_PAGE):
+            yield _view(raw, FileView, "a file")
+
+    async def store(self, store_id: SourceId, users: Sequence[str] = ()) -> Record | Missing:
+        """One vector store; Missing where the server doesn't have it (any more)."""
+        try:
+            raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
+            return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
+        except (NotFound, RequestRefused) as error:
+            return absent(Kind.STORE, store_id, error, users)
+
+    def stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
+        """The stores of file search, each with the assistants that use it, in the order in which they are named."""
         users: dict[SourceId, list[str]] = {}
         for view in views if self._file_search else ():
             for store_id in view.store_ids:

@@ -1,0 +1,198 @@
+"""Where an export starts: the assistants of the API or of a dump, or, where there are none, all stores and all files.
+
+Roots are chosen by the one selector; what a root needs comes with it. A store that no server has any more comes out of
+the dump, if the dump has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from holdall.dumps import Dump
+from holdall.errors import AuthenticationFailed, UsageFault
+from holdall.model import AssistantView, FileView, Kind, Record, SourceId, StoreView
+from holdall.remote.survey import Definitions, Missing, Surveyor
+from holdall.selection import Root, Selection, choose
+
+__all__ = ["KNOWLEDGE", "Start", "gather"]
+
+KNOWLEDGE = ("assistants", "user_data", "vision")
+"""The purposes of files that are roots where nothing refers to them; the others belong to batches and fine-tuning."""
+
+# From so many stores on, one list is cheaper than a request for each.
+_LIST_FROM = 5
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What to start from.
+
+    ``file_search`` and ``code_interpreter`` say which knowledge of the assistants is followed. ``assistants`` False
+    leaves the assistants out and takes all stores and files. ``unused`` adds the stores and files that nothing refers
+    to. With a ``dump`` the assistants are those of the dump.
+    """
+
+    selection: Selection = Selection()
+    file_search: bool = True
+    code_interpreter: bool = True
+    assistants: bool = True
+    unused: bool = False
+    dump: Dump | None = None
+
+
+class _Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What was listed of an account, as far as it was needed."""
+
+    stores: dict[SourceId, Record] | None = None
+    files: list[FileView] = []
+
+
+async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
+    """Choose the roots and read what they are made of, but for memberships and files.
+
+    ``surveyor`` is None without a key: then nothing of the dump may refer to a store or a file, or AuthenticationFailed
+    is raised. Raises UsageFault where the selection fits nothing.
+    """
+    records = await _assistants(surveyor, start)
+    views = {ident: msgspec.json.decode(record.raw, type=AssistantView) for ident, record in records.items()}
+    everything = start.unused or not start.assistants
+    kinds = start.selection.kinds()
+    listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
+    default = [Root(kind=Kind.ASSISTANT, id=ident, name=view.name) for ident, view in views.items()]
+    stores = [Root(kind=Kind.STORE, id=i, name=_name(record)) for i, record in (listed.stores or {}).items()]
+    loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
+    if everything and surveyor:
+        unused_stores, unused_files = await _unused(surveyor, start, views.values(), stores, listed.files)
+        default += unused_stores + unused_files
+    chosen = choose(default, start.selection, others=[*stores, *loose], where="the project")
+    picked = [views[root.id] for root in chosen if root.kind is Kind.ASSISTANT]
+    return await _closed(surveyor, start, listed, records, picked, chosen)
+
+
+async def _assistants(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
+    if start.dump is not None:
+        return {record.id: record for record in start.dump.assistants}
+    if not start.assistants or surveyor is None:
+        return {}
+    return {record.id: record for record in await surveyor.assistants()}
+
+
+async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _Account:
+    if surveyor is None:
+        return _Account()
+    return _Account(
+        stores={record.id: record for record in await surveyor.stores()} if stores else None,
+        files=[file async for file in surveyor.files()] if files else [],
+    )
+
+
+async def _unused(
+    surveyor: Surveyor,
+    start: Start,
+    views: Iterable[AssistantView],
+    stores: list[Root],
+    files: list[FileView],
+) -> tuple[list[Root], list[Root]]:
+    """The stores and files that are roots by themselves.
+
+    Where no assistant is left out, a file that one of them needs may be named here too: it is fetched once all the
+    same. Where the selection leaves some out, what only they use is no root, so their stores have to be looked into.
+    """
+    everyone = list(views)
+    used = surveyor.stores_of(everyone)
+    known = [file for file in files if file.purpose in KNOWLEDGE]
+    taken: set[str] = set()
+    if start.selection.only or start.selection.exclude:
+        taken.update(file_id for view in everyone for file_id in view.file_ids)
+        present = {root.id for root in stores}
+        for store_id in used:
+            if store_id in present:
+                taken.update([member.id async for member, _ in surveyor.memberships(store_id)])
+    return (
+        [root for root in stores if root.id not in used],
+        [Root(kind=Kind.FILE, id=SourceId(f.id), name=f.filename) for f in known if f.id not in taken],
+    )
+
+
+async def _closed(
+    surveyor: Surveyor | None,
+    start: Start,
+    listed: _Account,
+    records: dict[SourceId, Record],
+    picked: list[AssistantView],
+    chosen: list[Root],
+) -> Definitions:
+    """The chosen roots with the stores that they need."""
+    wanted: dict[SourceId, list[str]] = surveyor.stores_of(picked) if surveyor else {}
+    for root in chosen:
+        if root.kind is Kind.STORE:
+            wanted.setdefault(root.id, [])
+    if surveyor is None:
+        _refuse_without_key(start, picked)
+    stores, missing, from_dump = await _stores(surveyor, start.dump, listed.stores, wanted)
+    dump = start.dump
+    return Definitions(
+        assistants=[records[SourceId(view.id)] for view in picked],
+        views=picked,
+        stores=stores,
+        store_views=[msgspec.json.decode(record.raw, type=StoreView) for record in stores],
+        missing=missing,
+        files=[root.id for root in chosen if root.kind is Kind.FILE],
+        memberships={i: dump.memberships.get(i, []) for i in from_dump} if dump else {},
+        file_records={record.id: record for record in dump.files} if dump else {},
+    )
+
+
+async def _stores(
+    surveyor: Surveyor | None,
+    dump: Dump | None,
+    listed: dict[SourceId, Record] | None,
+    wanted: dict[SourceId, list[str]],
+) -> tuple[list[Record], list[Missing], list[SourceId]]:
+    """(the wanted stores, those that no server has, those of them that the dump has)."""
+    if surveyor is None or not wanted:
+        return [], [], []
+    if listed is None and len(wanted) >= _LIST_FROM:
+        listed = {record.id: record for record in await surveyor.stores()}
+    in_dump = {record.id: record for record in dump.stores} if dump else {}
+    made = set(dump.made) if dump else set()
+    stores, missing, from_dump = [], [], []
+    for store_id, users in wanted.items():
+        found: Record | Missing | None = (listed or {}).get(store_id)
+        if found is None and store_id not in made:
+            found = await surveyor.store(store_id, users)
+        if isinstance(found, Missing):
+            missing.append(found)
+        if not isinstance(found, Record):
+            found = in_dump.get(store_id)
+            if found is None:
+                continue
+            from_dump.append(store_id)
+        stores.append(found)
+    return stores, missing, from_dump
+
+
+def _refuse_without_key(start: Start, picked: Iterable[AssistantView]) -> None:
+    for view in picked:
+        if (start.file_search and view.store_ids) or (start.code_interpreter and view.file_ids):
+            raise AuthenticationFailed(
+                f"no key for the source project: assistant {view.name or view.id} refers to stores or files that "
+                "have to be fetched, and OPENAI_SRC_API_KEY is not set",
+                hint="set the key, or leave the knowledge out: --no-file-search --no-code-interpreter",
+            )
+
+
+def refuse_nothing(definitions: Definitions, start: Start) -> None:
+    """Raise UsageFault where there is nothing to export at all: no bundle is made of nothing."""
+    if definitions.assistants or definitions.stores or definitions.files:
+        return
+    what = "assistants" if start.assistants else "vector stores and no files of purpose " + ", ".join(KNOWLEDGE)
+    raise UsageFault(
+        f"nothing exported: the project has no {what}",
+        hint="is it the right key? --unused adds stores and files that nothing refers to",
+    )
+
+
+def _name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=StoreView).name

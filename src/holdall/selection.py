@@ -1,0 +1,100 @@
+"""The one selector: ``--only`` and ``--exclude`` with ``asst:``, ``store:`` or ``file:`` before an id or a GLOB. Pure.
+
+What is chosen are roots. All that a root needs comes with it, whatever its own name, so a selection can never make a
+copy that lacks its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from holdall.errors import UsageFault
+from holdall.model import Kind, SourceId
+
+__all__ = ["Pattern", "Root", "Selection", "choose", "pattern"]
+
+_PREFIXES = {"asst:": Kind.ASSISTANT, "store:": Kind.STORE, "file:": Kind.FILE}
+_TITLES = {Kind.ASSISTANT: "assistant", Kind.STORE: "vector store", Kind.FILE: "file"}
+
+
+class Root(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a user can ask for: an assistant, a vector store, a file."""
+
+    kind: Kind
+    id: SourceId
+    name: str | None = None
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Patterns as the user wrote them. Empty: everything."""
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def kinds(self) -> set[Kind]:
+        """The kinds that the patterns can speak of; one without a prefix speaks of assistants and lone stores."""
+        return {pattern(text).kind or Kind.ASSISTANT for text in (*self.only, *self.exclude)}
+
+
+class Pattern(msgspec.Struct, frozen=True, kw_only=True):
+    """One pattern: an id, a name, or a GLOB on the name (``*``, ``?``, ``[…]``; upper and lower case differ)."""
+
+    text: str
+    kind: Kind | None = None
+
+    def fits(self, root: Root) -> bool:
+        if self.kind is not None and self.kind is not root.kind:
+            return False
+        if self.text == root.id:
+            return True
+        return root.name is not None and (self.text == root.name or fnmatchcase(root.name, self.text))
+
+    def __str__(self) -> str:
+        return next((prefix for prefix, kind in _PREFIXES.items() if kind is self.kind), "") + self.text
+
+
+def pattern(text: str) -> Pattern:
+    """Read one pattern as the user wrote it. Raises UsageFault for one that is only a prefix."""
+    for prefix, kind in _PREFIXES.items():
+        if text.startswith(prefix):
+            if len(text) == len(prefix):
+                raise UsageFault(f"can't select {text!r}: an id or a GLOB has to follow")
+            return Pattern(text=text[len(prefix) :], kind=kind)
+    return Pattern(text=text)
+
+
+def choose(
+    default: Iterable[Root], selection: Selection, *, others: Iterable[Root] = (), where: str = "the bundle"
+) -> list[Root]:
+    """The chosen roots, in their order.
+
+    ``default`` are the roots where nothing is asked for; ``others`` can be asked for too, by a pattern with their kind
+    before it. Raises UsageFault for an ``--only`` that fits nothing, and where nothing at all is left of something.
+    """
+    roots, more = list(default), list(others)
+    only = [pattern(text) for text in selection.only]
+    exclude = [pattern(text) for text in selection.exclude]
+    for wanted in only:
+        if not any(wanted.fits(root) for root in roots) and not (wanted.kind and any(map(wanted.fits, more))):
+            what = _TITLES[wanted.kind] if wanted.kind else "assistant"
+            raise UsageFault(
+                f"can't select --only {wanted}: no {what} of {where} has that id or name",
+                hint="`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes"
+                if where == "the bundle"
+                else "names are matched whole, with * and ?; put a GLOB between quotes",
+            )
+    if only:
+        chosen = [root for root in roots if any(wanted.fits(root) for wanted in only)]
+        taken = {(root.kind, root.id) for root in chosen}
+        for root in more:
+            if (root.kind, root.id) not in taken and any(wanted.kind and wanted.fits(root) for wanted in only):
+                chosen.append(root)
+    else:
+        chosen = roots
+    left = [root for root in chosen if not any(unwanted.fits(root) for unwanted in exclude)]
+    if chosen and not left:
+        raise UsageFault(f"nothing is left: --exclude takes out all {len(chosen)} that were selected of {where}")
+    return left
