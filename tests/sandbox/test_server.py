@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 import pytest
 
 from holdall.errors import CannotWrite, UsageFault
 from holdall.sandbox.server import Running
-from tests.sandbox.wire import ask, upload
+from tests.sandbox.wire import KEY, ask, form, upload
+
+# Without lingering a close is a reset. The structure's fields are half as long on Windows.
+LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 @contextmanager
-def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(*arguments: str, stderr: IO[str] | int = subprocess.DEVNULL) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``holdall sandbox`` in a process of its own, and the URL that it printed."""
     command = [sys.executable, "-m", "holdall", "sandbox", "--port", "0", *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
-    ) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, encoding="utf-8") as running:
         try:
             assert running.stdout is not None
             yield running, running.stdout.readline().strip()
@@ -61,6 +65,37 @@ def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
         assert ask(url, "GET", "/files").status == 200
         running.send_signal(signal.SIGINT)
         assert running.wait(10) == 0
+
+
+def gone_away(url: str, request: bytes, *, read: int = 0) -> None:
+    """Send a request or a part of one, read so much of the answer, and reset the connection."""
+    where = urlsplit(url)
+    with socket.create_connection((str(where.hostname), where.port or 0), timeout=10) as connection:
+        connection.sendall(request)
+        if read:
+            connection.recv(read)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+
+
+def test_clients_that_go_away_are_nothing_to_speak_of(tmp_path: Path) -> None:
+    said = (tmp_path / "stderr").open("w+", encoding="utf-8")
+    arguments = ("--data", str(tmp_path / "data"), "--serve-assistants-files")
+    with said, process(*arguments, stderr=said) as (running, url):
+        large = upload(url, "large.txt", b"x" * 8_000_000).json()["id"]
+        head = f"Host: x\r\nAuthorization: Bearer {KEY}\r\nOpenAI-Beta: assistants=v2\r\n"
+        body, headers = form("a.txt", b"x" * 1000, purpose="assistants")
+        typed = f"Content-Type: {headers['Content-Type']}\r\nContent-Length: {len(body)}\r\n\r\n"
+        for path in ("/files", "/containers/cntr_x/files"):
+            gone_away(url, f"POST /v1{path} HTTP/1.1\r\n{head}{typed}".encode() + body[:-300])
+        for path in ("/assistants", "/vector_stores", "/containers"):
+            gone_away(url, f'POST /v1{path} HTTP/1.1\r\n{head}Content-Length: 90\r\n\r\n{{"na'.encode())
+        gone_away(url, f"GET /v1/files/{large}/content HTTP/1.1\r\n{head}\r\n".encode(), read=1000)
+        gone_away(url, f"GET /v1/files HTTP/1.1\r\n{head}\r\n".encode())
+        assert len(ask(url, "GET", "/files").json()["data"]) == 1
+        running.terminate()
+        running.wait(10)
+        said.seek(0)
+        assert [line for line in said.read().splitlines() if "rror" in line or "Traceback" in line] == []
 
 
 def test_a_second_sandbox_on_the_same_folder(tmp_path: Path) -> None:
