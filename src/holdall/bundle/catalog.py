@@ -22,6 +22,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._taken = Taken()
         self._store_names: dict[str, str] = {}
+        self.tags: set[str] = set()
         self.records: dict[tuple[Kind, str], str] = {}
         self.unseen_records: set[tuple[Kind, str]] = set()
         self.unseen_contents: set[int] = set()
@@ -35,7 +36,9 @@ class Catalog:
 
     def _load(self, line: Entry, position: int) -> None:
         entry = line.entry
-        if entry.rung is not None and entry.id is not None:
+        if not entry.path.startswith("data/"):
+            self.tags.add(entry.path)
+        elif entry.rung is not None and entry.id is not None:
             content = entry.path.startswith(layout.CONTENTS)
             self._taken.add(entry.path.rsplit("/", 1)[0] if content else entry.path)
             self._positions[_key(entry.id)] = position

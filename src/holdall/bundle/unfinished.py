@@ -33,10 +33,9 @@ class Unfinished:
         self._file.close()
         self._journal.close()
 
-    def lines(self) -> Iterator[Line]:
-        """What the journal says is whole, in the order it was written."""
-        for _, line in self._journal.lines():
-            yield line
+    def lines(self) -> Iterator[tuple[int, Line]]:
+        """What the journal says is whole, in the order it was written, with each line's position."""
+        return self._journal.lines()
 
     def content(self, entry: IndexEntry) -> Iterator[memoryview]:
         """The bytes of one entry, in pieces; FrameError where the stream is damaged."""

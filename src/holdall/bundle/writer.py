@@ -105,8 +105,8 @@ class BundleWriter:
         self._resumed = self._journal.position if resume else 0
         self._catalog = Catalog(self._journal)
         self._stream = Stream(self._partial.stream, self._journal, self._pool, depth=self._depth)
-        if self._stream.position == 0:
-            for path, data in opening_files(self.target.name, self.bag):
+        for path, data in opening_files(self.target.name, self.bag):
+            if path not in self._catalog.tags:
                 self._put(path, data, mtime=self.started)
 
     def __enter__(self) -> Self:
@@ -262,13 +262,13 @@ class BundleWriter:
 
         ``keep_unseen`` takes over contents that this run has not asked for yet.
         """
-        seen, unseen = self._catalog.seen, self._catalog.unseen_contents
+        seen, unseen, resumed = self._catalog.seen, self._catalog.unseen_contents, self._resumed
         self._stream.close()
         self._journal.close()
         self._partial.set_aside()
         self._open(resume=False)
         with Unfinished(self._partial.old_stream, self._partial.old_journal) as old:
-            for line in old.lines():
+            for position, line in old.lines():
                 match line:
                     case Entry(entry=IndexEntry(rung=None) as entry, hash=str()) if seen(entry):
                         self._carry(old, entry)
@@ -277,6 +277,8 @@ class BundleWriter:
                     case Ledger(ledger=LedgerLine(path=str()) as ledger):
                         if carried := self._catalog.content(ledger.id):
                             self.add_ledger(msgspec.structs.replace(ledger, path=carried.path))
+                    case Ledger(ledger=ledger) if position >= resumed:
+                        self.add_ledger(ledger)
         self._catalog.unseen_contents = unseen if keep_unseen else set()
         self._stream.flush()
         self._partial.forget_old()
