@@ -108,3 +108,18 @@ def test_a_secret_never_prints_itself() -> None:
     found = endpoint("sk-abcdef")
     assert "abcdef" not in repr(found)
     assert "abcdef" not in f"{found.key} {found.key!r}"
+
+
+def test_a_token_command_comes_from_flag_or_environment_and_never_from_a_file() -> None:
+    command = {"OPENAI_SRC_TOKEN_COMMAND": "az account get-access-token --scope 'a b'"}
+    words = ("az", "account", "get-access-token", "--scope", "a b")
+    found = source_settings(Lookup({}, command, {})).endpoint
+    assert found is not None
+    assert found.token_command == words
+    flagged = source_settings(Lookup({"--src-token-command": "printtoken"}, {}, {})).endpoint
+    assert flagged is not None
+    assert flagged.token_command == ("printtoken",)
+    with pytest.raises(AuthenticationFailed):
+        source_settings(Lookup({}, {}, command, "/x/.env"))
+    with pytest.raises(UsageFault, match="OPENAI_SRC_TOKEN_COMMAND"):
+        source_settings(Lookup({}, {"OPENAI_SRC_TOKEN_COMMAND": "'unclosed"}, {}))

@@ -31,10 +31,14 @@ class Secret:
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One account: base URL without its query string, the query that goes on every request, key and scope."""
+    """One account: base URL without its query string, the query that goes on every request, key and scope.
+
+    With a ``token_command`` the key is not used: the command's output is.
+    """
 
     base_url: str
     key: Secret
+    token_command: tuple[str, ...] = ()
     organization: str | None = None
     project: str | None = None
     query: dict[str, str] = {}
@@ -50,7 +54,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def endpoint(
-    key: str, base_url: str = DEFAULT_BASE_URL, *, organization: str | None = None, project: str | None = None
+    key: str,
+    base_url: str = DEFAULT_BASE_URL,
+    *,
+    organization: str | None = None,
+    project: str | None = None,
+    token_command: tuple[str, ...] = (),
 ) -> Endpoint:
     """An Endpoint from what a user writes. A query string in ``base_url`` (Azure needs one) goes on every request.
 
@@ -65,11 +74,14 @@ def endpoint(
     if parts.username or parts.password:
         raise UsageFault("can't use the base URL: it holds a user name or password, which no server here wants")
     key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    if token_command:
+        key = ""
+    elif not key or not key.isascii() or not key.isprintable() or " " in key:
         raise UsageFault("can't use the API key: it has a space, a line break or a letter that no key has")
     return Endpoint(
         base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")),
         key=Secret(key),
+        token_command=token_command,
         organization=organization or None,
         project=project or None,
         query=dict(parse_qsl(parts.query, keep_blank_values=True)),

@@ -6,6 +6,8 @@ flag, because a command line is visible to every process of a machine.
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -98,6 +100,11 @@ class Lookup:
         given = self._flags.get(flag)
         return None if given == () else given
 
+    def find_here(self, flag: str, name: str) -> Value[str] | None:
+        """The first of flag and environment that says something: what a file found on the way up must not say."""
+        found = self.find(flag, name)
+        return found if found and (found.is_flag or found.origin == "environment") else None
+
     def find(self, flag: str | None, *names: str) -> Value[str] | None:
         """The first of flag, environment and ``.env`` that says something."""
         given = self.flag(flag) if flag else None
@@ -148,14 +155,30 @@ def _list(text: str) -> list[str]:
 
 
 def _has_key(lookup: Lookup, side: str) -> bool:
-    return lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") is not None
+    return bool(lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") or _token_command(lookup, side))
+
+
+def _token_command(lookup: Lookup, side: str) -> tuple[str, ...]:
+    """The words of the command that prints a token. A ``.env`` can't name one: it would be run."""
+    found = lookup.find_here(f"--{side.lower()}-token-command", f"OPENAI_{side}_TOKEN_COMMAND")
+    if found is None:
+        return ()
+    try:
+        # On Windows a backslash is part of a path, not an escape.
+        words = shlex.split(found.value, posix=os.name != "nt")
+    except ValueError as error:
+        raise UsageFault(f"can't use {found.name}: {error}") from None
+    if not words:
+        raise UsageFault(f"can't use {found.name}: there is no command in it")
+    return tuple(words)
 
 
 def _endpoint(lookup: Lookup, side: str) -> Endpoint:
     """The account of one side, ``SRC`` or ``DST``. Raises AuthenticationFailed where no key is set."""
     title = "source" if side == "SRC" else "destination"
     key = lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY")
-    if key is None:
+    command = _token_command(lookup, side)
+    if key is None and not command:
         raise AuthenticationFailed(
             f"no key for the {title} project: OPENAI_{side}_API_KEY is not set",
             hint=f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
@@ -163,10 +186,11 @@ def _endpoint(lookup: Lookup, side: str) -> Endpoint:
         )
     low = side.lower()
     return endpoint(
-        key.value,
+        key.value if key else "",
         lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL).value,
         organization=lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None).value,
         project=lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None).value,
+        token_command=command,
     )
 
 

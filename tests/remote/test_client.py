@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ import openai
 import pytest
 
 from holdall.endpoint import Endpoint, endpoint
-from holdall.errors import NotFound, RemoteError, ServerFailed, UnexpectedAnswer, Unreachable
+from holdall.errors import AuthenticationFailed, NotFound, RemoteError, ServerFailed, UnexpectedAnswer, Unreachable
 from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
@@ -78,6 +79,8 @@ def use(script: Script, work: Callable[[Account], Any], at: Endpoint | None = No
 
     return asyncio.run(main())
 
+
+PRINT_ANOTHER_TOKEN = "import uuid; print('token-' + uuid.uuid4().hex)"
 
 AMBIENT = {
     "OPENAI_API_KEY": "sk-ambient-key",
@@ -255,3 +258,23 @@ def test_every_error_of_the_sdk_and_of_its_transport_is_mapped() -> None:
         assert "leaked" not in mapped.message or "sk-test" not in mapped.message
         assert mapped.message.startswith("can't do it: ")
     asyncio.run(account.__aexit__())
+
+
+def test_a_token_that_ended_early_is_renewed_once_and_the_request_repeated(script: Script) -> None:
+    at = endpoint("", script.endpoint.base_url, token_command=(sys.executable, "-c", PRINT_ANOTHER_TOKEN))
+    refused: list[str] = []
+
+    def answer(method: str, target: str) -> Reply:
+        header = script.seen[-1][2]["authorization"]
+        if not refused or header == refused[0]:
+            refused.append(header)
+            return 401, {}, b'{"error": {"message": "token expired", "code": "401"}}'
+        return 200, {}, b'{"id": "x"}'
+
+    script.answer = answer
+    assert use(script, lambda account: account.post("/vector_stores", {}), at).raw == b'{"id": "x"}'
+    assert len(script.seen) == 2
+    script.answer = lambda *_: (401, {}, b"{}")
+    with pytest.raises(AuthenticationFailed):
+        use(script, lambda account: account.get("/models"), at)
+    assert len(script.seen) == 4

@@ -84,7 +84,7 @@ def what_to_export(command: Any) -> Any:
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @what_to_export
-@options.account("src")
+@options.account("src", alone=True)
 @options.shared
 @options.output
 @click.pass_obj

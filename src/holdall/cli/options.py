@@ -42,11 +42,23 @@ def output(command: F) -> F:
     )(command)
 
 
-def account(side: str) -> Callable[[F], F]:
-    """Where the account of one side (``src`` or ``dst``) is. Its key has no flag."""
+def account(side: str, *, alone: bool = False) -> Callable[[F], F]:
+    """Where the account of one side (``src`` or ``dst``) is. Its key has no flag.
+
+    ``alone`` says that the command knows one side only, so that a flag may do without the side's name.
+    """
     title = "Source" if side == "src" else "Destination"
 
     def decorate(command: F) -> F:
+        if side == "src":
+            short = ("--token-command",) if alone else ()
+            command = click.option(
+                "--src-token-command",
+                *short,
+                "src_token_command",
+                metavar="CMD",
+                help="A command that prints a bearer token, run again before it ends (OPENAI_SRC_TOKEN_COMMAND).",
+            )(command)
         for name, variable, text in (
             ("project-id", "PROJECT_ID", "project, for user keys"),
             ("org-id", "ORG_ID", "organisation, for user keys"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -23,10 +24,11 @@ import openai
 
 from holdall import __version__
 from holdall.endpoint import Endpoint, Secret, endpoint
-from holdall.errors import NoAssistantsApi, NotFound, RemoteError, UnexpectedAnswer, Unreachable
+from holdall.errors import AuthenticationFailed, NoAssistantsApi, NotFound, RemoteError, UnexpectedAnswer, Unreachable
 from holdall.progress import Progress, Silent
-from holdall.remote import faults
+from holdall.remote import faults, tokens
 from holdall.remote.limits import Limits
+from holdall.remote.tokens import TokenCommand
 
 __all__ = ["Account", "Answer", "Capabilities", "Download", "Endpoint", "Secret", "endpoint", "path"]
 
@@ -118,7 +120,8 @@ class Account:
 
     ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
     ``requests`` counts attempts on the wire by method and route. ``side`` is ``source`` or ``destination`` and only
-    names things in messages. Every method raises errors of the RemoteError family and nothing else.
+    names things in messages. ``clock`` gives Unix seconds. Every method raises errors of the RemoteError family and
+    nothing else.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Account:
         concurrency: int = 3,
         limits: Limits | None = None,
         progress: Progress | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.endpoint = endpoint
         self.side = side
@@ -137,9 +141,12 @@ class Account:
         self.organization = endpoint.organization
         self.project = endpoint.project
         self.requests: Counter[str] = Counter()
+        self._tokens = (
+            TokenCommand(endpoint.token_command, clock=clock, run=tokens.run) if endpoint.token_command else None
+        )
         with _no_ambient_settings():
             self._sdk = openai.AsyncOpenAI(
-                api_key=endpoint.key.reveal(),
+                api_key=self._tokens.get if self._tokens else endpoint.key.reveal(),
                 base_url=endpoint.base_url,
                 organization=endpoint.organization,
                 project=endpoint.project,
@@ -170,6 +177,17 @@ class Account:
     ) -> AsyncIterator[bytes]:
         """Every item of a list, each as the slice of JSON that the server sent, each id once, oldest first.
 
+        See ``pages``.
+        """
+        async for page in self.pages(where, params, limit=limit):
+            for item in page:
+                yield item
+
+    async def pages(
+        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100
+    ) -> AsyncIterator[list[bytes]]:
+        """A list page by page, one request each; ``items`` has what is true of the items.
+
         Ends when the server says so, or when a page brings nothing new (servers were seen that leave ``has_more``
         out, or say it for ever). Raises UnexpectedAnswer for a page that has no ``data``.
         """
@@ -184,13 +202,14 @@ class Account:
                 raise self._unreadable(f"can't list {where}", answer, error) from None
             if page.data is None:
                 raise self._unreadable(f"can't list {where}", answer, "no list in it")
-            fresh = 0
+            fresh = []
             for item, identity in zip(page.data, ids, strict=True):
                 if identity is None or identity not in seen:
-                    fresh += 1
+                    fresh.append(bytes(item))
                     if identity is not None:
                         seen.add(identity)
-                    yield bytes(item)
+            if fresh:
+                yield fresh
             if not fresh or page.has_more is False or not ids or ids[-1] is None:
                 return
             cursor = {"after": ids[-1]}
@@ -306,15 +325,26 @@ class Account:
 
     # -- inside ----------------------------------------------------------------------------------------
 
+    @property
+    def _secret(self) -> str:
+        """What must not be in any message."""
+        return self._tokens.token if self._tokens else self.endpoint.key.reveal()
+
     async def _repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, slot: bool = True) -> T:
-        attempt = 1
+        attempt, renewed = 1, False
         while True:
+            token = self._secret
             try:
                 if not slot:
                     return await once()
                 async with self.limits.slot():
                     return await once()
             except RemoteError as error:
+                if self._tokens and isinstance(error, AuthenticationFailed) and error.status == 401 and not renewed:
+                    # The token has ended before its time; a request that is refused for it was not carried out.
+                    self._tokens.forget(token or self._tokens.token)
+                    renewed = True
+                    continue
                 wait = self.limits.wait(error, attempt, repeatable=repeatable)
                 if wait is None:
                     raise
@@ -370,7 +400,7 @@ class Account:
 
     def _unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
         return UnexpectedAnswer(
-            f"{what}: the answer can't be read ({faults.redacted(str(why), self.endpoint.key.reveal())})",
+            f"{what}: the answer can't be read ({faults.redacted(str(why), self._secret)})",
             hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
             status=answer.status,
             request_id=answer.request_id,
@@ -380,7 +410,7 @@ class Account:
 
     def _mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
-        key = self.endpoint.key.reveal()
+        key = self._secret
         if isinstance(error, openai.APIStatusError):
             self._listen(error.response.headers)
             headers = {name.lower(): value for name, value in error.response.headers.items()}
