@@ -6,7 +6,7 @@ compared here with the counts that the server gives.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -83,6 +83,11 @@ class Surveyor:
         """Every file of the project, oldest first."""
         async for raw in self._account.items("/files", limit=FILES_PAGE):
             yield _view(raw, FileView, "a file")
+
+    async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
+        """Every file object of one purpose, a request for each page; their JSON on one line each."""
+        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE):
+            yield [Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "a file")), raw=one_line(raw)) for raw in page]
 
     async def store(self, store_id: SourceId, users: Sequence[str] = ()) -> Record | Missing:
         """One vector store; Missing where the server doesn't have it (any more)."""

@@ -1,0 +1,90 @@
+"""File objects by id: one by one, or out of the list of files where that takes fewer requests.
+
+How many files will be wanted is not known while lists are still being read, nor how long the list of files is. So the
+list of a purpose is begun once so many of its files were asked for one by one as a page costs, and goes on as long as
+its pages cost less than asking for what is wanted would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from holdall.errors import NotFound, PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.exporter.register import Register
+from holdall.model import FileView, Kind, Record, SourceId
+from holdall.remote.survey import Missing, Surveyor
+
+__all__ = ["FileRecords"]
+
+# What a page of up to 10,000 records may cost, in requests for one record each.
+_PAGE_COST = 20
+
+
+class FileRecords:
+    """The records of the files that a run wants. A context manager: leaving it ends the lists."""
+
+    def __init__(self, surveyor: Surveyor, register: Register) -> None:
+        self._surveyor, self._register = surveyor, register
+        self._asked: Counter[str] = Counter()
+        self._done: set[str] = set()
+        self._list: AsyncGenerator[list[Record], None] | None = None
+        self._purpose = ""
+        self._pages = 0
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> FileRecords:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._list is not None:
+            await self._list.aclose()
+
+    async def get(self, file_id: SourceId) -> Record | Missing:
+        """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
+        found = self._register.listed(file_id) or await self._listed(file_id)
+        if found is not None:
+            return Record(kind=Kind.FILE, id=file_id, raw=found)
+        record = await self._surveyor.file(file_id)
+        if isinstance(record, Record):
+            self._asked[msgspec.json.decode(record.raw, type=FileView).purpose or ""] += 1
+        return record
+
+    async def _listed(self, file_id: SourceId) -> bytes | None:
+        """Read on in the lists, if they are worth it, until one of them has the file."""
+        async with self._lock:
+            while (found := self._register.listed(file_id)) is None and self._worth_a_page():
+                await self._read_page()
+            return found
+
+    def _worth_a_page(self) -> bool:
+        if self._register.wanted <= _PAGE_COST * (self._pages + 1):
+            return False
+        if self._list is None:
+            self._begin()
+        return self._list is not None
+
+    def _begin(self) -> None:
+        """Begin the list of the purpose that was asked for most, if that was often enough."""
+        for purpose, times in self._asked.most_common():
+            if times < _PAGE_COST:
+                return
+            if purpose and purpose not in self._done:
+                self._purpose, self._list = purpose, self._surveyor.file_pages(purpose)
+                return
+
+    async def _read_page(self) -> None:
+        assert self._list is not None
+        self._pages += 1
+        try:
+            page = await anext(self._list, None)
+        except (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer):
+            page = None  # a server without such a list; one by one it is, then
+        if page is None:
+            self._done.add(self._purpose)
+            self._list = None
+        else:
+            self._register.list((record.id, record.raw) for record in page)

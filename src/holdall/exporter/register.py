@@ -1,0 +1,127 @@
+"""What a run knows of each file: who holds it, what its record says, what waits for a second look.
+
+On disk, in a passing SQLite file that is gone when the run ends, so that memory stays flat whatever the number of
+files. Not thread-safe: the event loop's thread is the one that uses it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from holdall.bundle.layout import LedgerLine
+from holdall.model import SourceId
+
+__all__ = ["Register", "Waiting", "passing_database"]
+
+_SCHEMA = """
+CREATE TABLE wanted (id TEXT PRIMARY KEY, stores TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE earlier (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE waiting (place INTEGER PRIMARY KEY, what BLOB NOT NULL);
+"""
+_PAGE = 500
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is looked at again once all lists have been read. ``raw`` is its record, None where there is none.
+
+    ``stores`` is the number of stores that were known to hold it then. ``line`` is what the ledger gets if nothing
+    better comes; without one its content is still to be taken from the parent.
+    """
+
+    id: str
+    raw: bytes | None
+    stores: int
+    gone: str | None = None
+    line: LedgerLine | None = None
+
+
+def passing_database(schema: str) -> sqlite3.Connection:
+    """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
+        database.execute(f"PRAGMA {pragma}")
+    database.executescript(schema)
+    return database
+
+
+class Register:
+    """One run's files. A context manager."""
+
+    def __init__(self) -> None:
+        self._database = passing_database(_SCHEMA)
+        self.wanted = 0
+        """How many files were found so far."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    # -- what is wanted ------------------------------------------------------------------------------
+
+    def want(self, file_id: SourceId, store: int | None = None) -> bool:
+        """A file was seen, in the store of that number if any; True the first time."""
+        row = self._database.execute("SELECT stores FROM wanted WHERE id = ?", (file_id,)).fetchone()
+        if row is None:
+            self._database.execute("INSERT INTO wanted VALUES (?, ?)", (file_id, "" if store is None else f"{store}"))
+            self.wanted += 1
+        elif store is not None:
+            stores = f"{row[0]},{store}" if row[0] else f"{store}"
+            self._database.execute("UPDATE wanted SET stores = ? WHERE id = ?", (stores, file_id))
+        return row is None
+
+    def stores(self, file_id: SourceId) -> list[int]:
+        """The numbers of the stores that are known to hold a file, in the order in which they were seen."""
+        row = self._database.execute("SELECT stores FROM wanted WHERE id = ?", (file_id,)).fetchone()
+        return [int(number) for number in row[0].split(",")] if row and row[0] else []
+
+    # -- what is known -------------------------------------------------------------------------------
+
+    def list(self, records: Iterable[tuple[str, bytes]]) -> None:
+        """Keep file records that came out of a list, by id."""
+        self._database.execute("BEGIN")
+        self._database.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?)", records)
+        self._database.execute("COMMIT")
+
+    def listed(self, file_id: SourceId) -> bytes | None:
+        """The record of a file, if a list had it."""
+        row = self._database.execute("SELECT raw FROM listed WHERE id = ?", (file_id,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def remember(self, lines: Iterable[LedgerLine]) -> None:
+        """Keep what an earlier run said of its contents; a later line of one id replaces an earlier one."""
+        self._database.execute("BEGIN")
+        self._database.executemany(
+            "INSERT OR REPLACE INTO earlier VALUES (?, ?)", ((line.id, msgspec.json.encode(line)) for line in lines)
+        )
+        self._database.execute("COMMIT")
+
+    def earlier(self, file_id: SourceId) -> LedgerLine | None:
+        """What an earlier run said of a file."""
+        row = self._database.execute("SELECT line FROM earlier WHERE id = ?", (file_id,)).fetchone()
+        return msgspec.json.decode(row[0], type=LedgerLine) if row else None
+
+    # -- what waits ----------------------------------------------------------------------------------
+
+    def wait(self, what: Waiting) -> None:
+        """Look at this file again when all lists have been read."""
+        self._database.execute("INSERT INTO waiting (what) VALUES (?)", (msgspec.json.encode(what),))
+
+    def waiting(self) -> Iterator[Waiting]:
+        """All that waits, in the order in which it came; each is taken out as it is handed out."""
+        while rows := self._database.execute("SELECT place, what FROM waiting ORDER BY place LIMIT ?", (_PAGE,)):
+            page = rows.fetchall()
+            if not page:
+                return
+            self._database.execute("DELETE FROM waiting WHERE place <= ?", (page[-1][0],))
+            for _, what in page:
+                yield msgspec.json.decode(what, type=Waiting)
