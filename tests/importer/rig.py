@@ -14,12 +14,12 @@ from holdall.importer.catalogue import catalogue
 from holdall.importer.plan import plan
 from holdall.importer.report import Report
 from holdall.importer.run import RunFolder
-from holdall.importer.selection import Selection
 from holdall.importer.writes import Pace
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits
 from holdall.sandbox.server import Running
+from holdall.selection import Selection
 from tests.importer.shelf import Shelf
 
 KEY = "sk-destination-0001"

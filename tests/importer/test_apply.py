@@ -338,13 +338,24 @@ def test_a_file_that_can_not_be_indexed_makes_the_copy_partial_unless_it_could_n
     assert [loss.why for loss in report.losses() if loss.id in ("f1", "f2")] == [Why.NOT_INDEXED, Why.FAILED_AS_BEFORE]
 
 
+def test_files_that_nothing_refers_to_are_uploaded_too(box: Running, hand: Hand, tmp_path: Path) -> None:
+    shelf = simple()
+    for n in range(5):
+        shelf.file(f"lone{n}", f"lone{n}.md")
+    report = run(shelf, box, tmp_path)
+    assert report.whole
+    assert [(result.source, result.target) for result in report.others] == [("files", None)]
+    assert len([f for f in hand.everything("/files") if f["filename"].startswith("lone")]) == 5
+    assert {f"lone{n}" for n in range(5)} <= set(report.files)
+
+
 def test_stores_that_no_assistant_uses_are_made_too(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = simple()
     shelf.file("f2", "b.md")
     shelf.store("lone", ["f2"])
     report = run(shelf, box, tmp_path)
     assert report.whole
-    assert [result.source for result in report.lone_stores] == ["lone"]
+    assert [result.source for result in report.others] == ["lone"]
     assert len(hand.everything("/vector_stores")) == 2
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from holdall.dialects.loss import Why
 from holdall.importer.plan import plan
-from holdall.importer.selection import Selection
 from holdall.importer.steps import (
     AttachFiles,
     Cannot,
@@ -22,6 +21,7 @@ from holdall.importer.steps import (
     UploadFile,
 )
 from holdall.model import Kind, Record, Rung, SourceId
+from holdall.selection import Selection
 
 
 def assistant(id: str, *, stores: list[str] = [], files: list[str] = [], **fields: Any) -> Record:  # noqa: B006

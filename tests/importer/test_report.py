@@ -28,7 +28,7 @@ REPORT = Report(
         Result(source=SourceId("asst_3"), name="<b>`x`\n\u202e", status=Status.FAILED, error="Rate limit exceeded"),
         Result(source=SourceId("asst_4"), name="d", status=Status.NOT_ATTEMPTED, error="not attempted: no quota"),
     ],
-    lone_stores=[],
+    others=[],
     stores={SourceId("vs_1"): TargetId("vs_9")},
     files={SourceId("f2"): TargetId("f9")},
     requests={},
@@ -83,7 +83,7 @@ def test_a_name_can_not_become_markup() -> None:
             assistants=[
                 Result(source=SourceId("a"), target=TargetId("b"), name="<b>`x`\n# y\u202e", status=Status.SUCCESS)
             ],
-            lone_stores=[],
+            others=[],
             stores={},
             files={},
             requests={},
@@ -104,7 +104,7 @@ def test_many_losses_are_counted_not_listed() -> None:
         bundle={},
         options={},
         assistants=[one, one],
-        lone_stores=[],
+        others=[],
         stores={},
         files={},
         requests={},

@@ -25,7 +25,7 @@ def report(run: str) -> Report:
         bundle={},
         options={},
         assistants=[],
-        lone_stores=[],
+        others=[],
         stores={},
         files={},
         requests={},

@@ -31,7 +31,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first whether it can take assistants, so
     that nothing is exported in vain. Ends with 3 where either half says that something is less than whole.
     """
-    from holdall.importer.selection import Selection
+    from holdall.selection import Selection
 
     source = options.read_source(console, parameters)
     destination = options.read_destination(console, parameters)

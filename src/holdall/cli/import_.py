@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
     from holdall.dialects.loss import Loss
     from holdall.importer.report import Report
-    from holdall.importer.selection import Selection
     from holdall.importer.steps import Catalogue, Plan, Unit
+    from holdall.selection import Selection
 
 __all__ = ["command", "how_to_import", "run_import"]
 
@@ -49,8 +49,13 @@ def how_to_import(command: Any) -> Any:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--only", multiple=True, metavar="ID|GLOB", help="Only these assistants, with all they need; repeatable.")
-@click.option("--exclude", multiple=True, metavar="ID|GLOB", help="Not these assistants; repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="[KIND:]ID|GLOB",
+    help="Only this, with all it needs; KIND is asst, store or file. Repeatable.",
+)
+@click.option("--exclude", multiple=True, metavar="[KIND:]ID|GLOB", help="Not this. Repeatable.")
 @how_to_import
 @options.account("dst")
 @options.shared
@@ -64,7 +69,7 @@ def command(
     Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. It only adds:
     nothing that is in the project already is changed. Ends with 3 where something came back less than whole.
     """
-    from holdall.importer.selection import Selection
+    from holdall.selection import Selection
 
     settings = options.read_destination(console, parameters)
     return run_import(console, settings, bundle, Selection(only=only, exclude=exclude))
@@ -149,7 +154,7 @@ def _announce(console: Console, planned: Plan, *, organization: str | None, proj
     if whose:
         console.say(f"destination: {whose}")
     total = planned.totals()
-    part = "" if len(planned.units) == planned.of else f" ({len(planned.units)} of {planned.of} selected)"
+    part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     console.say(
         f"to create: {total.assistants} assistants{part}, {total.stores} vector stores, "
         f"{total.files} files ({human_size(total.bytes)})"
@@ -231,7 +236,8 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
     for result in report.results:
         name = result.name or "no name"
         if result.status is Status.SUCCESS:
-            console.result(_line(f"success  {result.source} -> {result.target}  {name}"))
+            arrow = f" -> {result.target}" if result.target else ""
+            console.result(_line(f"success  {result.source}{arrow}  {name}"))
         else:
             there = f" -> {result.target}" if result.target else ""
             console.result(_line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))
@@ -248,9 +254,7 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
             "run": report.run,
             "output_dir": str(settings.output_dir),
             **{key: document[key] for key in ("source", "destination", "mappings", "vector_stores", "options")},
-            "lone_stores": [
-                {"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.lone_stores
-            ],
+            "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
             "files": len(report.files),
             "requests": report.requests,
         },

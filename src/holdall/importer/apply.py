@@ -89,7 +89,10 @@ async def apply(
             bundle=bundle,
             options=dict(options),
             assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
-            lone_stores=work.tally.results(Kind.STORE, otherwise=otherwise),
+            others=[
+                *work.tally.results(Kind.STORE, otherwise=otherwise),
+                *work.tally.results(Kind.FILE, otherwise=otherwise),
+            ],
             stores=work.stores,
             files=work.uploads.targets,
             requests=dict(account.requests),
@@ -150,8 +153,7 @@ class _Work:
     async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():
             self.tally.lose(loss)
-        create = next((step for step in unit.steps if isinstance(step, CreateAssistant)), None)
-        stores, files = (create.stores, create.files) if create else ([unit.id], [])
+        stores, files = _parts(unit)
         try:
             target = await self._steps(unit)
         except _Failed as failure:
@@ -269,6 +271,17 @@ class _Work:
                 text = f"created, but not set to its true metadata: {_explained(error)}"
                 self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
         return target
+
+
+def _parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
+    """The stores and files whose losses are losses of this unit too."""
+    match unit.kind:
+        case Kind.STORE:
+            return [unit.id], []
+        case Kind.FILE:
+            return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
+    create = next((step for step in unit.steps if isinstance(step, CreateAssistant)), None)
+    return (create.stores, create.files) if create else ([], [])
 
 
 def _explained(error: RemoteError) -> str:

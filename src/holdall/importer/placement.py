@@ -11,9 +11,9 @@ import msgspec
 from holdall.dialects.marks import CLONED_FROM
 from holdall.errors import CannotWrite
 from holdall.importer.run import MAPPING
-from holdall.importer.selection import Selection
 from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account
+from holdall.selection import Selection
 
 __all__ = ["Placement", "by_mapping", "by_marks"]
 

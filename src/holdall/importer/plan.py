@@ -13,8 +13,8 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.selection import Root, Selection, choose
 from holdall.importer.steps import (
+    LONE_FILES,
     AttachFiles,
     Cannot,
     Catalogue,
@@ -28,6 +28,7 @@ from holdall.importer.steps import (
     UploadFile,
 )
 from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
+from holdall.selection import Root, Selection, choose
 
 __all__ = ["plan"]
 
@@ -51,14 +52,35 @@ class _Planner:
         self._created: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
+        stores = [Root(kind=Kind.STORE, id=id, name=_store_name(r)) for id, r in self.catalogue.stores.items()]
         used = {store for view in self._views.values() for store in view.store_ids}
-        roots = [Root(id=id, name=view.name) for id, view in self._views.items()]
-        roots += [
-            Root(id=id, name=_store_name(record)) for id, record in self.catalogue.stores.items() if id not in used
-        ]
-        chosen = choose(roots, selection)
-        units = [self._assistant(root) if root.id in self._views else self._lone_store(root) for root in chosen]
-        return Plan(units=units, prefix=self.prefix, of=len(roots))
+        needed = {file for view in self._views.values() for file in view.file_ids}
+        needed.update(file for members in self.catalogue.members.values() for file in members)
+        roots = [Root(kind=Kind.ASSISTANT, id=id, name=view.name) for id, view in self._views.items()]
+        roots += [root for root in stores if root.id not in used]
+        roots += [_file(content) for id, content in self.catalogue.files.items() if id not in needed]
+        # Not made for nothing: a bundle may have 100,000 files.
+        files = map(_file, self.catalogue.files.values()) if Kind.FILE in selection.kinds() else ()
+        chosen = choose(roots, selection, others=[*stores, *files])
+        units = [self._assistant(root) for root in chosen if root.kind is Kind.ASSISTANT]
+        units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
+        lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
+        return Plan(units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots))
+
+    def _lone_files(self, files: list[SourceId]) -> list[Unit]:
+        """One unit for all files that nothing refers to: each stands for itself, so they go up together."""
+        if not files:
+            return []
+        root = Root(kind=Kind.FILE, id=LONE_FILES, name="files that nothing refers to")
+        uploads: list[Step] = []
+        rest: list[Step] = []
+        for file in files:
+            content = self.catalogue.files[file]
+            if content.rung is Rung.UNAVAILABLE:
+                rest.append(_left_out_file(content, LONE_FILES, content.reason, None))
+            else:
+                self._upload(content, uploads)
+        return [_unit(Kind.FILE, root, [*uploads, *rest])]
 
     def _assistant(self, root: Root) -> Unit:
         view = self._views[root.id]
@@ -137,6 +159,10 @@ class _Planner:
         if content.id not in self._uploaded:
             self._uploaded.add(content.id)
             uploads.append(UploadFile(content=content, purpose=_purpose(content)))
+
+
+def _file(content: Content) -> Root:
+    return Root(kind=Kind.FILE, id=content.id, name=content.filename)
 
 
 def _unit(kind: Kind, root: Root, steps: Iterable[Step]) -> Unit:

@@ -33,9 +33,10 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One assistant (or a store that none uses). ``error`` is in words, None for a success.
+    """One assistant, a store that none uses, or all files that nothing refers to (they have no ``target``).
 
-    ``losses`` are all that belong to it, those of its stores and files too; only some of them make it partial.
+    ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
+    only some of them make it partial.
     """
 
     source: SourceId
@@ -57,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     bundle: dict[str, str]
     options: dict[str, Any]
     assistants: list[Result]
-    lone_stores: list[Result]
+    others: list[Result]
     stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
     requests: dict[str, int]
@@ -65,7 +66,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def results(self) -> list[Result]:
-        return [*self.assistants, *self.lone_stores]
+        return [*self.assistants, *self.others]
 
     @property
     def whole(self) -> bool:

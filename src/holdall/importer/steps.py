@@ -14,6 +14,7 @@ from holdall.importer.text import DEFAULT_OVERLAP
 from holdall.model import Kind, Record, Rung, SourceId
 
 __all__ = [
+    "LONE_FILES",
     "AttachFiles",
     "Cannot",
     "Catalogue",
@@ -27,6 +28,10 @@ __all__ = [
     "Unit",
     "UploadFile",
 ]
+
+
+LONE_FILES = SourceId("files")
+"""Stands for the files that nothing refers to, where something has to have an id."""
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -131,10 +136,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The units in order. ``of`` is how many roots the bundle has, selected or not."""
+    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself."""
 
     units: list[Unit]
     prefix: str
+    chosen: int
     of: int
 
     def losses(self) -> Iterator[Loss]:
