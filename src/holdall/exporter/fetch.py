@@ -34,11 +34,11 @@ class _Sinks:
         self._created_at = epoch_seconds(file.created_at) if file else 0
         self._size = int(file.bytes) if file and file.bytes and file.bytes > 0 else None
 
-    def original(self) -> Sink:
+    def content(self, rung: Rung) -> Sink:
         return self._writer.open_content(
             self._file_id,
             self._filename,
-            rung=Rung.ORIGINAL,
+            rung=rung,
             created_at=self._created_at,
             size_hint=self._size,
         )

@@ -215,14 +215,19 @@ class Account:
             cursor = {"after": ids[-1]}
 
     @asynccontextmanager
-    async def download(self, file_id: str) -> AsyncIterator[Download]:
-        """A file's bytes (GET /files/{id}/content). Errors before the first byte are retried, later ones are raised."""
+    async def download(self, file_id: str, *, container: str | None = None) -> AsyncIterator[Download]:
+        """A file's bytes, or those of its copy in a container. Errors before the first byte are retried, later ones are
+        raised."""
         async with self.limits.slot():
             what = f"can't download file {file_id}"
 
             async def once() -> Any:
-                self.requests["GET /files/*/content"] += 1
-                manager = self._sdk.files.with_streaming_response.content(file_id)
+                self.requests[f"GET {'/containers/*' if container else ''}/files/*/content"] += 1
+                if container:
+                    copies = self._sdk.containers.files.content.with_streaming_response
+                    manager = copies.retrieve(file_id, container_id=container)
+                else:
+                    manager = self._sdk.files.with_streaming_response.content(file_id)
                 return manager, await manager.__aenter__()
 
             def failed(error: Exception) -> RemoteError:

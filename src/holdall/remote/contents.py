@@ -1,8 +1,11 @@
 """The ladder: the ways to one file's content, best first, and what came of each.
 
-``original`` (the file's own bytes) -> ``text`` (parsed text from a vector store, kept as it was paged) ->
-``unavailable``. OpenAI refuses to give back files of some purposes; no official rule says which, so the first file of
-each purpose is always asked for, and a purpose that was refused is not asked for again in the same run.
+"""
+
+``original`` (the file's own bytes) -> ``supplied`` (the owner's own copy) -> ``container`` (a copy read through a
+container) -> ``text`` (parsed text from a vector store, kept as it was paged) -> ``unavailable``. OpenAI refuses to
+give back files of some purposes; no official rule says which, so the first file of each purpose is always asked for,
+and a purpose that was refused is not asked for again in the same run.
 """
 
 from __future__ import annotations
@@ -13,31 +16,38 @@ from typing import Protocol
 
 import msgspec
 
-from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, Unreachable
+from holdall.errors import (
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RemoteError,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
 from holdall.model import FileView, Rung, SourceId
+from holdall.originals import Original, Originals, copy_original, unreadable
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
+from holdall.remote.containers import Closed, Containers
+from holdall.remote.parsed import Parsed, read_parsed
+from holdall.remote.transfer import Sink, transfer
+from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
 
 __all__ = ["Content", "Ladder", "Sinks"]
 
 # The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
 REFUSAL = "not allowed to download files of purpose"
 
-
-class Sink(Protocol):
-    """Where one content goes while it arrives; nothing of it is kept unless it is committed."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def commit(self) -> object: ...
-
-    def abort(self) -> None: ...
+# What the server refuses for one file; everything else stops the run.
+_REFUSED = (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer)
 
 
 class Sinks(Protocol):
     """Opens a sink for each rung that a content may arrive by."""
 
-    def original(self) -> Sink: ...
+    def content(self, rung: Rung) -> Sink: ...
 
     def text(self, store_id: SourceId) -> Sink: ...
 
@@ -45,8 +55,9 @@ class Sinks(Protocol):
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """How one file's content was got. ``size`` counts the bytes that were stored.
 
-    ``route`` is the API path of the last request; ``status``, ``code`` and ``message`` say why no better rung was
-    reached. ``truncated`` marks a text whose later pages the server did not give.
+    ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder; ``status`` and
+    ``code`` say why the server refused the bytes, ``message`` what came of every rung above and how a supplied file
+    was checked. ``truncated`` marks a text whose later pages the server did not give.
     """
 
     rung: Rung
@@ -58,24 +69,64 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool = False
 
 
-class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    text: str | None = None
+class _Text(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed text that lies in a sink and waits for a better rung to fail."""
+
+    route: str
+    sink: Sink
+    parsed: Parsed
 
 
-class _TextPage(msgspec.Struct, frozen=True, kw_only=True):
-    """``data`` in the API's page; ``content`` in the other shape that was documented for a while."""
+class _File:
+    """One file on its way up and down the ladder."""
 
-    data: list[_Item] | None = None
-    content: list[_Item] | None = None
-    has_more: bool | None = None
-    next_page: str | None = None
+    def __init__(
+        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[SourceId]], sinks: Sinks
+    ) -> None:
+        self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
+        self.route = path("/files/{}/content", file_id)
+        self.error: RemoteError | None = None
+        self.notes: list[str] = []
+        self.text: _Text | None = None
+
+    @property
+    def size(self) -> int | None:
+        return int(self.view.bytes) if self.view and self.view.bytes is not None else None
+
+    def got(self, rung: Rung, *, size: int | None = None, route: str | None = None, truncated: bool = False) -> Content:
+        error = self.error
+        said = [error.detail or error.message] if error else []
+        return Content(
+            rung=rung,
+            size=size,
+            route=route or self.route,
+            status=error.status if error else None,
+            code=error.code if error else None,
+            message="; ".join([*said, *self.notes]) or None,
+            truncated=truncated,
+        )
+
+    def drop_text(self) -> None:
+        if self.text:
+            self.text.sink.abort()
+            self.text = None
 
 
 class Ladder:
-    """Fetches contents from one account; remembers which purposes it refuses."""
+    """Fetches contents from one account; remembers which purposes it refuses.
 
-    def __init__(self, account: Account, *, progress: Progress | None = None) -> None:
-        self._account = account
+    ``originals`` and ``containers`` are rungs only where they are given.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        originals: Originals | None = None,
+        containers: Containers | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._account, self._originals, self._containers = account, originals, containers
         self._progress = progress or Silent()
         self._refused: dict[str, RemoteError] = {}
 
@@ -88,115 +139,111 @@ class Ladder:
         when a text is needed. Raises what stops a run (authentication, quota, an unreachable server, a full disk);
         what the server refuses for this file alone ends in a lower rung.
         """
-        purpose = file.purpose if file else None
-        error = self._refused.get(purpose) if purpose else None
-        route = path("/files/{}/content", file_id)
-        if error is None:
-            try:
-                size = await self._original(file_id, file, sinks)
-                return Content(rung=Rung.ORIGINAL, size=size, route=route)
-            except (NotFound, RequestRefused, PermissionDenied, ServerFailed) as refusal:
-                error = refusal
-                if purpose and REFUSAL in refusal.detail.lower():
-                    self._refused[purpose] = refusal
-        for store_id in stores():
-            route = path("/vector_stores/{}/files/{}/content", store_id, file_id)
-            try:
-                size, truncated = await self._text(route, file, sinks.text(store_id))
-            except (NotFound, RequestRefused, PermissionDenied, ServerFailed) as refusal:
-                # The refusal of the bytes says more than "no text either", so it is kept where both failed.
-                if isinstance(error, NotFound):
-                    error = refusal
-                continue
-            return self._content(Rung.TEXT, error, route, size=size, truncated=truncated)
-        return self._content(Rung.UNAVAILABLE, error, route)
+        work = _File(file_id, file, stores, sinks)
+        try:
+            return (
+                await self._original(work)
+                or await self._supplied(work)
+                or await self._container(work)
+                or await self._text(work)
+                or work.got(Rung.UNAVAILABLE)
+            )
+        finally:
+            work.drop_text()
 
-    @staticmethod
-    def _content(
-        rung: Rung, error: RemoteError, route: str, *, size: int | None = None, truncated: bool = False
-    ) -> Content:
-        return Content(
-            rung=rung,
-            size=size,
-            route=route,
-            status=error.status,
-            code=error.code,
-            message=error.detail or error.message,
-            truncated=truncated,
-        )
+    async def _original(self, work: _File) -> Content | None:
+        purpose = work.view.purpose if work.view else None
+        if purpose and (known := self._refused.get(purpose)):
+            work.error = known
+            return None
+        try:
+            size = await transfer(
+                lambda: self._account.download(work.id),
+                lambda: work.sinks.content(Rung.ORIGINAL),
+                what=f"can't download file {work.id}",
+                limits=self._account.limits,
+                progress=self._progress,
+            )
+        except _REFUSED as refusal:
+            work.error = refusal
+            if purpose and REFUSAL in refusal.detail.lower():
+                self._refused[purpose] = refusal
+            return None
+        return work.got(Rung.ORIGINAL, size=size)
 
-    async def _original(self, file_id: SourceId, file: FileView | None, sinks: Sinks) -> int:
-        """Download into a sink and commit it. A body that breaks off is fetched again from its start."""
-        attempt = 1
-        while True:
-            sink = sinks.original()
-            size, opened = 0, False
+    async def _supplied(self, work: _File) -> Content | None:
+        if self._originals is None or work.view is None or not work.view.filename or work.size is None:
+            return None
+        try:
+            found = await asyncio.to_thread(self._originals.find, work.view.filename, work.size)
+            if not isinstance(found, Original):
+                work.notes.append(found.reason)
+                return None
+            check = await self._compare(work, found)
+            if check is None:
+                work.notes.append(differing(found.name))
+                return None
+            await asyncio.to_thread(copy_original, found, work.sinks.content(Rung.SUPPLIED))
+        except OSError as error:
+            work.notes.append(unreadable(error))
+            return None
+        self._progress.advance(bytes=found.size)
+        work.notes.append(check)
+        return work.got(Rung.SUPPLIED, size=found.size, route=found.name)
+
+    async def _compare(self, work: _File, original: Original) -> str | None:
+        """Compare the words of an original with the parsed text: what was found out, or None where they differ."""
+        wording = await asyncio.to_thread(read_wording, original.path)
+        if wording is None:
+            return NO_TEXT_FILE
+        if not await self._read_text(work, wording):
+            return NO_PARSED_TEXT
+        return WORDS_AGREE if wording.agrees else None
+
+    async def _container(self, work: _File) -> Content | None:
+        if self._containers is None or work.view is None:
+            return None
+        if work.size is None:
+            work.notes.append("no container: the file's size is not known, so a copy could not be checked")
+            return None
+        try:
+            copy = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Rung.CONTAINER))
+        except Closed as closed:
+            work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
+        except (*_REFUSED, QuotaExhausted, RateLimited) as refusal:
+            work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
+        else:
+            return work.got(Rung.CONTAINER, size=copy.size, route=copy.route)
+        return None
+
+    async def _text(self, work: _File) -> Content | None:
+        if not await self._read_text(work) or work.text is None:
+            return None
+        text, work.text = work.text, None
+        await asyncio.to_thread(text.sink.commit)
+        self._progress.advance(bytes=work.size or 0)
+        return work.got(Rung.TEXT, size=text.parsed.size, route=text.route, truncated=text.parsed.truncated)
+
+    async def _read_text(self, work: _File, wording: Wording | None = None) -> bool:
+        """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
+        each = wording.compare if wording else None
+        for store_id in () if work.text else work.stores():
+            work.route = path("/vector_stores/{}/files/{}/content", store_id, work.id)
+            sink = work.sinks.text(store_id)
+            if wording:
+                wording.restart()
             try:
-                async with self._account.download(file_id) as download:
-                    opened = True
-                    async for chunk in download.chunks():
-                        await asyncio.to_thread(sink.write, chunk)
-                        size += len(chunk)
-                        self._progress.advance(bytes=len(chunk))
-                    if download.length is not None and size != download.length:
-                        raise Unreachable(f"can't download file {file_id}: {size} of {download.length} bytes came")
-                await asyncio.to_thread(sink.commit)
-                return size
+                parsed = await read_parsed(self._account, work.route, sink, each)
+                if not parsed.letters and work.size:
+                    raise NotFound(f"no text at {work.route}", detail="the parsed text is empty")
             except BaseException as error:
                 sink.abort()
-                self._progress.advance(bytes=-size)
-                # Until the answer begins the client has retried already; what breaks off later is retried here.
-                if not isinstance(error, Unreachable) or not opened:
+                if not isinstance(error, _REFUSED):
                     raise
-                wait = self._account.limits.wait(error, attempt, repeatable=True)
-                if wait is None:
-                    raise
-            attempt += 1
-            await self._account.limits.sleep(wait)
-
-    async def _text(self, route: str, file: FileView | None, sink: Sink) -> tuple[int, bool]:
-        """All pages of a parsed text into a sink, as they came. Returns (bytes stored, truncated).
-
-        The query parameter for the next page is not documented: the token is sent as ``page``, and a page that says
-        the same again marks the text truncated instead of going round for ever.
-        """
-        size, letters, truncated = 0, 0, False
-        token: str | None = None
-        seen: set[str] = set()
-        previous = b""
-        try:
-            while True:
-                answer = await self._account.get(route, {"page": token} if token else None)
-                try:
-                    page = msgspec.json.decode(answer.raw, type=_TextPage)
-                except msgspec.DecodeError as error:
-                    raise RequestRefused(
-                        f"can't read the text of {route}: not of a shape known here ({error})",
-                        status=answer.status,
-                        detail=f"parsed text of an unknown shape: {error}",
-                    ) from None
-                if answer.raw == previous:
-                    truncated = True
-                    break
-                start = b'{"pages":[' if not previous else b","
-                await asyncio.to_thread(sink.write, start + answer.raw)
-                size += len(start) + len(answer.raw)
-                letters += sum(len(item.text or "") for item in page.data or page.content or ())
-                previous = answer.raw
-                if not page.has_more and not page.next_page:
-                    break
-                if not page.next_page or page.next_page in seen:
-                    truncated = True
-                    break
-                token = page.next_page
-                seen.add(token)
-            if letters == 0 and file is not None and file.bytes:
-                raise NotFound(f"no text at {route}", status=answer.status, detail="the parsed text is empty")
-            end = b'],"truncated":%s}' % (b"true" if truncated else b"false")
-            sink.write(end)
-            await asyncio.to_thread(sink.commit)
-        except BaseException:
-            sink.abort()
-            raise
-        self._progress.advance(bytes=int(file.bytes or 0) if file else 0)
-        return size + len(end), truncated
+                # The refusal of the bytes says more than "no text either", so it is kept where both failed.
+                if isinstance(work.error, NotFound):
+                    work.error = error
+                continue
+            work.text = _Text(route=work.route, sink=sink, parsed=parsed)
+            break
+        return work.text is not None

@@ -1,0 +1,238 @@
+"""Short-lived containers, through which the bytes of files can be read that are refused directly.
+
+A file is copied into a container by its id and read from there. Containers cost money and need a key that may write,
+so nobody uses them unasked. All that were made are deleted in ``close``, whatever happened; should even that fail, a
+container expires by itself 20 minutes after its last use. Source: OpenAI's guide to the code interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from holdall.errors import (
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RemoteError,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
+from holdall.progress import Progress, Silent
+from holdall.remote.client import Account, Answer, path
+from holdall.remote.transfer import Sink, transfer
+
+__all__ = ["Closed", "Containers", "Copy"]
+
+# Well below what a container takes: 50 files can be named at its creation, and the smallest has 1 GB of memory.
+_MOST_FILES = 20
+_MOST_BYTES = 512 << 20
+# A container may expire between two requests; one that does so again and again is not worth a third.
+_ATTEMPTS = 3
+_GONE = re.compile(r"\bcontainer\b.*\b(expired|not found|deleted)\b", re.I | re.S)
+
+_CLOSING = (PermissionDenied, QuotaExhausted, NotFound, RequestRefused, ServerFailed, RateLimited, UnexpectedAnswer)
+
+
+class Closed(Exception):
+    """No container is to be had from this account: why, in the words of ``error``."""
+
+    def __init__(self, error: RemoteError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was read through a container: the route it came by and how many bytes came."""
+
+    route: str
+    size: int
+
+
+class _Made(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str | None = None
+
+
+class _Container:
+    """One container while it is used."""
+
+    def __init__(self, ident: str) -> None:
+        self.id = ident
+        self.files = self.bytes = self.users = 0
+        self.spent = False
+
+
+class Containers:
+    """The containers of one run. A context manager that leaves none behind.
+
+    ``name`` is given to each and must be like no other's: after an answer that was lost, what has that name is ours.
+    """
+
+    def __init__(self, account: Account, *, name: str, progress: Progress | None = None) -> None:
+        self._account, self._name, self._progress = account, name, progress or Silent()
+        self._making = asyncio.Lock()
+        self._open: _Container | None = None
+        self._alive: set[str] = set()
+        self._lost_track = False
+        self._closed: Closed | None = None
+        self.made = 0
+        """How many containers were made."""
+        self.left: list[str] = []
+        """Those that could not be deleted."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A Ctrl-C that comes while they are deleted waits until they are.
+        closing, cancelled = asyncio.ensure_future(self.close()), None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as again:
+                cancelled = again
+        if cancelled:
+            raise cancelled
+
+    async def read(self, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
+        """Read one file into a sink, and commit it where exactly ``size`` bytes came.
+
+        Raises Closed where the account gives no container, now or for the rest of the run; RemoteError where it does
+        not give this file.
+        """
+        attempt = 1
+        while True:
+            async with self._container(size) as container:
+                try:
+                    return await self._through(container, file_id, size, open_sink)
+                except PermissionDenied as error:
+                    self._closed = Closed(error)
+                    raise self._closed from None
+                except (NotFound, RequestRefused) as error:
+                    if not _is_gone(error) or attempt == _ATTEMPTS:
+                        raise
+                    container.spent = True
+            attempt += 1
+
+    async def close(self) -> None:
+        """Delete every container that was made. Never raises: what is left is in ``left``."""
+        if self._lost_track:
+            await self._find_lost()
+        for ident in sorted(self._alive):
+            await self._delete(ident)
+        self._open = None
+
+    # -- one file --------------------------------------------------------------------------------------
+
+    async def _through(self, container: _Container, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
+        copied = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
+        await transfer(
+            lambda: self._account.download(copied.id, container=container.id),
+            open_sink,
+            what=f"can't download the copy of file {file_id}",
+            limits=self._account.limits,
+            progress=self._progress,
+            expected=size,
+        )
+        return Copy(route=path("/containers/{}/files/{}/content", container.id, copied.id), size=size)
+
+    async def _write(self, where: str, body: dict[str, str]) -> _Made:
+        """A POST that may be repeated: a second copy in a container that is thrown away does no harm."""
+        attempt = 1
+        while True:
+            try:
+                return _made(await self._account.post(where, body), where)
+            except RemoteError as error:
+                wait = self._account.limits.wait(error, attempt, repeatable=True) if error.ambiguous else None
+                if wait is None:
+                    raise
+            attempt += 1
+            await self._account.limits.sleep(wait)
+
+    # -- the containers --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _container(self, size: int) -> AsyncIterator[_Container]:
+        """The container in use, or a new one where that has its fill; one that is spent is deleted after its last
+        user."""
+        async with self._making:
+            if self._closed:
+                raise self._closed
+            found = self._open
+            if found is None or found.spent or found.files >= _MOST_FILES or found.bytes + size > _MOST_BYTES:
+                if found is not None:
+                    await self._retire(found)
+                found = self._open = await self._make()
+            found.files += 1
+            found.bytes += size
+            found.users += 1
+        try:
+            yield found
+        finally:
+            found.users -= 1
+            if found.spent and not found.users and found.id in self._alive:
+                await self._delete(found.id)
+
+    async def _make(self) -> _Container:
+        self._lost_track = True
+        try:
+            made = _made(await self._account.post("/containers", {"name": self._name}), "/containers")
+        except _CLOSING as error:
+            self._lost_track = error.ambiguous
+            self._closed = Closed(error)
+            raise self._closed from None
+        self._lost_track = False
+        self.made += 1
+        self._alive.add(made.id)
+        return _Container(made.id)
+
+    async def _retire(self, container: _Container) -> None:
+        container.spent = True
+        if not container.users and container.id in self._alive:
+            await self._delete(container.id)
+
+    async def _delete(self, ident: str) -> None:
+        self._alive.discard(ident)
+        try:
+            await self._account.delete(path("/containers/{}", ident))
+        except RemoteError as error:
+            if isinstance(error, NotFound) or _is_gone(error):
+                return
+            self.left.append(ident)
+            self._progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")
+
+    async def _find_lost(self) -> None:
+        """A container whose creation was never answered is known by its name."""
+        try:
+            async for item in self._account.items("/containers"):
+                found = msgspec.json.decode(item, type=_Made)
+                if found.name == self._name and found.id not in self._alive:
+                    self.made += 1
+                    self._alive.add(found.id)
+        except (RemoteError, msgspec.DecodeError):
+            self._progress.note(
+                "a container may have been made whose id is not known; it expires by itself after 20 minutes"
+            )
+
+
+def _made(answer: Answer, where: str) -> _Made:
+    try:
+        return msgspec.json.decode(answer.raw, type=_Made)
+    except msgspec.DecodeError as error:
+        raise UnexpectedAnswer(f"can't use {where}: the answer has no id ({error})", ambiguous=True) from None
+
+
+def _is_gone(error: RemoteError) -> bool:
+    """Does the error speak of the container, and not of the file? 400 `Container is expired`, or 404."""
+    return bool(_GONE.search(error.detail))

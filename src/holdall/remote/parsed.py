@@ -1,0 +1,94 @@
+"""The text that a vector store parsed out of a file: all its pages, kept as they came.
+
+The query parameter for the next page is not documented: the token is sent as ``page``. A server that doesn't move on,
+or that says there is more and not where, leaves the text truncated; nothing goes round for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from holdall.errors import UnexpectedAnswer
+from holdall.remote.client import Account
+from holdall.remote.transfer import Sink
+
+__all__ = ["Parsed", "read_parsed"]
+
+
+class Parsed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read: bytes written to the sink, letters of text in them, and whether later pages are missing."""
+
+    size: int
+    letters: int
+    truncated: bool
+
+
+class _Item(msgspec.Struct, frozen=True, kw_only=True):
+    text: str | None = None
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True):
+    """``data`` in the API's page; ``content`` in the other shape that was documented for a while."""
+
+    data: list[_Item] | None = None
+    content: list[_Item] | None = None
+    has_more: bool | None = None
+    next_page: str | None = None
+
+    @property
+    def parts(self) -> list[str]:
+        return [item.text or "" for item in self.data or self.content or ()]
+
+
+async def read_parsed(
+    account: Account, route: str, sink: Sink, each: Callable[[list[str]], None] | None = None
+) -> Parsed:
+    """Write all pages of the text at ``route`` to ``sink``, which stays open.
+
+    ``each`` is given the parts of every page, on another thread. Raises RemoteError; UnexpectedAnswer where a page is
+    of no shape that is known.
+    """
+    size = letters = 0
+    truncated = False
+    token: str | None = None
+    seen: set[str] = set()
+    before: list[str] | None = None
+
+    async def write(data: bytes) -> None:
+        nonlocal size
+        await asyncio.to_thread(sink.write, data)
+        size += len(data)
+
+    while True:
+        answer = await account.get(route, {"page": token} if token else None)
+        try:
+            page = msgspec.json.decode(answer.raw, type=_Page)
+        except msgspec.DecodeError as error:
+            raise UnexpectedAnswer(
+                f"can't read the text at {route}: not of a shape known here ({error})",
+                status=answer.status,
+                detail=f"parsed text of an unknown shape: {error}",
+            ) from None
+        parts = page.parts
+        if parts == before:
+            truncated = True  # the same page again: the server doesn't know the parameter
+            break
+        await write(b'{"pages":[' if before is None else b",")
+        await write(answer.raw)
+        letters += sum(map(len, parts))
+        if each is not None:
+            await asyncio.to_thread(each, parts)
+        before = parts
+        if not page.next_page:
+            truncated = bool(page.has_more)
+            break
+        if page.next_page in seen:
+            truncated = True
+            break
+        token = page.next_page
+        seen.add(token)
+    await write(b'],"truncated":%s}' % (b"true" if truncated else b"false"))
+    return Parsed(size=size, letters=letters, truncated=truncated)

@@ -1,0 +1,187 @@
+"""Do the words of a local file agree with the text that a server parsed out of a file?
+
+A server hands parsed text out in parts, which may overlap and are cut anywhere, also inside words. A plain text is
+the file itself, so each part's words must stand in the file, one after another and part behind part. Of HTML and
+office documents, whose text depends on who reads it, nearly all words must be there. What a type holds that needs a
+parser of its own (PDF) can't be compared.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+import unicodedata
+import zipfile
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording"]
+
+# How a file of the right name and size was checked, for the ledger.
+WORDS_AGREE = "name, size and words agree"
+NO_TEXT_FILE = "name and size agree, words not compared: its type has to be parsed"
+NO_PARSED_TEXT = "name and size agree, words not compared: there is no parsed text"
+
+# Scripts that put no blanks between words are compared letter by letter.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
+_CHUNK = 1 << 20
+
+_MARKUP = frozenset({"html", "htm", "xhtml", "xml", "svg"})
+# fmt: off
+_OPAQUE = frozenset(
+    {
+        "7z", "bmp", "doc", "epub", "gif", "gz", "jpeg", "jpg", "mp3", "mp4", "odp", "ods", "odt", "pdf",
+        "pkl", "png", "ppt", "ps", "rtf", "tar", "tiff", "webp", "xls", "zip",
+    }
+)
+# fmt: on
+_OFFICE = {
+    "docx": re.compile(r"word/(document|footnotes|endnotes|header\d*|footer\d*|comments)\.xml"),
+    "pptx": re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml"),
+    "xlsx": re.compile(r"xl/(sharedStrings|worksheets/[^/]+)\.xml"),
+}
+_OFFICE_BREAK = re.compile(r"</(?:w|a):p>|<(?:w|a):(?:br|tab|cr)\b[^>]*>|</(?:si|v|t)>")
+_TAG = re.compile(r"<[^>]*>")
+# Parsers add and leave out: titles, captions, links, numbers of pages.
+_LEAST_SHARE = 0.9
+# Longer ones no server parses (OpenAI: 5 million tokens a file).
+_LONGEST = 256 << 20
+
+
+class Wording(Protocol):
+    """The words of one file, to be compared with a parsed text that comes in parts."""
+
+    @property
+    def agrees(self) -> bool:
+        """So far every part had its words in the file."""
+
+    def restart(self) -> None:
+        """Another parsed text of the file comes: the last one could not be had to its end."""
+
+    def compare(self, parts: Iterable[str]) -> None:
+        """The next parts of the parsed text, in their order."""
+
+
+def read_wording(path: Path) -> Wording | None:
+    """The words of the file at ``path``; None where its type or its encoding doesn't show them. Raises OSError."""
+    ending = path.suffix.lstrip(".").casefold()
+    if ending in _OPAQUE or path.stat().st_size > _LONGEST:
+        return None
+    try:
+        if ending in _OFFICE:
+            return _Loose(_office_text(path, _OFFICE[ending]))
+        encoding = _encoding(path)
+        if encoding is None:
+            return None
+        pieces = _decoded(path, encoding)
+        return _Loose(map(html.unescape, pieces)) if ending in _MARKUP else _Strict(pieces)
+    except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+        return None
+
+
+def differing(name: str) -> str:
+    """Why an original of the right name and size is refused."""
+    return f"the original {name} is another file: its words are not those of the parsed text"
+
+
+class _Strict:
+    """Words in their order, eight bytes each: where a part stands is then a search for bytes."""
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        hashes = array("q")
+        for piece in pieces:
+            hashes.extend(map(hash, _words(piece)))
+        self._words = hashes.tobytes()
+        self.restart()
+
+    def restart(self) -> None:
+        self._from = self._parts = 0
+        self.agrees = True
+
+    def compare(self, parts: Iterable[str]) -> None:
+        for part in parts:
+            sought = [hash(word) for word in _words(part)]
+            if sought and self.agrees:
+                self.agrees = self._stands(sought)
+                self._parts += 1
+
+    def _stands(self, sought: list[int]) -> bool:
+        """Whole, or without its first and last word, which may be cut; not before the part that came before it."""
+        for words in (sought, sought[1:], sought[:-1], sought[1:-1]):
+            if words:
+                found = self._find(array("q", words).tobytes())
+                if found >= 0:
+                    self._from = found
+                    return True
+        # Nothing but a cut word or two: says nothing, unless it is all there is.
+        return len(sought) <= 2 and self._parts > 0
+
+    def _find(self, sought: bytes) -> int:
+        at = self._words.find(sought, self._from)
+        while at % 8 and at >= 0:
+            at = self._words.find(sought, at + 1)
+        return at
+
+
+class _Loose:
+    """Words without their order, of which nearly all must be there."""
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        self._words = {hash(word.casefold()) for piece in pieces for word in _words(piece)}
+        self.restart()
+
+    def restart(self) -> None:
+        self._seen: set[int] = set()
+
+    def compare(self, parts: Iterable[str]) -> None:
+        for part in parts:
+            words = _words(part)
+            # The edges may be cut, where there is more than edges.
+            self._seen.update(hash(word.casefold()) for word in (words[1:-1] or words))
+
+    @property
+    def agrees(self) -> bool:
+        return len(self._seen & self._words) >= _LEAST_SHARE * len(self._seen)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text))
+
+
+def _encoding(path: Path) -> str | None:
+    """By its byte order mark, else UTF-8; None where a zero byte says that this is no text."""
+    with path.open("rb") as file:
+        start = file.read(8192)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return None if b"\0" in start else "utf-8-sig"
+
+
+def _decoded(path: Path, encoding: str) -> Iterator[str]:
+    """The file's text in pieces that end between words. UnicodeDecodeError where it is in another encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    rest = ""
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK):
+            text = rest + decoder.decode(data)
+            # Behind the last blank; in what has none, anywhere rather than nowhere.
+            cut = max(text.rfind(" "), text.rfind("\n")) + 1 or (len(text) if len(text) > 4 * _CHUNK else 0)
+            yield text[:cut]
+            rest = text[cut:]
+    yield rest + decoder.decode(b"", final=True)
+
+
+def _office_text(path: Path, wanted: re.Pattern[str]) -> Iterator[str]:
+    """The text between the tags of an office document, with paragraphs and cells apart. zipfile's errors."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if wanted.fullmatch(member.filename) and member.file_size <= _LONGEST:
+                with suppress(UnicodeDecodeError):
+                    text = archive.read(member).decode("utf-8-sig")
+                    yield html.unescape(_TAG.sub("", _OFFICE_BREAK.sub(" ", text)))
