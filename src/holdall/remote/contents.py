@@ -1,7 +1,5 @@
 """The ladder: the ways to one file's content, best first, and what came of each.
 
-"""
-
 ``original`` (the file's own bytes) -> ``supplied`` (the owner's own copy) -> ``container`` (a copy read through a
 container) -> ``text`` (parsed text from a vector store, kept as it was paged) -> ``unavailable``. OpenAI refuses to
 give back files of some purposes; no official rule says which, so the first file of each purpose is always asked for,
