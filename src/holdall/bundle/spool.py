@@ -58,7 +58,7 @@ class Spool:
         """The frames in order: (compressed, decompressed size). After ``finish``."""
         if self.small:
             return
-        with self._path.open("rb", buffering=0) as file:
+        with self._path.open("rb") as file:
             for number in range(0, len(self.frames), 2):
                 yield file.read(self.frames[number]), self.frames[number + 1]
 

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdall.bundle import reader
+from holdall.cli.console import Console
+from holdall.cli.main import run
+from tests.bundle.packing import File, pack
+
+FILES = [
+    File(id="file-1", filename="a\u202eb\x1b[31m.pdf", data=b"x" * 1500),
+    File(id="file-2", filename=None, data=None),
+    *(File(id=f"file-more-{number:02}", data=b"words") for number in range(15)),
+]
+
+
+def holdall(*argv: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = run(argv, Console(stdout=out, stderr=err))
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("inspect") / "acme.tar.zst"
+    interpreter = {"code_interpreter": {"file_ids": ["file-1"]}, "file_search": {"vector_store_ids": ["vs_gone"]}}
+    assistants = {
+        "asst_1": {"name": "Helper", "model": "gpt-4o"},
+        "asst_2": {"name": None, "tool_resources": interpreter},
+    }
+    pack(target, FILES, assistants=assistants)
+    return target
+
+
+def test_the_tree_for_people(path: Path) -> None:
+    code, out, _ = holdall("inspect", str(path))
+    assert code == 0
+    lines = out.splitlines()
+    assert "holdall 0" in lines[0]
+    assert lines[1] == "source     http://127.0.0.1/v1, proj_1"
+    assert lines[2] == "captured   2023-11-14 22:13:20 UTC to 2023-11-14 22:14:20 UTC"
+    assert lines[3].startswith("holds      2 assistants, 1 vector stores, 17 memberships, 17 files; ")
+    assert lines[4:6] == ["           original: 16 files, 1.6 kB", "           unavailable: 1 files"]
+    assert lines[6].startswith("digests    definitions h1:")
+    tree = lines[9:]
+    assert tree[:5] == [
+        "Helper  asst_1  gpt-4o",
+        "  store Knowledge  vs_1: 17 files",
+        "    a\\u202eb\\x1b[31m.pdf  file-1  original, 1.5 kB",
+        "    (no name)  file-2  unavailable, -",
+        "    notes.txt  file-more-00  original, 5 B",
+    ]
+    assert tree[12:] == [
+        "    … and 7 more (--all shows them)",
+        "",
+        "(no name)  asst_2",
+        "  store vs_gone: not in the bundle",
+        "  code interpreter: 1 files",
+        "    a\\u202eb\\x1b[31m.pdf  file-1  original, 1.5 kB",
+    ]
+
+
+def test_all_of_it(path: Path) -> None:
+    code, out, _ = holdall("inspect", "--all", str(path))
+    assert code == 0
+    assert "file-more-14" in out
+    assert "--all" not in out
+
+
+def test_the_document(path: Path) -> None:
+    code, out, err = holdall("inspect", "--json", str(path))
+    document = json.loads(out)
+    assert (code, document["ok"], document["command"], err) == (0, True, "inspect", "")
+    result = document["result"]
+    assert result["counts"]["assistants"] == 2
+    assert result["rungs"]["original"] == {"files": 16, "bytes": 1575}
+    assert result["digests"]["contents"].startswith("h1:")
+    store = result["assistants"][0]["stores"][0]
+    assert (store["id"], store["file_count"], len(store["files"])) == ("vs_1", 17, 10)
+    assert store["files"][0] == {"id": "file-1", "filename": FILES[0].filename, "rung": "original", "size": 1500}
+
+
+def test_no_content_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "large.tar.zst"
+    pack(target, [File(id=f"file-{number}", data=bytes([number]) * 3_000_000) for number in range(5)])
+    decoded: list[int] = []
+    original = reader.FrameFile.raw
+
+    def raw(self: reader.FrameFile, number: int) -> tuple[bytes, int]:
+        frame, size = original(self, number)
+        decoded.append(size)
+        return frame, size
+
+    monkeypatch.setattr(reader.FrameFile, "raw", raw)
+    assert holdall("inspect", str(target))[0] == 0
+    assert sum(decoded) < 200_000
+
+
+def test_errors(tmp_path: Path) -> None:
+    assert holdall("inspect", str(tmp_path / "none"))[0] == 15
+    (tmp_path / "text").write_bytes(b"text")
+    code, _, err = holdall("inspect", str(tmp_path / "text"))
+    assert code == 12
+    assert "not a holdall bundle" in err
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_the_sdk_is_never_imported(path: Path, command: str) -> None:
+    program = (
+        "import sys; from holdall.cli.main import run; from holdall.cli.console import Console; "
+        f"code = run([{command!r}, {str(path)!r}], Console()); "
+        "sys.exit(code or ('openai' in sys.modules) * 99)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

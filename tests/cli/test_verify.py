@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from holdall.cli.console import Console
+from holdall.cli.main import run
+from tests.bundle.packing import File, pack
+
+
+def holdall(*argv: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = run(argv, Console(stdout=out, stderr=err))
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    target = tmp_path / "acme.tar.zst"
+    files = [
+        File(id="file-1"),
+        File(id="file-2", filename="asked.pdf", data=b'{"pages":[]}', text=True),
+        File(id="file-3", filename="gone.pdf", data=None),
+    ]
+    pack(target, files)
+    return target
+
+
+def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
+    code, out, err = holdall("verify", str(path))
+    assert code == 0
+    assert out.splitlines()[:2] == [
+        "declared: 1 files are there as parsed text only",
+        "declared: the content of file-3 (gone.pdf) could not be got",
+    ]
+    assert ": whole, 7 entries" in out.splitlines()[2]
+    assert err.startswith("verifying")
+    code, out, _ = holdall("verify", "--quick", "--quiet", str(path))
+    assert (code, "complete (no content was read)" in out) == (0, True)
+
+
+def test_a_damaged_one(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 4
+    path.write_bytes(bytes(raw))
+    code, out, err = holdall("verify", str(path))
+    assert code == 10
+    assert "DAMAGED" in out.splitlines()[-1]
+    assert any(line.startswith("seal: ") for line in out.splitlines())
+    assert "--salvage" in err
+    code, out, _ = holdall("verify", "--json", str(path))
+    document = json.loads(out)
+    assert (document["ok"], document["exit_code"], document["result"]["whole"]) == (False, 10, False)
+    assert {finding["code"] for finding in document["result"]["findings"]} >= {"frame", "seal"}
+
+
+def test_the_document_of_a_whole_one(path: Path) -> None:
+    code, out, _ = holdall("verify", "--json", str(path))
+    document = json.loads(out)
+    assert code == 0
+    assert document["result"]["findings"] == []
+    assert [loss["code"] for loss in document["losses"]] == ["unavailable"]
+    sha256 = document["result"]["sha256"]
+    assert holdall("verify", "--sha256", sha256, str(path))[0] == 0
+    assert holdall("verify", "--sha256", "0" * 64, str(path))[0] == 10
+
+
+def test_errors(tmp_path: Path) -> None:
+    assert holdall("verify", str(tmp_path / "none"))[0] == 15
+    (tmp_path / "text").write_bytes(b"text")
+    assert holdall("verify", str(tmp_path / "text"))[0] == 12
