@@ -16,7 +16,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["FileLock", "open_private", "place", "reporting", "sync_folder"]
+__all__ = ["FileLock", "already_exists", "cannot_write", "open_private", "place", "reporting", "sync_folder"]
 
 _PRIVATE = 0o600
 
@@ -70,11 +70,15 @@ def reporting(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        hint = ""
-        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            hint = "make room and run the same command again: it goes on where it stopped"
-        raise CannotWrite(f"can't write {target}: {reason}", hint=hint) from error
+        raise cannot_write(target, error) from error
+
+
+def cannot_write(target: Path, error: OSError) -> CannotWrite:
+    """What an OSError means to somebody who writes a bundle to ``target``."""
+    hint = ""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        hint = "make room and run the same command again: it goes on where it stopped"
+    return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
 
 
 class FileLock:

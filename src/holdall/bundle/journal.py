@@ -7,6 +7,7 @@ the stream. A resume trusts what stands above the last cut and cuts the stream b
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ class Partial:
         self.spool = self.folder / "spool"
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700)
-        self._spooled = 0
+        self._spooled = itertools.count(1)
         self.bring_back()
 
     def set_aside(self) -> None:
@@ -115,9 +116,8 @@ class Partial:
         self.old_journal.unlink(missing_ok=True)
 
     def new_spool(self) -> Path:
-        """A path for one more spool file."""
-        self._spooled += 1
-        return self.spool / str(self._spooled)
+        """A path for one more spool file; from any thread."""
+        return self.spool / str(next(self._spooled))
 
     def begin(self) -> Begin | None:
         """What an earlier run began here; None where there is nothing that could be gone on with."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 __all__ = ["MAX_NAME", "Taken", "fold", "is_safe", "numbered", "safe_name"]
 
@@ -23,8 +24,9 @@ _RESERVED = frozenset(
     | {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
 )
 _LONGEST_SUFFIX = 24
-# What most names are: nothing to change. Longer before the first dot than any reserved name.
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{7,}(\.[A-Za-z0-9_-]+)*")
+# What most names are: nothing to change. Every reserved name begins with one of the suspect three letters.
+_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ()+,&=@#.-]*[A-Za-z0-9_()+,&=@#-])?")
+_SUSPECT = frozenset(name[:3] for name in _RESERVED)
 
 
 def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bool = False) -> str:
@@ -32,7 +34,7 @@ def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bo
 
     ``percent`` keeps the percent sign, which only BagIt manifests can't hold.
     """
-    if len(name) + len(suffix) <= limit and _PLAIN.fullmatch(name):
+    if len(name) + len(suffix) <= limit and _PLAIN.fullmatch(name) and name[:3].lower() not in _SUSPECT:
         return name + suffix
     text = unicodedata.normalize("NFC", name)
     if not (text.isascii() and text.isalnum()):
@@ -59,7 +61,12 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
 
 def is_safe(path: str) -> bool:
     """Does every component of ``path`` keep the rules? What a bundle's own path must satisfy."""
-    return bool(path) and all(part == safe_name(part) for part in path.split("/"))
+    return bool(path) and all(map(_is_safe_name, path.split("/")))
+
+
+@lru_cache(4096)
+def _is_safe_name(name: str) -> bool:
+    return safe_name(name) == name
 
 
 def fold(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 from holdall.bundle import layout
 from holdall.bundle.bag import padding
-from holdall.bundle.durable import open_private, reporting
+from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.spool import Spool
 from holdall.model import Kind
@@ -112,8 +112,10 @@ class LineSink:
         if data:
             self.size += len(data)
             self._ends_in_newline = data.endswith(b"\n")
-            with reporting(self._target):
+            try:
                 self._file.write(data)
+            except OSError as error:
+                raise cannot_write(self._target, error) from error
 
     def commit(self) -> None:
         """All lines are there. Raises ValueError where the last one has no end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
@@ -17,13 +17,15 @@ __all__ = ["Spool"]
 
 
 class Spool:
-    """Takes bytes; holds the last incomplete frame in memory and all before it compressed in ``path``.
+    """Takes bytes; holds the last incomplete frame in memory and all before it compressed in a file.
 
     Used by one thread at a time. ``depth`` frames may be under way in the pool.
     """
 
-    def __init__(self, path: Path, pool: Executor, *, frame_size: int, depth: int) -> None:
-        self._path, self._pool, self._frame_size, self._depth = path, pool, frame_size, depth
+    def __init__(self, new_path: Callable[[], Path], pool: Executor, *, frame_size: int, depth: int) -> None:
+        """``new_path`` is asked for the file's path if there comes to be one."""
+        self._new_path, self._pool, self._frame_size, self._depth = new_path, pool, frame_size, depth
+        self._path = Path()
         self.rest = bytearray()
         self.frames = array("Q")
         self._file: BinaryIO | None = None
@@ -73,6 +75,7 @@ class Spool:
 
     def _cut(self) -> None:
         if self._file is None:
+            self._path = self._new_path()
             self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
         full, self.rest = self.rest, bytearray()
         self.frames.extend((0, len(full)))

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -55,12 +55,20 @@ class BundleWriter:
     """
 
     def __init__(
-        self, target: Path, capture: Capture, *, started: int, force: bool = False, threads: int | None = None
+        self,
+        target: Path,
+        capture: Capture,
+        *,
+        started: int,
+        force: bool = False,
+        resume: bool = True,
+        threads: int | None = None,
     ) -> None:
         """Raises AlreadyExists (the target, or an unfinished other capture of that name), BundleInUse, CannotWrite.
 
-        ``started`` is the time in seconds since 1970; a resumed bundle keeps that of its first run. ``threads``
-        compress, as many as there are processors by default.
+        ``started`` is the time in seconds since 1970; a resumed bundle keeps that of its first run. Without ``resume``
+        every unfinished bundle of that name is another. ``threads`` compress, as many as there are processors by
+        default.
         """
         self.target, self.capture, self._force = target, capture, force
         if target.exists() and not force:
@@ -79,7 +87,7 @@ class BundleWriter:
                 raise already_exists(target)
             with reporting(target):
                 begin = self._partial.begin()
-                resume = begin is not None and begin.goes_on(capture, target.name)
+                resume = resume and begin is not None and begin.goes_on(capture, target.name)
                 if begin and not force and not resume:
                     raise AlreadyExists(
                         f"can't write {target}: {self._partial.folder} holds an unfinished bundle with another source, "
@@ -307,7 +315,7 @@ class BundleWriter:
             sink.commit()
 
     def _spool(self, frame_size: int = layout.CONTENT_FRAME) -> Spool:
-        return Spool(self._partial.new_spool(), self._pool, frame_size=frame_size, depth=self._depth)
+        return Spool(self._partial.new_spool, self._pool, frame_size=frame_size, depth=self._depth)
 
     def _sink(self, place: Callable[[Sink], IndexEntry]) -> Sink:
         return Sink(self._spool(), place, target=self.target)
@@ -322,25 +330,17 @@ class BundleWriter:
     def _tag_sink(self, path: str) -> Sink:
         """A sink for what ``finish`` writes: small frames for what is read a line here and a line there."""
         lookup = path in (layout.INDEX, layout.LEDGER)
-
-        def place(sink: Sink) -> IndexEntry:
-            entry = self._entry(sink, path)
-            self._append(sink, path, self.started)
-            return entry
-
         spool = self._spool(layout.LOOKUP_FRAME if lookup else layout.CONTENT_FRAME)
-        return Sink(spool, place, target=self.target)
+        return Sink(spool, lambda sink: self._append(sink, path, self.started, None), target=self.target)
 
     def _put(self, path: str, data: bytes, *, mtime: int, id: str | None = None, hash: str | None = None) -> None:
         """One file that is in memory anyhow."""
 
-        def place(sink: Sink) -> IndexEntry:
-            entry = self._entry(sink, path, mtime=mtime, id=id)
+        def note(entry: IndexEntry) -> None:
+            entry = msgspec.structs.replace(entry, id=id)
             self._stream.note(Note(line=msgspec.json.encode(Entry(entry=entry, hash=hash)) + b"\n"))
-            self._append(sink, path, mtime)
-            return entry
 
-        with self._sink(place) as sink:
+        with self._sink(lambda sink: self._append(sink, path, mtime, note)) as sink:
             sink.write(data)
             sink.commit()
 
@@ -349,43 +349,30 @@ class BundleWriter:
     ) -> IndexEntry:
         if self._catalog.content(file_id):
             raise ValueError(f"the content of {file_id} was committed before")
-        entry = self._entry(sink, path, mtime=created_at, id=file_id, filename=filename, rung=rung)
-        self._catalog.add_content(entry)
-        line = msgspec.json.encode(Entry(entry=entry)) + b"\n"
         catalog = self._catalog
-        self._stream.note(Note(line=line, journalled=lambda position: catalog.journalled(file_id, position)))
-        self._append(sink, path, created_at)
-        return entry
 
-    def _entry(
-        self,
-        sink: Sink,
-        path: str,
-        *,
-        mtime: int | None = None,
-        id: str | None = None,
-        filename: str | None = None,
-        rung: Rung | None = None,
+        def note(entry: IndexEntry) -> None:
+            line = msgspec.json.encode(Entry(entry=entry)) + b"\n"
+            self._stream.note(Note(line=line, journalled=lambda position: catalog.journalled(file_id, position)))
+            catalog.add_content(entry)
+
+        return self._append(sink, path, created_at, note, id=file_id, filename=filename, rung=rung)
+
+    def _append(
+        self, sink: Sink, path: str, mtime: int, note: Callable[[IndexEntry], None] | None, **known: Any
     ) -> IndexEntry:
-        """The index entry of what will be appended next."""
-        head = header(f"{self.bag}/{path}", sink.size, self.started if mtime is None else mtime)
-        return IndexEntry(
-            path=path,
-            offset=self._stream.position + len(head),
-            size=sink.size,
-            sha256=sink.sha256,
-            id=id,
-            filename=filename,
-            rung=rung,
-        )
-
-    def _append(self, sink: Sink, path: str, mtime: int) -> None:
+        """The sink's bytes into the stream, ``note`` told of the entry before; ``known`` are its other fields."""
         head = header(f"{self.bag}/{path}", sink.size, mtime)
-        if sink.spool.small and sink.size <= layout.SHARED_FRAME:
+        offset = self._stream.position + len(head)
+        entry = IndexEntry(path=path, offset=offset, size=sink.size, sha256=sink.sha256, **known)
+        if note:
+            note(entry)
+        if sink.spool.small:
             self._stream.add(head, sink.spool.rest)
             self._stream.cut_if_full()
         else:
             self._stream.add_spool(head, sink.spool, sink.size)
+        return entry
 
 
 def _created_at(raw: bytes) -> int:
