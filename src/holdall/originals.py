@@ -129,7 +129,11 @@ class Originals:
         with self._lock:
             rows = self._index.execute(sought, values)
             found = [(Path(os.fsdecode(path)), size) for path, size in rows]
-        return [Original(path=path, name=path.relative_to(self.folder).as_posix(), size=size) for path, size in found]
+        return [Original(path=path, name=self._name(path), size=size) for path, size in found]
+
+    def _name(self, path: Path) -> str:
+        """Where it is inside the folder, as text that can be written down anywhere."""
+        return os.fsencode(path.relative_to(self.folder).as_posix()).decode("utf-8", "replace")
 
 
 def _normal(name: str) -> str:

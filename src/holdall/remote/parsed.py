@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from holdall.errors import UnexpectedAnswer
+from holdall.model import TextPage
 from holdall.remote.client import Account
 from holdall.remote.transfer import Sink
 
@@ -24,23 +25,6 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     letters: int
     truncated: bool
-
-
-class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    text: str | None = None
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    """``data`` in the API's page; ``content`` in the other shape that was documented for a while."""
-
-    data: list[_Item] | None = None
-    content: list[_Item] | None = None
-    has_more: bool | None = None
-    next_page: str | None = None
-
-    @property
-    def parts(self) -> list[str]:
-        return [item.text or "" for item in self.data or self.content or ()]
 
 
 async def read_parsed(
@@ -65,7 +49,7 @@ async def read_parsed(
     while True:
         answer = await account.get(route, {"page": token} if token else None)
         try:
-            page = msgspec.json.decode(answer.raw, type=_Page)
+            page = msgspec.json.decode(answer.raw, type=TextPage)
         except msgspec.DecodeError as error:
             raise UnexpectedAnswer(
                 f"can't read the text at {route}: not of a shape known here ({error})",

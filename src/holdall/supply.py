@@ -1,0 +1,324 @@
+"""Supply: a bundle again, with the owner's originals in place of parsed texts and of files that could not be had.
+
+No network. The rules are those of an export with originals: exact name and size, and the words of the parsed text
+where there is one. The old bundle is only read; records go over as they are, and the new bundle keeps the time of the
+capture, because it says nothing newer about the project.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from holdall import __version__
+from holdall.bundle import layout
+from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
+from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.sorting import Sorter
+from holdall.bundle.writer import BundleWriter, Finished
+from holdall.errors import DamagedBundle, NewerFormat
+from holdall.model import FileView, Rung, SourceId, TextPage, epoch_seconds
+from holdall.originals import Original, Originals, copy_original, unreadable
+from holdall.progress import Progress, Silent
+from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, differing, read_wording
+
+__all__ = ["Refused", "Supplied", "supply"]
+
+_PIECE = 1 << 20
+# Refused originals that are kept to be told; all of them are counted.
+_KEPT = 1000
+_WANTED = (Rung.TEXT, Rung.UNAVAILABLE)
+_encode = msgspec.json.Encoder().encode
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A wanted file for which something in the folder came near, and why it was not taken."""
+
+    id: str
+    filename: str | None
+    reason: str
+
+
+class Supplied(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. ``bundle``, ``sha256`` and ``digests`` are None where nothing fitted and nothing was written.
+
+    ``wanted`` files had no bytes before, ``supplied`` of them have some now; ``refused`` files are in ``refusals``, as
+    far as those are kept. ``lacking`` of the files that are left are there not at all, or as a text that stops short.
+    """
+
+    bundle: Path | None = None
+    size: int = 0
+    sha256: str | None = None
+    digests: Digests | None = None
+    rungs: dict[str, int] = {}
+    wanted: int = 0
+    supplied: int = 0
+    lacking: int = 0
+    refused: int = 0
+    refusals: list[Refused] = []
+
+
+class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that the old bundle says of a file."""
+
+    line: LedgerLine | None = None
+    entry: IndexEntry | None = None
+    created_at: int | None = None
+
+
+class _Original(msgspec.Struct, frozen=True, kw_only=True):
+    """An Original that can be written down: names on disk need not be Unicode."""
+
+    path: bytes
+    name: str
+    size: int
+
+
+class _Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the new bundle: its line so far, its old content, and the original that takes its place."""
+
+    line: LedgerLine
+    entry: IndexEntry | None
+    created_at: int
+    original: _Original | None = None
+    check: str = ""
+
+
+_trace = msgspec.json.Decoder(_Trace)
+_item = msgspec.json.Decoder(_Item)
+
+
+def supply(
+    path: Path, originals: Originals, target: Path, *, force: bool = False, progress: Progress | None = None
+) -> Supplied:
+    """Write the bundle at ``path`` again to ``target``, with what ``originals`` has for it.
+
+    Where nothing fits, nothing is written. Raises DamagedBundle, NewerFormat, AlreadyExists, CannotWrite; then no new
+    bundle is left behind.
+    """
+    with open_bundle(path) as old:
+        _require_rewritable(path, old.info.format)
+        with _Supply(old, originals, progress or Silent()) as run:
+            run.match()
+            return run.write(target, force=force) if run.supplied else run.outcome(None)
+
+
+class _Supply:
+    """One run: first look for every wanted file, then write. What there is one of per file is outside of memory."""
+
+    def __init__(self, old: BundleReader, originals: Originals, progress: Progress) -> None:
+        self._old, self._originals, self._progress = old, originals, progress
+        self._items = Sorter()
+        self.wanted = self.supplied = self.lacking = self.refused = 0
+        self._refusals: list[Refused] = []
+
+    def __enter__(self) -> _Supply:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._items.close()
+
+    # -- what fits -------------------------------------------------------------------------------------
+
+    def match(self) -> None:
+        """Decide for every file; the items come out in the order in which the old contents lie on disk."""
+        self._progress.stage("looking for originals")
+        traces = Sorter()
+        for record in self._old.files():
+            view = msgspec.json.decode(record.raw, type=FileView)
+            self._mention(traces, record.id, _Trace(created_at=epoch_seconds(view.created_at)))
+        for entry in self._old.entries():
+            if entry.rung is not None and entry.id is not None:
+                self._mention(traces, entry.id, _Trace(entry=entry))
+        for line in self._old.ledger():
+            self._progress.expect(files=1)
+            self._mention(traces, line.id, _Trace(line=line))
+        for _, group in groupby(traces, key=itemgetter(0)):
+            self._decide([_trace.decode(trace) for _, trace in group])
+        traces.close()
+
+    @staticmethod
+    def _mention(traces: Sorter, file_id: str, trace: _Trace) -> None:
+        traces.add(file_id.encode("utf-8", "surrogatepass"), _encode(trace))
+
+    def _decide(self, traces: list[_Trace]) -> None:
+        line = next((trace.line for trace in traces if trace.line), None)
+        if line is None:
+            return  # a file object that nothing was fetched for
+        entry = next((trace.entry for trace in traces if trace.entry and trace.entry.path == line.path), None)
+        if line.path and entry is None:
+            raise DamagedBundle(f"can't read {line.path} in {self._old.path}: it is not in the index", entry=line.path)
+        created_at = next((trace.created_at for trace in traces if trace.created_at is not None), 0)
+        item = _Item(line=line, entry=entry, created_at=created_at)
+        if line.rung in _WANTED:
+            item = self._matched(item)
+        self._items.add((entry.offset if entry else 0).to_bytes(8, "big"), _encode(item))
+
+    def _matched(self, item: _Item) -> _Item:
+        line = item.line
+        self.wanted += 1
+        found = self._find(item)
+        if isinstance(found, _Item):
+            self.supplied += 1
+            return found
+        if found:
+            self.refused += 1
+            if len(self._refusals) < _KEPT:
+                self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
+        if line.rung is Rung.UNAVAILABLE or line.truncated:
+            self.lacking += 1
+        return item
+
+    def _find(self, item: _Item) -> _Item | str:
+        """The item with its original; else why what came near was not taken, ``""`` where nothing did."""
+        line = item.line
+        if not line.filename or line.expected is None:
+            return ""
+        try:
+            found = self._originals.find(line.filename, line.expected)
+            if not isinstance(found, Original):
+                return found.reason if found.near else ""
+            check = self._compare(item.entry, found)
+        except OSError as error:
+            return unreadable(error)
+        if not check:
+            return differing(found.name)
+        original = _Original(path=os.fsencode(found.path), name=found.name, size=found.size)
+        return replace(item, original=original, check=check)
+
+    def _compare(self, entry: IndexEntry | None, original: Original) -> str:
+        """How the original was checked; ``""`` where its words are others."""
+        if entry is None:
+            return NO_PARSED_TEXT
+        wording = read_wording(original.path)
+        if wording is None:
+            return NO_TEXT_FILE
+        for page in self._pages(entry):
+            wording.compare(page.parts)
+        return WORDS_AGREE if wording.agrees else ""
+
+    def _pages(self, entry: IndexEntry) -> list[TextPage]:
+        try:
+            return msgspec.json.decode(self._old.read(entry, limit=entry.size), type=_Stored).pages
+        except msgspec.DecodeError as error:
+            raise DamagedBundle(f"can't read {entry.path}: {error}", entry=entry.path) from None
+
+    # -- the new bundle --------------------------------------------------------------------------------
+
+    def write(self, target: Path, *, force: bool) -> Supplied:
+        info = self._old.info
+        capture = Capture(
+            tool=f"holdall/{__version__}", source=info.source, selection=info.selection, options=info.options
+        )
+        self._progress.stage("writing the new bundle")
+        with BundleWriter(target, capture, started=info.started, force=force, resume=False) as writer:
+            try:
+                self._write_records(writer)
+                for _, data in self._items:
+                    self._write_file(writer, _item.decode(data))
+                    self._progress.advance(files=1)
+                finished = writer.finish(ended=info.ended)
+            except BaseException:
+                writer.discard()
+                raise
+        return self.outcome(finished)
+
+    def outcome(self, finished: Finished | None) -> Supplied:
+        found = Supplied(
+            wanted=self.wanted,
+            supplied=self.supplied,
+            lacking=self.lacking,
+            refused=self.refused,
+            refusals=self._refusals,
+        )
+        if finished is None:
+            return found
+        return replace(
+            found,
+            bundle=finished.path,
+            size=finished.size,
+            sha256=finished.sha256,
+            digests=finished.digests,
+            rungs={rung.value: finished.rungs[rung].files if rung in finished.rungs else 0 for rung in Rung},
+        )
+
+    def _write_records(self, writer: BundleWriter) -> None:
+        for record in self._old.assistants():
+            writer.add_record(record)
+        for record in self._old.stores():
+            writer.add_record(record)
+        self._store_of: dict[str, SourceId] = {}
+        for entry in self._old.entries(layout.STORES):
+            if entry.id is None or not entry.path.endswith(layout.MEMBERSHIPS):
+                continue
+            folder = entry.path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS)
+            self._store_of[folder] = SourceId(entry.id)
+            with writer.open_memberships(entry.id) as lines:
+                for record in self._old.memberships(entry.id):
+                    lines.write(record.raw + b"\n")
+                lines.commit()
+        with writer.open_files() as lines:
+            for record in self._old.files():
+                lines.write(record.raw + b"\n")
+            lines.commit()
+
+    def _write_file(self, writer: BundleWriter, item: _Item) -> None:
+        line = item.line
+        if item.original:
+            found = item.original
+            sink = writer.open_content(
+                line.id, line.filename, rung=Rung.SUPPLIED, created_at=item.created_at, size_hint=found.size
+            )
+            try:
+                copy_original(Original(path=Path(os.fsdecode(found.path)), name=found.name, size=found.size), sink)
+            except OSError as error:
+                self.supplied -= 1
+                self.refused += 1
+                self._refusals.append(Refused(id=line.id, filename=line.filename, reason=unreadable(error)))
+            else:
+                entry = writer.content(line.id)
+                assert entry is not None
+                said = "; ".join(part for part in (line.message, item.check) if part)
+                line = replace(line, rung=Rung.SUPPLIED, path=entry.path, size=entry.size, message=said)
+                writer.add_ledger(replace(line, route=found.name, truncated=False))
+                return
+        if item.entry:
+            line = replace(line, path=self._carry(writer, item.entry, item.created_at).path)
+        writer.add_ledger(line)
+
+    def _carry(self, writer: BundleWriter, entry: IndexEntry, created_at: int) -> IndexEntry:
+        """One content as it is, out of the old bundle into the new one, its sha256 checked on the way."""
+        assert entry.id is not None
+        assert entry.rung is not None
+        if entry.path.startswith(layout.TEXTS):
+            folder = entry.path.split("/")[2]
+            store = self._store_of.get(folder, SourceId(folder))
+            sink = writer.open_text(store, entry.id, entry.filename, created_at=created_at)
+        else:
+            sink = writer.open_content(entry.id, entry.filename, rung=entry.rung, created_at=created_at)
+        with sink, self._old.open(entry) as stream:
+            for piece in iter(partial(stream.read, _PIECE), b""):
+                sink.write(piece)
+            return sink.commit()
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A ``data/text`` entry."""
+
+    pages: list[TextPage]
+
+
+def _require_rewritable(path: Path, found: str) -> None:
+    """A newer minor version can be read, but what it has and we don't know would be lost in a rewriting."""
+    minor = found.partition(".")[2]
+    if not minor.isdecimal() or int(minor) > layout.MINOR:
+        raise NewerFormat(
+            f"can't rewrite {path}: it has format {found}, this version writes {layout.FORMAT}",
+            hint="pip install --upgrade holdall",
+        )
