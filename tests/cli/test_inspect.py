@@ -45,8 +45,8 @@ def test_the_tree_for_people(path: Path) -> None:
     assert "holdall 0" in lines[0]
     assert lines[1] == "source     http://127.0.0.1/v1, proj_1"
     assert lines[2] == "captured   2023-11-14 22:13:20 UTC to 2023-11-14 22:14:20 UTC"
-    assert lines[3].startswith("holds      2 assistants, 1 vector stores, 17 memberships, 17 files; ")
-    assert lines[4:6] == ["           original: 16 files, 1.6 kB", "           unavailable: 1 files"]
+    assert lines[3].startswith("holds      2 assistants, 1 vector store, 17 memberships, 17 files; ")
+    assert lines[4:6] == ["           original: 16 files, 1.6 kB", "           unavailable: 1 file"]
     assert lines[6].startswith("digests    definitions h1:")
     tree = lines[9:]
     assert tree[:5] == [
@@ -61,7 +61,7 @@ def test_the_tree_for_people(path: Path) -> None:
         "",
         "(no name)  asst_2",
         "  store vs_gone: not in the bundle",
-        "  code interpreter: 1 files",
+        "  code interpreter: 1 file",
         "    a\\u202eb\\x1b[31m.pdf  file-1  original, 1.5 kB",
     ]
 

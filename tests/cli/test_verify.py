@@ -33,7 +33,7 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     code, out, err = holdall("verify", str(path))
     assert code == 0
     assert out.splitlines()[:2] == [
-        "declared: 1 files are there as parsed text only",
+        "declared: as parsed text only: 1 of the files",
         "declared: the content of file-3 (gone.pdf) could not be got",
     ]
     assert ": whole, 7 entries" in out.splitlines()[2]

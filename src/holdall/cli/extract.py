@@ -86,5 +86,8 @@ def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, f
     console.close_progress()
     if len(files) > _SHOWN:
         console.result(f"… and {len(files) - _SHOWN} more")
-    console.say(f"{len(files)} files, {human_size(size)}, in {to}" + (f"; {len(lost)} not saved" if lost else ""))
+    console.say(
+        f"{len(files)} file{'s' if len(files) != 1 else ''}, {human_size(size)}, in {to}"
+        + (f"; {len(lost)} not saved" if lost else "")
+    )
     return Outcome(exit_code=EXIT_LOOK if lost else 0, result={"files": files, "lost": lost}, losses=lost)

@@ -112,13 +112,14 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
     console.result(f"source     {', '.join(where)}")
     console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
     console.result(
-        f"holds      {counts.get('assistants', 0)} assistants, {counts.get('vector_stores', 0)} vector stores, "
-        f"{counts.get('memberships', 0)} memberships, {counts.get('files', 0)} files; "
+        f"holds      {_count(counts.get('assistants', 0), 'assistant')}, "
+        f"{_count(counts.get('vector_stores', 0), 'vector store')}, "
+        f"{_count(counts.get('memberships', 0), 'membership')}, {_count(counts.get('files', 0), 'file')}; "
         f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
     )
     for rung, count in info.rungs.items():
         stored = f", {human_size(count.bytes)}" if count.bytes else ""
-        console.result(f"           {rung}: {count.files} files{stored}")
+        console.result(f"           {rung}: {_count(count.files, 'file')}{stored}")
     console.result(f"digests    definitions {info.digests.definitions}")
     console.result(f"           contents    {info.digests.contents}")
 
@@ -133,7 +134,7 @@ def _print_tree(
             _print_store(console, store, "  ")
         interpreter = assistant["code_interpreter"]
         if interpreter["file_count"]:
-            console.result(f"  code interpreter: {interpreter['file_count']} files")
+            console.result(f"  code interpreter: {_count(interpreter['file_count'], 'file')}")
             _print_files(console, interpreter, "    ")
     left = info.counts.get("assistants", 0) - len(assistants)
     if left > 0:
@@ -148,7 +149,9 @@ def _print_store(console: Console, store: dict[str, Any], indent: str) -> None:
     if not store["in_bundle"]:
         console.result(f"{indent}store {store['id']}: not in the bundle")
         return
-    console.result(f"{indent}store {store['name'] or '(no name)'}  {store['id']}: {store['file_count']} files")
+    console.result(
+        f"{indent}store {store['name'] or '(no name)'}  {store['id']}: {_count(store['file_count'], 'file')}"
+    )
     _print_files(console, store, indent + "  ")
 
 
@@ -159,6 +162,10 @@ def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
     left = holder["file_count"] - len(holder["files"])
     if left > 0:
         console.result(f"{indent}… and {left} more (--all shows them)")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _time(seconds: int) -> str:

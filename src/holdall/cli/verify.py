@@ -78,7 +78,7 @@ def _print(console: Console, verdict: Verdict) -> None:
     assert info is not None
     text = info.rungs.get("text")
     if text:
-        console.result(f"declared: {text.files} files are there as parsed text only")
+        console.result(f"declared: as parsed text only: {text.files} of the files")
     for loss in verdict.losses:
         console.result(f"declared: {loss.message}")
     depth = "complete (no content was read)" if verdict.quick else "whole"
