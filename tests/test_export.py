@@ -312,7 +312,7 @@ def test_an_unchanged_project_gives_the_same_digests_and_any_change_another(
     assistant = hand.assistant("A", stores=[store], files=[file], metadata={"x": "y"}, temperature=0.5)
 
     def digests() -> dict[str, str]:
-        done = holdall("export", "-o", "b.tar.zst", "--force", "--json")
+        done = holdall("export", "-o", "b.tar.zst", "--force", "--json", "--parent", "none")
         assert done.code == 0, done.err
         found: dict[str, str] = done.document["result"]["digests"]
         return found

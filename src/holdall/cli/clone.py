@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import click
+import msgspec
 
 from holdall.cli import options
+from holdall.cli.again import again_with, how_to_repeat
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.import_ import how_to_import, run_import
@@ -19,6 +21,7 @@ __all__ = ["command"]
 
 @click.command()
 @what_to_export
+@how_to_repeat
 @how_to_import
 @options.account("src")
 @options.account("dst")
@@ -36,7 +39,9 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     source = options.read_source(console, parameters)
     destination = options.read_destination(console, parameters)
     asyncio.run(_ask(destination))
-    report = run_export(console, source, where_to_start(source, parameters), None, force=False)
+    # What the copy will lack counts, whether or not an earlier bundle lacked it too.
+    again = msgspec.structs.replace(again_with(parameters), strict=True)
+    report = run_export(console, source, where_to_start(source, parameters), None, force=False, again=again)
     console.result(str(report.bundle))
     imported = run_import(console, destination, report.bundle, Selection())
     return Outcome(

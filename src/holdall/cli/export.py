@@ -15,8 +15,9 @@ import click
 import msgspec
 
 from holdall.cli import options
+from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export", 
 ARCHIVES = Path("archives")
 SUFFIX = ".tar.zst"
 
-# How many losses the terminal shows; the bundle's ledger and --json have them all.
+# How many losses the terminal shows; --json has a thousand of each kind, the bundle's ledger all.
 _SHOWN = 20
 
 
@@ -84,6 +85,9 @@ def what_to_export(command: Any) -> Any:
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @what_to_export
+@how_to_repeat
+@click.option("--skip-if-unchanged", is_flag=True, help="Write no bundle where it would equal its parent.")
+@click.option("--strict", is_flag=True, help="Losses that the parent had already count too.")
 @options.account("src", alone=True)
 @options.shared
 @options.output
@@ -96,7 +100,8 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
     """
     settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
     start = where_to_start(settings, parameters)
-    report = run_export(console, settings, start, Path(output) if output else None, force=force)
+    again = again_with(parameters)
+    report = run_export(console, settings, start, Path(output) if output else None, force=force, again=again)
     console.result(str(report.bundle))
     return Outcome(
         exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
@@ -135,19 +140,38 @@ def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any]) -> S
 
 
 def run_export(
-    console: Console, settings: SourceSettings, start: Start, output: Path | None, *, force: bool
+    console: Console, settings: SourceSettings, start: Start, output: Path | None, *, force: bool, again: Again
 ) -> ExportReport:
-    """Export with these settings and say on stderr what came of it."""
-    report = asyncio.run(_export(console, settings, start, output, force))
+    """Export with these settings and say on stderr what came of it. Raises Interrupted after Ctrl-C."""
+    chosen: list[Path] = []
+    try:
+        report = asyncio.run(_export(console, settings, start, output, force, again, chosen))
+    except KeyboardInterrupt:
+        raise _interrupted(chosen) from None
     console.close_progress()
     _tell(console, report)
     return report
 
 
+def _interrupted(chosen: list[Path]) -> Interrupted:
+    from holdall.bundle.journal import partial_folder, unfinished
+
+    if not chosen or unfinished(chosen[0]) is None:
+        return Interrupted("interrupted: nothing was written")
+    return Interrupted(
+        f"interrupted: what was fetched is kept in {partial_folder(chosen[0])}", hint="the same command goes on with it"
+    )
+
+
 async def _export(
-    console: Console, settings: SourceSettings, start: Start, output: Path | None, force: bool
+    console: Console,
+    settings: SourceSettings,
+    start: Start,
+    output: Path | None,
+    force: bool,
+    again: Again,
+    targets: list[Path],
 ) -> ExportReport:
-    from holdall.bundle.journal import find_partial
     from holdall.exporter.export import ExportOptions, export
     from holdall.remote.client import Account
 
@@ -157,13 +181,9 @@ async def _export(
     async def work(account: Account | None) -> ExportReport:
         def target(capture: Capture) -> Path:
             label = settings.label or (account and account.project) or (endpoint and endpoint.host) or "dump"
-            chosen = _target(output, label, datetime.now(UTC))
-            if chosen == output:
-                return chosen
-            unfinished = find_partial(chosen.parent, capture)
-            if unfinished:
-                console.say(f"continuing {unfinished}, which an earlier run left unfinished")
-            return unfinished or chosen
+            fresh = _target(output, label, datetime.now(UTC))
+            targets.append(target_of(console, again, capture, fresh, named=fresh == output, now=time.time()))
+            return targets[0]
 
         return await export(
             account,
@@ -171,8 +191,11 @@ async def _export(
             ExportOptions(
                 start=start,
                 label=settings.label,
+                strict=again.strict,
+                skip_if_unchanged=again.skip_if_unchanged,
             ),
             clock=time.time,
+            parent=lambda target, capture: parent_of(console, again, target, capture),
             force=force,
             progress=progress,
         )
@@ -203,6 +226,11 @@ def _slug(label: str) -> str:
 
 
 def _tell(console: Console, report: ExportReport) -> None:
+    if report.unchanged_since is not None:
+        when = datetime.fromtimestamp(report.unchanged_since, UTC)
+        console.say(
+            f"nothing has changed since {when:%Y-%m-%d %H:%M} UTC: no new bundle, {report.bundle} is the newest"
+        )
     count = report.counts
     console.say(
         f"{count.get('assistants', 0)} assistants, {count.get('vector_stores', 0)} vector stores, "
@@ -213,11 +241,17 @@ def _tell(console: Console, report: ExportReport) -> None:
     )
     for loss in report.losses[:_SHOWN]:
         console.warn(f"  {describe(loss)}")
-    if len(report.losses) > _SHOWN:
-        console.warn(f"  … and {len(report.losses) - _SHOWN} more: holdall inspect {report.bundle}")
+    if report.losses_found > _SHOWN:
+        console.warn(f"  … and {report.losses_found - _SHOWN} more: holdall inspect {report.bundle}")
     if any(loss.rung == "text" for loss in report.losses if hasattr(loss, "rung")):
         console.say("  text: the server refuses to give the bytes back; the bundle has the text that it parsed")
-    console.say(f"sha256 {report.sha256}")
+    if report.parent and report.taken:
+        console.say(f"{report.taken} contents are unchanged since {report.parent}: not downloaded again")
+    if report.requests:
+        kinds = sorted(report.requests.items(), key=lambda kind: -kind[1])
+        console.say(f"{sum(report.requests.values())} requests: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
+    if report.sha256:
+        console.say(f"sha256 {report.sha256}")
     console.say(f"prove it:  holdall verify {report.bundle}")
 
 

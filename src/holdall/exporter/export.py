@@ -6,25 +6,35 @@ The order on disk is the order of trust: definitions first, contents as they arr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from holdall import __version__
 from holdall.bundle.digest import record_hash
-from holdall.bundle.layout import Capture, Source
+from holdall.bundle.layout import Capture, Digests, Source
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import UsageFault
+from holdall.exporter.booking import Booking
 from holdall.exporter.fetch import Fetch
+from holdall.exporter.losses import Losses
+from holdall.exporter.parent import Parent, open_parent, same_work
+from holdall.exporter.policy import Policy
+from holdall.exporter.register import Register
 from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete
 from holdall.exporter.roots import Start, gather, refuse_nothing
+from holdall.exporter.state import State
 from holdall.model import Kind, Record, Rung
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.survey import Definitions, Surveyor
 
-__all__ = ["ExportOptions", "export"]
+__all__ = ["ExportOptions", "export", "no_parent"]
+
+T = TypeVar("T")
 
 _SUNSET = (
     "this project has no Assistants API (OpenAI ended it on 2026-08-26): its vector stores and files are exported; "
@@ -33,10 +43,31 @@ _SUNSET = (
 
 
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to export, and what follows from it."""
+    """What to export, and what follows from it.
+
+    ``policy`` says which losses count; with ``strict`` also those that the parent had. ``skip_if_unchanged``: where the
+    bundle would have the digests of its parent, none is written.
+    """
 
     start: Start = Start()
     label: str | None = None
+    policy: Policy = Policy()
+    strict: bool = False
+    skip_if_unchanged: bool = False
+
+
+class _Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of reading the account. ``taken`` counts contents out of the parent."""
+
+    rungs: dict[Rung, int]
+    findings: list[Finding]
+    taken: int
+    unchanged: bool
+
+
+def no_parent(target: Path, capture: Capture) -> Path | None:
+    """Nothing is taken from anywhere."""
+    return None
 
 
 async def export(
@@ -45,6 +76,7 @@ async def export(
     options: ExportOptions,
     *,
     clock: Callable[[], float],
+    parent: Callable[[Path, Capture], Path | None] = no_parent,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -52,9 +84,10 @@ async def export(
 
     ``account`` is None without a key: then only definitions out of a dump can be packed, and only such as refer to
     nothing. ``target`` chooses the file once it is known what is captured (the project's id comes with the first
-    answer). An unfinished bundle of the same capture at that place is continued: contents that are whole in it are not
-    fetched again. ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises RemoteError
-    and BundleError; UsageFault where the selection fits nothing, and then no file is made.
+    answer), ``parent`` an earlier bundle out of which contents are taken; it is called on another thread. An unfinished
+    bundle of the same capture at the target is continued: contents that are whole in it are not fetched again.
+    ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises RemoteError and
+    BundleError; UsageFault where the selection fits nothing, and then no file is made.
     """
     progress = progress or Silent()
     started = int(clock())
@@ -72,32 +105,99 @@ async def export(
     definitions = await gather(surveyor, start)
     refuse_nothing(definitions, start)
     capture = _capture(account, options)
-    writer = await asyncio.to_thread(BundleWriter, target(capture), capture, started=started, force=force)
-    with writer:
-        for record in (*definitions.assistants, *definitions.stores):
-            writer.add_record(record)
-        losses: list[Finding] = [Incomplete(dump=name) for name in (start.dump.truncated if start.dump else ())]
-        rungs: dict[Rung, int] = {}
-        if account and surveyor:
-            fetch = Fetch(account, surveyor, definitions, writer, progress)
-            await fetch.contents()
-            progress.stage("looking for changes")
-            losses += [*fetch.losses, *await _changes(surveyor, definitions, start)]
-            rungs = fetch.rungs
-        else:
-            writer.open_files().commit()
+    place = target(capture)
+    with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
+        async with open_parent(await asyncio.to_thread(parent, place, capture), progress) as earlier:
+            known = earlier.knew if earlier and not options.strict else None
+            losses = Losses(msgspec.structs.replace(options.policy, known=known).counts)
+            for name in start.dump.truncated if start.dump else ():
+                losses.add(Incomplete(dump=name))
+            compared = options.skip_if_unchanged and earlier is not None and same_work(earlier.info, capture)
+            filled = await _fill(
+                account, surveyor, definitions, start, writer, losses, progress, parent=earlier, compared=compared
+            )
+            if filled.unchanged:
+                await asyncio.to_thread(writer.discard)
+        report = _report(account, filled, losses, earlier)
+        if filled.unchanged:
+            return report
         progress.stage("sealing the bundle")
-        finished = await asyncio.to_thread(writer.finish, ended=int(clock()))
-    return ExportReport(
+        finished = await _to_its_end(asyncio.to_thread(writer.finish, ended=int(clock())))
+    return msgspec.structs.replace(
+        report,
         bundle=finished.path,
         size=finished.size,
         sha256=finished.sha256,
         digests=finished.digests,
         counts=dict(finished.counts),
-        rungs={rung.value: rungs.get(rung, 0) for rung in Rung},
-        losses=losses,
-        requests=dict(sorted(account.requests.items())) if account else {},
     )
+
+
+async def _fill(
+    account: Account | None,
+    surveyor: Surveyor | None,
+    definitions: Definitions,
+    start: Start,
+    writer: BundleWriter,
+    losses: Losses,
+    progress: Progress,
+    *,
+    parent: Parent | None,
+    compared: bool,
+) -> _Filled:
+    """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
+    with Register() as register, State() if compared else nullcontext() as state:
+        booking = Booking(writer, register, definitions, losses, progress, state)
+        for record in (*definitions.assistants, *definitions.stores):
+            writer.add_record(record)
+            booking.record(record.kind, record.id, record.raw)
+        fetch, changes = None, []
+        if account and surveyor:
+            fetch = Fetch(
+                account, surveyor, definitions, writer, progress, register, booking, parent=parent, defer=compared
+            )
+            await fetch.contents()
+            progress.stage("looking for changes")
+            changes = await _changes(surveyor, definitions, start)
+        else:
+            writer.open_files().commit()
+        for change in changes:
+            losses.add(change)
+        digests = await asyncio.to_thread(booking.digests)
+        unchanged = parent is not None and digests == parent.info.digests and not changes
+        if fetch and compared:
+            progress.stage("files")
+            await fetch.take_deferred(read=not unchanged)
+        return _Filled(rungs=booking.rungs, findings=booking.findings(), taken=booking.taken, unchanged=unchanged)
+
+
+def _report(account: Account | None, filled: _Filled, losses: Losses, parent: Parent | None) -> ExportReport:
+    """The report as it is where no new bundle is written: then the parent is what the export ended in."""
+    info = parent.info if parent else None
+    return ExportReport(
+        bundle=parent.path if parent else Path(),
+        size=parent.size if parent else 0,
+        sha256=None,
+        digests=info.digests if info else Digests(definitions="", contents=""),
+        counts=dict(info.counts) if info else {},
+        rungs={rung.value: filled.rungs.get(rung, 0) for rung in Rung},
+        losses=filled.findings,
+        losses_found=losses.total,
+        losses_counting=losses.counting,
+        requests=dict(sorted(account.requests.items())) if account else {},
+        parent=parent.path if parent else None,
+        taken=filled.taken,
+        unchanged_since=info.ended if info and filled.unchanged else None,
+    )
+
+
+async def _to_its_end(work: Awaitable[T]) -> T:
+    """Wait for ``work`` also where somebody has lost patience: it takes seconds, and makes what they were after."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()
 
 
 def _capture(account: Account | None, options: ExportOptions) -> Capture:

@@ -1,213 +1,268 @@
 """Contents and the records about them, out of an account into a bundle: a lister, workers, a bounded queue between.
 
-Memory stays flat: memberships and file objects go to disk line by line; held are ids alone.
+Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-import msgspec
-
-from holdall.bundle.layout import IndexEntry, LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import HoldallError
-from holdall.exporter.report import Finding, Loss, Miscount, absent
-from holdall.model import FileView, Record, Rung, SourceId, StoreView, epoch_seconds
+from holdall.errors import DamagedBundle, HoldallError
+from holdall.exporter.booking import Booking
+from holdall.exporter.parent import Parent, Taken
+from holdall.exporter.records import FileRecords, file_view
+from holdall.exporter.register import File, Register, Waiting
+from holdall.model import Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.contents import Content, Ladder
-from holdall.remote.survey import Definitions, Missing, Surveyor
+from holdall.remote.survey import Definitions, Surveyor
 
 __all__ = ["Fetch"]
+
+# Small contents become durable when they fill a frame together, or when so many seconds have gone by.
+_CHECKPOINT_EVERY = 5.0
+
+Queue = asyncio.Queue[SourceId | Waiting | None]
 
 
 class _Sinks:
     """The rungs' sinks of one file in the bundle."""
 
-    def __init__(self, writer: BundleWriter, file_id: SourceId, file: FileView | None) -> None:
-        self._writer, self._file_id = writer, file_id
-        self._filename = file.filename if file else None
-        self._created_at = epoch_seconds(file.created_at) if file else 0
-        self._size = int(file.bytes) if file and file.bytes and file.bytes > 0 else None
+    def __init__(self, writer: BundleWriter, file: File) -> None:
+        self._writer, self._file = writer, file
+        self._created_at = epoch_seconds(file.view.created_at) if file.view else 0
 
     def content(self, rung: Rung) -> Sink:
+        size = self._file.size
         return self._writer.open_content(
-            self._file_id,
-            self._filename,
+            self._file.id,
+            self._file.filename,
             rung=rung,
             created_at=self._created_at,
-            size_hint=self._size,
+            size_hint=size if size and size > 0 else None,
         )
 
     def text(self, store_id: SourceId) -> Sink:
-        return self._writer.open_text(store_id, self._file_id, self._filename, created_at=self._created_at)
+        return self._writer.open_text(store_id, self._file.id, self._file.filename, created_at=self._created_at)
 
 
 class Fetch:
     """One run: a lister that finds files, and workers that fetch them, joined by a bounded queue."""
 
     def __init__(
-        self, account: Account, surveyor: Surveyor, definitions: Definitions, writer: BundleWriter, progress: Progress
+        self,
+        account: Account,
+        surveyor: Surveyor,
+        definitions: Definitions,
+        writer: BundleWriter,
+        progress: Progress,
+        register: Register,
+        booking: Booking,
+        *,
+        parent: Parent | None = None,
+        defer: bool = False,
     ) -> None:
+        """``parent`` has contents of an earlier bundle; with ``defer`` they are taken in ``take_deferred`` only."""
         self._surveyor, self._definitions, self._writer, self._progress = surveyor, definitions, writer, progress
+        self._register, self._booking, self._parent, self._defer = register, booking, parent, defer
         self._workers = account.limits.concurrency
         self._ladder = Ladder(account, progress=progress)
-        self._queue: asyncio.Queue[SourceId | None] = asyncio.Queue(maxsize=64 * self._workers)
-        self._stores_of: dict[SourceId, list[SourceId]] = {}
-        self._tool_users: dict[str, list[str]] = {}
-        self._store_users: dict[str, list[str]] = {}
-        for view in definitions.views:
-            for store_id in view.store_ids:
-                self._store_users.setdefault(store_id, []).append(view.id)
-            for file_id in view.file_ids:
-                self._tool_users.setdefault(file_id, []).append(view.id)
-        # Files without content so far, with the number of stores that had been asked for their text.
-        self._poor: list[tuple[SourceId, FileView | None, Record | Missing, Content, int]] = []
-        self.rungs: dict[Rung, int] = {}
-        self.losses: list[Finding] = [absent(missing) for missing in definitions.missing]
+        self._stores = [SourceId(store.id) for store in definitions.store_views]
 
     async def contents(self) -> None:
-        """All contents, then the records about them, into the writer."""
-        files = self._writer.open_files()
+        """All contents but those deferred, then the records about them, into the writer."""
+        self._register.remember(self._writer.earlier_ledger())
         self._progress.stage("files")
-        async with _one_error(), asyncio.TaskGroup() as group:
-            group.create_task(self._list())
-            for _ in range(self._workers):
-                group.create_task(self._work(files))
-        await self._last_resort()
-        await asyncio.to_thread(files.commit)
+        with self._writer.open_files() as files:
+            async with FileRecords(self._surveyor, self._register) as records:
 
-    async def _list(self) -> None:
-        for store in self._definitions.store_views:
-            await self._list_store(store)
+                async def one(found: SourceId | Waiting) -> None:
+                    assert isinstance(found, str)
+                    await self._one(await self._identified(found, records, files))
+
+                await self._each(self._list, one)
+                # A store that was listed later may have the text that an earlier one had not.
+                await self._each(self._waiting(content=True), self._again)
+            await asyncio.to_thread(files.commit)
+
+    async def take_deferred(self, *, read: bool) -> None:
+        """Bring what was deferred to its end: contents out of the parent, or only their places in the books."""
+        self._defer = False
+        if read:
+            await self._each(self._waiting(content=False), self._again)
+            await self._each(self._waiting(content=True), self._again)  # what turned out to be damaged, and is gone
+            return
+        for waiting in self._register.waiting(content=False):
+            if (taken := self._unchanged(waiting.file)) is not None:
+                self._booking.unread(waiting.file, taken.line, taken.entry)
+
+    # -- listing ---------------------------------------------------------------------------------------
+
+    async def _list(self, queue: Queue) -> None:
+        for number, store in enumerate(self._definitions.store_views):
+            await self._list_store(number, store, queue)
         # After the stores, because a file of both tools may have its text in one of them.
         for file_id in (*self._surveyor.tool_files(self._definitions.views), *self._definitions.files):
-            await self._found(file_id)
-        for _ in range(self._workers):
-            await self._queue.put(None)
+            await self._found(queue, file_id)
 
-    async def _list_store(self, store: StoreView) -> None:
+    async def _list_store(self, number: int, store: StoreView, queue: Queue) -> None:
         store_id = SourceId(store.id)
-        lines = self._writer.open_memberships(store_id)
+        with self._writer.open_memberships(store_id) as lines:
+            count = 0
+            async for file_id, line in self._memberships(store_id):
+                lines.write(line + b"\n")
+                self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
+                count += 1
+                await self._found(queue, file_id, number)
+            await asyncio.to_thread(lines.commit)
+        if store_id not in self._definitions.memberships:
+            self._booking.store(store_id, store.file_counts.total if store.file_counts else None, count)
+
+    async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes]]:
         if store_id in self._definitions.memberships:
             for record in self._definitions.memberships[store_id]:
-                lines.write(record.raw + b"\n")
-                await self._found(record.id, store_id)
-            await asyncio.to_thread(lines.commit)
+                yield record.id, record.raw
             return
-        count = 0
         async for membership, line in self._surveyor.memberships(store_id):
-            lines.write(line + b"\n")
-            count += 1
-            await self._found(SourceId(membership.id), store_id)
-        await asyncio.to_thread(lines.commit)
-        said = store.file_counts.total if store.file_counts else None
-        if said is not None and int(said) != count:
-            self.losses.append(Miscount(id=store.id, what="files of a vector store", counted=int(said), found=count))
+            yield SourceId(membership.id), line
 
-    async def _found(self, file_id: SourceId, store_id: SourceId | None = None) -> None:
+    async def _found(self, queue: Queue, file_id: SourceId, store: int | None = None) -> None:
         """A file was seen: remember the store that holds it; fetch it the first time."""
-        known = file_id in self._stores_of
-        stores = self._stores_of.setdefault(file_id, [])
-        if store_id is not None:
-            stores.append(store_id)
-        if not known:
+        if self._register.want(file_id, store):
             self._progress.expect(files=1)
-            await self._queue.put(file_id)
+            await queue.put(file_id)
 
-    async def _work(self, files: LineSink) -> None:
-        while (file_id := await self._queue.get()) is not None:
-            record = await self._surveyor.file(file_id)
-            view = None
-            # A file that is gone may still be known to the dump that named it.
-            told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
-            if told is not None:
-                files.write(told.raw + b"\n")
-                view = msgspec.json.decode(told.raw, type=FileView)
-                self._progress.expect(bytes=int(view.bytes or 0))
-            if kept := self._writer.content(file_id):
-                self._rebook(file_id, view, record, kept)
-                continue
-            asked = len(self._stores_of[file_id])
-            content = await self._fetch(file_id, view)
-            if content.rung is Rung.UNAVAILABLE:
-                self._poor.append((file_id, view, record, content, asked))
-            else:
-                self._book(file_id, view, record, content)
+    def _waiting(self, *, content: bool) -> Callable[[Queue], Awaitable[None]]:
+        async def feed(queue: Queue) -> None:
+            for waiting in self._register.waiting(content=content):
+                await queue.put(waiting)
 
-    async def _fetch(self, file_id: SourceId, view: FileView | None) -> Content:
-        stores = self._stores_of[file_id]
-        return await self._ladder.fetch(file_id, view, lambda: stores, _Sinks(self._writer, file_id, view))
+        return feed
 
-    async def _last_resort(self) -> None:
-        """Ask the stores that were not known yet to hold a file when it was its turn, then book it either way."""
-        for file_id, view, record, content, asked in self._poor:
-            if len(self._stores_of[file_id]) > asked:
-                content = await self._fetch(file_id, view)
-            self._book(file_id, view, record, content)
+    async def _each(
+        self, feed: Callable[[Queue], Awaitable[None]], work: Callable[[SourceId | Waiting], Awaitable[None]]
+    ) -> None:
+        """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be."""
+        queue: Queue = asyncio.Queue(maxsize=64 * self._workers)
 
-    def _book(self, file_id: SourceId, view: FileView | None, record: Record | Missing, content: Content) -> None:
-        """Enter one file into the ledger, and among the losses where it isn't there byte for byte."""
-        entry = self._writer.content(file_id) if content.rung is not Rung.UNAVAILABLE else None
-        self._writer.add_ledger(
-            LedgerLine(
-                id=file_id,
-                filename=view.filename if view else None,
-                rung=content.rung,
-                path=entry.path if entry else None,
-                expected=_size(view),
-                size=content.size,
-                route=content.route,
-                status=content.status,
-                code=content.code,
-                message=content.message,
-                truncated=content.truncated,
-            )
-        )
-        self._tally(file_id, view, record, content)
+        async def feeding() -> None:
+            await feed(queue)
+            for _ in range(self._workers):
+                await queue.put(None)
 
-    def _rebook(self, file_id: SourceId, view: FileView | None, record: Record | Missing, kept: IndexEntry) -> None:
-        """A content that an interrupted run has stored; its line in the ledger is kept too."""
-        size = kept.size
-        self._progress.advance(bytes=size)
-        self._tally(file_id, view, record, Content(rung=kept.rung or Rung.ORIGINAL, size=size))
+        async def working() -> None:
+            while (found := await queue.get()) is not None:
+                await work(found)
 
-    def _tally(self, file_id: SourceId, view: FileView | None, record: Record | Missing, content: Content) -> None:
-        self._progress.advance(files=1)
-        self.rungs[content.rung] = self.rungs.get(content.rung, 0) + 1
-        expected = _size(view)
-        if isinstance(record, Missing):
-            self.losses.append(absent(record, self._used_by(file_id)))
-        if content.rung is not Rung.ORIGINAL:
-            self.losses.append(
-                Loss(
-                    id=file_id,
-                    filename=view.filename if view else None,
-                    rung=content.rung,
-                    expected=expected,
-                    used_by=self._used_by(file_id),
-                    status=content.status,
-                    code=content.code,
-                    message=content.message,
-                    truncated=content.truncated,
-                )
-            )
-        elif expected is not None and content.size is not None and expected != content.size:
-            self.losses.append(Miscount(id=file_id, what="bytes of a file", counted=expected, found=content.size))
+        async with _one_error(), self._checkpoints(), asyncio.TaskGroup() as group:
+            group.create_task(feeding())
+            for _ in range(self._workers):
+                group.create_task(working())
 
-    def _used_by(self, file_id: SourceId) -> list[str]:
-        users = list(self._tool_users.get(file_id, ()))
-        for store_id in self._stores_of.get(file_id, ()):
-            users.extend(self._store_users.get(store_id, ()))
-        return list(dict.fromkeys(users))
+    @asynccontextmanager
+    async def _checkpoints(self) -> AsyncIterator[None]:
+        async def tick() -> None:
+            while True:
+                await asyncio.sleep(_CHECKPOINT_EVERY)
+                await asyncio.to_thread(self._writer.checkpoint)
 
+        ticking = asyncio.create_task(tick())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            # What went wrong in there, a full disk, is what the next content meets too.
+            with suppress(asyncio.CancelledError, HoldallError):
+                await ticking
 
-def _size(view: FileView | None) -> int | None:
-    return int(view.bytes) if view and view.bytes is not None else None
+    # -- one file --------------------------------------------------------------------------------------
+
+    async def _identified(self, file_id: SourceId, records: FileRecords, files: LineSink) -> File:
+        """A file's record, into the bundle and read."""
+        record = await records.get(file_id)
+        # A file that is gone may still be known to the dump that named it.
+        told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
+        view = None
+        if told is not None:
+            files.write(told.raw + b"\n")
+            self._booking.record(Kind.FILE, file_id, told.raw)
+            view = file_view(told)
+            self._progress.expect(bytes=int(view.bytes or 0))
+        return File(id=file_id, view=view, gone=None if isinstance(record, Record) else record)
+
+    async def _one(self, file: File) -> None:
+        """One file's content by the best way there is: an interrupted run, the parent, the ladder."""
+        if entry := self._writer.content(file.id):
+            self._booking.kept(file, entry)
+            return
+        taken = self._unchanged(file)
+        if taken and taken.best and await self._take(file, taken):
+            return
+        stores = self._register.stores(file.id)
+        # While the parent has the whole text, only what is better than a text is asked for.
+        asked = [] if taken and taken.is_whole_text else stores
+        content = await self._fetch(file, asked)
+        if content.rung is Rung.UNAVAILABLE and taken and not taken.best:
+            if await self._take(file, taken):
+                return
+            if len(asked) < len(stores):
+                content = await self._fetch(file, stores)
+        if content.rung is Rung.UNAVAILABLE:
+            self._register.wait(Waiting(file=file, stores=len(stores), content=content))
+        else:
+            self._booking.got(file, content)
+
+    async def _again(self, waiting: SourceId | Waiting) -> None:
+        """The second look at a file."""
+        assert isinstance(waiting, Waiting)
+        file, content = waiting.file, waiting.content
+        if content is None:
+            await self._one(file)
+            return
+        stores = self._register.stores(file.id)
+        if len(stores) > waiting.stores:
+            content = await self._fetch(file, stores)
+        self._booking.got(file, content)
+
+    async def _fetch(self, file: File, stores: list[int]) -> Content:
+        holders = [self._stores[number] for number in stores]
+        return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file))
+
+    def _unchanged(self, file: File) -> Taken | None:
+        return self._parent.find(file.view) if self._parent and file.view and not file.gone else None
+
+    async def _take(self, file: File, taken: Taken) -> bool:
+        """The parent's content instead of a download, now or later; False where it is damaged there."""
+        assert self._parent is not None
+        if self._defer:
+            self._booking.foresee(file, taken.entry)
+            self._register.wait(Waiting(file=file, stores=0))
+            return True
+        sink = self._sink_for(file, taken)
+        try:
+            entry = await asyncio.to_thread(self._parent.copy, taken, sink)
+        except DamagedBundle as error:
+            self._progress.note(f"{error.message}; it is fetched instead")
+            return False
+        finally:
+            sink.abort()
+        self._booking.took(file, taken.line, entry)
+        return True
+
+    def _sink_for(self, file: File, taken: Taken) -> Sink:
+        sinks = _Sinks(self._writer, file)
+        if taken.line.rung is not Rung.TEXT:
+            return sinks.content(taken.line.rung)
+        # Under the store that it was read from, if that still holds the file.
+        holders = [self._stores[number] for number in self._register.stores(file.id)]
+        assert self._parent is not None
+        told = SourceId(self._parent.store_of(taken) or "")
+        return sinks.text(told if told in holders or not holders else holders[0])
 
 
 @asynccontextmanager

@@ -6,26 +6,35 @@ is a file taken for the same one. What is taken is proved by its sha256 on the w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
+from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.errors import BundleError
+from holdall.errors import BundleError, DamagedBundle
+from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
-from holdall.model import FileView, Rung
+from holdall.exporter.report import Absent, Finding, Loss, Miscount
+from holdall.model import AssistantView, FileView, Kind, Record, Rung, StoreView
+from holdall.progress import Progress
 
-__all__ = ["Parent", "Taken", "better", "choose_parent"]
+__all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
 
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
+CREATE TABLE lines (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 """
 _PIECE = 1 << 20
 _RUNGS = list(Rung)
+T = TypeVar("T")
 
 
 class _Sink(Protocol):
@@ -44,13 +53,12 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def best(self) -> bool:
-        """Nothing better is to be had anywhere, so nothing is asked."""
+        """The file's bytes: nothing better is to be had, so nothing is asked for."""
         return self.line.rung not in (Rung.TEXT, Rung.UNAVAILABLE)
 
-
-def better(rung: Rung, than: Rung) -> bool:
-    """Is one rung higher on the ladder than another?"""
-    return _RUNGS.index(rung) < _RUNGS.index(than)
+    @property
+    def is_whole_text(self) -> bool:
+        return self.line.rung is Rung.TEXT and not self.line.truncated
 
 
 class Parent:
@@ -61,7 +69,9 @@ class Parent:
         self.path = path
         self._reader: BundleReader = open_bundle(path)
         self.info: HoldallInfo = self._reader.info
-        self._records = passing_database(_SCHEMA)
+        self.size = path.stat().st_size
+        self._known = passing_database(_SCHEMA)
+        self._absent: set[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -70,40 +80,92 @@ class Parent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._reader.close()
-        self._records.close()
+        self._known.close()
 
     def load(self) -> None:
-        """Read what the parent says of its files. DamagedBundle where it can't be read: then nothing is taken."""
-        self._records.execute("BEGIN")
-        self._records.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", self._read_records())
-        self._records.execute("COMMIT")
+        """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
+        self._insert("INSERT OR REPLACE INTO lines VALUES (?, ?)", self._read_ledger())
+        self._insert("INSERT OR REPLACE INTO entries VALUES (?, ?)", self._read_entries())
+        self._insert("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", self._read_records())
 
-    def _read_records(self) -> Iterator[tuple[str, float | None, float | None]]:
+    def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+        self._known.execute("BEGIN")
+        try:
+            self._known.executemany(statement, rows)
+        finally:
+            self._known.execute("COMMIT")
+
+    def _read_ledger(self) -> Iterator[tuple[object, ...]]:
+        for line in self._reader.ledger():
+            yield line.id, msgspec.json.encode(line)
+
+    def _read_entries(self) -> Iterator[tuple[object, ...]]:
+        for entry in self._reader.entries():
+            if entry.rung is not None:
+                yield entry.path, msgspec.json.encode(entry)
+
+    def _read_records(self) -> Iterator[tuple[object, ...]]:
         for record in self._reader.files():
-            view = msgspec.json.decode(record.raw, type=FileView)
+            view = file_view(record)
             yield record.id, view.bytes, view.created_at
 
     def find(self, file: FileView) -> Taken | None:
-        """The parent's content of a file that is unchanged: same id, size and creation time.
-
-        None where there is none, or where it can't be looked up.
-        """
-        row = self._records.execute("SELECT bytes, created_at FROM records WHERE id = ?", (file.id,)).fetchone()
+        """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
+        row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         if row is None or file.bytes is None or file.created_at is None or row != (file.bytes, file.created_at):
             return None
-        try:
-            line = self._reader.ledger_line(file.id)
-            entry = self._reader.find(line.path) if line and line.path else None
-        except BundleError:
-            return None
-        return Taken(entry=entry, line=line) if entry and line and entry.rung is not None else None
+        line = self._line(file.id)
+        found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None
+        return Taken(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line) if found and line else None
 
-    def line(self, file_id: str) -> LedgerLine | None:
-        """What the parent's ledger says of a file, changed or not; None where it says nothing, or can't be read."""
+    def _line(self, file_id: str) -> LedgerLine | None:
+        row = self._row("SELECT line FROM lines WHERE id = ?", file_id)
+        return msgspec.json.decode(row[0], type=LedgerLine) if row else None
+
+    def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._known.execute(statement, (key,)).fetchone()
+        return row
+
+    def knew(self, finding: Finding) -> bool:
+        """Did the parent have this loss already, or a worse one?"""
         try:
-            return self._reader.ledger_line(file_id)
+            match finding:
+                case Loss():
+                    line = self._line(finding.id)
+                    return line is not None and _worth(line.rung, line.truncated) <= _worth(
+                        finding.rung, finding.truncated
+                    )
+                case Absent(kind=Kind.FILE):
+                    record = self._row("SELECT id FROM records WHERE id = ?", finding.id)
+                    return record is None and self._line(finding.id) is not None
+                case Absent():
+                    return finding.id in self._absent_stores()
+                case Miscount(what="bytes of a file"):
+                    line = self._line(finding.id)
+                    return line is not None and (line.expected, line.size) == (finding.counted, finding.found)
+                case Miscount():
+                    entry = self._reader.memberships_entry(finding.id)
+                    return entry is not None and entry.records == finding.found and self._counted(finding)
+                case _:
+                    return False
         except BundleError:
-            return None
+            return False
+
+    def _absent_stores(self) -> set[str]:
+        """The stores that the parent's assistants refer to and the parent doesn't have."""
+        if self._absent is None:
+            there = {str(record.id) for record in self._reader.stores()}
+            views = (_read(record, AssistantView) for record in self._reader.assistants())
+            self._absent = {str(ident) for view in views if view for ident in view.store_ids} - there
+        return self._absent
+
+    def _counted(self, finding: Miscount) -> bool:
+        """Did the parent's record of the store count as many files as it does now?"""
+        for record in self._reader.stores():
+            if record.id == finding.id:
+                view = _read(record, StoreView)
+                return bool(view and view.file_counts and view.file_counts.total == finding.counted)
+        return False
 
     def copy(self, taken: Taken, sink: _Sink) -> IndexEntry:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
@@ -120,9 +182,24 @@ class Parent:
         """The store out of which a text was read."""
         if taken.line.rung is not Rung.TEXT:
             return None
-        folder = taken.entry.path.split("/")[2]
-        entry = self._reader.find(f"data/vector_stores/{folder}.json")
+        name = taken.entry.path.removeprefix(layout.TEXTS).partition("/")[0]
+        entry = self._reader.find(f"{layout.STORES}{name}{layout.RECORD}")
         return entry.id if entry else None
+
+
+@asynccontextmanager
+async def open_parent(path: Path | None, progress: Progress) -> AsyncIterator[Parent | None]:
+    """The bundle at ``path``, read as far as it can be; None where there is none."""
+    if path is None:
+        yield None
+        return
+    with await asyncio.to_thread(Parent, path) as parent:
+        progress.stage("reading the parent bundle")
+        try:
+            await asyncio.to_thread(parent.load)
+        except DamagedBundle as error:
+            progress.note(f"{error.message}; what can't be taken from it is fetched")
+        yield parent
 
 
 def choose_parent(
@@ -161,3 +238,15 @@ def _same_source(one: Source, other: Source) -> bool:
 def same_work(info: HoldallInfo, capture: Capture) -> bool:
     """Was the parent asked for the same?"""
     return (info.selection, info.options) == (capture.selection, capture.options)
+
+
+def _worth(rung: Rung, truncated: bool) -> tuple[int, bool]:
+    """Higher is better."""
+    return -_RUNGS.index(rung), not truncated
+
+
+def _read(record: Record, of: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(record.raw, type=of)
+    except (ValueError, msgspec.MsgspecError):
+        return None

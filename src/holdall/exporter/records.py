@@ -18,10 +18,18 @@ from holdall.exporter.register import Register
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing, Surveyor
 
-__all__ = ["FileRecords"]
+__all__ = ["FileRecords", "file_view"]
 
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
+
+
+def file_view(record: Record) -> FileView:
+    """What a file object says; of a look-alike's that can't be read so, the id alone."""
+    try:
+        return msgspec.json.decode(record.raw, type=FileView)
+    except (ValueError, msgspec.MsgspecError):
+        return FileView(id=record.id)
 
 
 class FileRecords:
@@ -50,7 +58,7 @@ class FileRecords:
             return Record(kind=Kind.FILE, id=file_id, raw=found)
         record = await self._surveyor.file(file_id)
         if isinstance(record, Record):
-            self._asked[msgspec.json.decode(record.raw, type=FileView).purpose or ""] += 1
+            self._asked[file_view(record).purpose or ""] += 1
         return record
 
     async def _listed(self, file_id: SourceId) -> bytes | None:

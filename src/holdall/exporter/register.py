@@ -14,31 +14,49 @@ from typing import Self
 import msgspec
 
 from holdall.bundle.layout import LedgerLine
-from holdall.model import SourceId
+from holdall.model import FileView, SourceId
+from holdall.remote.contents import Content
+from holdall.remote.survey import Missing
 
-__all__ = ["Register", "Waiting", "passing_database"]
+__all__ = ["File", "Register", "Waiting", "passing_database"]
 
 _SCHEMA = """
 CREATE TABLE wanted (id TEXT PRIMARY KEY, stores TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE earlier (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE waiting (place INTEGER PRIMARY KEY, what BLOB NOT NULL);
+CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, what BLOB NOT NULL);
+CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
 _PAGE = 500
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is looked at again once all lists have been read. ``raw`` is its record, None where there is none.
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the run: what its record says, None where there is none, and who says that it is gone."""
 
-    ``stores`` is the number of stores that were known to hold it then. ``line`` is what the ledger gets if nothing
-    better comes; without one its content is still to be taken from the parent.
+    id: SourceId
+    view: FileView | None
+    gone: Missing | None = None
+
+    @property
+    def filename(self) -> str | None:
+        return self.view.filename if self.view else None
+
+    @property
+    def size(self) -> int | None:
+        """What the server says; not always the number of bytes that come."""
+        return int(self.view.bytes) if self.view and self.view.bytes is not None else None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is looked at again once all lists have been read.
+
+    ``stores`` is the number of stores that were known to hold it. ``content`` is what came of it then; without one its
+    content is to be taken from the parent.
     """
 
-    id: str
-    raw: bytes | None
+    file: File
     stores: int
-    gone: str | None = None
-    line: LedgerLine | None = None
+    content: Content | None = None
 
 
 def passing_database(schema: str) -> sqlite3.Connection:
@@ -114,14 +132,16 @@ class Register:
 
     def wait(self, what: Waiting) -> None:
         """Look at this file again when all lists have been read."""
-        self._database.execute("INSERT INTO waiting (what) VALUES (?)", (msgspec.json.encode(what),))
+        self._database.execute(
+            "INSERT INTO waiting (has_content, what) VALUES (?, ?)",
+            (what.content is not None, msgspec.json.encode(what)),
+        )
 
-    def waiting(self) -> Iterator[Waiting]:
-        """All that waits, in the order in which it came; each is taken out as it is handed out."""
-        while rows := self._database.execute("SELECT place, what FROM waiting ORDER BY place LIMIT ?", (_PAGE,)):
-            page = rows.fetchall()
-            if not page:
-                return
-            self._database.execute("DELETE FROM waiting WHERE place <= ?", (page[-1][0],))
+    def waiting(self, *, content: bool) -> Iterator[Waiting]:
+        """All that waits with or without a content, in the order in which it came; what is handed out waits no more."""
+        while page := self._database.execute(
+            "SELECT place, what FROM waiting WHERE has_content = ? ORDER BY place LIMIT ?", (content, _PAGE)
+        ).fetchall():
+            self._database.execute("DELETE FROM waiting WHERE has_content = ? AND place <= ?", (content, page[-1][0]))
             for _, what in page:
                 yield msgspec.json.decode(what, type=Waiting)

@@ -64,26 +64,32 @@ Finding = Loss | Absent | Miscount | Changed | Incomplete
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export ended in. ``losses`` empty: everything is in the bundle byte for byte.
+    """What an export ended in. No losses found: everything is in the bundle byte for byte.
 
-    ``acceptable`` is the policy: every file at least as whole text, nothing missing, no count that contradicts, no
-    change while the export ran.
+    ``losses`` are so many of them as a person can read, those first that count against the export; ``losses_found`` is
+    the number of all, ``losses_counting`` of those that count. ``requests`` are counted by method and route, ``taken``
+    are the contents that came out of ``parent``. Where nothing has changed and none was to be written, ``bundle`` is
+    that of ``unchanged_since`` (Unix seconds) and its ``sha256`` is not known.
     """
 
     bundle: Path
     size: int
-    sha256: str
+    sha256: str | None
     digests: Digests
     counts: dict[str, int]
     rungs: dict[str, int]
     losses: list[Finding]
+    losses_found: int
+    losses_counting: int
     requests: dict[str, int]
+    parent: Path | None = None
+    taken: int = 0
+    unchanged_since: int | None = None
 
     @property
     def acceptable(self) -> bool:
-        return all(
-            isinstance(loss, Loss) and loss.rung is not Rung.UNAVAILABLE and not loss.truncated for loss in self.losses
-        )
+        """Within the policy."""
+        return not self.losses_counting
 
 
 def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:

@@ -1,0 +1,155 @@
+"""What became of each file: its line in the bundle's ledger, the counts by rung, and what counts as a loss."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec.structs import replace
+
+from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.writer import BundleWriter
+from holdall.exporter.losses import Losses
+from holdall.exporter.register import File, Register
+from holdall.exporter.report import Absent, Finding, Loss, Miscount, absent
+from holdall.exporter.state import State
+from holdall.model import Kind, Rung, SourceId
+from holdall.progress import Progress
+from holdall.remote.contents import Content
+from holdall.remote.survey import Definitions
+
+__all__ = ["Booking"]
+
+
+class Booking:
+    """The books of one run. ``state`` is kept only where somebody will ask for it."""
+
+    def __init__(
+        self,
+        writer: BundleWriter,
+        register: Register,
+        definitions: Definitions,
+        losses: Losses,
+        progress: Progress,
+        state: State | None = None,
+    ) -> None:
+        self._writer, self._register, self._progress, self._state = writer, register, progress, state
+        self._losses = losses
+        self._stores = [store.id for store in definitions.store_views]
+        self._tool_users: dict[str, list[str]] = {}
+        self._store_users: dict[str, list[str]] = {}
+        for view in definitions.views:
+            for store_id in view.store_ids:
+                self._store_users.setdefault(store_id, []).append(view.id)
+            for file_id in view.file_ids:
+                self._tool_users.setdefault(file_id, []).append(view.id)
+        self.rungs: Counter[Rung] = Counter()
+        self.taken = 0
+        """How many contents came out of the parent."""
+        for missing in definitions.missing:
+            losses.add(absent(missing))
+
+    def got(self, file: File, content: Content) -> None:
+        """A file whose content the ladder got, or did not get."""
+        entry = self._writer.content(file.id) if content.rung is not Rung.UNAVAILABLE else None
+        line = line_of(file, content, entry)
+        self._writer.add_ledger(line)
+        self._tally(file, line, entry)
+
+    def took(self, file: File, line: LedgerLine, entry: IndexEntry) -> None:
+        """A content out of the parent, of which the parent's ledger said ``line``."""
+        line = replace(line, filename=file.filename, path=entry.path, expected=file.size, size=entry.size)
+        self._writer.add_ledger(line)
+        self.taken += 1
+        self._progress.advance(bytes=file.size or entry.size)
+        self._tally(file, line, entry)
+
+    def kept(self, file: File, entry: IndexEntry) -> None:
+        """A content that an interrupted run has stored; its line in the ledger is kept too."""
+        line = self._register.earlier(file.id)
+        if line is None or line.path != entry.path:  # the run was stopped between the content and its line
+            line = line_of(file, Content(rung=entry.rung or Rung.ORIGINAL), entry)
+        self._progress.advance(bytes=file.size or entry.size)
+        self._tally(file, line, entry)
+
+    def unread(self, file: File, line: LedgerLine, entry: IndexEntry) -> None:
+        """A content that would come out of the parent, and isn't read because nothing at all has changed."""
+        self.taken += 1
+        self._progress.advance(bytes=file.size or entry.size)
+        self._tally(file, line)
+
+    def foresee(self, file: File, entry: IndexEntry) -> None:
+        """A content that will come out of the parent unless nothing at all has changed."""
+        if self._state:
+            self._state.content(file.id, entry.rung or Rung.ORIGINAL, entry.sha256)
+
+    def digests(self) -> Digests | None:
+        """What the bundle's digests will be, where a state is kept; from here on it no longer is."""
+        digests, self._state = self._state.digests() if self._state else None, None
+        return digests
+
+    def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
+        """A record that goes into the bundle; a membership with its store."""
+        if self._state:
+            self._state.record(kind, id, raw, store)
+
+    def store(self, store_id: SourceId, counted: int | float | None, found: int) -> None:
+        """A store of which all memberships were listed."""
+        if counted is not None and int(counted) != found:
+            self._losses.add(Miscount(id=store_id, what="files of a vector store", counted=int(counted), found=found))
+
+    def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
+        self._progress.advance(files=1)
+        self.rungs[line.rung] += 1
+        if entry and entry.rung and self._state:
+            self._state.content(file.id, entry.rung, entry.sha256)
+        if file.gone:
+            self._losses.add(absent(file.gone))
+        if line.rung is not Rung.ORIGINAL:
+            self._losses.add(
+                Loss(
+                    id=file.id,
+                    filename=file.filename,
+                    rung=line.rung,
+                    expected=file.size,
+                    used_by=[],
+                    status=line.status,
+                    code=line.code,
+                    message=line.message,
+                    truncated=line.truncated,
+                )
+            )
+        elif file.size is not None and line.size is not None and file.size != line.size:
+            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
+
+    def findings(self) -> list[Finding]:
+        """The losses that are kept, with the assistants that use what was lost: known once all lists were read."""
+        return [self._with_users(finding) for finding in self._losses]
+
+    def _with_users(self, finding: Finding) -> Finding:
+        match finding:
+            case Loss() | Absent(kind=Kind.FILE):
+                return replace(finding, used_by=self._used_by(SourceId(finding.id)))
+        return finding
+
+    def _used_by(self, file_id: SourceId) -> list[str]:
+        users = list(self._tool_users.get(file_id, ()))
+        for number in self._register.stores(file_id):
+            users.extend(self._store_users.get(self._stores[number], ()))
+        return list(dict.fromkeys(users))
+
+
+def line_of(file: File, content: Content, entry: IndexEntry | None = None) -> LedgerLine:
+    """The ledger's line about what the ladder ended in."""
+    return LedgerLine(
+        id=file.id,
+        filename=file.filename,
+        rung=content.rung,
+        path=entry.path if entry else None,
+        expected=file.size,
+        size=entry.size if entry else content.size,
+        route=content.route,
+        status=content.status,
+        code=content.code,
+        message=content.message,
+        truncated=content.truncated,
+    )
