@@ -38,7 +38,7 @@ def test_a_line_is_synced_before_write_returns(tmp_path: Path) -> None:
     asyncio.run(go())
     first, second = (json.loads(line) for line in (tmp_path / "j").read_bytes().splitlines())
     assert (first["line"], first["op"], first["kind"], first["size"]) == ("intent", "1", "file", 3)
-    assert second == {"line": "done", "op": "1", "target": "t1", "request_id": None}
+    assert second == {"line": "done", "op": "1", "target": "t1"}
 
 
 def test_one_sync_serves_all_that_wait(tmp_path: Path) -> None:

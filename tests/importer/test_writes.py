@@ -87,7 +87,7 @@ def test_the_intent_is_durable_when_the_call_is_made(tmp_path: Path) -> None:
     where, body, before = server.seen[0]
     assert (where, body) == ("/assistants", {"op": "op1"})
     assert json.loads(before)["op"] == "op1"
-    assert journal(tmp_path)[1] == {"line": "done", "op": "op1", "target": "asst_9", "request_id": "req_1"}
+    assert journal(tmp_path)[1] == {"line": "done", "op": "op1", "target": "asst_9", "request_id": "req_1", "image": {}}
 
 
 def test_a_fresh_id_that_is_not_known_yet_is_waited_for_with_a_new_attempt(tmp_path: Path) -> None:

@@ -36,12 +36,25 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="o
     options: dict[str, Any]
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="intent", forbid_unknown_fields=True):
+class Intent(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="intent",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
     """About to write to the account.
 
     ``op`` names the attempt; stores and assistants carry it as ``metadata.holdall_op``. ``action`` is ``create``,
-    ``attach`` (files ``first`` to ``first + count`` of the store's memberships) or ``update`` (of ``target``). Files
-    have no metadata, so ``name`` and ``size`` are what to look for.
+    ``attach`` (files ``first`` to ``first + count`` of the store's memberships), ``detach`` (of the file ``target`` from
+    ``store``) or ``update`` (of ``target``; of a membership in ``store``). Files have no metadata, so ``name`` and
+    ``size`` are what to look for.
+
+    An undo goes by this line alone: ``files`` has each file that is attached, with the fingerprint of its attributes
+    (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes
+    away: for each field that is set, and for a detach ``attributes`` and ``chunking_strategy``, the value it had.
     """
 
     op: str
@@ -53,14 +66,29 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="i
     size: int | None = None
     first: int | None = None
     count: int | None = None
+    store: TargetId | None = None
+    files: dict[TargetId, str] | None = None
+    before: dict[str, Any] | None = None
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="done", forbid_unknown_fields=True):
-    """The account answered that it did: ``target`` is the id it gave (of the batch, for ``attach``)."""
+class Done(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="done",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """The account answered that it did: ``target`` is the id it gave (of the batch, for ``attach``).
+
+    ``image`` is how an assistant or a store looked in the answer to a create or an update (``image.image``).
+    """
 
     op: str
     target: TargetId
     request_id: str | None = None
+    image: dict[str, str] | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="failed", forbid_unknown_fields=True):

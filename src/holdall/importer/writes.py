@@ -20,6 +20,7 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from holdall.importer.image import fingerprint, image
 from holdall.importer.journal import Done, Failed, Intent
 from holdall.importer.run import RunFolder
 from holdall.model import FileView, Kind, SourceId, TargetId
@@ -117,6 +118,7 @@ class Writes:
                 target=store,
                 first=first,
                 count=len(files),
+                files={TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files},
             )
             call = self._attempt(intent, f"POST {where}", lambda: self._account.post(where, {"files": files}))
             return (await call)[0]
@@ -173,7 +175,8 @@ class Writes:
             )
             self._audit(intent, operation, "unknown" if error.ambiguous else "refused", error)
             raise
-        await journal.write(Done(op=intent.op, target=target, request_id=answer.request_id))
+        looks = _image(intent, answer)
+        await journal.write(Done(op=intent.op, target=target, request_id=answer.request_id, image=looks))
         self._audit(intent, operation, "done", answer, target)
         return target, answer
 
@@ -203,6 +206,13 @@ def _identity(operation: str, answer: Answer) -> str:
             request_id=answer.request_id,
             ambiguous=True,
         ) from None
+
+
+def _image(intent: Intent, answer: Answer) -> dict[str, str] | None:
+    """How the object looks that was created or updated, where it is one that can be changed later."""
+    if intent.kind is Kind.FILE or intent.action == "attach":
+        return None
+    return image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
 
 
 def _view(answer: Answer) -> FileView:

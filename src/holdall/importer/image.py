@@ -1,0 +1,71 @@
+"""How an object of the account looked when a run last wrote it: a fingerprint a field. Pure.
+
+With it an undo sees what others have changed since, and names the fields, while the journal stays small: instructions
+have up to 256,000 characters. Only fields that a client can set count; a server moves others by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.model import Kind
+
+__all__ = ["WRITABLE", "changed", "fingerprint", "image"]
+
+WRITABLE: dict[Kind, tuple[str, ...]] = {
+    Kind.ASSISTANT: (
+        "model",
+        "name",
+        "description",
+        "instructions",
+        "reasoning_effort",
+        "tools",
+        "tool_resources",
+        "temperature",
+        "top_p",
+        "response_format",
+        "metadata",
+    ),
+    Kind.STORE: ("name", "expires_after", "metadata"),
+    Kind.MEMBERSHIP: ("attributes",),
+    Kind.FILE: (),
+}
+"""What a client can set and an answer shows, by kind. Nothing of a file can be changed once it is there."""
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def image(kind: Kind, found: Mapping[str, Any]) -> dict[str, str]:
+    """The fingerprints of what can be set in an object, as the account shows it; empty fields have none."""
+    prints = {field: fingerprint(found.get(field)) for field in WRITABLE[kind]}
+    return {field: text for field, text in prints.items() if text}
+
+
+def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any]) -> list[str]:
+    """The fields in which ``found`` isn't what it was when its image ``then`` was taken."""
+    now = image(kind, found)
+    return [field for field in WRITABLE[kind] if then.get(field) != now.get(field)]
+
+
+def fingerprint(value: Any) -> str:
+    """64 bits in hex, equal for equal JSON values: 3 is 3.0, and null, ``""``, ``[]`` and ``{}`` all give ``""``."""
+    value = _plain(value)
+    if value is None:
+        return ""
+    return hashlib.sha256(_encoder.encode(value)).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with whole floats as integers and without members that are null or empty; None if nothing is left."""
+    if isinstance(value, dict):
+        kept = {key: plain for key, item in value.items() if (plain := _plain(item)) is not None}
+        return kept or None
+    if isinstance(value, list):
+        return [_plain(item) for item in value] or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None if value == "" else value
