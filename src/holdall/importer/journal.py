@@ -48,9 +48,9 @@ class Intent(
     """About to write to the account.
 
     ``op`` names the attempt; stores and assistants carry it as ``metadata.holdall_op``. ``action`` is ``create``,
-    ``attach`` (files ``first`` to ``first + count`` of the store's memberships), ``detach`` (of the file ``target`` from
-    ``store``) or ``update`` (of ``target``; of a membership in ``store``). Files have no metadata, so ``name`` and
-    ``size`` are what to look for.
+    ``attach`` (files ``first`` to ``first + count`` of the store's memberships), ``detach`` (of the file ``target``
+    from ``store``) or ``update`` (of ``target``; of a membership in ``store``). Files have no metadata, so ``name``
+    and ``size`` are what to look for.
 
     An undo goes by this line alone: ``files`` has each file that is attached, with the fingerprint of its attributes
     (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes
