@@ -31,6 +31,7 @@ NO_PARSED_TEXT = "name and size agree, words not compared: there is no parsed te
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
 _CHUNK = 1 << 20
+_FEW = 8
 
 _MARKUP = frozenset({"html", "htm", "xhtml", "xml", "svg"})
 # fmt: off
@@ -101,26 +102,36 @@ class _Strict:
         self.restart()
 
     def restart(self) -> None:
-        self._from = self._parts = 0
-        self.agrees = True
+        self._from = 0
+        self._found = self._unsure = self._missing = False
+
+    @property
+    def agrees(self) -> bool:
+        return not self._missing and (self._found or not self._unsure)
 
     def compare(self, parts: Iterable[str]) -> None:
         for part in parts:
             sought = [hash(word) for word in _words(part)]
-            if sought and self.agrees:
-                self.agrees = self._stands(sought)
-                self._parts += 1
+            if not sought or self._missing:
+                continue
+            if self._stands(sought):
+                self._found = True
+            elif len(sought) <= 2:
+                self._unsure = True  # cut words and nothing between: says nothing, unless it is all there is
+            else:
+                self._missing = True
 
     def _stands(self, sought: list[int]) -> bool:
-        """Whole, or without its first and last word, which may be cut; not before the part that came before it."""
-        for words in (sought, sought[1:], sought[:-1], sought[1:-1]):
+        """Without its first and last word, which may be cut; not before the part that came before it."""
+        inner = sought[1:-1]
+        # Of a few words the edges are much, so they are tried first.
+        for words in (inner,) if len(sought) > _FEW else (sought, sought[1:], sought[:-1], inner):
             if words:
                 found = self._find(array("q", words).tobytes())
                 if found >= 0:
                     self._from = found
                     return True
-        # Nothing but a cut word or two: says nothing, unless it is all there is.
-        return len(sought) <= 2 and self._parts > 0
+        return False
 
     def _find(self, sought: bytes) -> int:
         at = self._words.find(sought, self._from)

@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "inspect": ("holdall.cli.inspect", "Show what is inside a bundle."),
         "verify": ("holdall.cli.verify", "Prove a bundle whole, or a copy equal to it."),
         "extract": ("holdall.cli.extract", "Take files out of a bundle."),
+        "supply": ("holdall.cli.supply", "Put your own originals where a bundle has only texts."),
     },
     "Try it": {
         "sandbox": ("holdall.cli.sandbox", "Serve an OpenAI-compatible project on this machine."),

@@ -1,0 +1,101 @@
+"""``holdall supply``: a bundle again, with the owner's originals in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.shortfall import as_json, show
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+
+if TYPE_CHECKING:
+    from holdall.supply import Supplied
+
+__all__ = ["command"]
+
+_SHOWN = 20
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--originals", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Searched with all below it."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@options.output
+@click.pass_obj
+def command(console: Console, bundle: Path, originals: Path, output: Path | None, force: bool) -> Outcome:
+    """Make a new bundle out of BUNDLE, with your own originals where it has only texts or nothing.
+
+    No network, no key. A file is taken where its name and its size are exactly those of the file that is wanted, and
+    its words those of the parsed text. The only line on stdout is the path of the new bundle. Ends with 3 where
+    something is still missing, or an original came near and was not taken.
+    """
+    from holdall.originals import Originals
+    from holdall.supply import supply
+
+    target = _target(bundle, output)
+    with Originals(originals) as found:
+        console.say(f"{found.files} files below {originals}")
+        for folder in found.unreadable:
+            console.warn(f"note: can't look into {folder}")
+        supplied = supply(bundle, found, target, force=force, progress=console.progress())
+    console.close_progress()
+    for refusal in supplied.refusals[:_SHOWN]:
+        name = " ".join((refusal.filename or refusal.id).splitlines())
+        console.warn(f"  not taken for {name} ({refusal.id}): {refusal.reason}")
+    if supplied.refused > _SHOWN:
+        console.warn(f"  … and {supplied.refused - _SHOWN} more")
+    lists = _tell(console, bundle, supplied)
+    well = not supplied.lacking and not supplied.refused and (supplied.supplied or not supplied.wanted)
+    return Outcome(
+        exit_code=EXIT_DONE if well else EXIT_LOOK,
+        result={**msgspec.to_builtins(supplied, enc_hook=str), **lists},
+        losses=[msgspec.to_builtins(refusal) for refusal in supplied.refusals],
+    )
+
+
+def _target(bundle: Path, output: Path | None) -> Path:
+    """Where the new bundle goes: beside the old one, never in its place."""
+    stem = bundle.name.removesuffix(".zst").removesuffix(".tar")
+    name = f"{stem}_supplied.tar.zst"
+    target = bundle.with_name(name) if output is None else output / name if output.is_dir() else output
+    if not target.parent.is_dir():
+        raise UsageFault(f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+    if bundle.exists() and target.exists() and target.samefile(bundle):
+        raise UsageFault(f"can't write {target}: it is the bundle that is read", hint="another name with -o")
+    return target
+
+
+def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
+    """What came of it, and what is still wanted; returns the two lists for ``--json``."""
+    from holdall.bundle.reader import open_bundle
+    from holdall.bundle.shortfall import Shortfall
+
+    if not supplied.wanted:
+        console.say("nothing to supply: every file is there byte for byte")
+    elif supplied.bundle is None:
+        console.say(f"nothing supplied, nothing written: none of the {supplied.wanted} files that are wanted fits")
+    else:
+        console.result(str(supplied.bundle))
+        console.say(f"{supplied.supplied} of {supplied.wanted} files supplied -> {human_size(supplied.size)}")
+    with open_bundle(supplied.bundle or bundle) as reader, Shortfall(reader) as shortfall:
+        more = f"holdall inspect {supplied.bundle or bundle} --all"
+        show(console.say, shortfall, more=more)
+        lists = as_json(shortfall) if console.json else {}
+    if supplied.bundle:
+        console.say(f"sha256 {supplied.sha256}")
+        console.say(f"prove it:  holdall verify {supplied.bundle}")
+    return lists
