@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+from holdall.cli.console import Console
+from holdall.cli.main import run
 from holdall.sandbox.behaviour import Behaviour
 from tests.sandbox.wire import ask
 
 
 def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "holdall", "sandbox", "--port", "0", "--data", str(tmp_path / "data")]
-    flags = ["--no-assistants-api", "--index-delay", "2.5", "--rate-limits", "--max-file-bytes", "7", "--control"]
+    flags = [
+        "--no-assistants-api",
+        "--oddity",
+        "id-hex",
+        "--oddity",
+        "list-no-object",
+        "--index-delay",
+        "2.5",
+        "--rate-limits",
+        "--max-file-bytes",
+        "7",
+        "--control",
+    ]
     with subprocess.Popen(
         [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     ) as running:
@@ -32,7 +47,16 @@ def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     changed = {"index_delay": 2.5, "rate_limits": True, "max_file_bytes": 7}
     expected = Behaviour(**changed).as_of_today()  # type: ignore[arg-type]
     assert {name: behaviour[name] for name in changed} == changed
+    assert sorted(behaviour["oddities"]) == ["id-hex", "list-no-object"]
     assert (behaviour["assistants_api"], behaviour["models_as_of"]) == (False, expected.models_as_of)
+
+
+def test_an_oddity_that_nobody_has(tmp_path: Path) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    code = run(["sandbox", "--data", str(tmp_path), "--oddity", "list-no-more"], Console(stdout=out, stderr=err))
+    assert code == 2
+    assert "there is no oddity 'list-no-more'" in err.getvalue()
+    assert "list-no-has-more" in err.getvalue()
 
 
 def test_help_opens_no_server() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from holdall.sandbox.behaviour import Behaviour
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, upload
 
@@ -171,7 +172,7 @@ def test_parsed_content_comes_in_pages(box: Running) -> None:
     plain = items()
     assert "".join(plain) == text
     assert len(plain) > 4
-    box.behave(overlapping_content=True)
+    box.behave(oddities=frozenset({Oddity.TEXT_OVERLAPS}))
     overlapping = items()
     for left, right in itertools.pairwise(overlapping):
         assert left[-80:] == right[:80]

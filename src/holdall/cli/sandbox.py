@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
+from holdall.errors import UsageFault
+
+if TYPE_CHECKING:
+    from holdall.sandbox.oddities.oddity import Oddity
 
 __all__ = ["command"]
 
@@ -50,7 +56,12 @@ __all__ = ["command"]
     is_flag=True,
     help="Keep OpenAI's limits on writing to stores: 300 writes a store and 2,000 files a minute.",
 )
-@click.option("--overlapping-content", is_flag=True, help="Let items of parsed content overlap by the chunk overlap.")
+@click.option(
+    "--oddity",
+    multiple=True,
+    metavar="NAME",
+    help="Do as some server did that calls itself compatible; repeatable, or all. The names: docs/sandbox.md.",
+)
 @click.option(
     "--max-file-bytes", type=click.IntRange(min=1), default=512 * 1024 * 1024, help="The largest upload.  [512 MiB]"
 )
@@ -66,7 +77,7 @@ def command(
     serve_assistants_files: bool,
     no_assistants_api: bool,
     rate_limits: bool,
-    overlapping_content: bool,
+    oddity: tuple[str, ...],
     max_file_bytes: int,
     control: bool,
 ) -> Outcome:
@@ -82,7 +93,7 @@ def command(
         latency=latency,
         serve_assistants_files=serve_assistants_files,
         rate_limits=rate_limits,
-        overlapping_content=overlapping_content,
+        oddities=_oddities(oddity),
         max_file_bytes=max_file_bytes,
     )
     if no_assistants_api:
@@ -101,3 +112,18 @@ def command(
     serve(data, port=port, behaviour=behaviour, control=control, ready=ready)
     console.say("The sandbox has stopped.")
     return Outcome(result={"base_url": served[0] if served else None, "data": str(data.resolve())})
+
+
+def _oddities(names: tuple[str, ...]) -> frozenset[Oddity]:
+    from holdall.sandbox.oddities.oddity import Oddity
+
+    if "all" in names:
+        return frozenset(Oddity)
+    unknown = [name for name in names if name not in set(Oddity)]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], list(Oddity), cutoff=0.3)
+        raise UsageFault(
+            f"the sandbox can't start: there is no oddity {unknown[0]!r}",
+            hint=f"like it: {', '.join(near)}" if near else "the names are in docs/sandbox.md",
+        )
+    return frozenset(oddity for oddity in Oddity if oddity in names)

@@ -26,7 +26,9 @@ from holdall.sandbox import (
     stores,
     transfers,
 )
-from holdall.sandbox.gate import Connections, Gate
+from holdall.sandbox.connections import Connections
+from holdall.sandbox.gate import Gate
+from holdall.sandbox.oddities.layer import Odd
 from holdall.sandbox.refusals import Refusal, method_unknown, server_error, url_unknown
 from holdall.sandbox.service import Call, Service
 
@@ -56,7 +58,7 @@ def application(service: Service, connections: Connections, *, controlled: bool)
             Refusal: control.refused,
         },
     )
-    return Gate(api, outside, service, connections)
+    return Gate(Odd(api, service, connections), outside, service, connections)
 
 
 def _routes(service: Service) -> list[Route]:

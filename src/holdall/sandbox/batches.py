@@ -7,6 +7,7 @@ from typing import Any
 
 from holdall.sandbox import memberships, store_files, stores
 from holdall.sandbox.memberships import CHUNKING, Wanted
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.refusals import invalid, missing_parameter, not_found
 from holdall.sandbox.service import Call
 from holdall.sandbox.shapes import ATTRIBUTES, array, json_body, record, text
@@ -17,10 +18,11 @@ __all__ = ["cancel", "create", "list_files", "retrieve"]
 def _asked(call: Call) -> tuple[str, list[Wanted]]:
     """The files that a body names, and under which of the two keys."""
     most = call.service.behaviour.max_batch_files
+    least = 0 if Oddity.BATCH_IGNORES_FILES in call.service.behaviour.oddities else 1
     shape = record(
         {
             "file_ids": array(text(), most, minimum=1),
-            "files": array(record(store_files.FIELDS, required=("file_id",)), most, minimum=1),
+            "files": array(record(store_files.FIELDS, required=("file_id",)), most, minimum=least),
             "attributes": ATTRIBUTES,
             "chunking_strategy": CHUNKING,
         }

@@ -11,6 +11,8 @@ import threading
 
 import msgspec
 
+from holdall.sandbox.oddities.oddity import Oddity
+
 __all__ = [
     "Behaviour",
     "CutBody",
@@ -49,9 +51,6 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     disabled_models: tuple[str, ...] = ()
     """Models that exist but that no project may use (403 ``model_not_found``)."""
 
-    overlapping_content: bool = False
-    """Whether neighbouring items of parsed content repeat each other by the chunk overlap."""
-
     content_page_items: int = 20
     """Items in one page of parsed content."""
 
@@ -66,6 +65,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     index_failures: tuple[str, ...] = ()
     """Globs of filenames whose indexing fails with ``server_error``."""
+
+    oddities: frozenset[Oddity] = frozenset()
+    """What this server does as only servers do that call themselves compatible."""
 
     containers: bool = True
     """Whether the projects may use containers; without it every call to them is refused for a missing scope (403)."""

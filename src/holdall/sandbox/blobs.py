@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 import uuid
@@ -58,6 +59,9 @@ class Blobs:
         target.parent.mkdir(exist_ok=True)
         os.replace(incoming.path, target)
         return name
+
+    def equal(self, one: str, other: str) -> bool:
+        return filecmp.cmp(self.path(one), self.path(other), shallow=False)
 
     def copied(self, name: str, *, more: bytes = b"") -> str:
         """A second blob with the bytes of the first, and ``more`` after them; return its name."""

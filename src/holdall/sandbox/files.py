@@ -9,6 +9,7 @@ import msgspec
 
 from holdall.sandbox import memberships
 from holdall.sandbox.documents import UPLOADABLE, Examined, extension
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.paging import listing, select, window
 from holdall.sandbox.refusals import Refusal, invalid, missing_parameter, not_found
 from holdall.sandbox.service import Call, Service
@@ -80,6 +81,11 @@ def add(call: Call, upload: Upload, blob: str, size: int, examined: Examined) ->
     service = call.service
     created_at = int(call.now)
     with service.database.write() as connection:
+        if Oddity.SAME_BYTES_SAME_ID in service.behaviour.oddities:
+            same = _same(connection, call, blob, size)
+            if same is not None:
+                service.blobs.remove(blob)
+                return _shown(same)
         made = connection.execute(
             "INSERT INTO files (project, id, blob, filename, purpose, bytes, created_at, expires_at, text_bytes, "
             "error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -99,6 +105,14 @@ def add(call: Call, upload: Upload, blob: str, size: int, examined: Examined) ->
         )
         row = connection.execute("SELECT * FROM files WHERE seq = ?", (made.lastrowid,)).fetchone()
     return _shown(row)
+
+
+def _same(connection: sqlite3.Connection, call: Call, blob: str, size: int) -> sqlite3.Row | None:
+    """The file of the project that has the bytes of a blob already."""
+    rows: list[sqlite3.Row] = connection.execute(
+        f"SELECT t.* FROM files AS t WHERE t.bytes = ? AND {_LIVING}", (size, call.project, call.now)
+    ).fetchall()
+    return next((row for row in rows if call.service.blobs.equal(row["blob"], blob)), None)
 
 
 def _shown(row: sqlite3.Row) -> dict[str, Any]:

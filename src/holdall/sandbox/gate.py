@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.sandbox.behaviour import CutBody, Fail, Fault, NoQuota, RateLimit, Reset, WrongLength
+from holdall.sandbox.connections import Connections
 from holdall.sandbox.identity import Project
 from holdall.sandbox.refusals import Refusal, server_error
 from holdall.sandbox.service import Logged, Service
 
-__all__ = ["Connections", "Gate"]
+__all__ = ["Gate"]
 
 _HTML = (
     b"<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1></center>\r\n"
     b"<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
 )
-
-
-class Connections:
-    """The open connections by the client's address, so that one can be reset in the middle of an answer."""
-
-    def __init__(self) -> None:
-        self._open: dict[Any, asyncio.Transport] = {}
-
-    def add(self, transport: asyncio.Transport) -> None:
-        self._open[transport.get_extra_info("peername")] = transport
-
-    def discard(self, transport: asyncio.Transport) -> None:
-        self._open.pop(transport.get_extra_info("peername"), None)
-
-    async def reset(self, scope: Scope, receive: Receive) -> None:
-        """Reset the connection of a request, and wait until it is gone."""
-        transport = self._open.get(tuple(scope["client"]))
-        if transport is not None:
-            # Without lingering a close is a reset. The structure's fields are half as long on Windows.
-            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            transport.abort()
-        await _gone(receive)
-
-    async def close(self, scope: Scope, receive: Receive) -> None:
-        """End the connection of a request once what was written has been sent."""
-        transport = self._open.get(tuple(scope["client"]))
-        if transport is not None:
-            transport.close()
-        await _gone(receive)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 class _Answer:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 import string
+import uuid
+from collections.abc import Callable
+
+from holdall.sandbox.oddities.oddity import Oddity
 
 __all__ = ["Ids", "organization_id", "project_id"]
 
@@ -13,25 +17,37 @@ _HEX = "0123456789abcdef"
 
 
 class Ids:
-    """New ids, out of the randomness that was passed in."""
+    """New ids, out of the randomness that was passed in, in the form that the oddities of the moment say."""
 
-    def __init__(self, randomness: random.Random) -> None:
-        self._choices = randomness.choices
+    def __init__(self, randomness: random.Random, oddities: Callable[[], frozenset[Oddity]]) -> None:
+        self._randomness = randomness
+        self._oddities = oddities
 
     def _tail(self, alphabet: str, length: int) -> str:
-        return "".join(self._choices(alphabet, k=length))
+        return "".join(self._randomness.choices(alphabet, k=length))
+
+    def _made(self, prefix: str, alphabet: str, length: int) -> str:
+        oddities = self._oddities()
+        if Oddity.ID_HEX in oddities:
+            return self._tail(_HEX, 24)
+        if Oddity.ID_UUID in oddities:
+            return str(uuid.UUID(int=self._randomness.getrandbits(128), version=4))
+        return prefix + self._tail(alphabet, length)
 
     def assistant(self) -> str:
-        return "asst_" + self._tail(_LETTERS, 24)
+        return self._made("asst_", _LETTERS, 24)
 
     def file(self) -> str:
-        return "file-" + self._tail(_LETTERS, 22)
+        oddities = self._oddities()
+        prefixes = {Oddity.ID_UNDERSCORE: "file_", Oddity.ID_ASSISTANT: "assistant-"}
+        prefix = next((prefix for oddity, prefix in prefixes.items() if oddity in oddities), "file-")
+        return self._made(prefix, _LETTERS, 22)
 
     def store(self) -> str:
-        return "vs_" + self._tail(_HEX, 32)
+        return self._made("vs_", _HEX, 32)
 
     def batch(self) -> str:
-        return "vsfb_" + self._tail(_HEX, 32)
+        return self._made("vsfb_", _HEX, 32)
 
     def container(self) -> str:
         return "cntr_" + self._tail(_HEX, 48)

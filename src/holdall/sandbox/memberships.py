@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.documents import RETRIEVABLE, extension
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.rates import ATTACHED_PER_PROJECT
 from holdall.sandbox.refusals import invalid, not_found
 from holdall.sandbox.service import Call
@@ -25,6 +26,9 @@ _OUTCOMES = ("completed", "failed", "cancelled")
 
 # The status as a SQL expression over memberships AS t; its one parameter is the time.
 STATUS = "CASE WHEN t.outcome <> 'cancelled' AND t.ready_at > ? THEN 'in_progress' ELSE t.outcome END"
+
+# In place of a file's seq, for a file that never was; seqs begin at 1.
+_NO_FILE = 0
 
 _AUTO = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
 
@@ -88,7 +92,7 @@ def _files(connection: sqlite3.Connection, call: Call, wanted: Sequence[Wanted],
     ).fetchall()
     found = {row["id"]: row for row in rows}
     missing = [each.file_id for each in wanted if each.file_id not in found]
-    if missing:
+    if missing and Oddity.UNKNOWN_FILE_ACCEPTED not in call.service.behaviour.oddities:
         if where == "file_id":
             raise not_found(f"No such File object: {missing[0]}", "file_id")
         raise not_found(f"Files {missing} were not found", where)
@@ -122,7 +126,7 @@ def attach(
         (msgspec.json.encode([each.file_id for each in unique]).decode(), store),
     ).fetchall()
     _forget(connection, store, already)
-    rows = [_row(call, store, each, files[each.file_id]) for each in unique]
+    rows = [_row(call, store, each, files.get(each.file_id)) for each in unique]
     connection.executemany(
         "INSERT INTO memberships (store, id, file, created_at, ready_at, outcome, usage_bytes, error_code, "
         "error_message, attributes, chunking) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -138,20 +142,23 @@ def attach(
     return counts
 
 
-def _row(call: Call, store: int, wanted: Wanted, file: sqlite3.Row) -> tuple[Any, ...]:
-    code, message = file["error_code"], file["error_message"]
+def _row(call: Call, store: int, wanted: Wanted, file: sqlite3.Row | None) -> tuple[Any, ...]:
     behaviour = call.service.behaviour
-    if any(fnmatch.fnmatchcase(file["filename"], glob) for glob in behaviour.index_failures):
+    if file is None:
+        code, message = "server_error", "File not found."
+    elif any(fnmatch.fnmatchcase(file["filename"], glob) for glob in behaviour.index_failures):
         code, message = "server_error", "An internal error occurred."
+    else:
+        code, message = file["error_code"], file["error_message"]
     chunking = wanted.chunking
     return (
         store,
-        file["id"],
-        file["seq"],
+        wanted.file_id,
+        _NO_FILE if file is None else file["seq"],
         int(call.now),
         call.now + behaviour.index_delay,
         "completed" if code is None else "failed",
-        file["text_bytes"] if code is None else 0,
+        0 if file is None or code is not None else file["text_bytes"],
         code,
         message,
         msgspec.json.encode(wanted.attributes or {}),

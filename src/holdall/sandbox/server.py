@@ -29,7 +29,7 @@ try:
 
     from holdall.sandbox import files
     from holdall.sandbox.app import application
-    from holdall.sandbox.gate import Connections
+    from holdall.sandbox.connections import Connections
     from holdall.sandbox.service import Logged, Service
 
     for reader in ("pypdf", "docx"):

@@ -66,7 +66,7 @@ class Service:
         self.identity = Identity(self.database)
         self.behaviour = behaviour
         self.clock = clock
-        self.ids = Ids(randomness)
+        self.ids = Ids(randomness, lambda: self.behaviour.oddities)
         self.faults = Faults()
         self.rates = Rates()
         self.log: deque[Logged] = deque(maxlen=_LOG_LENGTH)

@@ -11,6 +11,7 @@ from holdall.sandbox import memberships, stores
 from holdall.sandbox.chunking import chunks
 from holdall.sandbox.documents import text_of
 from holdall.sandbox.memberships import CHUNKING, STATUS, Wanted
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.paging import listing, select, window
 from holdall.sandbox.refusals import invalid, not_found
 from holdall.sandbox.service import Call
@@ -106,7 +107,7 @@ def content(call: Call) -> dict[str, Any]:
     if memberships.shown(row, store["id"], call.now)["status"] != "completed" or file is None:
         raise not_found(f"No content found for file '{row['id']}' in vector store '{store['id']}'.")
     behaviour = call.service.behaviour
-    items = pieces(call, row, file, overlapping=behaviour.overlapping_content)
+    items = pieces(call, row, file, overlapping=Oddity.TEXT_OVERLAPS in behaviour.oddities)
     first = _first_item(call.query.get("page"), len(items))
     after = first + behaviour.content_page_items
     has_more = after < len(items)

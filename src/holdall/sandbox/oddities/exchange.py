@@ -1,0 +1,75 @@
+"""One request and its answer, as the oddities see and change them, and what a server remembers between requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+__all__ = ["Change", "Exchange", "Memory"]
+
+
+class Memory(msgspec.Struct, kw_only=True):
+    """What odd behaviour depends on besides the request. Projects are named by id."""
+
+    updated_stores: set[str] = set()
+    former_windows: dict[tuple[str, str], dict[str, str]] = {}
+    """Project and path of a list -> the query that was answered last."""
+    uploaded_at: dict[str, float] = {}
+    broken_lists: set[str] = set()
+
+
+class Exchange(msgspec.Struct, kw_only=True):
+    """A request that changes on its way in, and its answer, which changes on its way out."""
+
+    method: str
+    path: str
+    """Below ``/v1``."""
+    query: dict[str, str]
+    project: str
+    now: float
+    body: Any = msgspec.UNSET
+    """The JSON that was sent; UNSET where it was something else, or nothing."""
+    everything: bool = False
+    """Whether all pages of a list are to be answered as one."""
+
+    status: int = 0
+    """Of the answer; 0 until there is one."""
+    answer: Any = None
+    """The JSON that is answered."""
+    raw: bytes | None = None
+    """What is answered in place of the JSON."""
+    media_type: str = "application/json"
+
+    @property
+    def parts(self) -> list[str]:
+        return self.path.strip("/").split("/")
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether this asks for a list that has pages."""
+        return self.method == "GET" and self.parts[-1] in ("assistants", "vector_stores", "files", "containers")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this asks for a file's parsed text."""
+        return self.method == "GET" and self.parts[0] == "vector_stores" and self.parts[-1] == "content"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a list is answered."""
+        return self.status < 400 and isinstance(self.answer, dict) and self.answer.get("object") == "list"
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The objects that are answered: the one, or those of the list."""
+        if self.status >= 400 or not isinstance(self.answer, dict):
+            return
+        found = self.answer.get("data") if self.is_paged else [self.answer]
+        yield from (each for each in found or () if isinstance(each, dict))
+
+    def reply(self, status: int, answer: Any) -> None:
+        self.status, self.answer, self.raw = status, answer, None
+
+
+Change = Callable[[Exchange, Memory], None]

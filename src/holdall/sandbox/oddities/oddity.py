@@ -1,0 +1,99 @@
+"""The oddities by name. Each was seen on a running server; none of them is a fault of the request that meets it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+__all__ = ["Oddity"]
+
+
+class Oddity(StrEnum):
+    """One oddity, with what it does in a sentence. Of those that contradict each other the first one counts."""
+
+    says: str
+
+    def __new__(cls, value: str, says: str) -> Self:
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.says = says
+        return made
+
+    # Lists.
+    LIST_NO_HAS_MORE = "list-no-has-more", "lists come without has_more, first_id and last_id"
+    LIST_NO_OBJECT = "list-no-object", "lists come without object"
+    LIST_ALWAYS_MORE = "list-always-more", "has_more is true on the last page too"
+    LIST_CURSOR_EMPTY = "list-cursor-empty", "no cursor is known: every page after the first is empty"
+    LIST_CURSOR_FIRST_PAGE = "list-cursor-first-page", "no cursor is known: every page is the first page"
+    LIST_CURSOR_REFUSED = "list-cursor-refused", "after and before are refused with 400"
+    LIST_REPEATS_PAGE = (
+        "list-repeats-page",
+        "a page comes once more in place of the next one, which comes when asked again",
+    )
+    LIST_DESC_SKIPS = "list-desc-skips", "order=desc, the default, doubles some rows and skips others"
+    LIST_SHORT_PAGES = "list-short-pages", "limit is ignored: three at a time"
+    LIST_EVERYTHING = "list-everything", "limit is ignored: everything at once"
+
+    # Calls that are accepted and, in part, not carried out.
+    BATCH_IGNORES_FILES = "batch-ignores-files", "file_batches(files=[…]) is accepted, attaches nothing and completes"
+    STORE_IGNORES_FILES = "store-ignores-files", "vector_stores.create(file_ids=…) makes an empty store"
+    INLINE_STORES_IGNORED = "inline-stores-ignored", "tool_resources.file_search.vector_stores makes no store"
+    EXPIRES_AFTER_IGNORED = "expires-after-ignored", "expires_after of a store is dropped"
+    DESCRIPTION_IGNORED = "description-ignored", "description is dropped"
+    REASONING_EFFORT_IGNORED = "reasoning-effort-ignored", "reasoning_effort is dropped"
+    ATTRIBUTES_IGNORED = "attributes-ignored", "attributes of a store's files are dropped"
+    UNKNOWN_FILE_ACCEPTED = "unknown-file-accepted", "a file id that does not exist is attached, and fails"
+    SAME_BYTES_SAME_ID = "same-bytes-same-id", "the same bytes uploaded twice are one file"
+    ONE_UPLOAD_A_SECOND = "one-upload-a-second", "429 without Retry-After to a second upload within a second"
+    REFUSED_UPLOAD_BREAKS_LIST = (
+        "refused-upload-breaks-list",
+        "once an upload was refused, the list of files fails with 500",
+    )
+
+    # States.
+    FAILURES_COUNT_AS_COMPLETED = "failures-count-as-completed", "stores and batches count a failed file as completed"
+    STORE_STAYS_IN_PROGRESS = "store-stays-in-progress", "a store that was updated is in_progress for ever"
+    COUNTS_CONTRADICT = "counts-contradict", "file_counts.total of a store is two more than what it lists"
+
+    # Records.
+    METADATA_OWN_KEYS = "metadata-own-keys", "metadata has a key of the server's own"
+    METADATA_MANY_KEYS = "metadata-many-keys", "metadata has twenty keys more"
+    NUMBERS_AS_FLOATS = "numbers-as-floats", "whole numbers come back as 3.0"
+    STRINGS_CUT = "strings-cut", "names, instructions and metadata are cut to 60 letters"
+    SCHEMA_RENAMED = "schema-renamed", "schema of a response format is called schema_"
+    TOOLS_NULL = "tools-null", "tools is null where there are none"
+    RESOURCES_NULL = (
+        "resources-null",
+        "code_interpreter and file_search of tool_resources are null where they are empty",
+    )
+    EXTRA_KEYS = "extra-keys", "objects have keys that nobody knows"
+    ID_UNDERSCORE = "id-underscore", "ids of files are file_…"
+    ID_HEX = "id-hex", "ids are 24 hex digits"
+    ID_UUID = "id-uuid", "ids are UUIDs"
+    ID_ASSISTANT = "id-assistant", "ids of files are assistant-…"
+    CREATED_IN_MILLISECONDS = "created-in-milliseconds", "created_at counts milliseconds"
+    CREATED_AS_FLOAT = "created-as-float", "created_at has a fraction"
+    BYTES_WRONG = "bytes-wrong", "bytes of a file is not its size"
+    FILENAMES_ASCII = "filenames-ascii", "filenames lose their letters beyond ASCII"
+
+    # Parsed text.
+    TEXT_OVERLAPS = "text-overlaps", "items of parsed text repeat each other by the chunk overlap"
+    TEXT_OTHER_SHAPE = "text-other-shape", "parsed text comes as {file_id, filename, content}"
+    TEXT_501 = "text-501", "parsed text is not implemented"
+    TEXT_404 = "text-404", "parsed text is not found"
+    TEXT_TOKEN_STUCK = "text-token-stuck", "next_page of parsed text leads to the same page for ever"
+    TEXT_MORE_WITHOUT_TOKEN = "text-more-without-token", "parsed text says has_more and has no next_page"
+
+    # Answers.
+    MISSING_400 = "missing-400", "what is not there answers 400"
+    MISSING_500 = "missing-500", "what is not there answers 500"
+    MISSING_NULL = "missing-null", "what is not there answers 200 null"
+    DELETES_ANYTHING = "deletes-anything", "deleting what never existed answers 200"
+    ERROR_DETAIL = "error-detail", 'errors are {"detail": …}'
+    ERROR_TEXT = "error-text", 'errors are {"error": "…"}'
+    ERROR_FLAT = "error-flat", 'errors are {"message", "code"}'
+    ERROR_PLAIN = "error-plain", "errors are plain text"
+    ERROR_HTML = "error-html", "errors are HTML"
+    ERROR_EMPTY = "error-empty", "errors have no body"
+    STATUS_201 = "status-201", "201 in place of 200"
+    DROPS_AFTER_ERROR = "drops-after-error", "after an error the kept-alive connection is reset by the next request"
