@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from holdall.exporter.policy import Policy
 from holdall.exporter.register import Register
 from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete
 from holdall.exporter.roots import Start, gather, refuse_nothing
+from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.exporter.state import State
 from holdall.model import Kind, Record, Rung
 from holdall.progress import Progress, Silent
@@ -46,11 +47,13 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to export, and what follows from it.
 
     ``policy`` says which losses count; with ``strict`` also those that the parent had. ``skip_if_unchanged``: where the
-    bundle would have the digests of its parent, none is written.
+    bundle would have the digests of its parent, none is written. ``rungs`` are the ways to a content that are only
+    taken on request.
     """
 
     start: Start = Start()
     label: str | None = None
+    rungs: Rungs = Rungs()
     policy: Policy = Policy()
     strict: bool = False
     skip_if_unchanged: bool = False
@@ -60,6 +63,7 @@ class _Filled(msgspec.Struct, frozen=True, kw_only=True):
     """What came of reading the account. ``taken`` counts contents out of the parent."""
 
     rungs: dict[Rung, int]
+    containers: Tally
     findings: list[Finding]
     taken: int
     unchanged: bool
@@ -114,7 +118,16 @@ async def export(
                 losses.add(Incomplete(dump=name))
             compared = options.skip_if_unchanged and earlier is not None and same_work(earlier.info, capture)
             filled = await _fill(
-                account, surveyor, definitions, start, writer, losses, progress, parent=earlier, compared=compared
+                account,
+                surveyor,
+                definitions,
+                start,
+                options.rungs,
+                writer,
+                losses,
+                progress,
+                parent=earlier,
+                compared=compared,
             )
             if filled.unchanged:
                 await asyncio.to_thread(writer.discard)
@@ -138,6 +151,7 @@ async def _fill(
     surveyor: Surveyor | None,
     definitions: Definitions,
     start: Start,
+    rungs: Rungs,
     writer: BundleWriter,
     losses: Losses,
     progress: Progress,
@@ -151,24 +165,41 @@ async def _fill(
         for record in (*definitions.assistants, *definitions.stores):
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)
-        fetch, changes = None, []
-        if account and surveyor:
-            fetch = Fetch(
-                account, surveyor, definitions, writer, progress, register, booking, parent=parent, defer=compared
-            )
-            await fetch.contents()
-            progress.stage("looking for changes")
-            changes = await _changes(surveyor, definitions, start)
-        else:
-            writer.open_files().commit()
-        for change in changes:
-            losses.add(change)
-        digests = await asyncio.to_thread(booking.digests)
-        unchanged = parent is not None and digests == parent.info.digests and not changes
-        if fetch and compared:
-            progress.stage("files")
-            await fetch.take_deferred(read=not unchanged)
-        return _Filled(rungs=booking.rungs, findings=booking.findings(), taken=booking.taken, unchanged=unchanged)
+        async with AsyncExitStack() as stack:
+            fetch, ladder, changes = None, None, []
+            if account and surveyor:
+                ladder = await stack.enter_async_context(open_ladder(account, rungs, progress))
+                fetch = Fetch(
+                    account,
+                    surveyor,
+                    definitions,
+                    writer,
+                    progress,
+                    register,
+                    booking,
+                    ladder.ladder,
+                    parent=parent,
+                    defer=compared,
+                )
+                await fetch.contents()
+                progress.stage("looking for changes")
+                changes = await _changes(surveyor, definitions, start)
+            else:
+                writer.open_files().commit()
+            for change in changes:
+                losses.add(change)
+            digests = await asyncio.to_thread(booking.digests)
+            unchanged = parent is not None and digests == parent.info.digests and not changes
+            if fetch and compared:
+                progress.stage("files")
+                await fetch.take_deferred(read=not unchanged)
+        return _Filled(
+            rungs=booking.rungs,
+            containers=ladder.tally if ladder else Tally(),
+            findings=booking.findings(),
+            taken=booking.taken,
+            unchanged=unchanged,
+        )
 
 
 def _report(account: Account | None, filled: _Filled, losses: Losses, parent: Parent | None) -> ExportReport:
@@ -187,6 +218,8 @@ def _report(account: Account | None, filled: _Filled, losses: Losses, parent: Pa
         requests=dict(sorted(account.requests.items())) if account else {},
         parent=parent.path if parent else None,
         taken=filled.taken,
+        containers_made=filled.containers.made,
+        containers_left=filled.containers.left,
         unchanged_since=info.ended if info and filled.unchanged else None,
     )
 
@@ -216,6 +249,8 @@ def _capture(account: Account | None, options: ExportOptions) -> Capture:
             "code_interpreter": options.start.code_interpreter,
             "assistants": options.start.assistants,
             "unused": options.start.unused,
+            "originals": options.rungs.originals is not None,
+            "via_container": options.rungs.containers is not None,
             "dump": options.start.dump.digest if options.start.dump else None,
         },
     )

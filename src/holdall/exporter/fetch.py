@@ -25,7 +25,7 @@ from holdall.remote.survey import Definitions, Surveyor
 __all__ = ["Fetch"]
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
-_CHECKPOINT_EVERY = 5.0
+_CHECKPOINT_EVERY = 1.0
 
 Queue = asyncio.Queue[SourceId | Waiting | None]
 
@@ -63,6 +63,7 @@ class Fetch:
         progress: Progress,
         register: Register,
         booking: Booking,
+        ladder: Ladder,
         *,
         parent: Parent | None = None,
         defer: bool = False,
@@ -71,7 +72,7 @@ class Fetch:
         self._surveyor, self._definitions, self._writer, self._progress = surveyor, definitions, writer, progress
         self._register, self._booking, self._parent, self._defer = register, booking, parent, defer
         self._workers = account.limits.concurrency
-        self._ladder = Ladder(account, progress=progress)
+        self._ladder = ladder
         self._stores = [SourceId(store.id) for store in definitions.store_views]
 
     async def contents(self) -> None:
@@ -205,12 +206,12 @@ class Fetch:
             return
         stores = self._register.stores(file.id)
         # While the parent has the whole text, only what is better than a text is asked for.
-        asked = [] if taken and taken.is_whole_text else stores
-        content = await self._fetch(file, asked)
+        text = not (taken and taken.is_whole_text)
+        content = await self._fetch(file, stores, text=text)
         if content.rung is Rung.UNAVAILABLE and taken and not taken.best:
             if await self._take(file, taken):
                 return
-            if len(asked) < len(stores):
+            if not text:
                 content = await self._fetch(file, stores)
         if content.rung is Rung.UNAVAILABLE:
             self._register.wait(Waiting(file=file, stores=len(stores), content=content))
@@ -229,9 +230,9 @@ class Fetch:
             content = await self._fetch(file, stores)
         self._booking.got(file, content)
 
-    async def _fetch(self, file: File, stores: list[int]) -> Content:
+    async def _fetch(self, file: File, stores: list[int], *, text: bool = True) -> Content:
         holders = [self._stores[number] for number in stores]
-        return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file))
+        return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file), text=text)
 
     def _unchanged(self, file: File) -> Taken | None:
         return self._parent.find(file.view) if self._parent and file.view and not file.gone else None

@@ -68,7 +68,8 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``losses`` are so many of them as a person can read, those first that count against the export; ``losses_found`` is
     the number of all, ``losses_counting`` of those that count. ``requests`` are counted by method and route, ``taken``
-    are the contents that came out of ``parent``. Where nothing has changed and none was to be written, ``bundle`` is
+    are the contents that came out of ``parent``. ``containers_left`` are those that were made and could not be deleted.
+    Where nothing has changed and none was to be written, ``bundle`` is
     that of ``unchanged_since`` (Unix seconds) and its ``sha256`` is not known.
     """
 
@@ -84,6 +85,8 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     requests: dict[str, int]
     parent: Path | None = None
     taken: int = 0
+    containers_made: int = 0
+    containers_left: list[str] = []
     unchanged_since: int | None = None
 
     @property

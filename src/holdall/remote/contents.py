@@ -129,12 +129,18 @@ class Ladder:
         self._refused: dict[str, RemoteError] = {}
 
     async def fetch(
-        self, file_id: SourceId, file: FileView | None, stores: Callable[[], Sequence[SourceId]], sinks: Sinks
+        self,
+        file_id: SourceId,
+        file: FileView | None,
+        stores: Callable[[], Sequence[SourceId]],
+        sinks: Sinks,
+        *,
+        text: bool = True,
     ) -> Content:
         """One file's content by the best rung there is.
 
         ``file`` is None where its file object is gone. ``stores`` gives the stores known to hold it, asked for only
-        when a text is needed. Raises what stops a run (authentication, quota, an unreachable server, a full disk);
+        when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops a run (authentication, quota, an unreachable server, a full disk);
         what the server refuses for this file alone ends in a lower rung.
         """
         work = _File(file_id, file, stores, sinks)
@@ -143,7 +149,7 @@ class Ladder:
                 await self._original(work)
                 or await self._supplied(work)
                 or await self._container(work)
-                or await self._text(work)
+                or (await self._text(work) if text else None)
                 or work.got(Rung.UNAVAILABLE)
             )
         finally:
