@@ -27,3 +27,9 @@ def test_lines_longer_than_what_is_read_at_once() -> None:
         sorter.add(bytes([9 - number]), bytes([number]) * 300_000)
     assert [len(value) for _, value in sorter] == [300_000] * 4
     sorter.close()
+
+
+def test_the_temporary_file_goes_with_the_sorter() -> None:
+    sorter = Sorter(run_bytes=1)
+    sorter.add(b"a")
+    del sorter  # an open file left behind would be a ResourceWarning, and with that an error

@@ -9,12 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from holdall import locks
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 __all__ = ["FileLock", "already_exists", "cannot_write", "open_private", "place", "reporting", "sync_folder"]
 
@@ -81,35 +77,11 @@ def cannot_write(target: Path, error: OSError) -> CannotWrite:
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
 
 
-class FileLock:
-    """A lock on ``path`` that ends with the process, however it ends."""
+class FileLock(locks.FileLock):
+    """The lock on the folder of an unfinished bundle. Raises BundleInUse."""
 
     def __init__(self, path: Path, *, what: Path) -> None:
-        while True:
-            self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
-            try:
-                _lock(self._descriptor)
-            except OSError:
-                os.close(self._descriptor)
-                raise BundleInUse(
-                    f"can't write {what}: another process is writing it", hint="wait for it, or choose another name"
-                ) from None
-            try:
-                same = os.path.samestat(os.fstat(self._descriptor), os.stat(path))
-            except FileNotFoundError:
-                same = False
-            if same:
-                return
-            # The process that had it finished and took the file away while we waited for it.
-            os.close(self._descriptor)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-
-    def release(self) -> None:
-        os.close(self._descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        busy = BundleInUse(
+            f"can't write {what}: another process is writing it", hint="wait for it, or choose another name"
+        )
+        super().__init__(path, busy=busy)

@@ -29,12 +29,14 @@ __all__ = [
     "Ledger",
     "Line",
     "Partial",
+    "clear_finished",
     "discard_partial",
     "find_partial",
     "partial_folder",
     "unfinished",
 ]
 
+_STREAM = "stream"
 _JOURNAL, _OLD_JOURNAL = "journal.jsonl", "journal.old.jsonl"
 
 
@@ -81,7 +83,7 @@ class Partial:
         self.folder = partial_folder(target)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = FileLock(self.folder / "lock", what=target)
-        self.stream = self.folder / "stream"
+        self.stream = self.folder / _STREAM
         self.old_stream = self.folder / "stream.old"
         self.journal = self.folder / _JOURNAL
         self.old_journal = self.folder / _OLD_JOURNAL
@@ -134,6 +136,13 @@ class Partial:
             path.unlink(missing_ok=True)
         self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def clear_finished(target: Path) -> None:
+    """Take away what a run left that was stopped after it had given its bundle the name ``target``."""
+    stream = partial_folder(target) / _STREAM
+    if partial_folder(target).exists() and (not stream.exists() or stream.samefile(target)):
+        Partial(target).remove()
 
 
 class Journal:

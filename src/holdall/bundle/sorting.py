@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator
 from operator import itemgetter
 from typing import BinaryIO, cast
@@ -45,13 +46,14 @@ class Sorter:
         return map(_key, self)
 
     def close(self) -> None:
-        """Give the temporary file back at once."""
+        """Give the temporary file back now and not when the sorter is forgotten."""
         if self._file:
             self._file.close()
 
     def _write_run(self) -> None:
         if self._file is None:
             self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - lives as long as the sorter
+            weakref.finalize(self, self._file.close)
         self._run.sort(key=_key)
         start = self._file.seek(0, 2)
         for key, value in self._run:

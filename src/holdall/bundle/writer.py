@@ -26,7 +26,7 @@ from holdall.bundle.catalog import Catalog
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.finishing import Finished, Finishing
-from holdall.bundle.journal import Begin, Entry, Journal, Ledger, Partial
+from holdall.bundle.journal import Begin, Entry, Journal, Ledger, Partial, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
 from holdall.bundle.sinks import LineSink, Sink
@@ -72,6 +72,7 @@ class BundleWriter:
         """
         self.target, self.capture, self._force = target, capture, force
         if target.exists() and not force:
+            clear_finished(target)
             raise already_exists(target)
         self._lock = threading.RLock()
         self._line_sinks: list[LineSink] = []
