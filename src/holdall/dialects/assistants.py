@@ -20,6 +20,7 @@ from holdall.model import Kind, Record, SourceId, TargetId
 
 __all__ = [
     "BATCH_FILES",
+    "DEFAULTS",
     "NAME_LENGTH",
     "Attachment",
     "Request",
@@ -35,6 +36,9 @@ BATCH_FILES = 2000
 
 NAME_LENGTH = 256
 """Characters of an assistant's name."""
+
+DEFAULTS = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
+"""Parameters that some models refuse, with what they are where nobody set them."""
 
 _ASSISTANT = (
     "model",
@@ -88,9 +92,10 @@ def assistant(
     operation: str,
     stores: Mapping[SourceId, TargetId],
     files: Mapping[SourceId, TargetId],
+    model: str | None = None,
 ) -> Request:
-    """POST /assistants for one assistant. References that ``stores`` and ``files`` don't map are left out of it;
-    that they are is said by the plan, which knows why."""
+    """POST /assistants for one assistant, with ``model`` in place of its own. References that ``stores`` and ``files``
+    don't map are left out of it; that they are is said by the plan, which knows why."""
     fields = _fields(record)
     name = fields.get("name")
     label = name if isinstance(name, str) else None
@@ -100,6 +105,8 @@ def assistant(
     body = {key: fields[key] for key in _ASSISTANT if key in fields}
     if "name" in body:
         body["name"] = named(body["name"], prefix)
+    if model is not None:
+        body["model"] = model
     if body.get("tools", ()) is None:
         body["tools"] = []
     if isinstance(body.get("tool_resources"), dict):
@@ -142,9 +149,9 @@ def dispensable(body: Mapping[str, Any], param: str | None) -> bool:
     """Whether ``param``, which the model refuses, says no more than the default: then it can be left out.
 
     Reasoning models take no temperature and no top_p, yet the server answers both, at 1, for assistants that have
-    such a model.
+    such a model; other models take no reasoning_effort.
     """
-    return param in ("temperature", "top_p") and body.get(param) == 1
+    return param in DEFAULTS and body.get(param) == DEFAULTS[param]
 
 
 def named(name: object, prefix: str) -> object:

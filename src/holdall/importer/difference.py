@@ -1,17 +1,23 @@
-"""One value of the copy that isn't what the bundle says, and when two JSON values count as equal. Pure."""
+"""What of the copy isn't what the bundle says, field by field, and when two JSON values count as equal. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from holdall.dialects import assistants as dialect
+from holdall.dialects.marks import unmarked
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Difference", "equal", "without_empty"]
+__all__ = ["UNSET", "Difference", "differences", "equal", "final", "without_empty"]
 
 # Characters of a value that are shown.
 _LONGEST = 200
+
+UNSET: dict[str, Any] = {"name": None, "expires_after": None}
+"""What a store has where the request that makes it leaves a field out."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,69 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         where = f" in {self.inside}" if self.inside else ""
         here, there = _shown(self.bundle, self.destination)
         return f"{who}{where}: {self.field}: bundle {here}, destination {there}"
+
+
+def final(request: dialect.Request) -> dict[str, Any]:
+    """What an object has once it is created and updated."""
+    return {**request.body, **(request.update or {})}
+
+
+def differences(
+    expected: Mapping[str, Any],
+    found: Mapping[str, Any],
+    *,
+    kind: Kind,
+    source: SourceId,
+    target: TargetId | None,
+    name: str | None,
+) -> list[Difference]:
+    """``found`` against each field of ``expected``, metadata key by key; our own marks in it don't count."""
+    seen: list[Difference] = []
+
+    def differ(field: str, here: Any, there: Any) -> None:
+        if not equal(here, there):
+            seen.append(
+                Difference(
+                    kind=kind, source=source, target=target, name=name, field=field, bundle=here, destination=there
+                )
+            )
+
+    for field, here in expected.items():
+        there = found.get(field)
+        match field:
+            case "metadata":
+                own, theirs = unmarked(here), unmarked(there)
+                for key in {**own, **theirs}:
+                    differ(f"metadata.{key}", own.get(key), theirs.get(key))
+            case "tool_resources":
+                differ(field, without_empty(here), without_empty(there))
+            case "tools":
+                differ(field, here or [], _defaults_aside(here or [], there or []))
+            case "name":
+                # Servers call what has no name "" or null.
+                differ(field, here or None, there or None)
+            case _ if field in dialect.DEFAULTS and there in (None, dialect.DEFAULTS[field]):
+                # Null is the default, and some models show the one, some the other.
+                differ(field, here, here if here in (None, dialect.DEFAULTS[field]) else there)
+            case _:
+                differ(field, here, there)
+    return seen
+
+
+def _defaults_aside(here: list[Any], there: list[Any]) -> list[Any]:
+    """``there`` without what a server adds to a file_search tool whose settings the bundle leaves open."""
+    if len(here) != len(there):
+        return there
+    return [
+        _narrowed(a, b) if isinstance(a, dict) and a.get("type") == "file_search" else b
+        for a, b in zip(here, there, strict=True)
+    ]
+
+
+def _narrowed(here: Any, there: Any) -> Any:
+    if not isinstance(here, dict) or not isinstance(there, dict):
+        return there
+    return {key: _narrowed(here[key], value) for key, value in there.items() if here.get(key) is not None}
 
 
 def without_empty(value: Any) -> Any:

@@ -15,13 +15,11 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.marks import unmarked
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.difference import Difference, equal, without_empty
+from holdall.importer.difference import UNSET, Difference, differences, equal, final
 from holdall.importer.placement import Placement
 from holdall.importer.plan import plan
-from holdall.importer.steps import AttachFiles, Catalogue, Content, CreateAssistant, CreateStore
-from holdall.importer.text import is_text_name
+from holdall.importer.steps import AttachFiles, Catalogue, CreateAssistant, CreateStore
 from holdall.model import FileView, Kind, MembershipView, Record, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -98,18 +96,18 @@ class _Prover:
             stores=stores,
             files={file: files.get(file, TargetId(f"(not imported) {file}")) for file in step.files},
         )
-        self._fields(Kind.ASSISTANT, step.id, target, step.name, _final(request), found)
+        self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 
     async def store(self, id: SourceId, count: int) -> None:
         record = self._catalogue.stores[id]
-        expected = _final(dialect.store(record, operation=""))
+        expected = final(dialect.store(record, operation=""))
         name = expected.get("name")
         target = self._placement.stores.get(id)
         found = await self._get("/vector_stores/{}", Kind.STORE, id, target, name)
         if found is None or target is None:
             return
         self.compared["vector_stores"] += 1
-        self._fields(Kind.STORE, id, target, name, {"name": None, "expires_after": None, **expected}, found)
+        self._fields(Kind.STORE, id, target, name, {**UNSET, **expected}, found)
         await self._members(id, target, name, count)
 
     async def _members(self, store: SourceId, target: TargetId, name: str | None, count: int) -> None:
@@ -162,18 +160,7 @@ class _Prover:
         expected: Mapping[str, Any],
         found: Mapping[str, Any],
     ) -> None:
-        for field, value in expected.items():
-            here, there = value, found.get(field)
-            if field == "metadata":
-                here, there = unmarked(here), unmarked(there)
-                for key in {**here, **there}:
-                    self._differ(kind, source, target, name, f"metadata.{key}", here.get(key), there.get(key))
-                continue
-            if field == "tool_resources":
-                here, there = without_empty(here), without_empty(there)
-            elif field == "tools":
-                here, there = here or [], _defaults_aside(here or [], there or [])
-            self._differ(kind, source, target, name, field, here, there)
+        self.differences += differences(expected, found, kind=kind, source=source, target=target, name=name)
 
     def _differ(
         self,
@@ -225,7 +212,7 @@ class _Prover:
             by_name.setdefault(await self._filename(id), []).append(TargetId(id))
         matched = {}
         for file in wanted:
-            for name in _names(self._catalogue.files[file]):
+            for name in self._catalogue.files[file].copy_names():
                 if by_name.get(name):
                     matched[file] = by_name[name].pop(0)
                     break
@@ -244,32 +231,3 @@ class _Prover:
 async def _memberships(account: Account, where: str) -> AsyncIterator[tuple[MembershipView, bytes]]:
     async for raw in account.items(where):
         yield msgspec.json.decode(raw, type=MembershipView), raw
-
-
-def _final(request: dialect.Request) -> dict[str, Any]:
-    """What an object has once it is created and updated."""
-    return {**request.body, **(request.update or {})}
-
-
-def _defaults_aside(here: list[Any], there: list[Any]) -> list[Any]:
-    """``there`` without what a server adds to a file_search tool whose settings the bundle leaves open."""
-    if len(here) != len(there):
-        return there
-    return [
-        _narrowed(a, b) if isinstance(a, dict) and a.get("type") == "file_search" else b
-        for a, b in zip(here, there, strict=True)
-    ]
-
-
-def _narrowed(here: Any, there: Any) -> Any:
-    if not isinstance(here, dict) or not isinstance(there, dict):
-        return there
-    return {key: _narrowed(here[key], value) for key, value in there.items() if here.get(key) is not None}
-
-
-def _names(content: Content) -> list[str]:
-    """The names that the copy of a file may have."""
-    name = content.filename or content.id
-    if content.rung is not Rung.TEXT:
-        return [name]
-    return [name, f"{name}.txt"] if is_text_name(name) else [f"{name}.txt"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.text import DEFAULT_OVERLAP
+from holdall.importer.text import DEFAULT_OVERLAP, is_text_name
 from holdall.model import Kind, Record, Rung, SourceId
 
 __all__ = [
@@ -50,6 +50,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     truncated: bool = False
     overlap: int = DEFAULT_OVERLAP
     reason: str = ""
+
+    def copy_names(self) -> list[str]:
+        """The names that a copy of the file may have been given."""
+        name = self.filename or self.id
+        if self.rung is not Rung.TEXT:
+            return [name]
+        return [name, f"{name}.txt"] if is_text_name(name) else [f"{name}.txt"]
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
