@@ -1,0 +1,52 @@
+"""Locks between processes: each is a file, and ends with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from holdall.errors import HoldallError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["FileLock"]
+
+_PRIVATE = 0o600
+
+
+class FileLock:
+    """A lock on ``path``, whose folder must be there. Raises ``busy`` at once where another process holds it."""
+
+    def __init__(self, path: Path, *, busy: HoldallError) -> None:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        while True:
+            self._descriptor = os.open(path, flags, _PRIVATE)
+            try:
+                _lock(self._descriptor)
+            except OSError:
+                os.close(self._descriptor)
+                raise busy from None
+            try:
+                same = os.path.samestat(os.fstat(self._descriptor), os.stat(path))
+            except FileNotFoundError:
+                same = False
+            if same:
+                return
+            # The process that had it finished and took the file away while we waited for it.
+            os.close(self._descriptor)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def release(self) -> None:
+        """Let go. The file stays: taking it away would let two others lock two files of that name."""
+        os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
