@@ -128,7 +128,8 @@ def test_text_alone_is_within_the_policy(hand: Hand, holdall: Terminal) -> None:
     hand.assistant("A", stores=[store])
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0
-    assert "text  a.txt" in done.err
+    assert "1. a.txt, 9 B" in done.err
+    assert "only its text; used by A (" in done.err
 
 
 def test_long_texts_are_read_to_their_last_page(box: Running, hand: Hand, holdall: Terminal) -> None:

@@ -13,6 +13,7 @@ from holdall.cli.again import again_with, how_to_repeat
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.import_ import how_to_import, run_import
+from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.settings import DestinationSettings
 
@@ -21,6 +22,7 @@ __all__ = ["command"]
 
 @click.command()
 @what_to_export
+@how_to_get
 @how_to_repeat
 @how_to_import
 @options.account("src")
@@ -41,12 +43,21 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     asyncio.run(_ask(destination))
     # What the copy will lack counts, whether or not an earlier bundle lacked it too.
     again = msgspec.structs.replace(again_with(parameters), strict=True)
-    report = run_export(console, source, where_to_start(source, parameters), None, force=False, again=again)
+    report = run_export(
+        console,
+        source,
+        where_to_start(source, parameters),
+        None,
+        force=False,
+        again=again,
+        rungs=rungs_with(parameters),
+        policy=policy_with(parameters),
+    )
     console.result(str(report.bundle))
     imported = run_import(console, destination, report.bundle, Selection())
     return Outcome(
         exit_code=imported.exit_code if report.acceptable or imported.exit_code != EXIT_DONE else EXIT_LOOK,
-        result={"export": result_of(report), "import": imported.result},
+        result={"export": result_of(console, report), "import": imported.result},
         losses=[*losses_of(report), *imported.losses],
     )
 

@@ -17,13 +17,17 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.rungs import how_to_get, policy_with, rungs_with
+from holdall.cli.shortfall import as_json, show
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
-    from holdall.exporter.report import ExportReport, Finding
+    from holdall.exporter.policy import Policy
+    from holdall.exporter.report import Absent, Changed, ExportReport, Incomplete, Miscount
     from holdall.exporter.roots import Start
+    from holdall.exporter.rungs import Rungs
 
 __all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]
 
@@ -85,6 +89,7 @@ def what_to_export(command: Any) -> Any:
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @what_to_export
+@how_to_get
 @how_to_repeat
 @click.option("--skip-if-unchanged", is_flag=True, help="Write no bundle where it would equal its parent.")
 @click.option("--strict", is_flag=True, help="Losses that the parent had already count too.")
@@ -95,24 +100,40 @@ def what_to_export(command: Any) -> Any:
 def command(console: Console, /, output: str | None, force: bool, **parameters: Any) -> Outcome:
     """Pack a project's assistants, vector stores and files into one bundle file.
 
-    Needs OPENAI_SRC_API_KEY. Reads only. The only line on stdout is the path of the bundle. Ends with 3 where a file
-    could be had neither as bytes nor as text, or something is missing; the bundle is valid all the same.
+    Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. The only line on stdout is the path of the bundle.
+    Ends with 3 where a content is less than --min-rung asks for, or something is missing; the bundle is valid all the
+    same.
     """
     settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
     start = where_to_start(settings, parameters)
-    again = again_with(parameters)
-    report = run_export(console, settings, start, Path(output) if output else None, force=force, again=again)
+    report = run_export(
+        console,
+        settings,
+        start,
+        Path(output) if output else None,
+        force=force,
+        again=again_with(parameters),
+        rungs=rungs_with(parameters),
+        policy=policy_with(parameters),
+    )
     console.result(str(report.bundle))
     return Outcome(
         exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
-        result=result_of(report),
+        result=result_of(console, report),
         losses=losses_of(report),
     )
 
 
-def result_of(report: ExportReport) -> dict[str, Any]:
-    """The report without its losses as a JSON-able value."""
-    return {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
+def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
+    """The report without its losses as a JSON-able value; with ``--json``, also what the bundle could not take in."""
+    found = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
+    if console.json:
+        from holdall.bundle.reader import open_bundle
+        from holdall.bundle.shortfall import Shortfall
+
+        with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
+            found |= as_json(shortfall)
+    return found
 
 
 def losses_of(report: ExportReport) -> list[Any]:
@@ -140,12 +161,20 @@ def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any]) -> S
 
 
 def run_export(
-    console: Console, settings: SourceSettings, start: Start, output: Path | None, *, force: bool, again: Again
+    console: Console,
+    settings: SourceSettings,
+    start: Start,
+    output: Path | None,
+    *,
+    force: bool,
+    again: Again,
+    rungs: Rungs,
+    policy: Policy,
 ) -> ExportReport:
     """Export with these settings and say on stderr what came of it. Raises Interrupted after Ctrl-C."""
     chosen: list[Path] = []
     try:
-        report = asyncio.run(_export(console, settings, start, output, force, again, chosen))
+        report = asyncio.run(_export(console, settings, start, output, force, again, rungs, policy, chosen))
     except KeyboardInterrupt:
         raise _interrupted(chosen) from None
     console.close_progress()
@@ -170,6 +199,8 @@ async def _export(
     output: Path | None,
     force: bool,
     again: Again,
+    rungs: Rungs,
+    policy: Policy,
     targets: list[Path],
 ) -> ExportReport:
     from holdall.exporter.export import ExportOptions, export
@@ -191,6 +222,8 @@ async def _export(
             ExportOptions(
                 start=start,
                 label=settings.label,
+                rungs=rungs,
+                policy=policy,
                 strict=again.strict,
                 skip_if_unchanged=again.skip_if_unchanged,
             ),
@@ -239,12 +272,7 @@ def _tell(console: Console, report: ExportReport) -> None:
     console.say(
         "files by rung: " + ", ".join(f"{rung} {n}" for rung, n in report.rungs.items() if n or rung == "original")
     )
-    for loss in report.losses[:_SHOWN]:
-        console.warn(f"  {describe(loss)}")
-    if report.losses_found > _SHOWN:
-        console.warn(f"  … and {report.losses_found - _SHOWN} more: holdall inspect {report.bundle}")
-    if any(loss.rung == "text" for loss in report.losses if hasattr(loss, "rung")):
-        console.say("  text: the server refuses to give the bytes back; the bundle has the text that it parsed")
+    _tell_losses(console, report)
     if report.parent and report.taken:
         console.say(f"{report.taken} contents are unchanged since {report.parent}: not downloaded again")
     if report.requests:
@@ -255,16 +283,33 @@ def _tell(console: Console, report: ExportReport) -> None:
     console.say(f"prove it:  holdall verify {report.bundle}")
 
 
-def describe(loss: Finding) -> str:
-    """One line about one loss."""
-    from holdall.exporter.report import Absent, Changed, Incomplete, Loss, Miscount
+def _tell_losses(console: Console, report: ExportReport) -> None:
+    """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
+    from holdall.bundle.reader import open_bundle
+    from holdall.bundle.shortfall import Shortfall
+    from holdall.exporter.report import Loss
+
+    said = [loss for loss in report.losses if not isinstance(loss, Loss)]
+    for loss in said[:_SHOWN]:
+        console.warn(f"  {_described(loss)}")
+    if len(said) > _SHOWN:
+        console.warn(f"  … and {len(said) - _SHOWN} more")
+    if report.containers_made:
+        left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
+        console.say(f"containers: {report.containers_made} made{left}")
+    with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
+        show(console.warn, shortfall, more=f"holdall inspect {report.bundle} --all")
+        if shortfall.total:
+            console.say(f"put originals in later:  holdall supply {report.bundle} --originals DIR")
+    if report.losses_counting:
+        console.warn(f"less than the policy asks for: {report.losses_counting} losses count")
+
+
+def _described(loss: Absent | Changed | Incomplete | Miscount) -> str:
+    """One line about one loss that is no content's."""
+    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount
 
     match loss:
-        case Loss():
-            name = f"{loss.filename} ({loss.id})" if loss.filename else loss.id
-            cut = ", truncated" if loss.truncated else ""
-            why = f": {loss.message}" if loss.message else ""
-            return f"{loss.rung}{cut}  {name}{why}"
         case Absent():
             users = f", used by {', '.join(loss.used_by)}" if loss.used_by else ""
             return f"gone  {loss.kind} {loss.id}{users}: {loss.message}"

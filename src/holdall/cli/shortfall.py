@@ -24,8 +24,12 @@ def show(write: Callable[[str], None], shortfall: Shortfall, *, limit: int | Non
     if shortfall.total:
         write(f"please supply, if you have the originals ({shortfall.total} files are not there byte for byte):")
         width = len(str(min(shortfall.total, limit or shortfall.total)))
+        said = None
         for wanted in islice(shortfall.wanted(), limit):
-            write(f"  {wanted.number:>{width}}. {_wanted(wanted)}")
+            # Most files of one export have one reason; it is said when it changes.
+            why = f": {_flat(wanted.message)}" if wanted.message and wanted.message != said else ""
+            said = wanted.message
+            write(f"  {wanted.number:>{width}}. {_wanted(wanted)}{why}")
         _left(write, shortfall.total, limit, more)
     if shortfall.outside:
         write("referred to by the definitions, and in no bundle:")
