@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
-from holdall.bundle.layout import Capture
+from holdall.bundle.layout import SUFFIX, Capture
 from holdall.errors import AlreadyExists
 
 __all__ = ["FRESH_FOR", "where_to_write"]
@@ -24,13 +24,10 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
     """
     target = fresh if named else find_partial(fresh.parent, capture)
     begin = unfinished(target) if target else None
-    if target is None or begin is None:
-        return fresh, False
-    if resume is False:
+    if target and begin and resume is False:
         discard_partial(target)
-        return fresh, False
-    if not begin.goes_on(capture, target.name):
-        return fresh, False
+    if target is None or begin is None or resume is False or not begin.goes_on(capture, target.name):
+        return (fresh if named else _free(fresh)), False
     if resume is None and now - begin.started > FRESH_FOR:
         when = datetime.fromtimestamp(begin.started, UTC)
         raise AlreadyExists(
@@ -39,3 +36,12 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
             hint="--resume goes on with it, contents from then included; --no-resume throws it away and begins anew",
         )
     return target, True
+
+
+def _free(fresh: Path) -> Path:
+    """A name that nobody else took within the same second."""
+    stem, number, target = fresh.name.removesuffix(SUFFIX), 1, fresh
+    while target.exists() or partial_folder(target).exists():
+        number += 1
+        target = fresh.with_name(f"{stem}-{number}{SUFFIX}")
+    return target

@@ -1,0 +1,394 @@
+"""Exports that are repeated, from the command line: out of a parent bundle, skipped, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdall.bundle.durable import FileLock
+from holdall.bundle.journal import partial_folder
+from holdall.bundle.reader import open_bundle
+from holdall.bundle.writer import BundleWriter
+from holdall.errors import CannotWrite
+from holdall.sandbox.behaviour import Fail
+from holdall.sandbox.server import Running
+from tests.cli.terminal import Done, Terminal
+from tests.oracle import entries
+from tests.project import Hand
+
+KEY = "sk-source-0001"
+
+
+@pytest.fixture
+def hand(box: Running) -> Iterator[Hand]:
+    with Hand(box.url, KEY) as made:
+        yield made
+
+
+@pytest.fixture
+def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
+
+
+def content_requests(box: Running) -> int:
+    return sum(entry.path.endswith("/content") for entry in box.requests())
+
+
+def rungs(bundle: str) -> Counter[str]:
+    lines = map(json.loads, entries(Path(bundle))["data/ledger.jsonl"].splitlines())
+    return Counter(line["rung"] for line in lines)
+
+
+def made(done: Done) -> Path:
+    assert done.code == 0, done.err
+    return Path(done.out.strip())
+
+
+# -- a parent -------------------------------------------------------------------------------------------
+
+
+def test_an_unchanged_project_of_a_thousand_files_costs_no_content_request_and_one_file_more_costs_one(
+    box: Running, hand: Hand, holdall: Terminal
+) -> None:
+    box.behave(serve_assistants_files=True)
+    files = [hand.file(f"{n}.txt", b"file number %d" % n) for n in range(1000)]
+    store = hand.store("s", files)
+    hand.assistant("A", stores=[store])
+    box.forget_requests()
+    made(holdall("export", "-o", "1.tar.zst"))
+    assert content_requests(box) == 1000
+    # 20 file objects one by one, then one page of the list.
+    kinds = Counter(entry.path.removeprefix("/v1").split("/")[1] for entry in box.requests())
+    assert kinds["files"] - content_requests(box) <= 25
+
+    box.forget_requests()
+    done = holdall("export", "-o", "2.tar.zst")
+    made(done)
+    assert content_requests(box) == 0
+    assert "taken from 1.tar.zst" in done.err
+    with open_bundle("1.tar.zst") as one, open_bundle("2.tar.zst") as two:
+        assert one.info.digests == two.info.digests
+        assert one.info.rungs == two.info.rungs
+    shutil.move("1.tar.zst", "gone")  # complete in itself
+    assert holdall("verify", "2.tar.zst").code == 0
+
+    new = hand.file("new.txt", b"new")
+    hand.post(f"/vector_stores/{store}/files", file_id=new)
+    box.forget_requests()
+    made(holdall("export", "-o", "3.tar.zst"))
+    assert content_requests(box) == 1
+    assert entries(Path("3.tar.zst"))[f"data/files/{new}/new.txt"] == b"new"
+    assert rungs("3.tar.zst") == {"original": 1001}
+
+
+def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand: Hand, holdall: Terminal) -> None:
+    files = [hand.file(f"{n}.txt", b"the text of file %d" % n) for n in range(5)]
+    hand.assistant("A", stores=[hand.store("s", files)])
+    made(holdall("export", "-o", "1.tar.zst"))
+    box.forget_requests()
+    made(holdall("export", "-o", "2.tar.zst", "--concurrency", "1"))
+    assert rungs("2.tar.zst") == {"text": 5}
+    assert content_requests(box) == 1  # the purpose is refused once
+    with open_bundle("1.tar.zst") as one, open_bundle("2.tar.zst") as two:
+        assert one.info.digests == two.info.digests
+    assert holdall("verify", "2.tar.zst").code == 0
+    box.behave(serve_assistants_files=True)
+    made(holdall("export", "-o", "3.tar.zst"))
+    assert rungs("3.tar.zst") == {"original": 5}
+    box.behave(serve_assistants_files=False)
+    box.forget_requests()
+    made(holdall("export", "-o", "4.tar.zst"))
+    assert rungs("4.tar.zst") == {"original": 5}
+    assert content_requests(box) == 0
+
+
+def test_what_changed_under_its_id_is_fetched(box: Running, hand: Hand, holdall: Terminal, tmp_path: Path) -> None:
+    import sqlite3
+
+    file = hand.file("p.png", b"four", purpose="vision")
+    hand.assistant("A", files=[file])
+    made(holdall("export", "-o", "1.tar.zst"))
+    database = sqlite3.connect(tmp_path / "sandbox" / "state.sqlite3")
+    with database:
+        database.execute("UPDATE files SET created_at = created_at + 1 WHERE id = ?", (file,))
+    database.close()
+    box.forget_requests()
+    made(holdall("export", "-o", "2.tar.zst"))
+    assert content_requests(box) == 1
+
+
+def test_a_content_that_is_damaged_in_the_parent_is_fetched(box: Running, hand: Hand, holdall: Terminal) -> None:
+    large, small = os.urandom(3 << 20), b"small"
+    files = [hand.file("large.png", large, purpose="vision"), hand.file("small.png", small, purpose="vision")]
+    hand.assistant("A", files=files)
+    made(holdall("export", "-o", "1.tar.zst"))
+    damaged = bytearray(Path("1.tar.zst").read_bytes())
+    with open_bundle("1.tar.zst") as bundle:
+        entry = bundle.content(files[0])
+        assert entry is not None
+        frames = bundle.frames.frames
+        offset, length, _, _ = frames[frames.find(entry.offset + (1 << 20))]
+    damaged[offset + length // 2] ^= 1
+    Path("1.tar.zst").write_bytes(damaged)
+    box.forget_requests()
+    done = holdall("export", "-o", "2.tar.zst")
+    made(done)
+    assert content_requests(box) == 1
+    assert "large.png" in done.err
+    assert "it is fetched instead" in done.err
+    assert entries(Path("2.tar.zst"))[f"data/files/{files[0]}/large.png"] == large
+    assert holdall("verify", "2.tar.zst").code == 0
+
+
+def test_the_newest_whole_bundle_of_the_same_source_is_the_parent(
+    box: Running, hand: Hand, holdall: Terminal, tmp_path: Path
+) -> None:
+    hand.assistant("A", files=[hand.file("a.png", b"a", purpose="vision")])
+    with Hand(box.url, "sk-another-0002") as other:
+        other.assistant("B")
+        holdall("export", "-o", "other.tar.zst", OPENAI_SRC_API_KEY="sk-another-0002")
+    (tmp_path / "junk.tar.zst").write_bytes(b"not a bundle")
+    one = holdall("export", "-o", "1.tar.zst")
+    assert "taken from" not in one.err
+    assert "taken from 1.tar.zst" in holdall("export", "-o", "2.tar.zst").err
+    with open("2.tar.zst", "r+b") as file:  # cut short, it is whole no more
+        file.truncate(file.seek(0, 2) - 1)
+    assert "taken from 1.tar.zst" in holdall("export", "-o", "3.tar.zst").err
+    assert "taken from" not in holdall("export", "-o", "4.tar.zst", "--parent", "none").err
+    (tmp_path / "elsewhere").mkdir()
+    assert "taken from" not in holdall("export", "-o", "elsewhere/1.tar.zst").err
+    assert "taken from 1.tar.zst" in holdall("export", "-o", "elsewhere/2.tar.zst", "--parent", "1.tar.zst").err
+
+
+@pytest.mark.parametrize(("name", "code"), [("none-such.tar.zst", 15), ("junk.tar.zst", 12)])
+def test_a_parent_that_is_named_has_to_be_a_bundle(
+    hand: Hand, holdall: Terminal, tmp_path: Path, name: str, code: int
+) -> None:
+    hand.assistant("A")
+    (tmp_path / "junk.tar.zst").write_bytes(b"not a bundle")
+    assert holdall("export", "-o", "b.tar.zst", "--parent", name).code == code
+    assert not Path("b.tar.zst").exists()
+
+
+def test_losses_that_the_parent_had_count_only_when_strict(box: Running, hand: Hand, holdall: Terminal) -> None:
+    gone, lost = hand.file("gone.txt", b"gone"), hand.store("lost")
+    hand.assistant("A", files=[gone])
+    hand.assistant("B", stores=[lost])
+    hand.delete(f"/files/{gone}")
+    hand.delete(f"/vector_stores/{lost}")
+    assert holdall("export", "-o", "1.tar.zst").code == 3
+    done = holdall("export", "-o", "2.tar.zst", "--json")
+    assert done.code == 0, done.err
+    assert len(done.document["losses"]) == 3
+    assert holdall("export", "-o", "3.tar.zst", "--strict").code == 3
+    assert holdall("export", "-o", "4.tar.zst", "--parent", "none").code == 3
+    refused = hand.file("tool.csv", b"a,b\n")
+    hand.assistant("C", files=[refused])
+    done = holdall("export", "-o", "5.tar.zst")
+    assert done.code == 3
+    assert "tool.csv" in done.err
+    assert holdall("export", "-o", "6.tar.zst").code == 0
+
+
+# -- skipped --------------------------------------------------------------------------------------------
+
+
+def test_where_nothing_has_changed_no_bundle_is_written(box: Running, hand: Hand, holdall: Terminal) -> None:
+    text, picture = hand.file("a.txt", b"the text"), hand.file("p.png", b"picture", purpose="vision")
+    store = hand.store("s", [text])
+    assistant = hand.assistant("A", stores=[store], files=[picture])
+    first = made(holdall("export", "--skip-if-unchanged"))
+    before = sorted(Path("archives").iterdir())
+    box.forget_requests()
+    done = holdall("export", "--skip-if-unchanged", "--json")
+    assert done.code == 0, done.err
+    assert sorted(Path("archives").iterdir()) == before
+    assert "nothing has changed since 20" in done.err
+    assert done.document["result"]["bundle"] == str(first)
+    with open_bundle(first) as bundle:
+        assert done.document["result"]["unchanged_since"] == bundle.info.ended
+        assert done.document["result"]["counts"] == bundle.info.counts
+    assert done.document["result"]["taken"] == 2
+    assert content_requests(box) == 1  # whether the text can be bettered
+    assert made(holdall("export", "--skip-if-unchanged")) == first
+
+    hand.post(f"/assistants/{assistant}", instructions="other")
+    assert made(holdall("export", "--skip-if-unchanged", "-o", "2.tar.zst", "--parent", str(first))).exists()
+    assert holdall("verify", "2.tar.zst").code == 0
+    box.behave(serve_assistants_files=True)
+    assert made(holdall("export", "--skip-if-unchanged", "-o", "3.tar.zst", "--parent", "2.tar.zst")).exists()
+    assert rungs("3.tar.zst") == {"original": 2}
+    other = holdall("export", "--skip-if-unchanged", "-o", "4.tar.zst", "--parent", "3.tar.zst", "--no-file-search")
+    assert made(other) == Path("4.tar.zst")
+
+
+def test_a_file_that_went_away_is_a_change(hand: Hand, holdall: Terminal) -> None:
+    files = [hand.file(f"{n}.png", b"picture", purpose="vision") for n in range(2)]
+    store = hand.store("s", [])
+    assistant = hand.assistant("A", stores=[store], files=files)
+    made(holdall("export", "-o", "1.tar.zst"))
+    hand.post(f"/assistants/{assistant}", tool_resources={"code_interpreter": {"file_ids": files[:1]}})
+    assert made(holdall("export", "-o", "2.tar.zst", "--skip-if-unchanged")) == Path("2.tar.zst")
+    assert rungs("2.tar.zst") == {"original": 1}
+
+
+# -- resumed --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(box: Running, hand: Hand, holdall: Terminal) -> list[str]:
+    """An export of four files that stopped at the third; the ids of the files."""
+    files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(4)]
+    hand.assistant("A", files=files)
+    box.fault(Fail(status=401), path=f"/files/{files[2]}/content", times=1)
+    done = holdall("export", "-o", "b.tar.zst", "--concurrency", "1")
+    assert done.code not in (0, 3)
+    assert partial_folder(Path("b.tar.zst")).is_dir()
+    box.clear_faults()
+    box.forget_requests()
+    return files
+
+
+def test_the_same_command_goes_on(box: Running, holdall: Terminal, stopped: list[str]) -> None:
+    done = holdall("export", "-o", "b.tar.zst")
+    made(done)
+    assert "going on with b.tar.zst.partial" in done.err
+    assert content_requests(box) == 2
+    assert rungs("b.tar.zst") == {"original": 4}
+    assert holdall("verify", "b.tar.zst").code == 0
+
+
+def test_definitions_that_changed_meanwhile_make_a_new_stream_with_the_old_contents(
+    box: Running, hand: Hand, holdall: Terminal, stopped: list[str]
+) -> None:
+    assistant = hand.everything("/assistants")[0]["id"]
+    hand.post(f"/assistants/{assistant}", name="Renamed")
+    hand.assistant("New", files=stopped[:1])
+    box.forget_requests()
+    made(holdall("export", "-o", "b.tar.zst"))
+    assert content_requests(box) == 2
+    found = entries(Path("b.tar.zst"))
+    assert json.loads(found[f"data/assistants/{assistant}.json"])["name"] == "Renamed"
+    assert rungs("b.tar.zst") == {"original": 4}
+    assert holdall("verify", "b.tar.zst").code == 0
+
+
+def age(bundle: Path, days: float) -> None:
+    """Make an unfinished bundle older."""
+    journal = partial_folder(bundle) / "journal.jsonl"
+    first, _, rest = journal.read_bytes().partition(b"\n")
+    begin = json.loads(first)
+    begin["started"] = int(time.time() - days * 86400)
+    # The cuts don't count bytes of the journal, so its first line may change its length.
+    journal.write_bytes(json.dumps(begin, separators=(",", ":")).encode() + b"\n" + rest)
+
+
+def test_an_old_partial_waits_for_a_word(box: Running, holdall: Terminal, stopped: list[str]) -> None:
+    age(Path("b.tar.zst"), 6.9)
+    box.fault(Fail(status=401), path=f"/files/{stopped[2]}/content")
+    assert "going on with" in holdall("export", "-o", "b.tar.zst", "--concurrency", "1").err
+    age(Path("b.tar.zst"), 7.1)
+    box.clear_faults()
+    box.forget_requests()
+    done = holdall("export", "-o", "b.tar.zst")
+    assert done.code == 13
+    assert "begun on 20" in done.err
+    assert "--resume" in done.err
+    assert "--no-resume" in done.err
+    assert content_requests(box) == 0
+    made(holdall("export", "-o", "b.tar.zst", "--resume"))
+    assert content_requests(box) == 2
+
+
+def test_a_partial_can_be_thrown_away(box: Running, holdall: Terminal, stopped: list[str]) -> None:
+    done = holdall("export", "-o", "b.tar.zst", "--no-resume")
+    made(done)
+    assert "going on" not in done.err
+    assert content_requests(box) == 4
+
+
+def test_the_default_name_finds_its_partial(box: Running, hand: Hand, holdall: Terminal) -> None:
+    files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(4)]
+    hand.assistant("A", files=files)
+    box.fault(Fail(status=401), path=f"/files/{files[2]}/content", times=1)
+    holdall("export", "--concurrency", "1")
+    (partial,) = Path("archives").glob("*.partial")
+    box.forget_requests()
+    made(holdall("export", "--name", "A"))  # another selection is another bundle
+    assert content_requests(box) == 4
+    box.forget_requests()
+    found = made(holdall("export", "--parent", "none"))
+    assert found == partial.with_suffix("")
+    assert content_requests(box) == 2
+
+
+def test_another_process_at_it_is_refused(box: Running, holdall: Terminal, stopped: list[str]) -> None:
+    lock = FileLock(partial_folder(Path("b.tar.zst")) / "lock", what=Path("b.tar.zst"))
+    try:
+        for more in ([], ["--no-resume"]):
+            done = holdall("export", "-o", "b.tar.zst", *more)
+            assert done.code == 16
+            assert "another process is writing it" in done.err
+    finally:
+        lock.release()
+    made(holdall("export", "-o", "b.tar.zst"))
+
+
+def test_ctrl_c_says_how_to_go_on(box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+
+    files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(4)]
+    hand.assistant("A", files=files)
+    real = BundleWriter.open_content
+
+    def open_content(self: BundleWriter, file_id: str, *args: object, **kwargs: object) -> object:
+        if file_id == files[2]:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, file_id, *args, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BundleWriter, "open_content", open_content)
+        done = holdall("export", "-o", "b.tar.zst", "--concurrency", "1")
+    assert done.code == 130
+    assert "b.tar.zst.partial" in done.err
+    assert "hint: the same command goes on with it" in done.err
+    box.forget_requests()
+    made(holdall("export", "-o", "b.tar.zst"))
+    assert content_requests(box) == 2
+
+
+def test_a_full_disk_is_said_and_gone_on_from(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(3)]
+    hand.assistant("A", files=files)
+    real = BundleWriter.open_content
+
+    def open_content(self: BundleWriter, file_id: str, *args: object, **kwargs: object) -> object:
+        if file_id == files[1]:
+            raise CannotWrite("can't write b.tar.zst: No space left on device")
+        return real(self, file_id, *args, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BundleWriter, "open_content", open_content)
+        assert holdall("export", "-o", "b.tar.zst", "--concurrency", "1").code == 15
+    box.forget_requests()
+    made(holdall("export", "-o", "b.tar.zst"))
+    assert content_requests(box) == 2
+
+
+def test_requests_are_counted_by_kind(hand: Hand, holdall: Terminal) -> None:
+    hand.assistant("A", files=[hand.file("p.png", b"p", purpose="vision")])
+    done = holdall("export", "-o", "b.tar.zst", "--json")
+    requests = done.document["result"]["requests"]
+    assert requests["GET /files/*/content"] == 1
+    assert requests["GET /files/*"] == 1
+    assert f"{sum(requests.values())} requests: " in done.err
