@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from holdall.version import __version__
+
 if TYPE_CHECKING:
     from holdall.bundle.reader import open_bundle
 
 __all__ = ["__version__", "open_bundle"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,6 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from holdall import __version__
 from holdall.bundle import layout
 from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
@@ -26,6 +25,7 @@ from holdall.errors import DamagedBundle, NewerFormat
 from holdall.model import FileView, Rung, SourceId, TextPage, epoch_seconds
 from holdall.originals import Original, Originals, copy_original, unreadable
 from holdall.progress import Progress, Silent
+from holdall.version import __version__
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, differing, read_wording
 
 __all__ = ["Refused", "Supplied", "supply"]

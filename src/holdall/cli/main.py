@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from holdall import __version__
 from holdall.cli.console import Console, Outcome
 from holdall.cli.options import output
 from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exit_codes
+from holdall.version import __version__
 
 __all__ = ["main"]
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "export": ("holdall.cli.export", "Pack a project into one bundle file."),
         "import": ("holdall.cli.import_", "Replay a bundle into a project."),
         "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
+        "remap": ("holdall.cli.remap", "Rewrite old ids in your own code and settings."),
     },
     "Look at a bundle": {
         "inspect": ("holdall.cli.inspect", "Show what is inside a bundle."),

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall import __version__
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Digests, Source
 from holdall.bundle.writer import BundleWriter
@@ -32,6 +31,7 @@ from holdall.model import Kind, Record, Rung
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.survey import Definitions, Surveyor
+from holdall.version import __version__
 
 __all__ = ["ExportOptions", "export", "no_parent"]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from holdall import __version__
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
@@ -38,6 +37,7 @@ from holdall.importer.writes import Pace, Writes
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
+from holdall.version import __version__
 
 __all__ = ["apply"]
 

@@ -22,13 +22,13 @@ import httpx2
 import msgspec
 import openai
 
-from holdall import __version__
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import AuthenticationFailed, NoAssistantsApi, NotFound, RemoteError, UnexpectedAnswer, Unreachable
 from holdall.progress import Progress, Silent
 from holdall.remote import faults, tokens
 from holdall.remote.limits import Limits
 from holdall.remote.tokens import TokenCommand
+from holdall.version import __version__
 
 __all__ = ["Account", "Answer", "Capabilities", "Download", "Endpoint", "Secret", "endpoint", "path"]
 
