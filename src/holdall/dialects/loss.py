@@ -18,6 +18,12 @@ class Why(StrEnum):
     """The destination's API has no such field; it was not sent."""
     DEFAULT_LEFT_OUT = "default_left_out"
     """The model refuses the parameter, which was at its default anyway; it was not sent."""
+    MODEL_MAPPED = "model_mapped"
+    """The copy has the model that ``--map-model`` names in place of its own."""
+    LEFT_ALONE = "left_alone"
+    """What is there differs from the bundle, and was asked to be left as it is."""
+    KEPT = "kept"
+    """The destination has more than the bundle; it was not asked to take that away."""
     MARKS_REPLACED = "marks_replaced"
     """The source is itself a copy: its ``cloned_from`` gave way to ours."""
     MARKS_LEFT_OUT = "marks_left_out"
@@ -50,7 +56,7 @@ class Why(StrEnum):
         return self in _WEIGHTY
 
 
-_WEIGHTY = frozenset({Why.TRUNCATED, Why.LEFT_OUT, Why.REFUSED, Why.UNCERTAIN, Why.NOT_INDEXED})
+_WEIGHTY = frozenset({Why.TRUNCATED, Why.LEFT_OUT, Why.LEFT_ALONE, Why.REFUSED, Why.UNCERTAIN, Why.NOT_INDEXED})
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):

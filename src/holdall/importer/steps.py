@@ -5,33 +5,68 @@ Pure values. The steps are a tagged union: whoever carries a plan out, prints it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
+from holdall.importer.difference import Difference
 from holdall.importer.text import DEFAULT_OVERLAP, is_text_name
-from holdall.model import Kind, Record, Rung, SourceId
+from holdall.model import Kind, Record, Rung, SourceId, TargetId
 
 __all__ = [
     "LONE_FILES",
+    "Adopt",
     "AttachFiles",
+    "By",
     "Cannot",
     "Catalogue",
     "Content",
     "CreateAssistant",
     "CreateStore",
+    "DetachFile",
+    "Differs",
     "LeaveOut",
+    "OnConflict",
     "Plan",
+    "Skip",
     "Step",
     "Totals",
     "Unit",
+    "UpdateAssistant",
+    "UpdateMembership",
+    "UpdateStore",
     "UploadFile",
 ]
 
 
 LONE_FILES = SourceId("files")
 """Stands for the files that nothing refers to, where something has to have an id."""
+
+
+class OnConflict(StrEnum):
+    """What to do about things that are at the destination already."""
+
+    STOP = "stop"
+    """Use what is equal; where anything differs, write nothing at all."""
+    SKIP = "skip"
+    """Use what is equal, and what differs as it is."""
+    UPDATE = "update"
+    """Use what is equal; make what differs equal."""
+    DUPLICATE = "duplicate"
+    """Look for nothing and make everything anew, beside what is there."""
+
+
+class By(StrEnum):
+    """What something at the destination is recognised by."""
+
+    ORIGIN = "its own id"
+    EARLIER = "an earlier run"
+    MARK = "metadata.cloned_from and its name"
+    PLACE = "its name and size, where its copy belongs"
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -80,10 +115,11 @@ class CreateStore(msgspec.Struct, frozen=True, kw_only=True, tag="create_store")
 
 
 class AttachFiles(msgspec.Struct, frozen=True, kw_only=True, tag="attach_files"):
-    """Put ``count`` files into the store; which, and how, the bundle's memberships say."""
+    """Put ``count`` files into the store: ``files``, or all that it has; how, the bundle's memberships say."""
 
     store: SourceId
     count: int
+    files: list[SourceId] | None = None
 
 
 class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_assistant"):
@@ -95,6 +131,89 @@ class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_ass
     stores: list[SourceId] = []
     files: list[SourceId] = []
     losses: list[Loss] = []
+
+
+class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag="adopt", gc=False):
+    """Use what is there: it is equal. ``stores`` and ``files`` are an assistant's references."""
+
+    kind: Kind
+    id: SourceId
+    target: TargetId
+    name: str | None
+    by: By
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
+class Skip(msgspec.Struct, frozen=True, kw_only=True, tag="skip"):
+    """Use what is there and leave it as it is, though it differs."""
+
+    kind: Kind
+    id: SourceId
+    target: TargetId
+    name: str | None
+    differences: list[Difference]
+
+
+class Differs(msgspec.Struct, frozen=True, kw_only=True, tag="differs"):
+    """What is there differs, and nothing may be done about it: a plan with this step is not carried out.
+
+    ``changed`` are the fields that somebody else has changed since an earlier run left them.
+    """
+
+    kind: Kind
+    id: SourceId
+    target: TargetId
+    name: str | None
+    differences: list[Difference]
+    changed: list[str] = []
+
+
+class UpdateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="update_assistant"):
+    """Set ``fields`` of ``target`` to what the bundle says. The rest is as in CreateAssistant."""
+
+    id: SourceId
+    target: TargetId
+    name: str | None
+    model: str | None
+    fields: list[str]
+    differences: list[Difference]
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    losses: list[Loss] = []
+
+
+class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store"):
+    """Use the store ``target``, and set ``fields`` of it, if any, to what the bundle says.
+
+    What is done to its files are steps of their own; ``differences`` has them all.
+    """
+
+    id: SourceId
+    target: TargetId
+    name: str | None
+    fields: list[str]
+    differences: list[Difference]
+    losses: list[Loss] = []
+
+
+class UpdateMembership(msgspec.Struct, frozen=True, kw_only=True, tag="update_membership"):
+    """Set the attributes of one file in a store."""
+
+    store: SourceId
+    file: SourceId
+    target: TargetId
+    name: str | None
+    attributes: dict[str, Any]
+
+
+class DetachFile(msgspec.Struct, frozen=True, kw_only=True, tag="detach_file"):
+    """Take a file out of a store; the file itself stays. ``why`` in words."""
+
+    store: SourceId
+    target: TargetId
+    name: str | None
+    why: str
 
 
 class LeaveOut(msgspec.Struct, frozen=True, kw_only=True, tag="leave_out"):
@@ -111,7 +230,21 @@ class Cannot(msgspec.Struct, frozen=True, kw_only=True, tag="cannot"):
     reason: str
 
 
-Step = UploadFile | CreateStore | AttachFiles | CreateAssistant | LeaveOut | Cannot
+Step = (
+    UploadFile
+    | CreateStore
+    | AttachFiles
+    | CreateAssistant
+    | Adopt
+    | Skip
+    | Differs
+    | UpdateAssistant
+    | UpdateStore
+    | UpdateMembership
+    | DetachFile
+    | LeaveOut
+    | Cannot
+)
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,16 +263,27 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
                     yield loss
                 case CreateStore(losses=losses) | CreateAssistant(losses=losses):
                     yield from losses
+                case UpdateStore(losses=losses) | UpdateAssistant(losses=losses):
+                    yield from losses
+                case Skip():
+                    yield _left_alone(step)
                 case UploadFile(content=content, purpose=purpose):
                     yield from _upload_losses(content, purpose)
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a plan does: what it would create, and by kind what it would do else."""
+
     assistants: int = 0
     stores: int = 0
     files: int = 0
     memberships: int = 0
     bytes: int = 0
+    adopted: dict[str, int] = {}
+    updated: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    detached: int = 0
+    impossible: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,21 +294,66 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chosen: int
     of: int
 
+    def steps(self) -> Iterator[Step]:
+        for unit in self.units:
+            yield from unit.steps
+
     def losses(self) -> Iterator[Loss]:
         for unit in self.units:
             yield from unit.losses()
 
+    def conflicts(self) -> list[Differs]:
+        """What keeps this plan from being carried out."""
+        return [step for step in self.steps() if isinstance(step, Differs)]
+
+    def updates(self) -> bool:
+        """Whether something that is there already would be changed."""
+        kinds = (UpdateAssistant, UpdateMembership, DetachFile)
+        return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
+
+    def pending(self) -> bool:
+        """Whether there is anything to do at all, or that can't be done."""
+        return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
+
     def totals(self) -> Totals:
-        """What would be created."""
-        steps = [step for unit in self.units for step in unit.steps]
-        uploads = [step for step in steps if isinstance(step, UploadFile)]
-        return Totals(
-            assistants=sum(isinstance(step, CreateAssistant) for step in steps),
-            stores=sum(isinstance(step, CreateStore) for step in steps),
-            files=len(uploads),
-            memberships=sum(step.count for step in steps if isinstance(step, AttachFiles)),
-            bytes=sum(step.content.stored for step in uploads),
-        )
+        """What would be done."""
+        created: Counter[str] = Counter()
+        adopted: Counter[str] = Counter()
+        updated: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        for step in self.steps():
+            match step:
+                case UploadFile(content=content):
+                    created.update(files=1, bytes=content.stored)
+                case CreateStore():
+                    created["stores"] += 1
+                case AttachFiles(count=count):
+                    created["memberships"] += count
+                case CreateAssistant():
+                    created["assistants"] += 1
+                case DetachFile():
+                    created["detached"] += 1
+                case Cannot():
+                    created["impossible"] += 1
+                case Adopt(kind=kind):
+                    adopted[kind.value] += 1
+                case Skip(kind=kind):
+                    skipped[kind.value] += 1
+                case UpdateAssistant():
+                    updated[Kind.ASSISTANT.value] += 1
+                case UpdateStore():
+                    updated[Kind.STORE.value] += 1
+                case UpdateMembership():
+                    updated[Kind.MEMBERSHIP.value] += 1
+                case LeaveOut() | Differs():
+                    pass
+        return Totals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
+
+
+def _left_alone(step: Skip) -> Loss:
+    fields = dict.fromkeys(difference.field for difference in step.differences)
+    text = f"left as it is ({step.target}), though it differs in {', '.join(fields)}"
+    return Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
 
 
 def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:

@@ -1,0 +1,98 @@
+"""What a destination is: which endpoints answer there, and which models it has. Reads only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from holdall.errors import (
+    DestinationUnfit,
+    NotFound,
+    PermissionDenied,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
+from holdall.importer.models import Catalog, shutdown
+from holdall.importer.steps import Plan
+from holdall.remote.client import Account
+
+__all__ = ["Answers", "Destination", "probe"]
+
+
+class Answers(StrEnum):
+    """How an endpoint answers."""
+
+    YES = "answers"
+    ABSENT = "absent"
+    DENIED = "denied"
+    NOT_ASKED = "not asked"
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """One destination. ``endpoints`` are those that an import needs, by path."""
+
+    base_url: str
+    organization: str | None
+    project: str | None
+    endpoints: dict[str, Answers]
+    catalog: Catalog
+
+
+class _Model(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    shutdown_date: str | int | float | None = None
+
+
+class _Models(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[_Model] = []
+
+
+async def probe(account: Account, planned: Plan) -> Destination:
+    """Ask for all that ``planned`` needs before any of it is made.
+
+    Raises NoAssistantsApi, PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
+    list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
+    """
+    total = planned.totals()
+    endpoints = dict.fromkeys(("/assistants", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
+    await account.require_assistants()
+    endpoints["/assistants"] = Answers.YES
+    for where, needed in (("/vector_stores", total.stores), ("/files", total.files)):
+        if needed:
+            endpoints[where] = await _answers(account, where)
+    catalog, endpoints["/models"] = await _catalog(account)
+    return Destination(
+        base_url=account.endpoint.base_url,
+        organization=account.organization,
+        project=account.project,
+        endpoints=endpoints,
+        catalog=catalog,
+    )
+
+
+async def _answers(account: Account, where: str) -> Answers:
+    try:
+        await account.get(where, {"limit": 1})
+    except NotFound:
+        raise DestinationUnfit(
+            f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
+            hint="what needs it can be left out with --only and --exclude",
+        ) from None
+    return Answers.YES
+
+
+async def _catalog(account: Account) -> tuple[Catalog, Answers]:
+    try:
+        found = msgspec.json.decode((await account.get("/models")).raw, type=_Models)
+    except PermissionDenied:
+        return Catalog(reason="the key may not list models"), Answers.DENIED
+    except (NotFound, RequestRefused):
+        return Catalog(reason="the destination has no list of models"), Answers.ABSENT
+    except (msgspec.DecodeError, UnexpectedAnswer, ServerFailed):
+        return Catalog(reason="the destination's list of models can't be read"), Answers.ABSENT
+    models = {model.id: shutdown(model.shutdown_date) for model in found.data}
+    if not models:
+        return Catalog(reason="the destination's list of models is empty"), Answers.YES
+    return Catalog(models=models), Answers.YES

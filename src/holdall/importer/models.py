@@ -1,0 +1,129 @@
+"""What the destination's models mean for the assistants of a bundle. Pure.
+
+A copy needs a model that is there and will stay. Which one may stand in for one that is gone is the owner's choice
+alone: published replacements contradict each other, so none is ever suggested here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from holdall.errors import UsageFault
+
+__all__ = ["Catalog", "ModelMap", "Verdict", "day", "judge", "model_map", "offered", "shutdown"]
+
+
+class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
+    """``--map-model OLD=NEW`` as given; of several whose OLD fits, the first counts. OLD may be a GLOB."""
+
+    rules: tuple[tuple[str, str], ...] = ()
+
+    def rule(self, model: str | None) -> str | None:
+        """The new model, or None where nothing was said about this one."""
+        if model is None:
+            return None
+        return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """The models that a destination has, each with the day on which it shuts down, as far as it says.
+
+    ``models`` is None where there is no list; ``reason`` says why.
+    """
+
+    models: Mapping[str, date | None] | None = None
+    reason: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """``missing`` has why a model can't be used, by the name that the bundle knows it under."""
+
+    missing: Mapping[str, str]
+    warnings: list[str]
+
+    def lines(self) -> list[str]:
+        """A line to paste for each missing model; what to put in place of NEW is the reader's to say."""
+        return [f"--map-model {shlex.quote(f'{model}=NEW')}" for model in self.missing]
+
+
+def model_map(texts: Iterable[str]) -> ModelMap:
+    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault."""
+    rules = []
+    for text in texts:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not (old and equals and new):
+            raise UsageFault(
+                f"can't use --map-model {text!r}: it must be OLD=NEW",
+                hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'",
+            )
+        rules.append((old, new))
+    return ModelMap(rules=tuple(rules))
+
+
+def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> Verdict:
+    """Which of the ``wanted`` models (the bundle's names) can't be had, and what is to be said of the others.
+
+    A model that is mapped to itself is taken on the owner's word, whatever its date says.
+    """
+    missing: dict[str, str] = {}
+    warnings: list[str] = []
+    if catalog.models is None:
+        return Verdict(
+            missing={},
+            warnings=[f"whether its models are there is not known: {catalog.reason}"] if catalog.reason else [],
+        )
+    for model in dict.fromkeys(wanted):
+        new = mapped.rule(model)
+        name = new or model
+        said = f"{model} (mapped to {name})" if name != model else model
+        if name not in catalog.models:
+            missing[model] = f"{said} {_absent(name)}"
+            continue
+        ends = catalog.models[name]
+        if ends is None:
+            continue
+        days = (ends - today).days
+        if days > 0:
+            warnings.append(f"model {name} shuts down on {ends.isoformat()}, in {days} day{'s' if days != 1 else ''}")
+        elif new == model:
+            warnings.append(f"model {name} was to shut down on {ends.isoformat()}")
+        else:
+            missing[model] = f"{said} has shut down on {ends.isoformat()}"
+    return Verdict(missing=missing, warnings=list(dict.fromkeys(warnings)))
+
+
+def _absent(model: str) -> str:
+    if model.startswith("ft:"):
+        parts = model.split(":")
+        whose = f" ({parts[2]})" if len(parts) > 2 and parts[2] else ""
+        return f"is a fine-tuned model of another organisation or project{whose}, and no bundle can hold it"
+    return "is not there"
+
+
+def day(now: float) -> date:
+    """The day, UTC, of a time in Unix seconds."""
+    return datetime.fromtimestamp(now, UTC).date()
+
+
+def shutdown(value: object) -> date | None:
+    """A model's ``shutdown_date``: a date, a time or Unix seconds; None for none, and for what can't be read."""
+    try:
+        if isinstance(value, str):
+            return date.fromisoformat(value[:10])
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return day(value)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def offered(catalog: Catalog, *, most: int = 30) -> str:
+    """The models there, for people."""
+    models: Sequence[str] = sorted(catalog.models or ())
+    more = f" and {len(models) - most} more" if len(models) > most else ""
+    return ", ".join(models[:most]) + more
