@@ -1,0 +1,164 @@
+"""Somebody's files and folders, looked through for ids, and written again with other ones.
+
+Everything but the ids stays byte for byte, so encoding and line ends do too.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from holdall.errors import CannotWrite, UsageFault
+from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
+
+__all__ = ["Change", "Passed", "Unmapped", "scan", "write"]
+
+# Larger files are data, not code or settings.
+_LARGEST = 64 << 20
+_SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
+_OWN = frozenset({MAPPING, "report.md", "runs"})
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A file with ids to rewrite. ``before`` and ``after`` are its text as ``encoding`` reads it."""
+
+    path: Path
+    count: int
+    before: str
+    after: str
+    encoding: str
+    stamp: tuple[int, int]
+
+
+class Unmapped(msgspec.Struct, frozen=True, kw_only=True):
+    """An id that stands in a file and was left there."""
+
+    path: Path
+    left: Left
+
+
+class Passed(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or folder that may have ids in it and wasn't looked into, for a reason worth saying."""
+
+    path: Path
+    why: str
+
+
+def scan(paths: Iterable[Path], mapping: Path, renaming: Renaming) -> Iterator[Change | Unmapped | Passed]:
+    """Look into files, and into folders with all that is in them, in the order of their names.
+
+    Symlinks aren't followed. Version control, installed packages and what an import wrote are passed over. What is
+    rewritten is only said; ``write`` does it. Raises UsageFault, before anything else, for a path that isn't there.
+    """
+    paths = list(paths)
+    for path in paths:
+        if not path.exists():
+            raise UsageFault(f"can't look into {path}: there is no such file or folder")
+    matcher, own = Matcher(renaming), mapping.stat()
+    seen: set[tuple[int, int]] = set()
+    for path in paths:
+        for file in _files(path):
+            if isinstance(file, Passed):
+                yield file
+                continue
+            try:
+                status = os.stat(file, follow_symlinks=False)
+                if (status.st_dev, status.st_ino) in seen or os.path.samestat(status, own):
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                yield from _look(file, status, matcher)
+            except OSError as error:
+                yield Passed(path=file, why=error.strerror or str(error))
+
+
+def _files(root: Path) -> Iterator[Path | Passed]:
+    """Regular files at and below ``root``."""
+    if root.is_symlink():
+        yield Passed(path=root, why="a symlink, which isn't followed")
+        return
+    if root.is_file():
+        yield root
+        return
+    unreadable: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=unreadable.append):
+        here = Path(folder)
+        own = _OWN if "runs" in folders and MAPPING in names else frozenset()
+        folders[:] = sorted(name for name in folders if name not in own and not _passed_over(here / name))
+        for name in sorted(names):
+            file = here / name
+            if name not in own and not file.is_symlink() and file.is_file():
+                yield file
+    for error in unreadable:
+        yield Passed(path=Path(str(error.filename)), why=error.strerror or str(error))
+
+
+def _passed_over(folder: Path) -> bool:
+    if folder.name in _SKIPPED or (folder / "pyvenv.cfg").exists():
+        return True
+    return folder.suffix == ".partial" and (folder / "journal.jsonl").exists()  # an export that is not yet done
+
+
+def _look(file: Path, status: os.stat_result, matcher: Matcher) -> Iterator[Change | Unmapped | Passed]:
+    if status.st_size > _LARGEST:
+        yield Passed(path=file, why=f"larger than {_LARGEST >> 20} MiB")
+        return
+    data = file.read_bytes()
+    encoding = _encoding(data)
+    if encoding is None:
+        return
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        yield Passed(path=file, why=f"not the {encoding} that it says to be")
+        return
+    found = matcher.rewrite(text)
+    for left in found.left:
+        yield Unmapped(path=file, left=left)
+    if found.count:
+        stamp = (status.st_mtime_ns, status.st_size)
+        yield Change(path=file, count=found.count, before=text, after=found.text, encoding=encoding, stamp=stamp)
+
+
+def _encoding(data: bytes) -> str | None:
+    """How to read a file so that writing it gives the same bytes; None for a binary one.
+
+    Ids are ASCII, so every encoding that has ASCII in it can be read as Latin-1, which loses nothing.
+    """
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if data.startswith(mark) and not data.startswith(codecs.BOM_UTF32_LE):
+            return encoding  # the mark stays in the text as a character, and is written again with it
+    return None if b"\0" in data else "latin-1"
+
+
+def write(change: Change) -> None:
+    """Put the new text in the place of the old, whole or not at all, with the file's own mode.
+
+    Raises CannotWrite, also where the file has changed since it was looked into.
+    """
+    path = change.path
+    fresh: str | None = None
+    try:
+        status = os.stat(path, follow_symlinks=False)
+        if (status.st_mtime_ns, status.st_size) != change.stamp:
+            raise CannotWrite(f"can't write {path}: it has just been changed by somebody else")
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(change.after.encode(change.encoding))
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copymode(path, fresh)
+        os.replace(fresh, path)
+        fresh = None
+    except OSError as error:
+        raise CannotWrite(f"can't write {path}: {error.strerror or error}") from None
+    finally:
+        if fresh is not None:
+            with suppress(OSError):
+                os.unlink(fresh)

@@ -1,0 +1,156 @@
+"""Which old id becomes which new one, as a mapping says, and how ids are found and rewritten in a text. Pure but for
+reading the mapping.
+
+What is rewritten is an id that stands alone: no letter, digit, ``_`` or ``-`` right before or after it. Both ids come
+from servers, so a new one that holds more than letters, digits and a few marks is never written into anybody's code.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from holdall.errors import CannotWrite, UsageFault
+
+__all__ = ["MAPPING", "Left", "Matcher", "Renaming", "Rewritten", "mapping_file", "read_renaming"]
+
+MAPPING = "mapping.json"
+
+# Of shorter ids nobody could say whether a word is one.
+_SHORTEST = 8
+_OLD = re.compile(r"[!-~]+")
+_NEW = re.compile(r"[A-Za-z0-9_.:~@+=/-]+")
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+# What OpenAI and Azure give; an id of this form that the mapping doesn't have is worth a line.
+_ID = re.compile(r"(?:asst_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
+
+
+class Renaming(msgspec.Struct, frozen=True, kw_only=True):
+    """What a mapping says: ``ids`` from old to new, and for the old ids that can't be rewritten the reason."""
+
+    ids: dict[str, str]
+    unusable: dict[str, str]
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """An id that was left in a text; ``line`` is where it is first, from 1."""
+
+    id: str
+    why: str
+    line: int
+    count: int
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """A text with ``count`` ids rewritten, and those that were left."""
+
+    text: str
+    count: int
+    left: list[Left]
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    old: str = msgspec.field(name="srcId")
+    new: str | None = msgspec.field(name="dstId", default=None)
+
+
+class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    mappings: list[_Row] = []
+    vector_stores: dict[str, str | None] = {}
+    files: dict[str, str | None] = {}
+
+
+def mapping_file(where: Path) -> Path:
+    """``where``, or the mapping in the folder ``where``."""
+    return where / MAPPING if where.is_dir() else where
+
+
+def read_renaming(path: Path) -> Renaming:
+    """The renaming that the mapping at ``path`` asks for. Raises UsageFault or CannotWrite."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Mapping)
+    except OSError as error:
+        raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
+    except msgspec.DecodeError as error:
+        raise UsageFault(f"can't read the mapping {path}: it isn't one ({error})") from None
+    targets: dict[str, set[str]] = {}
+    rows = [(row.old, row.new) for row in found.mappings]
+    for old, new in [*rows, *found.vector_stores.items(), *found.files.items()]:
+        targets.setdefault(old, set()).update([new] if new else [])
+    if not targets:
+        raise UsageFault(f"can't read the mapping {path}: there is no id in it")
+    ids, unusable = {}, {}
+    for old, new_ids in targets.items():
+        if new_ids == {old}:
+            continue
+        if why := _unusable(old, new_ids):
+            unusable[old] = why
+        else:
+            ids[old] = next(iter(new_ids))
+    return Renaming(ids=ids, unusable=unusable)
+
+
+def _unusable(old: str, new: set[str]) -> str:
+    if not new:
+        return "the mapping leads to nothing: it was not imported"
+    if len(new) > 1:
+        return f"the mapping leads to several: {', '.join(sorted(new))}"
+    if len(old) < _SHORTEST or not _OLD.fullmatch(old):
+        return "it is too short, or too odd, to be told from other words"
+    if not _NEW.fullmatch(next(iter(new))):
+        return "its new id has characters that don't belong into a file"
+    return ""
+
+
+class Matcher:
+    """Finds ids in texts. Words are looked up, so that a mapping of 100,000 ids costs no more than one of ten."""
+
+    def __init__(self, renaming: Renaming) -> None:
+        self._ids, self._unusable = renaming.ids, renaming.unusable
+        self._new = set(renaming.ids.values())
+        self._lengths = sorted({len(id) for id in renaming.ids}, reverse=True)
+        known = [*renaming.ids, *(id for id in renaming.unusable if len(id) >= _SHORTEST)]
+        shortest = min([*map(len, known), 20])
+        odd = sorted((id for id in known if not _WORD.fullmatch(id)), key=len, reverse=True)
+        parts = [*map(re.escape, odd), rf"[A-Za-z0-9_-]{{{shortest},}}"]
+        self._pattern = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(parts)})(?![A-Za-z0-9_-])")
+
+    def rewrite(self, text: str) -> Rewritten:
+        """Rewrite every whole id.
+
+        >>> found = Matcher(Renaming(ids={"asst_old1": "asst_new1"}, unusable={})).rewrite("asst_old1 asst_old1-x")
+        >>> found.text, found.count, found.left[0].why
+        ('asst_new1 asst_old1-x', 1, 'asst_old1 is only a part of it')
+        """
+        count = 0
+        left: dict[str, Left] = {}
+
+        def replaced(match: re.Match[str]) -> str:
+            nonlocal count
+            word = match.group()
+            new = self._ids.get(word)
+            if new is not None:
+                count += 1
+                return new
+            if word in left:
+                left[word] = msgspec.structs.replace(left[word], count=left[word].count + 1)
+            elif why := self._left(word):
+                left[word] = Left(id=word, why=why, line=text.count("\n", 0, match.start()) + 1, count=1)
+            return word
+
+        return Rewritten(text=self._pattern.sub(replaced, text), count=count, left=list(left.values()))
+
+    def _left(self, word: str) -> str:
+        """Why a word that is no id to rewrite is worth a line; empty if it isn't."""
+        if word in self._unusable:
+            return self._unusable[word]
+        if word in self._new:
+            return ""
+        for length in self._lengths:
+            if len(word) > length:
+                for part in (word[:length], word[-length:]):
+                    if part in self._ids:
+                        return f"{part} is only a part of it"
+        return "the mapping doesn't have it" if _ID.fullmatch(word) else ""

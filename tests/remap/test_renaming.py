@@ -1,0 +1,94 @@
+"""Which ids are rewritten: whole ones that lead to exactly one other, and nothing else of a text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdall.errors import CannotWrite, UsageFault
+from holdall.remap.renaming import Matcher, Renaming, mapping_file, read_renaming
+
+OLD, NEW = "asst_oldoldoldoldoldold01", "asst_newnewnewnewnewnew01"
+
+
+def matcher(**ids: str) -> Matcher:
+    return Matcher(Renaming(ids=ids or {OLD: NEW}, unusable={}))
+
+
+def mapping(path: Path, rows: list[tuple[str, str | None]], **more: Any) -> Path:
+    path.write_text(json.dumps({"mappings": [{"srcId": old, "dstId": new} for old, new in rows], **more}))
+    return path
+
+
+@pytest.mark.parametrize("around", ["{}", "'{}'", "x={}", "/v1/assistants/{}/x", "[{},", "é{}语", "{}.txt", "\n{}\r\n"])
+def test_a_whole_id_is_rewritten_wherever_it_stands(around: str) -> None:
+    assert matcher().rewrite(around.format(OLD)).text == around.format(NEW)
+
+
+@pytest.mark.parametrize("around", ["x{}", "{}x", "_{}", "{}_", "-{}", "{}-2"])
+def test_a_part_of_a_longer_word_is_left_and_said(around: str) -> None:
+    found = matcher().rewrite(f"one\ntwo {around.format(OLD)}")
+    assert (found.text, found.count) == (f"one\ntwo {around.format(OLD)}", 0)
+    (left,) = found.left
+    assert (left.id, left.line, left.count) == (around.format(OLD), 2, 1)
+    assert left.why == f"{OLD} is only a part of it"
+
+
+def test_ids_that_swap_are_rewritten_in_one_pass() -> None:
+    one, two = "file-aaaaaaaaaaaaaaaa", "file-bbbbbbbbbbbbbbbb"
+    assert Matcher(Renaming(ids={one: two, two: one}, unusable={})).rewrite(f"{one} {two}").text == f"{two} {one}"
+
+
+def test_ids_with_other_marks_in_them() -> None:
+    odd = Matcher(Renaming(ids={"proj:a.b/c=1": "proj:x", "proj:a.b/c=10": "proj:y"}, unusable={}))
+    assert odd.rewrite("proj:a.b/c=1 proj:a.b/c=10 proj:a.b/c=100").text == "proj:x proj:y proj:a.b/c=100"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([OLD, NEW, "vs_other", "-", "_", " ", "\n", "\r", '"', "é", "\0"]), max_size=12))
+def test_all_but_whole_ids_stays_as_it_is(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    found = matcher().rewrite(text)
+    assert found.text.replace(NEW, OLD) == text.replace(NEW, OLD)
+    assert found.text.count("\n") == text.count("\n")
+    # Nothing is left that could have been rewritten, so that a second run finds nothing to do.
+    assert matcher().rewrite(found.text).count == 0
+
+
+def test_what_the_mapping_can_not_say_and_what_it_does_not_know(tmp_path: Path) -> None:
+    several, nothing, hostile = "asst_" + "s" * 20, "asst_" + "n" * 20, "asst_" + "h" * 20
+    path = mapping(
+        tmp_path / "m.json",
+        [(OLD, NEW), (several, "asst_1"), (several, "asst_2"), (nothing, None), (hostile, '"; rm -rf /'), ("a1", "a2")],
+        vector_stores={"vs_same": "vs_same", "vs_old12345": "vs_new12345"},
+        files={"file-old12345": "file-new12345"},
+    )
+    renaming = read_renaming(path)
+    assert renaming.ids == {OLD: NEW, "vs_old12345": "vs_new12345", "file-old12345": "file-new12345"}
+    assert {id: why.split(":")[0] for id, why in renaming.unusable.items()} == {
+        several: "the mapping leads to several",
+        nothing: "the mapping leads to nothing",
+        hostile: "its new id has characters that don't belong into a file",
+        "a1": "it is too short, or too odd, to be told from other words",
+    }
+    unknown = "vs_0123456789abcdef"
+    found = Matcher(renaming).rewrite(f"{several} {nothing} {nothing} {hostile} a1 {unknown} {NEW}")
+    assert found.count == 0
+    assert [(left.id, left.count) for left in found.left] == [(several, 1), (nothing, 2), (hostile, 1), (unknown, 1)]
+    assert found.left[-1].why == "the mapping doesn't have it"
+
+
+def test_a_folder_stands_for_its_mapping_and_anything_else_is_refused(tmp_path: Path) -> None:
+    mapping(tmp_path / "mapping.json", [(OLD, NEW)])
+    assert mapping_file(tmp_path) == tmp_path / "mapping.json"
+    with pytest.raises(CannotWrite):
+        read_renaming(tmp_path / "absent")
+    for text in ("[]", "{}", "no json"):
+        (tmp_path / "x").write_text(text)
+        with pytest.raises(UsageFault):
+            read_renaming(tmp_path / "x")
