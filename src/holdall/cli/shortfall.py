@@ -22,7 +22,7 @@ _SHOWN = 20
 def show(write: Callable[[str], None], shortfall: Shortfall, *, limit: int | None = _SHOWN, more: str = "") -> None:
     """Write both lists, a line an item; nothing where a list is empty. ``more`` says what shows the rest."""
     if shortfall.total:
-        write(f"please supply, if you have the originals ({shortfall.total} files are not there byte for byte):")
+        write(f"please supply, if you have the originals (files that are not there byte for byte: {shortfall.total}):")
         width = len(str(min(shortfall.total, limit or shortfall.total)))
         said = None
         for wanted in islice(shortfall.wanted(), limit):

@@ -82,7 +82,7 @@ class Containers:
         self._making = asyncio.Lock()
         self._open: _Container | None = None
         self._alive: set[str] = set()
-        self._lost_track = False
+        self._unsure = False
         self._closed: Closed | None = None
         self.made = 0
         """How many containers were made."""
@@ -127,7 +127,7 @@ class Containers:
 
     async def close(self) -> None:
         """Delete every container that was made. Never raises: what is left is in ``left``."""
-        if self._lost_track:
+        if self._unsure:
             await self._find_lost()
         for ident in sorted(self._alive):
             await self._delete(ident)
@@ -136,7 +136,7 @@ class Containers:
     # -- one file --------------------------------------------------------------------------------------
 
     async def _through(self, container: _Container, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
-        copied = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
+        copied, _ = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
         await transfer(
             lambda: self._account.download(copied.id, container=container.id),
             open_sink,
@@ -147,13 +147,14 @@ class Containers:
         )
         return Copy(route=path("/containers/{}/files/{}/content", container.id, copied.id), size=size)
 
-    async def _write(self, where: str, body: dict[str, str]) -> _Made:
-        """A POST that may be repeated: a second copy in a container that is thrown away does no harm."""
-        attempt = 1
+    async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
+        """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""
+        attempt, clear = 1, True
         while True:
             try:
-                return _made(await self._account.post(where, body), where)
+                return _made(await self._account.post(where, body), where), clear
             except RemoteError as error:
+                clear = clear and not error.ambiguous
                 wait = self._account.limits.wait(error, attempt, repeatable=True) if error.ambiguous else None
                 if wait is None:
                     raise
@@ -185,14 +186,15 @@ class Containers:
                 await self._delete(found.id)
 
     async def _make(self) -> _Container:
-        self._lost_track = True
+        # Where this is cancelled in the middle, a container may be there whose id was never told.
+        before, self._unsure = self._unsure, True
         try:
-            made = _made(await self._account.post("/containers", {"name": self._name}), "/containers")
+            made, clear = await self._write("/containers", {"name": self._name})
         except _CLOSING as error:
-            self._lost_track = error.ambiguous
+            self._unsure = before or error.ambiguous
             self._closed = Closed(error)
             raise self._closed from None
-        self._lost_track = False
+        self._unsure = before or not clear
         self.made += 1
         self._alive.add(made.id)
         return _Container(made.id)

@@ -86,6 +86,7 @@ class _File:
         self.error: RemoteError | None = None
         self.notes: list[str] = []
         self.text: _Text | None = None
+        self.no_text = "it is in no vector store, so there is no parsed text"
 
     @property
     def size(self) -> int | None:
@@ -103,6 +104,10 @@ class _File:
             message="; ".join([*said, *self.notes]) or None,
             truncated=truncated,
         )
+
+    def nothing(self) -> Content:
+        self.notes.append(self.no_text)
+        return self.got(Rung.UNAVAILABLE)
 
     def drop_text(self) -> None:
         if self.text:
@@ -150,7 +155,7 @@ class Ladder:
                 or await self._supplied(work)
                 or await self._container(work)
                 or (await self._text(work) if text else None)
-                or work.got(Rung.UNAVAILABLE)
+                or work.nothing()
             )
         finally:
             work.drop_text()
@@ -244,9 +249,7 @@ class Ladder:
                 sink.abort()
                 if not isinstance(error, _REFUSED):
                     raise
-                # The refusal of the bytes says more than "no text either", so it is kept where both failed.
-                if isinstance(work.error, NotFound):
-                    work.error = error
+                work.no_text = f"no parsed text: {error.detail or error.message}"
                 continue
             work.text = _Text(route=work.route, sink=sink, parsed=parsed)
             break
