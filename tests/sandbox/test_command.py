@@ -9,14 +9,15 @@ from pathlib import Path
 
 from holdall.cli.console import Console
 from holdall.cli.main import run
-from holdall.sandbox.behaviour import Behaviour
+from holdall.sandbox.profiles import PROFILES
 from tests.sandbox.wire import ask
 
 
 def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "holdall", "sandbox", "--port", "0", "--data", str(tmp_path / "data")]
     flags = [
-        "--no-assistants-api",
+        "--profile",
+        "openai-today",
         "--oddity",
         "id-hex",
         "--oddity",
@@ -45,7 +46,7 @@ def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     assert "Ctrl-C stops it." in told
     assert str(tmp_path / "data") in told
     changed = {"index_delay": 2.5, "rate_limits": True, "max_file_bytes": 7}
-    expected = Behaviour(**changed).as_of_today()  # type: ignore[arg-type]
+    expected = PROFILES["openai-today"]
     assert {name: behaviour[name] for name in changed} == changed
     assert sorted(behaviour["oddities"]) == ["id-hex", "list-no-object"]
     assert (behaviour["assistants_api"], behaviour["models_as_of"]) == (False, expected.models_as_of)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, form, upload
 
@@ -134,7 +135,7 @@ def test_assistants_need_the_beta_header(box: Running) -> None:
 
 
 def test_openai_as_it_is_today(box: Running) -> None:
-    today = box.behaviour.as_of_today()
+    today = PROFILES["openai-today"]
     box.behave(assistants_api=today.assistants_api, models_as_of=today.models_as_of)
     for method, path in [("GET", "/assistants"), ("POST", "/assistants"), ("GET", "/assistants/asst_x")]:
         answer = ask(box.url, method, path, {} if method == "POST" else None)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
 from holdall.errors import UsageFault
+
+# Spelt out, so that --help loads no server.
+_PROFILES = ("openai-2025", "openai-today", "foundry-classic", "look-alike")
 
 if TYPE_CHECKING:
     from holdall.sandbox.oddities.oddity import Oddity
@@ -32,6 +37,13 @@ __all__ = ["command"]
     help="Folder that keeps the projects; made if it isn't there.",
 )
 @click.option(
+    "--profile",
+    type=click.Choice(_PROFILES),
+    default="openai-2025",
+    show_default=True,
+    help="The server to stand as: OpenAI with and without assistants, Azure AI Foundry, or a self-hosted one.",
+)
+@click.option(
     "--index-delay",
     type=click.FloatRange(min=0),
     default=0.0,
@@ -45,11 +57,6 @@ __all__ = ["command"]
     "--serve-assistants-files",
     is_flag=True,
     help="Hand out files of purpose assistants and user_data, which OpenAI refuses.",
-)
-@click.option(
-    "--no-assistants-api",
-    is_flag=True,
-    help="Stand as OpenAI does since 2026-08-26: no /assistants, and without the models that have ended.",
 )
 @click.option(
     "--rate-limits",
@@ -72,10 +79,10 @@ def command(
     console: Console,
     port: int,
     data: Path,
+    profile: str,
     index_delay: float,
     latency: float,
     serve_assistants_files: bool,
-    no_assistants_api: bool,
     rate_limits: bool,
     oddity: tuple[str, ...],
     max_file_bytes: int,
@@ -86,27 +93,34 @@ def command(
     Every API key that looks like one (sk- and six or more letters) is a project of its own, made when it is first
     used. Only this machine can reach it, and nothing it is told leaves this machine.
     """
-    from holdall.sandbox.server import Behaviour, serve
+    from holdall.sandbox.entra import token
+    from holdall.sandbox.profiles import PROFILES
+    from holdall.sandbox.server import serve
 
-    behaviour = Behaviour(
+    whole = PROFILES[profile]
+    behaviour = msgspec.structs.replace(
+        whole,
         index_delay=index_delay,
         latency=latency,
-        serve_assistants_files=serve_assistants_files,
+        serve_assistants_files=serve_assistants_files or whole.serve_assistants_files,
         rate_limits=rate_limits,
-        oddities=_oddities(oddity),
+        oddities=_oddities(oddity) | whole.oddities,
         max_file_bytes=max_file_bytes,
     )
-    if no_assistants_api:
-        behaviour = behaviour.as_of_today()
     served: list[str] = []
 
     def ready(url: str) -> None:
         served.append(url)
         console.result(url)
-        console.say(f"Projects are kept in {data.resolve()}. Every key that looks like one is a project.")
-        console.say("In another terminal:")
-        console.say(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
-        console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")
+        if behaviour.foundry:
+            console.say(f"Projects are kept in {data.resolve()}. Every name in the path is a project.")
+            console.say("In another terminal (the token is good for an hour):")
+            console.say(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={token(time.time() + 3600)}")
+        else:
+            console.say(f"Projects are kept in {data.resolve()}. Every key that looks like one is a project.")
+            console.say("In another terminal:")
+            console.say(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
+            console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")
         console.say("Ctrl-C stops it.")
 
     serve(data, port=port, behaviour=behaviour, control=control, ready=ready)

@@ -27,6 +27,7 @@ from holdall.sandbox import (
     transfers,
 )
 from holdall.sandbox.connections import Connections
+from holdall.sandbox.foundry import Foundry
 from holdall.sandbox.gate import Gate
 from holdall.sandbox.oddities.layer import Odd
 from holdall.sandbox.refusals import Refusal, method_unknown, server_error, url_unknown
@@ -58,7 +59,7 @@ def application(service: Service, connections: Connections, *, controlled: bool)
             Refusal: control.refused,
         },
     )
-    return Gate(Odd(api, service, connections), outside, service, connections)
+    return Foundry(Gate(Odd(api, service, connections), outside, service, connections), service)
 
 
 def _routes(service: Service) -> list[Route]:

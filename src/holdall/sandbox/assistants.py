@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox import catalogue, stores
-from holdall.sandbox.definitions import CREATE, UPDATE, check_parameters, check_tools, shown, shown_tool
+from holdall.sandbox.definitions import check_parameters, check_tools, shown, shown_tool, to_create, to_update
 from holdall.sandbox.paging import listing, select, window
 from holdall.sandbox.refusals import Refusal, invalid, not_found
 from holdall.sandbox.service import Call
@@ -19,7 +19,8 @@ __all__ = ["create", "delete", "list_all", "require_beta", "retrieve", "update"]
 
 def _resolved(connection: sqlite3.Connection, call: Call, asked: dict[str, Any]) -> dict[str, Any]:
     """tool_resources as asked, once all they name is known to exist; inline stores have been made."""
-    found: dict[str, Any] = {}
+    own = ("code_interpreter", "file_search")
+    found: dict[str, Any] = {kind: value for kind, value in asked.items() if kind not in own}
     interpreter, search = asked.get("code_interpreter"), asked.get("file_search")
     if interpreter is not None:
         ids = interpreter.get("file_ids", [])
@@ -51,7 +52,7 @@ def _check_files(connection: sqlite3.Connection, call: Call, ids: list[str]) -> 
 
 
 def create(call: Call) -> dict[str, Any]:
-    asked = json_body(call.body, CREATE)
+    asked = json_body(call.body, to_create(call.service.behaviour))
     service = call.service
     catalogue.assistant_model(service.behaviour, call.project, asked["model"])
     check_parameters(asked["model"], asked)
@@ -83,7 +84,7 @@ def retrieve(call: Call) -> msgspec.Raw:
 
 
 def update(call: Call) -> dict[str, Any]:
-    asked = json_body(call.body, UPDATE)
+    asked = json_body(call.body, to_update(call.service.behaviour))
     with call.service.database.write() as connection:
         row = _find(connection, call)
         settings: dict[str, Any] = msgspec.json.decode(row["body"])

@@ -66,6 +66,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     index_failures: tuple[str, ...] = ()
     """Globs of filenames whose indexing fails with ``server_error``."""
 
+    foundry: bool = False
+    """Stand as Azure AI Foundry "Agents (classic)": its paths, its tokens, its tools, its error bodies."""
+
+    deployments: tuple[str, ...] = ()
+    """Where there are any, they are the projects' models, by the names that their owner gave them."""
+
     oddities: frozenset[Oddity] = frozenset()
     """What this server does as only servers do that call themselves compatible."""
 
@@ -80,10 +86,6 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     max_containers: int = 100
     """The most containers of a project that are active at once."""
-
-    def as_of_today(self) -> Behaviour:
-        """The same, as OpenAI is since it ended the Assistants API and the models of October 2026."""
-        return msgspec.structs.replace(self, assistants_api=False, models_as_of="2026-11-22")
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True, tag="rate_limit", forbid_unknown_fields=True):

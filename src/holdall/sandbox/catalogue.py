@@ -73,6 +73,8 @@ def is_reasoning(model: str) -> bool:
 
 
 def _living(behaviour: Behaviour) -> dict[str, tuple[int, str | None]]:
+    if behaviour.deployments:
+        return dict.fromkeys(behaviour.deployments, (1735689600, None))
     living = {
         model: facts
         for model, facts in _MODELS.items()

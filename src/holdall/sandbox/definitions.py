@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from holdall.sandbox import catalogue, stores
+from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.refusals import invalid
 from holdall.sandbox.shapes import (
     METADATA,
     Shape,
+    anything,
     array,
     boolean,
     choice,
@@ -22,46 +24,58 @@ from holdall.sandbox.shapes import (
     text,
 )
 
-__all__ = ["CREATE", "UPDATE", "check_parameters", "check_tools", "shown", "shown_tool"]
+__all__ = ["check_parameters", "check_tools", "shown", "shown_tool", "to_create", "to_update"]
 
 _TYPE = text()
 _FUNCTION_NAME = text(64, minimum=1, pattern="[a-zA-Z0-9_-]+")
 
-_TOOL = tagged(
-    "type",
-    {
-        "code_interpreter": record({"type": _TYPE}),
-        "file_search": record(
-            {
-                "type": _TYPE,
-                "file_search": record(
-                    {
-                        "max_num_results": integer(1, 50),
-                        "ranking_options": record(
-                            {"ranker": choice("auto", "default_2024_08_21"), "score_threshold": number(0, 1)},
-                            required=("score_threshold",),
-                        ),
-                    }
-                ),
-            }
-        ),
-        "function": record(
-            {
-                "type": _TYPE,
-                "function": record(
-                    {
-                        "name": _FUNCTION_NAME,
-                        "description": nullable(text(1024)),
-                        "parameters": nullable(open_object),
-                        "strict": nullable(boolean),
-                    },
-                    required=("name",),
-                ),
-            },
-            required=("function",),
-        ),
-    },
+_TOOLS: dict[str, Shape] = {
+    "code_interpreter": record({"type": _TYPE}),
+    "file_search": record(
+        {
+            "type": _TYPE,
+            "file_search": record(
+                {
+                    "max_num_results": integer(1, 50),
+                    "ranking_options": record(
+                        {"ranker": choice("auto", "default_2024_08_21"), "score_threshold": number(0, 1)},
+                        required=("score_threshold",),
+                    ),
+                }
+            ),
+        }
+    ),
+    "function": record(
+        {
+            "type": _TYPE,
+            "function": record(
+                {
+                    "name": _FUNCTION_NAME,
+                    "description": nullable(text(1024)),
+                    "parameters": nullable(open_object),
+                    "strict": nullable(boolean),
+                },
+                required=("name",),
+            ),
+        },
+        required=("function",),
+    ),
+}
+# Tools that only Azure AI Foundry has, kept as they were sent.
+_FOREIGN_TOOLS = (
+    "azure_ai_search",
+    "azure_function",
+    "bing_custom_search",
+    "bing_grounding",
+    "browser_automation",
+    "connected_agent",
+    "deep_research",
+    "fabric_dataagent",
+    "mcp",
+    "openapi",
+    "sharepoint_grounding",
 )
+
 
 _FORMAT_OBJECT = tagged(
     "type",
@@ -99,18 +113,15 @@ _STORES_INLINE = array(
 )
 
 
-def _resources(*, inline: bool) -> Shape:
+def _resources(*, inline: bool, foreign: bool) -> Shape:
     search: dict[str, Shape] = {"vector_store_ids": array(text(), 1)}
     if inline:
         search["vector_stores"] = _STORES_INLINE
-    return nullable(
-        record(
-            {
-                "code_interpreter": nullable(record({"file_ids": array(text(), 20)})),
-                "file_search": nullable(record(search)),
-            }
-        )
-    )
+    fields: dict[str, Shape] = {
+        "code_interpreter": nullable(record({"file_ids": array(text(), 20)})),
+        "file_search": nullable(record(search)),
+    }
+    return nullable(record(fields | (dict.fromkeys(_FOREIGN_TOOLS, anything) if foreign else {})))
 
 
 _FIELDS: dict[str, Shape] = {
@@ -119,14 +130,31 @@ _FIELDS: dict[str, Shape] = {
     "description": nullable(text(512)),
     "instructions": nullable(text(256_000)),
     "reasoning_effort": nullable(choice("none", "minimal", "low", "medium", "high", "xhigh", "max")),
-    "tools": array(_TOOL, 128),
     "metadata": METADATA,
     "temperature": nullable(number(0, 2)),
     "top_p": nullable(number(0, 1)),
     "response_format": _RESPONSE_FORMAT,
 }
-CREATE = record({**_FIELDS, "tool_resources": _resources(inline=True)}, required=("model",))
-UPDATE = record({**_FIELDS, "tool_resources": _resources(inline=False)})
+
+
+def _definition(*, inline: bool, foreign: bool, required: tuple[str, ...] = ()) -> Shape:
+    tool = tagged("type", _TOOLS | (dict.fromkeys(_FOREIGN_TOOLS, open_object) if foreign else {}))
+    resources = _resources(inline=inline, foreign=foreign)
+    return record({**_FIELDS, "tools": array(tool, 128), "tool_resources": resources}, required=required)
+
+
+_CREATE = [_definition(inline=True, foreign=foreign, required=("model",)) for foreign in (False, True)]
+_UPDATE = [_definition(inline=False, foreign=foreign) for foreign in (False, True)]
+
+
+def to_create(behaviour: Behaviour) -> Shape:
+    """The shape of a request that makes an assistant."""
+    return _CREATE[behaviour.foundry]
+
+
+def to_update(behaviour: Behaviour) -> Shape:
+    """The shape of a request that changes one."""
+    return _UPDATE[behaviour.foundry]
 
 
 def shown_tool(tool: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +165,7 @@ def shown_tool(tool: dict[str, Any]) -> dict[str, Any]:
     if tool["type"] == "function":
         function = {key: value for key, value in tool["function"].items() if value is not None}
         return {"type": "function", "function": {**function, "strict": function.get("strict", False)}}
-    return {"type": tool["type"]}
+    return tool
 
 
 def check_parameters(model: str, asked: dict[str, Any]) -> None:

@@ -147,6 +147,11 @@ def _listen(port: int) -> socket.socket:
     return listening
 
 
+def _base_url(listening: socket.socket, behaviour: Behaviour) -> str:
+    host = f"http://{HOST}:{listening.getsockname()[1]}"
+    return f"{host}/api/projects/sandbox?api-version=v1" if behaviour.foundry else f"{host}/v1"
+
+
 def serve(
     data: Path,
     *,
@@ -162,7 +167,7 @@ def serve(
     try:
         service = Service(data, behaviour=behaviour, clock=clock, randomness=randomness or random.SystemRandom())
         try:
-            url = f"http://{HOST}:{listening.getsockname()[1]}/v1"
+            url = _base_url(listening, behaviour)
             _Server(_config(service, controlled=control), lambda: ready(url)).run(sockets=[listening])
         finally:
             service.close()
@@ -188,7 +193,8 @@ class Running:
     ) -> None:
         self.data = data
         self._listening = _listen(port)
-        self.url = f"http://{HOST}:{self._listening.getsockname()[1]}/v1"
+        self.url = _base_url(self._listening, behaviour or Behaviour())
+        """The base URL for clients; with Foundry's path and query where the sandbox was started as that."""
         try:
             self._service = Service(
                 data,

@@ -17,6 +17,7 @@ __all__ = [
     "ATTRIBUTES",
     "METADATA",
     "Shape",
+    "anything",
     "array",
     "boolean",
     "choice",
@@ -134,6 +135,10 @@ def number(minimum: float | None = None, maximum: float | None = None) -> Shape:
 def boolean(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise _wrong_type(name, "a boolean", value)
+    return value
+
+
+def anything(value: Any, name: str) -> Any:
     return value
 
 

@@ -1,0 +1,45 @@
+"""Whole servers to stand as, each a ``Behaviour`` to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from holdall.sandbox.behaviour import Behaviour
+from holdall.sandbox.oddities.oddity import Oddity
+
+__all__ = ["PROFILES"]
+
+PROFILES: Mapping[str, Behaviour] = {
+    # The day before the Assistants API ended.
+    "openai-2025": Behaviour(),
+    # Since then: no /assistants, and without the models that ended in October 2026.
+    "openai-today": Behaviour(assistants_api=False, models_as_of="2026-11-22"),
+    # Its documents know of no parsed text; files of agents can't be had back.
+    "foundry-classic": Behaviour(
+        foundry=True,
+        deployments=("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3", "support-production"),
+        max_batch_files=500,
+        oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),
+    ),
+    # A self-hosted one: what most of them have in common.
+    "look-alike": Behaviour(
+        serve_assistants_files=True,
+        containers=False,
+        max_batch_files=100,
+        oddities=frozenset(
+            {
+                Oddity.LIST_NO_HAS_MORE,
+                Oddity.EXPIRES_AFTER_IGNORED,
+                Oddity.REASONING_EFFORT_IGNORED,
+                Oddity.METADATA_OWN_KEYS,
+                Oddity.RESOURCES_NULL,
+                Oddity.EXTRA_KEYS,
+                Oddity.ID_UNDERSCORE,
+                Oddity.CREATED_AS_FLOAT,
+                Oddity.FILENAMES_ASCII,
+                Oddity.TEXT_501,
+                Oddity.ERROR_DETAIL,
+            }
+        ),
+    ),
+}
