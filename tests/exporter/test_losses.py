@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from holdall.exporter.losses import Losses
+from holdall.exporter.report import Changed, Finding, Loss
+from holdall.model import Kind, Rung
+
+
+def loss(number: int) -> Loss:
+    return Loss(id=f"file-{number}", filename=None, rung=Rung.TEXT, expected=1, used_by=[])
+
+
+def test_all_are_counted_and_those_that_count_are_never_pushed_out() -> None:
+    losses = Losses(lambda finding: isinstance(finding, Changed), kept=3)
+    for number in range(100):
+        losses.add(loss(number))
+    grave: list[Finding] = [Changed(kind=Kind.STORE, id=f"vs_{number}", how="added") for number in range(5)]
+    for finding in grave:
+        losses.add(finding)
+    assert (losses.total, losses.counting) == (105, 5)
+    assert list(losses) == [*grave[:3], loss(0), loss(1), loss(2)]
