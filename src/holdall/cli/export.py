@@ -25,7 +25,7 @@ from holdall.settings import SourceSettings
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.exporter.policy import Policy
-    from holdall.exporter.report import Absent, Changed, ExportReport, Incomplete, Miscount
+    from holdall.exporter.report import Absent, Changed, ExportReport, Incomplete, Miscount, Unfinished
     from holdall.exporter.roots import Start
     from holdall.exporter.rungs import Rungs
 
@@ -305,9 +305,9 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         console.warn(f"less than the policy asks for: {report.losses_counting} losses count")
 
 
-def _described(loss: Absent | Changed | Incomplete | Miscount) -> str:
+def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> str:
     """One line about one loss that is no content's."""
-    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount
+    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount, Unfinished
 
     match loss:
         case Absent():
@@ -318,4 +318,6 @@ def _described(loss: Absent | Changed | Incomplete | Miscount) -> str:
         case Incomplete():
             return f"incomplete  {loss.dump} says that there are more pages (has_more): what they held is not here"
         case Changed():
+        case Unfinished():
+            return f"list  {loss.list} may lack something: {loss.message}"
             return f"changed  {loss.kind} {loss.id} was {loss.how} during the export"

@@ -23,7 +23,7 @@ from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
 from holdall.exporter.policy import Policy
 from holdall.exporter.register import Register
-from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete
+from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, Unfinished
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.exporter.state import State
@@ -188,6 +188,8 @@ async def _fill(
                 writer.open_files().commit()
             for change in changes:
                 losses.add(change)
+            for listed, why in surveyor.doubts.items() if surveyor else ():
+                losses.add(Unfinished(list=listed, message=why))
             digests = await asyncio.to_thread(booking.digests)
             unchanged = parent is not None and digests == parent.info.digests and not changes
             if fetch and compared:

@@ -11,7 +11,7 @@ from holdall.bundle.layout import Digests
 from holdall.model import Kind, Rung
 from holdall.remote.survey import Missing
 
-__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Incomplete", "Loss", "Miscount", "absent"]
+__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Incomplete", "Loss", "Miscount", "Unfinished", "absent"]
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
@@ -60,7 +60,14 @@ class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     dump: str
 
 
-Finding = Loss | Absent | Miscount | Changed | Incomplete
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
+    """A list, named by its path in the API, that the server may not have given to its end."""
+
+    list: str
+    message: str
+
+
+Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,8 +25,9 @@ import openai
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import AuthenticationFailed, NoAssistantsApi, NotFound, RemoteError, UnexpectedAnswer, Unreachable
 from holdall.progress import Progress, Silent
-from holdall.remote import faults, tokens
+from holdall.remote import faults, lists, tokens
 from holdall.remote.limits import Limits
+from holdall.remote.lists import Doubt
 from holdall.remote.tokens import TokenCommand
 from holdall.version import __version__
 
@@ -96,6 +97,10 @@ def path(template: str, *ids: str) -> str:
     '/vector_stores/vs_1%2F..%2Fx/files'
     """
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
+
+
+def _no_matter(why: str) -> None:
+    """A doubt that nobody asked for."""
 
 
 def _route(where: str) -> str:
@@ -173,28 +178,27 @@ class Account:
         return await self._repeat(once, repeatable=True)
 
     async def items(
-        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100
+        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100, doubt: Doubt | None = None
     ) -> AsyncIterator[bytes]:
         """Every item of a list, each as the slice of JSON that the server sent, each id once, oldest first.
 
         See ``pages``.
         """
-        async for page in self.pages(where, params, limit=limit):
+        async for page in self.pages(where, params, limit=limit, doubt=doubt):
             for item in page:
                 yield item
 
     async def pages(
-        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100
+        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100, doubt: Doubt | None = None
     ) -> AsyncIterator[list[bytes]]:
-        """A list page by page, one request each; ``items`` has what is true of the items.
+        """A list page by page, mostly one request each; ``items`` has what is true of the items.
 
-        Ends when the server says so, or when a page brings nothing new (servers were seen that leave ``has_more``
-        out, or say it for ever). Raises UnexpectedAnswer for a page that has no ``data``.
+        Ends with every server (see ``lists``); ``doubt`` is told where the list may lack something all the same. Raises
+        UnexpectedAnswer for a page that has no ``data``.
         """
-        seen: set[str] = set()
-        cursor: dict[str, Any] = {}
-        while True:
-            answer = await self.get(where, {"limit": limit, "order": "asc", **(params or {}), **cursor})
+
+        async def ask(query: Mapping[str, Any]) -> lists.Page:
+            answer = await self.get(where, {**(params or {}), **query})
             try:
                 page = msgspec.json.decode(answer.raw, type=_Page)
                 ids = [msgspec.json.decode(item, type=_Identified).id for item in page.data or []]
@@ -202,17 +206,10 @@ class Account:
                 raise self._unreadable(f"can't list {where}", answer, error) from None
             if page.data is None:
                 raise self._unreadable(f"can't list {where}", answer, "no list in it")
-            fresh = []
-            for item, identity in zip(page.data, ids, strict=True):
-                if identity is None or identity not in seen:
-                    fresh.append(bytes(item))
-                    if identity is not None:
-                        seen.add(identity)
-            if fresh:
-                yield fresh
-            if not fresh or page.has_more is False or not ids or ids[-1] is None:
-                return
-            cursor = {"after": ids[-1]}
+            return lists.Page(items=[bytes(item) for item in page.data], ids=ids, has_more=page.has_more)
+
+        async for page in lists.pages(ask, limit, doubt or _no_matter):
+            yield page
 
     @asynccontextmanager
     async def download(self, file_id: str, *, container: str | None = None) -> AsyncIterator[Download]:

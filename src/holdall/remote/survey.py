@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote.client import Account, path
 
@@ -63,26 +63,34 @@ class Surveyor:
     def __init__(self, account: Account, *, file_search: bool = True, code_interpreter: bool = True) -> None:
         self._account = account
         self._file_search = file_search
+        self.doubts: dict[str, str] = {}
+        """The lists that may lack something, by their paths, and why."""
         self._code_interpreter = code_interpreter
 
     async def assistants(self) -> list[Record]:
         """Every assistant of the project, oldest first. Each record's JSON is the server's own."""
         return [
             Record(kind=Kind.ASSISTANT, id=SourceId(_id_of(raw, "assistant")), raw=raw)
-            async for raw in self._account.items("/assistants")
+            async for raw in self._list("/assistants")
         ]
 
     async def stores(self) -> list[Record]:
         """Every vector store of the project, oldest first."""
         return [
             Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-            async for raw in self._account.items("/vector_stores")
+            async for raw in self._list("/vector_stores")
         ]
 
     async def files(self) -> AsyncIterator[FileView]:
         """Every file of the project, oldest first."""
-        async for raw in self._account.items("/files", limit=FILES_PAGE):
+        async for raw in self._list("/files", limit=FILES_PAGE):
             yield _view(raw, FileView, "a file")
+
+    def _list(self, where: str, *, limit: int = 100) -> AsyncIterator[bytes]:
+        def doubt(why: str) -> None:
+            self.doubts[where] = why
+
+        return self._account.items(where, limit=limit, doubt=doubt)
 
     async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
@@ -94,8 +102,8 @@ class Surveyor:
         try:
             raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
             return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-        except (NotFound, RequestRefused) as error:
-            return absent(Kind.STORE, store_id, error, users)
+        except (NotFound, RequestRefused, ServerFailed) as error:
+            return absent(Kind.STORE, store_id, _told(error), users)
 
     def stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
         """The stores of file search, each with the assistants that use it, in the order in which they are named."""
@@ -113,7 +121,7 @@ class Surveyor:
 
     async def memberships(self, store_id: SourceId) -> AsyncIterator[tuple[MembershipView, bytes]]:
         """The files of one store, oldest first: what they say, and their JSON on one line."""
-        async for raw in self._account.items(path("/vector_stores/{}/files", store_id)):
+        async for raw in self._list(path("/vector_stores/{}/files", store_id)):
             line = one_line(raw)
             yield _view(line, MembershipView, f"a file of store {store_id}"), line
 
@@ -122,8 +130,15 @@ class Surveyor:
         try:
             raw = one_line((await self._account.get(path("/files/{}", file_id))).raw)
             return Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "file")), raw=raw)
-        except (NotFound, RequestRefused) as error:
-            return absent(Kind.FILE, file_id, error)
+        except (NotFound, RequestRefused, ServerFailed) as error:
+            return absent(Kind.FILE, file_id, _told(error))
+
+
+def _told(error: RemoteError) -> RemoteError:
+    """The error, if it may mean that something isn't there: servers were seen that say 500 for that, every time."""
+    if isinstance(error, ServerFailed) and error.status != 500:
+        raise error
+    return error
 
 
 def absent(kind: Kind, ident: SourceId, error: RemoteError, used_by: Sequence[str] = ()) -> Missing:

@@ -1,0 +1,124 @@
+"""Lists read from servers that page as they like: whole or doubted, each id once, and always to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdall.errors import NotFound, RequestRefused, ServerFailed
+from holdall.remote.lists import Page, pages
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A list of so many items, and the way in which it is paged."""
+
+    length: int
+    page: int | None = None
+    """The length of its pages whatever is asked for; None to do as asked."""
+    cursor: str = "works"
+    """works, is ignored, is inclusive, gives an empty page, or is refused."""
+    more: str = "true"
+    """has_more as it is, always, or never said."""
+    order: bool = True
+    """Whether order=desc is understood."""
+
+    def answer(self, query: Mapping[str, Any]) -> Page:
+        ids = [f"{number:03}" for number in range(self.length)]
+        if query["order"] == "desc" and self.order:
+            ids.reverse()
+        after = query.get("after")
+        if after is not None:
+            if self.cursor == "is refused":
+                raise RequestRefused("can't list", status=400, detail="unknown parameter after")
+            if self.cursor == "gives an empty page":
+                ids = []
+            elif self.cursor != "is ignored":
+                ids = ids[ids.index(after) + (self.cursor == "works") :]
+        size = self.page or query["limit"]
+        has_more = {"true": len(ids) > size, "always": True, "never said": None}[self.more]
+        shown = list[str | None](ids[:size])
+        return Page(items=[f'"{each}"'.encode() for each in shown], ids=shown, has_more=has_more)
+
+
+def read(server: Server, limit: int = 5) -> tuple[list[str], list[str], int]:
+    """(ids as they came, doubts, requests)"""
+    queries: list[Mapping[str, Any]] = []
+    doubts: list[str] = []
+
+    async def ask(query: Mapping[str, Any]) -> Page:
+        queries.append(query)
+        assert len(queries) <= 3 * server.length + 10
+        return server.answer(query)
+
+    async def collect() -> list[str]:
+        return [item.decode().strip('"') async for page in pages(ask, limit, doubts.append) for item in page]
+
+    return asyncio.run(collect()), doubts, len(queries)
+
+
+servers = st.builds(
+    Server,
+    length=st.integers(0, 23),
+    page=st.none() | st.integers(1, 30),
+    cursor=st.sampled_from(["works", "is ignored", "is inclusive", "gives an empty page", "is refused"]),
+    more=st.sampled_from(["true", "always", "never said"]),
+    order=st.booleans(),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(servers)
+def test_whole_or_doubted_and_each_once(server: Server) -> None:
+    got, doubts, _ = read(server)
+    whole = [f"{number:03}" for number in range(server.length)]
+    assert got == sorted(set(got))
+    assert got == whole or doubts
+    assert set(got) <= set(whole)
+    honest = server.cursor == "works" and (server.more == "true" or server.order)
+    if honest:
+        assert (got, doubts) == (whole, [])
+
+
+def test_a_server_as_it_should_be_costs_a_request_a_page() -> None:
+    assert read(Server(length=11))[1:] == ([], 3)
+    assert read(Server(length=10))[1:] == ([], 2)
+    assert read(Server(length=0))[1:] == ([], 1)
+
+
+def test_a_gap_of_one_page_is_closed_from_the_other_end() -> None:
+    got, doubts, requests = read(Server(length=9, cursor="is refused"))
+    assert (len(got), doubts, requests) == (9, [], 3)
+    got, doubts, _ = read(Server(length=11, cursor="gives an empty page"))
+    assert (len(got), len(doubts)) == (10, 1)
+
+
+@pytest.mark.parametrize("error", [RequestRefused, NotFound, ServerFailed])
+def test_a_first_page_that_is_refused_is_an_error(error: type[RequestRefused]) -> None:
+    async def ask(query: Mapping[str, Any]) -> Page:
+        raise error("no")
+
+    async def collect() -> None:
+        async for _ in pages(ask, 5, print):
+            pass
+
+    with pytest.raises(error):
+        asyncio.run(collect())
+
+
+def test_items_without_ids_are_taken_and_the_rest_doubted() -> None:
+    doubts: list[str] = []
+
+    async def ask(query: Mapping[str, Any]) -> Page:
+        return Page(items=[b"{}", b"{}"], ids=[None, None], has_more=True)
+
+    async def collect() -> list[bytes]:
+        return [item async for page in pages(ask, 5, doubts.append) for item in page]
+
+    assert asyncio.run(collect()) == [b"{}", b"{}"]
+    assert len(doubts) == 1
