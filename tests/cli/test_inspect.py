@@ -56,13 +56,20 @@ def test_the_tree_for_people(path: Path) -> None:
         "    (no name)  file-2  unavailable, -",
         "    notes.txt  file-more-00  original, 5 B",
     ]
-    assert tree[12:] == [
+    assert tree[12:18] == [
         "    … and 7 more (--all shows them)",
         "",
         "(no name)  asst_2",
         "  store vs_gone: not in the bundle",
         "  code interpreter: 1 file",
         "    a\\u202eb\\x1b[31m.pdf  file-1  original, 1.5 kB",
+    ]
+    assert tree[18:] == [
+        "",
+        "please supply, if you have the originals (files that are not there byte for byte: 1):",
+        "  1. (no name), size unknown, file-2: missing; used by Helper (asst_1)",
+        "referred to by the definitions, and in no bundle:",
+        "  vector store vs_gone, which is gone; used by asst_2",
     ]
 
 

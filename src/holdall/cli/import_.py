@@ -14,6 +14,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.shortfall import as_json, show
 from holdall.errors import EXIT_DONE, EXIT_LOOK, DamagedBundle
 from holdall.settings import DestinationSettings
 
@@ -28,6 +29,8 @@ __all__ = ["command", "how_to_import", "run_import"]
 
 # How many losses or results of one kind the terminal shows; report.md, audit.jsonl and --json have them all.
 _SHOWN = 20
+# How many files to supply --json lists; `inspect --all` lists all.
+_LISTED = 1000
 
 DRY_RUN = "DRY RUN: nothing written"
 
@@ -119,8 +122,9 @@ async def _import(
     ) as account:
         found = await account.require_assistants()
         _announce(console, planned, organization=found.organization, project=found.project)
+        lacking = _show_shortfall(console, reader)
         if settings.dry_run:
-            return _dry_run(console, planned, holding)
+            return _dry_run(console, planned, holding, lacking)
         folder = RunFolder(settings.output_dir, now=time.time, token=secrets.token_hex(3))
         try:
             report = await apply(
@@ -176,7 +180,16 @@ def _show_losses(console: Console, losses: list[Loss]) -> None:
         console.say(f"  {_line(first)}{more}")
 
 
-def _dry_run(console: Console, planned: Plan, holding: Catalogue) -> Outcome:
+def _show_shortfall(console: Console, reader: BundleReader) -> dict[str, Any]:
+    """What the bundle itself could not take in, as ``export`` and ``inspect`` show it; its values under ``--json``."""
+    from holdall.bundle.shortfall import Shortfall
+
+    with Shortfall(reader) as shortfall:
+        show(console.warn, shortfall, more=f"holdall inspect {reader.path} --all")
+        return as_json(shortfall, limit=_LISTED) if console.json else {}
+
+
+def _dry_run(console: Console, planned: Plan, holding: Catalogue, lacking: dict[str, Any]) -> Outcome:
     for unit in planned.units:
         for line in _unit_lines(unit, holding):
             console.result(line)
@@ -186,6 +199,7 @@ def _dry_run(console: Console, planned: Plan, holding: Catalogue) -> Outcome:
         result={
             "dry_run": True,
             "totals": msgspec.to_builtins(planned.totals()),
+            **lacking,
             "units": [
                 {
                     "kind": unit.kind.value,

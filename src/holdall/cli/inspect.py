@@ -13,7 +13,8 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.model import AssistantView, StoreView
+from holdall.cli.shortfall import as_json, show
+from holdall.model import AssistantView, Rung, StoreView
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import HoldallInfo
@@ -23,6 +24,8 @@ __all__ = ["command"]
 
 _FILES = 10
 _ASSISTANTS = 100
+# Who uses what is only known once all memberships are read: up to so many that takes no time.
+_AT_ONCE = 10_000
 
 
 @click.command("inspect")
@@ -42,8 +45,9 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
         info, size = opened.info, bundle.stat().st_size
         assistants = list(islice(tree.assistants(), None if everything else _ASSISTANTS))
         others = list(islice(tree.other_stores(), None if everything else _ASSISTANTS))
-    _print_info(console, bundle, info, size)
-    _print_tree(console, info, assistants, others)
+        _print_info(console, bundle, info, size)
+        _print_tree(console, info, assistants, others)
+        shortfall = _shortfall(console, opened, everything)
     return Outcome(
         result={
             "path": str(bundle),
@@ -51,8 +55,28 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
             **msgspec.to_builtins(info),
             "assistants": assistants,
             "other_stores": others,
+            **shortfall,
         }
     )
+
+
+def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
+    """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
+    from holdall.bundle.shortfall import Shortfall
+    from holdall.dependencies import dependencies
+
+    info = bundle.info
+    if everything or info.counts.get("memberships", 0) + info.counts.get("files", 0) <= _AT_ONCE:
+        with Shortfall(bundle) as shortfall:
+            if shortfall.total or shortfall.outside:
+                console.result()
+            show(console.result, shortfall, limit=None if everything else 20, more="--all shows them")
+            return as_json(shortfall, limit=None if everything else 1000) if console.json else {}
+    total = sum(count.files for rung, count in info.rungs.items() if rung in (Rung.TEXT, Rung.UNAVAILABLE))
+    if total:
+        console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
+    outside = dependencies(bundle.assistants())
+    return {"please_supply": None, "please_supply_total": total, "outside": msgspec.to_builtins(outside)}
 
 
 class _Tree:

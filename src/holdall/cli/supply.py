@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+# How many refused originals the terminal shows, and how many files to supply --json lists.
 _SHOWN = 20
+_LISTED = 1000
 
 
 @click.command()
@@ -94,7 +96,7 @@ def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, objec
     with open_bundle(supplied.bundle or bundle) as reader, Shortfall(reader) as shortfall:
         more = f"holdall inspect {supplied.bundle or bundle} --all"
         show(console.say, shortfall, more=more)
-        lists = as_json(shortfall) if console.json else {}
+        lists = as_json(shortfall, limit=_LISTED) if console.json else {}
     if supplied.bundle:
         console.say(f"sha256 {supplied.sha256}")
         console.say(f"prove it:  holdall verify {supplied.bundle}")

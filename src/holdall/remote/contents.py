@@ -145,8 +145,9 @@ class Ladder:
         """One file's content by the best rung there is.
 
         ``file`` is None where its file object is gone. ``stores`` gives the stores known to hold it, asked for only
-        when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops a run (authentication, quota, an unreachable server, a full disk);
-        what the server refuses for this file alone ends in a lower rung.
+        when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops
+        a run (authentication, quota, an unreachable server, a full disk); what the server refuses for this file alone
+        ends in a lower rung.
         """
         work = _File(file_id, file, stores, sinks)
         try:

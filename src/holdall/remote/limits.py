@@ -5,6 +5,7 @@ The rules, in one place (measured in seconds):
 * Quota, credit and spend-limit errors are never retried: waiting doesn't fill an account.
 * A rate limit (429), a server failure (5xx), a request timeout (408) and a lost connection are retried where
   repeating is safe: always for reads; for writes only where the server certainly did not carry the request out.
+  What a server has not implemented (501) it will not have the next time either.
 * The wait is what the server asks for (``retry-after-ms``, ``retry-after``), else exponential with full jitter,
   0.5 s doubled up to 30 s. At most ``ATTEMPTS`` attempts, and never a wait above ``LONGEST_WAIT``.
 """
@@ -49,7 +50,7 @@ class Limits:
 
     def wait(self, error: RemoteError, attempt: int, *, repeatable: bool) -> float | None:
         """Seconds to wait before attempt ``attempt + 1`` (the first is 1), or None where the error stands."""
-        if attempt >= ATTEMPTS or isinstance(error, QuotaExhausted):
+        if attempt >= ATTEMPTS or isinstance(error, QuotaExhausted) or error.status == 501:
             return None
         if not isinstance(error, (RateLimited, ServerFailed, Unreachable)):
             return None
