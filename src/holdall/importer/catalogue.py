@@ -19,11 +19,11 @@ __all__ = ["catalogue"]
 def catalogue(reader: BundleReader) -> Catalogue:
     """Read records and ledger through, once each. Raises DamagedBundle."""
     # One string for each purpose there is, not one for each file.
-    purposes = {record.id: sys.intern(_purpose(record)) for record in reader.files()}
+    known = {record.id: _known(record) for record in reader.files()}
     files: dict[SourceId, Content] = {}
     parsed_in: dict[SourceId, str] = {}
     for line in reader.ledger():
-        content = _content(line, purposes.get(SourceId(line.id)))
+        content = _content(line, *known.get(SourceId(line.id), ("", 0)))
         files[content.id] = content
         if content.rung is Rung.TEXT and line.path:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
@@ -41,11 +41,13 @@ def _age(record: Record) -> tuple[int, SourceId]:
     return epoch_seconds(msgspec.json.decode(record.raw, type=AssistantView).created_at), record.id
 
 
-def _purpose(record: Record) -> str:
-    return msgspec.json.decode(record.raw, type=FileView).purpose or ""
+def _known(record: Record) -> tuple[str, int]:
+    """A file's purpose and when it was made."""
+    view = msgspec.json.decode(record.raw, type=FileView)
+    return sys.intern(view.purpose or ""), epoch_seconds(view.created_at)
 
 
-def _content(line: LedgerLine, purpose: str | None) -> Content:
+def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
     reason = ""
     if line.rung is Rung.UNAVAILABLE:
         said = line.message or line.code or (f"status {line.status}" if line.status else "")
@@ -57,6 +59,7 @@ def _content(line: LedgerLine, purpose: str | None) -> Content:
         rung=line.rung,
         stored=line.size or 0,
         size=line.expected,
+        created_at=created_at,
         truncated=line.truncated,
         reason=sys.intern(reason),
     )

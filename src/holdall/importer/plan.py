@@ -1,49 +1,127 @@
-"""What an import will do, step by step, before anything is done. Pure: a bundle's catalogue in, a Plan out.
+"""What an import will do, step by step, before anything is done. Pure: what the bundle holds and what is there in, a
+Plan out.
 
 Depth first: a unit is one assistant with all it needs that no earlier unit brings, so that after a stop at half the
 first half works. What is shared in the source is shared in the copy: one upload, one store. Stores that no assistant
-uses come last.
+uses come last. What is at the destination already is used, and never made a second time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
+from holdall.importer.models import ModelMap
+from holdall.importer.presence import NOTHING, Found, FoundStore, Presence
 from holdall.importer.steps import (
     LONE_FILES,
+    Adopt,
     AttachFiles,
+    By,
     Cannot,
     Catalogue,
     Content,
     CreateAssistant,
     CreateStore,
+    DetachFile,
+    Differs,
     LeaveOut,
+    OnConflict,
     Plan,
+    Skip,
     Step,
     Unit,
+    UpdateAssistant,
+    UpdateMembership,
+    UpdateStore,
     UploadFile,
 )
 from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
 from holdall.selection import Root, Selection, choose
 
-__all__ = ["plan"]
+__all__ = ["Choices", "References", "plan", "references"]
 
 
-def plan(catalogue: Catalogue, selection: Selection, *, prefix: str = "") -> Plan:
-    """Plan the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing."""
-    return _Planner(catalogue, prefix).plan(selection)
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """How the user wants it. ``missing`` has why a model can't be used, by the bundle's name for it.
+
+    ``delete``: an update also takes files out of a store that the bundle's store doesn't have. ``even_if_changed``:
+    it also sets what others have changed since an earlier run.
+    """
+
+    models: ModelMap = ModelMap()
+    missing: Mapping[str, str] = {}
+    on_conflict: OnConflict = OnConflict.STOP
+    delete: bool = False
+    even_if_changed: bool = False
+
+
+class References(msgspec.Struct, frozen=True, kw_only=True):
+    """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
+
+    stores: list[SourceId]
+    files: list[SourceId]
+    left_out: list[LeaveOut]
+
+
+_PLAIN = Choices()
+
+
+def plan(
+    catalogue: Catalogue,
+    selection: Selection,
+    *,
+    prefix: str = "",
+    choices: Choices = _PLAIN,
+    presence: Presence = NOTHING,
+) -> Plan:
+    """Plan the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
+
+    Without ``presence`` the plan is the one towards an empty destination.
+    """
+    return _Planner(catalogue, prefix, choices, presence).plan(selection)
+
+
+def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId]) -> References:
+    """What the copy of an assistant will refer to; the files in ``living`` are there already, whole."""
+    stores, files, left_out = [], [], []
+    for store in dict.fromkeys(view.store_ids):
+        if store in catalogue.stores:
+            stores.append(store)
+        else:
+            why = "it is not in the bundle"
+            left_out.append(_left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
+    for file in dict.fromkeys(view.file_ids):
+        content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
+            why = (
+                "only its parsed text is in the bundle, which the code interpreter can't take for the file"
+                if content.rung is Rung.TEXT
+                else content.reason
+            )
+            left_out.append(_left_out_file(content, SourceId(view.id), why, "tool_resources.code_interpreter"))
+        else:
+            files.append(file)
+    return References(stores=stores, files=files, left_out=left_out)
 
 
 class _Planner:
     """What one planning has placed so far."""
 
-    def __init__(self, catalogue: Catalogue, prefix: str) -> None:
+    def __init__(self, catalogue: Catalogue, prefix: str, choices: Choices, presence: Presence) -> None:
         self.catalogue = catalogue
         self.prefix = prefix
+        self.choices = choices
+        self.presence = presence
+        # A copy made of parsed text is not the file; only the file itself can stand for it in a code interpreter.
+        self._whole = {
+            id
+            for id, found in presence.files.items()
+            if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].rung is not Rung.TEXT)
+        }
         self._views = {
             record.id: msgspec.json.decode(record.raw, type=AssistantView) for record in catalogue.assistants
         }
@@ -76,7 +154,7 @@ class _Planner:
         rest: list[Step] = []
         for file in files:
             content = self.catalogue.files[file]
-            if content.rung is Rung.UNAVAILABLE:
+            if content.rung is Rung.UNAVAILABLE and file not in self.presence.files:
                 rest.append(_left_out_file(content, LONE_FILES, content.reason, None))
             else:
                 self._upload(content, uploads)
@@ -84,50 +162,109 @@ class _Planner:
 
     def _assistant(self, root: Root) -> Unit:
         view = self._views[root.id]
-        reason = self._impossible(view)
+        found = self.presence.assistants.get(root.id)
+        if found and found.differences and (unchanged := self._let_be(Kind.ASSISTANT, root, found)):
+            return _unit(Kind.ASSISTANT, root, [*self._parts_there(view), unchanged])
+        reason = self._impossible(view, found)
         if reason:
             return _unit(Kind.ASSISTANT, root, [Cannot(id=root.id, name=root.name, reason=reason)])
         uploads: list[Step] = []
         rest: list[Step] = []
-        stores = []
-        for store in dict.fromkeys(view.store_ids):
-            if store in self.catalogue.stores:
-                stores.append(store)
-                self._store(store, uploads, rest)
-            else:
-                rest.append(
-                    _left_out(Kind.STORE, store, root.id, "it is not in the bundle", "tool_resources.file_search")
-                )
-        files = []
-        for file in dict.fromkeys(view.file_ids):
-            content = self.catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
-            if content.rung is Rung.TEXT:
-                why = "only its parsed text is in the bundle, which the code interpreter can't take for the file"
-                rest.append(_left_out_file(content, root.id, why, "tool_resources.code_interpreter"))
-            elif content.rung is Rung.UNAVAILABLE:
-                rest.append(_left_out_file(content, root.id, content.reason, "tool_resources.code_interpreter"))
-            else:
-                files.append(file)
-                self._upload(content, uploads)
+        refers = references(view, self.catalogue, self._whole)
+        for store in refers.stores:
+            self._store(store, uploads, rest)
+        for file in refers.files:
+            self._upload(self._content(file), uploads)
+        if found and not found.differences:
+            last: Step = Adopt(
+                kind=Kind.ASSISTANT,
+                id=root.id,
+                target=found.target,
+                name=root.name,
+                by=found.by,
+                stores=refers.stores,
+                files=refers.files,
+            )
+            return _unit(Kind.ASSISTANT, root, [*uploads, *rest, last])
+        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, self._made(root, view, refers, found)])
+
+    def _made(self, root: Root, view: AssistantView, refers: References, found: Found | None) -> Step:
+        """Create the assistant, or make the one that is there equal."""
+        new = self.choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
         request = dialect.assistant(
             self._records[root.id],
             prefix=self.prefix,
             operation="",
-            stores={id: TargetId(id) for id in stores},
-            files={id: TargetId(id) for id in files},
+            stores={id: TargetId(id) for id in refers.stores},
+            files={id: TargetId(id) for id in refers.files},
+            model=new,
         )
-        create = CreateAssistant(
-            id=root.id, name=root.name, model=view.model, stores=stores, files=files, losses=request.losses
-        )
-        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, create])
-
-    def _impossible(self, view: AssistantView) -> str:
-        if view.name is not None and len(self.prefix + view.name) > dialect.NAME_LENGTH:
-            return (
-                f"its name would have {len(self.prefix + view.name)} characters with the prefix, "
-                f"and {dialect.NAME_LENGTH} are allowed"
+        losses = list(request.losses)
+        if new is not None and new != view.model:
+            text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
+            losses.append(
+                Loss(why=Why.MODEL_MAPPED, kind=Kind.ASSISTANT, id=root.id, name=root.name, field="model", text=text)
             )
+        if found is None:
+            return CreateAssistant(
+                id=root.id,
+                name=root.name,
+                model=new or view.model,
+                stores=refers.stores,
+                files=refers.files,
+                losses=losses,
+            )
+        return UpdateAssistant(
+            id=root.id,
+            target=found.target,
+            name=root.name,
+            model=new or view.model,
+            fields=_top(difference.field for difference in found.differences),
+            differences=found.differences,
+            stores=refers.stores,
+            files=refers.files,
+            losses=losses,
+        )
+
+    def _let_be(self, kind: Kind, root: Root, found: Found | FoundStore) -> Step | None:
+        """The one step for something that differs and isn't to be made equal; None where it is."""
+        choices = self.choices
+        if choices.on_conflict is OnConflict.SKIP:
+            return Skip(kind=kind, id=root.id, target=found.target, name=root.name, differences=found.differences)
+        changed = [] if choices.even_if_changed else list(found.changed)
+        if choices.on_conflict is OnConflict.UPDATE and not choices.even_if_changed:
+            changed += found.added if isinstance(found, FoundStore) and choices.delete else []
+            if not changed:
+                return None
+        elif choices.on_conflict is OnConflict.UPDATE:
+            return None
+        return Differs(
+            kind=kind,
+            id=root.id,
+            target=found.target,
+            name=root.name,
+            differences=found.differences,
+            changed=changed,
+        )
+
+    def _parts_there(self, view: AssistantView) -> list[Step]:
+        """The stores of an assistant that is left as it is, as far as they are there; nothing is made for it."""
+        uploads: list[Step] = []
+        rest: list[Step] = []
+        for store in dict.fromkeys(view.store_ids):
+            if store in self.presence.stores:
+                self._store(store, uploads, rest)
+        return [*uploads, *rest]
+
+    def _impossible(self, view: AssistantView, found: Found | None) -> str:
+        if found and not any(difference.field == "model" for difference in found.differences):
+            return ""
+        if view.model is not None and view.model in self.choices.missing:
+            return f"its model {self.choices.missing[view.model]}"
+        name = self.prefix + (view.name or "")
+        if view.name is not None and len(name) > dialect.NAME_LENGTH:
+            return f"its name would have {len(name)} characters with the prefix, and {dialect.NAME_LENGTH} are allowed"
         return ""
 
     def _lone_store(self, root: Root) -> Unit:
@@ -141,10 +278,24 @@ class _Planner:
         if store in self._created:
             return
         self._created.add(store)
+        found = self.presence.stores.get(store)
+        if found is None:
+            self._create_store(store, uploads, rest)
+            return
+        root = Root(kind=Kind.STORE, id=store, name=_store_name(self.catalogue.stores[store]))
+        if not found.differences:
+            self._files_there(store, uploads)
+            rest.append(Adopt(kind=Kind.STORE, id=store, target=found.target, name=root.name, by=found.by))
+        elif unchanged := self._let_be(Kind.STORE, root, found):
+            self._files_there(store, uploads)
+            rest.append(unchanged)
+        else:
+            self._update_store(root, found, uploads, rest)
+
+    def _create_store(self, store: SourceId, uploads: list[Step], rest: list[Step]) -> None:
         count = 0
-        for file in dict.fromkeys(self.catalogue.members.get(store, ())):
-            content = self.catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
-            if content.rung is Rung.UNAVAILABLE:
+        for content in self._members(store):
+            if content.rung is Rung.UNAVAILABLE and content.id not in self.presence.files:
                 rest.append(_left_out_file(content, store, content.reason, None))
                 continue
             count += 1
@@ -155,9 +306,69 @@ class _Planner:
         if count:
             rest.append(AttachFiles(store=store, count=count))
 
+    def _update_store(self, root: Root, found: FoundStore, uploads: list[Step], rest: list[Step]) -> None:
+        """Only what differs. What goes in goes in before what comes out, but for what is put in again."""
+        self._files_there(root.id, uploads)
+        incoming = [*found.missing, *found.replaced]
+        for file in incoming:
+            self._upload(self._content(file), uploads)
+        losses = [] if self.choices.delete else _kept(root, found)
+        rest.append(
+            UpdateStore(
+                id=root.id,
+                target=found.target,
+                name=root.name,
+                fields=found.fields,
+                differences=found.differences,
+                losses=losses,
+            )
+        )
+        there = self.presence.files
+
+        def detach(target: TargetId, name: str | None, why: str) -> DetachFile:
+            return DetachFile(store=root.id, target=target, name=name, why=why)
+
+        rest += [detach(there[f].target, self._content(f).filename, "to be indexed again") for f in found.recut]
+        if incoming or found.recut:
+            files = [*incoming, *found.recut]
+            rest.append(AttachFiles(store=root.id, count=len(files), files=files))
+        for file, attributes in found.relabelled.items():
+            if file not in found.recut:
+                rest.append(
+                    UpdateMembership(
+                        store=root.id,
+                        file=file,
+                        target=there[file].target,
+                        name=self._content(file).filename,
+                        attributes=attributes,
+                    )
+                )
+        rest += [detach(t, self._content(f).filename, "it has other bytes") for f, t in found.replaced.items()]
+        if self.choices.delete:
+            rest += [detach(e.target, e.name, "the bundle's store doesn't have it") for e in found.extras]
+
+    def _members(self, store: SourceId) -> Iterable[Content]:
+        for file in dict.fromkeys(self.catalogue.members.get(store, ())):
+            yield self._content(file)
+
+    def _content(self, file: SourceId) -> Content:
+        return self.catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+
+    def _files_there(self, store: SourceId, uploads: list[Step]) -> None:
+        """Adopt the files of a store that are there."""
+        for content in self._members(store):
+            if content.id in self.presence.files:
+                self._upload(content, uploads)
+
     def _upload(self, content: Content, uploads: list[Step]) -> None:
-        if content.id not in self._uploaded:
-            self._uploaded.add(content.id)
+        """Have the file there: upload it, unless it is."""
+        if content.id in self._uploaded:
+            return
+        self._uploaded.add(content.id)
+        if found := self.presence.files.get(content.id):
+            name = found.name or content.filename
+            uploads.append(Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by))
+        else:
             uploads.append(UploadFile(content=content, purpose=_purpose(content)))
 
 
@@ -179,8 +390,29 @@ def _store_name(record: Record) -> str | None:
     return msgspec.json.decode(record.raw, type=StoreView).name
 
 
-def _left_out(kind: Kind, id: SourceId, inside: SourceId, why: str, field: str | None) -> LeaveOut:
-    return LeaveOut(loss=Loss(why=Why.LEFT_OUT, kind=kind, id=id, inside=inside, field=field, text=f"left out: {why}"))
+def _top(fields: Iterable[str]) -> list[str]:
+    """Each top-level field once."""
+    return list(dict.fromkeys(field.partition(".")[0] for field in fields))
+
+
+def _kept(root: Root, found: FoundStore) -> list[Loss]:
+    """What is said of files in the store there that the bundle's store doesn't have."""
+    return [
+        Loss(
+            why=Why.KEPT,
+            kind=Kind.STORE,
+            id=root.id,
+            name=root.name,
+            field="files",
+            text=f"{extra.name or extra.target} is not in the bundle's; it stays (--delete takes it out)",
+        )
+        for extra in found.extras
+    ]
+
+
+def _left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None) -> LeaveOut:
+    loss = Loss(why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}")
+    return LeaveOut(loss=loss)
 
 
 def _left_out_file(content: Content, inside: SourceId, why: str, field: str | None) -> LeaveOut:

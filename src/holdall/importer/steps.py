@@ -72,8 +72,9 @@ class By(StrEnum):
 class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file as the bundle holds it.
 
-    ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``overlap`` is how many
-    tokens the parts of its parsed text share; ``reason`` why it is unavailable.
+    ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
+    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share;
+    ``reason`` why it is unavailable.
     """
 
     id: SourceId
@@ -82,6 +83,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rung: Rung = Rung.UNAVAILABLE
     stored: int = 0
     size: int | None = None
+    created_at: int = 0
     truncated: bool = False
     overlap: int = DEFAULT_OVERLAP
     reason: str = ""
