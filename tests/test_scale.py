@@ -43,23 +43,29 @@ def fill(box: Running, count: int) -> None:
     database.close()
 
 
+# A process begins with the peak of the one that it was forked from, so a small one stands between.
+LAUNCH = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+
+
 def run(box: Running, folder: Path, *arguments: str) -> tuple[int, int, float, str]:
     """A command as a process of its own: (exit code, peak memory in bytes, seconds, stderr)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "CLONE_", "HOLDALL_"))}
     started = time.perf_counter()
-    with (folder / "stderr").open("w+") as error:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "holdall", *arguments],
-            env={**kept, "OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url},
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=error,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        error.seek(0)
-        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return process.returncode, peak, time.perf_counter() - started, error.read()
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH, sys.executable, "-m", "holdall", *arguments],
+        env={**kept, "OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, peak = map(int, done.stdout.split())
+    return code, peak * (1 if sys.platform == "darwin" else 1024), time.perf_counter() - started, done.stderr
 
 
 @pytest.mark.slow
