@@ -233,9 +233,19 @@ class Account:
             manager, response = await self._repeat(lambda: self._guarded(what, once), repeatable=True, slot=False)
             try:
                 self._listen(response.headers)
+                await self._refuse_null(what, response)
                 yield Download(response, failed)
             finally:
                 await manager.__aexit__(None, None, None)
+
+    async def _refuse_null(self, what: str, response: Any) -> None:
+        """Raise NotFound where a server says with 200 and ``null`` that a file isn't there."""
+        kind, length = (response.headers.get(name, "") for name in ("content-type", "content-length"))
+        if length != "4" or not kind.startswith("application/json"):
+            return
+        # What has been read is given again to who reads it.
+        if await self._guarded(what, response.read) == b"null":
+            raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
     # -- writing ---------------------------------------------------------------------------------------
 
