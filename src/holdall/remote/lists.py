@@ -97,7 +97,10 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
 
 
 async def _other_end(ask: Ask, limit: int, seen: _Seen, why: str, doubt: Doubt) -> AsyncIterator[list[bytes]]:
-    """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was."""
+    """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
+
+    Of a list that comes one item at a time whatever is asked, order and end could not be told apart; none was seen.
+    """
     why = why or "the server does not say where it ends"
     try:
         page = await ask({"limit": limit, "order": "desc"})
