@@ -304,3 +304,12 @@ def test_odd_texts_end_and_are_what_they_are_called(
     (mine / "a.md").write_bytes(TEXT)
     export(holdall, "--originals", "mine", "--force")
     assert rungs()["a.md"] == "supplied", ledger()[files[0]]
+
+
+def test_a_text_of_the_parent_does_not_let_another_file_pass(hand: Hand, holdall: Terminal, mine: Path) -> None:
+    project(hand)
+    export(holdall, name="first.tar.zst")
+    for words, rung in ((b"7 sheets", "text"), (b"7 leaves", "supplied")):
+        (mine / "guide.md").write_bytes(TEXT.replace(b"7 leaves", words))
+        export(holdall, "--parent", "first.tar.zst", "--originals", "mine", "--force")
+        assert rungs()["guide.md"] == rung

@@ -36,6 +36,7 @@ SUFFIX = ".tar.zst"
 
 # How many losses the terminal shows; --json has a thousand of each kind, the bundle's ledger all.
 _SHOWN = 20
+_LISTED = 1000
 
 
 def what_to_export(command: Any) -> Any:
@@ -132,7 +133,7 @@ def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
         from holdall.bundle.shortfall import Shortfall
 
         with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
-            found |= as_json(shortfall)
+            found |= as_json(shortfall, limit=_LISTED)
     return found
 
 
@@ -317,7 +318,7 @@ def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> s
             return f"count  {loss.id}: {loss.what}: the server says {loss.counted}, found {loss.found}"
         case Incomplete():
             return f"incomplete  {loss.dump} says that there are more pages (has_more): what they held is not here"
-        case Changed():
         case Unfinished():
             return f"list  {loss.list} may lack something: {loss.message}"
+        case Changed():
             return f"changed  {loss.kind} {loss.id} was {loss.how} during the export"
