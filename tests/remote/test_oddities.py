@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,12 @@ def _is_whole(bundle: Path, holds: Truth, expected: Outcome) -> None:
     else:
         assert {id_: line["rung"] for id_, line in lines.items()} == dict.fromkeys(used, expected.rung)
         assert {line["truncated"] for line in lines.values()} == {expected is CUT_TEXT}
+
+
+def test_the_page_has_them_all_with_their_outcomes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \| (.+?) \| .+? \| (\d+) \|$", page, re.M)
+    assert listed == [(str(oddity), oddity.says, str(OUTCOMES[oddity].code)) for oddity in Oddity]
 
 
 def test_all_at_once(projects: Projects, holdall: Terminal) -> None:
