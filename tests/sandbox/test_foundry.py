@@ -94,6 +94,7 @@ def test_what_is_refused_is_refused_in_azures_words(foundry: Running) -> None:
     assert refusal(call(foundry, "GET", "/assistants", query="api-version=latest")) == (400, "BadRequest")
     for key in ("sk-source-0001", token(NOW), "eyJ.eyJ.x", "eyJhIjoxfQ.e30.x"):
         assert refusal(call(foundry, "GET", "/assistants", key=key)) == (401, "401")
+    assert foundry.requests()[-1].status == 401
     assert "expired" in call(foundry, "GET", "/assistants", key=token(NOW)).json()["error"]["message"]
     for path in ("/containers", "/responses"):
         assert refusal(call(foundry, "GET", path)) == (404, "404")

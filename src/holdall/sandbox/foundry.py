@@ -15,7 +15,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.sandbox.entra import expiry
-from holdall.sandbox.service import Service
+from holdall.sandbox.service import Logged, Service
 
 __all__ = ["Foundry"]
 
@@ -43,9 +43,11 @@ class Foundry:
         try:
             project, rest = self._checked(scope)
         except _Wrong as wrong:
+            self._log(scope, wrong.status)
             await _respond(send, wrong.status, _error(wrong.code, wrong.message))
             return
         if rest == "/deployments":
+            self._log(scope, 200)
             await _respond(send, 200, {"value": [_deployment(name) for name in self._service.behaviour.deployments]})
             return
         key = hashlib.sha256(project.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -54,6 +56,20 @@ class Foundry:
         headers += [(b"authorization", f"Bearer sk-foundry-{key}".encode()), (b"openai-beta", b"assistants=v2")]
         answer = _Answer(send)
         await self._app({**scope, "path": f"/v1{rest}", "headers": headers}, receive, answer.send)
+
+    def _log(self, scope: Scope, status: int) -> None:
+        """What is answered here is seen by no other log."""
+        query = scope["query_string"].decode("latin-1")
+        self._service.log.append(
+            Logged(
+                method=scope["method"],
+                path=scope["path"],
+                query=query,
+                status=status,
+                project=None,
+                executed=False,
+            )
+        )
 
     def _checked(self, scope: Scope) -> tuple[str, str]:
         """(project, the path in it); raises what is wrong with the request."""
