@@ -16,9 +16,11 @@ __all__ = [
     "BundleInUse",
     "CannotWrite",
     "DamagedBundle",
+    "DestinationDiffers",
     "DestinationUnfit",
     "HoldallError",
     "ImportFailed",
+    "ImportUnderWay",
     "Interrupted",
     "MissingExtra",
     "NewerFormat",
@@ -28,6 +30,7 @@ __all__ = [
     "NotFound",
     "OutputLocked",
     "PermissionDenied",
+    "PlanOutdated",
     "QuotaExhausted",
     "RateLimited",
     "RemoteError",
@@ -222,6 +225,34 @@ class DestinationUnfit(HoldallError):
 class OutputLocked(HoldallError):
     exit_code = 32
     meaning = "another import uses the same output folder"
+
+
+class ImportUnderWay(HoldallError):
+    """The destination has fresh copies of the same sources that another importer made; nothing was written."""
+
+    exit_code = 35
+    meaning = "another importer seems to be at work on the same things at the destination"
+
+
+class DestinationDiffers(HoldallError):
+    """What is at the destination already isn't what the bundle says, or can't be told apart; nothing was written.
+
+    ``differences`` has them all, JSON-able.
+    """
+
+    exit_code = 33
+    meaning = "what the destination has already differs from the bundle"
+
+    def __init__(self, message: str, *, hint: str = "", differences: list[object] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.differences = differences
+
+
+class PlanOutdated(HoldallError):
+    """Bundle or destination are not what they were when the plan was made; nothing was written."""
+
+    exit_code = 34
+    meaning = "the plan is not of this bundle, or the destination has changed since"
 
 
 class Interrupted(HoldallError):

@@ -11,10 +11,10 @@ from typing import cast
 from holdall.bundle.reader import BundleReader
 from holdall.importer.apply import apply
 from holdall.importer.catalogue import catalogue
+from holdall.importer.pace import Pace
 from holdall.importer.plan import plan
 from holdall.importer.report import Report
 from holdall.importer.run import RunFolder
-from holdall.importer.writes import Pace
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits

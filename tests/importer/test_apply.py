@@ -12,6 +12,7 @@ import pytest
 from holdall.dialects.loss import Why
 from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Unreachable
 from holdall.importer.indexing import STALLED
+from holdall.importer.pace import SETTLE
 from holdall.importer.report import Status
 from holdall.model import Rung
 from holdall.sandbox.behaviour import Fail, NoQuota, RateLimit, Reset
@@ -236,45 +237,51 @@ def test_a_quota_that_ends_stops_the_run(box: Running, hand: Hand, tmp_path: Pat
     ]  # fmt: skip
 
 
-def test_a_key_that_is_revoked_stops_the_run(box: Running, tmp_path: Path) -> None:
+def test_a_key_that_is_not_accepted_writes_nothing(box: Running, tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.assistant("a1")
-    shelf.assistant("a2")
     Hand(box.url, KEY).close()
     box.revoke(KEY)
-    report = run(shelf, box, tmp_path)
-    assert isinstance(report.stopped, AuthenticationFailed)
-    assert [result.status for result in report.assistants] == [Status.FAILED, Status.NOT_ATTEMPTED]
+    with pytest.raises(AuthenticationFailed):
+        run(shelf, box, tmp_path)
 
 
-def test_a_server_that_is_gone_stops_the_run(box: Running, tmp_path: Path) -> None:
+def test_a_server_that_goes_away_stops_the_run(box: Running, tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.file("f1", "a.md")
     shelf.assistant("a1", files=["f1"])
     shelf.assistant("a2")
-    box.close()
+    box.fault(Reset(), "POST", "/files")
+    box.fault(Reset(), "GET", "*", times=1000, skip=3)
     report = run(shelf, box, tmp_path)
     assert isinstance(report.stopped, Unreachable)
     assert [result.status for result in report.assistants] == [Status.FAILED, Status.NOT_ATTEMPTED]
+    assert "closed" not in {line["line"] for line in lines(tmp_path / "runs" / report.run / "journal.jsonl")}
 
 
-def test_a_lost_answer_is_not_repeated_and_is_said(box: Running, hand: Hand, tmp_path: Path) -> None:
+def test_a_lost_answer_is_looked_for(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = simple()
     shelf.assistant("a2")
-    box.fault(Reset(executed=True), "POST", "/assistants")
+    for path in ("/files", "/vector_stores", "/vector_stores/*/file_batches", "/assistants"):
+        box.fault(Reset(executed=True), "POST", path)
     report = run(shelf, box, tmp_path)
-    assert [result.status for result in report.assistants] == [Status.FAILED, Status.SUCCESS]
-    assert "may have been carried out" in str(report.assistants[0].error)
-    assert len(hand.everything("/assistants")) == 2
+    assert report.whole
+    assert hand.counts() == {"assistants": 2, "vector_stores": 1, "files": 1}
+    assert report.orphans == []
     failed = [j for j in lines(tmp_path / "runs" / report.run / "journal.jsonl") if j["line"] == "failed"]
-    assert [f["ambiguous"] for f in failed] == [True]
+    assert [f["ambiguous"] for f in failed] == [True] * 4
 
 
-def test_a_lost_upload_leaves_the_assistant_partial(box: Running, tmp_path: Path) -> None:
-    box.fault(Fail(status=502, html=True), "POST", "/files")
-    report = run(simple(), box, tmp_path)
-    assert report.assistants[0].status is Status.PARTIAL
-    assert [loss.why for loss in report.losses()] == [Why.UNCERTAIN]
+def test_what_was_not_carried_out_is_done_after_the_settle_window(box: Running, hand: Hand, tmp_path: Path) -> None:
+    for path in ("/files", "/vector_stores", "/vector_stores/*/file_batches", "/assistants"):
+        box.fault(Fail(status=502, html=True), "POST", path)
+    moment = Time()
+    report = run(simple(), box, tmp_path, moment=moment)
+    assert report.whole
+    assert moment.now == pytest.approx(4 * SETTLE, abs=5)
+    assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 1}
+    assert [(orphan.name, orphan.id) for orphan in report.orphans] == [("a.md", None)]
+    assert "Possible orphans: 1" in (tmp_path / "report.md").read_text()
 
 
 def test_rate_limits_are_waited_out(box: Running, hand: Hand, tmp_path: Path) -> None:
@@ -384,7 +391,7 @@ def test_an_interrupted_run_leaves_mapping_report_and_an_open_journal(box: Runni
     assert [row["status"] for row in rows] == ["success", "not_attempted", "not_attempted"]
     (journal,) = tmp_path.glob("runs/*/journal.jsonl")
     assert "closed" not in {line["line"] for line in lines(journal)}
-    assert "not attempted" in (tmp_path / "report.md").read_text()
+    assert "not finished" in (tmp_path / "report.md").read_text()
 
 
 def test_an_output_folder_that_can_not_be_written_is_found_out_first(box: Running, tmp_path: Path) -> None:

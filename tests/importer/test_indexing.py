@@ -10,13 +10,28 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.indexing import STALLED, Attached, Indexing, _extensions
-from holdall.importer.writes import FRESH, Pace, Writes
+from holdall.importer.attaching import _extensions
+from holdall.importer.indexing import STALLED, Attached, Indexing
+from holdall.importer.journal import Line
+from holdall.importer.pace import Pace
+from holdall.importer.run import RunFolder
+from holdall.importer.standing import Standing
+from holdall.importer.writes import FRESH, Writes
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.progress import Silent
 from holdall.remote.client import Account, Answer
 
 STORE = TargetId("VS")
+
+
+class Folder:
+    """A run's folder without a disk."""
+
+    def __init__(self) -> None:
+        self.standing = Standing()
+
+    async def write(self, line: Line) -> None:
+        self.standing.take(line)
 
 
 class Server:
@@ -31,18 +46,29 @@ class Server:
         self.late = 0.0
         self.forgets_batches = False
         self.status: dict[str, str] = {}
+        self.detached: list[str] = []
+        self.limit = 0
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
 
     async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
         ids = [file["file_id"] for file in files]
+        if self.limit and len(ids) > self.limit:
+            detail = f"Expected an array with maximum length {self.limit}, but got an array with length {len(ids)}."
+            raise RequestRefused("can't", status=400, code="array_above_max_length", detail=detail)
         bad = sorted({id.rpartition(".")[2] for id in ids if id in self.refused})
         if bad:
             named = f"Files with extensions [.{', .'.join(bad)}]" if self.names_types else "Some of these files"
             raise RequestRefused("can't", status=400, code="unsupported_file", detail=f"{named} are not supported")
         self.batches.append(ids)
         return TargetId(f"batch{len(self.batches)}")
+
+    async def detach(self, source: SourceId, store: TargetId, file: TargetId) -> None:
+        self.detached.append(file)
+        for batch in self.batches:
+            if file in batch:
+                batch.remove(file)
 
     async def get(self, where: str, params: object = None) -> Answer:
         if self.forgets_batches:
@@ -58,11 +84,16 @@ class Server:
 
 def attach(server: Server, names: list[str]) -> Attached:
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    indexing = Indexing(cast(Account, server), cast(Writes, server), pace=pace, progress=Silent())
+    folder = cast(RunFolder, Folder())
+    indexing = Indexing(cast(Account, server), cast(Writes, server), folder, pace=pace, progress=Silent())
     records = [Record(kind=Kind.MEMBERSHIP, id=SourceId(n), raw=json.dumps({"id": n}).encode()) for n in names]
     files = {SourceId(name): TargetId(f"T-{name}") for name in names}
     known = {SourceId(name): name for name in names}
-    return asyncio.run(indexing.attach(SourceId("vs"), STORE, iter(records), files, known))
+
+    async def nothing(file: SourceId) -> None:
+        return None
+
+    return asyncio.run(indexing.attach(SourceId("vs"), STORE, lambda: records, files, known, nothing))
 
 
 def refused(found: Attached) -> set[str]:
@@ -75,6 +106,23 @@ def test_batches_hold_two_thousand() -> None:
     assert [len(batch) for batch in server.batches] == [2000, 2000, 1000]
     assert found.troubles == []
     assert found.recut == 5000
+
+
+def test_a_lower_limit_is_learned_from_the_refusal() -> None:
+    server = Server()
+    server.limit = 500
+    found = attach(server, [f"{n}.md" for n in range(5000)])
+    assert [len(batch) for batch in server.batches] == [500] * 10
+    assert found.troubles == []
+
+
+def test_a_file_whose_indexing_failed_is_put_in_once_more() -> None:
+    server = Server()
+    server.status = {"T-b.md": "failed"}
+    found = attach(server, ["a.md", "b.md"])
+    assert server.detached == ["T-b.md"]
+    assert server.batches == [["T-a.md"], ["T-b.md"]]
+    assert [trouble.reason for trouble in found.troubles] == ["failed: why"]
 
 
 def test_a_refused_type_costs_one_more_call() -> None:
@@ -120,11 +168,11 @@ def test_each_state_of_a_file_is_told_with_the_servers_reason() -> None:
     server = Server()
     server.status = {"T-a.md": "failed", "T-b.md": "cancelled", "T-c.md": "in_progress"}
     found = attach(server, ["a.md", "b.md", "c.md", "d.md"])
-    assert [(trouble.file, trouble.reason) for trouble in found.troubles] == [
+    assert {(trouble.file, trouble.reason) for trouble in found.troubles} == {
         ("a.md", "failed: why"),
         ("b.md", "cancelled: why"),
         ("c.md", "still being indexed when the deadline came"),
-    ]
+    }
 
 
 @pytest.mark.parametrize(

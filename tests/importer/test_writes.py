@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +20,12 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from holdall.importer.pace import SETTLE, Pace
 from holdall.importer.run import RunFolder
-from holdall.importer.writes import FRESH, Pace, Writes
+from holdall.importer.settle import Settlement
+from holdall.importer.writes import FRESH, TRIES, Writes
 from holdall.model import Kind, SourceId, TargetId
+from holdall.progress import Silent
 from holdall.remote.client import Account, Answer, Capabilities
 
 
@@ -34,6 +37,9 @@ class Server:
         self.answers: list[Answer | RemoteError] = []
         self.seen: list[tuple[str, Mapping[str, Any], bytes]] = []
         self.gone: RemoteError | None = None
+        self.listed = b""
+        self.listed_from = 0.0
+        self.looks = 0
         self._journal = journal
 
     async def sleep(self, seconds: float) -> None:
@@ -46,28 +52,48 @@ class Server:
             raise found
         return found
 
+    async def items(self, where: str, params: object = None, *, limit: int = 100) -> AsyncIterator[bytes]:
+        self.looks += 1
+        if self.listed and self.now >= self.listed_from:
+            yield self.listed
+
     async def probe(self) -> Capabilities:
         if self.gone:
             raise self.gone
         return Capabilities(assistants=True)
 
 
-def answer(id: str) -> Answer:
-    return Answer(raw=json.dumps({"id": id}).encode(), status=200, request_id="req_1")
+def answer(id: str, op: str = "op1") -> Answer:
+    raw = json.dumps({"id": id, "metadata": {"holdall_op": op}}).encode()
+    return Answer(raw=raw, status=200, request_id="req_1")
 
 
-def work(tmp_path: Path, answers: list[Answer | RemoteError], gone: RemoteError | None = None) -> tuple[Any, Server]:
+def _body(op: str) -> dict[str, Any]:
+    return {"name": "A", "metadata": {"holdall_op": op}}
+
+
+def work(
+    tmp_path: Path,
+    answers: list[Answer | RemoteError],
+    gone: RemoteError | None = None,
+    listed_from: float | None = None,
+) -> tuple[Any, Server]:
     """Create one assistant whose store was made a moment ago."""
     folder = RunFolder(tmp_path, now=lambda: 1.0, token="t")
     server = Server(lambda: (folder.path / "journal.jsonl").read_bytes())
     server.answers, server.gone = answers, gone
+    if listed_from is not None:
+        server.listed, server.listed_from = answer("asst_late").raw, listed_from
     ops = itertools.count(1)
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    writes = Writes(cast(Account, server), folder, operation=lambda: f"op{next(ops)}", pace=pace)
+    account = cast(Account, server)
+    settlement = Settlement(account, folder, pace=pace, progress=Silent())
+    operation = lambda: f"op{next(ops)}"  # noqa: E731
+    writes = Writes(account, folder, settlement, operation=operation, pace=pace, progress=Silent())
 
     async def go() -> Any:
         try:
-            return await writes.create(Kind.ASSISTANT, SourceId("a"), "A", lambda op: {"op": op}, [TargetId("vs_new")])
+            return await writes.create(Kind.ASSISTANT, SourceId("a"), _body, [TargetId("vs_new")])
         except RemoteError as error:
             return error, await writes.stopping(error)
         finally:
@@ -85,16 +111,17 @@ def test_the_intent_is_durable_when_the_call_is_made(tmp_path: Path) -> None:
     target, server = work(tmp_path, [answer("asst_9")])
     assert target == "asst_9"
     where, body, before = server.seen[0]
-    assert (where, body) == ("/assistants", {"op": "op1"})
+    assert (where, body) == ("/assistants", _body("op1"))
     assert json.loads(before)["op"] == "op1"
-    assert journal(tmp_path)[1] == {"line": "done", "op": "op1", "target": "asst_9", "request_id": "req_1", "image": {}}
+    done = journal(tmp_path)[1]
+    assert (done["line"], done["op"], done["target"], done["request_id"]) == ("done", "op1", "asst_9", "req_1")
 
 
 def test_a_fresh_id_that_is_not_known_yet_is_waited_for_with_a_new_attempt(tmp_path: Path) -> None:
     unknown = NotFound("x", status=404, detail="No vector store found with id 'vs_new'.")
-    target, server = work(tmp_path, [unknown, unknown, answer("asst_9")])
+    target, server = work(tmp_path, [unknown, unknown, answer("asst_9", "op3")])
     assert target == "asst_9"
-    assert [body["op"] for _, body, _ in server.seen] == ["op1", "op2", "op3"]
+    assert [body["metadata"]["holdall_op"] for _, body, _ in server.seen] == ["op1", "op2", "op3"]
     assert [line["line"] for line in journal(tmp_path)] == ["intent", "failed"] * 2 + ["intent", "done"]
 
 
@@ -109,17 +136,38 @@ def test_but_not_for_ever(tmp_path: Path) -> None:
     "error",
     [
         NotFound("x", status=404, code="model_not_found", detail="The model `m` does not exist"),
-        ServerFailed("x", status=500, ambiguous=True),
         RateLimited("x", status=429),
-        UnexpectedAnswer("x", ambiguous=True),
     ],
 )
-def test_nothing_else_is_repeated(tmp_path: Path, error: RemoteError) -> None:
+def test_a_plain_refusal_is_not_repeated(tmp_path: Path, error: RemoteError) -> None:
     (found, stopping), server = work(tmp_path, [error])
     assert found is error
     assert stopping is None
     assert len(server.seen) == 1
-    assert journal(tmp_path)[1]["ambiguous"] is error.ambiguous
+    assert server.looks == 0
+    assert "ambiguous" not in journal(tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    "error", [ServerFailed("x", status=500, ambiguous=True), UnexpectedAnswer("x", ambiguous=True)]
+)
+def test_a_lost_answer_is_looked_for_before_each_new_attempt_and_given_up_in_the_end(
+    tmp_path: Path, error: RemoteError
+) -> None:
+    (found, stopping), server = work(tmp_path, [error])
+    assert found is error
+    assert stopping is None
+    assert len(server.seen) == TRIES
+    assert server.now == pytest.approx(TRIES * SETTLE)
+    assert [line["line"] for line in journal(tmp_path)] == ["intent", "failed", "failed"] * TRIES
+
+
+def test_what_turns_up_within_the_window_is_not_made_again(tmp_path: Path) -> None:
+    target, server = work(tmp_path, [ServerFailed("x", status=500, ambiguous=True)], listed_from=SETTLE - 1)
+    assert target == "asst_late"
+    assert len(server.seen) == 1
+    assert journal(tmp_path)[-1]["target"] == "asst_late"
+    assert journal(tmp_path)[-1]["image"]
 
 
 def test_an_answer_without_an_id_is_ambiguous(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ units that are left are not attempted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,25 +16,36 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.errors import RemoteError, RequestRefused
+from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
+from holdall.importer.changes import Changes
 from holdall.importer.indexing import Indexing, Trouble
 from holdall.importer.journal import Closed, Opened
-from holdall.importer.report import Party, Report
+from holdall.importer.pace import Pace
+from holdall.importer.report import Orphan, Party, Report
+from holdall.importer.resume import begin
 from holdall.importer.run import RunFolder, timestamp
+from holdall.importer.settle import Settlement
 from holdall.importer.steps import (
+    Adopt,
     AttachFiles,
     Cannot,
     Catalogue,
     CreateAssistant,
     CreateStore,
+    DetachFile,
+    Differs,
     LeaveOut,
     Plan,
+    Skip,
     Unit,
+    UpdateAssistant,
+    UpdateMembership,
+    UpdateStore,
     UploadFile,
 )
 from holdall.importer.tally import Tally
 from holdall.importer.uploads import Uploads
-from holdall.importer.writes import Pace, Writes
+from holdall.importer.writes import Writes
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
@@ -54,15 +66,18 @@ async def apply(
     now: Callable[[], float],
     pace: Pace,
     progress: Progress,
+    force: bool = False,
 ) -> Report:
-    """Do what ``plan`` says and report what came of it; nothing that was there before is changed or deleted.
+    """Do what ``plan`` says and report what came of it. A ``folder`` with a journal in it goes on where that ends.
 
     ``operation`` gives a fresh name for each attempt to create, ``now`` is in Unix seconds. On return, also by an
-    exception, mapping and report of what was done until then are in ``folder`` and in OUTPUT_DIR. Remote errors
-    don't leave here: the report has them. Raises CannotWrite where the journal can't go on, and DamagedBundle.
+    exception, mapping and report of what was done until then are in ``folder`` and in OUTPUT_DIR. Remote errors and
+    Interrupted don't leave here: the report has them, and the run can be gone on with. Raises CannotWrite where the
+    journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
     work = _Work(plan, catalogue, reader, account, folder, operation=operation, pace=pace, progress=progress)
-    started = timestamp(now())
+    standing = folder.standing
+    started = standing.opened.started if standing.opened else timestamp(now())
     bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
     opened = Opened(
         run=folder.id,
@@ -79,7 +94,7 @@ async def apply(
 
     def report() -> Report:
         stopped = work.stopped
-        otherwise = f"not attempted: {stopped.message}" if stopped else "not attempted: the run ended before it"
+        otherwise = f"not finished: {stopped.message}" if stopped else "not finished: the run ended before it"
         return Report(
             run=folder.id,
             started=started,
@@ -94,17 +109,20 @@ async def apply(
                 *work.tally.results(Kind.FILE, otherwise=otherwise),
             ],
             stores=work.stores,
-            files=work.uploads.targets,
+            files=work.files,
+            copies=standing.copies,
             requests=dict(account.requests),
             stopped=stopped,
+            orphans=work.orphans,
         )
 
-    await folder.journal.write(opened)
+    await begin(plan, account, folder, opened, force=force, now=now)
     try:
         await work.run()
-        await folder.journal.write(Closed(ended=timestamp(now())))
     finally:
         folder.publish(done := report())
+    if done.stopped is None:
+        await folder.write(Closed(ended=timestamp(now())))
     return done
 
 
@@ -132,23 +150,47 @@ class _Work:
         self._reader = reader
         self._folder = folder
         self._progress = progress
-        self._writes = Writes(account, folder, operation=operation, pace=pace)
-        self._indexing = Indexing(account, self._writes, pace=pace, progress=progress)
-        self.uploads = Uploads(reader, self._writes, concurrency=account.limits.concurrency, progress=progress)
+        self._standing = folder.standing
+        self._settlement = Settlement(account, folder, pace=pace, progress=progress)
+        self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
+        self._indexing = Indexing(account, self._writes, folder, pace=pace, progress=progress)
+        concurrency = account.limits.concurrency
+        self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
+        self._changes = Changes(account, self._writes, folder.standing)
         self.tally = Tally(folder, plan.units, catalogue.members)
-        self.stores: dict[SourceId, TargetId] = {}
-        self.stopped: RemoteError | None = None
+        self.orphans: list[Orphan] = []
+        self.stopped: HoldallError | None = None
         self._failed_stores: dict[SourceId, str] = {}
         self._assistants = {record.id: record for record in catalogue.assistants}
+        users = (step for step in plan.steps() if isinstance(step, CreateAssistant | UpdateAssistant | Adopt))
+        self._in_code = {file for step in users for file in step.files}
+
+    @property
+    def stores(self) -> dict[SourceId, TargetId]:
+        return self._standing.targets[Kind.STORE]
+
+    @property
+    def files(self) -> dict[SourceId, TargetId]:
+        return self._standing.files
 
     async def run(self) -> None:
         totals = self._plan.totals()
         self._progress.expect(files=totals.files, bytes=totals.bytes)
-        self._progress.stage("importing")
-        for unit in self._plan.units:
-            if self.stopped:
-                return
-            await self._unit(unit)
+        try:
+            if lost := self._standing.unknown("create", "copy"):
+                self._progress.stage("looking for what was under way when the run was cut off")
+                await self._settlement.settle(lost)
+            self._progress.stage("importing")
+            for unit in self._plan.units:
+                if self.stopped:
+                    break
+                await self._unit(unit)
+        except RemoteError as error:
+            self.stopped = error
+        except Interrupted as error:
+            self.stopped = error
+        if self._standing.missed:
+            self.orphans = await self._settlement.orphans()
 
     async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():
@@ -167,7 +209,7 @@ class _Work:
     async def _steps(self, unit: Unit) -> TargetId | None:
         """Do a unit's steps; the id of its root in the copy. The plan has the uploads of a unit first."""
         target: TargetId | None = None
-        for loss in await self.uploads.run([step for step in unit.steps if isinstance(step, UploadFile)]):
+        for loss in await self._uploads.run([step for step in unit.steps if isinstance(step, UploadFile)]):
             self.tally.lose(loss)
         for step in unit.steps:
             match step:
@@ -177,8 +219,21 @@ class _Work:
                     await self._attach(step)
                 case CreateAssistant():
                     target = await self._create_assistant(step)
+                case Adopt() | Skip():
+                    self._standing.adopt(step.kind, step.id, step.target, step.name)
+                    target = step.target if step.kind is unit.kind else target
+                case UpdateStore():
+                    target = await self._update_store(step)
+                case UpdateAssistant():
+                    target = await self._update_assistant(step)
+                case UpdateMembership():
+                    await self._changes.membership(step, self.stores[step.store])
+                case DetachFile():
+                    await self._changes.detach(step, self.stores[step.store])
                 case Cannot(reason=reason):
                     raise _Failed(f"not created: {reason}")
+                case Differs():
+                    raise AssertionError("a plan with conflicts is never carried out")
                 case UploadFile() | LeaveOut():
                     pass
         return target
@@ -188,21 +243,37 @@ class _Work:
         request = dialect.store(record, operation="")
         try:
             target = await self._writes.create(
-                Kind.STORE, step.id, step.name, lambda op: dialect.store(record, operation=op).body, []
+                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).body, []
             )
-            self.stores[step.id] = target
-            if request.update is not None:
-                await self._writes.update(Kind.STORE, step.id, target, request.update)
+            await self._finish(Kind.STORE, step.id, target, request.update)
             return target
         except RemoteError as error:
             self._failed_stores[step.id] = f"vector store {step.name or step.id}: {_explained(error)}"
             raise
 
+    async def _update_store(self, step: UpdateStore) -> TargetId:
+        self._standing.adopt(Kind.STORE, step.id, step.target)
+        try:
+            await self._changes.store(step, dialect.store(self._catalogue.stores[step.id], operation=""))
+        except RemoteError as error:
+            self._failed_stores[step.id] = f"vector store {step.name or step.id}: {_explained(error)}"
+            raise
+        return step.target
+
+    async def _finish(self, kind: Kind, source: SourceId, target: TargetId, body: dict[str, Any] | None) -> None:
+        """Set what could not be set at creation, unless that is done."""
+        if body is not None and (kind, None, source) not in self._standing.updated:
+            await self._writes.update(kind, source, target, body)
+
     async def _attach(self, step: AttachFiles) -> None:
-        memberships = self._reader.memberships(step.store)
+        memberships = partial(self._reader.memberships, step.store)
+        store = self.stores[step.store]
+        files = self.files
+        if step.files is not None:
+            files = {file: files[file] for file in step.files if file in files}
         try:
             done = await self._indexing.attach(
-                step.store, self.stores[step.store], memberships, self.uploads.targets, self.uploads.names
+                step.store, store, memberships, files, self._standing.names, self._as_text
             )
         except RemoteError as error:
             self._failed_stores[step.store] = f"vector store {step.store}: {_explained(error)}"
@@ -212,7 +283,7 @@ class _Work:
             "done" if not done.troubles else "incomplete",
             kind=Kind.STORE,
             source=step.store,
-            target=self.stores[step.store],
+            target=store,
             detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
         )
         for trouble in done.troubles:
@@ -220,6 +291,21 @@ class _Work:
         if done.recut:
             text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
             self.tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=step.store, text=text))
+        for file in done.as_text:
+            await self._said_as_text(step.store, file)
+
+    async def _as_text(self, file: SourceId) -> TargetId | None:
+        return await self._uploads.as_text(self._catalogue.files[file])
+
+    async def _said_as_text(self, store: SourceId, file: SourceId) -> None:
+        """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
+        name = self._catalogue.files[file].filename
+        text = f"the destination refuses its type for search, so it is there as text: {self._standing.names[file]}"
+        loss = Loss(why=Why.RENAMED, kind=Kind.FILE, id=file, name=name, inside=store, field="filename", text=text)
+        self.tally.lose(loss)
+        ours = (Kind.FILE, file) not in self._standing.adopted
+        if file in self._standing.copies and ours and file not in self._in_code:
+            await self._writes.delete(file, self.files[file])
 
     def _loss(self, store: SourceId, trouble: Trouble) -> Loss:
         if trouble.refused:
@@ -231,45 +317,57 @@ class _Work:
         return Loss(why=why, kind=Kind.FILE, id=trouble.file, name=name, inside=store, text=text)
 
     @staticmethod
-    def _of(step: CreateAssistant, why: Why, field: str, text: str) -> Loss:
+    def _of(step: CreateAssistant | UpdateAssistant, why: Why, field: str, text: str) -> Loss:
         return Loss(why=why, kind=Kind.ASSISTANT, id=step.id, name=step.name, field=field, text=text)
 
-    async def _create_assistant(self, step: CreateAssistant) -> TargetId:
+    def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
+        """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
         for store in step.stores:
             if store in self._failed_stores:
-                raise _Failed(f"not created without the knowledge it needs: {self._failed_stores[store]}")
-        stores = {store: self.stores[store] for store in step.stores}
-        # Files that were refused are losses already, and of this assistant.
-        files = {file: self.uploads.targets[file] for file in step.files if file in self.uploads.targets}
+                made = "created" if isinstance(step, CreateAssistant) else "updated"
+                raise _Failed(f"not {made} without the knowledge it needs: {self._failed_stores[store]}")
+        return dialect.assistant(
+            self._assistants[step.id],
+            prefix=self._plan.prefix,
+            operation=op,
+            stores={store: self.stores[store] for store in step.stores},
+            # Files that were refused are losses already, and of this assistant.
+            files={file: self.files[file] for file in step.files if file in self.files},
+            model=step.model,
+        )
 
-        left_out: set[str] = set()
+    async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
+        for field in await self._changes.assistant(step, self._request(step, "")):
+            text = f"left as it is: {step.model} refuses it, and the bundle has its default"
+            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        return step.target
 
-        def request(op: str) -> dialect.Request:
-            record = self._assistants[step.id]
-            return dialect.assistant(record, prefix=self._plan.prefix, operation=op, stores=stores, files=files)
+    async def _create_assistant(self, step: CreateAssistant) -> TargetId:
+        request = partial(self._request, step)
+        update = request("").update
+        left_out = set(self._standing.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
             return {field: value for field, value in request(op).body.items() if field not in left_out}
 
-        fresh = [*stores.values(), *files.values()]
+        fresh = [*(self.stores[s] for s in step.stores), *(self.files[f] for f in step.files if f in self.files)]
         while True:
             try:
-                target = await self._writes.create(Kind.ASSISTANT, step.id, step.name, body, fresh)
+                target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
                 break
             except RequestRefused as error:
                 if not dialect.dispensable(body(""), error.param):
                     raise
                 left_out.add(str(error.param))
-                text = f"left out: {step.model} refuses it, and it was at its default"
-                self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, str(error.param), text))
-        update = request("").update
-        if update is not None:
-            try:
-                await self._writes.update(Kind.ASSISTANT, step.id, target, update)
-            except RemoteError as error:
-                self.stopped = await self._writes.stopping(error)
-                text = f"created, but not set to its true metadata: {_explained(error)}"
-                self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
+        for field in sorted(self._standing.without.get(step.id, ())):
+            text = f"left out: {step.model} refuses it, and it was at its default"
+            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        try:
+            await self._finish(Kind.ASSISTANT, step.id, target, update)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            text = f"created, but not set to its true metadata: {_explained(error)}"
+            self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
         return target
 
 
@@ -280,13 +378,18 @@ def _parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
             return [unit.id], []
         case Kind.FILE:
             return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
-    create = next((step for step in unit.steps if isinstance(step, CreateAssistant)), None)
-    return (create.stores, create.files) if create else ([], [])
+    for step in unit.steps:
+        match step:
+            case CreateAssistant() | UpdateAssistant() | Adopt(kind=Kind.ASSISTANT):
+                return step.stores, step.files
+            case _:
+                pass
+    return [], []
 
 
 def _explained(error: RemoteError) -> str:
     """The reason for people who know what was being created: without the request's method and path."""
     reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
     if error.ambiguous:
-        return f"{reason}; it may have been carried out all the same, so look before you run this again"
+        return f"{reason}; looked for, tried again, and given up"
     return reason

@@ -7,15 +7,17 @@ listed at the end, and what it says of each file counts.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.errors import NotFound, RequestRefused
-from holdall.importer.writes import FRESH, Pace, Writes
+from holdall.errors import NotFound
+from holdall.importer.attaching import AsText, Attaching, Filling
+from holdall.importer.pace import Pace
+from holdall.importer.run import RunFolder
+from holdall.importer.writes import FRESH, Writes
 from holdall.model import MembershipView, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -25,24 +27,34 @@ __all__ = ["STALLED", "Attached", "Indexing", "Trouble"]
 STALLED = 600.0
 """Seconds after which a store that finishes no further file is waited for no longer."""
 
+# A file that failed for one of these fails again.
+_FINAL = frozenset({"unsupported_file", "invalid_file"})
+
 # Looks after which the user is told that something is being waited for: some ten seconds.
 _PATIENCE = 8
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the store that isn't searchable in the copy. ``refused``: it isn't even attached."""
+    """A file of the store that isn't searchable in the copy. ``refused``: it isn't even attached.
+
+    ``status`` and ``code`` are the server's, where it has the file.
+    """
 
     file: SourceId
     refused: bool
     reason: str
     failed_before: bool = False
+    status: str = ""
+    code: str | None = None
 
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a store: ``recut`` files whose chunking the source didn't tell, and the troubles."""
+    """What came of a store: ``recut`` files whose chunking the source didn't tell, those that are there ``as_text``
+    under another name because their type was refused, and the troubles."""
 
     troubles: list[Trouble]
     recut: int
+    as_text: list[SourceId] = []
 
 
 class _Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,11 +71,11 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Indexing:
-    """Attaches and waits, store by store."""
+    """Fills and waits, store by store."""
 
-    def __init__(self, account: Account, writes: Writes, *, pace: Pace, progress: Progress) -> None:
+    def __init__(self, account: Account, writes: Writes, folder: RunFolder, *, pace: Pace, progress: Progress) -> None:
         self._account = account
-        self._writes = writes
+        self._attaching = Attaching(account, writes, folder, pace=pace)
         self._pace = pace
         self._progress = progress
 
@@ -71,74 +83,51 @@ class Indexing:
         self,
         source: SourceId,
         store: TargetId,
-        memberships: Iterable[Record],
+        memberships: Callable[[], Iterable[Record]],
         files: Mapping[SourceId, TargetId],
         names: Mapping[SourceId, str],
+        as_text: AsText,
     ) -> Attached:
-        """Attach those ``memberships`` whose files were uploaded, and wait until each is indexed or given up.
+        """Attach those of ``memberships`` (read anew by each call) whose files were uploaded, and wait until each is
+        indexed or given up.
 
-        ``names`` are the files' names at the destination. Raises what the account raises for a batch, apart from a
-        refusal of single files, which is in the outcome.
+        What the store has already from an earlier attempt is left as it is. ``names`` are the files' names at the
+        destination. A file whose type is refused is attached by what ``as_text`` makes of it, if anything. Raises what
+        the account raises for a batch, apart from a refusal of single files, which is in the outcome.
         """
-        sources: dict[TargetId, SourceId] = {}
-        failed_before: set[SourceId] = set()
-        refused: dict[SourceId, str] = {}
-        batches: list[TargetId] = []
+        filling = Filling(source, store, names)
+        there = await self._attaching.there(filling)
         recut = position = 0
-        for group in _grouped(memberships, files, dialect.BATCH_FILES):
+        records = _unique(memberships(), files)
+        while group := list(islice(records, self._attaching.limit)):
             bodies = []
             for record in group:
-                target = files[record.id]
-                attachment = dialect.attachment(record, target)
+                attachment = dialect.attachment(record, files[record.id])
                 recut += attachment.recut
-                bodies.append(attachment.body)
-                sources[target] = record.id
+                filling.sources[files[record.id]] = record.id
+                if files[record.id] not in there:
+                    bodies.append(attachment.body)
                 if msgspec.json.decode(record.raw, type=MembershipView).status == "failed":
-                    failed_before.add(record.id)
-            batches += await self._send(source, store, bodies, position, sources, names, refused)
+                    filling.failed_before.add(record.id)
+            await self._attaching.send(filling, bodies, position)
             position += len(group)
-        patient = True
-        for batch in batches:
-            patient = await self._wait(store, batch) and patient
-        expected = {target: file for target, file in sources.items() if file not in refused}
-        troubles = [Trouble(file=file, refused=True, reason=reason) for file, reason in refused.items()]
-        troubles += await self._settled(store, expected, failed_before, patient=patient)
-        return Attached(troubles=troubles, recut=recut)
+        copied = await self._attaching.send_as_text(filling, as_text) if filling.refused else []
+        troubles = await self._outcome(filling)
+        if failed := _worth_repeating(troubles):
+            copies = {file: target for target, file in filling.sources.items() if file in failed}
+            bodies = [dialect.attachment(r, copies[r.id]).body for r in _unique(memberships(), copies)]
+            await self._attaching.again(filling, bodies)
+            troubles = await self._outcome(filling)
+        return Attached(troubles=troubles, recut=recut, as_text=[f for f in copied if f not in filling.refused])
 
-    async def _send(
-        self,
-        source: SourceId,
-        store: TargetId,
-        bodies: list[dict[str, Any]],
-        first: int,
-        sources: Mapping[TargetId, SourceId],
-        names: Mapping[SourceId, str],
-        refused: dict[SourceId, str],
-    ) -> list[TargetId]:
-        """Send one batch. Where it is refused for some files' type, send the others without them."""
-        if not bodies:
-            return []
-        try:
-            return [await self._writes.attach(source, store, bodies, first=first)]
-        except RequestRefused as error:
-            if error.code != "unsupported_file":
-                raise
-            reason = error.detail or error.message
-        extensions = _extensions(reason)
-        culprits = [b for b in bodies if _extension(names.get(sources[b["file_id"]], "")) in extensions]
-        if not culprits and len(bodies) == 1:
-            culprits = bodies
-        for body in culprits:
-            refused[sources[body["file_id"]]] = reason
-        if culprits:
-            rest = [body for body in bodies if sources[body["file_id"]] not in refused]
-            return await self._send(source, store, rest, first, sources, names, refused)
-        # The message names no type that is here: halve until the file is alone.
-        half = len(bodies) // 2
-        return [
-            *await self._send(source, store, bodies[:half], first, sources, names, refused),
-            *await self._send(source, store, bodies[half:], first + half, sources, names, refused),
-        ]
+    async def _outcome(self, filling: Filling) -> list[Trouble]:
+        patient = True
+        batches, filling.batches = filling.batches, []
+        for batch in batches:
+            patient = await self._wait(filling.store, batch) and patient
+        expected = {target: file for target, file in filling.sources.items() if file not in filling.refused}
+        troubles = [Trouble(file=file, refused=True, reason=reason) for file, (reason, _) in filling.refused.items()]
+        return troubles + await self._settled(filling.store, expected, filling.failed_before, patient=patient)
 
     async def _wait(self, store: TargetId, batch: TargetId) -> bool:
         """Until the batch is done, or has stood still for STALLED seconds: False then."""
@@ -180,7 +169,7 @@ class Indexing:
             if waiting != before:
                 before, moved = waiting, now
             missing = any(trouble.refused for trouble in troubles)
-            if not waiting and not (missing and now - start < FRESH):
+            if not waiting and not (missing and now - start < max(FRESH, self._pace.settle)):
                 return troubles
             if not patient or now - moved >= STALLED:
                 return troubles
@@ -196,8 +185,7 @@ class Indexing:
         waiting = 0
         if not expected:
             return troubles, waiting
-        async for raw in self._account.items(path("/vector_stores/{}/files", store)):
-            view = msgspec.json.decode(raw, type=MembershipView)
+        async for view in self._attaching.members(store):
             file = expected.get(TargetId(view.id))
             if file is None:
                 continue
@@ -206,7 +194,14 @@ class Indexing:
                 continue
             waiting += view.status == "in_progress"
             troubles.append(
-                Trouble(file=file, refused=False, reason=_reason(view), failed_before=file in failed_before)
+                Trouble(
+                    file=file,
+                    refused=False,
+                    reason=_reason(view),
+                    failed_before=file in failed_before,
+                    status=view.status or "",
+                    code=str((view.last_error or {}).get("code")),
+                )
             )
         for target, file in expected.items():
             if target not in seen:
@@ -215,19 +210,22 @@ class Indexing:
         return troubles, waiting
 
 
-def _grouped(memberships: Iterable[Record], files: Mapping[SourceId, TargetId], size: int) -> Iterator[list[Record]]:
-    """The memberships whose files are there, each file once, ``size`` at a time."""
-    group: list[Record] = []
+def _unique(memberships: Iterable[Record], files: Mapping[SourceId, TargetId]) -> Iterator[Record]:
+    """The memberships whose files are there, each file once."""
     seen: set[SourceId] = set()
     for record in memberships:
         if record.id in files and record.id not in seen:
             seen.add(record.id)
-            group.append(record)
-            if len(group) == size:
-                yield group
-                group = []
-    if group:
-        yield group
+            yield record
+
+
+def _worth_repeating(troubles: Iterable[Trouble]) -> set[SourceId]:
+    """The files whose indexing failed here, unless it did at the source too, or the file itself is the reason."""
+    return {
+        trouble.file
+        for trouble in troubles
+        if trouble.status == "failed" and not trouble.failed_before and trouble.code not in _FINAL
+    }
 
 
 def _reason(view: MembershipView) -> str:
@@ -236,16 +234,3 @@ def _reason(view: MembershipView) -> str:
     error = view.last_error or {}
     said = error.get("message") or error.get("code")
     return f"{view.status or 'not indexed'}: {said}" if said else str(view.status or "not indexed")
-
-
-def _extension(name: str) -> str:
-    return name.rpartition(".")[2].lower() if "." in name else ""
-
-
-def _extensions(message: str) -> set[str]:
-    """The extensions that a refusal names, without their dots; not those of a list of what would be accepted."""
-    accused = re.split(
-        r"supported (?:formats|types|files|extensions)\b", re.sub(r"https?://\S+", " ", message), flags=re.I
-    )
-    dotted = re.findall(r"\.([A-Za-z0-9_+-]+)", accused[0])
-    return {word.lower() for word in dotted or re.findall(r"[A-Za-z0-9_+-]+", accused[0])}

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.errors import CannotWrite
+from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Closed", "Done", "Failed", "Intent", "Journal", "Line", "Opened", "durable"]
+__all__ = ["Closed", "Done", "Failed", "Intent", "Journal", "Learned", "Line", "Opened", "durable", "lines"]
 
 VERSION = 1
 
@@ -48,13 +48,17 @@ class Intent(
     """About to write to the account.
 
     ``op`` names the attempt; stores and assistants carry it as ``metadata.holdall_op``. ``action`` is ``create``,
-    ``attach`` (files ``first`` to ``first + count`` of the store's memberships), ``detach`` (of the file ``target``
-    from ``store``) or ``update`` (of ``target``; of a membership in ``store``). Files have no metadata, so ``name``
-    and ``size`` are what to look for.
+    ``copy`` (a second upload of a file, as text), ``attach`` (files ``first`` to ``first + count`` of the store's
+    memberships), ``detach`` (of the file ``target`` from ``store``), ``update`` (of ``target``; of a membership in
+    ``store``) or ``delete`` (of ``target``, which this run made). ``name`` and ``size`` are as sent: files have no
+    metadata, so these are what to look for; ``sha256`` is that of the bundle's entry. ``without`` has the fields that
+    a create leaves out, being at their defaults.
 
     An undo goes by this line alone: ``files`` has each file that is attached, with the fingerprint of its attributes
     (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes
-    away: for each field that is set, and for a detach ``attributes`` and ``chunking_strategy``, the value it had.
+    away: for each field that is set, and for a detach ``attributes`` and ``chunking_strategy``, the value it had; for
+    an attach of files that are in the store already, the same by the file's id. ``after`` has the fingerprints of
+    what such an update sets, in case its answer is lost.
     """
 
     op: str
@@ -64,11 +68,14 @@ class Intent(
     target: TargetId | None = None
     name: str | None = None
     size: int | None = None
+    sha256: str | None = None
     first: int | None = None
     count: int | None = None
     store: TargetId | None = None
     files: dict[TargetId, str] | None = None
     before: dict[str, Any] | None = None
+    after: dict[str, str] | None = None
+    without: list[str] = []
 
 
 class Done(
@@ -80,19 +87,37 @@ class Done(
     forbid_unknown_fields=True,
     omit_defaults=True,
 ):
-    """The account answered that it did: ``target`` is the id it gave (of the batch, for ``attach``).
+    """It was carried out: ``target`` is the id that the account gave (of the batch, for ``attach``).
 
-    ``image`` is how an assistant or a store looked in the answer to a create or an update (``image.image``).
+    ``image`` is how an assistant or a store looked in the answer to a create or an update (``image.image``). ``name``
+    and ``size`` are what the account says of a file where that isn't what was sent. This line may follow a ``Failed``
+    of the same ``op`` that was ambiguous: then it was found at the account, and ``inferred`` says that nothing but
+    its name and size told so.
     """
 
     op: str
     target: TargetId
     request_id: str | None = None
     image: dict[str, str] | None = None
+    name: str | None = None
+    size: int | float | None = None
+    inferred: bool = False
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="failed", forbid_unknown_fields=True):
-    """The account refused, or (``ambiguous``) nobody knows whether it did."""
+class Failed(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="failed",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """The account refused, or (``ambiguous``) nobody knows whether it did.
+
+    ``looked`` says that it was ambiguous, was looked for through the whole settle window, and could not be told from
+    what is there; a file may then stand in the account, used by nothing.
+    """
 
     op: str
     error: str
@@ -100,6 +125,15 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="f
     code: str | None = None
     ambiguous: bool = False
     request_id: str | None = None
+    looked: bool = False
+
+
+class Learned(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="learned", forbid_unknown_fields=True):
+    """What the run found out of the account and goes by from here on: ``batch_files`` it takes in one call at the
+    most; ``marks``, 0 where it does not keep the metadata that it is given."""
+
+    what: str
+    value: int
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="closed", forbid_unknown_fields=True):
@@ -108,7 +142,37 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="c
     ended: str
 
 
-Line = Opened | Intent | Done | Failed | Closed
+Line = Opened | Intent | Done | Failed | Learned | Closed
+
+_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+
+
+def lines(path: Path) -> Iterator[tuple[Line, int]]:
+    """The lines of a journal in order, each with the file's length up to its end; streamed.
+
+    What a crash cut off at the end is not among them: nothing was done on the strength of it. Raises CannotWrite
+    where the file can't be read, and ImportFailed where something in the middle isn't a line.
+    """
+    end, torn = 0, 0
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    line = _decoder.decode(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    torn = torn or number
+                    continue
+                if torn:
+                    raise ImportFailed(
+                        f"can't read the journal {path}: line {torn} is damaged",
+                        hint="keep it for an undo by hand; import with another --output-dir (OUTPUT_DIR)",
+                    )
+                if not raw.endswith(b"\n"):
+                    return
+                end += len(raw)
+                yield line, end
+    except OSError as error:
+        raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
 
 
 def durable(file: BinaryIO) -> None:
@@ -128,19 +192,26 @@ def durable(file: BinaryIO) -> None:
 class Journal:
     """One run's journal. ``write`` may be called from any number of tasks at once."""
 
-    def __init__(self, path: Path, *, sync: Callable[[BinaryIO], None] = durable) -> None:
-        """Make the file, which must not exist. Raises CannotWrite."""
+    def __init__(self, path: Path, *, sync: Callable[[BinaryIO], None] = durable, end: int | None = None) -> None:
+        """Make the file, which must not exist; with ``end`` go on behind that length of one that does, what stands
+        beyond it being cut off. Raises CannotWrite."""
         self.path = path
         self._sync = sync
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
         try:
-            self._file = path.open("xb")
+            self._file = path.open("xb" if end is None else "r+b")
+            if end is not None:
+                self._file.truncate(end)
+                self._file.seek(end)
         except OSError as error:
             raise self._unwritable(error) from None
 
     async def write(self, line: Line) -> None:
-        """Append one line; durable on return. Raises CannotWrite."""
+        """Append one line; durable on return. Raises CannotWrite, then and ever after."""
+        if self._failure:
+            raise self._failure
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((msgspec.json.encode(line) + b"\n", written))
         if self._flusher is None or self._flusher.done():
@@ -157,16 +228,19 @@ class Journal:
         """Write and sync until nothing waits: lines that come meanwhile share the next sync."""
         while self._pending:
             lines, self._pending = self._pending, []
-            failure: Exception | None = None
             try:
-                await asyncio.to_thread(self._put, b"".join(line for line, _ in lines))
+                if not self._failure:
+                    await asyncio.to_thread(self._put, b"".join(line for line, _ in lines))
             except OSError as error:
-                failure = self._unwritable(error)
+                # How much of it is in the file nobody knows, so nothing may follow it.
+                self._failure = self._unwritable(error)
+            except BaseException as error:
+                self._failure = error
             for _, written in lines:
                 if written.done():  # whoever waited was cancelled
                     continue
-                if failure:
-                    written.set_exception(failure)
+                if self._failure:
+                    written.set_exception(self._failure)
                 else:
                     written.set_result(None)
 

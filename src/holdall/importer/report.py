@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss
-from holdall.errors import RemoteError
-from holdall.model import SourceId, TargetId
+from holdall.errors import HoldallError
+from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Party", "Report", "Result", "Status", "mapping", "markdown"]
+__all__ = ["Orphan", "Party", "Report", "Result", "Status", "mapping", "markdown"]
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
@@ -47,8 +47,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Loss] = []
 
 
+class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that may stand at the destination and that nothing refers to: the answer to its upload was lost.
+
+    ``id`` is None where it has not turned up; ``source``, ``name`` and ``size`` (bytes) are those of what was sent.
+    """
+
+    kind: Kind
+    id: TargetId | None
+    source: SourceId | None
+    name: str | None
+    size: int | None = None
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``stopped`` is the error that kept the rest from being attempted."""
+    """One run. ``stopped`` is the error that kept the rest from being attempted.
+
+    ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
+    """
 
     run: str
     started: str
@@ -62,7 +78,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
     requests: dict[str, int]
-    stopped: RemoteError | None = None
+    stopped: HoldallError | None = None
+    orphans: list[Orphan] = []
+    copies: dict[SourceId, TargetId] = {}
 
     @property
     def results(self) -> list[Result]:
@@ -95,6 +113,8 @@ def mapping(report: Report) -> dict[str, Any]:
         ],
         "vector_stores": report.stores,
         "files": report.files,
+        **({"text_copies": report.copies} if report.copies else {}),
+        "possible_orphans": msgspec.to_builtins(report.orphans),
         "options": report.options,
         "bundle": report.bundle,
         "run": report.run,
@@ -112,6 +132,7 @@ def markdown(report: Report) -> str:
         f"- Total: {len(report.assistants)} assistants",
         f"- Success: {len(whole)}",
         f"- Failed: {len(report.assistants) - len(whole)}",
+        *_orphans(report.orphans),
         "",
         "## Successful Clones",
     ]
@@ -124,6 +145,19 @@ def markdown(report: Report) -> str:
         lines.append(f"- {_text(result.source)}{there}: {_text(result.error or result.status.value)}")
         lines += _details(result)
     return "\n".join(lines) + "\n"
+
+
+def _orphans(orphans: list[Orphan]) -> list[str]:
+    if not orphans:
+        return []
+    lines = [f"- Possible orphans: {len(orphans)} (their answers were lost; nothing refers to them)"]
+    for orphan in orphans[:_NAMED]:
+        size = f", {orphan.size} bytes" if orphan.size is not None else ""
+        where = _text(orphan.id) if orphan.id else "not seen so far"
+        lines.append(f"  - {orphan.kind.replace('_', ' ')} {_text(orphan.name or 'without a name')}{size}: {where}")
+    if len(orphans) > _NAMED:
+        lines.append(f"  - and {len(orphans) - _NAMED} more, all of them in mapping.json")
+    return lines
 
 
 def _details(result: Result) -> list[str]:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from holdall.bundle.durable import sync_folder
-from holdall.errors import CannotWrite
-from holdall.importer.journal import Journal, durable
+from holdall.errors import CannotWrite, OutputLocked
+from holdall.importer.before import Before
+from holdall.importer.journal import Journal, Line, durable, lines
 from holdall.importer.report import Report, mapping, markdown
+from holdall.importer.standing import Standing
+from holdall.importer.steps import Plan
+from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["AuditLine", "RunFolder", "timestamp"]
+__all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked", "timestamp"]
 
 MAPPING = "mapping.json"
 REPORT = "report.md"
 JOURNAL = "journal.jsonl"
 AUDIT = "audit.jsonl"
+PLAN = "plan.json"
+BEFORE = "before.jsonl"
+LOCK = "lock"
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,21 +53,77 @@ def timestamp(now: float, *, fraction: bool = False) -> str:
     return moment.replace("+00:00", "Z")
 
 
-class RunFolder:
-    """Made at once; raises CannotWrite before anything is sent to the account. ``token`` makes the id unique."""
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keep other imports, of this machine, off ``output``. Raises OutputLocked, or CannotWrite."""
+    folder = output / "runs"
+    busy = OutputLocked(
+        f"can't import into {output}: another import is using this folder",
+        hint="wait for it, or choose another folder with --output-dir (OUTPUT_DIR)",
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, busy=busy)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
-    def __init__(self, output: Path, *, now: Callable[[], float], token: str) -> None:
+
+class RunFolder:
+    """Made at once; raises CannotWrite before anything is sent to the account. ``token`` makes the id unique.
+
+    With ``again``, the id of a run that was cut off, it goes on with that one: ``standing`` is what it had come to.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        *,
+        now: Callable[[], float],
+        token: str = "",
+        again: str | None = None,
+        sync: Callable[[BinaryIO], None] = durable,
+    ) -> None:
         self._now = now
         self.output = output
-        self.id = f"{datetime.fromtimestamp(now(), UTC):%Y%m%dT%H%M%SZ}-{token}"
+        self.id = again or f"{datetime.fromtimestamp(now(), UTC):%Y%m%dT%H%M%SZ}-{token}"
         self.path = output / "runs" / self.id
+        self.before = Before(self.path / BEFORE)
+        self.standing = Standing()
+        end = None
+        if again is not None:
+            end = 0
+            for line, length in lines(self.path / JOURNAL):
+                self.standing.take(line)
+                end = length
         try:
-            self.path.mkdir(parents=True)
-            self._audit = (self.path / AUDIT).open("xb")
-            self.journal = Journal(self.path / JOURNAL)
+            self.path.mkdir(parents=True, exist_ok=again is not None)
+            self._audit = (self.path / AUDIT).open("xb" if again is None else "ab")
+            self.journal = Journal(self.path / JOURNAL, sync=sync, end=end)
             sync_folder(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
+
+    async def write(self, line: Line) -> None:
+        """Into the journal, and once it is durable there into ``standing``. Raises CannotWrite."""
+        await self.journal.write(line)
+        self.standing.take(line)
+
+    def keep(self, plan: Plan) -> None:
+        """Keep the plan, so that the run goes on by it whatever stands at the destination by then."""
+        _replace(self.path / PLAN, msgspec.json.encode(plan))
+
+    def plan(self) -> Plan | None:
+        """The plan that was kept; None where the run was cut off before that, and so before its first write."""
+        try:
+            return msgspec.json.decode((self.path / PLAN).read_bytes(), type=Plan)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise CannotWrite(f"can't read {self.path / PLAN}: {error}") from None
 
     def audit(
         self,

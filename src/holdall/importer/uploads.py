@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import io
+import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, cast
+from weakref import WeakValueDictionary
 
+from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
-from holdall.errors import DamagedBundle, HoldallError, RemoteError
+from holdall.errors import DamagedBundle, HoldallError, RemoteError, RequestRefused
+from holdall.importer.standing import Standing
 from holdall.importer.steps import Content, UploadFile
 from holdall.importer.text import document, is_text_name
 from holdall.importer.writes import Writes
-from holdall.model import FileView, Kind, Rung, SourceId, TargetId
+from holdall.model import Kind, Rung, TargetId
 from holdall.progress import Progress
 
 __all__ = ["Uploads", "upload_name"]
@@ -24,6 +29,11 @@ __all__ = ["Uploads", "upload_name"]
 _IN_MEMORY = 1 << 20
 # Parsed text is at most 5,000,000 tokens a file; this is far above it, and far below what would hurt.
 _LARGEST_TEXT = 256 << 20
+_PIECE = 1 << 20
+_TYPE = re.compile(
+    r"invalid (?:file )?extension|unsupported (?:file|extension)|file (?:type|format) .*not supported", re.I
+)
+_TOO_LARGE = re.compile(r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than", re.I)
 
 
 def upload_name(content: Content, *, exact: bool) -> str:
@@ -35,19 +45,28 @@ def upload_name(content: Content, *, exact: bool) -> str:
 
 
 class Uploads:
-    """The uploads of one run. ``targets`` and ``names`` have those that are done, under the source's ids."""
+    """The uploads of one run; ``standing`` has those that are done."""
 
-    def __init__(self, reader: BundleReader, writes: Writes, *, concurrency: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        reader: BundleReader,
+        writes: Writes,
+        standing: Standing,
+        *,
+        concurrency: int,
+        progress: Progress,
+    ) -> None:
         self._reader = reader
         self._writes = writes
+        self._standing = standing
         self._concurrency = concurrency
         self._progress = progress
         self._one_text = asyncio.Lock()
-        self.targets: dict[SourceId, TargetId] = {}
-        self.names: dict[SourceId, str] = {}
+        # Held while an upload of that name and size is under way: if its answer is lost, it alone can be meant.
+        self._under_way: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, steps: Sequence[UploadFile]) -> list[Loss]:
-        """Upload all of ``steps``. What the server refuses is in the losses.
+        """Upload those of ``steps`` that aren't up yet. What the server refuses is in the losses.
 
         Raises the error that stops the run, if there is one, after the uploads in flight have ended.
         """
@@ -78,27 +97,85 @@ class Uploads:
 
     async def _upload(self, step: UploadFile) -> list[Loss]:
         content = step.content
+        if content.id in self._standing.files:
+            self._progress.advance(bytes=content.stored)
+            return self._differences(content)
+        try:
+            await self._send(content, purpose=step.purpose)
+        except RequestRefused as error:
+            # Servers refuse names whose extension they don't know, whatever is in the file.
+            if not _is_type_refused(error) or not self._is_text(content):
+                raise
+            await self._send(content, purpose=step.purpose, as_text=True)
+        return self._differences(content)
+
+    async def as_text(self, content: Content) -> TargetId | None:
+        """Upload ``content``, which is up already, once more under a name that says text; None where it is none."""
+        if (done := self._standing.copies.get(content.id)) is not None:
+            return done
+        if not self._is_text(content):
+            return None
+        try:
+            return await self._send(content, purpose="assistants", as_text=True, action="copy")
+        except RequestRefused:
+            return None
+
+    async def _send(self, content: Content, *, purpose: str, as_text: bool = False, action: str = "create") -> TargetId:
         with ExitStack() as stack:
+            entry = self._entry(content)
             if content.rung is Rung.TEXT:
-                stream, size, exact = await self._text(content, stack)
+                stream, size, exact = await self._text(content, entry, stack)
             else:
-                entry = self._reader.content(content.id)
-                if entry is None:
-                    raise DamagedBundle(f"can't upload {content.id}: the bundle has no content for it")
                 stream, size, exact = stack.enter_context(self._reader.open(entry)), entry.size, True
             name = upload_name(content, exact=exact)
+            if as_text:
+                name = f"{name}.txt"
             watched = cast(BinaryIO, _Watched(stream, self._progress))
-            target, view = await self._writes.upload(content.id, name, watched, size=size, purpose=step.purpose)
-        self.targets[content.id] = target
-        self.names[content.id] = name
-        return _differences(content, name, size, view)
+            async with self._under_way.setdefault((name, size), asyncio.Lock()):
+                return await self._writes.upload(
+                    content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, action=action
+                )
 
-    async def _text(self, content: Content, stack: ExitStack) -> tuple[BinaryIO, int, bool]:
+    def _entry(self, content: Content) -> IndexEntry:
+        entry = self._reader.content(content.id)
+        if entry is None:
+            raise DamagedBundle(f"can't upload {content.id}: the bundle has no content for it")
+        return entry
+
+    def _is_text(self, content: Content) -> bool:
+        """Whether the bytes are UTF-8 without control characters. Parsed text goes up as text anyway."""
+        if content.rung is Rung.TEXT:
+            return False
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        with self._reader.open(self._entry(content)) as stream:
+            while piece := stream.read(_PIECE):
+                try:
+                    if "\0" in decoder.decode(piece):
+                        return False
+                except UnicodeDecodeError:
+                    return False
+        return not decoder.getstate()[0]
+
+    def _differences(self, content: Content) -> list[Loss]:
+        """What the server says of a file that is up against what was sent, and what was sent against what is so."""
+
+        def loss(why: Why, field: str, text: str) -> Loss:
+            return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
+
+        sent, losses = self._standing.names.get(content.id, ""), []
+        if content.rung is not Rung.TEXT and sent not in ("", upload_name(content, exact=True)):
+            text = f"the destination refuses its type, so it is there as text, under the name {sent}"
+            losses.append(loss(Why.RENAMED, "filename", text))
+        said = self._standing.said.get(content.id)
+        if said and said.name is not None:
+            losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
+        if said and said.size is not None:
+            losses.append(loss(Why.SIZE_DIFFERS, "bytes", f"the server counts {said.size} bytes, other than were sent"))
+        return losses
+
+    async def _text(self, content: Content, entry: IndexEntry, stack: ExitStack) -> tuple[BinaryIO, int, bool]:
         """The joined text as a stream. One at a time: while it is joined, a long text is in memory thrice."""
         async with self._one_text:
-            entry = self._reader.content(content.id)
-            if entry is None:
-                raise DamagedBundle(f"can't upload {content.id}: the bundle has no text for it")
             stored = self._reader.read(entry, limit=_LARGEST_TEXT)
             text = document(stored, overlap=content.overlap, size=content.size)
             spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
@@ -136,22 +213,16 @@ class _Watched(io.RawIOBase):
         return data
 
 
-def _differences(content: Content, name: str, size: int, view: FileView) -> list[Loss]:
-    """What the server says of the new file against what was sent."""
-
-    def loss(why: Why, field: str, text: str) -> Loss:
-        return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
-
-    losses = []
-    if view.filename is not None and view.filename != name:
-        losses.append(loss(Why.RENAMED, "filename", f"the server calls it {view.filename}, sent was {name}"))
-    if view.bytes is not None and view.bytes != size:
-        losses.append(loss(Why.SIZE_DIFFERS, "bytes", f"the server counts {view.bytes}, sent were {size}"))
-    return losses
-
-
 def _refused(content: Content, error: RemoteError) -> Loss:
-    why = Why.UNCERTAIN if error.ambiguous else Why.REFUSED
-    doubt = "; it may be there all the same, used by nothing" if error.ambiguous else ""
-    text = f"not uploaded: {error.message}{doubt}"
+    why, text = Why.REFUSED, f"not uploaded: {error.message}"
+    if error.ambiguous:
+        why, text = Why.UNCERTAIN, f"{text}; it may be there all the same, used by nothing"
+    elif error.status == 413 or _TOO_LARGE.search(error.detail):
+        text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
+    elif isinstance(error, RequestRefused) and _is_type_refused(error):
+        text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
     return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, text=text)
+
+
+def _is_type_refused(error: RequestRefused) -> bool:
+    return error.code == "unsupported_file" or bool(_TYPE.search(error.detail))

@@ -1,0 +1,149 @@
+"""What stood at the destination before the run: the ids, in a file of the run's folder.
+
+Taken before the first write, so that whatever isn't in it came later. It may have a million lines: it is written as the
+lists come and read as a stream, never held.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.marks import CLONED_FROM, OPERATION
+from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.journal import durable
+from holdall.model import Kind, TargetId, epoch_seconds
+from holdall.remote.client import Account
+
+__all__ = ["PLACES", "Before", "Stamp", "listed", "stamps"]
+
+PLACES: dict[Kind, str] = {Kind.FILE: "/files", Kind.STORE: "/vector_stores", Kind.ASSISTANT: "/assistants"}
+
+# A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
+_LARGE_PAGE = 10_000
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """An object with our marks: which attempt made it, of what, and when (Unix seconds by the server's clock)."""
+
+    kind: Kind
+    id: TargetId
+    name: str | None
+    source: str
+    op: str
+    created: int
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One object; or, without an id, the word that this kind's list is ``whole`` or could not be had."""
+
+    kind: Kind
+    id: TargetId | None = None
+    whole: bool | None = None
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
+    name: str | None = None
+    created_at: int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+async def listed(account: Account, kind: Kind) -> AsyncIterator[bytes]:
+    """Every object of a kind, as the server sent it; files in large pages where the server has them."""
+    if kind is Kind.FILE:
+        begun = False
+        try:
+            async for raw in account.items(PLACES[kind], limit=_LARGE_PAGE):
+                begun = True
+                yield raw
+            return
+        except RequestRefused:
+            if begun:
+                raise
+    async for raw in account.items(PLACES[kind]):
+        yield raw
+
+
+async def stamps(account: Account) -> AsyncIterator[Stamp]:
+    """The stores and assistants that carry our marks."""
+    for kind in (Kind.STORE, Kind.ASSISTANT):
+        with suppress(NotFound, RequestRefused):
+            async for raw in listed(account, kind):
+                if stamp := _stamp(kind, msgspec.json.decode(raw, type=_Seen)):
+                    yield stamp
+
+
+class Before:
+    """The listing of one run, at ``path`` once it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def take(self, account: Account) -> list[Stamp]:
+        """List the account's files, stores and assistants. Durable on return, and whole or absent.
+
+        A kind that can't be listed is written down as that: nothing of it can be told from what was there before.
+        Returns the objects that carry our marks. Raises CannotWrite and what stops every request.
+        """
+        marked: list[Stamp] = []
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with fresh.open("wb") as file:
+
+                def put(line: _Line) -> None:
+                    file.write(msgspec.json.encode(line) + b"\n")
+
+                for kind in PLACES:
+                    put(_Line(kind=kind, whole=await self._list(account, kind, put, marked)))
+                durable(file)
+            os.replace(fresh, self.path)
+        except OSError as error:
+            raise CannotWrite(f"can't write {self.path}: {error.strerror or error}") from None
+        return marked
+
+    async def _list(self, account: Account, kind: Kind, put: Callable[[_Line], None], marked: list[Stamp]) -> bool:
+        try:
+            async for raw in listed(account, kind):
+                seen = msgspec.json.decode(raw, type=_Seen)
+                put(_Line(kind=kind, id=seen.id))
+                if kind is not Kind.FILE and (stamp := _stamp(kind, seen)):
+                    marked.append(stamp)
+        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer, msgspec.DecodeError):
+            return False
+        return True
+
+    def newer(self, kind: Kind, ids: Iterable[TargetId]) -> set[TargetId]:
+        """Those of ``ids`` that weren't there; none where that can't be said. Raises CannotWrite."""
+        left, whole = set(ids), False
+        if not left:
+            return left
+        try:
+            with self.path.open("rb") as file:
+                for raw in file:
+                    line = _decoder.decode(raw)
+                    if line.kind is kind:
+                        whole = whole or line.whole is True
+                        if line.id is not None:
+                            left.discard(line.id)
+        except FileNotFoundError:
+            return set()
+        except (OSError, msgspec.DecodeError) as error:
+            raise CannotWrite(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
+        return left if whole else set()
+
+
+def _stamp(kind: Kind, seen: _Seen) -> Stamp | None:
+    metadata: Mapping[str, Any] = seen.metadata or {}
+    op, source = metadata.get(OPERATION), metadata.get(CLONED_FROM)
+    if not isinstance(op, str) or not isinstance(source, str):
+        return None
+    return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))
