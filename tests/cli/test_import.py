@@ -64,7 +64,7 @@ def test_import_says_where_and_how_much_first_and_what_came_of_it_last(
     assert done.code == 0, done.err
     said = done.err.splitlines()
     assert said[0] == "importing b.tar.zst into 127.0.0.1"
-    assert "to create: 3 assistants, 1 vector stores, 3 files (18 B)" in said
+    assert "to create: 3 assistants, 1 vector store, 3 files (18 B)" in said
     assert said[-2] == "3 success"
     results = done.out.splitlines()
     assert [line.split("  ")[0] for line in results] == ["success"] * 3

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from holdall.errors import HoldallError
 from holdall.progress import Progress, Silent
 
-__all__ = ["Console", "Outcome", "human_size", "printable"]
+__all__ = ["Console", "Outcome", "counted", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
 
@@ -51,6 +51,11 @@ def printable(text: str) -> str:
 def _escaped(char: str) -> str:
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 file``, ``2 files``; ``plural`` where an s isn't enough."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def human_size(count: int | float) -> str:
@@ -127,7 +132,7 @@ class Console:
             self._write(self.stderr, f"hint: {error.hint}")
         if self.json:
             described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
-            for field in ("status", "code", "request_id", "entry"):
+            for field in ("status", "code", "request_id", "entry", "differences"):
                 value = getattr(error, field, None)
                 if value is not None:
                     described[field] = value

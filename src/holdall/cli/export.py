@@ -16,7 +16,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
@@ -265,11 +265,11 @@ def _tell(console: Console, report: ExportReport) -> None:
         console.say(
             f"nothing has changed since {when:%Y-%m-%d %H:%M} UTC: no new bundle, {report.bundle} is the newest"
         )
-    count = report.counts
-    console.say(
-        f"{count.get('assistants', 0)} assistants, {count.get('vector_stores', 0)} vector stores, "
-        f"{count.get('files', 0)} files -> {human_size(report.size)}"
+    held = ", ".join(
+        counted(report.counts.get(key, 0), noun)
+        for key, noun in (("assistants", "assistant"), ("vector_stores", "vector store"), ("files", "file"))
     )
+    console.say(f"{held} -> {human_size(report.size)}")
     console.say(
         "files by rung: " + ", ".join(f"{rung} {n}" for rung, n in report.rungs.items() if n or rung == "original")
     )
@@ -303,7 +303,7 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         if shortfall.total:
             console.say(f"put originals in later:  holdall supply {report.bundle} --originals DIR")
     if report.losses_counting:
-        console.warn(f"less than the policy asks for: {report.losses_counting} losses count")
+        console.warn(f"less than the policy asks for: {counted(report.losses_counting, 'loss counts', 'losses count')}")
 
 
 def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> str:

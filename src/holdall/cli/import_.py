@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show
 from holdall.errors import EXIT_DONE, EXIT_LOOK, DamagedBundle
 from holdall.settings import DestinationSettings
@@ -160,8 +160,8 @@ def _announce(console: Console, planned: Plan, *, organization: str | None, proj
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     console.say(
-        f"to create: {total.assistants} assistants{part}, {total.stores} vector stores, "
-        f"{total.files} files ({human_size(total.bytes)})"
+        f"to create: {counted(total.assistants, 'assistant')}{part}, {counted(total.stores, 'vector store')}, "
+        f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
     )
     _show_losses(console, list(planned.losses()))
 

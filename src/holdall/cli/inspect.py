@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show
 from holdall.model import AssistantView, Rung, StoreView
 
@@ -136,14 +136,14 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
     console.result(f"source     {', '.join(where)}")
     console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
     console.result(
-        f"holds      {_count(counts.get('assistants', 0), 'assistant')}, "
-        f"{_count(counts.get('vector_stores', 0), 'vector store')}, "
-        f"{_count(counts.get('memberships', 0), 'membership')}, {_count(counts.get('files', 0), 'file')}; "
+        f"holds      {counted(counts.get('assistants', 0), 'assistant')}, "
+        f"{counted(counts.get('vector_stores', 0), 'vector store')}, "
+        f"{counted(counts.get('memberships', 0), 'membership')}, {counted(counts.get('files', 0), 'file')}; "
         f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
     )
     for rung, count in info.rungs.items():
         stored = f", {human_size(count.bytes)}" if count.bytes else ""
-        console.result(f"           {rung}: {_count(count.files, 'file')}{stored}")
+        console.result(f"           {rung}: {counted(count.files, 'file')}{stored}")
     console.result(f"digests    definitions {info.digests.definitions}")
     console.result(f"           contents    {info.digests.contents}")
 
@@ -158,7 +158,7 @@ def _print_tree(
             _print_store(console, store, "  ")
         interpreter = assistant["code_interpreter"]
         if interpreter["file_count"]:
-            console.result(f"  code interpreter: {_count(interpreter['file_count'], 'file')}")
+            console.result(f"  code interpreter: {counted(interpreter['file_count'], 'file')}")
             _print_files(console, interpreter, "    ")
     left = info.counts.get("assistants", 0) - len(assistants)
     if left > 0:
@@ -174,7 +174,7 @@ def _print_store(console: Console, store: dict[str, Any], indent: str) -> None:
         console.result(f"{indent}store {store['id']}: not in the bundle")
         return
     console.result(
-        f"{indent}store {store['name'] or '(no name)'}  {store['id']}: {_count(store['file_count'], 'file')}"
+        f"{indent}store {store['name'] or '(no name)'}  {store['id']}: {counted(store['file_count'], 'file')}"
     )
     _print_files(console, store, indent + "  ")
 
@@ -186,10 +186,6 @@ def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
     left = holder["file_count"] - len(holder["files"])
     if left > 0:
         console.result(f"{indent}… and {left} more (--all shows them)")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _time(seconds: int) -> str:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 
@@ -50,7 +50,7 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
 
     target = _target(bundle, output)
     with Originals(originals) as found:
-        console.say(f"{found.files} files below {originals}")
+        console.say(f"{counted(found.files, 'file')} below {originals}")
         for folder in found.unreadable:
             console.warn(f"note: can't look into {folder}")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
