@@ -87,3 +87,24 @@ class Hand:
             "vector_stores": len(self.everything("/vector_stores")),
             "files": len(self.everything("/files")),
         }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything in the project, by kind and id.
+
+        Left out is what the API itself moves: when a store was last used, and so when it expires.
+        """
+        moved = ("last_active_at", "expires_at")
+        stores = [
+            {key: value for key, value in store.items() if key not in moved}
+            for store in self.everything("/vector_stores")
+        ]
+        return {
+            "assistants": {one["id"]: one for one in self.everything("/assistants")},
+            "vector_stores": {one["id"]: one for one in stores},
+            "memberships": {
+                (one["id"], member["id"]): member
+                for one in stores
+                for member in self.everything(f"/vector_stores/{one['id']}/files")
+            },
+            "files": {one["id"]: one for one in self.everything("/files")},
+        }

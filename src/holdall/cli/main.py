@@ -23,8 +23,10 @@ __all__ = ["main"]
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Move and keep": {
         "export": ("holdall.cli.export", "Pack a project into one bundle file."),
+        "plan": ("holdall.cli.plan", "Show what an import would do."),
         "import": ("holdall.cli.import_", "Replay a bundle into a project."),
         "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
+        "undo": ("holdall.cli.undo", "Take back what an import did."),
         "remap": ("holdall.cli.remap", "Rewrite old ids in your own code and settings."),
     },
     "Look at a bundle": {

@@ -58,7 +58,7 @@ class Intent(
     (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes
     away: for each field that is set, and for a detach ``attributes`` and ``chunking_strategy``, the value it had; for
     an attach of files that are in the store already, the same by the file's id. ``after`` has the fingerprints of
-    what such an update sets, in case its answer is lost.
+    what an update sets, in case its answer is lost.
     """
 
     op: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ import msgspec
 
 from holdall.dialects.marks import CLONED_FROM
 from holdall.errors import CannotWrite
-from holdall.importer.run import MAPPING
+from holdall.importer.run import MAPPING, REPORT
+from holdall.importer.undolog import is_undone
 from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account
 from holdall.selection import Selection
 
-__all__ = ["Placement", "by_mapping", "by_marks"]
+__all__ = ["Placement", "by_mapping", "by_marks", "withdraw"]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,10 +95,45 @@ async def by_marks(account: Account) -> Placement:
     )
 
 
-def _mappings(output: Path) -> Iterator[Path]:
-    if (output / MAPPING).is_file():
+def withdraw(output: Path, run: str) -> None:
+    """The run is undone: where OUTPUT_DIR has its mapping and report as the latest, put those of the one before it.
+
+    The run's own folder keeps its. Raises CannotWrite.
+    """
+    latest = output / MAPPING
+    try:
+        if not latest.is_file() or _Run.of(latest) != run:
+            return
+        before = next(_mappings(output, latest=False), None)
+        for name in (MAPPING, REPORT):
+            if before is not None and (before.parent / name).is_file():
+                fresh = output / f"{name}.new"
+                shutil.copyfile(before.parent / name, fresh)
+                os.replace(fresh, output / name)
+            else:
+                (output / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None
+
+
+class _Run(msgspec.Struct, frozen=True, kw_only=True):
+    run: str = ""
+
+    @staticmethod
+    def of(mapping: Path) -> str:
+        try:
+            return msgspec.json.decode(mapping.read_bytes(), type=_Run).run
+        except msgspec.DecodeError:
+            return ""
+
+
+def _mappings(output: Path, *, latest: bool = True) -> Iterator[Path]:
+    """The mappings there are, the newest first; not those of runs that are undone."""
+    if latest and (output / MAPPING).is_file():
         yield output / MAPPING
-    yield from sorted(output.glob(f"runs/*/{MAPPING}"), reverse=True)
+    for path in sorted(output.glob(f"runs/*/{MAPPING}"), reverse=True):
+        if not is_undone(path.parent):
+            yield path
 
 
 async def _marked(

@@ -175,6 +175,7 @@ class Writes:
                 target=target,
                 store=store,
                 before=before,
+                after={field: fingerprint(value) for field, value in body.items()},
             )
             return (await self._attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
 

@@ -1,0 +1,224 @@
+"""``holdall undo``: what one import run did to a project, taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome
+from holdall.errors import EXIT_DONE, EXIT_LOOK, NotFound, UsageFault
+from holdall.settings import DestinationSettings
+
+if TYPE_CHECKING:
+    from holdall.importer.deeds import Deeds
+    from holdall.importer.rollback import Reversal, Rollback
+    from holdall.remote.client import Account
+
+__all__ = ["command"]
+
+# Lines of one kind that the terminal shows; undo.jsonl and --json have them all.
+_SHOWN = 20
+
+DRY_RUN = "DRY RUN: nothing undone"
+
+
+@click.command("undo")
+@click.argument("run")
+@click.option("--dry-run", is_flag=True, default=None, help="Show what would be undone, undo nothing (DRY_RUN).")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option("--even-if-changed", is_flag=True, help="Also what others have changed, or use, by now.")
+@click.option("--output-dir", metavar="DIR", help="Where the import left its runs, default ./out (OUTPUT_DIR).")
+@options.account("dst")
+@options.shared
+@options.output
+@click.pass_obj
+def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **parameters: Any) -> Outcome:
+    """Undo an import: RUN is its id, its folder, or `latest`.
+
+    Goes by the run's journal alone. What it created is deleted, in reverse order; what it updated gets the values that
+    it had; what it found there and only used is not touched. Left as they are, and listed, are things that others have
+    changed or use by now (then it ends with 3), and files that may be the run's by their looks alone. Asks first. After
+    an interruption the same command goes on.
+    """
+    settings = options.read_destination(console, parameters)
+    folder = _folder(settings.output_dir, run)
+    if not (yes or settings.dry_run) and (console.json or not sys.stdin.isatty()):
+        raise UsageFault(
+            f"can't undo {folder.name}: it deletes things, and there is nobody to ask",
+            hint="--yes undoes without asking, --dry-run shows what it would do",
+        )
+    from holdall.importer.run import locked
+
+    with locked(folder.parent.parent) if folder.parent.name == "runs" else nullcontext():
+        return asyncio.run(_undo(console, settings, folder, yes=yes, even_if_changed=even_if_changed))
+
+
+def _folder(output: Path, run: str) -> Path:
+    """The folder of the run. Raises UsageFault where there is none."""
+    from holdall.importer.run import JOURNAL
+
+    runs = output / "runs"
+    if run == "latest":
+        found = sorted(path.parent for path in runs.glob(f"*/{JOURNAL}"))
+        if not found:
+            raise UsageFault(f"can't undo the latest run: there is none in {runs}", hint="--output-dir (OUTPUT_DIR)")
+        return found[-1]
+    for folder in (runs / run, Path(run)):
+        if (folder / JOURNAL).is_file():
+            return folder
+    raise UsageFault(
+        f"can't undo {run}: there is no such run in {runs}, and no {JOURNAL} in a folder of that name",
+        hint="RUN is the id that import printed, its folder, or `latest`",
+    )
+
+
+async def _undo(
+    console: Console, settings: DestinationSettings, folder: Path, *, yes: bool, even_if_changed: bool
+) -> Outcome:
+    from holdall.importer.aftermath import look
+    from holdall.importer.before import Before
+    from holdall.importer.deeds import read_deeds
+    from holdall.importer.placement import withdraw
+    from holdall.importer.rollback import Rollback, rollback
+    from holdall.importer.run import BEFORE, JOURNAL
+    from holdall.importer.undo import undo
+    from holdall.importer.undolog import UndoLog
+    from holdall.remote.client import Account
+
+    deeds = read_deeds(folder / JOURNAL)
+    log = UndoLog(folder, now=time.time)
+    console.say(f"undoing the import run {folder.name} of {deeds.opened.started}, from {settings.endpoint.title}")
+    if log.whole:
+        console.result(f"{folder.name} is undone already")
+        return _outcome(Rollback(run=folder.name, reversals=[], orphans=[]), [], [])
+    progress = console.progress()
+    async with Account(
+        settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
+    ) as account:
+        sure = await _same_project(account, deeds, folder)
+        await _settle(console, deeds, folder)
+        everywhere = settings.dry_run or not even_if_changed
+        aftermath = await look(account, deeds, Before(folder / BEFORE), everywhere=everywhere, progress=progress)
+        console.close_progress()
+        if not (sure or aftermath.alive):
+            raise NotFound(
+                f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
+                hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
+            )
+        planned = rollback(deeds, aftermath, even_if_changed=even_if_changed, begun=log.begun)
+        _show(console, planned)
+        if settings.dry_run:
+            console.result(DRY_RUN)
+            return _outcome(planned, [], planned.left(), pending=planned.due())
+        if planned.due() and not yes and not _sure(console, len(planned.due())):
+            console.say("nothing was done")
+            return _outcome(planned, [], planned.left(), pending=planned.due())
+        came = await undo(planned, deeds, folder, account, log, now=time.time, progress=progress)
+    console.close_progress()
+    for one in came.left[len(planned.left()) :]:
+        console.warn(f"  left: {_line(one)}: {one.left}")
+    if log.whole and folder.parent.name == "runs":
+        withdraw(folder.parent.parent, folder.name)
+    if came.stopped:
+        console.say(f"{len(came.done)} of {len(planned.due())} undone; the same command goes on")
+        raise came.stopped
+    console.result(f"{folder.name}: {len(came.done)} undone, {len(came.left)} left")
+    return _outcome(planned, came.done, came.left)
+
+
+async def _same_project(account: Account, deeds: Deeds, folder: Path) -> bool:
+    """Whether this is surely the project that the run went to. Raises UsageFault where it surely is another.
+
+    In another one all of the run would seem to be gone.
+    """
+    found = await account.probe()
+    went = deeds.opened.destination
+    here = {"project": found.project, "organization": found.organization, "base_url": account.endpoint.base_url}
+    for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):
+        theirs, ours = went.get(what), here[what]
+        if theirs and ours and theirs != ours:
+            raise UsageFault(
+                f"can't undo {folder.name}: it went to {title} {theirs}, and this is {ours}",
+                hint="set OPENAI_DST_API_KEY, and --dst-base-url if need be, to where it went",
+            )
+        if what == "project" and theirs and ours:
+            return True  # by whatever name its server is reached
+    return False
+
+
+async def _settle(console: Console, deeds: Deeds, folder: Path) -> None:
+    """Where a create's answer was lost just now, it may still be carried out: look only after that."""
+    from holdall.importer.pace import SETTLE
+    from holdall.importer.run import JOURNAL
+
+    wait = SETTLE - (time.time() - (folder / JOURNAL).stat().st_mtime)
+    if deeds.uncertain and 0 < wait <= SETTLE:
+        console.say(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
+        await asyncio.sleep(wait)
+
+
+def _show(console: Console, planned: Rollback) -> None:
+    due, left = planned.due(), planned.left()
+    for one in due[:_SHOWN]:
+        console.result(_line(one))
+    if len(due) > _SHOWN:
+        console.result(f"… and {len(due) - _SHOWN} more")
+    for one in left[:_SHOWN]:
+        console.warn(f"  not: {_line(one)}: {one.left}")
+    if len(left) > _SHOWN:
+        console.warn(f"  … and {len(left) - _SHOWN} more")
+    for orphan in planned.orphans[:_SHOWN]:
+        console.warn(
+            f"  not: delete file {orphan.name} ({orphan.id}): it may be this run's, by its name and size alone"
+        )
+    if not due:
+        console.say("nothing to undo")
+
+
+def _line(one: Reversal) -> str:
+    return " ".join(f"{one}{f', though {one.despite}' if one.despite else ''}".splitlines())
+
+
+def _sure(console: Console, count: int) -> bool:
+    return click.confirm(f"Undo these {count}?", default=False, err=True)
+
+
+def _outcome(
+    planned: Rollback, done: list[Reversal], left: list[Reversal], *, pending: list[Reversal] | None = None
+) -> Outcome:
+    """3 where something is still to be done or was left, or where files may be the run's."""
+    return Outcome(
+        exit_code=EXIT_LOOK if pending or left or planned.orphans else EXIT_DONE,
+        result={
+            "run": planned.run,
+            "undone": not (pending or left),
+            "pending": _builtins(pending or []),
+            "done": _builtins(done),
+            "left": _builtins(left),
+            "orphans": msgspec.to_builtins(planned.orphans),
+        },
+    )
+
+
+def _builtins(reversals: list[Reversal]) -> list[dict[str, Any]]:
+    return [
+        {
+            "act": one.act.name.lower(),
+            "kind": one.kind.value,
+            "id": one.target,
+            "name": one.name,
+            "store": one.store,
+            "fields": list(one.body),
+            "left": one.left or None,
+            "despite": one.despite or None,
+        }
+        for one in reversals
+    ]

@@ -1,0 +1,236 @@
+"""What a run did to the account, as its journal says: what an undo goes by, and nothing else.
+
+What the run made and took away again itself isn't among its deeds, nor is a change of something that it made: with the
+thing goes the change. A file that was taken for the run's own because of its name and size alone is only told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.errors import ImportFailed
+from holdall.importer.journal import Closed, Done, Failed, Intent, Line, Opened, lines
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["Attached", "Chain", "Deed", "Deeds", "Detached", "Made", "Updated", "chains", "merged", "read_deeds"]
+
+_MAKES = ("create", "copy")
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something that the run created. ``image`` is how it left it, None where nobody could say.
+
+    ``perhaps`` has the fingerprints that an update gave some fields whose answer was lost.
+    """
+
+    kind: Kind
+    target: TargetId
+    source: SourceId
+    name: str | None
+    op: str
+    image: dict[str, str] | None = None
+    perhaps: dict[str, str] = {}
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that were put into a store, each with the fingerprint of its attributes.
+
+    ``before`` has, for those that were in it already, the attributes and the chunking strategy that they had.
+    """
+
+    store: TargetId
+    files: dict[TargetId, str]
+    before: dict[TargetId, dict[str, Any]] = {}
+
+
+class Detached(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was taken out of a store; ``before`` has its attributes and its chunking strategy."""
+
+    store: TargetId
+    file: TargetId
+    name: str | None
+    before: dict[str, Any]
+
+
+class Updated(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields that were set, with the values they had. ``image`` as in Made; ``store`` is that of a membership."""
+
+    kind: Kind
+    target: TargetId
+    name: str | None
+    before: dict[str, Any]
+    image: dict[str, str] | None
+    store: TargetId | None = None
+
+
+Deed = Made | Attached | Detached | Updated
+
+
+class Deeds(msgspec.Struct, frozen=True, kw_only=True):
+    """``done`` in the order in which it was done. ``uncertain`` are creates of which nobody knows what came.
+
+    ``inferred`` are files that may be this run's. ``end`` is the length of the journal up to its last whole line.
+    """
+
+    opened: Opened
+    closed: bool
+    done: list[Deed]
+    uncertain: list[Intent]
+    inferred: list[Made]
+    end: int
+
+
+def read_deeds(journal: Path) -> Deeds:
+    """Read a journal. Raises CannotWrite where it can't be read, ImportFailed where it isn't one."""
+    reading = _Reading()
+    end = 0
+    for line, length in lines(journal):
+        reading.take(line)
+        end = length
+    if reading.opened is None:
+        raise ImportFailed(f"can't undo the run of {journal}: its journal has no first line, so it wrote nothing")
+    return Deeds(
+        opened=reading.opened,
+        closed=reading.closed,
+        done=list(reading.done()),
+        uncertain=[intent for intent in reading.open.values() if intent.action in _MAKES],
+        inferred=reading.inferred,
+        end=end,
+    )
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did to one file in a store that it didn't make: how it was before, and how the run left it.
+
+    ``before`` is None where the file wasn't in the store, ``ours``, a fingerprint of attributes, where it isn't now.
+    """
+
+    before: dict[str, Any] | None
+    ours: str | None
+    name: str | None = None
+
+
+def chains(deeds: Iterable[Deed], made: Container[TargetId]) -> dict[tuple[TargetId, TargetId], Chain]:
+    """By store and file, for the stores that aren't in ``made``."""
+    found: dict[tuple[TargetId, TargetId], Chain] = {}
+
+    def add(store: TargetId, file: TargetId, before: dict[str, Any] | None, ours: str | None, name: str | None) -> None:
+        if store not in made:
+            first = found.get((store, file))
+            before = first.before if first else before
+            found[store, file] = Chain(before=before, ours=ours, name=name or (first.name if first else None))
+
+    for deed in deeds:
+        match deed:
+            case Attached(store=store, files=files, before=before):
+                for file, ours in files.items():
+                    add(store, file, before.get(file), ours, None)
+            case Detached(store=store, file=file, before=was, name=name):
+                add(store, file, was, None, name)
+            case Updated(store=store, target=file, before=was, image=image, name=name) if store is not None:
+                add(store, file, was, (image or {}).get("attributes", ""), name)
+            case _:
+                pass
+    return found
+
+
+def merged(deeds: Iterable[Deed]) -> dict[TargetId, Updated]:
+    """One update for each assistant and store: the values before the first, the image after the last."""
+    found: dict[TargetId, Updated] = {}
+    for deed in deeds:
+        if isinstance(deed, Updated) and deed.store is None:
+            first = found.get(deed.target)
+            before = {**deed.before, **first.before} if first else deed.before
+            image = deed.image
+            if first and image is not None:
+                image = {**(first.image or {}), **image}
+            found[deed.target] = msgspec.structs.replace(deed, before=before, image=image)
+    return found
+
+
+class _Reading:
+    """A journal line by line. ``deeds`` are under the op that did them, in order."""
+
+    def __init__(self) -> None:
+        self.opened: Opened | None = None
+        self.closed = False
+        self.deeds: dict[str, Deed] = {}
+        self.open: dict[str, Intent] = {}
+        self.inferred: list[Made] = []
+        self.gone: set[TargetId] = set()
+        self._made: dict[TargetId, str] = {}
+
+    def take(self, line: Line) -> None:
+        match line:
+            case Opened():
+                self.opened = line
+            case Intent(op=op):
+                self.open[op] = line
+                if deed := self._intended(line):
+                    self.deeds[op] = deed
+            case Done(op=op):
+                if intent := self.open.pop(op, None):
+                    self._done(intent, line)
+            case Failed(op=op, ambiguous=False, looked=False):
+                self.open.pop(op, None)
+                self.deeds.pop(op, None)
+            case Closed():
+                self.closed = True
+            case _:
+                pass
+
+    def done(self) -> Iterator[Deed]:
+        for deed in self.deeds.values():
+            if not isinstance(deed, Made):
+                yield deed
+            elif deed.target not in self.gone:
+                lost = [one.after or {} for one in self.open.values() if one.target == deed.target]
+                perhaps = {field: text for after in lost for field, text in after.items()}
+                yield msgspec.structs.replace(deed, perhaps=perhaps) if perhaps else deed
+
+    def _intended(self, intent: Intent) -> Deed | None:
+        """What the call does if it is carried out; of a create that is known only by its answer."""
+        match intent.action:
+            case "attach" if intent.target and intent.files:
+                before = {TargetId(file): was for file, was in (intent.before or {}).items()}
+                return Attached(store=intent.target, files=intent.files, before=before)
+            case "detach" if intent.target and intent.store:
+                return Detached(store=intent.store, file=intent.target, name=intent.name, before=intent.before or {})
+            case "update" if intent.target and intent.target not in self._made and intent.before is not None:
+                return Updated(
+                    kind=intent.kind,
+                    target=intent.target,
+                    name=intent.name,
+                    before=intent.before,
+                    image=intent.after,
+                    store=intent.store,
+                )
+        return None
+
+    def _done(self, intent: Intent, line: Done) -> None:
+        match intent.action:
+            case "create" | "copy":
+                made = Made(
+                    kind=intent.kind,
+                    target=line.target,
+                    source=intent.source,
+                    name=line.name or intent.name,
+                    op=intent.op,
+                    image=line.image,
+                )
+                if line.inferred:
+                    self.inferred.append(made)
+                else:
+                    self.deeds[intent.op] = made
+                    self._made[line.target] = intent.op
+            case "update" if intent.target and line.image is not None:
+                # Of something that the run made, this is how it was left; of something else, what was set.
+                op = self._made.get(intent.target, intent.op)
+                if isinstance(deed := self.deeds.get(op), Made | Updated):
+                    self.deeds[op] = msgspec.structs.replace(deed, image=line.image)
+            case "delete" if intent.target:
+                self.gone.add(intent.target)
