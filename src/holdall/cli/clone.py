@@ -13,6 +13,7 @@ from holdall.cli.again import again_with, how_to_repeat
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.import_ import how_to_import, run_import
+from holdall.cli.planning import asked_of
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.settings import DestinationSettings
@@ -36,10 +37,9 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first whether it can take assistants, so
     that nothing is exported in vain. Ends with 3 where either half says that something is less than whole.
     """
-    from holdall.selection import Selection
-
     source = options.read_source(console, parameters)
     destination = options.read_destination(console, parameters)
+    asked = asked_of(parameters, prefix=destination.prefix)
     asyncio.run(_ask(destination))
     # What the copy will lack counts, whether or not an earlier bundle lacked it too.
     again = msgspec.structs.replace(again_with(parameters), strict=True)
@@ -54,7 +54,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
         policy=policy_with(parameters),
     )
     console.result(str(report.bundle))
-    imported = run_import(console, destination, report.bundle, Selection())
+    imported = run_import(console, destination, report.bundle, asked, force=parameters["force"], yes=parameters["yes"])
     return Outcome(
         exit_code=imported.exit_code if report.acceptable or imported.exit_code != EXIT_DONE else EXIT_LOOK,
         result={"export": result_of(console, report), "import": imported.result},

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,24 +13,32 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.shortfall import as_json, show
-from holdall.errors import EXIT_DONE, EXIT_LOOK, DamagedBundle
+from holdall.cli.console import Console, Outcome
+from holdall.cli.planning import (
+    announce,
+    asked_of,
+    how_to_plan,
+    line,
+    prove,
+    require_consent,
+    result_of,
+    show_conflicts,
+    show_plan,
+    show_shortfall,
+    what_to_import,
+)
+from holdall.cli.runs import carry_out, how_to_run, stopped_at_once
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.dialects.loss import Loss
+    from holdall.importer.document import Asked, PlanDocument
+    from holdall.importer.preparation import Prepared
     from holdall.importer.report import Report
-    from holdall.importer.steps import Catalogue, Plan, Unit
-    from holdall.selection import Selection
+    from holdall.importer.steps import Plan
 
 __all__ = ["command", "how_to_import", "run_import"]
-
-# How many losses or results of one kind the terminal shows; report.md, audit.jsonl and --json have them all.
-_SHOWN = 20
-# How many files to supply --json lists; `inspect --all` lists all.
-_LISTED = 1000
 
 DRY_RUN = "DRY RUN: nothing written"
 
@@ -39,11 +47,12 @@ def how_to_import(command: Any) -> Any:
     """The options that say how a copy is made; ``clone`` has them too."""
     for decorate in reversed(
         (
-            click.option("--prefix", metavar="TEXT", help="Put before each assistant's name (CLONE_NAME_PREFIX)."),
+            how_to_plan,
             click.option(
-                "--dry-run", is_flag=True, default=None, help="Show what would be created, create nothing (DRY_RUN)."
+                "--dry-run", is_flag=True, default=None, help="Show what would be done, write nothing (DRY_RUN)."
             ),
-            click.option("--output-dir", metavar="DIR", help="For mapping and report, default ./out (OUTPUT_DIR)."),
+            how_to_run,
+            click.option("--yes", "-y", is_flag=True, help="Don't ask before something that is there is changed."),
         )
     ):
         command = decorate(command)
@@ -52,195 +61,127 @@ def how_to_import(command: Any) -> Any:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="[KIND:]ID|GLOB",
-    help="Only this, with all it needs; KIND is asst, store or file. Repeatable.",
-)
-@click.option("--exclude", multiple=True, metavar="[KIND:]ID|GLOB", help="Not this. Repeatable.")
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Carry out exactly what this plan says.")
+@what_to_import
 @how_to_import
 @options.account("dst")
 @options.shared
 @options.output
 @click.pass_obj
-def command(
-    console: Console, /, bundle: Path, only: tuple[str, ...], exclude: tuple[str, ...], **parameters: Any
-) -> Outcome:
+def command(console: Console, /, bundle: Path, plan_file: Path | None, **parameters: Any) -> Outcome:
     """Replay BUNDLE into a project: files, vector stores, then each assistant.
 
-    Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. It only adds:
-    nothing that is in the project already is changed. Ends with 3 where something came back less than whole.
+    Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. What is in the
+    project already is used where it is equal; where it differs nothing is written, unless --on-conflict says what to
+    do. Ends with 3 where something came back less than whole.
     """
-    from holdall.selection import Selection
+    from holdall.importer.document import read_plan
 
     settings = options.read_destination(console, parameters)
-    return run_import(console, settings, bundle, Selection(only=only, exclude=exclude))
+    document = read_plan(plan_file) if plan_file else None
+    if document:
+        _require_alone(parameters)
+    asked = document.asked if document else asked_of(parameters, prefix=settings.prefix)
+    return run_import(
+        console, settings, bundle, asked, document=document, yes=parameters["yes"], force=parameters["force"]
+    )
 
 
-def run_import(console: Console, settings: DestinationSettings, bundle: Path, selection: Selection) -> Outcome:
-    """Verify, probe, plan and apply, telling on the way; raises what stopped the run after its report is shown."""
+def _require_alone(parameters: Mapping[str, Any]) -> None:
+    """A plan says all that these flags could say. Raises UsageFault for one that is given beside it."""
+    plain = {"on_conflict": "stop"}
+    for flag in ("prefix", "only", "exclude", "map_model", "skip_unmapped", "on_conflict", "mapping", "delete"):
+        if parameters[flag] and parameters[flag] != plain.get(flag):
+            raise UsageFault(f"--{flag.replace('_', '-')} can't be given together with --plan, which says it already")
+
+
+def run_import(
+    console: Console,
+    settings: DestinationSettings,
+    bundle: Path,
+    asked: Asked,
+    *,
+    document: PlanDocument | None = None,
+    force: bool = False,
+    yes: bool = False,
+) -> Outcome:
+    """Verify, probe, plan and apply, telling on the way; raises what stopped the run after its report is shown.
+
+    With a ``document`` nothing but the plan in it is carried out.
+    """
     from holdall.bundle.reader import open_bundle
+    from holdall.importer.document import require_bundle
 
     console.say(f"importing {bundle.name} into {settings.endpoint.title}")
-    _prove(console, bundle)
+    prove(console, bundle)
     with open_bundle(bundle) as reader:
-        return asyncio.run(_import(console, settings, reader, selection))
-
-
-def _prove(console: Console, bundle: Path) -> None:
-    from holdall.verify import verify
-
-    verdict = verify(bundle, progress=console.progress())
-    console.close_progress()
-    if not verdict.whole:
-        for finding in verdict.findings[:_SHOWN]:
-            console.warn(f"  {finding.code}  {finding.entry or bundle.name}: {finding.message}")
-        first = verdict.findings[0]
-        raise DamagedBundle(
-            f"can't import {bundle}: it is damaged ({len(verdict.findings)} findings), and nothing was created",
-            hint=f"holdall verify {bundle} lists them all; holdall extract --salvage takes out what is whole",
-            entry=first.entry,
-        )
+        if document:
+            require_bundle(document, msgspec.to_builtins(reader.info.digests))
+        try:
+            return asyncio.run(_import(console, settings, reader, asked, document, yes=yes, force=force))
+        except KeyboardInterrupt:
+            raise stopped_at_once() from None
 
 
 async def _import(
-    console: Console, settings: DestinationSettings, reader: BundleReader, selection: Selection
+    console: Console,
+    settings: DestinationSettings,
+    reader: BundleReader,
+    asked: Asked,
+    document: PlanDocument | None,
+    *,
+    force: bool,
+    yes: bool,
 ) -> Outcome:
-    from holdall.importer.apply import apply
     from holdall.importer.catalogue import catalogue
-    from holdall.importer.plan import plan
-    from holdall.importer.run import RunFolder
-    from holdall.importer.writes import Pace
+    from holdall.importer.document import require_same
+    from holdall.importer.preparation import prepare, require_no_conflict
     from holdall.remote.client import Account
 
     holding = catalogue(reader)
-    planned = plan(holding, selection, prefix=settings.prefix)
     progress = console.progress()
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
     ) as account:
-        found = await account.require_assistants()
-        _announce(console, planned, organization=found.organization, project=found.project)
-        lacking = _show_shortfall(console, reader)
-        if settings.dry_run:
-            return _dry_run(console, planned, holding, lacking)
-        folder = RunFolder(settings.output_dir, now=time.time, token=secrets.token_hex(3))
-        try:
-            report = await apply(
-                planned,
-                holding,
-                reader,
-                account,
-                folder,
-                options={
-                    "prefix": settings.prefix,
-                    "only": list(selection.only),
-                    "exclude": list(selection.exclude),
-                    "concurrency": settings.concurrency,
-                },
-                operation=lambda: secrets.token_hex(8),
-                now=time.time,
-                pace=Pace(clock=time.monotonic, sleep=asyncio.sleep),
-                progress=progress,
+        await account.require_assistants()
+
+        async def look() -> tuple[Prepared, dict[str, Any]]:
+            prepared = await prepare(
+                account, holding, reader, asked, output=settings.output_dir, now=time.time(), progress=progress
             )
-        finally:
-            await folder.close()
+            if document:
+                require_same(document, prepared.party(), prepared.plan)
+            console.close_progress()
+            announce(console, prepared)
+            return prepared, show_shortfall(console, reader)
+
+        async def planned() -> Plan:
+            prepared, _ = await look()
+            show_conflicts(console, prepared)
+            require_no_conflict(prepared.plan)
+            require_consent(console, prepared, yes=yes or document is not None)
+            return prepared.plan
+
+        if settings.dry_run:
+            return _dry_run(console, *await look())
+        options = {**asked.options(), "concurrency": settings.concurrency}
+        report = await carry_out(console, settings, reader, holding, account, options, planned=planned, force=force)
     console.close_progress()
     return _told(console, settings, report)
 
 
-def _announce(console: Console, planned: Plan, *, organization: str | None, project: str | None) -> None:
-    """Which destination, how much, and what is lost: before anything is created."""
-    whose = ", ".join(
-        f"{title} {value}" for title, value in (("organisation", organization), ("project", project)) if value
-    )
-    if whose:
-        console.say(f"destination: {whose}")
-    total = planned.totals()
-    part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
-    console.say(
-        f"to create: {counted(total.assistants, 'assistant')}{part}, {counted(total.stores, 'vector store')}, "
-        f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
-    )
-    _show_losses(console, list(planned.losses()))
+def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any]) -> Outcome:
+    """What ``plan`` shows."""
+    from holdall.importer.preparation import require_no_conflict
 
-
-def _show_losses(console: Console, losses: list[Loss]) -> None:
-    """What weighs one by one, the rest counted by its kind."""
-    heavy = [loss for loss in losses if loss.why.weighs]
-    for loss in heavy[:_SHOWN]:
-        console.warn(f"  {_line(loss)}")
-    if len(heavy) > _SHOWN:
-        console.warn(f"  … and {len(heavy) - _SHOWN} more")
-    light = [loss for loss in losses if not loss.why.weighs]
-    for why, count in Counter(loss.why for loss in light).items():
-        first = next(loss for loss in light if loss.why is why)
-        more = f" (and {count - 1} more like it)" if count > 1 else ""
-        console.say(f"  {_line(first)}{more}")
-
-
-def _show_shortfall(console: Console, reader: BundleReader) -> dict[str, Any]:
-    """What the bundle itself could not take in, as ``export`` and ``inspect`` show it; its values under ``--json``."""
-    from holdall.bundle.shortfall import Shortfall
-
-    with Shortfall(reader) as shortfall:
-        show(console.warn, shortfall, more=f"holdall inspect {reader.path} --all")
-        return as_json(shortfall, limit=_LISTED) if console.json else {}
-
-
-def _dry_run(console: Console, planned: Plan, holding: Catalogue, lacking: dict[str, Any]) -> Outcome:
-    for unit in planned.units:
-        for line in _unit_lines(unit, holding):
-            console.result(line)
+    show_plan(console, prepared)
     console.result(DRY_RUN)
+    require_no_conflict(prepared.plan)
     return Outcome(
         exit_code=EXIT_DONE,
-        result={
-            "dry_run": True,
-            "totals": msgspec.to_builtins(planned.totals()),
-            **lacking,
-            "units": [
-                {
-                    "kind": unit.kind.value,
-                    "id": unit.id,
-                    "name": unit.name,
-                    "steps": [line.strip() for line in _unit_lines(unit, holding)],
-                }
-                for unit in planned.units
-            ],
-        },
-        losses=[msgspec.to_builtins(loss) for loss in planned.losses()],
+        result={"dry_run": True, **result_of(prepared), **lacking},
+        losses=[msgspec.to_builtins(loss) for loss in prepared.plan.losses()],
     )
-
-
-def _unit_lines(unit: Unit, holding: Catalogue) -> list[str]:
-    """What would be done for one unit, a line a step."""
-    from holdall.importer.steps import AttachFiles, Cannot, CreateAssistant, CreateStore, LeaveOut, UploadFile
-
-    lines = []
-    for step in unit.steps:
-        match step:
-            case UploadFile(content=content, purpose=purpose):
-                name = content.filename or content.id
-                size = human_size(content.size if content.size is not None else content.stored)
-                lines.append(f"  upload file {name}, {size}, {content.rung}, purpose {purpose}")
-            case CreateStore(id=id, name=title):
-                lines.append(f"  create vector store {title or 'without a name'} ({id})")
-            case AttachFiles(store=id, count=count):
-                lines.append(f"  attach {count} files to {id}")
-            case CreateAssistant(id=id, name=title, model=model):
-                lines.append(f"  create assistant {title or 'without a name'} ({id}), model {model}")
-            case LeaveOut(loss=loss):
-                lines.append(f"  {loss}")
-            case Cannot(id=id, reason=reason):
-                lines.append(f"  can't create {id}: {reason}")
-    return [_line(line) for line in (f"{unit.name or unit.id}:", *lines)]
-
-
-def _line(value: object) -> str:
-    """On one line, whatever the names in it hold."""
-    return " ".join(str(value).splitlines())
 
 
 def _told(console: Console, settings: DestinationSettings, report: Report) -> Outcome:
@@ -251,12 +192,15 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
         name = result.name or "no name"
         if result.status is Status.SUCCESS:
             arrow = f" -> {result.target}" if result.target else ""
-            console.result(_line(f"success  {result.source}{arrow}  {name}"))
+            console.result(line(f"success  {result.source}{arrow}  {name}"))
         else:
             there = f" -> {result.target}" if result.target else ""
-            console.result(_line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))
+            console.result(line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))
     counts = Counter(result.status for result in report.results)
     console.say(", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "nothing to import")
+    for orphan in report.orphans[:20]:
+        where = orphan.id or "not seen so far"
+        console.warn(line(f"possible orphan, used by nothing: {orphan.name or orphan.source} ({where})"))
     console.say(f"mapping and report in {settings.output_dir}, this run in {settings.output_dir / 'runs' / report.run}")
     if report.stopped:
         raise report.stopped
@@ -270,6 +214,7 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
             **{key: document[key] for key in ("source", "destination", "mappings", "vector_stores", "options")},
             "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
             "files": len(report.files),
+            "possible_orphans": document["possible_orphans"],
             "requests": report.requests,
         },
         losses=[msgspec.to_builtins(loss) for loss in report.losses()],

@@ -15,7 +15,7 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.model import Kind, SourceId
 
-__all__ = ["CLONED_FROM", "MARKS", "OPERATION", "Marked", "marked", "unmarked"]
+__all__ = ["CLONED_FROM", "MARKS", "METADATA_KEYS", "OPERATION", "Marked", "marked", "unmarked"]
 
 CLONED_FROM = "cloned_from"
 OPERATION = "holdall_op"

@@ -50,14 +50,13 @@ class _Models(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def probe(account: Account, planned: Plan) -> Destination:
-    """Ask for all that ``planned`` needs before any of it is made.
+    """Ask for what ``planned`` needs besides assistants, which ``account.require_assistants`` has asked for.
 
-    Raises NoAssistantsApi, PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
+    Raises PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
     list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
     endpoints = dict.fromkeys(("/assistants", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
-    await account.require_assistants()
     endpoints["/assistants"] = Answers.YES
     for where, needed in (("/vector_stores", total.stores), ("/files", total.files)):
         if needed:

@@ -35,8 +35,15 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         who = f"{self.kind.replace('_', ' ')} {f'{self.name} ({self.source})' if self.name else self.source}"
         where = f" in {self.inside}" if self.inside else ""
+        return f"{who}{where}: {self._values()}"
+
+    def told(self) -> str:
+        """The same for who knows already of which assistant or store this is."""
+        return f"{self.name or self.source}: {self._values()}" if self.inside else self._values()
+
+    def _values(self) -> str:
         here, there = _shown(self.bundle, self.destination)
-        return f"{who}{where}: {self.field}: bundle {here}, destination {there}"
+        return f"{self.field}: bundle {here}, destination {there}"
 
 
 def final(request: dialect.Request) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""``holdall plan``: what an import would do, and nothing of it done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome
+from holdall.cli.planning import (
+    announce,
+    asked_of,
+    how_to_plan,
+    prove,
+    result_of,
+    show_plan,
+    show_shortfall,
+    what_to_import,
+)
+from holdall.errors import EXIT_DONE, EXIT_LOOK
+from holdall.settings import DestinationSettings
+
+if TYPE_CHECKING:
+    from holdall.bundle.reader import BundleReader
+    from holdall.importer.document import Asked
+
+__all__ = ["command"]
+
+
+@click.command("plan")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan, for import --plan."
+)
+@what_to_import
+@how_to_plan
+@options.account("dst")
+@options.shared
+@options.output
+@click.pass_obj
+def command(console: Console, /, bundle: Path, output: Path | None, **parameters: Any) -> Outcome:
+    """Show what importing BUNDLE would do: create, adopt, update, skip, or what it can't; it only reads.
+
+    Needs OPENAI_DST_API_KEY. Asks the destination which endpoints answer, which models it has and when they shut down,
+    and what of the bundle is there already. Ends with 0 where there is nothing to do, with 3 where there is.
+    """
+    settings = options.read_destination(console, parameters)
+    asked = asked_of(parameters, prefix=settings.prefix)
+    from holdall.bundle.reader import open_bundle
+
+    console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
+    prove(console, bundle)
+    with open_bundle(bundle) as reader:
+        return asyncio.run(_plan(console, settings, reader, asked, output))
+
+
+async def _plan(
+    console: Console, settings: DestinationSettings, reader: BundleReader, asked: Asked, output: Path | None
+) -> Outcome:
+    from holdall.importer.catalogue import catalogue
+    from holdall.importer.document import write_plan
+    from holdall.importer.preparation import prepare, require_no_conflict
+    from holdall.importer.run import timestamp
+    from holdall.remote.client import Account
+
+    progress = console.progress()
+    async with Account(
+        settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
+    ) as account:
+        await account.require_assistants()
+        prepared = await prepare(
+            account,
+            catalogue(reader),
+            reader,
+            asked,
+            output=settings.output_dir,
+            now=time.time(),
+            progress=progress,
+        )
+    console.close_progress()
+    announce(console, prepared)
+    lacking = show_shortfall(console, reader)
+    show_plan(console, prepared)
+    require_no_conflict(prepared.plan)
+    if output:
+        bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
+        write_plan(output, prepared.document(asked, bundle, made=timestamp(time.time())))
+        console.say(f"the plan is in {output}: holdall import {reader.path} --plan {output} carries it out")
+    return Outcome(
+        exit_code=EXIT_LOOK if prepared.plan.pending() else EXIT_DONE,
+        result={"plan": str(output) if output else None, **result_of(prepared), **lacking},
+        losses=[msgspec.to_builtins(loss) for loss in prepared.plan.losses()],
+    )

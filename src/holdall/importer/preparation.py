@@ -1,0 +1,170 @@
+"""From a bundle and an account to a plan: ask the destination what it is and has, then plan. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.reader import BundleReader
+from holdall.errors import DestinationDiffers, DestinationUnfit
+from holdall.importer.destination import Destination, probe
+from holdall.importer.document import Asked, PlanDocument
+from holdall.importer.estimate import Estimate, estimate
+from holdall.importer.history import history
+from holdall.importer.models import Catalog, Verdict, day, judge, model_map, offered
+from holdall.importer.plan import Choices, plan
+from holdall.importer.presence import NOTHING, Presence, Several
+from holdall.importer.recognition import recognise
+from holdall.importer.steps import Catalogue, CreateAssistant, Differs, OnConflict, Plan, UpdateAssistant
+from holdall.model import AssistantView
+from holdall.progress import Progress
+from holdall.remote.client import Account
+from holdall.version import __version__
+
+__all__ = ["Prepared", "prepare", "require_no_conflict"]
+
+# What an error names one by one; the rest is counted.
+_NAMED = 20
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan, and what was learned on the way to it. ``warnings`` are for people, a line each."""
+
+    destination: Destination
+    plan: Plan
+    presence: Presence
+    estimate: Estimate
+    warnings: list[str]
+
+    def party(self) -> dict[str, str | None]:
+        """The destination as journals and plans name it."""
+        there = self.destination
+        return {"base_url": there.base_url, "organization": there.organization, "project": there.project}
+
+    def document(self, asked: Asked, bundle: dict[str, str], *, made: str) -> PlanDocument:
+        """The plan on paper. ``bundle`` has the file's name and its digests, ``made`` is when (UTC)."""
+        return PlanDocument(
+            tool=f"holdall {__version__}",
+            made=made,
+            bundle=bundle,
+            destination=self.party(),
+            asked=asked,
+            estimate=self.estimate,
+            plan=self.plan,
+        )
+
+
+async def prepare(
+    account: Account,
+    catalogue: Catalogue,
+    reader: BundleReader,
+    asked: Asked,
+    *,
+    output: Path,
+    now: float,
+    progress: Progress,
+) -> Prepared:
+    """Plan what ``asked`` asks for, towards an account that is known to have assistants.
+
+    ``output`` is where earlier runs left their folders; ``now`` is in Unix seconds.
+
+    Raises UsageFault for what can't be meant, what the account raises, and before anything is written:
+    DestinationUnfit for a missing endpoint or model, DestinationDiffers where a copy can't be told from another. A
+    plan with conflicts in it is returned; see ``require_no_conflict``.
+    """
+    models = model_map(asked.map_model)
+    choices = Choices(
+        models=models, on_conflict=asked.on_conflict, delete=asked.delete, even_if_changed=asked.even_if_changed
+    )
+    towards_nothing = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    destination = await probe(account, towards_nothing)
+    presence, notes = NOTHING, []
+    if asked.on_conflict is not OnConflict.DUPLICATE:
+        past = history(
+            output,
+            base_url=destination.base_url,
+            project=destination.project,
+            prefix=asked.prefix,
+            mapping=Path(asked.mapping) if asked.mapping else None,
+        )
+        notes = past.notes
+        presence = await recognise(account, catalogue, reader, towards_nothing, past, models=models, progress=progress)
+    if presence.several:
+        raise _ambiguous(presence.several)
+    planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    verdict = judge(_models(planned, catalogue), models, destination.catalog, today=day(now))
+    if verdict.missing:
+        if not asked.skip_unmapped:
+            raise _unmapped(verdict, destination.catalog)
+        choices = msgspec.structs.replace(choices, missing=verdict.missing)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    return Prepared(
+        destination=destination,
+        plan=planned,
+        presence=presence,
+        estimate=estimate(planned, catalogue, concurrency=account.limits.concurrency, usage=presence.usage),
+        warnings=[*notes, *verdict.warnings],
+    )
+
+
+def require_no_conflict(planned: Plan) -> None:
+    """Raises DestinationDiffers where ``planned`` may not be carried out."""
+    conflicts = planned.conflicts()
+    if not conflicts:
+        return
+    count = f"{len(conflicts)} thing{'s' if len(conflicts) > 1 else ''} there"
+    if changed := [step for step in conflicts if step.changed]:
+        named = "; ".join(_changed_words(step) for step in changed[:_NAMED])
+        raise DestinationDiffers(
+            f"nothing was written: others have changed what an update would set ({named})",
+            hint="--on-conflict skip leaves it as it is; --on-conflict update --even-if-changed sets it all the same",
+            differences=msgspec.to_builtins(conflicts),
+        )
+    raise DestinationDiffers(
+        f"nothing was written: {count} differ{'s' if len(conflicts) == 1 else ''} from the bundle",
+        hint="--on-conflict skip leaves what differs as it is, update makes it equal, duplicate makes everything "
+        "anew beside it, stop (the default) writes nothing",
+        differences=msgspec.to_builtins(conflicts),
+    )
+
+
+def _changed_words(step: Differs) -> str:
+    return f"{step.kind.replace('_', ' ')} {step.name or step.id}: {', '.join(step.changed)}"
+
+
+def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
+    """The models, by the bundle's names, of the assistants that would be made or given another one."""
+    views = {record.id: record.raw for record in catalogue.assistants}
+    for step in planned.steps():
+        match step:
+            case CreateAssistant(id=id):
+                pass
+            case UpdateAssistant(id=id, fields=fields) if "model" in fields:
+                pass
+            case _:
+                continue
+        model = msgspec.json.decode(views[id], type=AssistantView).model
+        if model is not None:
+            yield model
+
+
+def _ambiguous(several: list[Several]) -> DestinationDiffers:
+    named = "; ".join(map(str, several[:_NAMED]))
+    more = f"; and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
+    return DestinationDiffers(
+        f"nothing was written: the destination has several copies of one thing ({named}{more})",
+        hint="--mapping FILE says which is meant, --on-conflict duplicate makes another; or delete what is too many",
+        differences=msgspec.to_builtins(several),
+    )
+
+
+def _unmapped(verdict: Verdict, catalog: Catalog) -> DestinationUnfit:
+    lines = "\n".join(f"  {line}" for line in verdict.lines())
+    return DestinationUnfit(
+        f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
+        f"{'; '.join(verdict.missing.values())}",
+        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
+        f"{lines}\nmodels there: {offered(catalog)}",
+    )
