@@ -158,6 +158,19 @@ def test_nothing_is_created_from_a_damaged_bundle(holdall: Terminal, bundle: str
     assert holdall("import", "absent").code == 15
 
 
+def test_wherever_the_damage_is_the_destination_stays_empty(holdall: Terminal, bundle: str, box: Running) -> None:
+    whole = Path(bundle).read_bytes()
+    damaged = [whole[: len(whole) * n // 16] for n in range(16)] + [whole + b"\0"]
+    for n in range(48):
+        place = len(whole) * n // 48
+        damaged.append(whole[:place] + bytes([whole[place] ^ (1 << n % 8)]) + whole[place + 1 :])
+    for data in damaged:
+        Path(bundle).write_bytes(data)
+        done = holdall("import", bundle)
+        assert 10 <= done.code <= 19, done.err
+    assert box.requests() == []
+
+
 def test_a_destination_without_assistants_is_refused_in_one_sentence(
     holdall: Terminal, bundle: str, box: Running
 ) -> None:
