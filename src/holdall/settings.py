@@ -67,12 +67,13 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import, or a comparison with a destination, needs."""
+    """What an import, or a comparison with a destination, needs. ``settle`` is in seconds."""
 
     endpoint: Endpoint
     prefix: str
     dry_run: bool
     output_dir: Path
+    settle: float
     concurrency: int
     log_level: str
     notices: list[str]
@@ -148,6 +149,14 @@ def _boolean(text: str) -> bool | None:
 
 def _concurrency(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and 1 <= int(text) <= 256 else None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= 3600 else None
 
 
 def _list(text: str) -> list[str]:
@@ -255,6 +264,7 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
         prefix=prefix.value,
         dry_run=dry_run.value,
         output_dir=Path(lookup.text("--output-dir", "OUTPUT_DIR", default="./out").value),
+        settle=lookup.parsed("--settle", "HOLDALL_SETTLE", 60.0, _seconds, "seconds from 0 to 3600").value,
         concurrency=_shared_concurrency(lookup),
         log_level=_log_level(lookup),
         notices=notices,

@@ -29,7 +29,7 @@ JOURNAL = "journal.jsonl"
 AUDIT = "audit.jsonl"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"
-LOCK = "lock"
+LOCK = ".lock"
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,16 +56,15 @@ def timestamp(now: float, *, fraction: bool = False) -> str:
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
     """Keep other imports, of this machine, off ``output``. Raises OutputLocked, or CannotWrite."""
-    folder = output / "runs"
     busy = OutputLocked(
         f"can't import into {output}: another import is using this folder",
         hint="wait for it, or choose another folder with --output-dir (OUTPUT_DIR)",
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, busy=busy)
+        output.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output / LOCK, busy=busy)
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise _unwritable(output, error) from None
     try:
         yield
     finally:
@@ -116,14 +115,15 @@ class RunFolder:
         """Keep the plan, so that the run goes on by it whatever stands at the destination by then."""
         _replace(self.path / PLAN, msgspec.json.encode(plan))
 
-    def plan(self) -> Plan | None:
-        """The plan that was kept; None where the run was cut off before that, and so before its first write."""
+    def plan(self) -> Plan:
+        """The plan that was kept. Raises CannotWrite."""
         try:
             return msgspec.json.decode((self.path / PLAN).read_bytes(), type=Plan)
-        except FileNotFoundError:
-            return None
         except (OSError, msgspec.DecodeError) as error:
-            raise CannotWrite(f"can't read {self.path / PLAN}: {error}") from None
+            raise CannotWrite(
+                f"can't go on with run {self.id}: its plan {self.path / PLAN} can't be read ({error})",
+                hint="holdall undo takes back what it did; another --output-dir begins a new run",
+            ) from None
 
     def audit(
         self,
