@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +38,12 @@ def hand(box: Running) -> Iterator[Hand]:
 def shelf() -> Shelf:
     """Shared stores and files, two files of one name and size, metadata without room for marks, a null name."""
     made = Shelf()
-    for id, name, content in (("f1", "a.md", b"one"), ("f2", "a.md", b"two"), ("f3", "b.txt", b"same"), ("f4", "c.md", b"same")):
+    for id, name, content in (
+        ("f1", "a.md", b"one"),
+        ("f2", "a.md", b"two"),
+        ("f3", "b.txt", b"same"),
+        ("f4", "c.md", b"same"),
+    ):
         made.file(id, name, content)
     made.store("vs1", [{"id": "f1", "attributes": {"n": 3.0, "lang": "de"}}, "f2", "f3"], metadata={"k": "v"})
     made.store("vs2", ["f1", "f4"], expires_after={"anchor": "last_active_at", "days": 3})
@@ -167,3 +171,122 @@ def test_after_a_crash_at_any_line_of_the_journal(
     else:
         pytest.fail("the import never came to its end")
     assert line > 15
+
+
+def test_an_undo_that_is_cut_off_anywhere_and_done_again_ends_the_same(
+    box: Running, hand: Hand, lookalikes: None, tmp_path: Path
+) -> None:
+    before = hand.snapshot()
+    for calls in range(1, 30):
+        report = run(small(), box, tmp_path / str(calls))
+        # The connection ends with the n-th delete: every other one carried out all the same, its answer lost.
+        box.fault(Reset(executed=calls % 2 == 0), "DELETE", skip=calls - 1, times=99)
+        _, came = act(box, tmp_path / str(calls), report)
+        box.clear_faults()
+        assert came is not None
+        if came.stopped is None:
+            break
+        assert isinstance(came.stopped, Unreachable)
+        assert not is_undone(tmp_path / str(calls) / "runs" / report.run)
+        _, came = act(box, tmp_path / str(calls), report)
+        assert came is not None
+        assert (came.stopped, came.left) == (None, [])
+        assert hand.snapshot() == before, calls
+    assert calls == 6
+
+
+def test_what_others_changed_stays_with_all_that_it_needs(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path
+) -> None:
+    report = run(shelf, box, tmp_path)
+    three = report.assistants[2].target
+    hand.post(f"/assistants/{three}", instructions="mine now", temperature=0.25)
+    planned, came = act(box, tmp_path, report)
+    assert came is not None
+    reasons = {left.target: left.left for left in came.left}
+    assert reasons.pop(three) == "others have changed it since: instructions, temperature"
+    assert all(f"assistant A3 ({three}) uses it" in why or "vector store vs2" in why for why in reasons.values())
+    assert set(reasons) == {report.stores["vs2"], report.files["f1"], report.files["f4"]}
+    assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
+    assert not is_undone(tmp_path / "runs" / report.run)
+    planned, came = act(box, tmp_path, report, even_if_changed=True)
+    assert planned.due()[0].despite.split(":")[0] == "others have changed it since"
+    assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+
+
+def test_what_others_use_by_now_stays(box: Running, hand: Hand, shelf: Shelf, tmp_path: Path) -> None:
+    report = run(shelf, box, tmp_path)
+    theirs = hand.assistant("Theirs", stores=[report.stores["vs1"]], files=[report.files["f4"]])
+    other = hand.store("Other", [report.files["f3"]])
+    dry, none = act(box, tmp_path, report, dry=True)
+    assert none is None
+    assert {left.target: left.left for left in dry.left()} == {
+        report.stores["vs1"]: f"assistant Theirs ({theirs}) uses it",
+        report.files["f1"]: f"vector store vs1 ({report.stores['vs1']}) has it",
+        report.files["f2"]: f"vector store vs1 ({report.stores['vs1']}) has it",
+        report.files["f3"]: f"vector store vs1 ({report.stores['vs1']}) has it",
+        report.files["f4"]: f"assistant Theirs ({theirs}) uses it",
+    }
+    assert hand.counts()["files"] == 4
+    hand.delete(f"/assistants/{theirs}")
+    act(box, tmp_path, report)
+    (file,) = hand.everything("/files")
+    assert file["id"] == report.files["f3"]
+    assert [one["id"] for one in hand.everything("/vector_stores")] == [other]
+
+
+def test_a_store_that_others_put_files_into_or_relabelled_stays(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path
+) -> None:
+    report = run(shelf, box, tmp_path)
+    one, two = report.stores["vs1"], report.stores["vs2"]
+    mine = hand.file("mine.md", b"mine")
+    hand.post(f"/vector_stores/{one}/files", file_id=mine)
+    hand.post(f"/vector_stores/{two}/files/{report.files['f4']}", attributes={"mine": True})
+    _, came = act(box, tmp_path, report)
+    assert came is not None
+    reasons = {left.target: left.left for left in came.left}
+    assert reasons[one] == f"others have put files into it since: {mine}"
+    assert reasons[two] == f"others have changed attributes in it since: {report.files['f4']}"
+    assert hand.counts() == {"assistants": 0, "vector_stores": 2, "files": 5}
+
+
+def test_what_is_gone_already_counts_as_undone(box: Running, hand: Hand, shelf: Shelf, tmp_path: Path) -> None:
+    report = run(shelf, box, tmp_path)
+    hand.delete(f"/assistants/{report.assistants[0].target}")
+    hand.delete(f"/vector_stores/{report.stores['vs1']}")
+    hand.delete(f"/files/{report.files['f2']}")
+    _, came = act(box, tmp_path, report)
+    assert came is not None
+    assert came.left == []
+    assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+
+
+def test_what_the_server_refuses_to_delete_stays_with_what_it_uses(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path
+) -> None:
+    report = run(shelf, box, tmp_path)
+    box.fault(Fail(status=403), "DELETE", f"/assistants/{report.assistants[2].target}", times=9)
+    _, came = act(box, tmp_path, report)
+    assert came is not None
+    assert {left.target for left in came.left} == {
+        report.assistants[2].target,
+        report.stores["vs2"],
+        report.files["f1"],
+        report.files["f4"],
+    }
+    assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
+
+
+def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf, tmp_path: Path) -> None:
+    report = run(shelf, box, tmp_path)
+    folder = tmp_path / "runs" / report.run
+
+    async def go(key: str) -> bool:
+        async with Account(endpoint(key, box.url), side="destination") as account:
+            deeds = read_deeds(folder / JOURNAL)
+            found = await look(account, deeds, Before(folder / BEFORE), everywhere=True, progress=Silent())
+            return found.alive
+
+    assert asyncio.run(go(KEY))
+    assert not asyncio.run(go("sk-another-0001"))
