@@ -100,7 +100,7 @@ def test_dry_run_from_the_environment_is_echoed_with_its_origin(holdall: Termina
 def test_only_and_exclude_with_all_that_is_needed(holdall: Terminal, bundle: str, copy: Hand) -> None:
     done = holdall("import", bundle, "--only", "Support*", "--exclude", "* FR", "--prefix", "copy of ")
     assert done.code == 0, done.err
-    assert "to create: 1 assistants (1 of 3 selected)" in done.err
+    assert "to create: 1 assistant (1 of 3 selected)" in done.err
     assert [made["name"] for made in copy.everything("/assistants")] == ["copy of Support DE"]
     assert copy.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
     assert holdall("verify", bundle, "--against", "dst").code == 0
@@ -130,9 +130,12 @@ def test_less_than_whole_ends_with_3_and_says_why(holdall: Terminal, source: Han
     report = Path("out/report.md").read_text()
     assert "- Success: 1\n- Failed: 2\n" in report
     assert {f["filename"] for f in copy.everything("/files")} == {"one.md", "two.txt"}
-    document = holdall("import", "t.tar.zst", "--json").document
+    document = holdall("import", "t.tar.zst", "--json", "--on-conflict", "duplicate").document
     assert document["exit_code"] == 3
     assert {loss["why"] for loss in document["losses"]} == {"as_text", "left_out"}
+    again = holdall("import", "t.tar.zst", "--json").document
+    assert again["exit_code"] == 3
+    assert {loss["why"] for loss in again["losses"]} == {"left_out"}
 
 
 def test_a_store_that_was_deleted_in_the_source(holdall: Terminal, source: Hand, copy: Hand) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.models import ModelMap
-from holdall.importer.presence import NOTHING, Found, FoundStore, Presence
+from holdall.importer.presence import NOTHING, Found, FoundFile, FoundStore, Presence
 from holdall.importer.steps import (
     LONE_FILES,
     Adopt,
@@ -42,7 +42,7 @@ from holdall.importer.steps import (
 from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
 from holdall.selection import Root, Selection, choose
 
-__all__ = ["Choices", "References", "plan", "references"]
+__all__ = ["Choices", "References", "plan", "references", "whole"]
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +108,15 @@ def references(view: AssistantView, catalogue: Catalogue, living: Container[Sour
     return References(stores=stores, files=files, left_out=left_out)
 
 
+def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[SourceId]:
+    """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
+    return {
+        id
+        for id, found in files.items()
+        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].rung is not Rung.TEXT)
+    }
+
+
 class _Planner:
     """What one planning has placed so far."""
 
@@ -116,12 +125,7 @@ class _Planner:
         self.prefix = prefix
         self.choices = choices
         self.presence = presence
-        # A copy made of parsed text is not the file; only the file itself can stand for it in a code interpreter.
-        self._whole = {
-            id
-            for id, found in presence.files.items()
-            if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].rung is not Rung.TEXT)
-        }
+        self._whole = whole(presence.files, catalogue)
         self._views = {
             record.id: msgspec.json.decode(record.raw, type=AssistantView) for record in catalogue.assistants
         }
@@ -185,8 +189,10 @@ class _Planner:
                 stores=refers.stores,
                 files=refers.files,
             )
-            return _unit(Kind.ASSISTANT, root, [*uploads, *rest, last])
-        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, self._made(root, view, refers, found)])
+        else:
+            last = self._made(root, view, refers, found)
+        # What a copy lacks is said of one that was there before, too.
+        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, last])
 
     def _made(self, root: Root, view: AssistantView, refers: References, found: Found | None) -> Step:
         """Create the assistant, or make the one that is there equal."""
@@ -285,6 +291,7 @@ class _Planner:
         root = Root(kind=Kind.STORE, id=store, name=_store_name(self.catalogue.stores[store]))
         if not found.differences:
             self._files_there(store, uploads)
+            rest += self._lacking(store)
             rest.append(Adopt(kind=Kind.STORE, id=store, target=found.target, name=root.name, by=found.by))
         elif unchanged := self._let_be(Kind.STORE, root, found):
             self._files_there(store, uploads)
@@ -293,13 +300,12 @@ class _Planner:
             self._update_store(root, found, uploads, rest)
 
     def _create_store(self, store: SourceId, uploads: list[Step], rest: list[Step]) -> None:
+        rest += self._lacking(store)
         count = 0
         for content in self._members(store):
-            if content.rung is Rung.UNAVAILABLE and content.id not in self.presence.files:
-                rest.append(_left_out_file(content, store, content.reason, None))
-                continue
-            count += 1
-            self._upload(content, uploads)
+            if content.rung is not Rung.UNAVAILABLE or content.id in self.presence.files:
+                count += 1
+                self._upload(content, uploads)
         record = self.catalogue.stores[store]
         losses = dialect.store(record, operation="").losses
         rest.append(CreateStore(id=store, name=_store_name(record), losses=losses))
@@ -309,6 +315,7 @@ class _Planner:
     def _update_store(self, root: Root, found: FoundStore, uploads: list[Step], rest: list[Step]) -> None:
         """Only what differs. What goes in goes in before what comes out, but for what is put in again."""
         self._files_there(root.id, uploads)
+        rest += self._lacking(root.id)
         incoming = [*found.missing, *found.replaced]
         for file in incoming:
             self._upload(self._content(file), uploads)
@@ -353,6 +360,14 @@ class _Planner:
 
     def _content(self, file: SourceId) -> Content:
         return self.catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+
+    def _lacking(self, store: SourceId) -> list[LeaveOut]:
+        """The files of a store that are neither in the bundle nor there."""
+        return [
+            _left_out_file(content, store, content.reason, None)
+            for content in self._members(store)
+            if content.rung is Rung.UNAVAILABLE and content.id not in self.presence.files
+        ]
 
     def _files_there(self, store: SourceId, uploads: list[Step]) -> None:
         """Adopt the files of a store that are there."""

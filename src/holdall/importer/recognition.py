@@ -24,7 +24,7 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.comparison import MemberThere, compare_assistant, compare_store
 from holdall.importer.history import History
 from holdall.importer.models import ModelMap
-from holdall.importer.plan import references
+from holdall.importer.plan import references, whole
 from holdall.importer.presence import Found, FoundFile, FoundStore, Presence, Several
 from holdall.importer.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
 from holdall.model import AssistantView, FileView, Kind, Record, Rung, SourceId, StoreView, TargetId, epoch_seconds
@@ -349,7 +349,7 @@ class _Look:
 
     def _assistant(self, source: SourceId, there: _Object, by: By, stores: Mapping[SourceId, FoundStore]) -> Found:
         view = self._views[source]
-        refers = references(view, self._catalogue, self._files)
+        refers = references(view, self._catalogue, whole(self._files, self._catalogue))
         request = dialect.assistant(
             self._assistants[source],
             prefix=self._prefix,
