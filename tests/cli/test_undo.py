@@ -1,0 +1,161 @@
+"""``holdall undo``, from the command line: what it says, what it asks, and what stands afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdall.sandbox.server import Running
+from tests.cli.terminal import Terminal
+from tests.project import Hand
+
+SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
+
+
+@pytest.fixture
+def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    box.behave(serve_assistants_files=True)
+    urls = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "OPENAI_DST_API_KEY": DESTINATION}
+    return Terminal(monkeypatch, urls)
+
+
+@pytest.fixture
+def source(box: Running) -> Iterator[Hand]:
+    with Hand(box.url, SOURCE) as hand:
+        files = [hand.file(f"{name}.md", f"# {name}\n".encode()) for name in ("one", "two", "three")]
+        cut = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20}}
+        members = {files[0]: {"attributes": {"lang": "en"}}, files[1]: {"chunking_strategy": cut}}
+        store = hand.store("Shared", files, members, metadata={"k": "v"})
+        hand.assistant("Support", stores=[store], instructions="Help!", metadata={"team": "a"})
+        hand.assistant("Sales", files=[hand.file("sales.csv", b"a,b\n")])
+        yield hand
+
+
+@pytest.fixture
+def bundle(holdall: Terminal, source: Hand) -> str:
+    done = holdall("export", "-o", "b.tar.zst", OPENAI_SRC_API_KEY=SOURCE)
+    assert done.code == 0, done.err
+    return "b.tar.zst"
+
+
+@pytest.fixture
+def copy(box: Running) -> Iterator[Hand]:
+    with Hand(box.url, DESTINATION) as hand:
+        yield hand
+
+
+def test_it_shows_what_it_would_do_then_does_it(holdall: Terminal, bundle: str, copy: Hand) -> None:
+    before = copy.snapshot()
+    assert holdall("import", bundle).code == 0
+    stood = copy.snapshot()
+    dry = holdall("undo", "latest", "--dry-run")
+    assert dry.code == 3
+    lines = dry.out.splitlines()
+    assert lines[0].startswith("delete assistant ")
+    assert sorted(line.split()[1] for line in lines[:-1]) == ["assistant"] * 2 + ["file"] * 4 + ["vector"]
+    assert lines[-1] == "DRY RUN: nothing undone"
+    assert copy.snapshot() == stood
+    (run,) = Path("out/runs").glob("2*")
+    done = holdall("undo", run.name, "--yes")
+    assert done.code == 0, done.err
+    assert done.out.endswith(f"{run.name}: 7 undone, 0 left\n")
+    assert copy.snapshot() == before
+    assert not Path("out/mapping.json").exists()
+    again = holdall("undo", str(run), "--yes")
+    assert (again.code, again.out) == (0, f"{run.name} is undone already\n")
+    # The same import again is a new one.
+    assert holdall("import", bundle).code == 0
+    assert len(list(Path("out/runs").glob("2*"))) == 2
+    assert holdall("verify", bundle, "--against", "dst").code == 0
+
+
+def test_without_a_terminal_it_takes_a_yes(holdall: Terminal, bundle: str, box: Running) -> None:
+    holdall("import", bundle)
+    box.forget_requests()
+    done = holdall("undo", "latest")
+    assert done.code == 2
+    assert "--yes" in done.err
+    assert holdall("undo", "latest", "--json").code == 2
+    assert box.requests() == []
+    document = holdall("undo", "latest", "--yes", "--json").document
+    assert (document["exit_code"], document["result"]["undone"]) == (0, True)
+    assert document["result"]["done"][0]["kind"] == "assistant"
+    assert len(document["result"]["done"]) == 7
+
+
+def test_what_can_not_be_meant_is_refused_before_anything_is_done(
+    holdall: Terminal, bundle: str, box: Running, copy: Hand
+) -> None:
+    assert holdall("undo", "latest", "--yes").code == 2
+    assert holdall("undo", "absent", "--yes").code == 2
+    holdall("import", bundle)
+    stood = copy.snapshot()
+    done = holdall("undo", "latest", "--yes", OPENAI_DST_API_KEY="sk-another-0001")
+    assert done.code == 2
+    assert "it went to project" in done.err
+    assert copy.snapshot() == stood
+
+
+def test_what_others_changed_is_left_and_said(holdall: Terminal, bundle: str, copy: Hand) -> None:
+    holdall("import", bundle)
+    made = next(one for one in copy.everything("/assistants") if one["name"] == "Sales")
+    copy.post(f"/assistants/{made['id']}", instructions="Mine.")
+    done = holdall("undo", "latest", "--yes")
+    assert done.code == 3
+    assert f"not: delete assistant Sales ({made['id']}): others have changed it since: instructions" in done.err
+    assert copy.counts() == {"assistants": 1, "vector_stores": 0, "files": 1}
+    assert Path("out/mapping.json").exists()
+    done = holdall("undo", "latest", "--yes", "--even-if-changed")
+    assert done.code == 0
+    assert f"delete assistant Sales ({made['id']}), though others have changed it since: instructions" in done.out
+    assert copy.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+
+
+def without_times(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """A file that is put back into a store is a new member of it: only the API gives that its time."""
+    members = {
+        key: {name: value for name, value in member.items() if name != "created_at"}
+        for key, member in snapshot["memberships"].items()
+    }
+    return {**snapshot, "memberships": members}
+
+
+def test_an_update_is_undone_to_what_was_there_before_it(
+    holdall: Terminal, bundle: str, source: Hand, copy: Hand
+) -> None:
+    assert holdall("import", bundle).code == 0
+    before = copy.snapshot()
+    mapping = Path("out/mapping.json").read_bytes()
+    change(source)
+    assert holdall("export", "-o", "c.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 0
+    done = holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes")
+    assert done.code == 0, done.err
+    assert holdall("verify", "c.tar.zst", "--against", "dst").code == 0
+    assert copy.snapshot() != before
+    done = holdall("undo", "latest", "--yes")
+    assert done.code == 0, done.err
+    assert without_times(copy.snapshot()) == without_times(before)
+    assert Path("out/mapping.json").read_bytes() == mapping
+    assert holdall("verify", bundle, "--against", "dst").code == 0
+
+
+def change(source: Hand) -> None:
+    """Of everything that an import updates, something."""
+    (store,) = source.everything("/vector_stores")
+    one, two, three = (member["id"] for member in source.everything(f"/vector_stores/{store['id']}/files"))
+    source.post(f"/vector_stores/{store['id']}", metadata={"k": "w", "l": "x"})
+    source.post(f"/vector_stores/{store['id']}/files/{one}", attributes={"lang": "de", "n": 2})
+    source.delete(f"/vector_stores/{store['id']}/files/{two}")
+    cut = {"type": "static", "static": {"max_chunk_size_tokens": 300, "chunk_overlap_tokens": 30}}
+    source.delete(f"/vector_stores/{store['id']}/files/{three}")
+    source.post(f"/vector_stores/{store['id']}/files", file_id=three, chunking_strategy=cut)
+    source.post(f"/vector_stores/{store['id']}/files", file_id=source.file("four.md", b"# four\n"))
+    support, sales = source.everything("/assistants")
+    source.post(f"/assistants/{support['id']}", instructions="Help?", temperature=0.5, metadata={"team": "b"})
+    files = [*sales["tool_resources"]["code_interpreter"]["file_ids"], source.file("more.csv", b"c,d\n")]
+    source.post(f"/assistants/{sales['id']}", tool_resources={"code_interpreter": {"file_ids": files}})
+    source.assistant("New", stores=[store["id"]])
