@@ -27,6 +27,7 @@ from holdall.sandbox import (
     transfers,
 )
 from holdall.sandbox.connections import Connections
+from holdall.sandbox.delays import Lagging
 from holdall.sandbox.foundry import Foundry
 from holdall.sandbox.gate import Gate
 from holdall.sandbox.oddities.layer import Odd
@@ -59,7 +60,7 @@ def application(service: Service, connections: Connections, *, controlled: bool)
             Refusal: control.refused,
         },
     )
-    return Foundry(Gate(Odd(api, service, connections), outside, service, connections), service)
+    return Foundry(Gate(Odd(Lagging(api, service), service, connections), outside, service, connections), service)
 
 
 def _routes(service: Service) -> list[Route]:

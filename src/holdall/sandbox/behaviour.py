@@ -20,6 +20,7 @@ __all__ = [
     "Fault",
     "FaultRule",
     "Faults",
+    "Late",
     "NoQuota",
     "RateLimit",
     "Reset",
@@ -84,6 +85,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     container_operations: int | None = None
     """A container expires early, after so many operations on it."""
 
+    visible_after: float = 0.0
+    """Seconds for which what was created is neither in lists nor found by its id."""
+
     max_containers: int = 100
     """The most containers of a project that are active at once."""
 
@@ -112,6 +116,12 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, tag="reset", forbid_unkno
     executed: bool = False
 
 
+class Late(msgspec.Struct, frozen=True, kw_only=True, tag="late", forbid_unknown_fields=True):
+    """The connection is reset at once, and the request is executed all the same, so many seconds later."""
+
+    seconds: float
+
+
 class CutBody(msgspec.Struct, frozen=True, kw_only=True, tag="cut_body", forbid_unknown_fields=True):
     """The answer's head is true, but the connection ends after so many bytes of the body."""
 
@@ -124,7 +134,7 @@ class WrongLength(msgspec.Struct, frozen=True, kw_only=True, tag="wrong_length",
     missing: int = 1
 
 
-Fault = RateLimit | NoQuota | Fail | Reset | CutBody | WrongLength
+Fault = RateLimit | NoQuota | Fail | Reset | Late | CutBody | WrongLength
 
 
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

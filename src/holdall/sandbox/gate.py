@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdall.sandbox.behaviour import CutBody, Fail, Fault, NoQuota, RateLimit, Reset, WrongLength
+from holdall.sandbox.behaviour import CutBody, Fail, Fault, Late, NoQuota, RateLimit, Reset, WrongLength
 from holdall.sandbox.connections import Connections
+from holdall.sandbox.delays import Postponed
 from holdall.sandbox.identity import Project
 from holdall.sandbox.refusals import Refusal, server_error
 from holdall.sandbox.service import Logged, Service
@@ -97,11 +98,13 @@ class Gate:
         self._control = control
         self._service = service
         self._connections = connections
+        self._postponed = Postponed(app, service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not scope["path"].startswith("/v1/"):
             await self._control(scope, receive, send)
             return
+        await self._postponed.run_due()
         path: str = scope["path"]
         faults, behaviour = self._service.faults, self._service.behaviour
         project: Project | None = None
@@ -136,13 +139,15 @@ class Gate:
             refused = refusal or server_error()
             await _respond(plain.send, refused.status, refused.body(), refused.headers.items())
             return
-        if not _unexecuted(fault):
-            scope["state"]["project"] = project.id
+        scope["state"]["project"] = project.id
+        if isinstance(fault, Late):
+            await self._postponed.add(scope, receive, seconds=fault.seconds)
+        elif not _unexecuted(fault):
             executed = True
             await self._app(scope, receive, answer.send)
         if isinstance(fault, Fail):
             await _fail(plain.send, fault)
-        elif isinstance(fault, Reset):
+        elif isinstance(fault, Reset | Late):
             answering(0)
             await self._connections.reset(scope, receive)
         elif answer.is_lost:
