@@ -12,6 +12,7 @@ import msgspec
 
 from holdall.dialects.marks import CLONED_FROM
 from holdall.errors import CannotWrite
+from holdall.importer.models import ModelMap, model_map
 from holdall.importer.run import MAPPING, REPORT
 from holdall.importer.undolog import is_undone
 from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_seconds
@@ -24,7 +25,7 @@ __all__ = ["Placement", "by_mapping", "by_marks", "withdraw"]
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Source id -> id in the copy. ``files`` is None where nobody wrote it down: files carry no marks.
 
-    ``origin`` says in words where this is from; ``prefix`` and ``selection`` are those of the run.
+    ``origin`` says in words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run.
     """
 
     origin: str
@@ -33,6 +34,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[SourceId, TargetId] | None = None
     prefix: str | None = None
     selection: Selection = Selection()
+    models: ModelMap = ModelMap()
 
 
 class _Party(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    map_model: tuple[str, ...] = ()
 
 
 class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
             files=found.files,
             prefix=found.options.prefix,
             selection=Selection(only=found.options.only, exclude=found.options.exclude),
+            models=model_map(found.options.map_model),
         )
     return None
 

@@ -18,7 +18,7 @@ from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.difference import UNSET, Difference, differences, equal, final
 from holdall.importer.placement import Placement
-from holdall.importer.plan import plan
+from holdall.importer.plan import Choices, plan
 from holdall.importer.steps import AttachFiles, Catalogue, CreateAssistant, CreateStore
 from holdall.model import FileView, Kind, MembershipView, Record, Rung, SourceId, TargetId
 from holdall.progress import Progress
@@ -49,7 +49,7 @@ async def prove(
     Reads only. Raises what the account raises; an object that is gone is a difference.
     """
     prefix = placement.prefix if placement.prefix is not None else prefix
-    planned = plan(catalogue, placement.selection, prefix=prefix)
+    planned = plan(catalogue, placement.selection, prefix=prefix, choices=Choices(models=placement.models))
     prover = _Prover(catalogue, reader, account, placement, prefix)
     progress.stage("comparing")
     for unit in planned.units:
@@ -95,6 +95,7 @@ class _Prover:
             operation="",
             stores=stores,
             files={file: files.get(file, TargetId(f"(not imported) {file}")) for file in step.files},
+            model=step.model,
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 
