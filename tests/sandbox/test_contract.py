@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 
 import openai
 import pytest
@@ -239,8 +240,11 @@ def test_an_inline_store_is_made_with_its_files(client: OpenAI) -> None:
 def test_models(client: OpenAI) -> None:
     models = {model.id: model for model in client.models.list()}
     assert client.models.retrieve("gpt-4o") == models["gpt-4o"]
-    assert models["gpt-4o"].to_dict()["shutdown_date"] == "2027-01-14"
-    assert models["gpt-5.5"].to_dict()["shutdown_date"] is None
+    ends = {name: model.to_dict()["shutdown_date"] for name, model in models.items()}
+    # OpenAI's dates, as far ahead as they were on the sandbox's day.
+    assert date.fromisoformat(ends["gpt-4o"]) - date.fromisoformat(ends["gpt-5"]) == timedelta(days=34)
+    assert date.fromisoformat(ends["gpt-4"]) > datetime.now(UTC).date()
+    assert ends["gpt-5.5"] is None
 
 
 async def _everything(url: str) -> list[str]:

@@ -192,7 +192,8 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
         name = result.name or "no name"
         if result.status is Status.SUCCESS:
             arrow = f" -> {result.target}" if result.target else ""
-            console.result(line(f"success  {result.source}{arrow}  {name}"))
+            how = f" ({result.how})" if result.how != "created" else ""
+            console.result(line(f"success  {result.source}{arrow}  {name}{how}"))
         else:
             there = f" -> {result.target}" if result.target else ""
             console.result(line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))

@@ -71,7 +71,7 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: d
     A model that is mapped to itself is taken on the owner's word, whatever its date says.
     """
     missing: dict[str, str] = {}
-    warnings: list[str] = []
+    ending: dict[date, list[str]] = {}
     if catalog.models is None:
         return Verdict(
             missing={},
@@ -87,14 +87,22 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: d
         ends = catalog.models[name]
         if ends is None:
             continue
-        days = (ends - today).days
-        if days > 0:
-            warnings.append(f"model {name} shuts down on {ends.isoformat()}, in {days} day{'s' if days != 1 else ''}")
-        elif new == model:
-            warnings.append(f"model {name} was to shut down on {ends.isoformat()}")
-        else:
+        if ends <= today and new != model:
             missing[model] = f"{said} has shut down on {ends.isoformat()}"
-    return Verdict(missing=missing, warnings=list(dict.fromkeys(warnings)))
+        elif name not in ending.setdefault(ends, []):
+            ending[ends].append(name)
+    return Verdict(missing=missing, warnings=[_ending(ends, names, today) for ends, names in sorted(ending.items())])
+
+
+def _ending(ends: date, names: list[str], today: date) -> str:
+    days = (ends - today).days
+    several = "s" if len(names) > 1 else ""
+    if days <= 0:
+        return f"model{several} {', '.join(names)} should have shut down on {ends.isoformat()}"
+    will = "shut" if several else "shuts"
+    return (
+        f"model{several} {', '.join(names)} {will} down on {ends.isoformat()}, in {days} day{'s' if days > 1 else ''}"
+    )
 
 
 def _absent(model: str) -> str:

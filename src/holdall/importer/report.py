@@ -36,7 +36,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One assistant, a store that none uses, or all files that nothing refers to (they have no ``target``).
 
     ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
-    only some of them make it partial.
+    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated`` or ``left``.
     """
 
     source: SourceId
@@ -45,6 +45,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     error: str | None = None
     losses: list[Loss] = []
+    how: str = "created"
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):

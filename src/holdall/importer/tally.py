@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from holdall.dialects.loss import Loss
 from holdall.importer.report import Result, Status
 from holdall.importer.run import RunFolder
-from holdall.importer.steps import Unit
+from holdall.importer.steps import Adopt, Skip, Unit, UpdateAssistant, UpdateStore
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Tally"]
@@ -51,6 +51,7 @@ class Tally:
             status=Status.PARTIAL if heavy else Status.SUCCESS,
             error=error,
             losses=losses,
+            how=_how(unit),
         )
 
     def fail(self, unit: Unit, error: str, stores: list[SourceId], files: list[SourceId]) -> None:
@@ -84,3 +85,20 @@ class Tally:
             members = dict.fromkeys(self._members.get(store, ()))
             self._stores[store] = [loss for file in members for loss in self._lost.get(file, ())]
         return self._stores[store]
+
+
+def _how(unit: Unit) -> str:
+    """What was done to the unit's root."""
+    for step in reversed(unit.steps):
+        match step:
+            case Adopt(kind=kind) if kind is unit.kind and kind is not Kind.FILE:
+                return "adopted"
+            case Skip(kind=kind) if kind is unit.kind:
+                return "left"
+            case UpdateAssistant():
+                return "updated"
+            case UpdateStore() if unit.kind is Kind.STORE:
+                return "updated"
+            case _:
+                pass
+    return "created"

@@ -44,7 +44,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Whether there is an ``/assistants``; without it every call below answers 404, as OpenAI does today."""
 
     models_as_of: str = "2026-08-25"
-    """An ISO date: models that have shut down by then are gone."""
+    """An ISO date, the sandbox's day: models that have shut down by then are gone, and the ends of the others are shown
+    as far ahead of the clock as they are of that day."""
 
     extra_models: tuple[str, ...] = ()
     """More models that the projects have, fine-tuned ones for example."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from holdall.sandbox.behaviour import Behaviour
@@ -83,13 +84,18 @@ def _living(behaviour: Behaviour) -> dict[str, tuple[int, str | None]]:
     return living | dict.fromkeys(behaviour.extra_models, (1735689600, None))
 
 
-def _shown(model: str, facts: tuple[int, str | None]) -> dict[str, Any]:
+def _shown(call: Call, model: str, facts: tuple[int, str | None]) -> dict[str, Any]:
+    """The model object. Its end is as many days ahead of the client's day as it is of the sandbox's."""
+    ends = facts[1]
+    if ends is not None:
+        lag = datetime.fromtimestamp(call.now, UTC).date() - date.fromisoformat(call.service.behaviour.models_as_of)
+        ends = (date.fromisoformat(ends) + max(lag, timedelta())).isoformat()
     return {
         "id": model,
         "object": "model",
         "created": facts[0],
         "owned_by": "openai-internal" if model.startswith("whisper") else "system",
-        "shutdown_date": facts[1],
+        "shutdown_date": ends,
     }
 
 
@@ -108,7 +114,7 @@ def assistant_model(behaviour: Behaviour, project: str, model: str) -> str:
 
 def list_models(call: Call) -> dict[str, Any]:
     models = _living(call.service.behaviour)
-    return {"object": "list", "data": [_shown(model, facts) for model, facts in models.items()]}
+    return {"object": "list", "data": [_shown(call, model, facts) for model, facts in models.items()]}
 
 
 def retrieve_model(call: Call) -> dict[str, Any]:
@@ -116,4 +122,4 @@ def retrieve_model(call: Call) -> dict[str, Any]:
     facts = _living(call.service.behaviour).get(wanted)
     if facts is None:
         raise Refusal(404, f"The model '{wanted}' does not exist", param="model", code="model_not_found")
-    return _shown(wanted, facts)
+    return _shown(call, wanted, facts)
