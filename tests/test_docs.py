@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from holdall import open_bundle
 from holdall.cli.main import COMMANDS
 from holdall.errors import exit_codes
+from holdall.model import Rung
+from holdall.verify import verify
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,3 +55,13 @@ def test_the_readme_has_the_two_commands_whole() -> None:
     start = "python3 -m venv .venv && .venv/bin/pip install"
     assert f"    {start} '.[sandbox]' && .venv/bin/holdall demo\n" in text
     assert f"    {start} -e '.[dev]' && .venv/bin/pytest\n" in text
+
+
+def test_the_sample_bundle_is_whole_and_shows_what_openai_gives() -> None:
+    """The bundle that the documents use: a project of OpenAI's as it comes out, mostly as parsed text."""
+    bundle = ROOT / "archives" / "sample.tar.zst"
+    assert verify(bundle).findings == []
+    with open_bundle(bundle) as reader:
+        assert reader.info.format == "1.0"
+        assert reader.info.counts["assistants"] == 8
+        assert {line.rung for line in reader.ledger()} == {Rung.ORIGINAL, Rung.TEXT, Rung.UNAVAILABLE}
