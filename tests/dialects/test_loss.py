@@ -1,8 +1,8 @@
-"""A loss in words, and which losses make a copy less than whole."""
+"""A loss in words, and how much each of them weighs."""
 
 from __future__ import annotations
 
-from holdall.dialects.loss import Loss, Why
+from holdall.dialects.loss import Loss, Severity, Why
 from holdall.model import Kind, SourceId
 
 
@@ -15,9 +15,23 @@ def test_a_loss_reads_as_a_sentence() -> None:
 
 def test_text_in_place_of_bytes_is_worth_saying_but_does_not_make_a_copy_partial() -> None:
     assert {why for why in Why if why.weighs} == {
+        Why.UNKNOWN_TOOL,
         Why.TRUNCATED,
         Why.LEFT_OUT,
+        Why.LEFT_ALONE,
         Why.REFUSED,
         Why.UNCERTAIN,
         Why.NOT_INDEXED,
+    }
+
+
+def test_what_was_asked_for_and_what_is_ours_is_no_loss_of_the_source() -> None:
+    assert {why for why in Why if why.severity is Severity.NOTE} == {
+        Why.BESIDE,
+        Why.DEFAULT_LEFT_OUT,
+        Why.MODEL_MAPPED,
+        Why.KEPT,
+        Why.MARKS_REPLACED,
+        Why.MARKS_LEFT_OUT,
+        Why.FAILED_AS_BEFORE,
     }

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.loss import Loss, Why
+from holdall.dialects.loss import Loss
 from holdall.dialects.marks import Marked, marked
-from holdall.errors import DamagedBundle
-from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.dialects.reading import read_fields, unknown_fields
+from holdall.model import Record, SourceId, TargetId
 
 __all__ = [
     "BATCH_FILES",
@@ -96,7 +96,7 @@ def assistant(
 ) -> Request:
     """POST /assistants for one assistant, with ``model`` in place of its own. References that ``stores`` and ``files``
     don't map are left out of it; that they are is said by the plan, which knows why."""
-    fields = _fields(record)
+    fields = read_fields(record)
     name = fields.get("name")
     label = name if isinstance(name, str) else None
     metadata, losses = marked(
@@ -112,13 +112,13 @@ def assistant(
     if isinstance(body.get("tool_resources"), dict):
         body["tool_resources"], lost = _resources(record, label, body["tool_resources"], stores, files)
         losses += lost
-    losses += _unknown(record, label, fields, known={*_ASSISTANT, *_ASSISTANT_READ_ONLY})
+    losses += unknown_fields(record, label, fields, known={*_ASSISTANT, *_ASSISTANT_READ_ONLY})
     return _request(body, metadata, losses)
 
 
 def store(record: Record, *, operation: str) -> Request:
     """POST /vector_stores for one vector store, without its files. ``expires_at`` is never copied."""
-    fields = _fields(record)
+    fields = read_fields(record)
     name = fields.get("name")
     label = name if isinstance(name, str) else None
     metadata, losses = marked(
@@ -126,7 +126,7 @@ def store(record: Record, *, operation: str) -> Request:
     )
     # The create call takes no null for any of these, though the server answers null where they were not given.
     body = {key: fields[key] for key in _STORE if fields.get(key) is not None}
-    losses += _unknown(record, label, fields, known={*_STORE, *_STORE_READ_ONLY})
+    losses += unknown_fields(record, label, fields, known={*_STORE, *_STORE_READ_ONLY})
     return _request(body, metadata, losses)
 
 
@@ -135,7 +135,7 @@ def attachment(record: Record, target: TargetId) -> Attachment:
 
     A strategy of type ``other`` says only that the source doesn't know; it can't be sent, nor can an absent one.
     """
-    fields = _fields(record)
+    fields = read_fields(record)
     body: dict[str, Any] = {"file_id": target}
     if fields.get("attributes"):
         body["attributes"] = fields["attributes"]
@@ -172,13 +172,6 @@ def _request(body: dict[str, Any], metadata: Marked, losses: list[Loss]) -> Requ
     return Request(body=body, update=update, losses=losses)
 
 
-def _fields(record: Record) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(record.raw, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise DamagedBundle(f"can't read the {record.kind} {record.id} of the bundle: {error}") from None
-
-
 def _resources(
     record: Record,
     name: str | None,
@@ -199,25 +192,7 @@ def _resources(
         kept[tool] = {}
         if isinstance(resource.get(field), list):
             kept[tool][field] = [ids[i] for i in resource[field] if i in ids]
-        lost += _unknown(record, name, resource, known={field}, where=f"tool_resources.{tool}.")
+        lost += unknown_fields(record, name, resource, known={field}, where=f"tool_resources.{tool}.")
     known = {"code_interpreter", "file_search"}
-    lost += _unknown(record, name, resources, known=known, where="tool_resources.")
+    lost += unknown_fields(record, name, resources, known=known, where="tool_resources.")
     return kept, lost
-
-
-def _unknown(
-    record: Record, name: str | None, fields: Mapping[str, Any], *, known: set[str], where: str = ""
-) -> list[Loss]:
-    """A loss for each field that is neither known nor empty."""
-    return [
-        Loss(
-            why=Why.UNKNOWN_FIELD,
-            kind=Kind(record.kind),
-            id=record.id,
-            name=name,
-            field=where + field,
-            text="the destination's API has no such field",
-        )
-        for field, value in fields.items()
-        if field not in known and value not in (None, [], {})
-    ]

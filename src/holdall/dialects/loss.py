@@ -8,7 +8,18 @@ import msgspec
 
 from holdall.model import Kind, SourceId
 
-__all__ = ["Loss", "Why"]
+__all__ = ["Loss", "Severity", "Why"]
+
+
+class Severity(StrEnum):
+    """How much of the source is lost."""
+
+    NOTE = "note"
+    """Nothing: the copy does what the source did, or what it was asked to; it is only worth saying."""
+    MINOR = "minor"
+    """A detail: the copy does what the source did, perhaps not quite as well."""
+    MAJOR = "major"
+    """A part: there is something that the source did and the copy does not."""
 
 
 class Why(StrEnum):
@@ -16,6 +27,20 @@ class Why(StrEnum):
 
     UNKNOWN_FIELD = "unknown_field"
     """The destination's API has no such field; it was not sent."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """The destination has no such tool; it was not sent."""
+    UNUSABLE = "unusable"
+    """A search without a store, or a tool's files without the tool: of no use, so it was not sent."""
+    UNFIT_VALUE = "unfit_value"
+    """The destination's API has the field, but takes no such value; it was not sent."""
+    OVER_LIMIT = "over_limit"
+    """More, or longer, than the destination's API takes; what is too much was not sent."""
+    VALUE_CHANGED = "value_changed"
+    """The destination's API has another value for it, or only one that comes near."""
+    MODEL_REFUSES = "model_refuses"
+    """The API takes the parameter, but not for this model; it was not sent."""
+    BESIDE = "beside"
+    """A file of that name is there that others have made or changed; the new one was written beside it."""
     DEFAULT_LEFT_OUT = "default_left_out"
     """The model refuses the parameter, which was at its default anyway; it was not sent."""
     MODEL_MAPPED = "model_mapped"
@@ -52,11 +77,42 @@ class Why(StrEnum):
     """Attached; indexing failed, as it had in the source."""
 
     @property
+    def severity(self) -> Severity:
+        if self in _MAJOR:
+            return Severity.MAJOR
+        return Severity.MINOR if self in _MINOR else Severity.NOTE
+
+    @property
     def weighs(self) -> bool:
-        return self in _WEIGHTY
+        return self.severity is Severity.MAJOR
 
 
-_WEIGHTY = frozenset({Why.TRUNCATED, Why.LEFT_OUT, Why.LEFT_ALONE, Why.REFUSED, Why.UNCERTAIN, Why.NOT_INDEXED})
+_MAJOR = frozenset(
+    {
+        Why.UNKNOWN_TOOL,
+        Why.TRUNCATED,
+        Why.LEFT_OUT,
+        Why.LEFT_ALONE,
+        Why.REFUSED,
+        Why.UNCERTAIN,
+        Why.NOT_INDEXED,
+    }
+)
+_MINOR = frozenset(
+    {
+        Why.UNKNOWN_FIELD,
+        Why.UNUSABLE,
+        Why.UNFIT_VALUE,
+        Why.OVER_LIMIT,
+        Why.VALUE_CHANGED,
+        Why.MODEL_REFUSES,
+        Why.CHUNKING_UNKNOWN,
+        Why.PURPOSE_CHANGED,
+        Why.AS_TEXT,
+        Why.RENAMED,
+        Why.SIZE_DIFFERS,
+    }
+)
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):

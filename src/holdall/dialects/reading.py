@@ -1,0 +1,81 @@
+"""What every dialect begins with: a record's fields, and a loss for each that the destination doesn't take. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, TypeGuard, TypeVar
+
+import msgspec
+
+from holdall.dialects.loss import Loss, Why
+from holdall.errors import DamagedBundle
+from holdall.model import Kind, Record
+
+__all__ = ["Reading", "is_number", "read_fields", "unknown_fields"]
+
+T = TypeVar("T")
+
+
+def read_fields(record: Record) -> dict[str, Any]:
+    """The record as JSON values. Raises DamagedBundle."""
+    try:
+        return msgspec.json.decode(record.raw, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise DamagedBundle(f"can't read the {record.kind} {record.id} of the bundle: {error}") from None
+
+
+def unknown_fields(
+    record: Record, name: str | None, fields: Mapping[str, Any], *, known: Collection[str], where: str = ""
+) -> list[Loss]:
+    """A loss for each field that is neither known nor empty; ``where`` is what to put before its name."""
+    return [
+        Loss(
+            why=Why.UNKNOWN_FIELD,
+            kind=Kind(record.kind),
+            id=record.id,
+            name=name,
+            field=where + field,
+            text="the destination's API has no such field",
+        )
+        for field, value in fields.items()
+        if field not in known and value not in (None, [], {})
+    ]
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a JSON number; Python counts booleans among them."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+class Reading:
+    """A record as it is read for another API: what is lost on the way, and in ``left_out`` what it was."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.fields = read_fields(record)
+        name = self.fields.get("name")
+        self._name = name if isinstance(name, str) else None
+        self.left_out: dict[str, Any] = {}
+        self.losses: list[Loss] = []
+
+    def fit(self, field: str, value: object, kind: type[T], text: str) -> T | None:
+        """``value`` if it is of ``kind``, None for null. Another kind is lost; ``text`` says what it should be."""
+        if value is None or isinstance(value, kind):
+            return value
+        self.lose(Why.UNFIT_VALUE, field, value, text)
+        return None
+
+    def lose(self, why: Why, field: str, value: object, text: str) -> None:
+        """``field`` isn't sent as it was: ``value``, as the source had it."""
+        self.left_out[field] = value
+        record = self._record
+        self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self._name, field=field, text=text))
+
+    def lose_unknown(self, fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
+        """All of ``fields`` that aren't ``known`` are lost; ``where`` is what they are inside of, with a dot."""
+        for loss in unknown_fields(self._record, self._name, fields, known=known, where=where):
+            self.left_out[str(loss.field)] = fields[str(loss.field).removeprefix(where)]
+            self.losses.append(loss)
