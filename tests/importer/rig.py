@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
+
+import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.apply import apply
 from holdall.importer.catalogue import catalogue
-from holdall.importer.pace import Pace
+from holdall.importer.journal import durable
+from holdall.importer.pace import Halt, Pace
 from holdall.importer.plan import plan
 from holdall.importer.report import Report
+from holdall.importer.resume import unfinished
 from holdall.importer.run import RunFolder
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
@@ -41,14 +47,22 @@ def run(
     box: Running,
     out: Path,
     *,
+    key: str = KEY,
     prefix: str = "",
     concurrency: int = 3,
     moment: Time | None = None,
     interrupt_at: int = 0,
+    halt_at: int = 0,
+    sync: Callable[[BinaryIO], None] = durable,
+    force: bool = False,
 ) -> Report:
-    """Import the shelf into the sandbox; at write number ``interrupt_at``, counted from 1, comes the Ctrl-C."""
+    """Import the shelf into the sandbox, or go on with the run below ``out`` that was cut off.
+
+    At write number ``interrupt_at``, counted from 1, everything is cancelled; at ``halt_at`` comes the first Ctrl-C.
+    """
     reader = cast(BundleReader, shelf)
-    ticks, moment = itertools.count(), moment or Time()
+    ticks, moment = itertools.count(1), moment or Time()
+    halt = Halt()
 
     async def go() -> Report:
         main = asyncio.current_task()
@@ -57,25 +71,35 @@ def run(
             number = next(ticks)
             if number == interrupt_at and main:
                 main.cancel()
-            return f"op{number}"
+            if number == halt_at:
+                halt.ask()
+            return secrets.token_hex(8)
 
         holding = catalogue(reader)
-        planned = plan(holding, Selection(), prefix=prefix)
-        folder = RunFolder(out, now=time.time, token=f"{next(ticks)}")
         limits = Limits(concurrency, sleep=moment.sleep)
-        async with Account(endpoint(KEY, box.url), side="destination", limits=limits) as account:
+        options = {"prefix": prefix}
+        async with Account(endpoint(key, box.url), side="destination", limits=limits) as account:
+            await account.get("/files", {"limit": 1})
+            destination = {
+                "base_url": account.endpoint.base_url,
+                "organization": account.organization,
+                "project": account.project,
+            }
+            again = unfinished(out, msgspec.to_builtins(shelf.info.digests), destination, options)
+            folder = RunFolder(out, now=time.time, token=secrets.token_hex(3), again=again, sync=sync)
             try:
                 return await apply(
-                    planned,
+                    folder.plan() if again else plan(holding, Selection(), prefix=prefix),
                     holding,
                     reader,
                     account,
                     folder,
-                    options={"prefix": prefix},
+                    options=options,
                     operation=operation,
                     now=time.time,
-                    pace=Pace(clock=lambda: moment.now, sleep=moment.sleep),
+                    pace=Pace(clock=lambda: moment.now, sleep=moment.sleep, halt=halt),
                     progress=Silent(),
+                    force=force,
                 )
             finally:
                 await folder.close()

@@ -85,9 +85,10 @@ class Attaching:
         found: set[TargetId] = set()
         start, nth = self._pace.clock(), 0
         while True:
+            looked = self._pace.clock()
             found |= await self._listed(filling.store)
             whole = len(found) >= due and awaited <= found
-            if whole or not await self._pace.within(start, nth):
+            if whole or not await self._pace.within(start, nth, looked=looked):
                 break
             nth += 1
         for intent in lost:

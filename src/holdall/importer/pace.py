@@ -74,13 +74,15 @@ class Pace:
         """The ``nth`` pause in a row, from 0. Raises Interrupted."""
         await self.halt.during(self._sleep(min(self._longest, self._first * 1.5 ** min(nth, 20))))
 
-    async def within(self, start: float, nth: int) -> bool:
-        """Pause, unless the settle window that began at ``start`` is over; the last pause ends with the window.
+    async def within(self, start: float, nth: int, *, looked: float) -> bool:
+        """Pause, unless the look that began at ``looked`` came after the window that began at ``start``.
 
-        Returns whether to look once more. Raises Interrupted.
+        So the last look comes after the window, however long looks and pauses take. Returns whether to look once more.
+        Raises Interrupted.
         """
-        left = start + self.settle - self.clock()
-        if left <= 0:
+        end = start + self.settle
+        if looked >= end:
             return False
+        left = max(0.0, end - self.clock())
         await self.halt.during(self._sleep(min(left, self._longest, self._first * 1.5 ** min(nth, 20))))
         return True

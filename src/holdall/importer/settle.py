@@ -75,9 +75,10 @@ class Settlement:
         waiting = {intent.op: intent for intent in intents}
         start, nth = self._pace.clock(), 0
         while waiting:
+            looked = self._pace.clock()
             for op, found in (await self._look(waiting.values())).items():
                 await self._happened(waiting.pop(op), found)
-            if not waiting or not await self._pace.within(start, nth):
+            if not waiting or not await self._pace.within(start, nth, looked=looked):
                 break
             nth += 1
             if nth == _PATIENCE:

@@ -286,11 +286,12 @@ class Writes:
         standing = self._folder.standing
         start, nth = self._pace.clock(), 0
         while True:
+            tried = self._pace.clock()
             try:
                 await once()
                 break
             except RemoteError as error:
-                if not error.ambiguous or not await self._pace.within(start, nth):
+                if not error.ambiguous or not await self._pace.within(start, nth, looked=tried):
                     raise
             nth += 1
         for intent in standing.unknown(action, kind=kind, source=source):

@@ -6,6 +6,7 @@ before that is answered, so nobody can tell the difference.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ class Postponed:
         self._app = app
         self._service = service
         self._waiting: list[tuple[float, Scope, list[Message]]] = []
+        self._running = asyncio.Lock()
 
     async def add(self, scope: Scope, receive: Receive, *, seconds: float) -> None:
         """Take a request in whole, to be carried out in so many seconds."""
@@ -40,9 +42,13 @@ class Postponed:
         self._waiting.sort(key=lambda each: each[0])
 
     async def run_due(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._service.clock():
-            _, scope, messages = self._waiting.pop(0)
-            await self._run(scope, messages)
+        """Carry out what is due; every request that comes meanwhile waits for it too."""
+        if not self._waiting and not self._running.locked():
+            return
+        async with self._running:
+            while self._waiting and self._waiting[0][0] <= self._service.clock():
+                _, scope, messages = self._waiting.pop(0)
+                await self._run(scope, messages)
 
     async def _run(self, scope: Scope, messages: list[Message]) -> None:
         async def receive() -> Message:

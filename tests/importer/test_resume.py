@@ -1,0 +1,215 @@
+"""Runs that were cut off: the same import again, and everything stands exactly once."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from holdall.errors import ImportUnderWay, Interrupted
+from holdall.importer.report import Status
+from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
+from holdall.sandbox.server import Running
+from tests.importer.rig import Time, run
+from tests.importer.standing_once import awkward, faults_of
+from tests.project import Hand
+
+_CONTEXT = ssl.create_default_context()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One sandbox for all: each case has a key, and so a project, of its own."""
+    behaviour = Behaviour(serve_assistants_files=True)
+    with Running(tmp_path_factory.mktemp("box"), behaviour=behaviour) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here speaks TLS, and every client reads all the world's certificates."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda *args, **kwargs: _CONTEXT)
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def crash_at(line: int, *, before: bool) -> Callable[[BinaryIO], None]:
+    """A sync that ends everything at that line of the journal: half of it on the disk, or all of it."""
+
+    def sync(file: BinaryIO) -> None:
+        file.flush()
+        lines = Path(file.name).read_bytes().splitlines(keepends=True)
+        if len(lines) < line:
+            return
+        kept = b"".join(lines[: line - 1])
+        kept += lines[line - 1][: len(lines[line - 1]) // 2] if before else lines[line - 1]
+        file.truncate(len(kept))
+        raise Crash
+
+    return sync
+
+
+def crashed(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(crashed(one) for one in error.exceptions)
+    return isinstance(error, Crash)
+
+
+def journal_of(out: Path) -> list[dict[str, Any]]:
+    (path,) = out.glob("runs/*/journal.jsonl")
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_a_crash_at_every_line_of_the_journal(shared: Running, tmp_path: Path) -> None:
+    run(awkward(), shared, tmp_path / "whole", key="sk-whole-0000")
+    count = len(journal_of(tmp_path / "whole"))
+    assert count >= 30
+    found = []
+    for line in range(1, count + 1):
+        for before in (True, False) if line < count else (True,):  # with the last line the run is at its end
+            out, key = tmp_path / f"{line}-{before}", f"sk-line-{line}-{before}"
+            with pytest.raises(BaseException) as caught:  # noqa: PT011
+                run(awkward(), shared, out, key=key, sync=crash_at(line, before=before))
+            assert crashed(caught.value), caught.value
+            report = run(awkward(), shared, out, key=key)
+            with Hand(shared.url, key) as hand:
+                # What was under way is at most what may be: three at once.
+                found += [(line, before, fault) for fault in faults_of(hand, report, ambiguous=3)]
+            assert len(list(out.glob("runs/*"))) == 1 + (line == 1 and before)
+    assert found == []
+
+
+FAULTS = (
+    "/files",
+    "/vector_stores",
+    "/vector_stores/*",
+    "/vector_stores/*/file_batches",
+    "/assistants",
+    "/assistants/*",
+)
+
+
+@pytest.mark.parametrize("path", FAULTS)
+@pytest.mark.parametrize("nth", [0, 1, 2])
+@pytest.mark.parametrize("fault", [Reset(executed=True), Reset(), Fail(status=502, executed=True)], ids=repr)
+def test_any_answer_may_be_lost(shared: Running, tmp_path: Path, path: str, nth: int, fault: Reset | Fail) -> None:
+    key = f"sk-lost-{tmp_path.name}"
+    shared.fault(fault, "POST", path, skip=nth)
+    try:
+        report = run(awkward(), shared, tmp_path, key=key)
+    finally:
+        shared.clear_faults()
+    with Hand(shared.url, key) as hand:
+        assert faults_of(hand, report, ambiguous=1) == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("executed", [True, False])
+def test_half_of_all_answers_are_lost(tmp_path: Path, concurrency: int, executed: bool) -> None:
+    with Running(tmp_path / "box", behaviour=Behaviour(serve_assistants_files=True)) as box:
+        for skip in range(0, 12, 2):
+            box.fault(Reset(executed=executed), "POST", "*", skip=skip)
+        report = run(awkward(), box, tmp_path, concurrency=concurrency, key="sk-half-0001")
+        with Hand(box.url, "sk-half-0001") as hand:
+            assert faults_of(hand, report, ambiguous=0) == []
+
+
+@pytest.mark.parametrize("path", FAULTS)
+@pytest.mark.parametrize("seconds", [0.5, 20, 55])
+def test_requests_that_are_executed_late(tmp_path: Path, path: str, seconds: float) -> None:
+    moment = Time()
+    behaviour = Behaviour(serve_assistants_files=True)
+    with Running(tmp_path / "box", behaviour=behaviour, clock=lambda: 1_800_000_000 + moment.now) as box:
+        box.fault(Late(seconds=seconds), "POST", path, times=2)
+        report = run(awkward(), box, tmp_path, moment=moment, key="sk-late-0001")
+        with Hand(box.url, "sk-late-0001") as hand:
+            assert faults_of(hand, report, ambiguous=0) == []
+
+
+def test_an_upload_that_is_executed_after_the_window_is_an_orphan_and_listed(tmp_path: Path) -> None:
+    moment = Time()
+    behaviour = Behaviour(serve_assistants_files=True)
+    with Running(tmp_path / "box", behaviour=behaviour, clock=lambda: 1_800_000_000 + moment.now) as box:
+        box.fault(Late(seconds=70), "POST", "/files")
+        box.fault(Reset(), "POST", "/assistants", skip=1)
+        report = run(awkward(), box, tmp_path, moment=moment, key="sk-late-0001")
+        with Hand(box.url, "sk-late-0001") as hand:
+            assert len(hand.everything("/files")) == 6
+            assert faults_of(hand, report, ambiguous=1) == []
+        (orphan,) = report.orphans
+        assert orphan.id is not None
+        text = (tmp_path / "report.md").read_text()
+        assert "- Possible orphans: 1" in text
+        assert orphan.id in text
+        assert json.loads((tmp_path / "mapping.json").read_text())["possible_orphans"][0]["id"] == orphan.id
+
+
+@pytest.mark.parametrize("lag", [3, 25, 55])
+@pytest.mark.parametrize("path", ["", *FAULTS])
+def test_lists_that_lag(tmp_path: Path, path: str, lag: float) -> None:
+    moment = Time()
+    behaviour = Behaviour(serve_assistants_files=True, visible_after=lag)
+    with Running(tmp_path / "box", behaviour=behaviour, clock=lambda: 1_800_000_000 + moment.now) as box:
+        if path:
+            box.fault(Reset(executed=True), "POST", path)
+        report = run(awkward(), box, tmp_path, moment=moment, key="sk-lag-0001")
+        box.behave(visible_after=0)
+        with Hand(box.url, "sk-lag-0001") as hand:
+            assert faults_of(hand, report, ambiguous=0) == []
+
+
+def test_a_strangers_file_is_never_taken(shared: Running, tmp_path: Path) -> None:
+    """One that was there before, and two that came meanwhile, have the name and size of one that was lost."""
+    key = "sk-stranger-0001"
+    name, content = "same.md", b"x" * len(b"# One\nthe first text of this name and size\n")
+    with Hand(shared.url, key) as hand:
+        before = hand.file(name, content)
+        shared.fault(Reset(), "POST", "/files")
+        report = run(awkward(), shared, tmp_path, key=key)
+        shared.clear_faults()
+        assert before not in report.files.values()
+        hand.delete(f"/files/{before}")
+        assert faults_of(hand, report, ambiguous=0) == []
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(shared: Running, tmp_path: Path) -> None:
+    key = "sk-halt-0001"
+    report = run(awkward(), shared, tmp_path, key=key, halt_at=4)
+    assert isinstance(report.stopped, Interrupted)
+    assert "run the same command again" in report.stopped.hint
+    assert {result.status for result in report.assistants} == {Status.NOT_ATTEMPTED}
+    lines = journal_of(tmp_path)
+    assert {line["op"] for line in lines if line["line"] == "intent"} == {
+        line["op"] for line in lines if line["line"] == "done"
+    }
+    assert len([line for line in lines if line["line"] == "intent"]) == 3
+    report = run(awkward(), shared, tmp_path, key=key)
+    with Hand(shared.url, key) as hand:
+        assert faults_of(hand, report, ambiguous=0) == []
+
+
+def test_a_second_importer_is_noticed(shared: Running, tmp_path: Path) -> None:
+    key = "sk-second-0001"
+    run(awkward(), shared, tmp_path / "one", key=key, halt_at=12)
+    writes = shared.writes()
+    with pytest.raises(ImportUnderWay, match="another importer made"):
+        run(awkward(), shared, tmp_path / "two", key=key)
+    assert shared.writes() == writes
+    run(awkward(), shared, tmp_path / "two", key=key, force=True)
+    with pytest.raises(ImportUnderWay):
+        run(awkward(), shared, tmp_path / "one", key=key)
+
+
+def test_a_run_that_was_cut_off_long_ago_or_of_another_prefix_is_not_gone_on_with(
+    shared: Running, tmp_path: Path
+) -> None:
+    key = "sk-prefix-0001"
+    run(awkward(), shared, tmp_path, key=key, halt_at=3)
+    run(awkward(), shared, tmp_path, key=key, prefix="x ")
+    assert len(list(tmp_path.glob("runs/*"))) == 2
