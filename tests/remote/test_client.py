@@ -96,6 +96,17 @@ AMBIENT = {
 }
 
 
+def test_each_beta_is_asked_for_by_its_own_header(script: Script) -> None:
+    for where in ("/assistants", "/agents", "/agents/a", "/agentsmith"):
+        use(script, lambda account, where=where: account.get(where))
+    assert [headers["openai-beta"] for _, _, headers, _ in script.seen] == [
+        "assistants=v2",
+        "agents=v1",
+        "agents=v1",
+        "assistants=v2",
+    ]
+
+
 def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in AMBIENT.items():
         monkeypatch.setenv(name, value)

@@ -39,8 +39,9 @@ T = TypeVar("T")
 _TIMEOUT = httpx2.Timeout(connect=15.0, read=120.0, write=120.0, pool=None)
 _UPLOAD_TIMEOUT = httpx2.Timeout(connect=15.0, read=600.0, write=120.0, pool=None)
 _CHUNK = 1 << 20
-# Assistants, and on older servers vector stores too, answer only with this header.
+# Assistants, and on older servers vector stores too, answer only with this header; agents with one of their own.
 _BETA = {"OpenAI-Beta": "assistants=v2"}
+_AGENTS_BETA = {"OpenAI-Beta": "agents=v1"}
 _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 
@@ -377,7 +378,7 @@ class Account:
         self.requests[f"{method} {_route(where)}"] += 1
 
         async def send() -> Answer:
-            options: Any = {"headers": _BETA}
+            options: Any = {"headers": _AGENTS_BETA if where.split("/")[1] == "agents" else _BETA}
             if params:
                 options["params"] = dict(params)
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from holdall.sandbox import (
+    agents,
     assistants,
     batches,
     catalogue,
@@ -21,17 +22,19 @@ from holdall.sandbox import (
     containers,
     control,
     files,
+    responses,
     search,
     store_files,
     stores,
     transfers,
 )
+from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.connections import Connections
 from holdall.sandbox.delays import Lagging
 from holdall.sandbox.foundry import Foundry
 from holdall.sandbox.gate import Gate
 from holdall.sandbox.oddities.layer import Odd
-from holdall.sandbox.refusals import Refusal, method_unknown, server_error, url_unknown
+from holdall.sandbox.refusals import Refusal, method_unknown, scope_missing, server_error, url_unknown
 from holdall.sandbox.service import Call, Service
 
 __all__ = ["application"]
@@ -86,14 +89,20 @@ def _routes(service: Service) -> list[Route]:
 
         return endpoint
 
-    def beta(endpoint: Endpoint) -> Endpoint:
-        async def guarded(request: Request) -> Response:
-            if not service.behaviour.assistants_api:
+    def guarded(method: str, path: str, endpoint: Endpoint) -> Endpoint:
+        family = path.split("/")[2]
+        scope = f"api.{'model' if family == 'models' else family}.{'read' if method == 'GET' else 'write'}"
+
+        async def passed(request: Request) -> Response:
+            if not _is_there(service.behaviour, family):
                 raise url_unknown(request.method, request.url.path)
-            assistants.require_beta(request.headers.get("openai-beta"))
+            if scope in service.behaviour.missing_scopes:
+                raise scope_missing(scope)
+            if family in _BETAS:
+                _BETAS[family](request.headers.get("openai-beta"))
             return await endpoint(request)
 
-        return guarded
+        return passed
 
     async def upload(request: Request) -> Response:
         return _json(msgspec.json.encode(await transfers.upload(request, await call_of(request, body=False))))
@@ -109,6 +118,13 @@ def _routes(service: Service) -> list[Route]:
 
     async def download(request: Request) -> Response:
         return await transfers.download(await call_of(request))
+
+    async def respond(request: Request) -> Response:
+        call = await call_of(request)
+        for store in await service.reading(responses.searches, call):
+            while await service.writing(search.index_some, msgspec.structs.replace(call, path={"store": store})):
+                pass
+        return _json(await service.writing(_answer, responses.create, call))
 
     async def search_store(request: Request) -> Response:
         call = await call_of(request)
@@ -140,11 +156,19 @@ def _routes(service: Service) -> list[Route]:
         ("POST", store, writes(stores.update)),
         ("DELETE", store, writes(stores.delete)),
         ("POST", f"{store}/search", search_store),
-        ("GET", "/v1/assistants", beta(reads(assistants.list_all))),
-        ("POST", "/v1/assistants", beta(writes(assistants.create))),
-        ("GET", "/v1/assistants/{assistant}", beta(reads(assistants.retrieve))),
-        ("POST", "/v1/assistants/{assistant}", beta(writes(assistants.update))),
-        ("DELETE", "/v1/assistants/{assistant}", beta(writes(assistants.delete))),
+        ("GET", "/v1/assistants", reads(assistants.list_all)),
+        ("POST", "/v1/assistants", writes(assistants.create)),
+        ("GET", "/v1/assistants/{assistant}", reads(assistants.retrieve)),
+        ("POST", "/v1/assistants/{assistant}", writes(assistants.update)),
+        ("DELETE", "/v1/assistants/{assistant}", writes(assistants.delete)),
+        ("POST", "/v1/responses", respond),
+        ("GET", "/v1/responses/{response}", reads(responses.retrieve)),
+        ("DELETE", "/v1/responses/{response}", writes(responses.delete)),
+        ("GET", "/v1/agents", reads(agents.list_all)),
+        ("POST", "/v1/agents", writes(agents.create)),
+        ("GET", "/v1/agents/{agent}", reads(agents.retrieve)),
+        ("POST", "/v1/agents/{agent}", writes(agents.update)),
+        ("DELETE", "/v1/agents/{agent}", writes(agents.delete)),
         ("GET", "/v1/containers", reads(containers.list_all)),
         ("POST", "/v1/containers", writes(containers.create)),
         ("GET", container, writes(containers.retrieve)),
@@ -157,7 +181,23 @@ def _routes(service: Service) -> list[Route]:
         ("GET", "/v1/models", reads(catalogue.list_models)),
         ("GET", "/v1/models/{model:path}", reads(catalogue.retrieve_model)),
     ]
-    return [Route(path, endpoint, methods=[method]) for method, path, endpoint in table]
+    return [Route(path, guarded(method, path, endpoint), methods=[method]) for method, path, endpoint in table]
+
+
+_BETAS: dict[str, Callable[[str | None], None]] = {
+    "agents": agents.require_beta,
+    "assistants": assistants.require_beta,
+}
+
+
+def _is_there(behaviour: Behaviour, family: str) -> bool:
+    """Whether the service has an API at all: ``family`` is the first part of its paths."""
+    there = {
+        "agents": behaviour.agents_api,
+        "assistants": behaviour.assistants_api,
+        "responses": behaviour.responses_api,
+    }
+    return there.get(family, True)
 
 
 def _answer(handler: Handler, call: Call) -> bytes:

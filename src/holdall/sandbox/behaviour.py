@@ -43,6 +43,16 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     assistants_api: bool = True
     """Whether there is an ``/assistants``; without it every call below answers 404, as OpenAI does today."""
 
+    responses_api: bool = True
+    """Whether there is a ``/responses``."""
+
+    agents_api: bool = False
+    """Whether there is an ``/agents``, which OpenAI has only had since the Assistants API ended."""
+
+    missing_scopes: tuple[str, ...] = ()
+    """What no key may do (403): ``api.files.read``, ``api.assistants.write``, and so on for every first part of a
+    path; models are ``api.model.read``."""
+
     models_as_of: str = "2026-08-25"
     """An ISO date, the sandbox's day: models that have shut down by then are gone, and the ends of the others are shown
     as far ahead of the clock as they are of that day."""

@@ -10,7 +10,14 @@ from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.refusals import Refusal, invalid, model_disabled, model_missing
 from holdall.sandbox.service import Call
 
-__all__ = ["assistant_model", "is_reasoning", "list_models", "retrieve_model"]
+__all__ = [
+    "agent_model",
+    "assistant_model",
+    "is_reasoning",
+    "list_models",
+    "response_model",
+    "retrieve_model",
+]
 
 _AUTUMN = "2026-10-23"
 _WINTER = "2026-12-11"
@@ -101,14 +108,30 @@ def _shown(call: Call, model: str, facts: tuple[int, str | None]) -> dict[str, A
 
 def assistant_model(behaviour: Behaviour, project: str, model: str) -> str:
     """The model, if an assistant may have it; raises 404, 403 or 400 as the service does."""
+    return _checked(behaviour, project, model, "Assistants", model_missing(model))
+
+
+def response_model(behaviour: Behaviour, project: str, model: str) -> str:
+    """The model, if a response may be made with it. What isn't there is 400 here."""
+    return _checked(behaviour, project, model, "Responses", _no_such(model))
+
+
+def agent_model(behaviour: Behaviour, project: str, model: str) -> str:
+    """The model, if an agent may have it."""
+    return _checked(behaviour, project, model, "Agents", _no_such(model))
+
+
+def _no_such(model: str) -> Refusal:
+    return invalid(f"The requested model '{model}' does not exist.", "model", "model_not_found")
+
+
+def _checked(behaviour: Behaviour, project: str, model: str, api: str, missing: Refusal) -> str:
     if model in behaviour.disabled_models:
         raise model_disabled(project, model)
     if model not in _living(behaviour):
-        raise model_missing(model)
+        raise missing
     if model.startswith(("text-embedding", "whisper")):
-        raise invalid(
-            f"The requested model '{model}' cannot be used with the Assistants API.", "model", "unsupported_model"
-        )
+        raise invalid(f"The requested model '{model}' cannot be used with the {api} API.", "model", "unsupported_model")
     return model
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdall.sandbox import copies
 from holdall.sandbox.paging import listing, select, window
-from holdall.sandbox.refusals import Refusal, invalid, not_found
+from holdall.sandbox.refusals import invalid, not_found, scope_missing
 from holdall.sandbox.service import Call
 from holdall.sandbox.shapes import array, choice, integer, json_body, nullable, open_object, record, text
 
@@ -40,13 +40,7 @@ _CREATE = record(
 def check_scope(call: Call) -> None:
     """Refuse a project that may not use containers."""
     if not call.service.behaviour.containers:
-        raise Refusal(
-            403,
-            "You have insufficient permissions for this operation. Missing scopes: api.containers.write. Check that "
-            "you have the correct role in your organization (Reader, Writer, Owner) and project (Member, Owner), and "
-            "if you're using a restricted API key, that it has the necessary scopes.",
-            code="missing_scope",
-        )
+        raise scope_missing("api.containers.write")
 
 
 def _require(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:

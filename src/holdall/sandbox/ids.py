@@ -55,6 +55,19 @@ class Ids:
     def container_file(self) -> str:
         return "cfile_" + self._tail(_HEX, 32)
 
+    def response(self) -> str:
+        return self._made("resp_", _HEX, 48)
+
+    def item(self, prefix: str) -> str:
+        """An item of a response: ``msg``, ``fs`` or ``fc``."""
+        return f"{prefix}_" + self._tail(_HEX, 48)
+
+    def call(self) -> str:
+        return "call_" + self._tail(_LETTERS, 24)
+
+    def agent(self) -> str:
+        return self._made("agent_", _HEX, 32)
+
     def request(self) -> str:
         return "req_" + self._tail(_HEX, 32)
 

@@ -12,11 +12,12 @@ __all__ = ["PROFILES"]
 PROFILES: Mapping[str, Behaviour] = {
     # The day before the Assistants API ended.
     "openai-2025": Behaviour(),
-    # Since then: no /assistants, and without the models that ended in October 2026.
-    "openai-today": Behaviour(assistants_api=False, models_as_of="2026-11-22"),
+    # Since then: no /assistants but /agents, and without the models that ended in October 2026.
+    "openai-today": Behaviour(assistants_api=False, agents_api=True, models_as_of="2026-11-22"),
     # Its documents know of no parsed text; files of agents can't be had back.
     "foundry-classic": Behaviour(
         foundry=True,
+        responses_api=False,
         deployments=("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3", "support-production"),
         max_batch_files=500,
         oddities=frozenset({Oddity.ID_ASSISTANT, Oddity.TEXT_404}),

@@ -21,6 +21,7 @@ __all__ = [
     "organization_mismatch",
     "project_mismatch",
     "quoted",
+    "scope_missing",
     "server_error",
     "url_unknown",
 ]
@@ -138,6 +139,16 @@ def model_missing(model: str) -> Refusal:
 
 def model_disabled(project: str, model: str) -> Refusal:
     return Refusal(403, f"Project `{project}` does not have access to model `{model}`", code="model_not_found")
+
+
+def scope_missing(scope: str) -> Refusal:
+    return Refusal(
+        403,
+        f"You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the "
+        "correct role in your organization (Reader, Writer, Owner) and project (Member, Owner), and if you're using a "
+        "restricted API key, that it has the necessary scopes.",
+        code="missing_scope",
+    )
 
 
 def quoted(values: Sequence[str], *, last: str = "and") -> str:

@@ -30,7 +30,7 @@ from holdall.sandbox.shapes import (
     text,
 )
 
-__all__ = ["index_some", "search"]
+__all__ = ["FILTER", "found", "index_some", "search"]
 
 # Files that one slice of indexing takes up: other writers wait for no more than that.
 _SLICE = 100
@@ -54,12 +54,15 @@ def _filter(value: Any, name: str) -> dict[str, Any]:
     return checked
 
 
+FILTER: Shape = _filter
+"""Of attributes: a comparison, or several joined by ``and`` or ``or``."""
+
 _BODY = record(
     {
         "query": one_of("a string or an array", {str: text(), list: array(text(), minimum=1)}),
         "rewrite_query": boolean,
         "max_num_results": integer(1, 50),
-        "filters": _filter,
+        "filters": FILTER,
         "ranking_options": record(
             {"ranker": choice("none", "auto", "default-2024-11-15"), "score_threshold": number(0, 1)}
         ),
@@ -112,14 +115,16 @@ def search(call: Call) -> dict[str, Any]:
     """The best passages of the store, best first."""
     asked = json_body(call.body, _BODY)
     queries = [asked["query"]] if isinstance(asked["query"], str) else asked["query"]
-    threshold = asked.get("ranking_options", {}).get("score_threshold", 0)
-    most = asked.get("max_num_results", 10)
-    data: list[dict[str, Any]] = []
     with call.service.database.read() as connection:
-        store = stores.require_living(connection, call)
-        for score, row in _ranked(connection, store["seq"], queries, asked.get("filters"))[:most]:
-            if score >= threshold:
-                data.append(_result(connection, call, row, score))
+        data = found(
+            connection,
+            call,
+            stores.require_living(connection, call)["id"],
+            queries,
+            most=asked.get("max_num_results", 10),
+            filters=asked.get("filters"),
+            threshold=asked.get("ranking_options", {}).get("score_threshold", 0),
+        )
     return {
         "object": "vector_store.search_results.page",
         "search_query": queries,
@@ -127,6 +132,22 @@ def search(call: Call) -> dict[str, Any]:
         "has_more": False,
         "next_page": None,
     }
+
+
+def found(
+    connection: sqlite3.Connection,
+    call: Call,
+    store_id: str,
+    queries: list[str],
+    *,
+    most: int,
+    filters: dict[str, Any] | None,
+    threshold: float,
+) -> list[dict[str, Any]]:
+    """What a search of one of the project's stores gives, best first."""
+    store = stores.find(connection, call.project, store_id)
+    ranked = _ranked(connection, store["seq"], queries, filters) if store else []
+    return [_result(connection, call, row, score) for score, row in ranked[:most] if score >= threshold]
 
 
 def _ranked(

@@ -17,6 +17,7 @@ from holdall.sandbox.shapes import METADATA, array, choice, integer, json_body, 
 
 __all__ = [
     "CHUNKING",
+    "check_living",
     "create",
     "delete",
     "find",
@@ -63,10 +64,15 @@ def require(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
 def require_living(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:
     """The store that the path names, unless it has expired; raises 404 or 400."""
     row = require(connection, call)
-    expiry = expires_at(row)
-    if expiry is not None and expiry <= call.now:
-        raise invalid(f"Vector store {row['id']} is expired.", None, "vector_store_expired")
+    check_living(row, call.now)
     return row
+
+
+def check_living(row: sqlite3.Row, now: float) -> None:
+    """Refuse a store that has expired."""
+    expiry = expires_at(row)
+    if expiry is not None and expiry <= now:
+        raise invalid(f"Vector store {row['id']} is expired.", None, "vector_store_expired")
 
 
 def require_writable(connection: sqlite3.Connection, call: Call) -> sqlite3.Row:

@@ -20,6 +20,9 @@ class Memory(msgspec.Struct, kw_only=True):
     broken_lists: set[str] = set()
 
 
+_LISTS = ("agents", "assistants", "containers", "files", "vector_stores")
+
+
 class Exchange(msgspec.Struct, kw_only=True):
     """A request that changes on its way in, and its answer, which changes on its way out."""
 
@@ -49,7 +52,7 @@ class Exchange(msgspec.Struct, kw_only=True):
     @property
     def is_paged(self) -> bool:
         """Whether this asks for a list that has pages."""
-        return self.method == "GET" and self.parts[-1] in ("assistants", "vector_stores", "files", "containers")
+        return self.method == "GET" and self.parts[-1] in _LISTS
 
     @property
     def is_text(self) -> bool:
