@@ -210,7 +210,7 @@ def test_against_the_destination_prints_every_difference(holdall: Terminal, bund
     assert holdall("import", bundle).code == 0
     same = holdall("verify", bundle, "--against", "dst")
     assert same.code == 0, same.err
-    assert "no differences (3 assistants, 1 vector stores, 2 memberships compared" in same.out
+    assert "no differences (3 assistants, 1 vector store, 2 memberships, 2 texts compared" in same.out
     made = next(one for one in copy.everything("/assistants") if one["name"] == "Support DE")
     copy.post(f"/assistants/{made['id']}", instructions="Nein.")
     done = holdall("verify", bundle, "--against", "dst")
@@ -234,3 +234,14 @@ def test_runs_stay_beside_each_other_and_the_latest_is_on_top(holdall: Terminal,
     assert len(runs) == 2
     assert len(json.loads(Path("out/mapping.json").read_text())["mappings"]) == 3
     assert sorted(len(json.loads((run / "mapping.json").read_text())["mappings"]) for run in runs) == [1, 3]
+
+
+def test_verify_compares_at_the_end_of_the_import(holdall: Terminal, bundle: str, box: Running, copy: Hand) -> None:
+    done = holdall("import", bundle, "--verify")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].startswith("127.0.0.1: no differences (3 assistants")
+    box.behave(index_failures=("one.md",))
+    done = holdall("import", bundle, "--verify", "--on-conflict", "duplicate", "--json")
+    assert done.code == 3
+    (difference,) = done.document["result"]["against"]["differences"]
+    assert (difference["name"], difference["field"]) == ("one.md", "status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +13,11 @@ from holdall.bundle.reader import BundleReader
 from holdall.importer.catalogue import catalogue
 from holdall.importer.placement import by_mapping, by_marks
 from holdall.importer.proof import Proof, prove
+from holdall.importer.reading import Text
 from holdall.model import Rung, SourceId
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
+from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
@@ -23,7 +26,9 @@ from tests.project import Hand
 DIGESTS = {"definitions": "h1:d", "contents": "h1:c"}
 
 
-def compare(shelf: Shelf, box: Running, out: Path, *, marks: bool = False, prefix: str = "") -> Proof:
+def compare(
+    shelf: Shelf, box: Running, out: Path, *, marks: bool = False, prefix: str = "", search: bool = False
+) -> Proof:
     reader = cast(BundleReader, shelf)
 
     async def go() -> Proof:
@@ -32,7 +37,8 @@ def compare(shelf: Shelf, box: Running, out: Path, *, marks: bool = False, prefi
             placement = None if marks else by_mapping(out, DIGESTS, project=found.project)
             assert marks or placement
             placement = placement or await by_marks(account)
-            return await prove(catalogue(reader), reader, account, placement, progress=Silent(), prefix=prefix)
+            holding = catalogue(reader)
+            return await prove(holding, reader, account, placement, progress=Silent(), prefix=prefix, search=search)
 
     return asyncio.run(go())
 
@@ -67,7 +73,7 @@ def test_a_true_copy_has_no_differences(box: Running, shelf: Shelf, tmp_path: Pa
     run(shelf, box, tmp_path, prefix=prefix)
     proof = compare(shelf, box, tmp_path)
     assert proof.differences == []
-    assert proof.compared == {"assistants": 2, "vector_stores": 1, "memberships": 3}
+    assert proof.compared == {"assistants": 2, "vector_stores": 1, "memberships": 3, "texts": 3}
 
 
 def test_without_a_mapping_the_marks_lead_to_the_copies(box: Running, shelf: Shelf, tmp_path: Path) -> None:
@@ -75,7 +81,7 @@ def test_without_a_mapping_the_marks_lead_to_the_copies(box: Running, shelf: She
     proof = compare(shelf, box, tmp_path, marks=True, prefix="p ")
     # The one whose metadata has no room for marks can't be found by them.
     assert [(d.source, d.field, d.destination) for d in proof.differences] == [("a2", "assistant", "not imported")]
-    assert proof.compared == {"assistants": 1, "vector_stores": 1, "memberships": 3}
+    assert proof.compared == {"assistants": 1, "vector_stores": 1, "memberships": 3, "texts": 3}
 
 
 def test_every_change_is_named_with_both_values(box: Running, hand: Hand, shelf: Shelf, tmp_path: Path) -> None:
@@ -109,3 +115,67 @@ def test_a_mapping_of_another_bundle_is_not_used(box: Running, shelf: Shelf, tmp
     found = by_mapping(tmp_path, DIGESTS, project=None)
     assert found is not None
     assert "runs" in found.origin
+
+
+def test_what_the_destination_reads_in_a_file_is_compared_with_the_bundle(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path
+) -> None:
+    report = run(shelf, box, tmp_path)
+    store = report.stores[SourceId("vs")]
+    # The copies of two files change places in the mapping: then neither has the text that it should have.
+    mapping = json.loads((tmp_path / "mapping.json").read_text())
+    files = mapping["files"]
+    files["f1"], files["f3"] = files["f3"], files["f1"]
+    (tmp_path / "mapping.json").write_text(json.dumps(mapping))
+    proof = compare(shelf, box, tmp_path)
+    found = {d.source: (d.bundle, d.destination) for d in proof.differences if d.field == "text"}
+    assert found == {
+        "f1": ("some words in a file (5 words)", "text of c (3 words)"),
+        "f3": ("text of c (3 words)", "some words in a file (5 words)"),
+    }
+    assert {one.file: one.text for one in proof.files}["f2"] is Text.EQUAL
+    assert all(one.target in {m["id"] for m in hand.everything(f"/vector_stores/{store}/files")} for one in proof.files)
+
+
+def test_a_search_finds_each_file_and_says_so_if_it_does_not(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.file("g1", "twin one.md", b"The very same words stand in two files of the store.\n")
+    shelf.file("g2", "twin two.md", b"The very same words stand in two files of the store.\n")
+    shelf.store("twins", ["g1", "g2"])
+    run(shelf, box, tmp_path)
+    proof = compare(shelf, box, tmp_path, search=True)
+    assert proof.differences == []
+    assert proof.compared["searches"] == 5
+    assert all(one.found for one in proof.files)
+    box.fault(Fail(status=404), "POST", "/vector_stores/*/search", times=99)
+    proof = compare(shelf, box, tmp_path, search=True)
+    assert "searches" not in proof.compared
+    assert "no search" in proof.files[0].why
+    assert proof.differences == []
+
+
+def test_a_file_that_is_not_indexed_is_a_difference_and_its_text_is_not_asked_for(
+    box: Running, shelf: Shelf, tmp_path: Path
+) -> None:
+    box.behave(index_failures=("a.md",))
+    run(shelf, box, tmp_path)
+    proof = compare(shelf, box, tmp_path)
+    (difference,) = proof.differences
+    assert (difference.source, difference.field) == ("f1", "status")
+    assert str(difference.destination).startswith("failed: ")
+    assert proof.unchecked() == {"it is failed": 1}
+
+
+def test_a_server_that_hands_no_text_out_is_not_asked_for_ever(box: Running, shelf: Shelf, tmp_path: Path) -> None:
+    shelf.store("more", [])
+    for number in range(12):
+        shelf.file(f"m{number}", f"m{number}.md")
+    shelf.store("many", [f"m{number}" for number in range(12)])
+    run(shelf, box, tmp_path)
+    box.forget_requests()
+    box.fault(Fail(status=404), "GET", "/vector_stores/*/files/*/content", times=99)
+    proof = compare(shelf, box, tmp_path)
+    assert proof.differences == []
+    assert sum(proof.unchecked().values()) == 15
+    assert sum(entry.path.endswith("/content") for entry in box.requests()) <= 6

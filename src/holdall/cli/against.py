@@ -1,4 +1,4 @@
-"""``holdall verify --against dst``: what was imported, compared with the bundle."""
+"""``holdall verify --against dst`` and ``import --verify``: what was imported, compared with the bundle."""
 
 from __future__ import annotations
 
@@ -8,36 +8,52 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdall.cli.console import Console
+from holdall.cli.console import Console, counted
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.importer.proof import Proof
 
-__all__ = ["compare"]
+__all__ = ["compare", "told"]
+
+_NOUNS = {"vector_stores": "vector store", "memberships": "membership", "assistants": "assistant", "texts": "text"}
 
 
-def compare(console: Console, settings: DestinationSettings, bundle: Path) -> dict[str, Any]:
+def compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> dict[str, Any]:
     """Compare and print; the result for ``--json``, whose ``differences`` are empty for a true copy.
 
     Which copy is meant, the mapping in OUTPUT_DIR says, or where there is none the copies' own marks.
     """
-    proof = asyncio.run(_compare(console, settings, bundle))
+    proof = asyncio.run(_compare(console, settings, bundle, search=search))
     console.close_progress()
-    for difference in proof.differences:
-        console.result(" ".join(str(difference).splitlines()))
-    compared = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in proof.compared.items())
-    verdict = f"{len(proof.differences)} differences" if proof.differences else "no differences"
-    console.result(f"{settings.endpoint.title}: {verdict} ({compared} compared, by {proof.origin})")
     return {
         "destination": settings.endpoint.base_url,
-        "by": proof.origin,
-        "compared": proof.compared,
-        "differences": msgspec.to_builtins(proof.differences),
+        **told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}"),
     }
 
 
-async def _compare(console: Console, settings: DestinationSettings, bundle: Path) -> Proof:
+def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dict[str, Any]:
+    """Print a proof, the verdict last; the result for ``--json``."""
+    for difference in proof.differences:
+        console.result(" ".join(str(difference).splitlines()))
+    unchecked = proof.unchecked()
+    for why, count in sorted(unchecked.items()):
+        console.say(f"text not compared: {counted(count, 'file')}: {why}")
+    compared = ", ".join(
+        counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
+    )
+    verdict = counted(len(proof.differences), "difference") if proof.differences else "no differences"
+    console.result(f"{title}: {verdict} ({compared} compared{origin})")
+    return {
+        "by": proof.origin,
+        "compared": proof.compared,
+        "text_not_compared": unchecked,
+        "differences": msgspec.to_builtins(proof.differences),
+        "files": msgspec.to_builtins(proof.files),
+    }
+
+
+async def _compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> Proof:
     from holdall.bundle.reader import open_bundle
     from holdall.importer.catalogue import catalogue
     from holdall.importer.placement import by_mapping, by_marks
@@ -55,4 +71,12 @@ async def _compare(console: Console, settings: DestinationSettings, bundle: Path
             if placement is None:
                 console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")
                 placement = await by_marks(account)
-            return await prove(catalogue(reader), reader, account, placement, progress=progress, prefix=settings.prefix)
+            return await prove(
+                catalogue(reader),
+                reader,
+                account,
+                placement,
+                progress=progress,
+                prefix=settings.prefix,
+                search=search,
+            )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from holdall.errors import HoldallError
 
-__all__ = ["ambient", "command_line", "program", "run", "serving"]
+__all__ = ["ambient", "command_line", "no_proxies", "program", "run", "serving"]
 
 # Variables that holdall reads, besides all that begin with OPENAI_.
 _SETTINGS = frozenset(
@@ -27,6 +27,7 @@ _SETTINGS = frozenset(
         "CLONE_NAME_PREFIX",
         "DRY_RUN",
         "DST_PROJECT_API_KEY",
+        "HOLDALL_SETTLE",
         "INCLUDE_CODE_INTERPRETER",
         "INCLUDE_FILE_SEARCH",
         "LOG_LEVEL",
@@ -53,6 +54,20 @@ def ambient(environ: Mapping[str, str]) -> dict[str, str]:
     }
     # NO_PROXY also keeps macOS and Windows from looking the proxies up elsewhere.
     return kept | {"NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
+
+
+@contextmanager
+def no_proxies() -> Iterator[None]:
+    """While this process itself speaks with a sandbox, it has no proxies, like its children."""
+    ours = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
+    for name in ours:
+        del os.environ[name]
+    os.environ["NO_PROXY"] = "127.0.0.1"
+    try:
+        yield
+    finally:
+        del os.environ["NO_PROXY"]
+        os.environ.update(ours)
 
 
 def program(called_as: str) -> str:

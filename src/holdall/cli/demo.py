@@ -6,8 +6,7 @@ import asyncio
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,20 +74,6 @@ def _made(folder: Path | None) -> Path:
     return folder
 
 
-@contextmanager
-def _no_proxies(environment: Mapping[str, str]) -> Iterator[None]:
-    """While this process speaks with the sandbox itself, its proxies are those of ``environment``: none."""
-    ours = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
-    for name in ours:
-        del os.environ[name]
-    os.environ["NO_PROXY"] = environment["NO_PROXY"]
-    try:
-        yield
-    finally:
-        del os.environ["NO_PROXY"]
-        os.environ.update(ours)
-
-
 def _folded(line: str, indent: str = "") -> str:
     """A line of somebody's output, folded between words where it is wider than a terminal."""
     hang = " " * (len(line) - len(line.lstrip()) + 4)
@@ -141,7 +126,7 @@ class _Demo:
             async with Account(endpoint(_SOURCE["OPENAI_SRC_API_KEY"], url), concurrency=8) as account:
                 await fill(account, sample)
 
-        with _no_proxies(self.environment):
+        with children.no_proxies():
             asyncio.run(make())
         self.console.say(
             f"Made there: {len(sample.assistants)} assistants, {len(sample.stores)} vector stores, "

@@ -64,11 +64,12 @@ def how_to_import(command: Any) -> Any:
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Carry out exactly what this plan says.")
 @what_to_import
 @how_to_import
+@click.option("--verify", is_flag=True, help="Compare the copy with the bundle at the end, as verify --against dst.")
 @options.account("dst")
 @options.shared
 @options.output
 @click.pass_obj
-def command(console: Console, /, bundle: Path, plan_file: Path | None, **parameters: Any) -> Outcome:
+def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: bool, **parameters: Any) -> Outcome:
     """Replay BUNDLE into a project: files, vector stores, then each assistant.
 
     Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. What is in the
@@ -82,8 +83,21 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, **paramet
     if document:
         _require_alone(parameters)
     asked = document.asked if document else asked_of(parameters, prefix=settings.prefix)
-    return run_import(
+    outcome = run_import(
         console, settings, bundle, asked, document=document, yes=parameters["yes"], force=parameters["force"]
+    )
+    return _verified(console, settings, bundle, outcome) if verify and not settings.dry_run else outcome
+
+
+def _verified(console: Console, settings: DestinationSettings, bundle: Path, outcome: Outcome) -> Outcome:
+    """The outcome of an import and, at its end, of the comparison with the bundle."""
+    from holdall.cli.against import compare
+
+    compared = compare(console, settings, bundle, search=False)
+    return msgspec.structs.replace(
+        outcome,
+        exit_code=EXIT_LOOK if compared["differences"] else outcome.exit_code,
+        result={**(outcome.result if isinstance(outcome.result, dict) else {}), "against": compared},
     )
 
 

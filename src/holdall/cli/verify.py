@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.errors import EXIT_LOOK
+from holdall.errors import EXIT_LOOK, UsageFault
 
 if TYPE_CHECKING:
     from holdall.verify import Verdict
@@ -23,6 +24,8 @@ __all__ = ["command"]
 @click.option("--quick", is_flag=True, help="Structure and completeness only; reads no content.")
 @click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
 @click.option("--against", type=click.Choice(["dst"]), help="Compare the destination with the bundle, too.")
+@click.option("--rehearse", is_flag=True, help="Restore into a sandbox on this machine and compare; needs no account.")
+@click.option("--search", is_flag=True, help="With either: each store's search must find each of its files.")
 @click.option("--output-dir", metavar="DIR", help="Where import left its mapping, default ./out (OUTPUT_DIR).")
 @click.option("--prefix", metavar="TEXT", help="Of the copies' names, if there is no mapping (CLONE_NAME_PREFIX).")
 @options.account("dst")
@@ -30,27 +33,49 @@ __all__ = ["command"]
 @options.output
 @click.pass_obj
 def command(
-    console: Console, /, bundle: Path, quick: bool, sha256: str | None, against: str | None, **parameters: Any
+    console: Console,
+    /,
+    bundle: Path,
+    quick: bool,
+    sha256: str | None,
+    against: str | None,
+    rehearse: bool,
+    search: bool,
+    **parameters: Any,
 ) -> Outcome:
     """Prove a bundle whole: seal, every checksum, the BagIt rules, index against entries, every reference.
 
     All findings are listed at once. Files that the bundle itself declares as lost are not damage. With --against dst
-    every imported assistant, vector store and membership is compared, field by field; that needs OPENAI_DST_API_KEY
-    and ends with 3 where something differs.
+    every imported assistant, vector store and membership is compared, field by field, and the text of each file that
+    is indexed; that needs OPENAI_DST_API_KEY and ends with 3 where something differs.
+
+    With --rehearse the bundle is restored into a sandbox on this machine and compared there: a restore test that needs
+    no account, reads no key and no .env, and leaves nothing behind. It prints one line, and ends with 0 or 3.
     """
+    if search and not (against or rehearse):
+        raise UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse")
+    if against and rehearse:
+        raise UsageFault("can't compare with two copies at once: --against and --rehearse are two commands")
+    if rehearse:
+        import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
     from holdall.verify import verify
 
     destination = options.read_destination(console, parameters) if against else None
     verdict = verify(bundle, quick=quick, sha256=sha256, progress=console.progress())
     console.close_progress()
-    _print(console, verdict)
-    compared = None
+    _print(console, verdict, console.say if rehearse else console.result)
+    compared = rehearsed = None
     if destination and verdict.whole:
         from holdall.cli.against import compare
 
-        compared = compare(console, destination, bundle)
+        compared = compare(console, destination, bundle, search=search)
+    if rehearse and verdict.whole:
+        from holdall.cli import rehearse as rehearsal
+
+        rehearsed = rehearsal.rehearse(console, bundle, search=search)
+    differ = any(found and found["differences"] for found in (compared, rehearsed))
     return Outcome(
-        exit_code=EXIT_LOOK if compared and compared["differences"] else verdict.exit_code,
+        exit_code=EXIT_LOOK if differ else verdict.exit_code,
         result={
             "path": str(verdict.path),
             "whole": verdict.whole,
@@ -61,12 +86,14 @@ def command(
             "counts": verdict.info.counts if verdict.info else None,
             "findings": msgspec.to_builtins(verdict.findings),
             "against": compared,
+            "rehearsal": rehearsed,
         },
         losses=msgspec.to_builtins(verdict.losses),
     )
 
 
-def _print(console: Console, verdict: Verdict) -> None:
+def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> None:
+    """Findings are the result in any event; ``tell`` is told of a whole bundle."""
     for finding in verdict.findings:
         console.result(f"{finding.code}: {finding.message}")
     if not verdict.whole:
@@ -78,11 +105,11 @@ def _print(console: Console, verdict: Verdict) -> None:
     assert info is not None
     text = info.rungs.get("text")
     if text:
-        console.result(f"declared: as parsed text only: {text.files} of the files")
+        tell(f"declared: as parsed text only: {text.files} of the files")
     for loss in verdict.losses:
-        console.result(f"declared: {loss.message}")
+        tell(f"declared: {loss.message}")
     depth = "complete (no content was read)" if verdict.quick else "whole"
-    console.result(
+    tell(
         f"{verdict.path}: {depth}, {info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
         + (f", sha256 {verdict.sha256}" if verdict.sha256 else "")
     )

@@ -25,13 +25,15 @@ __all__ = ["Placement", "by_mapping", "by_marks", "withdraw"]
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Source id -> id in the copy. ``files`` is None where nobody wrote it down: files carry no marks.
 
-    ``origin`` says in words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run.
+    ``copies`` are the second uploads of files, as text, that stores have in place of the first. ``origin`` says in
+    words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run.
     """
 
     origin: str
     assistants: Mapping[SourceId, TargetId]
     stores: Mapping[SourceId, TargetId]
     files: Mapping[SourceId, TargetId] | None = None
+    copies: Mapping[SourceId, TargetId] = {}
     prefix: str | None = None
     selection: Selection = Selection()
     models: ModelMap = ModelMap()
@@ -60,6 +62,7 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     mappings: list[_Row]
     vector_stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
+    text_copies: dict[SourceId, TargetId] = {}
     options: _Options
     bundle: dict[str, str]
 
@@ -83,6 +86,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
             assistants={row.src: row.dst for row in found.mappings if row.dst is not None},
             stores=found.vector_stores,
             files=found.files,
+            copies=found.text_copies,
             prefix=found.options.prefix,
             selection=Selection(only=found.options.only, exclude=found.options.exclude),
             models=model_map(found.options.map_model),

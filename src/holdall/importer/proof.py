@@ -1,14 +1,15 @@
 """The destination against the bundle: is what was imported what the bundle says?
 
-Compared are the counts and every field of every imported assistant, vector store and membership. Not compared is what
-must differ: ids, our own metadata keys, the name's prefix, what only a server sets, and what the plan said beforehand
-would be left out.
+Compared are the counts, every field of every imported assistant, vector store and membership, and of each file in a
+store whether it is indexed and what the destination reads in it. Not compared is what must differ: ids, our own
+metadata keys, the name's prefix, what only a server sets, and what the plan said beforehand would be left out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,10 +18,12 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.difference import UNSET, Difference, differences, equal, final
+from holdall.importer.members import FileProof, Members
 from holdall.importer.placement import Placement
 from holdall.importer.plan import Choices, plan
-from holdall.importer.steps import AttachFiles, Catalogue, CreateAssistant, CreateStore
-from holdall.model import FileView, Kind, MembershipView, Record, Rung, SourceId, TargetId
+from holdall.importer.reading import Text
+from holdall.importer.steps import Catalogue, CreateAssistant, CreateStore
+from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
 
@@ -28,11 +31,17 @@ __all__ = ["Proof", "prove"]
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared (``assistants``, ``vector_stores``, ``memberships``) and what differs."""
+    """What was compared (``assistants``, ``vector_stores``, ``memberships``, ``texts``, ``searches``), what differs,
+    and what is known of each file."""
 
     origin: str
     compared: dict[str, int]
     differences: list[Difference]
+    files: list[FileProof]
+
+    def unchecked(self) -> dict[str, int]:
+        """How many files' texts were not compared, by the reason."""
+        return dict(Counter(one.why for one in self.files if one.text is Text.NOT_CHECKED))
 
 
 async def prove(
@@ -43,63 +52,96 @@ async def prove(
     *,
     progress: Progress,
     prefix: str,
+    search: bool = False,
 ) -> Proof:
     """Compare what ``placement`` places. ``prefix`` counts where the placement doesn't know the run's own.
 
-    Reads only. Raises what the account raises; an object that is gone is a difference.
+    With ``search`` each store is asked for a sentence of each of its files, and has to find the file. Reads only.
+    Raises what the account raises; an object that is gone is a difference.
     """
     prefix = placement.prefix if placement.prefix is not None else prefix
     planned = plan(catalogue, placement.selection, prefix=prefix, choices=Choices(models=placement.models))
-    prover = _Prover(catalogue, reader, account, placement, prefix)
+    prover = _Prover(catalogue, reader, account, placement, prefix, search, progress)
     progress.stage("comparing")
+    progress.expect(files=planned.totals().memberships)
     for unit in planned.units:
-        attached = {step.store: step.count for step in unit.steps if isinstance(step, AttachFiles)}
         for step in unit.steps:
             match step:
                 case CreateStore(id=id):
-                    await prover.store(id, attached.get(id, 0))
+                    await prover.store(id)
                 case CreateAssistant():
                     await prover.assistant(step)
                 case _:
                     pass
-    return Proof(origin=placement.origin, compared=dict(prover.compared), differences=prover.differences)
+    return prover.proof()
 
 
 class _Prover:
     """One comparison: what it found so far, and which file of the copy is which."""
 
     def __init__(
-        self, catalogue: Catalogue, reader: BundleReader, account: Account, placement: Placement, prefix: str
+        self,
+        catalogue: Catalogue,
+        reader: BundleReader,
+        account: Account,
+        placement: Placement,
+        prefix: str,
+        search: bool,
+        progress: Progress,
     ) -> None:
         self._catalogue, self._reader, self._account = catalogue, reader, account
+        self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
         self._placement, self._prefix = placement, prefix
         self._records = {record.id: record for record in catalogue.assistants}
         self._named: dict[str, str | None] = {}
-        self.compared: Counter[str] = Counter({"assistants": 0, "vector_stores": 0, "memberships": 0})
-        self.differences: list[Difference] = []
+        self._compared: Counter[str] = Counter({"assistants": 0, "vector_stores": 0})
+        self._differences: list[Difference] = []
+
+    def proof(self) -> Proof:
+        files = self._members.proofs
+        compared = {
+            **self._compared,
+            "memberships": len(files),
+            "texts": sum(one.text is not Text.NOT_CHECKED for one in files),
+        }
+        if any(one.found is not None for one in files):
+            compared["searches"] = sum(one.found is not None for one in files)
+        return Proof(
+            origin=self._placement.origin,
+            compared=compared,
+            differences=[*self._differences, *self._members.differences],
+            files=files,
+        )
 
     async def assistant(self, step: CreateAssistant) -> None:
         target = self._placement.assistants.get(step.id)
         found = await self._get("/assistants/{}", Kind.ASSISTANT, step.id, target, step.name)
         if found is None:
             return
-        self.compared["assistants"] += 1
+        self._compared["assistants"] += 1
         stores = {
             store: self._placement.stores.get(store, TargetId(f"(not imported) {store}")) for store in step.stores
         }
         there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
-        files = await self._matched(step.files, there.get("file_ids") or [])
+        wanted = self._files_of(step, there.get("file_ids") or [])
+        files = await self._matched(wanted, there.get("file_ids") or [])
         request = dialect.assistant(
             self._records[step.id],
             prefix=self._prefix,
             operation="",
             stores=stores,
-            files={file: files.get(file, TargetId(f"(not imported) {file}")) for file in step.files},
+            files={file: files.get(file, TargetId(f"(not imported) {file}")) for file in wanted},
             model=step.model,
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 
-    async def store(self, id: SourceId, count: int) -> None:
+    def _files_of(self, step: CreateAssistant, there: Container[str]) -> list[SourceId]:
+        """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
+        known = self._placement.files or {}
+        view = msgspec.json.decode(self._records[step.id].raw, type=AssistantView)
+        return [file for file in dict.fromkeys(view.file_ids) if file in step.files or known.get(file) in there]
+
+    async def store(self, id: SourceId) -> None:
         record = self._catalogue.stores[id]
         expected = final(dialect.store(record, operation=""))
         name = expected.get("name")
@@ -107,50 +149,22 @@ class _Prover:
         found = await self._get("/vector_stores/{}", Kind.STORE, id, target, name)
         if found is None or target is None:
             return
-        self.compared["vector_stores"] += 1
+        self._compared["vector_stores"] += 1
         self._fields(Kind.STORE, id, target, name, {**UNSET, **expected}, found)
-        await self._members(id, target, name, count)
+        where = path("/vector_stores/{}/files", target)
+        there = {view.id: raw async for view, raw in _memberships(self._account, where)}
+        wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
+        self._differ(Kind.STORE, id, target, name, "files", len(wanted), len(there))
+        copies = await self._matched(wanted, there, self._placement.copies)
+        memberships = (record for record in self._reader.memberships(id) if self._has_copy(record.id))
+        await self._members.compare(id, target, memberships, copies, there)
 
-    async def _members(self, store: SourceId, target: TargetId, name: str | None, count: int) -> None:
-        """Every membership: attributes, chunking where the bundle knows it, and whether it is searchable."""
-        there = {
-            view.id: raw async for view, raw in _memberships(self._account, path("/vector_stores/{}/files", target))
-        }
-        self._differ(Kind.STORE, store, target, name, "files", count, len(there))
-        wanted = [
-            file
-            for file in dict.fromkeys(self._catalogue.members.get(store, ()))
-            if file in self._catalogue.files and self._catalogue.files[file].rung is not Rung.UNAVAILABLE
-        ]
-        files = await self._matched(wanted, there)
-        for record in self._reader.memberships(store):
-            content = self._catalogue.files.get(record.id)
-            if content is None or content.rung is Rung.UNAVAILABLE:
-                continue
-            copy = files.get(record.id)
-            raw = there.get(copy) if copy else None
-            self.compared["memberships"] += raw is not None
-            self._membership(record, store, content.filename, copy, raw)
-
-    def _membership(
-        self, record: Record, store: SourceId, name: str | None, copy: TargetId | None, raw: bytes | None
-    ) -> None:
-        def differ(field: str, here: object, there: object) -> None:
-            self._differ(Kind.MEMBERSHIP, record.id, copy, name, field, here, there, inside=store)
-
-        if raw is None:
-            differ("membership", "present", "missing")
-            return
-        was: dict[str, Any] = msgspec.json.decode(record.raw)
-        now: dict[str, Any] = msgspec.json.decode(raw)
-        expected = dialect.attachment(record, copy or TargetId("")).body
-        differ("attributes", expected.get("attributes") or {}, now.get("attributes") or {})
-        if "chunking_strategy" in expected:
-            differ("chunking_strategy", expected["chunking_strategy"], now.get("chunking_strategy"))
-        if not (was.get("status") == "failed" and now.get("status") == "failed"):
-            reason = (now.get("last_error") or {}).get("message")
-            status = now.get("status")
-            differ("status", "completed", f"{status}: {reason}" if reason else status)
+    def _has_copy(self, file: SourceId) -> bool:
+        """Whether a file should be there: its content is in the bundle, or it was there before, whole."""
+        content = self._catalogue.files.get(file)
+        if content is None:
+            return False
+        return content.rung is not Rung.UNAVAILABLE or file in (self._placement.files or ())
 
     def _fields(
         self,
@@ -161,7 +175,7 @@ class _Prover:
         expected: Mapping[str, Any],
         found: Mapping[str, Any],
     ) -> None:
-        self.differences += differences(expected, found, kind=kind, source=source, target=target, name=name)
+        self._differences += differences(expected, found, kind=kind, source=source, target=target, name=name)
 
     def _differ(
         self,
@@ -172,17 +186,14 @@ class _Prover:
         field: str,
         here: Any,
         there: Any,
-        *,
-        inside: SourceId | None = None,
     ) -> None:
         if not equal(here, there):
-            self.differences.append(
+            self._differences.append(
                 Difference(
                     kind=kind,
                     source=source,
                     target=target,
                     name=name,
-                    inside=inside,
                     field=field,
                     bundle=here,
                     destination=there,
@@ -204,10 +215,19 @@ class _Prover:
         self._differ(kind, source, target, name, kind.value, "present", gone)
         return None
 
-    async def _matched(self, wanted: Iterable[SourceId], there: Iterable[str]) -> dict[SourceId, TargetId]:
-        """Which of the files in ``there`` is which: as written down, else by the names they were uploaded under."""
+    async def _matched(
+        self,
+        wanted: Iterable[SourceId],
+        there: Iterable[str],
+        copies: Mapping[SourceId, TargetId] = MappingProxyType({}),
+    ) -> dict[SourceId, TargetId]:
+        """Which of the files in ``there`` is which: as written down, else by the names they were uploaded under.
+
+        ``copies`` go before the files that are written down.
+        """
         if self._placement.files is not None:
-            return {file: self._placement.files[file] for file in wanted if file in self._placement.files}
+            known = self._placement.files
+            return {file: target for file in wanted if (target := copies.get(file) or known.get(file)) is not None}
         by_name: dict[str | None, list[TargetId]] = {}
         for id in there:
             by_name.setdefault(await self._filename(id), []).append(TargetId(id))

@@ -1,0 +1,119 @@
+"""``holdall verify --rehearse``: a restore test, into a sandbox that is thrown away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdall.cli import children
+from holdall.cli.against import told
+from holdall.cli.console import Console, counted
+from holdall.cli.runs import carry_out
+from holdall.settings import DestinationSettings
+
+if TYPE_CHECKING:
+    from holdall.bundle.reader import BundleReader
+    from holdall.importer.proof import Proof
+
+__all__ = ["rehearse"]
+
+_KEY = "sk-rehearsal-0001"
+
+
+def rehearse(console: Console, bundle: Path, *, search: bool) -> dict[str, Any]:
+    """Import the bundle into a sandbox on this machine, compare, print, and take everything away again.
+
+    Nothing of the user's settings is used: no key, no .env, no proxy. The folder of the sandbox, where the contents
+    are for as long as it lasts, is a temporary one (TMPDIR). Returns the result for ``--json``. Raises MissingExtra.
+    """
+    from holdall.bundle.reader import open_bundle
+    from holdall.sandbox.server import Behaviour, Running
+
+    with (
+        _ending_in_order(),
+        children.no_proxies(),
+        tempfile.TemporaryDirectory(prefix="holdall-rehearsal-") as folder,
+        open_bundle(bundle) as reader,
+        # Whatever the models are called where the bundle comes from, here they are.
+        Running(Path(folder, "sandbox"), behaviour=Behaviour(deployments=tuple(_models(reader)))) as sandbox,
+    ):
+        proof = asyncio.run(_restore_and_compare(console, reader, sandbox.url, Path(folder, "out"), search=search))
+    console.close_progress()
+    proof, unread = _sandbox_aside(proof)
+    if unread:
+        console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
+    return {**told(console, proof, title=f"rehearsal of {bundle}"), "unread_by_sandbox": unread}
+
+
+async def _restore_and_compare(
+    console: Console, reader: BundleReader, url: str, output: Path, *, search: bool
+) -> Proof:
+    from holdall.endpoint import endpoint
+    from holdall.importer.catalogue import catalogue
+    from holdall.importer.document import Asked
+    from holdall.importer.placement import by_mapping, by_marks
+    from holdall.importer.preparation import prepare
+    from holdall.importer.proof import prove
+    from holdall.importer.steps import Plan
+    from holdall.remote.client import Account
+
+    settings = DestinationSettings(
+        endpoint=endpoint(_KEY, url),
+        prefix="",
+        dry_run=False,
+        output_dir=output,
+        settle=0.0,
+        concurrency=8,
+        log_level="info",
+        notices=[],
+    )
+    holding, asked, progress = catalogue(reader), Asked(), console.progress()
+    async with Account(settings.endpoint, side="destination", concurrency=8, progress=progress) as account:
+
+        async def planned() -> Plan:
+            found = await prepare(account, holding, reader, asked, output=output, now=time.time(), progress=progress)
+            return found.plan
+
+        await carry_out(console, settings, reader, holding, account, asked.options(), planned=planned, force=False)
+        placement = by_mapping(output, msgspec.to_builtins(reader.info.digests), project=None)
+        placement = placement or await by_marks(account)
+        return await prove(holding, reader, account, placement, progress=progress, prefix="", search=search)
+
+
+def _models(reader: BundleReader) -> Iterator[str]:
+    from holdall.model import AssistantView
+
+    for record in reader.assistants():
+        model = msgspec.json.decode(record.raw, type=AssistantView).model
+        if model:
+            yield model
+
+
+def _sandbox_aside(proof: Proof) -> tuple[Proof, int]:
+    """The proof without the files that the sandbox's own parsers can't read, and how many these are."""
+    from holdall.model import Kind
+
+    ours = [one for one in proof.differences if one.kind is not Kind.MEMBERSHIP or one.field != "status"]
+    return msgspec.structs.replace(proof, differences=ours), len(proof.differences) - len(ours)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let termination (SIGTERM) end the block as Ctrl-C does, so that nothing is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

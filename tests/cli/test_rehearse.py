@@ -1,0 +1,103 @@
+"""``holdall verify --rehearse``: a restore test with no account, that leaves nothing behind."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdall.sandbox import assistants
+from holdall.sandbox.server import Running
+from tests.cli.terminal import Terminal
+from tests.project import Hand
+
+SOURCE = "sk-source-0001"
+HOSTILE = {
+    "OPENAI_DST_API_KEY": "sk-never-used",
+    "OPENAI_DST_BASE_URL": "http://127.0.0.1:9/v1",
+    "OPENAI_API_KEY": "sk-never-used",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "ALL_PROXY": "http://127.0.0.1:9",
+    "DRY_RUN": "true",
+    "CLONE_NAME_PREFIX": "never ",
+}
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path) -> Terminal:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    box.behave(serve_assistants_files=True, extra_models=("our-own-model",))
+    return Terminal(monkeypatch, {})
+
+
+@pytest.fixture
+def source(box: Running) -> Iterator[Hand]:
+    with Hand(box.url, SOURCE) as hand:
+        store = hand.store("Shared", [hand.file("one.md", b"# One\n"), hand.file("two.txt", b"two two\n")])
+        hand.assistant("Support", stores=[store], model="our-own-model")
+        hand.assistant(None, files=[hand.file("sales.csv", b"a,b\n")])
+        yield hand
+
+
+@pytest.fixture
+def bundle(holdall: Terminal, source: Hand, box: Running) -> str:
+    done = holdall("export", "-o", "b.tar.zst", OPENAI_SRC_API_KEY=SOURCE, OPENAI_SRC_BASE_URL=box.url)
+    assert done.code == 0, done.err
+    box.forget_requests()
+    return "b.tar.zst"
+
+
+def test_one_line_that_says_it_can_be_restored_and_nothing_left_behind(
+    holdall: Terminal, bundle: str, box: Running, temporary: Path
+) -> None:
+    Path(".env").write_text("".join(f"{name}={value}\n" for name, value in HOSTILE.items()))
+    done = holdall("verify", bundle, "--rehearse", "--search", **HOSTILE)
+    assert done.code == 0, done.err
+    assert done.out == (
+        "rehearsal of b.tar.zst: no differences "
+        "(2 assistants, 1 vector store, 2 memberships, 2 texts, 2 searches compared)\n"
+    )
+    assert ".env" not in done.err
+    assert box.requests() == []
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in Path().iterdir()) == [".env", "b.tar.zst"]
+
+
+def test_what_does_not_come_back_is_named_and_ends_with_3(
+    holdall: Terminal, bundle: str, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = assistants.shown
+    monkeypatch.setattr(assistants, "shown", lambda *made: {**shown(*made), "instructions": "Other ones."})
+    done = holdall("verify", bundle, "--rehearse", "--json")
+    assert done.code == 3
+    found = done.document["result"]["rehearsal"]
+    assert {one["field"] for one in found["differences"]} == {"instructions"}
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_damaged_bundle_is_not_rehearsed(holdall: Terminal, bundle: str) -> None:
+    data = bytearray(Path(bundle).read_bytes())
+    data[len(data) // 3] ^= 1
+    Path(bundle).write_bytes(data)
+    done = holdall("verify", bundle, "--rehearse", "--json")
+    assert done.code == 10
+    assert done.document["result"]["rehearsal"] is None
+
+
+def test_flags_that_do_not_go_together(holdall: Terminal, bundle: str) -> None:
+    assert holdall("verify", bundle, "--search").code == 2
+    assert holdall("verify", bundle, "--rehearse", "--against", "dst").code == 2
