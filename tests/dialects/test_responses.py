@@ -158,10 +158,11 @@ def test_a_search_without_a_store_is_dropped_and_said() -> None:
 
 
 def test_a_tool_that_the_api_does_not_know_is_a_part_of_the_assistant_that_is_lost() -> None:
-    tools = [{"type": "bing_grounding", "bing_grounding": {}}, {"type": "function"}, "x", {"type": 3}]
+    odd = {"type": "function", "function": {"name": "import os; x"}}
+    tools = [{"type": "bing_grounding", "bing_grounding": {}}, {"type": "function"}, "x", {"type": 3}, odd]
     found = draft({"id": "asst_1", "model": "gpt-4o", "tools": tools})
     assert "tools" not in found.request
-    assert [loss.why for loss in found.losses] == [Why.UNKNOWN_TOOL] * 4
+    assert [loss.why for loss in found.losses] == [Why.UNKNOWN_TOOL] * 5
     assert found.left_out["tools[0]"] == tools[0]
 
 
@@ -232,7 +233,9 @@ def some(shape: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
 
 ranking = some({"ranker": st.sampled_from(["auto", "default_2024_08_21"]), "score_threshold": st.floats(0, 1)})
 search = some({"max_num_results": st.integers(0, 60), "ranking_options": ranking})
-function = some({"name": st.text(), "description": st.text(), "parameters": anything, "strict": st.booleans()})
+function = some(
+    {"name": st.text() | st.just("f"), "description": st.text(), "parameters": anything, "strict": st.booleans()}
+)
 kinds = st.sampled_from(["file_search", "code_interpreter", "function", "mcp", "web_search"])
 tool = some({"type": kinds, "file_search": search, "function": function})
 schema = some({"name": st.text(), "schema": anything, "strict": st.booleans(), "description": st.text()})

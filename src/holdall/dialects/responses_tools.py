@@ -6,6 +6,7 @@ its ``strict`` must be there. Source: the official OpenAPI description, Tool and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ CONTAINER_FILES = 50
 _RANKERS = frozenset({"auto", "default-2024-11-15"})
 _RESULTS = range(1, 51)
 _USES = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OBJECT = "it has to be an object"
 
 
@@ -76,11 +78,12 @@ def _lose_unused(reading: Reading, resources: dict[str, Any], kinds: set[str | N
 def _function(reading: Reading, tool: dict[str, Any], where: str) -> dict[str, Any] | None:
     """A ``strict`` of null meant false, and parameters that were left out meant none."""
     asked = tool.get("function")
-    if not isinstance(asked, dict) or not isinstance(asked.get("name"), str):
-        reading.lose(Why.UNKNOWN_TOOL, where, tool, "it is a function without a name")
+    if not isinstance(asked, dict) or not isinstance(name := asked.get("name"), str) or not _NAME.fullmatch(name):
+        text = "it is a function without a name of 1 to 64 letters, digits, _ and -"
+        reading.lose(Why.UNKNOWN_TOOL, where, tool, text)
         return None
     inside = f"{where}.function."
-    found: dict[str, Any] = {"type": "function", "name": asked["name"]}
+    found: dict[str, Any] = {"type": "function", "name": name}
     if (text := reading.fit(f"{inside}description", asked.get("description"), str, "it has to be a text")) is not None:
         found["description"] = text
     found["parameters"] = reading.fit(f"{inside}parameters", asked.get("parameters"), dict, _OBJECT) or {}
