@@ -106,7 +106,10 @@ async def _undo(
         sure = await _same_project(account, deeds, folder)
         await _settle(console, deeds, folder)
         everywhere = settings.dry_run or not even_if_changed
-        aftermath = await look(account, deeds, Before(folder / BEFORE), everywhere=everywhere, progress=progress)
+        output = folder.parent.parent if folder.parent.name == "runs" else settings.output_dir
+        aftermath = await look(
+            account, deeds, Before(folder / BEFORE), everywhere=everywhere, progress=progress, output=output
+        )
         console.close_progress()
         if not (sure or aftermath.alive):
             raise NotFound(
@@ -121,7 +124,7 @@ async def _undo(
         if planned.due() and not yes and not _sure(console, len(planned.due())):
             console.say("nothing was done")
             return _outcome(planned, [], planned.left(), pending=planned.due())
-        came = await undo(planned, deeds, folder, account, log, now=time.time, progress=progress)
+        came = await undo(planned, deeds, folder, account, log, now=time.time, progress=progress, output=output)
     console.close_progress()
     for one in came.left[len(planned.left()) :]:
         console.warn(f"  left: {_line(one)}: {one.left}")

@@ -84,8 +84,9 @@ def _function(reading: Reading, tool: dict[str, Any], where: str) -> dict[str, A
         return None
     inside = f"{where}.function."
     found: dict[str, Any] = {"type": "function", "name": name}
-    if (text := reading.fit(f"{inside}description", asked.get("description"), str, "it has to be a text")) is not None:
-        found["description"] = text
+    about = reading.fit(f"{inside}description", asked.get("description"), str, "it has to be a text")
+    if about is not None:
+        found["description"] = about
     found["parameters"] = reading.fit(f"{inside}parameters", asked.get("parameters"), dict, _OBJECT) or {}
     found["strict"] = reading.fit(f"{inside}strict", asked.get("strict"), bool, "it has to be true or false") or False
     reading.lose_unknown(tool, {"type", "function"}, f"{where}.")

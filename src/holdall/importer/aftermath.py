@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,13 +12,15 @@ import msgspec
 from holdall.dialects.marks import OPERATION
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.before import Before, listed
-from holdall.importer.deeds import Attached, Deeds, Detached, Made, Updated
+from holdall.importer.deeds import Attached, Deeds, Detached, Made, Updated, Wrote
 from holdall.importer.journal import Intent
+from holdall.importer.requestfolder import listed as listed_requests
+from holdall.importer.requests import sha256_of
 from holdall.model import AssistantView, FileView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
 
-__all__ = ["Aftermath", "Member", "Orphan", "User", "look"]
+__all__ = ["Aftermath", "Member", "Orphan", "User", "WrittenFile", "look"]
 
 # What one page of a list has.
 _PAGE = 100
@@ -48,13 +51,22 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     size: int | float | None
 
 
+class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file among the written requests; ``mentions`` are the ids of what the run made, as far as they stand in it."""
+
+    path: TargetId
+    sha256: str
+    mentions: list[TargetId]
+
+
 class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
     ``found`` has those assistants and stores that the run made or updated and that live, as the account shows them;
     ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files that
     the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
-    that at least something of what the run made or updated is there.
+    that at least something of what the run made or updated is there. ``written`` is all that is among the written
+    requests, whoever wrote it.
     """
 
     found: dict[TargetId, dict[str, Any]]
@@ -64,6 +76,7 @@ class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
     late: list[Made]
     orphans: list[Orphan]
     alive: bool = True
+    written: list[WrittenFile] = []
 
 
 class _Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +86,19 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     chunking_strategy: dict[str, Any] | None = None
 
 
-async def look(account: Account, deeds: Deeds, before: Before, *, everywhere: bool, progress: Progress) -> Aftermath:
+async def look(
+    account: Account,
+    deeds: Deeds,
+    before: Before,
+    *,
+    everywhere: bool,
+    progress: Progress,
+    output: Path | None = None,
+) -> Aftermath:
     """Look at what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
+    ``output`` is OUTPUT_DIR, where written requests are.
 
-    Raises what the account raises; what isn't there is no error.
+    Raises what the account raises, and CannotWrite; what isn't there is no error.
     """
     progress.stage("looking at the destination")
     looker = _Looker(account, deeds, everywhere)
@@ -84,7 +106,9 @@ async def look(account: Account, deeds: Deeds, before: Before, *, everywhere: bo
     await looker.stores()
     await looker.members()
     orphans = await _orphans(account, deeds, before)
-    alive = bool(looker.found) or await looker.any_file()
+    written = _written(output, deeds) if output else []
+    ours = {deed.target for deed in deeds.done if isinstance(deed, Wrote)}
+    alive = bool(looker.found) or any(one.path in ours for one in written) or await looker.any_file()
     return Aftermath(
         found=looker.found,
         users=looker.users,
@@ -93,7 +117,16 @@ async def look(account: Account, deeds: Deeds, before: Before, *, everywhere: bo
         late=looker.late,
         orphans=orphans,
         alive=alive,
+        written=written,
     )
+
+
+def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
+    made = [deed.target for deed in deeds.done if isinstance(deed, Made)]
+    return [
+        WrittenFile(path=TargetId(path), sha256=sha256_of(data), mentions=[id for id in made if id.encode() in data])
+        for path, data in listed_requests(output)
+    ]
 
 
 class _Looker:

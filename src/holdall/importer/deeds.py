@@ -16,7 +16,20 @@ from holdall.errors import ImportFailed
 from holdall.importer.journal import Closed, Done, Failed, Intent, Line, Opened, lines
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Attached", "Chain", "Deed", "Deeds", "Detached", "Made", "Updated", "chains", "merged", "read_deeds"]
+__all__ = [
+    "Attached",
+    "Chain",
+    "Deed",
+    "Deeds",
+    "Detached",
+    "Made",
+    "Updated",
+    "Wrote",
+    "chains",
+    "merged",
+    "read_deeds",
+    "written",
+]
 
 _MAKES = ("create", "copy")
 
@@ -67,7 +80,19 @@ class Updated(msgspec.Struct, frozen=True, kw_only=True):
     store: TargetId | None = None
 
 
-Deed = Made | Attached | Detached | Updated
+class Wrote(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was written below OUTPUT_DIR, at the path ``target``; ``before`` is the text that it replaced.
+
+    ``hashes`` are the sha256 of what the run wrote there; whether the last of it came to be, the file tells.
+    """
+
+    target: TargetId
+    name: str | None
+    hashes: frozenset[str]
+    before: str | None
+
+
+Deed = Made | Attached | Detached | Updated | Wrote
 
 
 class Deeds(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +177,17 @@ def merged(deeds: Iterable[Deed]) -> dict[TargetId, Updated]:
     return found
 
 
+def written(deeds: Iterable[Deed]) -> dict[TargetId, Wrote]:
+    """One deed for each file: what was there before the first."""
+    found: dict[TargetId, Wrote] = {}
+    for deed in deeds:
+        if isinstance(deed, Wrote):
+            first = found.get(deed.target)
+            before, hashes = (first.before, first.hashes | deed.hashes) if first else (deed.before, deed.hashes)
+            found[deed.target] = msgspec.structs.replace(deed, before=before, hashes=hashes)
+    return found
+
+
 class _Reading:
     """A journal line by line. ``deeds`` are under the op that did them, in order."""
 
@@ -209,6 +245,9 @@ class _Reading:
                     image=intent.after,
                     store=intent.store,
                 )
+            case "describe" | "write" if intent.target and intent.sha256:
+                text = (intent.before or {}).get("text")
+                return Wrote(target=intent.target, name=intent.name, hashes=frozenset({intent.sha256}), before=text)
         return None
 
     def _done(self, intent: Intent, line: Done) -> None:

@@ -50,9 +50,10 @@ class Intent(
     ``op`` names the attempt; stores and assistants carry it as ``metadata.holdall_op``. ``action`` is ``create``,
     ``copy`` (a second upload of a file, as text), ``attach`` (files ``first`` to ``first + count`` of the store's
     memberships), ``detach`` (of the file ``target`` from ``store``), ``update`` (of ``target``; of a membership in
-    ``store``) or ``delete`` (of ``target``, which this run made). ``name`` and ``size`` are as sent: files have no
-    metadata, so these are what to look for; ``sha256`` is that of the bundle's entry. ``without`` has the fields that
-    a create leaves out, being at their defaults.
+    ``store``) or ``delete`` (of ``target``, which this run made). ``describe`` and ``write`` make no call: they put the
+    file ``target`` into OUTPUT_DIR, ``before`` having the ``text`` that it replaces. ``name`` and ``size`` are as
+    sent: files have no metadata, so these are what to look for; ``sha256`` is that of the bundle's entry, or of what
+    is written. ``without`` has the fields that a create leaves out, being at their defaults.
 
     An undo goes by this line alone: ``files`` has each file that is attached, with the fingerprint of its attributes
     (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes

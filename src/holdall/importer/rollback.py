@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from holdall.importer.aftermath import Aftermath, Member, Orphan, User
-from holdall.importer.deeds import Attached, Chain, Deed, Deeds, Detached, Made, Updated, chains, merged
+from holdall.importer.deeds import Attached, Chain, Deed, Deeds, Detached, Made, Updated, Wrote, chains, merged, written
 from holdall.importer.image import changed, fingerprint
+from holdall.importer.requests import sha256_of
 from holdall.model import AssistantView, Kind, TargetId
 
 __all__ = ["Act", "Reversal", "Rollback", "rollback"]
@@ -28,6 +29,10 @@ class Act(StrEnum):
     RESTORE = "restore"
     DETACH = "take out"
     ATTACH = "put back"
+    REMOVE = "remove"
+    """A written request: a file on this machine."""
+    REWRITE = "put back as it was before"
+    """The same, where it replaced one of an earlier run."""
     REPLACE = "put back as it was"
     """Taken out and put in again: how a file is cut can't be changed while it is in the store."""
 
@@ -54,7 +59,14 @@ class Reversal(msgspec.Struct, frozen=True, kw_only=True):
     def due(self) -> bool:
         return not (self.needless or self.left)
 
+    @property
+    def local(self) -> bool:
+        """Whether it is done on this machine."""
+        return self.act in (Act.REMOVE, Act.REWRITE)
+
     def __str__(self) -> str:
+        if self.local:
+            return f"{self.act} file {self.target}"
         kind = "file" if self.kind is Kind.MEMBERSHIP else self.kind.replace("_", " ")
         what = f"{self.act} {kind} {f'{self.name} ({self.target})' if self.name else self.target}"
         where = {Act.DETACH: " of store ", Act.ATTACH: " into store ", Act.REPLACE: " in store "}.get(self.act, " in ")
@@ -115,6 +127,7 @@ class _Decision:
         self._users = {user.id: user for user in aftermath.users}
         self._updates = merged(self._deeds)
         self._chains = chains(self._deeds, self._made)
+        self._written = written(self._deeds)
         self._stays: dict[TargetId, str] = {}
 
     def all(self) -> Iterator[Reversal]:
@@ -124,8 +137,11 @@ class _Decision:
             decided[target] = self._restored(update)
         for made in self._of(Kind.ASSISTANT):
             decided[made.target] = self._deleted(made, self._assistant_changed(made))
+        for wrote in self._written.values():
+            decided[wrote.target] = self._taken_back(wrote)
         for user in self._after.users:
             self._note_use(user, decided.get(user.id))
+        self._note_requests(decided)
         for (store, file), chain in self._chains.items():
             decided[store, file] = self._membership(store, file, chain)
         for made in self._of(Kind.STORE):
@@ -194,6 +210,26 @@ class _Decision:
             return self._unless(reversal, "nobody can say whether it was this run that changed it")
         image = update.image
         return self._unless(reversal, _changed([field for field in fields if now[field] != image.get(field, "")]))
+
+    def _taken_back(self, wrote: Wrote) -> Reversal:
+        """Of a written file: gone, or as it was, unless it isn't any more as the run left it."""
+        now = next((one.sha256 for one in self._after.written if one.path == wrote.target), None)
+        act = Act.REMOVE if wrote.before is None else Act.REWRITE
+        one = Reversal(act=act, kind=Kind.ASSISTANT, target=wrote.target, name=wrote.name)
+        if wrote.before is not None:
+            one = msgspec.structs.replace(one, body={"text": wrote.before})
+        as_before = now == (None if wrote.before is None else sha256_of(wrote.before.encode()))
+        if now is None or as_before:
+            return msgspec.structs.replace(one, needless=True)
+        return self._unless(one, "" if now in wrote.hashes else "you have changed it since")
+
+    def _note_requests(self, decided: Mapping[_Key, Reversal]) -> None:
+        """What a written request names that stays, stays with it."""
+        for one in self._after.written:
+            mine = decided.get(one.path)
+            if mine is None or mine.left:
+                for target in one.mentions:
+                    self._stays.setdefault(target, f"the written request {one.path} names it")
 
     def _note_use(self, user: User, decided: Reversal | None) -> None:
         """What an assistant uses that stays stays with it: as it is now, or as it will be once it is restored."""
@@ -267,7 +303,7 @@ def _keys(deed: Deed) -> list[_Key]:
             return [(store, file)]
         case Updated(store=store, target=target) if store is not None:
             return [(store, target)]
-        case Made(target=target) | Updated(target=target):
+        case Made(target=target) | Updated(target=target) | Wrote(target=target):
             return [target]
 
 

@@ -110,6 +110,8 @@ class Standing:
                     self.without[source] = intent.without
                 if intent.kind is Kind.FILE:
                     self._file(intent, line)
+            case "write":
+                self.targets[intent.kind][source] = line.target
             case "copy":
                 self.copies[source] = line.target
                 self._file(intent, line)

@@ -17,6 +17,7 @@ import msgspec
 
 from holdall.errors import (
     AuthenticationFailed,
+    CannotWrite,
     NotFound,
     QuotaExhausted,
     RemoteError,
@@ -26,6 +27,7 @@ from holdall.errors import (
 from holdall.importer.before import PLACES
 from holdall.importer.deeds import Deeds
 from holdall.importer.journal import Closed, Journal
+from holdall.importer.requestfolder import remove, replace
 from holdall.importer.rollback import Act, Reversal, Rollback
 from holdall.importer.run import JOURNAL, timestamp
 from holdall.importer.undolog import UndoLog
@@ -53,9 +55,11 @@ async def undo(
     *,
     now: Callable[[], float],
     progress: Progress,
+    output: Path | None = None,
 ) -> Undone:
     """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
 
+    ``output`` is OUTPUT_DIR, where written requests are.
     Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all
     alike is in ``stopped``. Raises CannotWrite.
     """
@@ -65,7 +69,7 @@ async def undo(
             await journal.write(Closed(ended=timestamp(now())))
         finally:
             await journal.close()
-    work = _Undo(account, log, progress)
+    work = _Undo(account, log, progress, output)
     progress.stage("undoing")
     due = rollback.due()
     progress.expect(files=len(due))
@@ -79,8 +83,8 @@ async def undo(
 
 
 class _Undo:
-    def __init__(self, account: Account, log: UndoLog, progress: Progress) -> None:
-        self._account, self._log, self._progress = account, log, progress
+    def __init__(self, account: Account, log: UndoLog, progress: Progress, output: Path | None) -> None:
+        self._account, self._log, self._progress, self._output = account, log, progress, output
         self._needed: dict[TargetId, str] = {}
         self.done: list[Reversal] = []
         self.left: list[Reversal] = []
@@ -105,6 +109,9 @@ class _Undo:
         if why := self._needed.get(one.target):
             self._leave(one, why)
             return
+        if one.local:
+            self._put_back(one)
+            return
         try:
             answer = await self._call(one)
         except NotFound as error:
@@ -120,6 +127,22 @@ class _Undo:
         else:
             self._log.step(one, "done", request_id=answer.request_id)
             self.done.append(one)
+
+    def _put_back(self, one: Reversal) -> None:
+        """The one kind of thing that is on this machine."""
+        if self._output is None:
+            self._leave(one, "where the run wrote it is not known")
+            return
+        try:
+            if one.act is Act.REMOVE:
+                remove(self._output, one.target)
+            else:
+                replace(self._output, one.target, one.body["text"].encode())
+        except CannotWrite as error:
+            self._leave(one, error.message)
+            return
+        self._log.step(one, "done")
+        self.done.append(one)
 
     def _leave(self, one: Reversal, why: str, error: RemoteError | None = None) -> None:
         """What couldn't be undone stays, and what it uses with it."""
