@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from holdall.bundle.layout import Digests, HoldallInfo, IndexEntry, LedgerLine, Part, Source
+from holdall.bundle.layout import CONTENTS, Digests, HoldallInfo, IndexEntry, LedgerLine, Part, Source
 from holdall.model import Kind, Record, Rung, SourceId
 
 PART = Part(offset=0, size=0, sha256="")
@@ -110,7 +111,13 @@ class Shelf:
 
     def content(self, file_id: str) -> IndexEntry | None:
         data = self._contents.get(file_id)
-        return None if data is None else IndexEntry(path=file_id, offset=0, size=len(data), sha256="", id=file_id)
+        if data is None:
+            return None
+        return IndexEntry(path=file_id, offset=0, size=len(data), sha256=hashlib.sha256(data).hexdigest(), id=file_id)
+
+    def entries(self, folder: str = "data/") -> Iterator[IndexEntry]:
+        if folder == CONTENTS:
+            yield from filter(None, map(self.content, self._contents))
 
     def open(self, entry: IndexEntry) -> BinaryIO:
         return io.BytesIO(self._contents[entry.path])

@@ -118,8 +118,8 @@ class _Members:
         self.claimed: set[TargetId] = set()
         self.differences: list[Difference] = []
         self.changed: list[str] = []
-        self.relabelled: dict[SourceId, dict[str, Any]] = {}
-        self.recut: list[SourceId] = []
+        self.relabelled: dict[SourceId, tuple[TargetId, dict[str, Any]]] = {}
+        self.recut: dict[SourceId, TargetId] = {}
         self.replaced: dict[SourceId, TargetId] = {}
         self.missing: list[SourceId] = []
 
@@ -141,25 +141,28 @@ class _Members:
             )
             return True
 
-        if stale is not None and stale in self._members:
+        target = None
+        if found:
+            target = found.copy if found.copy in self._members else found.target
+        member = self._members.get(target) if target else None
+        if member is None and stale is not None and stale in self._members:
             self.claimed.add(stale)
             self.replaced[record.id] = stale
             differ("content", f"{content.stored} bytes", "other bytes")
             return
-        member = self._members.get(found.target) if found else None
-        if found is None or member is None:
+        if target is None or member is None:
             self.missing.append(record.id)
             differ("membership", "present", "missing")
-            gone = [t for t in self._history.files.get(record.id, ()) if t in self._ours and t not in self._members]
-            if gone:
+            known = (*self._history.files.get(record.id, ()), *self._history.copies.get(record.id, ()))
+            if any(t in self._ours and t not in self._members for t in known):
                 self.changed.append(f"membership of {content.filename or record.id}")
             return
-        self.claimed.add(found.target)
-        expected = dialect.attachment(record, found.target).body
+        self.claimed.add(target)
+        expected = dialect.attachment(record, target).body
         wanted = expected.get("attributes") or {}
         if differ("attributes", wanted, member.attributes or {}):
-            self.relabelled[record.id] = wanted
-            left = self._ours.get(found.target)
+            self.relabelled[record.id] = (target, wanted)
+            left = self._ours.get(target)
             if left is not None and left != fingerprint(member.attributes):
                 self.changed.append(f"attributes of {content.filename or record.id}")
         cut = "chunking_strategy" in expected and differ(
@@ -168,7 +171,7 @@ class _Members:
         was = msgspec.json.decode(record.raw, type=MemberThere).status
         failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED and differ("status", was, member.status)
         if cut or failed:
-            self.recut.append(record.id)
+            self.recut[record.id] = target
 
 
 def _fields(found: Iterable[Difference]) -> list[str]:

@@ -26,6 +26,8 @@ class History:
         self.stores: dict[SourceId, list[TargetId]] = {}
         self.files: dict[SourceId, list[TargetId]] = {}
         """Candidates under the source's ids, the newest last."""
+        self.copies: dict[SourceId, list[TargetId]] = {}
+        """Second uploads of files, as text, which only stores have."""
         self.hashes: dict[TargetId, str] = {}
         """The sha256 of the bundle's entry that a file was uploaded from."""
         self.images: dict[TargetId, dict[str, str]] = {}
@@ -42,7 +44,7 @@ class History:
         """One thing that a run did."""
         match intent.action, intent.kind:
             case (("create" | "copy"), Kind.FILE):
-                self._made(self.files, intent.source, done.target)
+                self._made(self.files if intent.action == "create" else self.copies, intent.source, done.target)
                 if intent.sha256 is not None:
                     self.hashes[done.target] = intent.sha256
             case "create", Kind.STORE:
@@ -68,7 +70,10 @@ class History:
         for source, target in found.vector_stores.items():
             self._made(self.stores, source, target)
         for source, target in found.files.items():
-            self._made(self.files, source, target)
+            if target != found.text_copies.get(source):
+                self._made(self.files, source, target)
+        for source, target in found.text_copies.items():
+            self._made(self.copies, source, target)
 
     @staticmethod
     def _made(where: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
@@ -98,6 +103,7 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     mappings: list[_Row]
     vector_stores: dict[SourceId, TargetId] = {}
     files: dict[SourceId, TargetId] = {}
+    text_copies: dict[SourceId, TargetId] = {}
     options: _Options = _Options()
     run: str = ""
 
@@ -109,7 +115,7 @@ def history(output: Path, *, base_url: str, project: str | None, prefix: str, ma
     read or is of another project.
     """
     found = History()
-    runs = sorted(path.parent for path in output.glob(f"runs/*/{JOURNAL}"))
+    runs = sorted((path.parent for path in output.glob(f"runs/*/{JOURNAL}")), key=_age)
     latest = _mapping(output / MAPPING)
     if latest and latest.run not in {run.name for run in runs} and _same(latest.destination.project_id, project):
         found.mapped(latest, prefix=prefix)
@@ -129,6 +135,11 @@ def history(output: Path, *, base_url: str, project: str | None, prefix: str, ma
             )
         found.mapped(asked, prefix=None)
     return found
+
+
+def _age(run: Path) -> tuple[str, int]:
+    """The second in which a run began, and of those that began in one the order in which they ended."""
+    return run.name.partition("-")[0], (run / JOURNAL).stat().st_mtime_ns
 
 
 def _run(found: History, run: Path, *, base_url: str, project: str | None, prefix: str) -> None:

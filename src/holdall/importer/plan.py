@@ -8,19 +8,19 @@ uses come last. What is at the destination already is used, and never made a sec
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.models import ModelMap
-from holdall.importer.presence import NOTHING, Found, FoundFile, FoundStore, Presence
+from holdall.importer.presence import NOTHING, Found, FoundStore, Presence
+from holdall.importer.references import References, left_out_file, references, whole
 from holdall.importer.steps import (
     LONE_FILES,
     Adopt,
     AttachFiles,
-    By,
     Cannot,
     Catalogue,
     Content,
@@ -42,7 +42,7 @@ from holdall.importer.steps import (
 from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
 from holdall.selection import Root, Selection, choose
 
-__all__ = ["Choices", "References", "plan", "references", "whole"]
+__all__ = ["Choices", "plan"]
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,14 +57,6 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     on_conflict: OnConflict = OnConflict.STOP
     delete: bool = False
     even_if_changed: bool = False
-
-
-class References(msgspec.Struct, frozen=True, kw_only=True):
-    """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
-
-    stores: list[SourceId]
-    files: list[SourceId]
-    left_out: list[LeaveOut]
 
 
 _PLAIN = Choices()
@@ -83,38 +75,6 @@ def plan(
     Without ``presence`` the plan is the one towards an empty destination.
     """
     return _Planner(catalogue, prefix, choices, presence).plan(selection)
-
-
-def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId]) -> References:
-    """What the copy of an assistant will refer to; the files in ``living`` are there already, whole."""
-    stores, files, left_out = [], [], []
-    for store in dict.fromkeys(view.store_ids):
-        if store in catalogue.stores:
-            stores.append(store)
-        else:
-            why = "it is not in the bundle"
-            left_out.append(_left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
-    for file in dict.fromkeys(view.file_ids):
-        content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
-        if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
-            why = (
-                "only its parsed text is in the bundle, which the code interpreter can't take for the file"
-                if content.rung is Rung.TEXT
-                else content.reason
-            )
-            left_out.append(_left_out_file(content, SourceId(view.id), why, "tool_resources.code_interpreter"))
-        else:
-            files.append(file)
-    return References(stores=stores, files=files, left_out=left_out)
-
-
-def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[SourceId]:
-    """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
-    return {
-        id
-        for id, found in files.items()
-        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].rung is not Rung.TEXT)
-    }
 
 
 class _Planner:
@@ -159,7 +119,7 @@ class _Planner:
         for file in files:
             content = self.catalogue.files[file]
             if content.rung is Rung.UNAVAILABLE and file not in self.presence.files:
-                rest.append(_left_out_file(content, LONE_FILES, content.reason, None))
+                rest.append(left_out_file(content, LONE_FILES, content.reason, None))
             else:
                 self._upload(content, uploads)
         return [_unit(Kind.FILE, root, [*uploads, *rest])]
@@ -330,22 +290,21 @@ class _Planner:
                 losses=losses,
             )
         )
-        there = self.presence.files
 
         def detach(target: TargetId, name: str | None, why: str) -> DetachFile:
             return DetachFile(store=root.id, target=target, name=name, why=why)
 
-        rest += [detach(there[f].target, self._content(f).filename, "to be indexed again") for f in found.recut]
+        rest += [detach(t, self._content(f).filename, "to be indexed again") for f, t in found.recut.items()]
         if incoming or found.recut:
             files = [*incoming, *found.recut]
             rest.append(AttachFiles(store=root.id, count=len(files), files=files))
-        for file, attributes in found.relabelled.items():
+        for file, (target, attributes) in found.relabelled.items():
             if file not in found.recut:
                 rest.append(
                     UpdateMembership(
                         store=root.id,
                         file=file,
-                        target=there[file].target,
+                        target=target,
                         name=self._content(file).filename,
                         attributes=attributes,
                     )
@@ -364,7 +323,7 @@ class _Planner:
     def _lacking(self, store: SourceId) -> list[LeaveOut]:
         """The files of a store that are neither in the bundle nor there."""
         return [
-            _left_out_file(content, store, content.reason, None)
+            left_out_file(content, store, content.reason, None)
             for content in self._members(store)
             if content.rung is Rung.UNAVAILABLE and content.id not in self.presence.files
         ]
@@ -423,22 +382,3 @@ def _kept(root: Root, found: FoundStore) -> list[Loss]:
         )
         for extra in found.extras
     ]
-
-
-def _left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None) -> LeaveOut:
-    loss = Loss(why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}")
-    return LeaveOut(loss=loss)
-
-
-def _left_out_file(content: Content, inside: SourceId, why: str, field: str | None) -> LeaveOut:
-    return LeaveOut(
-        loss=Loss(
-            why=Why.LEFT_OUT,
-            kind=Kind.FILE,
-            id=content.id,
-            name=content.filename,
-            inside=inside,
-            field=field,
-            text=f"left out: {why or 'its content is not in the bundle'}",
-        )
-    )

@@ -33,8 +33,8 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class FoundStore(msgspec.Struct, frozen=True, kw_only=True):
     """A vector store that is there. ``differences`` has all of its own and of its memberships.
 
-    By the source's ids: ``relabelled`` are members whose attributes differ, with the attributes that they should have;
-    ``recut`` those that have to be put into it again, being cut otherwise or not indexed; ``replaced`` those whose
+    By the source's ids: ``relabelled`` are members whose attributes differ, with those that they should have; ``recut``
+    those that have to be put into it again, being cut otherwise or not indexed; ``replaced`` those whose
     bytes are others, with the copy that has the old ones; ``missing`` are not in it. ``fields`` of it differ.
     ``changed`` is as in Found; ``added`` are those of the ``extras`` that no earlier run put in.
     """
@@ -45,19 +45,23 @@ class FoundStore(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference] = []
     changed: list[str] = []
     added: list[str] = []
-    relabelled: Mapping[SourceId, dict[str, Any]] = {}
-    recut: list[SourceId] = []
+    relabelled: Mapping[SourceId, tuple[TargetId, dict[str, Any]]] = {}
+    recut: Mapping[SourceId, TargetId] = {}
     replaced: Mapping[SourceId, TargetId] = {}
     missing: list[SourceId] = []
     extras: list[Extra] = []
 
 
 class FoundFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A file that is there with the bytes that the bundle has, as far as that can be known."""
+    """A file that is there with the bytes that the bundle has, as far as that can be known.
+
+    ``copy`` is its second upload, as text, where stores have that one.
+    """
 
     target: TargetId
     name: str | None
     by: By
+    copy: TargetId | None = None
 
 
 class Several(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ request a kind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,15 +19,15 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.marks import CLONED_FROM
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.comparison import MemberThere, compare_assistant, compare_store
 from holdall.importer.history import History
 from holdall.importer.models import ModelMap
-from holdall.importer.plan import references, whole
-from holdall.importer.presence import Found, FoundFile, FoundStore, Presence, Several
+from holdall.importer.objects import Object, Objects
+from holdall.importer.presence import Found, FoundFile, FoundStore, Presence
+from holdall.importer.references import references, whole
 from holdall.importer.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
-from holdall.model import AssistantView, FileView, Kind, Record, Rung, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.model import AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
 from holdall.remote.survey import FILES_PAGE
@@ -50,23 +50,6 @@ async def recognise(
 ) -> Presence:
     """What of ``planned``, a plan towards an empty destination, is there. Raises what the account raises."""
     return await _Look(account, catalogue, reader, planned, history, models, progress).run()
-
-
-class _Object(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant or store of the destination that may be a copy; ``raw`` is it as the server shows it."""
-
-    target: TargetId
-    name: str | None
-    created_at: int
-    cloned_from: object
-    raw: bytes
-
-    def fields(self) -> dict[str, Any]:
-        return msgspec.json.decode(self.raw, type=dict[str, Any])
-
-
-class _Sized(msgspec.Struct, frozen=True, kw_only=True):
-    usage_bytes: int | float | None = None
 
 
 class _Look:
@@ -97,8 +80,6 @@ class _Look:
             self._wanted.update(dict.fromkeys(catalogue.members.get(store, ())))
         for view in self._views.values():
             self._wanted.update(dict.fromkeys(view.file_ids))
-        self._several: list[Several] = []
-        self._usage: float | None = 0
         self._members: dict[SourceId, dict[TargetId, MemberThere]] = {}
         self._seen: dict[str, FileView] = {}
         self._files: dict[SourceId, FoundFile] = {}
@@ -106,9 +87,11 @@ class _Look:
 
     async def run(self) -> Presence:
         self._progress.stage("looking at what the destination has")
-        assistants = await self._recognised(Kind.ASSISTANT, self._assistants, self._history.assistants)
-        stores = await self._recognised(Kind.STORE, self._stores, self._history.stores)
-        await asyncio.gather(*(self._list_members(source, there.target) for source, (there, _) in stores.items()))
+        assistants_there = Objects(Kind.ASSISTANT, self._assistants, self._history.assistants, prefix=self._prefix)
+        stores_there = Objects(Kind.STORE, self._stores, self._history.stores, prefix=self._prefix)
+        await asyncio.gather(assistants_there.read(self._account), stores_there.read(self._account))
+        assistants, stores = assistants_there.recognised(), stores_there.recognised()
+        await asyncio.gather(*(self._list_members(source, there) for source, (there, _) in stores.items()))
         uses = {source: _uses(there) for source, (there, _) in assistants.items()}
         await self._look_for_files(uses, stores)
         self._resolve_known(stores)
@@ -126,82 +109,22 @@ class _Look:
             },
             stores=found_stores,
             files=self._files,
-            several=self._several,
-            usage=None if self._usage is None else int(self._usage),
+            several=[*assistants_there.several, *stores_there.several],
+            usage=stores_there.usage,
         )
-
-    # -- assistants and stores ---------------------------------------------------------------------------
-
-    async def _recognised(
-        self, kind: Kind, records: Mapping[SourceId, Record], known: Mapping[SourceId, list[TargetId]]
-    ) -> dict[SourceId, tuple[_Object, By]]:
-        """The one list of a kind, and in it the copies of ``records``."""
-        if not records:
-            return {}
-        ours: frozenset[str] = frozenset(records)
-        candidates = {target for source in records for target in known.get(source, ())}
-        there: dict[str, _Object] = {}
-        marked: dict[object, list[_Object]] = {}
-        where = "/assistants" if kind is Kind.ASSISTANT else "/vector_stores"
-        async for raw in self._account.items(where):
-            found = _object(kind, raw)
-            if kind is Kind.STORE:
-                self._count(raw)
-            mark = found.cloned_from if isinstance(found.cloned_from, str) else None
-            if mark in ours:
-                marked.setdefault(mark, []).append(found)
-            if str(found.target) in ours or found.target in candidates or mark in ours:
-                there[found.target] = found
-        recognised = {}
-        for source, record in records.items():
-            if one := self._one(kind, record, there, known.get(source, []), marked.get(source, [])):
-                recognised[source] = one
-        return recognised
-
-    def _one(
-        self,
-        kind: Kind,
-        record: Record,
-        there: Mapping[str, _Object],
-        known: list[TargetId],
-        marked: list[_Object],
-    ) -> tuple[_Object, By] | None:
-        own = _object(kind, record.raw)
-        same = there.get(record.id)
-        # With a prefix, a second set of assistants is asked for, also where the first is what the bundle has.
-        if (
-            same
-            and (same.created_at, same.name) == (own.created_at, own.name)
-            and not (self._prefix and kind is Kind.ASSISTANT)
-        ):
-            return same, By.ORIGIN
-        for target in reversed(known):
-            found = there.get(target)
-            if found and found.cloned_from in (None, record.id):
-                return found, By.EARLIER
-        wanted = dialect.named(own.name, self._prefix) if kind is Kind.ASSISTANT else own.name
-        fitting = [found for found in marked if found.name == wanted]
-        if len(fitting) > 1:
-            targets = [found.target for found in fitting]
-            self._several.append(Several(kind=kind, id=record.id, name=own.name, targets=targets))
-        return (fitting[0], By.MARK) if fitting else None
-
-    def _count(self, raw: bytes) -> None:
-        """Add up what the stores hold; unknown as soon as one doesn't say it."""
-        size = msgspec.json.decode(raw, type=_Sized).usage_bytes
-        self._usage = None if size is None or self._usage is None else self._usage + size
 
     # -- files -------------------------------------------------------------------------------------------
 
-    async def _list_members(self, source: SourceId, target: TargetId) -> None:
-        found = {}
-        async for raw in self._account.items(path("/vector_stores/{}/files", target)):
+    async def _list_members(self, source: SourceId, store: Object) -> None:
+        members = self._members.setdefault(source, {})
+        if store.expired:  # so it was in the bundle; it has nothing any more
+            return
+        async for raw in self._account.items(path("/vector_stores/{}/files", store.target)):
             member = msgspec.json.decode(raw, type=MemberThere)
-            found[TargetId(member.id)] = member
-        self._members[source] = found
+            members[TargetId(member.id)] = member
 
     async def _look_for_files(
-        self, uses: Mapping[SourceId, list[TargetId]], stores: Mapping[SourceId, tuple[_Object, By]]
+        self, uses: Mapping[SourceId, list[TargetId]], stores: Mapping[SourceId, tuple[Object, By]]
     ) -> None:
         """Get the records of those files of which more has to be known than that they are there."""
         attached: set[str] = {target for members in self._members.values() for target in members}
@@ -209,7 +132,7 @@ class _Look:
         ids: dict[str, None] = {id: None for id in own if id not in attached}
         recorded: set[str] = set(own)
         for source in self._wanted:
-            for target in self._history.files.get(source, ()):
+            for target in self._recorded(source):
                 recorded.add(target)
                 if target not in attached or target not in self._history.hashes:
                     ids[target] = None
@@ -246,7 +169,7 @@ class _Look:
                 if limit == 100:
                     raise
 
-    def _resolve_known(self, stores: Mapping[SourceId, tuple[_Object, By]]) -> None:
+    def _resolve_known(self, stores: Mapping[SourceId, tuple[Object, By]]) -> None:
         """The files that are there under their own ids, or as an earlier run wrote down."""
         attached = {target for members in self._members.values() for target in members}
         at_home = {target for source, (_, by) in stores.items() if by is By.ORIGIN for target in self._members[source]}
@@ -258,27 +181,38 @@ class _Look:
                 name = view.filename if view else content.filename
                 self._files[source] = FoundFile(target=TargetId(source), name=name, by=By.ORIGIN)
                 continue
-            for target in reversed(self._history.files.get(source, [])):
+            self._resolve_recorded(content, hashes.get(source), attached)
+
+    def _resolve_recorded(self, content: Content, sha256: str | None, attached: Container[str]) -> None:
+        """The living copies that earlier runs wrote down: the newest with the bundle's bytes, and one with others."""
+
+        def newest(targets: list[TargetId]) -> TargetId | None:
+            for target in reversed(targets):
                 view = self._seen.get(target)
                 if target not in attached and view is None:
                     continue
                 recorded = self._history.hashes.get(target)
-                ours = hashes.get(source)
-                if (recorded == ours) if recorded and ours else _fits(view, content):
-                    name = view.filename if view else None
-                    self._files[source] = FoundFile(target=target, name=name, by=By.EARLIER)
-                elif content.rung is not Rung.UNAVAILABLE:
+                if (recorded == sha256) if recorded and sha256 else _fits(view, content):
+                    return target
+                if content.rung is not Rung.UNAVAILABLE and (source not in self._stale or target in attached):
                     self._stale[source] = target
-                else:
-                    continue
-                break
+            return None
+
+        source = content.id
+        second = newest(self._history.copies.get(source, []))
+        first = newest(self._history.files.get(source, []))
+        if target := first or second:
+            view = self._seen.get(target)
+            copy = second if first else None
+            name = view.filename if view else None
+            self._files[source] = FoundFile(target=target, name=name, by=By.EARLIER, copy=copy)
 
     def _resolve_by_place(
         self, sources: Iterable[SourceId], there: Mapping[TargetId, MemberThere | None], store: SourceId | None
     ) -> None:
         """The files that no record leads to: of those in the same place, the one of that name and size.
 
-        Where several are alike, the one with the attributes that the bundle gives it.
+        Of several files that are alike, each is first looked for with the attributes that the bundle gives it.
         """
         open_sources = [s for s in dict.fromkeys(sources) if s not in self._files and s not in self._stale]
         if not open_sources:
@@ -290,21 +224,30 @@ class _Look:
             if target not in claimed and view and view.filename is not None:
                 free.setdefault(view.filename, []).append(target)
         attributes = self._attributes(store, open_sources) if store and free else {}
-        for source in open_sources:
-            content = self._content(source)
-            fitting = [
-                target
-                for name in content.copy_names()
-                for target in free.get(name, ())
-                if _sized(self._seen[target], content)
-            ]
-            if not fitting:
-                continue
-            alike = [t for t in fitting if (member := there[t]) and (member.attributes or {}) == attributes.get(source)]
-            target = (alike or fitting)[0]
-            name = self._seen[target].filename
-            free[str(name)].remove(target)
-            self._files[source] = FoundFile(target=target, name=name, by=By.PLACE)
+        for exact in (True, False):
+            for source in open_sources:
+                if source not in self._files:
+                    self._claim(source, free, there, attributes.get(source) if exact else None)
+
+    def _claim(
+        self,
+        source: SourceId,
+        free: Mapping[str, list[TargetId]],
+        there: Mapping[TargetId, MemberThere | None],
+        attributes: Mapping[str, Any] | None,
+    ) -> None:
+        """Take the first of the ``free`` files that fits ``source``, if any; with ``attributes``, that has these."""
+        content = self._content(source)
+        for name in content.copy_names():
+            for target in free.get(name, ()):
+                member = there[target]
+                if not _sized(self._seen[target], content):
+                    continue
+                if attributes is not None and (member is None or (member.attributes or {}) != attributes):
+                    continue
+                free[name].remove(target)
+                self._files[source] = FoundFile(target=target, name=name, by=By.PLACE)
+                return
 
     def _attributes(self, store: SourceId, wanted: Iterable[SourceId]) -> dict[SourceId, dict[str, Any]]:
         wanted = frozenset(wanted)
@@ -317,7 +260,7 @@ class _Look:
     def _hashes(self) -> dict[SourceId, str]:
         """The bundle's own hashes of the files that earlier runs know the hashes of."""
         wanted = {
-            source for source in self._wanted for t in self._history.files.get(source, ()) if t in self._history.hashes
+            source for source in self._wanted for target in self._recorded(source) if target in self._history.hashes
         }
         if not wanted:
             return {}
@@ -328,12 +271,17 @@ class _Look:
             if entry.id in wanted
         }
 
+    def _recorded(self, source: SourceId) -> list[TargetId]:
+        return [*self._history.files.get(source, ()), *self._history.copies.get(source, ())]
+
     def _content(self, source: SourceId) -> Content:
         return self._catalogue.files.get(source) or Content(id=source)
 
     # -- comparison --------------------------------------------------------------------------------------
 
-    def _store(self, source: SourceId, there: _Object, by: By) -> FoundStore:
+    def _store(self, source: SourceId, there: Object, by: By) -> FoundStore:
+        if there.expired:
+            return FoundStore(target=there.target, by=by)
         return compare_store(
             self._catalogue.stores[source],
             there.fields(),
@@ -347,7 +295,7 @@ class _Look:
             by=by,
         )
 
-    def _assistant(self, source: SourceId, there: _Object, by: By, stores: Mapping[SourceId, FoundStore]) -> Found:
+    def _assistant(self, source: SourceId, there: Object, by: By, stores: Mapping[SourceId, FoundStore]) -> Found:
         view = self._views[source]
         refers = references(view, self._catalogue, whole(self._files, self._catalogue))
         request = dialect.assistant(
@@ -361,22 +309,7 @@ class _Look:
         return compare_assistant(source, view.name, request, there.fields(), self._history, by=by)
 
 
-def _object(kind: Kind, raw: bytes) -> _Object:
-    view: AssistantView | StoreView
-    if kind is Kind.ASSISTANT:
-        view = msgspec.json.decode(raw, type=AssistantView)
-    else:
-        view = msgspec.json.decode(raw, type=StoreView)
-    return _Object(
-        target=TargetId(view.id),
-        name=view.name or None,
-        created_at=epoch_seconds(view.created_at),
-        cloned_from=(view.metadata or {}).get(CLONED_FROM),
-        raw=raw,
-    )
-
-
-def _uses(there: _Object) -> list[TargetId]:
+def _uses(there: Object) -> list[TargetId]:
     """The files that an assistant there gives to the code interpreter."""
     return [TargetId(id) for id in msgspec.json.decode(there.raw, type=AssistantView).file_ids]
 

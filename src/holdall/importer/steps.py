@@ -66,6 +66,7 @@ class By(StrEnum):
     ORIGIN = "its own id"
     EARLIER = "an earlier run"
     MARK = "metadata.cloned_from and its name"
+    KEYS = "its name and metadata"
     PLACE = "its name and size, where its copy belongs"
 
 
