@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording", "word_prints"]
+__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording"]
 
 # How a file of the right name and size was checked, for the ledger.
 WORDS_AGREE = "name, size and words agree"
@@ -91,22 +91,14 @@ def differing(name: str) -> str:
     return f"the original {name} is another file: its words are not those of the parsed text"
 
 
-def word_prints(pieces: Iterable[str]) -> bytes:
-    """The words of a text in their order, eight bytes each: equal, in one process, for texts with the same words.
-
-    No piece but the last may end inside a word.
-    """
-    hashes = array("q")
-    for piece in pieces:
-        hashes.extend(map(hash, _words(piece)))
-    return hashes.tobytes()
-
-
 class _Strict:
     """Words in their order, eight bytes each: where a part stands is then a search for bytes."""
 
     def __init__(self, pieces: Iterable[str]) -> None:
-        self._words = word_prints(pieces)
+        hashes = array("q")
+        for piece in pieces:
+            hashes.extend(map(hash, _words(piece)))
+        self._words = hashes.tobytes()
         self.restart()
 
     def restart(self) -> None:

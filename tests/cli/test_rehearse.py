@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,3 +105,18 @@ def test_a_damaged_bundle_is_not_rehearsed(holdall: Terminal, bundle: str) -> No
 def test_flags_that_do_not_go_together(holdall: Terminal, bundle: str) -> None:
     assert holdall("verify", bundle, "--search").code == 2
     assert holdall("verify", bundle, "--rehearse", "--against", "dst").code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without asking them")
+def test_one_that_is_ended_leaves_nothing_behind(holdall: Terminal, bundle: str, temporary: Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "holdall", "verify", bundle, "--rehearse"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("looking"):
+                child.send_signal(signal.SIGTERM)
+                break
+        child.stderr.read()
+        assert child.wait(20) == 130
+    assert list(temporary.iterdir()) == []

@@ -11,9 +11,10 @@ import pytest
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.catalogue import catalogue
-from holdall.importer.placement import by_mapping, by_marks
+from holdall.importer.placement import by_mapping, by_marks, withdraw
 from holdall.importer.proof import Proof, prove
 from holdall.importer.reading import Text
+from holdall.importer.undolog import UndoLog
 from holdall.model import Rung, SourceId
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
@@ -179,3 +180,22 @@ def test_a_server_that_hands_no_text_out_is_not_asked_for_ever(box: Running, she
     assert proof.differences == []
     assert sum(proof.unchecked().values()) == 15
     assert sum(entry.path.endswith("/content") for entry in box.requests()) <= 6
+
+
+def test_when_the_latest_run_is_undone_the_one_before_it_is_the_latest(
+    box: Running, shelf: Shelf, tmp_path: Path
+) -> None:
+    first, second = run(shelf, box, tmp_path), run(shelf, box, tmp_path)
+    latest = tmp_path / "mapping.json"
+    assert json.loads(latest.read_text())["run"] == second.run
+    for report, then in ((second, first.run), (first, None)):
+        UndoLog(tmp_path / "runs" / report.run, now=lambda: 0.0).ended(0)
+        withdraw(tmp_path, report.run)
+        assert latest.exists() == (then is not None)
+        assert then is None or json.loads(latest.read_text())["run"] == then
+        assert (tmp_path / "report.md").exists() == latest.exists()
+    assert by_mapping(tmp_path, DIGESTS, project=None) is None
+    # What isn't of the run that was undone is left.
+    latest.write_text('{"run": "another"}')
+    withdraw(tmp_path, first.run)
+    assert latest.exists()

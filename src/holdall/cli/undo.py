@@ -63,14 +63,15 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
 
 def _folder(output: Path, run: str) -> Path:
     """The folder of the run. Raises UsageFault where there is none."""
+    from holdall.importer.placement import newest
     from holdall.importer.run import JOURNAL
 
     runs = output / "runs"
     if run == "latest":
-        found = sorted(path.parent for path in runs.glob(f"*/{JOURNAL}"))
+        found = newest(output, JOURNAL)
         if not found:
             raise UsageFault(f"can't undo the latest run: there is none in {runs}", hint="--output-dir (OUTPUT_DIR)")
-        return found[-1]
+        return found[0].parent
     for folder in (runs / run, Path(run)):
         if (folder / JOURNAL).is_file():
             return folder

@@ -19,7 +19,7 @@ from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_se
 from holdall.remote.client import Account
 from holdall.selection import Selection
 
-__all__ = ["Placement", "by_mapping", "by_marks", "withdraw"]
+__all__ = ["Placement", "by_mapping", "by_marks", "newest", "withdraw"]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +103,18 @@ async def by_marks(account: Account) -> Placement:
     )
 
 
+def newest(output: Path, name: str) -> list[Path]:
+    """The files of that name in the folders of runs, the newest run first.
+
+    A run's id begins with its second; of two that began in one, the one that was written to last is the newer.
+    """
+
+    def age(path: Path) -> tuple[str, int]:
+        return path.parent.name.partition("-")[0], path.stat().st_mtime_ns
+
+    return sorted(output.glob(f"runs/*/{name}"), key=age, reverse=True)
+
+
 def withdraw(output: Path, run: str) -> None:
     """The run is undone: where OUTPUT_DIR has its mapping and report as the latest, put those of the one before it.
 
@@ -139,7 +151,7 @@ def _mappings(output: Path, *, latest: bool = True) -> Iterator[Path]:
     """The mappings there are, the newest first; not those of runs that are undone."""
     if latest and (output / MAPPING).is_file():
         yield output / MAPPING
-    for path in sorted(output.glob(f"runs/*/{MAPPING}"), reverse=True):
+    for path in newest(output, MAPPING):
         if not is_undone(path.parent):
             yield path
 

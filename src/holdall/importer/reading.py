@@ -1,9 +1,9 @@
 """What the destination reads in a file, against what the bundle has of it.
 
-Of a text type the bundle has the text itself, or the text that was uploaded in the file's place: its words and the
-destination's must be the same, in the same order. HTML and office documents are read by every server in a way of its
-own, so there nearly all of the destination's words must stand in the file. What needs a parser that we don't have (PDF)
-isn't checked, and that is said.
+Of a text type the bundle has the text itself, or the text that was uploaded in the file's place: the destination's
+parts, laid one after the other, with or without an overlap, must give just that, blanks aside. HTML and office
+documents are read by every server in a way of its own, so there nearly all of the destination's words must stand in the
+file. What needs a parser that we don't have (PDF) isn't checked, and that is said.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import tempfile
+import unicodedata
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,13 +21,13 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.steps import Content
-from holdall.importer.text import document, is_text_name, readings
+from holdall.importer.text import document, is_text_name, joined
 from holdall.model import Rung, TargetId
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed
-from holdall.wording import read_wording, word_prints
+from holdall.wording import read_wording
 
-__all__ = ["Reading", "Readings", "Text"]
+__all__ = ["Reading", "Readings", "Text", "covered"]
 
 # Parsed text is at most 5,000,000 tokens a file; this is far above it.
 _LARGEST = 256 << 20
@@ -103,16 +105,14 @@ class Readings:
         return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
 
     def _compared(self, content: Content, parts: list[str], overlap: int) -> Reading:
-        there = next(readings(parts, overlap))
+        there = joined(parts, overlap)
         if content.rung is not Rung.TEXT and _type(content) in _LOOSE:
             return self._loosely(content, parts, there)
         here, why = self._text(content)
         if here is None:
             return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
-        prints = word_prints([here])
-        for reading in (*readings(parts, overlap), "\n".join(parts)):
-            if word_prints([reading]) == prints:
-                return Reading(verdict=Text.EQUAL, text=here)
+        if covered(here, parts):
+            return Reading(verdict=Text.EQUAL, text=here)
         ours, theirs = _apart(here, there)
         return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
 
@@ -152,6 +152,29 @@ class Readings:
         if wording.agrees:
             return Reading(verdict=Text.EQUAL, text=there)
         return Reading(verdict=Text.DIFFERS, here="other words", there=there[:200], text=there)
+
+
+def covered(text: str, parts: Iterable[str]) -> bool:
+    """Whether ``parts`` are all of ``text``: each begins in what came before it, or right behind, and none is missing.
+
+    Blanks don't count, because servers trim them where they cut. Of several places where a part may stand the furthest
+    is taken: where any way to lay them reaches the end, this one does.
+
+    >>> covered("a b c b c d", ["a b c", "b c b", "cd"]), covered("a b c", ["a b"]), covered("a b c", ["a", "c"])
+    (True, False, False)
+    """
+    whole = _solid(text)
+    end = 0
+    for part in filter(None, map(_solid, parts)):
+        start = whole.rfind(part, 0, end + len(part))
+        if start < 0:
+            return False
+        end = max(end, start + len(part))
+    return end == len(whole)
+
+
+def _solid(text: str) -> str:
+    return "".join(unicodedata.normalize("NFC", text).removeprefix("\ufeff").split())
 
 
 def _type(content: Content) -> str:

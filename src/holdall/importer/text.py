@@ -14,7 +14,7 @@ import msgspec
 
 from holdall.errors import DamagedBundle
 
-__all__ = ["DEFAULT_OVERLAP", "Document", "document", "is_text_name", "joined", "readings"]
+__all__ = ["DEFAULT_OVERLAP", "Document", "document", "is_text_name", "joined"]
 
 DEFAULT_OVERLAP = 400
 """Tokens that parts share where the source does not say (the API's ``auto``)."""
@@ -83,7 +83,7 @@ def document(stored: bytes, *, overlap: int, size: int | None) -> Document:
 
 def _best(parts: list[str], overlap: int, size: int | None) -> bytes:
     usual = None
-    for reading in readings(parts, overlap):
+    for reading in _readings(parts, overlap):
         data = reading.encode("utf-8", "surrogatepass")
         if size is None or len(data) == size:
             return data
@@ -92,8 +92,8 @@ def _best(parts: list[str], overlap: int, size: int | None) -> bytes:
     return usual or b""
 
 
-def readings(parts: list[str], overlap: int) -> Iterator[str]:
-    """The ways to read parts of a text, the likeliest first. ``overlap`` is in tokens."""
+def _readings(parts: list[str], overlap: int) -> Iterator[str]:
+    """The ways to read the parts, the likeliest first."""
     yield joined(parts, overlap)
     if overlap > 0:
         yield "".join(parts)
