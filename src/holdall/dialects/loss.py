@@ -8,7 +8,7 @@ import msgspec
 
 from holdall.model import Kind, SourceId
 
-__all__ = ["Loss", "Severity", "Why"]
+__all__ = ["Loss", "MaxLoss", "Severity", "Why"]
 
 
 class Severity(StrEnum):
@@ -20,6 +20,23 @@ class Severity(StrEnum):
     """A detail: the copy does what the source did, perhaps not quite as well."""
     MAJOR = "major"
     """A part: there is something that the source did and the copy does not."""
+
+
+class MaxLoss(StrEnum):
+    """How much may be lost; notes may always be."""
+
+    NONE = "none"
+    MINOR = "minor"
+    ANY = "any"
+
+    def allows(self, severity: Severity) -> bool:
+        match severity:
+            case Severity.NOTE:
+                return True
+            case Severity.MINOR:
+                return self is not MaxLoss.NONE
+            case Severity.MAJOR:
+                return self is MaxLoss.ANY
 
 
 class Why(StrEnum):

@@ -8,15 +8,16 @@ uses come last. What is at the destination already is used, and never made a sec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.models import ModelMap
+from holdall.importer.choices import Choices
+from holdall.importer.copies import Copies
 from holdall.importer.presence import NOTHING, Found, FoundStore, Presence
-from holdall.importer.references import References, left_out_file, references, whole
+from holdall.importer.references import left_out_file, references, whole
 from holdall.importer.steps import (
     LONE_FILES,
     Adopt,
@@ -24,7 +25,6 @@ from holdall.importer.steps import (
     Cannot,
     Catalogue,
     Content,
-    CreateAssistant,
     CreateStore,
     DetachFile,
     Differs,
@@ -34,7 +34,6 @@ from holdall.importer.steps import (
     Skip,
     Step,
     Unit,
-    UpdateAssistant,
     UpdateMembership,
     UpdateStore,
     UploadFile,
@@ -43,20 +42,6 @@ from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Choices", "plan"]
-
-
-class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """How the user wants it. ``missing`` has why a model can't be used, by the bundle's name for it.
-
-    ``delete``: an update also takes files out of a store that the bundle's store doesn't have. ``even_if_changed``:
-    it also sets what others have changed since an earlier run.
-    """
-
-    models: ModelMap = ModelMap()
-    missing: Mapping[str, str] = {}
-    on_conflict: OnConflict = OnConflict.STOP
-    delete: bool = False
-    even_if_changed: bool = False
 
 
 _PLAIN = Choices()
@@ -89,7 +74,7 @@ class _Planner:
         self._views = {
             record.id: msgspec.json.decode(record.raw, type=AssistantView) for record in catalogue.assistants
         }
-        self._records = {record.id: record for record in catalogue.assistants}
+        self._copies = Copies(catalogue.assistants, prefix, choices, presence)
         self._uploaded: set[SourceId] = set()
         self._created: set[SourceId] = set()
 
@@ -107,7 +92,9 @@ class _Planner:
         units = [self._assistant(root) for root in chosen if root.kind is Kind.ASSISTANT]
         units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
         lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
-        return Plan(units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots))
+        return Plan(
+            units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots), form=self.choices.form
+        )
 
     def _lone_files(self, files: list[SourceId]) -> list[Unit]:
         """One unit for all files that nothing refers to: each stands for itself, so they go up together."""
@@ -129,7 +116,7 @@ class _Planner:
         found = self.presence.assistants.get(root.id)
         if found and found.differences and (unchanged := self._let_be(Kind.ASSISTANT, root, found)):
             return _unit(Kind.ASSISTANT, root, [*self._parts_there(view), unchanged])
-        reason = self._impossible(view, found)
+        reason = self._copies.impossible(view)
         if reason:
             return _unit(Kind.ASSISTANT, root, [Cannot(id=root.id, name=root.name, reason=reason)])
         uploads: list[Step] = []
@@ -139,59 +126,9 @@ class _Planner:
             self._store(store, uploads, rest)
         for file in refers.files:
             self._upload(self._content(file), uploads)
-        if found and not found.differences:
-            last: Step = Adopt(
-                kind=Kind.ASSISTANT,
-                id=root.id,
-                target=found.target,
-                name=root.name,
-                by=found.by,
-                stores=refers.stores,
-                files=refers.files,
-            )
-        else:
-            last = self._made(root, view, refers, found)
+        last = self._copies.step(root, view, refers)
         # What a copy lacks is said of one that was there before, too.
         return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, last])
-
-    def _made(self, root: Root, view: AssistantView, refers: References, found: Found | None) -> Step:
-        """Create the assistant, or make the one that is there equal."""
-        new = self.choices.models.rule(view.model)
-        # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
-        request = dialect.assistant(
-            self._records[root.id],
-            prefix=self.prefix,
-            operation="",
-            stores={id: TargetId(id) for id in refers.stores},
-            files={id: TargetId(id) for id in refers.files},
-            model=new,
-        )
-        losses = list(request.losses)
-        if new is not None and new != view.model:
-            text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
-            losses.append(
-                Loss(why=Why.MODEL_MAPPED, kind=Kind.ASSISTANT, id=root.id, name=root.name, field="model", text=text)
-            )
-        if found is None:
-            return CreateAssistant(
-                id=root.id,
-                name=root.name,
-                model=new or view.model,
-                stores=refers.stores,
-                files=refers.files,
-                losses=losses,
-            )
-        return UpdateAssistant(
-            id=root.id,
-            target=found.target,
-            name=root.name,
-            model=new or view.model,
-            fields=_top(difference.field for difference in found.differences),
-            differences=found.differences,
-            stores=refers.stores,
-            files=refers.files,
-            losses=losses,
-        )
 
     def _let_be(self, kind: Kind, root: Root, found: Found | FoundStore) -> Step | None:
         """The one step for something that differs and isn't to be made equal; None where it is."""
@@ -222,16 +159,6 @@ class _Planner:
             if store in self.presence.stores:
                 self._store(store, uploads, rest)
         return [*uploads, *rest]
-
-    def _impossible(self, view: AssistantView, found: Found | None) -> str:
-        if found and not any(difference.field == "model" for difference in found.differences):
-            return ""
-        if view.model is not None and view.model in self.choices.missing:
-            return f"its model {self.choices.missing[view.model]}"
-        name = self.prefix + (view.name or "")
-        if view.name is not None and len(name) > dialect.NAME_LENGTH:
-            return f"its name would have {len(name)} characters with the prefix, and {dialect.NAME_LENGTH} are allowed"
-        return ""
 
     def _lone_store(self, root: Root) -> Unit:
         uploads: list[Step] = []
@@ -362,11 +289,6 @@ def _purpose(content: Content) -> str:
 
 def _store_name(record: Record) -> str | None:
     return msgspec.json.decode(record.raw, type=StoreView).name
-
-
-def _top(fields: Iterable[str]) -> list[str]:
-    """Each top-level field once."""
-    return list(dict.fromkeys(field.partition(".")[0] for field in fields))
 
 
 def _kept(root: Root, found: FoundStore) -> list[Loss]:

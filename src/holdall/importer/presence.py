@@ -11,7 +11,7 @@ from holdall.importer.difference import Difference
 from holdall.importer.steps import By
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundStore", "Presence", "Several"]
+__all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore", "Presence", "Several"]
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,15 @@ class FoundFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     copy: TargetId | None = None
 
 
+class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an assistant's written request is, or would go. ``equal``: it is there as it should be; ``beside``: what is
+    at its own path is the user's."""
+
+    path: TargetId
+    equal: bool
+    beside: bool
+
+
 class Several(msgspec.Struct, frozen=True, kw_only=True):
     """More than one thing at the destination may be the copy."""
 
@@ -83,6 +92,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     assistants: Mapping[SourceId, Found] = {}
     stores: Mapping[SourceId, FoundStore] = {}
     files: Mapping[SourceId, FoundFile] = {}
+    requests: Mapping[SourceId, FoundRequest] = {}
     several: list[Several] = []
     usage: int | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.difference import Difference
 from holdall.importer.text import DEFAULT_OVERLAP, is_text_name
@@ -40,6 +41,7 @@ __all__ = [
     "UpdateMembership",
     "UpdateStore",
     "UploadFile",
+    "WriteRequest",
 ]
 
 
@@ -67,6 +69,7 @@ class By(StrEnum):
     EARLIER = "an earlier run"
     MARK = "metadata.cloned_from and its name"
     KEYS = "its name and metadata"
+    WRITTEN = "what is in its files"
     PLACE = "its name and size, where its copy belongs"
 
 
@@ -131,6 +134,24 @@ class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_ass
     id: SourceId
     name: str | None
     model: str | None
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    losses: list[Loss] = []
+
+
+class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request"):
+    """Write the assistant down as a request for the Responses API, at ``path`` below OUTPUT_DIR.
+
+    With ``beside``, something of the user's is there and stays. Without ``replace``, what an earlier run wrote stays,
+    too. The rest is as in CreateAssistant.
+    """
+
+    id: SourceId
+    name: str | None
+    model: str | None
+    path: str
+    beside: bool = False
+    replace: bool = True
     stores: list[SourceId] = []
     files: list[SourceId] = []
     losses: list[Loss] = []
@@ -238,6 +259,7 @@ Step = (
     | CreateStore
     | AttachFiles
     | CreateAssistant
+    | WriteRequest
     | Adopt
     | Skip
     | Differs
@@ -264,7 +286,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
             match step:
                 case LeaveOut(loss=loss):
                     yield loss
-                case CreateStore(losses=losses) | CreateAssistant(losses=losses):
+                case CreateStore(losses=losses) | CreateAssistant(losses=losses) | WriteRequest(losses=losses):
                     yield from losses
                 case UpdateStore(losses=losses) | UpdateAssistant(losses=losses):
                     yield from losses
@@ -278,6 +300,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """How much a plan does: what it would create, and by kind what it would do else."""
 
     assistants: int = 0
+    requests: int = 0
     stores: int = 0
     files: int = 0
     memberships: int = 0
@@ -290,12 +313,16 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself."""
+    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
+
+    ``form`` is what becomes of its assistants.
+    """
 
     units: list[Unit]
     prefix: str
     chosen: int
     of: int
+    form: Form = Form.ASSISTANTS
 
     def steps(self) -> Iterator[Step]:
         for unit in self.units:
@@ -334,6 +361,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     created["memberships"] += count
                 case CreateAssistant():
                     created["assistants"] += 1
+                case WriteRequest():
+                    created["requests"] += 1
                 case DetachFile():
                     created["detached"] += 1
                 case Cannot():
