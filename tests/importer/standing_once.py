@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from holdall.importer.report import Report
-from holdall.model import SourceId
 from tests.importer.shelf import Shelf
 from tests.project import Hand
 
@@ -34,73 +33,91 @@ def awkward() -> Shelf:
     return shelf
 
 
-def faults_of(hand: Hand, report: Report, *, ambiguous: int = 0) -> list[str]:
-    """What is not as it should be at the destination; the sandbox must serve the bytes of files.
+def make(hand: Hand) -> dict[str, str]:
+    """The same in a project, over the wire; returns the ids by the names that the shelf gives them."""
+    ids = {label: hand.file(name, content) for label, (name, content) in CONTENTS.items()}
+    members = {ids[label]: {"attributes": {"is": label, "n": 1.5}} for label in CONTENTS}
+    ids["vs1"] = hand.store("vs1", [ids[label] for label in CONTENTS], members, metadata=KEYS)
+    ids["vs2"] = hand.store("", [ids["f1"], ids["f3"]])
+    ids["a1"] = hand.assistant(None, stores=[ids["vs1"]], files=[ids["f5"]], metadata=KEYS)
+    ids["a2"] = hand.assistant("A2", stores=[ids["vs1"]], files=[ids["f2"], ids["f4"]])
+    ids["a3"] = hand.assistant(None, stores=[ids["vs2"]])
+    return ids
 
-    ``ambiguous`` is how many answers to uploads may have been lost: that many extra files may be there.
+
+def faults_of(
+    hand: Hand, mapping: dict[str, Any], ids: Mapping[str, str] | None = None, *, ambiguous: int
+) -> list[str]:
+    """What is not as it should be at the destination, by ``mapping.json``; the sandbox must serve the bytes of files.
+
+    ``ids`` are those of the source, by the names that the shelf gives them. ``ambiguous`` is how many answers to
+    uploads may have been lost: that many extra files may be there.
     """
-    assistants = {one["id"]: one for one in hand.everything("/assistants")}
-    stores = {one["id"]: one for one in hand.everything("/vector_stores")}
-    files = {one["id"]: one for one in hand.everything("/files")}
-    told = {result.source: result.target for result in report.assistants}
-    found = []
-    if not report.whole:
-        found.append(f"not whole: {[result.error for result in report.results]}")
-    if sorted(map(str, told.values())) != sorted(assistants):
-        found.append(f"assistants {sorted(assistants)} are not those of the mapping {told}")
-    if sorted(report.stores.values()) != sorted(stores):
-        found.append(f"stores {sorted(stores)} are not those of the mapping {report.stores}")
-    for source, (name, content) in CONTENTS.items():
-        target = report.files.get(SourceId(source))
-        if target not in files or files[target]["filename"] != name:
-            found.append(f"{source} is not there as {name}: {target}")
-        elif hand.sdk.files.content(target).read() != content:
-            found.append(f"{source} has other bytes")
-    for source, members in (("vs1", list(CONTENTS)), ("vs2", ["f1", "f3"])):
-        found += _members(hand, report, source, members)
-    for source, store, code in (("a1", "vs1", ["f5"]), ("a2", "vs1", ["f2", "f4"]), ("a3", "vs2", None)):
-        made = assistants.get(str(told.get(SourceId(source))), {})
-        resources = made.get("tool_resources", {})
-        if resources.get("file_search", {}).get("vector_store_ids") != [report.stores.get(SourceId(store))]:
-            found.append(f"{source} has another store: {resources}")
-        wanted = None if code is None else [report.files[SourceId(id)] for id in code]
-        if resources.get("code_interpreter", {}).get("file_ids") != wanted:
-            found.append(f"{source} has other files: {resources}")
-    for made in (
-        assistants.get(str(told.get(SourceId("a1"))), {}),
-        stores.get(str(report.stores.get(SourceId("vs1"))), {}),
-    ):
-        if made.get("metadata") != KEYS:
-            found.append(f"16 keys are not true: {made.get('metadata')}")
-    return found + _orphans(files, report, ambiguous)
+    check = _Check(hand, mapping, ids or {label: label for label in _LABELS})
+    check.all(ambiguous)
+    return check.found
 
 
-def _members(hand: Hand, report: Report, source: str, members: list[str]) -> list[str]:
-    store = report.stores.get(SourceId(source))
-    if store is None:
-        return [f"{source} is missing"]
-    there = {one["id"]: one for one in hand.everything(f"/vector_stores/{store}/files")}
-    wanted = {report.files.get(SourceId(id)): id for id in members}
-    found = []
-    if set(there) != set(wanted):
-        found.append(f"{source} has {sorted(there)}, not {wanted}")
-    for target, one in there.items():
-        attributes = {"is": wanted.get(target), "n": 1.5} if source == "vs1" else {}
-        if one["attributes"] != attributes or one["status"] != "completed":
-            found.append(f"{target} in {source} is {one}")
-    return found
+_LABELS = (*CONTENTS, "vs1", "vs2", "a1", "a2", "a3")
 
 
-def _orphans(files: dict[str, Any], report: Report, ambiguous: int) -> list[str]:
-    spare = [file for id, file in files.items() if id not in set(report.files.values())]
-    found = []
-    if len(spare) > ambiguous:
-        found.append(f"{len(spare)} orphans for {ambiguous} lost answers")
-    listed = Counter((orphan.name, orphan.size) for orphan in report.orphans)
-    unlisted = Counter((file["filename"], file["bytes"]) for file in spare) - listed
-    if unlisted:
-        found.append(f"not listed: {unlisted}")
-    ids = {orphan.id for orphan in report.orphans if orphan.id}
-    if not ids <= {file["id"] for file in spare}:
-        found.append(f"listed, but in use or gone: {ids}")
-    return found
+class _Check:
+    def __init__(self, hand: Hand, mapping: dict[str, Any], ids: Mapping[str, str]) -> None:
+        self.hand = hand
+        self.mapping = mapping
+        self.there = {
+            kind: {one["id"]: one for one in hand.everything(f"/{kind}")}
+            for kind in ("assistants", "vector_stores", "files")
+        }
+        told = {row["srcId"]: row["dstId"] for row in mapping["mappings"]}
+        told = {**mapping["files"], **mapping["vector_stores"], **told}
+        self.copies: dict[str, Any] = {label: told.get(ids[label]) for label in _LABELS}
+        self.found: list[str] = []
+
+    def expect(self, what: str, wanted: object, found: object) -> None:
+        if wanted != found:
+            self.found.append(f"{what} is {found}, not {wanted}")
+
+    def all(self, ambiguous: int) -> None:
+        copies, there = self.copies, self.there
+        statuses = [(row["status"], row["error"]) for row in self.mapping["mappings"]]
+        self.expect("the outcome", [("success", None)] * 3, statuses)
+        for kind, labels in (("assistants", ("a1", "a2", "a3")), ("vector_stores", ("vs1", "vs2"))):
+            self.expect(kind, sorted(str(copies[label]) for label in labels), sorted(there[kind]))
+        for label, (name, content) in CONTENTS.items():
+            self.expect(label, name, there["files"].get(copies[label], {}).get("filename"))
+            if copies[label] in there["files"]:
+                self.expect(f"content of {label}", content, self.hand.sdk.files.content(copies[label]).read())
+        self.members("vs1", list(CONTENTS))
+        self.members("vs2", ["f1", "f3"])
+        for label, store, code in (("a1", "vs1", ["f5"]), ("a2", "vs1", ["f2", "f4"]), ("a3", "vs2", None)):
+            resources = there["assistants"].get(copies[label], {}).get("tool_resources", {})
+            self.expect(label, [copies[store]], resources.get("file_search", {}).get("vector_store_ids"))
+            wanted = None if code is None else [copies[file] for file in code]
+            self.expect(label, wanted, resources.get("code_interpreter", {}).get("file_ids"))
+        self.expect("metadata of a1", KEYS, there["assistants"].get(copies["a1"], {}).get("metadata"))
+        self.expect("metadata of vs1", KEYS, there["vector_stores"].get(copies["vs1"], {}).get("metadata"))
+        self.orphans(ambiguous)
+
+    def members(self, label: str, members: list[str]) -> None:
+        store = self.copies[label]
+        if store not in self.there["vector_stores"]:
+            return
+        there = {one["id"]: one for one in self.hand.everything(f"/vector_stores/{store}/files")}
+        wanted = {self.copies[file]: file for file in members}
+        self.expect(f"what is in {label}", set(wanted), set(there))
+        for id, one in there.items():
+            attributes = {"is": wanted.get(id), "n": 1.5} if label == "vs1" else {}
+            self.expect(f"{id} in {label}", (attributes, "completed"), (one["attributes"], one["status"]))
+
+    def orphans(self, ambiguous: int) -> None:
+        used = set(self.mapping["files"].values())
+        spare = [file for id, file in self.there["files"].items() if id not in used]
+        if len(spare) > ambiguous:
+            self.found.append(f"{len(spare)} orphans for {ambiguous} lost answers")
+        listed = self.mapping["possible_orphans"]
+        unlisted = Counter((file["filename"], file["bytes"]) for file in spare)
+        unlisted -= Counter((orphan["name"], orphan["size"]) for orphan in listed)
+        self.expect("what is not listed", Counter(), unlisted)
+        ids = {orphan["id"] for orphan in listed if orphan["id"]}
+        self.expect("what is listed and in use, or gone", set(), ids - {file["id"] for file in spare})

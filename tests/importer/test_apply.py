@@ -252,7 +252,7 @@ def test_a_server_that_goes_away_stops_the_run(box: Running, tmp_path: Path) -> 
     shelf.assistant("a1", files=["f1"])
     shelf.assistant("a2")
     box.fault(Reset(), "POST", "/files")
-    box.fault(Reset(), "GET", "*", times=1000, skip=3)
+    box.fault(Reset(), "GET", "*", times=1000, skip=4)
     report = run(shelf, box, tmp_path)
     assert isinstance(report.stopped, Unreachable)
     assert [result.status for result in report.assistants] == [Status.FAILED, Status.NOT_ATTEMPTED]
