@@ -18,6 +18,7 @@ from holdall.cli import children
 from holdall.cli.against import told
 from holdall.cli.console import Console, counted
 from holdall.cli.runs import carry_out
+from holdall.errors import Interrupted
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ async def _restore_and_compare(
             found = await prepare(account, holding, reader, asked, output=output, now=time.time(), progress=progress)
             return found.plan
 
-        await carry_out(console, settings, reader, holding, account, asked.options(), planned=planned, force=False)
+        report = await carry_out(
+            console, settings, reader, holding, account, asked.options(), planned=planned, force=False
+        )
+        if isinstance(report.stopped, Interrupted):
+            raise Interrupted("interrupted: the rehearsal was not finished, and nothing of it is left")
+        if report.stopped:
+            raise report.stopped
         placement = by_mapping(output, msgspec.to_builtins(reader.info.digests), project=None)
         placement = placement or await by_marks(account)
         return await prove(holding, reader, account, placement, progress=progress, prefix="", search=search)
@@ -112,7 +119,7 @@ def _ending_in_order() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
