@@ -332,6 +332,17 @@ def test_what_others_changed_since_stops_an_update(holdall: Terminal, differing:
     assert made(copy, "A4")["description"] is None
 
 
+def test_an_update_that_was_undone_is_no_change_by_others(
+    holdall: Terminal, differing: str, box: Running, copy: Hand
+) -> None:
+    update = ["import", differing, "--on-conflict", "update", "--yes"]
+    check(holdall(*update), 0)
+    check(holdall("undo", latest().parent.name, "--yes"), 0)
+    assert made(copy, "A1")["instructions"] is None
+    check(holdall(*update), 0)
+    assert made(copy, "A1")["instructions"] == "New."
+
+
 def test_a_file_that_others_put_in_is_not_taken_out_unasked(
     holdall: Terminal, bundle: str, box: Running, copy: Hand
 ) -> None:

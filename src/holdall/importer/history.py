@@ -13,6 +13,7 @@ import msgspec
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
 from holdall.importer.journal import Done, Intent, Opened, lines
 from holdall.importer.run import JOURNAL, MAPPING
+from holdall.importer.undolog import is_undone
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["History", "history"]
@@ -120,6 +121,8 @@ def history(output: Path, *, base_url: str, project: str | None, prefix: str, ma
     if latest and latest.run not in {run.name for run in runs} and _same(latest.destination.project_id, project):
         found.mapped(latest, prefix=prefix)
     for run in runs:
+        if is_undone(run):  # then things are as the runs before it left them
+            continue
         try:
             _run(found, run, base_url=base_url, project=project, prefix=prefix)
         except (CannotWrite, ImportFailed) as error:
