@@ -42,10 +42,12 @@ from holdall.importer.steps import (
     UpdateMembership,
     UpdateStore,
     UploadFile,
+    WriteRequest,
 )
-from holdall.importer.tally import Tally
+from holdall.importer.tally import Tally, parts
 from holdall.importer.uploads import Uploads
 from holdall.importer.writes import Writes
+from holdall.importer.writing import Writing
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
@@ -75,7 +77,12 @@ async def apply(
     Interrupted don't leave here: the report has them, and the run can be gone on with. Raises CannotWrite where the
     journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
-    work = _Work(plan, catalogue, reader, account, folder, operation=operation, pace=pace, progress=progress)
+    destination = {
+        "base_url": account.endpoint.base_url,
+        "organization": account.organization,
+        "project": account.project,
+    }
+    work = _Work(plan, catalogue, reader, account, folder, destination, operation, pace=pace, progress=progress)
     standing = folder.standing
     started = standing.opened.started if standing.opened else timestamp(now())
     bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
@@ -84,11 +91,7 @@ async def apply(
         tool=f"holdall {__version__}",
         started=started,
         bundle=bundle,
-        destination={
-            "base_url": account.endpoint.base_url,
-            "organization": account.organization,
-            "project": account.project,
-        },
+        destination=destination,
         options=dict(options),
     )
 
@@ -112,6 +115,7 @@ async def apply(
             files=work.files,
             copies=standing.copies,
             requests=dict(account.requests),
+            form=plan.form,
             stopped=stopped,
             orphans=work.orphans,
         )
@@ -140,8 +144,9 @@ class _Work:
         reader: BundleReader,
         account: Account,
         folder: RunFolder,
-        *,
+        destination: Mapping[str, str | None],
         operation: Callable[[], str],
+        *,
         pace: Pace,
         progress: Progress,
     ) -> None:
@@ -157,13 +162,14 @@ class _Work:
         concurrency = account.limits.concurrency
         self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
         self._changes = Changes(account, self._writes, folder.standing)
+        self._writing = Writing(plan, catalogue, folder, destination, operation)
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
         self._failed_stores: dict[SourceId, str] = {}
         self._assistants = {record.id: record for record in catalogue.assistants}
-        users = (step for step in plan.steps() if isinstance(step, CreateAssistant | UpdateAssistant | Adopt))
-        self._in_code = {file for step in users for file in step.files}
+        users = CreateAssistant | WriteRequest | UpdateAssistant | Adopt
+        self._in_code = {file for step in plan.steps() if isinstance(step, users) for file in step.files}
 
     @property
     def stores(self) -> dict[SourceId, TargetId]:
@@ -195,7 +201,7 @@ class _Work:
     async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():
             self.tally.lose(loss)
-        stores, files = _parts(unit)
+        stores, files = parts(unit)
         try:
             target = await self._steps(unit)
         except _Failed as failure:
@@ -219,6 +225,8 @@ class _Work:
                     await self._attach(step)
                 case CreateAssistant():
                     target = await self._create_assistant(step)
+                case WriteRequest():
+                    target = await self._write_request(unit, step)
                 case Adopt() | Skip():
                     self._standing.adopt(step.kind, step.id, step.target, step.name)
                     target = step.target if step.kind is unit.kind else target
@@ -322,19 +330,32 @@ class _Work:
 
     def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
         """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
-        for store in step.stores:
-            if store in self._failed_stores:
-                made = "created" if isinstance(step, CreateAssistant) else "updated"
-                raise _Failed(f"not {made} without the knowledge it needs: {self._failed_stores[store]}")
+        stores, files = self._refers(step, "created" if isinstance(step, CreateAssistant) else "updated")
         return dialect.assistant(
             self._assistants[step.id],
             prefix=self._plan.prefix,
             operation=op,
-            stores={store: self.stores[store] for store in step.stores},
-            # Files that were refused are losses already, and of this assistant.
-            files={file: self.files[file] for file in step.files if file in self.files},
+            stores=stores,
+            files=files,
             model=step.model,
         )
+
+    def _refers(
+        self, step: CreateAssistant | UpdateAssistant | WriteRequest, made: str
+    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
+        """What an assistant refers to, by the ids here. Raises _Failed where a store that it needs isn't whole."""
+        for store in step.stores:
+            if store in self._failed_stores:
+                raise _Failed(f"not {made} without the knowledge it needs: {self._failed_stores[store]}")
+        # Files that were refused are losses already, and of this assistant.
+        files = {file: self.files[file] for file in step.files if file in self.files}
+        return {store: self.stores[store] for store in step.stores}, files
+
+    async def _write_request(self, unit: Unit, step: WriteRequest) -> TargetId:
+        target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
+        for loss in said:
+            self.tally.lose(loss)
+        return target
 
     async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
         for field in await self._changes.assistant(step, self._request(step, "")):
@@ -369,22 +390,6 @@ class _Work:
             text = f"created, but not set to its true metadata: {_explained(error)}"
             self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
         return target
-
-
-def _parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
-    """The stores and files whose losses are losses of this unit too."""
-    match unit.kind:
-        case Kind.STORE:
-            return [unit.id], []
-        case Kind.FILE:
-            return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
-    for step in unit.steps:
-        match step:
-            case CreateAssistant() | UpdateAssistant() | Adopt(kind=Kind.ASSISTANT):
-                return step.stores, step.files
-            case _:
-                pass
-    return [], []
 
 
 def _explained(error: RemoteError) -> str:

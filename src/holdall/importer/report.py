@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
 from holdall.errors import HoldallError
 from holdall.model import Kind, SourceId, TargetId
@@ -36,7 +37,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One assistant, a store that none uses, or all files that nothing refers to (they have no ``target``).
 
     ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
-    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated`` or ``left``.
+    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``, ``left``
+    or ``written``.
     """
 
     source: SourceId
@@ -64,7 +66,8 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``stopped`` is the error that kept the rest from being attempted.
 
-    ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
+    ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
+    below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
     """
 
     run: str
@@ -81,6 +84,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     requests: dict[str, int]
     stopped: HoldallError | None = None
     orphans: list[Orphan] = []
+    form: Form = Form.ASSISTANTS
     copies: dict[SourceId, TargetId] = {}
 
     @property
@@ -97,7 +101,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mapping(report: Report) -> dict[str, Any]:
-    """The mapping document. Ids of the source lead to ids of the destination."""
+    """The mapping document. Ids of the source lead to ids of the destination.
+
+    Where assistants were written down as requests (``as``), theirs lead to the files' paths, below OUTPUT_DIR.
+    """
     return {
         "cloned_at": report.ended,
         "source": msgspec.to_builtins(report.source),
@@ -116,6 +123,7 @@ def mapping(report: Report) -> dict[str, Any]:
         "files": report.files,
         **({"text_copies": report.copies} if report.copies else {}),
         "possible_orphans": msgspec.to_builtins(report.orphans),
+        "as": report.form.value,
         "options": report.options,
         "bundle": report.bundle,
         "run": report.run,

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.names import MAX_NAME, Taken, numbered, safe_name
+from holdall.dialects import responses
 from holdall.dialects.loss import Loss
-from holdall.dialects.responses import Draft
 from holdall.model import AssistantView, Record, Sha256, SourceId, TargetId
 
 __all__ = ["FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
@@ -66,15 +66,18 @@ def candidates(path: str) -> Iterator[tuple[str, str]]:
 
 
 def compose(
-    draft: Draft,
+    record: Record,
     path: str,
     *,
+    prefix: str,
+    model: str | None,
     stores: Mapping[SourceId, TargetId],
     files: Mapping[SourceId, TargetId],
     losses: Iterable[Loss],
     destination: Mapping[str, str | None],
 ) -> Pair:
-    """The two files. ``losses`` are all that were known when it was planned; ``stores`` and ``files`` those in use."""
+    """The two files. ``losses`` are those that the plan knows, ``stores`` and ``files`` what the request refers to."""
+    draft = responses.assistant(record, prefix=prefix, stores=stores, files=files, model=model)
     about: dict[str, Any] = {
         "holdall_about": VERSION,
         "request": path.rpartition("/")[2],

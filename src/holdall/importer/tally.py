@@ -7,10 +7,19 @@ from collections.abc import Iterable, Mapping
 from holdall.dialects.loss import Loss
 from holdall.importer.report import Result, Status
 from holdall.importer.run import RunFolder
-from holdall.importer.steps import Adopt, Skip, Unit, UpdateAssistant, UpdateStore
+from holdall.importer.steps import (
+    Adopt,
+    CreateAssistant,
+    Skip,
+    Unit,
+    UpdateAssistant,
+    UpdateStore,
+    UploadFile,
+    WriteRequest,
+)
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "parts"]
 
 
 class Tally:
@@ -97,8 +106,26 @@ def _how(unit: Unit) -> str:
                 return "left"
             case UpdateAssistant():
                 return "updated"
+            case WriteRequest():
+                return "written"
             case UpdateStore() if unit.kind is Kind.STORE:
                 return "updated"
             case _:
                 pass
     return "created"
+
+
+def parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
+    """The stores and files whose losses are losses of this unit too."""
+    match unit.kind:
+        case Kind.STORE:
+            return [unit.id], []
+        case Kind.FILE:
+            return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
+    for step in unit.steps:
+        match step:
+            case CreateAssistant() | WriteRequest() | UpdateAssistant() | Adopt(kind=Kind.ASSISTANT):
+                return step.stores, step.files
+            case _:
+                pass
+    return [], []
