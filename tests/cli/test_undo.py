@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from holdall.importer.journal import Journal
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
@@ -115,6 +116,26 @@ def test_what_others_changed_is_left_and_said(holdall: Terminal, bundle: str, co
     assert copy.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
 
+class Crash(BaseException):
+    """Stands for the end of the process: nothing of the run comes after it."""
+
+
+def crash_at(patch: pytest.MonkeyPatch, line: int) -> None:
+    """Let the process end at a line of the journal: before an odd one is in the file, after an even one is."""
+    written, put = 0, Journal._put
+
+    def crashing(self: Journal, data: bytes) -> None:
+        nonlocal written
+        written += 1
+        if written == line:
+            if line % 2 == 0:
+                put(self, data)
+            raise Crash
+        put(self, data)
+
+    patch.setattr(Journal, "_put", crashing)
+
+
 def without_times(snapshot: dict[str, Any]) -> dict[str, Any]:
     """A file that is put back into a store is a new member of it: only the API gives that its time."""
     members = {
@@ -141,6 +162,43 @@ def test_an_update_is_undone_to_what_was_there_before_it(
     assert without_times(copy.snapshot()) == without_times(before)
     assert Path("out/mapping.json").read_bytes() == mapping
     assert holdall("verify", bundle, "--against", "dst").code == 0
+
+
+@pytest.mark.parametrize(
+    "first", [pytest.param(3, id="some"), *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 4, 5, 6, 7))]
+)
+def test_an_update_that_was_cut_off_is_undone_too(
+    holdall: Terminal, bundle: str, source: Hand, copy: Hand, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    lookalikes(copy)
+    assert holdall("import", bundle).code == 0
+    before = copy.snapshot()
+    change(source)
+    assert holdall("export", "-o", "c.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 0
+    update = ("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--concurrency", "1", "--force")
+    crashed = 0
+    for line in range(first, 60, 7):
+        with monkeypatch.context() as patch:
+            crash_at(patch, line)
+            try:
+                assert holdall(*update).code == 0
+                break
+            except (Crash, BaseExceptionGroup):
+                crashed += 1
+        done = holdall("undo", "latest", "--yes", "--json", "--settle", "0")
+        assert done.code in (0, 3), done.err
+        assert done.document["result"]["left"] == []
+        # An upload whose answer was lost is listed, and stays: it can't be told from a stranger's.
+        for orphan in done.document["result"]["orphans"]:
+            copy.delete(f"/files/{orphan['id']}")
+        assert without_times(copy.snapshot()) == without_times(before), line
+    assert crashed >= 3
+
+
+def lookalikes(copy: Hand) -> None:
+    """What a user may have there already, by the same names and bytes."""
+    store = copy.store("Shared", [copy.file("one.md", b"# one\n")], metadata={"cloned_from": "vs_of_another"})
+    copy.assistant("Support", stores=[store], instructions="Help!", metadata={"cloned_from": "asst_of_another"})
 
 
 def change(source: Hand) -> None:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from holdall.errors import ImportFailed
-from holdall.importer.deeds import Attached, Deeds, Detached, Made, Updated, chains, merged, read_deeds
+from holdall.importer.deeds import Attached, Chain, Deeds, Detached, Made, Updated, chains, merged, read_deeds
+from holdall.importer.image import fingerprint
 from holdall.importer.journal import Closed, Done, Failed, Intent, Line, Opened
 from holdall.model import Kind, SourceId, TargetId
 
@@ -28,7 +29,9 @@ def done(op: str, target: str = "t", **more: object) -> Done:
 def deeds(tmp_path: Path, *lines: Line, tail: bytes = b"") -> Deeds:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in (OPENED, *lines)) + tail)
-    return read_deeds(path)
+    found = read_deeds(path)
+    assert found is not None
+    return found
 
 
 def test_what_was_answered_was_done_and_what_was_refused_was_not(tmp_path: Path) -> None:
@@ -99,9 +102,18 @@ def test_changes_of_what_was_there_count_also_where_their_answer_is_lost(tmp_pat
         Failed(op="4", error="refused"),
     )
     assert found.done == [
-        Updated(kind=Kind.ASSISTANT, target=TargetId("asst_1"), name=None, before={"name": "A"}, image={"name": "b"}),
-        Detached(store=TargetId("vs_1"), file=TargetId("file_1"), name=None, before={"attributes": {"k": 1}}),
-        Attached(store=TargetId("vs_1"), files={TargetId("file_2"): "x"}, before={TargetId("file_2"): {}}),
+        Updated(
+            kind=Kind.ASSISTANT,
+            target=TargetId("asst_1"),
+            name=None,
+            before={"name": "A"},
+            image={"name": "b"},
+            sure=False,
+        ),
+        Detached(
+            store=TargetId("vs_1"), file=TargetId("file_1"), name=None, before={"attributes": {"k": 1}}, sure=False
+        ),
+        Attached(store=TargetId("vs_1"), files={TargetId("file_2"): "x"}, before={TargetId("file_2"): {}}, sure=False),
     ]
 
 
@@ -121,7 +133,19 @@ def test_of_many_changes_the_first_before_and_the_last_after_count() -> None:
         {TargetId("mine")},
     )
     assert list(chain) == [(store, file)]
-    assert (chain[store, file].before, chain[store, file].ours) == ({"attributes": {"k": 1}}, "x")
+    assert chain[store, file] == Chain(before={"attributes": {"k": 1}}, ends=frozenset({"x"}), name="n")
+
+
+def test_what_is_not_sure_to_be_done_may_have_ended_either_way() -> None:
+    store, file = TargetId("vs"), TargetId("f")
+    taken = Detached(store=store, file=file, name=None, before={"attributes": {"k": 1}})
+    put = Attached(store=store, files={file: "x"}, sure=False)
+    assert chains([taken, put], set())[store, file].ends == {None, "x"}
+    assert chains([msgspec.structs.replace(taken, sure=False)], set())[store, file].ends == {
+        None,
+        fingerprint({"k": 1}),
+    }
+    assert chains([put], set())[store, file].ends == {None, "x"}
 
 
 def test_a_journal_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
@@ -130,5 +154,7 @@ def test_a_journal_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path
     assert torn == whole
     assert not torn.closed
     (tmp_path / "empty").write_bytes(b"")
-    with pytest.raises(ImportFailed, match="wrote nothing"):
-        read_deeds(tmp_path / "empty")
+    assert read_deeds(tmp_path / "empty") is None
+    (tmp_path / "other").write_bytes(b'{"line":"else"}\n' * 2)
+    with pytest.raises(ImportFailed, match="its first line"):
+        read_deeds(tmp_path / "other")

@@ -76,6 +76,7 @@ def act(
 
     async def go() -> tuple[Rollback, Undone | None]:
         deeds = read_deeds(folder / JOURNAL)
+        assert deeds is not None
         log = UndoLog(folder, now=time.time)
         async with Account(endpoint(KEY, box.url), side="destination") as account:
             account.limits.sleep = _no_sleep
@@ -285,6 +286,7 @@ def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf
     async def go(key: str) -> bool:
         async with Account(endpoint(key, box.url), side="destination") as account:
             deeds = read_deeds(folder / JOURNAL)
+            assert deeds is not None
             found = await look(account, deeds, Before(folder / BEFORE), everywhere=True, progress=Silent())
             return found.alive
 

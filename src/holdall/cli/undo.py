@@ -35,6 +35,11 @@ DRY_RUN = "DRY RUN: nothing undone"
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be undone, undo nothing (DRY_RUN).")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 @click.option("--even-if-changed", is_flag=True, help="Also what others have changed, or use, by now.")
+@click.option(
+    "--settle",
+    metavar="SECONDS",
+    help="How long after a run was cut off what was in flight may still come; default 60 (HOLDALL_SETTLE).",
+)
 @click.option("--output-dir", metavar="DIR", help="Where the import left its runs, default ./out (OUTPUT_DIR).")
 @options.account("dst")
 @options.shared
@@ -96,16 +101,20 @@ async def _undo(
 
     deeds = read_deeds(folder / JOURNAL)
     log = UndoLog(folder, now=time.time)
+    nothing = Rollback(run=folder.name, reversals=[], orphans=[])
+    if deeds is None:
+        console.result(f"{folder.name} was cut off before it did anything")
+        return _outcome(nothing, [], [])
     console.say(f"undoing the import run {folder.name} of {deeds.opened.started}, from {settings.endpoint.title}")
     if log.whole:
         console.result(f"{folder.name} is undone already")
-        return _outcome(Rollback(run=folder.name, reversals=[], orphans=[]), [], [])
+        return _outcome(nothing, [], [])
     progress = console.progress()
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
     ) as account:
         sure = await _same_project(account, deeds, folder)
-        await _settle(console, deeds, folder)
+        await _settle(console, deeds, folder, settings.settle)
         everywhere = settings.dry_run or not even_if_changed
         output = folder.parent.parent if folder.parent.name == "runs" else settings.output_dir
         aftermath = await look(
@@ -158,13 +167,12 @@ async def _same_project(account: Account, deeds: Deeds, folder: Path) -> bool:
     return False
 
 
-async def _settle(console: Console, deeds: Deeds, folder: Path) -> None:
+async def _settle(console: Console, deeds: Deeds, folder: Path, settle: float) -> None:
     """Where a create's answer was lost just now, it may still be carried out: look only after that."""
-    from holdall.importer.pace import SETTLE
     from holdall.importer.run import JOURNAL
 
-    wait = SETTLE - (time.time() - (folder / JOURNAL).stat().st_mtime)
-    if deeds.uncertain and 0 < wait <= SETTLE:
+    wait = settle - (time.time() - (folder / JOURNAL).stat().st_mtime)
+    if deeds.uncertain and 0 < wait <= settle:
         console.say(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
         await asyncio.sleep(wait)
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.errors import ImportFailed
+from holdall.importer.image import fingerprint
 from holdall.importer.journal import Closed, Done, Failed, Intent, Line, Opened, lines
 from holdall.model import Kind, SourceId, TargetId
 
@@ -52,12 +53,14 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Attached(msgspec.Struct, frozen=True, kw_only=True):
     """Files that were put into a store, each with the fingerprint of its attributes.
 
-    ``before`` has, for those that were in it already, the attributes and the chunking strategy that they had.
+    ``before`` has, for those that were in it already, the attributes and the chunking strategy that they had. Here and
+    below ``sure`` says that the account answered that it did.
     """
 
     store: TargetId
     files: dict[TargetId, str]
     before: dict[TargetId, dict[str, Any]] = {}
+    sure: bool = True
 
 
 class Detached(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,7 @@ class Detached(msgspec.Struct, frozen=True, kw_only=True):
     file: TargetId
     name: str | None
     before: dict[str, Any]
+    sure: bool = True
 
 
 class Updated(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +82,7 @@ class Updated(msgspec.Struct, frozen=True, kw_only=True):
     before: dict[str, Any]
     image: dict[str, str] | None
     store: TargetId | None = None
+    sure: bool = True
 
 
 class Wrote(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,15 +114,21 @@ class Deeds(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-def read_deeds(journal: Path) -> Deeds:
-    """Read a journal. Raises CannotWrite where it can't be read, ImportFailed where it isn't one."""
+def read_deeds(journal: Path) -> Deeds | None:
+    """Read a journal; None for one without a first line, whose run was cut off before it wrote anything.
+
+    Raises CannotWrite where it can't be read, ImportFailed where it isn't one.
+    """
     reading = _Reading()
     end = 0
     for line, length in lines(journal):
         reading.take(line)
         end = length
     if reading.opened is None:
-        raise ImportFailed(f"can't undo the run of {journal}: its journal has no first line, so it wrote nothing")
+        with journal.open("rb") as file:
+            if file.readline().endswith(b"\n"):
+                raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
+        return None
     return Deeds(
         opened=reading.opened,
         closed=reading.closed,
@@ -129,13 +140,14 @@ def read_deeds(journal: Path) -> Deeds:
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did to one file in a store that it didn't make: how it was before, and how the run left it.
+    """What a run did to one file in a store that it didn't make: how it was before, and how the run may have left it.
 
-    ``before`` is None where the file wasn't in the store, ``ours``, a fingerprint of attributes, where it isn't now.
+    ``before`` is None where the file wasn't in the store. ``ends`` are fingerprints of attributes, with None for not
+    in the store: several where it isn't sure that the last deeds were done.
     """
 
     before: dict[str, Any] | None
-    ours: str | None
+    ends: frozenset[str | None]
     name: str | None = None
 
 
@@ -143,21 +155,29 @@ def chains(deeds: Iterable[Deed], made: Container[TargetId]) -> dict[tuple[Targe
     """By store and file, for the stores that aren't in ``made``."""
     found: dict[tuple[TargetId, TargetId], Chain] = {}
 
-    def add(store: TargetId, file: TargetId, before: dict[str, Any] | None, ours: str | None, name: str | None) -> None:
-        if store not in made:
-            first = found.get((store, file))
-            before = first.before if first else before
-            found[store, file] = Chain(before=before, ours=ours, name=name or (first.name if first else None))
+    def add(
+        deed: Attached | Detached | Updated,
+        file: TargetId,
+        before: dict[str, Any] | None,
+        end: str | None,
+        name: str | None = None,
+    ) -> None:
+        if deed.store is None or deed.store in made:
+            return
+        start = None if before is None else fingerprint(before.get("attributes"))
+        last = found.get((deed.store, file)) or Chain(before=before, ends=frozenset({start}))
+        ends = {end} if deed.sure else {end, *last.ends}
+        found[deed.store, file] = Chain(before=last.before, ends=frozenset(ends), name=name or last.name)
 
     for deed in deeds:
         match deed:
-            case Attached(store=store, files=files, before=before):
-                for file, ours in files.items():
-                    add(store, file, before.get(file), ours, None)
-            case Detached(store=store, file=file, before=was, name=name):
-                add(store, file, was, None, name)
-            case Updated(store=store, target=file, before=was, image=image, name=name) if store is not None:
-                add(store, file, was, (image or {}).get("attributes", ""), name)
+            case Attached(files=files, before=before):
+                for file, end in files.items():
+                    add(deed, file, before.get(file), end)
+            case Detached(file=file, before=was, name=name):
+                add(deed, file, was, None, name)
+            case Updated(target=file, before=was, image=image, name=name):
+                add(deed, file, was, (image or {}).get("attributes", ""), name)
             case _:
                 pass
     return found
@@ -233,9 +253,11 @@ class _Reading:
         match intent.action:
             case "attach" if intent.target and intent.files:
                 before = {TargetId(file): was for file, was in (intent.before or {}).items()}
-                return Attached(store=intent.target, files=intent.files, before=before)
+                return Attached(store=intent.target, files=intent.files, before=before, sure=False)
             case "detach" if intent.target and intent.store:
-                return Detached(store=intent.store, file=intent.target, name=intent.name, before=intent.before or {})
+                return Detached(
+                    store=intent.store, file=intent.target, name=intent.name, before=intent.before or {}, sure=False
+                )
             case "update" if intent.target and intent.target not in self._made and intent.before is not None:
                 return Updated(
                     kind=intent.kind,
@@ -244,6 +266,7 @@ class _Reading:
                     before=intent.before,
                     image=intent.after,
                     store=intent.store,
+                    sure=False,
                 )
             case "describe" | "write" if intent.target and intent.sha256:
                 text = (intent.before or {}).get("text")
@@ -251,6 +274,8 @@ class _Reading:
         return None
 
     def _done(self, intent: Intent, line: Done) -> None:
+        if isinstance(deed := self.deeds.get(intent.op), Attached | Detached | Updated):
+            self.deeds[intent.op] = msgspec.structs.replace(deed, sure=True)
         match intent.action:
             case "create" | "copy":
                 made = Made(

@@ -272,7 +272,7 @@ class _Decision:
         if chain.before is None:
             if now is None:
                 return reversal(Act.DETACH, needless=True)
-            ours = chain.ours is not None and fingerprint(now.attributes) in ("", chain.ours)
+            ours = fingerprint(now.attributes) in ("", *chain.ends)
             return reversal(Act.DETACH, left="" if ours else "others have changed it since: attributes")
         before = Member(
             attributes=chain.before.get("attributes"), chunking_strategy=chain.before.get("chunking_strategy")
@@ -282,13 +282,13 @@ class _Decision:
         if (before.chunking_strategy or {}).get("type") == "static":
             body["chunking_strategy"] = before.chunking_strategy
         if now is None:
-            ours = chain.ours is None or (store, file) in self._begun
+            ours = None in chain.ends or (store, file) in self._begun
             return reversal(Act.ATTACH, body=body, left="" if ours else "others have taken it out since")
         same_cut = not before.chunking_strategy or before.chunking_strategy == now.chunking_strategy
         same_labels = fingerprint(now.attributes) == fingerprint(before.attributes)
         if same_cut and same_labels:
             return reversal(Act.RESTORE, needless=True)
-        ours = chain.ours is not None and fingerprint(now.attributes) == chain.ours
+        ours = fingerprint(now.attributes) in chain.ends
         left = "" if ours else "others have changed it since: attributes"
         if same_cut:
             return reversal(Act.RESTORE, body={"attributes": before.attributes or {}}, left=left)
