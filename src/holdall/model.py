@@ -14,6 +14,7 @@ from typing import NewType
 import msgspec
 
 __all__ = [
+    "KNOWLEDGE",
     "AssistantView",
     "CodeInterpreterResources",
     "FileSearchResources",
@@ -40,6 +41,11 @@ TargetId = NewType("TargetId", str)
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hex digits."""
+
+
+KNOWLEDGE = ("assistants", "user_data", "vision")
+"""The purposes of files that an export takes where nothing refers to them; the others belong to batches and
+fine-tuning."""
 
 
 class Kind(StrEnum):

@@ -19,10 +19,12 @@ from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.selection import Selection
 
 __all__ = [
+    "BothSettings",
     "DestinationSettings",
     "Lookup",
     "SourceSettings",
     "Value",
+    "both_settings",
     "destination_settings",
     "source_settings",
 ]
@@ -33,6 +35,14 @@ _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 MODES = ("all", "by_id", "by_name")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+# Every OPENAI_* variable that is read. The SDK's own (OPENAI_API_KEY, OPENAI_BASE_URL, …) are not among them.
+_VARIABLES = frozenset(
+    f"OPENAI_{side}_{name}"
+    for side in ("SRC", "DST")
+    for name in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID", "TOKEN_COMMAND")
+) | {"OPENAI_SRC_LABEL"}
 
 
 class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -79,6 +89,19 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     notices: list[str]
 
 
+class BothSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at the accounts needs. An endpoint is None where no key of its side is set, but never both.
+
+    ``ignored`` are the variables that look as if they were for holdall and aren't read, each with its origin.
+    """
+
+    source: Endpoint | None
+    destination: Endpoint | None
+    concurrency: int
+    log_level: str
+    ignored: list[tuple[str, str]]
+
+
 class Lookup:
     """Finds a setting by its flag, then by its variables in the environment, then in the ``.env`` file.
 
@@ -116,6 +139,15 @@ class Lookup:
                 if said := layer.get(name):
                     return Value(value=said, origin=origin, name=name)
         return None
+
+    def ignored(self) -> list[tuple[str, str]]:
+        """The ``OPENAI_*`` variables that are set and that nothing here reads, each with its origin."""
+        return [
+            (name, origin)
+            for origin, layer in self._layers
+            for name in sorted(layer)
+            if name.startswith("OPENAI_") and name not in _VARIABLES and layer.get(name)
+        ]
 
     def text(self, flag: str | None, *names: str, default: T) -> Value[str | T]:
         found = self.find(flag, *names)
@@ -268,6 +300,23 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
         concurrency=_shared_concurrency(lookup),
         log_level=_log_level(lookup),
         notices=notices,
+    )
+
+
+def both_settings(lookup: Lookup) -> BothSettings:
+    """The settings of a look at the accounts. Raises UsageFault, or AuthenticationFailed where no key is set at all."""
+    found = {side: _endpoint(lookup, side) if _has_key(lookup, side) else None for side in ("SRC", "DST")}
+    if not any(found.values()):
+        raise AuthenticationFailed(
+            "no key for any project: neither OPENAI_SRC_API_KEY nor OPENAI_DST_API_KEY is set",
+            hint="export OPENAI_SRC_API_KEY=sk-… or put it into a .env file; each side that has a key is looked at",
+        )
+    return BothSettings(
+        source=found["SRC"],
+        destination=found["DST"],
+        concurrency=_shared_concurrency(lookup),
+        log_level=_log_level(lookup),
+        ignored=lookup.ignored(),
     )
 
 

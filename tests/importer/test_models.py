@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from holdall.errors import UsageFault
-from holdall.importer.models import Catalog, ModelMap, judge, model_map, offered, shutdown
+from holdall.importer.models import Catalog, ModelMap, judge, model_map, offered
 
 TODAY = date(2026, 11, 22)
 CATALOG = Catalog(
@@ -82,22 +82,6 @@ def test_the_first_rule_that_fits_counts() -> None:
 def test_a_rule_needs_both_names(text: str) -> None:
     with pytest.raises(UsageFault, match="OLD=NEW"):
         model_map([text])
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2026-10-23", date(2026, 10, 23)),
-        ("2026-10-23T00:00:00Z", date(2026, 10, 23)),
-        (1792713600, date(2026, 10, 23)),
-        (None, None),
-        ("soon", None),
-        (1e300, None),
-        (True, None),
-    ],
-)
-def test_shutdown_dates_of_every_form(value: object, expected: date | None) -> None:
-    assert shutdown(value) == expected
 
 
 def test_what_is_offered_is_counted_beyond_some() -> None:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "clone": ("holdall.cli.clone", "Export and import in one go, with both keys."),
         "undo": ("holdall.cli.undo", "Take back what an import did."),
         "remap": ("holdall.cli.remap", "Rewrite old ids in your own code and settings."),
+        "doctor": ("holdall.cli.doctor", "Look at the accounts: keys, endpoints, permissions, models."),
     },
     "Look at a bundle": {
         "inspect": ("holdall.cli.inspect", "Show what is inside a bundle."),

@@ -14,14 +14,16 @@ from dotenv import dotenv_values, find_dotenv
 from holdall.cli.console import Console
 from holdall.errors import UsageFault
 from holdall.settings import (
+    BothSettings,
     DestinationSettings,
     Lookup,
     SourceSettings,
+    both_settings,
     destination_settings,
     source_settings,
 )
 
-__all__ = ["account", "output", "read_destination", "read_source", "shared"]
+__all__ = ["account", "output", "read_both", "read_destination", "read_source", "shared"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,6 +96,13 @@ def read_destination(console: Console, parameters: Mapping[str, Any]) -> Destina
     """As ``read_source``, for the destination side."""
     settings = destination_settings(_lookup(console, parameters))
     _announce(console, settings.log_level, settings.notices)
+    return settings
+
+
+def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
+    """As ``read_source``, for each side that has a key."""
+    settings = both_settings(_lookup(console, parameters))
+    _announce(console, settings.log_level, [])
     return settings
 
 

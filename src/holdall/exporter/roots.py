@@ -12,14 +12,11 @@ import msgspec
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
-from holdall.model import AssistantView, FileView, Kind, Record, SourceId, StoreView
+from holdall.model import KNOWLEDGE, AssistantView, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 
-__all__ = ["KNOWLEDGE", "Start", "gather"]
-
-KNOWLEDGE = ("assistants", "user_data", "vision")
-"""The purposes of files that are roots where nothing refers to them; the others belong to batches and fine-tuning."""
+__all__ = ["Start", "gather"]
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5

@@ -14,9 +14,10 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.importer.models import Catalog, shutdown
+from holdall.importer.models import Catalog
 from holdall.importer.steps import Plan
 from holdall.remote.client import Account
+from holdall.remote.models import read
 
 __all__ = ["Answers", "Destination", "probe"]
 
@@ -38,15 +39,6 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None
     endpoints: dict[str, Answers]
     catalog: Catalog
-
-
-class _Model(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    shutdown_date: str | int | float | None = None
-
-
-class _Models(msgspec.Struct, frozen=True, kw_only=True):
-    data: list[_Model] = []
 
 
 async def probe(account: Account, planned: Plan) -> Destination:
@@ -84,14 +76,13 @@ async def _answers(account: Account, where: str) -> Answers:
 
 async def _catalog(account: Account) -> tuple[Catalog, Answers]:
     try:
-        found = msgspec.json.decode((await account.get("/models")).raw, type=_Models)
+        models = read((await account.get("/models")).raw)
     except PermissionDenied:
         return Catalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):
         return Catalog(reason="the destination has no list of models"), Answers.ABSENT
     except (msgspec.DecodeError, UnexpectedAnswer, ServerFailed):
         return Catalog(reason="the destination's list of models can't be read"), Answers.ABSENT
-    models = {model.id: shutdown(model.shutdown_date) for model in found.data}
     if not models:
         return Catalog(reason="the destination's list of models is empty"), Answers.YES
     return Catalog(models=models), Answers.YES

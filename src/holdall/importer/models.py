@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from fnmatch import fnmatchcase
 
 import msgspec
 
 from holdall.errors import UsageFault
 
-__all__ = ["Catalog", "ModelMap", "Verdict", "day", "judge", "model_map", "offered", "shutdown"]
+__all__ = ["Catalog", "ModelMap", "Verdict", "judge", "model_map", "offered"]
 
 
 class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,23 +111,6 @@ def _absent(model: str) -> str:
         whose = f" ({parts[2]})" if len(parts) > 2 and parts[2] else ""
         return f"is a fine-tuned model of another organisation or project{whose}, and no bundle can hold it"
     return "is not there"
-
-
-def day(now: float) -> date:
-    """The day, UTC, of a time in Unix seconds."""
-    return datetime.fromtimestamp(now, UTC).date()
-
-
-def shutdown(value: object) -> date | None:
-    """A model's ``shutdown_date``: a date, a time or Unix seconds; None for none, and for what can't be read."""
-    try:
-        if isinstance(value, str):
-            return date.fromisoformat(value[:10])
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return day(value)
-    except (ValueError, OverflowError, OSError):
-        pass
-    return None
 
 
 def offered(catalog: Catalog, *, most: int = 30) -> str:

@@ -13,7 +13,7 @@ from holdall.importer.destination import Destination, probe
 from holdall.importer.document import Asked, PlanDocument
 from holdall.importer.estimate import Estimate, estimate
 from holdall.importer.history import history
-from holdall.importer.models import Catalog, Verdict, day, judge, model_map, offered
+from holdall.importer.models import Catalog, Verdict, judge, model_map, offered
 from holdall.importer.plan import Choices, plan
 from holdall.importer.presence import NOTHING, Presence, Several
 from holdall.importer.recognition import recognise
@@ -21,6 +21,7 @@ from holdall.importer.steps import Catalogue, CreateAssistant, Differs, OnConfli
 from holdall.model import AssistantView
 from holdall.progress import Progress
 from holdall.remote.client import Account
+from holdall.remote.models import day
 from holdall.version import __version__
 
 __all__ = ["Prepared", "prepare", "require_no_conflict"]

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -82,7 +82,7 @@ class Download:
         self.length = int(announced) if announced and announced.isdigit() and not encoded else None
         self.request_id: str | None = response.headers.get("x-request-id")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces of at most 1 MiB. Raises Unreachable where it ends before its announced length."""
         try:
             async for chunk in self._response.iter_bytes(_CHUNK):
@@ -307,7 +307,7 @@ class Account:
             await self.get("/assistants", {"limit": 1})
         except NotFound:
             assistants = False
-            await self._any_endpoint()
+            await self.require_any_endpoint()
         return Capabilities(assistants=assistants, organization=self.organization, project=self.project)
 
     async def require_assistants(self) -> Capabilities:
@@ -323,7 +323,8 @@ class Account:
             )
         return found
 
-    async def _any_endpoint(self) -> None:
+    async def require_any_endpoint(self) -> None:
+        """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
         for where in ("/vector_stores", "/files", "/models"):
             try:
                 await self.get(where, None if where == "/models" else {"limit": 1})

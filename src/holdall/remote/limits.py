@@ -28,7 +28,10 @@ _CAP = 30.0
 
 
 class Limits:
-    """The pace of one account: slots for requests in flight, and the wait before an attempt is repeated."""
+    """The pace of one account: slots for requests in flight, and the wait before an attempt is repeated.
+
+    ``attempts`` are the most for one request, ``ATTEMPTS`` if nothing is said.
+    """
 
     def __init__(
         self,
@@ -36,8 +39,10 @@ class Limits:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
+        attempts: int | None = None,
     ) -> None:
         self.concurrency = concurrency
+        self._attempts = attempts
         self.sleep = sleep
         self._uniform = uniform
         self._slots = asyncio.Semaphore(concurrency)
@@ -50,7 +55,7 @@ class Limits:
 
     def wait(self, error: RemoteError, attempt: int, *, repeatable: bool) -> float | None:
         """Seconds to wait before attempt ``attempt + 1`` (the first is 1), or None where the error stands."""
-        if attempt >= ATTEMPTS or isinstance(error, QuotaExhausted) or error.status == 501:
+        if attempt >= (self._attempts or ATTEMPTS) or isinstance(error, QuotaExhausted) or error.status == 501:
             return None
         if not isinstance(error, (RateLimited, ServerFailed, Unreachable)):
             return None

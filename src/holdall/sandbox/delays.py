@@ -19,7 +19,7 @@ from holdall.sandbox.service import Logged, Service
 __all__ = ["Lagging", "Postponed"]
 
 _JSON = b"application/json"
-_OBJECTS = ("/v1/files", "/v1/vector_stores", "/v1/assistants")
+_OBJECTS = ("/v1/files", "/v1/vector_stores", "/v1/assistants", "/v1/agents")
 
 
 class Postponed:

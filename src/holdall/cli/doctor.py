@@ -1,0 +1,170 @@
+"""``holdall doctor``: what each account is, has and allows, by reads alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.errors import EXIT_DONE, EXIT_LOOK
+
+if TYPE_CHECKING:
+    from holdall.doctor.diagnosis import Diagnosis, Download, Endpoint, Holdings, Model, Models, Side
+    from holdall.settings import BothSettings
+
+__all__ = ["command"]
+
+# Attempts for one request: a look is no work worth waiting for, and what fails three times is something to look at.
+_ATTEMPTS = 3
+# Models that are shown of those that end on one day and nobody uses.
+_MODELS = 8
+
+
+@click.command(
+    "doctor",
+    epilog="Example:  OPENAI_SRC_API_KEY=… OPENAI_DST_API_KEY=… holdall doctor",
+)
+@options.account("src")
+@options.account("dst")
+@options.shared
+@options.output
+@click.pass_obj
+def command(console: Console, /, **parameters: Any) -> Outcome:
+    """Look at each account that has a key: is the key valid, which project is it, which endpoints answer and which
+    permissions are missing, which files can be downloaded, which models end, what an export would contain.
+
+    Only reads: nothing is written, so whether the key may write is not known afterwards. Exit code 3: there is
+    something to look at.
+    """
+    from holdall.doctor.examination import diagnose
+
+    settings = options.read_both(console, parameters)
+    diagnosis = diagnose(asyncio.run(_examined(console, settings)))
+    console.close_progress()
+    for side in diagnosis.sides:
+        _print_side(console, side)
+    _print_both(console, diagnosis, settings)
+    failure = diagnosis.failure
+    return Outcome(
+        exit_code=failure.exit_code if failure else EXIT_LOOK if diagnosis.findings else EXIT_DONE,
+        result={
+            **msgspec.to_builtins(diagnosis),
+            "ignored": [{"name": name, "origin": origin} for name, origin in settings.ignored],
+        },
+    )
+
+
+async def _examined(console: Console, settings: BothSettings) -> list[Any]:
+    from holdall.doctor.examination import examine
+    from holdall.remote.client import Account
+    from holdall.remote.limits import Limits
+    from holdall.remote.models import day
+
+    progress, today = console.progress(), day(time.time())
+    found = []
+    for name, endpoint in (("source", settings.source), ("destination", settings.destination)):
+        if endpoint is not None:
+            limits = Limits(settings.concurrency, attempts=_ATTEMPTS)
+            async with Account(endpoint, side=name, limits=limits, progress=progress) as account:
+                found.append(await examine(account, today=today, progress=progress))
+    return found
+
+
+def _print_side(console: Console, side: Side) -> None:
+    console.result(f"{side.side}: {side.base_url}")
+    key = {True: "valid", False: "not accepted", None: "not known"}[side.key_valid]
+    lines = [("key", key), ("organisation", side.organization), ("project", side.project)]
+    for title, value in lines:
+        if value:
+            console.result(f"  {title:<13} {value}")
+    _print_list(console, "endpoints", (_endpoint(each) for each in side.endpoints))
+    _print_list(console, "downloads", (_download(each) for each in side.downloads))
+    if side.text is not None:
+        console.result(f"  {'parsed text':<13} {side.text}")
+    if side.models:
+        _print_list(console, "models", _models(side.models))
+    if side.export:
+        console.result(f"  {'an export':<13} {_export(side.export)}")
+    console.result()
+
+
+def _print_list(console: Console, title: str, lines: Iterator[str]) -> None:
+    for place, line in enumerate(lines):
+        console.result(f"  {'' if place else title:<13} {line}")
+
+
+def _endpoint(each: Endpoint) -> str:
+    from holdall.doctor.diagnosis import Answer
+
+    if each.answer is Answer.YES:
+        return f"{each.name:<13} {each.answer}"
+    why = ", ".join(each.scopes) or each.message
+    status = f" ({each.status})" if each.status else ""
+    if each.answer is Answer.ABSENT or not why:
+        return f"{each.name:<13} {each.answer}{status}"
+    return f"{each.name:<13} {each.answer}{status}: {why}"
+
+
+def _download(each: Download) -> str:
+    what = f"{each.purpose or '(no purpose)'}: {counted(each.files, 'file')}, {human_size(each.bytes)}"
+    return f"{what}, {each.answer}" + (f": {each.message}" if each.message else "")
+
+
+def _models(models: Models) -> Iterator[str]:
+    """How many there are; then those in use that end or are gone, then the others that end, by day."""
+    yield f"{models.there} there, {len(models.ending)} with an end"
+    for model in models.gone:
+        yield f"{model.id}: not there; used by {', '.join(model.used_by)}"
+    used = [model for model in models.ending if model.used_by]
+    for model in used:
+        yield f"{model.id}: ends {_when(model)}; used by {', '.join(model.used_by)}"
+    others = (model for model in models.ending if not model.used_by)
+    for when, together in groupby(others, key=_when):
+        names = [model.id for model in together]
+        more = f" and {len(names) - _MODELS} more" if len(names) > _MODELS else ""
+        yield f"ending {when}: {', '.join(names[:_MODELS])}{more}"
+
+
+def _when(model: Model) -> str:
+    left = f"in {counted(model.days, 'day')}" if model.days else "now"
+    return f"{model.shutdown}, {left}"
+
+
+def _export(held: Holdings) -> str:
+    known = [
+        counted(number, noun)
+        for number, noun in (
+            (held.assistants, "assistant"),
+            (held.agents, "agent"),
+            (held.vector_stores, "vector store"),
+            (held.memberships, "membership"),
+        )
+        if number is not None
+    ]
+    if held.files is None or held.bytes is None:
+        known.append("files not counted")
+    else:
+        known.append(f"{counted(held.files, 'file')} ({human_size(held.bytes)})")
+    return ", ".join(known)
+
+
+def _print_both(console: Console, diagnosis: Diagnosis, settings: BothSettings) -> None:
+    if len(diagnosis.sides) == 2:
+        same = {True: "yes", False: "no", None: "not known"}[diagnosis.same_project]
+        console.result(f"same project: {same} ({diagnosis.evidence})")
+    for name, origin in settings.ignored:
+        console.result(f"ignored: {name} from {origin}; holdall reads OPENAI_SRC_… and OPENAI_DST_… only")
+    for finding in diagnosis.findings:
+        console.result(f"look: {f'{finding.side}: ' if finding.side else ''}{finding.message}")
+    failure = diagnosis.failure
+    if failure and failure.hint:
+        console.result(f"hint: {failure.hint}")
+    if not diagnosis.findings:
+        console.result("nothing to look at")

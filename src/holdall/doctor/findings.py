@@ -1,0 +1,98 @@
+"""What of all that was found is something to look at. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holdall.doctor.diagnosis import Answer, Download, Finding, Model, Side
+from holdall.model import KNOWLEDGE
+
+__all__ = ["SOON", "findings"]
+
+SOON = 60
+"""Days before a model's end from which on it is something to look at, if an assistant or agent has it."""
+
+# What an export or an import can't do without, where the server has it at all.
+_NEEDED = ("files", "vector_stores", "assistants", "models")
+
+
+def findings(sides: Sequence[Side], *, same_project: bool | None) -> list[Finding]:
+    """Everything to look at, side by side, what concerns both at the end."""
+    found = [Finding(side=side.side, code=code, message=text) for side in sides for code, text in _of_side(side)]
+    if same_project:
+        found.append(
+            Finding(
+                side=None,
+                code="same_project",
+                message="source and destination are the same project: an import would add copies beside the originals",
+            )
+        )
+    return found
+
+
+def _of_side(side: Side) -> Iterator[tuple[str, str]]:
+    if side.failure:
+        yield "failure", side.failure.message
+        return
+    yield from _endpoints(side)
+    for where, why in side.doubts.items():
+        yield "list", f"the list {where} may lack something: {why}"
+    if side.side == "source":
+        yield from _source(side)
+    else:
+        yield from _destination(side)
+    if side.models:
+        for model in [*side.models.gone, *side.models.ending]:
+            if model.used_by and (not model.there or (model.days or 0) <= SOON):
+                yield "model", _model(model)
+
+
+def _endpoints(side: Side) -> Iterator[tuple[str, str]]:
+    for each in side.endpoints:
+        if each.name not in _NEEDED:
+            continue
+        if each.answer is Answer.DENIED:
+            what = f" ({', '.join(each.scopes)})" if each.scopes else f": {each.message}"
+            yield "permission", f"the key may not read {each.name}{what}"
+        elif each.answer in (Answer.FAILS, Answer.UNKNOWN):
+            yield "endpoint", f"{each.name} can't be read: {each.message}"
+
+
+def _source(side: Side) -> Iterator[tuple[str, str]]:
+    if side.answer("assistants") is Answer.ABSENT:
+        yield (
+            "no_assistants",
+            "it has no Assistants API: an export takes all vector stores and files, and definitions from a JSON that "
+            "you saved (--from-dump FILE)",
+        )
+    for each in side.downloads:
+        if each.purpose in KNOWLEDGE and each.answer is not Answer.YES:
+            yield "download", _download(each, side.text)
+    held = side.export
+    if held and not any((held.assistants, held.agents, held.vector_stores, held.files)) and not side.doubts:
+        yield "empty", "it holds nothing that an export would take"
+
+
+def _download(each: Download, text: Answer | None) -> str:
+    then = (
+        "; their parsed text can be had where they are in a vector store, the originals with --originals DIR"
+        if text is Answer.YES
+        else "; the originals with --originals DIR"
+    )
+    several = "files" if each.files > 1 else "file"
+    why = each.message or "nothing came"
+    return f"{each.files} {several} of purpose {each.purpose} can't be downloaded: {why}{then}"
+
+
+def _destination(side: Side) -> Iterator[tuple[str, str]]:
+    ways = [side.answer(name) for name in ("assistants", "responses")]
+    if Answer.YES not in ways and Answer.DENIED not in ways:
+        yield "no_way_in", "it has neither an Assistants API nor a Responses API: there is nothing to import into"
+
+
+def _model(model: Model) -> str:
+    who = ", ".join(model.used_by[:3]) + (f" and {len(model.used_by) - 3} more" if len(model.used_by) > 3 else "")
+    if not model.there:
+        return f"model {model.id} is not there; used by {who}"
+    when = f"in {model.days} days" if model.days else "now"
+    return f"model {model.id} shuts down on {model.shutdown}, {when}; used by {who}"

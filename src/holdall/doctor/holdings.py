@@ -1,0 +1,221 @@
+"""What an account holds: how much an export would take in, and which files and texts its server gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+import msgspec
+
+from holdall.doctor.diagnosis import Answer, Download, Endpoint, Holdings
+from holdall.doctor.endpoints import judged
+from holdall.errors import NotFound, RemoteError
+from holdall.model import (
+    KNOWLEDGE,
+    AssistantView,
+    FileView,
+    MembershipView,
+    SourceId,
+    StoreView,
+    TextPage,
+    epoch_seconds,
+)
+from holdall.remote.client import Account, path
+from holdall.remote.contents import REFUSAL
+from holdall.remote.survey import Surveyor
+
+__all__ = ["Look"]
+
+T = TypeVar("T")
+
+# Memberships up to which they are read, to know which files an export takes: a hundred requests.
+_MOST_MEMBERSHIPS = 10_000
+# Files of a purpose and stores that are tried until one of them tells.
+_TRIES = 3
+# Ids that are remembered of each list, to tell whether two accounts are the same project.
+_IDS = 1000
+
+
+class _Purpose:
+    """What the list of files says of one purpose."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.newest: list[tuple[int, str]] = []
+
+    def add(self, file: FileView) -> None:
+        self.files += 1
+        self.bytes += int(file.bytes or 0)
+        self.newest = sorted([*self.newest, (epoch_seconds(file.created_at), file.id)], key=_created)[-_TRIES:]
+
+
+def _created(each: tuple[int, str]) -> int:
+    return each[0]
+
+
+class _Members(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[MembershipView] = []
+
+
+class Look:
+    """One look at what an account holds. Nothing here raises for what a server refuses: it is in ``doubts``."""
+
+    def __init__(self, account: Account, endpoints: list[Endpoint]) -> None:
+        self._account = account
+        self._surveyor = Surveyor(account)
+        self._there = {each.name for each in endpoints if each.answer is Answer.YES}
+        self._problems: dict[str, str] = {}
+        self._purposes: dict[str, _Purpose] = {}
+        self.ids: set[str] = set()
+        """Of what is there, from the beginning of each list."""
+        self.users: dict[str, list[str]] = {}
+        """By model, the assistants and agents that have it, by name or id."""
+        self.stores: list[StoreView] = []
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """The lists that can't be had or may lack something, by their paths, and why."""
+        return self._surveyor.doubts | self._problems
+
+    async def holdings(self) -> Holdings:
+        """Count what an export takes in."""
+        assistants = await self._assistants()
+        agents = await self._agents()
+        stores = await self._all_stores()
+        wanted: set[str] = set()
+        if assistants is not None:
+            used = self._surveyor.stores_of(assistants)
+            stores = None if stores is None else [store for store in stores if store.id in used]
+            wanted.update(self._surveyor.tool_files(assistants))
+        total = None if stores is None else sum(_total(store) for store in stores)
+        is_known = stores is not None and total is not None and total <= _MOST_MEMBERSHIPS
+        for store in stores if stores and is_known else ():
+            is_known = await self._members(store, wanted) and is_known
+        sizes = await self._files(wanted, knowledge=assistants is None)
+        # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
+        counted = sizes if is_known or assistants is None else None
+        return Holdings(
+            assistants=None if assistants is None else len(assistants),
+            agents=agents,
+            vector_stores=None if stores is None else len(stores),
+            memberships=total,
+            files=None if counted is None else len(counted),
+            bytes=None if counted is None else sum(counted.values()),
+        )
+
+    async def _assistants(self) -> list[AssistantView] | None:
+        async def assistants() -> list[AssistantView]:
+            return [self._user(record.raw) for record in await self._surveyor.assistants()]
+
+        return await self._read("assistants", assistants)
+
+    async def _agents(self) -> int | None:
+        async def agents() -> int:
+            return len([self._user(raw) async for raw in self._account.items("/agents")])
+
+        return await self._read("agents", agents)
+
+    def _user(self, raw: bytes) -> AssistantView:
+        """Who has which model. Agents have what is looked at here under the same names as assistants."""
+        view = msgspec.json.decode(raw, type=AssistantView)
+        self._remember(view.id)
+        if view.model:
+            self.users.setdefault(view.model, []).append(view.name or view.id)
+        return view
+
+    def _remember(self, ident: str) -> None:
+        if len(self.ids) < _IDS:
+            self.ids.add(ident)
+
+    async def _all_stores(self) -> list[StoreView] | None:
+        async def stores() -> list[StoreView]:
+            return [msgspec.json.decode(record.raw, type=StoreView) for record in await self._surveyor.stores()]
+
+        found = await self._read("vector_stores", stores)
+        self.stores = found or []
+        for store in self.stores:
+            self._remember(store.id)
+        return found
+
+    async def _members(self, store: StoreView, found: set[str]) -> bool:
+        """Add a store's files to those found; False where its list can't be had."""
+        try:
+            found.update([member.id async for member, _ in self._surveyor.memberships(SourceId(store.id))])
+        except (RemoteError, msgspec.DecodeError) as error:
+            self._problems[path("/vector_stores/{}/files", store.id)] = _said(error)
+            return False
+        return True
+
+    async def _files(self, wanted: set[str], *, knowledge: bool) -> dict[str, int] | None:
+        """The sizes of the wanted files, with ``knowledge`` of those of the purposes that an export takes too."""
+
+        async def files() -> dict[str, int]:
+            sizes: dict[str, int] = {}
+            async for file in self._surveyor.files():
+                self._remember(file.id)
+                self._purposes.setdefault(file.purpose or "", _Purpose()).add(file)
+                if file.id in wanted or (knowledge and file.purpose in KNOWLEDGE):
+                    sizes[file.id] = int(file.bytes or 0)
+            return sizes
+
+        return await self._read("files", files)
+
+    async def _read(self, name: str, read: Callable[[], Awaitable[T]]) -> T | None:
+        """What a list has; None where it can't be had, which is a doubt only if its endpoint answers."""
+        if name not in self._there:
+            return None
+        try:
+            return await read()
+        except (RemoteError, msgspec.DecodeError) as error:
+            self._problems[f"/{name}"] = _said(error)
+            return None
+
+    # -- what can be had back --------------------------------------------------------------------------
+
+    async def downloads(self) -> list[Download]:
+        """By purpose, whether the newest file is given back, after ``holdings``. Its first bytes are taken, no more."""
+        return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items())]
+
+    async def _download(self, purpose: str, found: _Purpose) -> Download:
+        answer, message = Answer.UNKNOWN, ""
+        for _, file_id in reversed(found.newest):
+            try:
+                async with self._account.download(file_id) as body, aclosing(body.chunks()) as chunks:
+                    async for _chunk in chunks:
+                        break
+            except RemoteError as error:
+                refused = judged(purpose, error)
+                message = refused.message
+                if isinstance(error, NotFound):
+                    continue  # gone meanwhile, or not there yet; of another file the server may say more
+                answer = Answer.DENIED if REFUSAL in message.lower() else refused.answer
+            else:
+                answer, message = Answer.YES, ""
+            break
+        return Download(purpose=purpose, files=found.files, bytes=found.bytes, answer=answer, message=message)
+
+    async def text(self) -> Answer | None:
+        """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""
+        answer: Answer | None = None
+        for store in [store for store in self.stores if _total(store)][:_TRIES]:
+            try:
+                page = await self._account.get(path("/vector_stores/{}/files", store.id), {"limit": 1})
+                for member in msgspec.json.decode(page.raw, type=_Members).data[:1]:
+                    where = path("/vector_stores/{}/files/{}/content", store.id, member.id)
+                    msgspec.json.decode((await self._account.get(where)).raw, type=TextPage)
+                    return Answer.YES
+            except RemoteError as error:
+                answer = judged("text", error).answer
+            except msgspec.DecodeError:
+                answer = Answer.FAILS
+        return answer
+
+
+def _total(store: StoreView) -> int:
+    return int((store.file_counts and store.file_counts.total) or 0)
+
+
+def _said(error: RemoteError | msgspec.DecodeError) -> str:
+    return (error.detail or error.message) if isinstance(error, RemoteError) else str(error)

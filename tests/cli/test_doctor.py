@@ -1,0 +1,73 @@
+"""``holdall doctor``: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from holdall.sandbox.server import Running
+from tests.cli.terminal import Terminal
+from tests.project import Hand
+
+SOURCE, OTHER = "sk-source-0001", "sk-destination-0001"
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch, box: Running) -> Terminal:
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return Terminal(monkeypatch, {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url})
+
+
+def test_two_accounts(doctor: Terminal, box: Running) -> None:
+    box.behave(serve_assistants_files=True)
+    with Hand(box.url, SOURCE) as hand:
+        hand.post("/assistants", model="gpt-5.5", name="A\x1b[31m")
+    box.forget_requests()
+    keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": OTHER, "OPENAI_ORG_ID": "org-ambient"}
+    done = doctor("doctor", "--env-file", "none", **keys)
+    assert done.code == 0, done.out
+    for line in (
+        f"source: {box.url}",
+        "  key           valid",
+        "  an export     1 assistant, 0 vector stores, 0 memberships, 0 files (0 B)",
+        "ignored: OPENAI_ORG_ID from environment; holdall reads OPENAI_SRC_… and OPENAI_DST_… only",
+        "nothing to look at",
+    ):
+        assert line in done.out.splitlines()
+    assert "same project: no" in done.out
+    assert box.writes() == 0
+    assert SOURCE not in done.out + done.err
+    document = doctor("doctor", "--json", "--env-file", "none", **keys).document
+    assert (document["ok"], document["command"], document["exit_code"]) == (True, "doctor", 0)
+    assert document["result"]["ignored"] == [{"name": "OPENAI_ORG_ID", "origin": "environment"}]
+    assert [side["side"] for side in document["result"]["sides"]] == ["source", "destination"]
+    assert document["result"]["same_project"] is False
+    assert SOURCE not in json.dumps(document)
+
+
+def test_something_to_look_at(doctor: Terminal, box: Running) -> None:
+    keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": SOURCE}
+    done = doctor("doctor", "--env-file", "none", **keys)
+    assert done.code == 3
+    assert "same project: yes (it is the same key for the same address)" in done.out
+    assert "look: source: it holds nothing" in done.out
+
+
+def test_one_side_that_cannot_be_looked_at(doctor: Terminal, box: Running) -> None:
+    keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": "sk-of-another-server!"}
+    done = doctor("doctor", "--env-file", "none", **keys)
+    assert done.code == 20
+    assert "  key           not accepted" in done.out
+    assert "hint: check OPENAI_DST_API_KEY" in done.out
+    assert "  key           valid" in done.out
+    assert "sk-of-another" not in done.out + done.err
+
+
+def test_only_sides_with_a_key_are_looked_at(doctor: Terminal, box: Running) -> None:
+    document = doctor("doctor", "--json", "--env-file", "none", OPENAI_DST_API_KEY=OTHER).document
+    assert [side["side"] for side in document["result"]["sides"]] == ["destination"]
+    none = doctor("doctor", "--env-file", "none")
+    assert none.code == 20
+    assert "neither OPENAI_SRC_API_KEY nor OPENAI_DST_API_KEY" in none.err

@@ -1,0 +1,249 @@
+"""A look at an account: true on every server, whatever it does, and never a write."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from datetime import date
+
+import msgspec
+import pytest
+
+from holdall.doctor.diagnosis import Answer, Diagnosis, Side
+from holdall.doctor.examination import Examined, diagnose, examine
+from holdall.endpoint import Endpoint, endpoint
+from holdall.remote.client import Account
+from holdall.remote.limits import Limits
+from holdall.sandbox.behaviour import Behaviour, Fail, RateLimit
+from holdall.sandbox.entra import token
+from holdall.sandbox.oddities.oddity import Oddity
+from holdall.sandbox.profiles import PROFILES
+from holdall.sandbox.server import Running
+from tests.project import Hand
+
+TODAY = date(2026, 11, 22)
+NOW = 1_795_000_000.0
+SOURCE, OTHER = "sk-source-0001", "sk-destination-0001"
+HELD = {"assistants": 2, "agents": None, "vector_stores": 1, "memberships": 2, "files": 3, "bytes": 33}
+
+
+def look(at: Endpoint, side: str = "source", today: date = TODAY) -> Examined:
+    async def main() -> Examined:
+        async def no_time(seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        async with Account(at, side=side, limits=Limits(3, sleep=no_time, attempts=3)) as account:
+            return await examine(account, today=today)
+
+    return asyncio.run(main())
+
+
+def both(box: Running, source: str, destination: str) -> Diagnosis:
+    return diagnose([look(endpoint(source, box.url)), look(endpoint(destination, box.url), "destination")])
+
+
+def fill(url: str, key: str = SOURCE, *, assistants: bool = True) -> None:
+    """Two assistants, the store of one with two files, a file of the other, and one of each that nobody uses."""
+    with Hand(url, key) as hand:
+        first, second = hand.file("first.txt", b"first text."), hand.file("second.txt", b"second text")
+        table = hand.file("table.csv", b"a,b\n1,2\n3,4")
+        hand.file("picture.png", b"picture", purpose="vision")
+        store = hand.post("/vector_stores", name="Used", file_ids=[first, second])["id"]
+        hand.post("/vector_stores", name="Unused")
+        if assistants:
+            hand.post(
+                "/assistants",
+                name="Reader",
+                model="gpt-4o",
+                tools=[{"type": "file_search"}],
+                tool_resources={"file_search": {"vector_store_ids": [store]}},
+            )
+            hand.post(
+                "/assistants",
+                model="gpt-5.5",
+                tools=[{"type": "code_interpreter"}],
+                tool_resources={"code_interpreter": {"file_ids": [table, first]}},
+            )
+
+
+def counted(side: Side) -> dict[str, int | None]:
+    found: dict[str, int | None] = msgspec.to_builtins(side.export)
+    return found
+
+
+def codes(found: Diagnosis) -> set[str]:
+    return {finding.code for finding in found.findings}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A sandbox with the project, for looks that change nothing; each test puts the behaviour it wants."""
+    folder = tmp_path_factory.mktemp("doctor")
+    with Running(folder, randomness=random.Random(7)) as box:
+        fill(box.url)
+        yield box
+
+
+@pytest.fixture
+def server(filled: Running) -> Iterator[Running]:
+    before = filled.behaviour
+    filled.forget_requests()
+    yield filled
+    filled.clear_faults()
+    filled.behave(**msgspec.structs.asdict(before))
+    assert {request.method for request in filled.requests()} == {"GET"}
+
+
+def test_a_whole_look(server: Running) -> None:
+    found = look(endpoint(SOURCE, server.url), today=date(2026, 8, 26)).side
+    assert (found.key_valid, found.failure, found.doubts) == (True, None, {})
+    assert found.organization
+    assert found.organization.startswith("org-")
+    assert {each.name: each.answer for each in found.endpoints} == {
+        "files": Answer.YES,
+        "vector_stores": Answer.YES,
+        "assistants": Answer.YES,
+        "agents": Answer.ABSENT,
+        "containers": Answer.YES,
+        "responses": Answer.YES,
+        "models": Answer.YES,
+    }
+    assert counted(found) == HELD
+    assert [(each.purpose, each.files, each.bytes, each.answer) for each in found.downloads] == [
+        ("assistants", 3, 33, Answer.DENIED),
+        ("vision", 1, 7, Answer.YES),
+    ]
+    assert found.text is Answer.YES
+    assert found.models
+    used = {model.id: model.used_by for model in found.models.ending if model.used_by}
+    assert used == {"gpt-4o": ["Reader"]}
+    assert found.models.gone == []
+    assert sum(found.requests.values()) == len(server.requests())
+
+
+@pytest.mark.parametrize("oddity", Oddity)
+def test_on_every_odd_server(server: Running, oddity: Oddity) -> None:
+    server.behave(oddities=frozenset({oddity}))
+    found = look(endpoint(SOURCE, server.url)).side
+    assert found.failure is None
+    assert found.key_valid
+    assert found.answer("responses") in (Answer.YES, Answer.UNKNOWN)
+    differs = {"bytes-wrong": {"bytes": 54}, "counts-contradict": {"memberships": counted(found)["memberships"]}}
+    assert counted(found) == {**HELD, **differs.get(oddity.value, {})} or found.doubts
+
+
+def test_on_all_odd_servers_at_once(server: Running) -> None:
+    server.behave(oddities=frozenset(Oddity))
+    side = look(endpoint(SOURCE, server.url)).side
+    assert diagnose([Examined(side=side, endpoint=endpoint(SOURCE, server.url))]).findings
+
+
+def test_permissions_that_the_key_lacks(server: Running) -> None:
+    server.behave(missing_scopes=("api.files.read", "api.responses.read", "api.model.read"))
+    found = both(server, SOURCE, OTHER)
+    side = found.sides[0]
+    assert {each.name: each.scopes for each in side.endpoints if each.answer is Answer.DENIED} == {
+        "files": ["api.files.read"],
+        "responses": ["api.responses.read"],
+        "models": ["api.model.read"],
+    }
+    assert side.key_valid
+    assert side.models is None
+    assert counted(side) == {**HELD, "files": None, "bytes": None}
+    assert "the key may not read files (api.files.read)" in [finding.message for finding in found.findings]
+    server.behave(
+        missing_scopes=tuple(
+            f"api.{name}.read" for name in ("files", "vector_stores", "assistants", "responses", "model")
+        ),
+        containers=False,
+    )
+    failure = look(endpoint(SOURCE, server.url)).side.failure
+    assert failure
+    assert failure.exit_code == 23
+
+
+def test_a_key_that_is_not_valid(server: Running) -> None:
+    found = both(server, "nonsense-key", SOURCE)
+    assert found.failure
+    assert found.failure.exit_code == 20
+    assert "nonsense" not in found.failure.message
+    assert (found.sides[0].key_valid, found.sides[1].key_valid) == (False, True)
+    assert found.same_project is None
+
+
+def test_servers_that_are_not_there() -> None:
+    failure = look(endpoint(SOURCE, "http://127.0.0.1:9/v1")).side.failure
+    assert failure
+    assert failure.exit_code == 22
+
+
+def test_an_address_where_no_endpoint_is(server: Running) -> None:
+    failure = look(endpoint(SOURCE, server.url + "/v1")).side.failure
+    assert failure
+    assert failure.exit_code == 24
+    assert "/v1" in failure.hint
+
+
+def test_an_endpoint_that_fails(server: Running) -> None:
+
+    server.fault(Fail(status=500), "GET", "/vector_stores", times=3)
+    server.fault(RateLimit(retry_after=0.0), "GET", "/models", times=3)
+    found = diagnose([look(endpoint(SOURCE, server.url))])
+    assert (found.sides[0].answer("vector_stores"), found.sides[0].answer("models")) == (Answer.FAILS, Answer.FAILS)
+    assert "endpoint" in codes(found)
+    export = found.sides[0].export
+    assert export
+    assert (export.vector_stores, export.files) == (None, None)
+
+
+@pytest.mark.parametrize("names_project", [True, False])
+def test_one_project_or_two(server: Running, names_project: bool) -> None:
+    user = "sk-user-0001"
+    one, other = endpoint(SOURCE, server.url), endpoint(OTHER, server.url)
+    project = look(one).side.project
+    asked = [look(one), look(endpoint(user, server.url, project=project)), look(other)]
+    if not names_project:
+        asked = [msgspec.structs.replace(each, side=msgspec.structs.replace(each.side, project=None)) for each in asked]
+    same = diagnose(asked[:2])
+    assert (same.same_project, "same_project" in codes(same)) == (True, True)
+    assert diagnose([asked[0], asked[0]]).same_project is True
+    assert diagnose([asked[0], asked[2]]).same_project is False
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    profile: Behaviour = PROFILES[name]
+    with Running(tmp_path_factory.mktemp("profile"), behaviour=profile, clock=lambda: NOW) as box:
+        key = token(NOW + 3600) if profile.foundry else SOURCE
+        if not profile.foundry:
+            fill(box.url, assistants=profile.assistants_api)
+        box.forget_requests()
+        found = diagnose([look(endpoint(key, box.url))])
+        assert {request.method for request in box.requests()} == {"GET"}
+        assert box.writes() == 0
+    side = found.sides[0]
+    assert side.failure is None
+    answers = {each.name: each.answer is Answer.YES for each in side.endpoints}
+    assert answers["assistants"] is profile.assistants_api
+    assert answers["agents"] is profile.agents_api
+    assert answers["responses"] is profile.responses_api
+    assert answers.get("deployments", False) is profile.foundry
+    assert side.models
+    assert side.models.there > 0
+    expected = {
+        "openai-2025": HELD,
+        "openai-today": {**HELD, "assistants": None, "agents": 0, "vector_stores": 2, "files": 4, "bytes": 40},
+        "foundry-classic": {**dict.fromkeys(HELD, 0), "agents": None},
+        "look-alike": HELD,
+    }
+    assert counted(side) == expected[name]
+    assert (
+        codes(found)
+        == {
+            "openai-2025": {"download"},
+            "openai-today": {"no_assistants", "download"},
+            "foundry-classic": {"empty"},
+            "look-alike": set(),
+        }[name]
+    )

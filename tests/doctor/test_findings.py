@@ -1,0 +1,94 @@
+"""What is something to look at, and what is only said."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdall.doctor.diagnosis import Answer, Download, Endpoint, Failure, Holdings, Model, Models, Side
+from holdall.doctor.findings import SOON, findings
+
+HELD = Holdings(assistants=1)
+
+
+def answering(**answers: Answer) -> list[Endpoint]:
+    names = ("assistants", "files", "vector_stores", "models", "responses", "containers", "agents")
+    return [Endpoint(name=name, answer=answers.get(name, Answer.YES), message="why") for name in names]
+
+
+def messages(side: Side) -> list[tuple[str, str]]:
+    return [(finding.code, finding.message) for finding in findings([side], same_project=None)]
+
+
+def test_nothing_to_look_at() -> None:
+    fine = Side(side="source", base_url="u", endpoints=answering(containers=Answer.DENIED), export=HELD)
+    assert findings([fine, Side(side="destination", base_url="u", endpoints=answering())], same_project=False) == []
+
+
+def test_the_same_project_is_something_to_look_at() -> None:
+    (found,) = findings([Side(side="source", base_url="u", endpoints=answering(), export=HELD)], same_project=True)
+    assert (found.side, found.code) == (None, "same_project")
+
+
+def test_an_account_that_could_not_be_looked_at() -> None:
+    failure = Failure(exit_code=22, message="down")
+    assert messages(Side(side="source", base_url="u", failure=failure)) == [("failure", "down")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "codes"),
+    [
+        ({}, []),
+        ({"assistants": Answer.ABSENT}, []),
+        ({"assistants": Answer.ABSENT, "responses": Answer.ABSENT}, ["no_way_in"]),
+        ({"assistants": Answer.ABSENT, "responses": Answer.UNKNOWN}, ["no_way_in"]),
+        ({"assistants": Answer.DENIED, "responses": Answer.ABSENT}, ["permission"]),
+        ({"files": Answer.FAILS}, ["endpoint"]),
+        ({"models": Answer.ABSENT}, []),
+    ],
+)
+def test_destinations(answers: dict[str, Answer], codes: list[str]) -> None:
+    side = Side(side="destination", base_url="u", endpoints=answering(**answers))
+    assert [code for code, _ in messages(side)] == codes
+
+
+def test_sources() -> None:
+    side = Side(
+        side="source",
+        base_url="u",
+        endpoints=answering(assistants=Answer.ABSENT),
+        downloads=[
+            Download(purpose="assistants", files=2, bytes=9, answer=Answer.DENIED, message="Not allowed"),
+            Download(purpose="user_data", files=1, bytes=9, answer=Answer.UNKNOWN),
+            Download(purpose="vision", files=1, bytes=9, answer=Answer.YES),
+            Download(purpose="batch", files=1, bytes=9, answer=Answer.DENIED),
+        ],
+        text=Answer.YES,
+        export=Holdings(vector_stores=1),
+        doubts={"/files": "cut"},
+    )
+    found = messages(side)
+    assert [code for code, _ in found] == ["list", "no_assistants", "download", "download"]
+    assert found[2][1].startswith(
+        "2 files of purpose assistants can't be downloaded: Not allowed; their parsed text can"
+    )
+    assert [
+        code for code, _ in messages(Side(side="source", base_url="u", endpoints=answering(), export=Holdings()))
+    ] == ["empty"]
+
+
+def test_models_that_somebody_uses() -> None:
+    models = Models(
+        there=3,
+        ending=[
+            Model(id="ends", there=True, shutdown="2026-12-11", days=SOON, used_by=["A", "B", "C", "D"]),
+            Model(id="ended", there=True, shutdown="2026-10-23", days=0, used_by=["A"]),
+            Model(id="unused", there=True, shutdown="2026-12-11", days=1),
+            Model(id="later", there=True, shutdown="2027-12-11", days=SOON + 1, used_by=["A"]),
+        ],
+        gone=[Model(id="gone", there=False, used_by=["A"])],
+    )
+    assert messages(Side(side="source", base_url="u", endpoints=answering(), export=HELD, models=models)) == [
+        ("model", "model gone is not there; used by A"),
+        ("model", f"model ends shuts down on 2026-12-11, in {SOON} days; used by A, B, C and 1 more"),
+        ("model", "model ended shuts down on 2026-10-23, now; used by A"),
+    ]
