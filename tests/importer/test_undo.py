@@ -136,12 +136,26 @@ def small() -> Shelf:
     return made
 
 
-@pytest.mark.parametrize("durable", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("durable", "first"),
+    [
+        (False, 1),
+        (True, 2),
+        pytest.param(False, 2, marks=pytest.mark.slow),
+        pytest.param(True, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_after_a_crash_at_any_line_of_the_journal(
-    box: Running, hand: Hand, lookalikes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+    box: Running,
+    hand: Hand,
+    lookalikes: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    durable: bool,
+    first: int,
 ) -> None:
     before = hand.snapshot()
-    for line in range(1, 40):
+    for line in range(first, 40, 2):
         out = tmp_path / str(line)
         with monkeypatch.context() as patch:
             crash_at(patch, line, durable=durable)
