@@ -9,7 +9,14 @@ import pytest
 from holdall.endpoint import DEFAULT_BASE_URL, endpoint
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.selection import Selection
-from holdall.settings import DestinationSettings, Lookup, SourceSettings, destination_settings, source_settings
+from holdall.settings import (
+    DestinationSettings,
+    Lookup,
+    SourceSettings,
+    both_settings,
+    destination_settings,
+    source_settings,
+)
 
 KEYS = {"OPENAI_SRC_API_KEY": "sk-src-000001", "OPENAI_DST_API_KEY": "sk-dst-000001"}
 
@@ -123,3 +130,23 @@ def test_a_token_command_comes_from_flag_or_environment_and_never_from_a_file() 
         source_settings(Lookup({}, {}, command, "/x/.env"))
     with pytest.raises(UsageFault, match="OPENAI_SRC_TOKEN_COMMAND"):
         source_settings(Lookup({}, {"OPENAI_SRC_TOKEN_COMMAND": "'unclosed"}, {}))
+
+
+def test_both_sides_are_those_that_have_a_key() -> None:
+    both = both_settings(Lookup({}, KEYS, {}))
+    assert both.source
+    assert both.destination
+    command = both_settings(Lookup({"--src-token-command": "print-token"}, {}, {}))
+    assert (command.source is None, command.destination is None) == (False, True)
+    with pytest.raises(AuthenticationFailed, match="neither"):
+        both_settings(Lookup({}, {"OPENAI_API_KEY": "sk-ambient-0001"}, {}))
+
+
+def test_variables_that_nothing_reads_are_named_with_their_origin() -> None:
+    environ = {"OPENAI_ORG_ID": "org", "OPENAI_SRC_KEY": "sk-mistyped", "OPENAI_DST_ORG_ID": "org", "OPENAI_LOG": ""}
+    ignored = both_settings(Lookup({}, KEYS | environ, {"OPENAI_API_KEY": "sk-x", "MODEL": "x"}, "/x/.env")).ignored
+    assert ignored == [
+        ("OPENAI_ORG_ID", "environment"),
+        ("OPENAI_SRC_KEY", "environment"),
+        ("OPENAI_API_KEY", "/x/.env"),
+    ]

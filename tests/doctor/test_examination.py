@@ -15,7 +15,7 @@ from holdall.doctor.examination import Examined, diagnose, examine
 from holdall.endpoint import Endpoint, endpoint
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
-from holdall.sandbox.behaviour import Behaviour, Fail, RateLimit
+from holdall.sandbox.behaviour import Behaviour, CutBody, Fail, RateLimit
 from holdall.sandbox.entra import token
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.profiles import PROFILES
@@ -195,6 +195,27 @@ def test_an_endpoint_that_fails(server: Running) -> None:
     export = found.sides[0].export
     assert export
     assert (export.vector_stores, export.files) == (None, None)
+
+
+def test_no_more_of_a_file_than_its_beginning_is_downloaded(box: Running) -> None:
+    with Hand(box.url, SOURCE) as hand:
+        hand.file("large.bin", bytes(6 << 20), purpose="vision")
+    # Whoever reads on gets an error.
+    box.fault(CutBody(after=5 << 20), "GET", "/files/*/content")
+    (found,) = look(endpoint(SOURCE, box.url)).side.downloads
+    assert (found.answer, found.bytes) == (Answer.YES, 6 << 20)
+
+
+def test_a_file_that_is_gone_does_not_tell(box: Running) -> None:
+    with Hand(box.url, SOURCE) as hand:
+        for number in range(2):
+            hand.file(f"{number}.bin", b"x", purpose="vision")
+    box.fault(Fail(status=404), "GET", "/files/*/content")
+    (found,) = look(endpoint(SOURCE, box.url)).side.downloads
+    assert found.answer is Answer.YES
+    box.fault(Fail(status=404), "GET", "/files/*/content", times=2)
+    (found,) = look(endpoint(SOURCE, box.url)).side.downloads
+    assert found.answer is Answer.UNKNOWN
 
 
 @pytest.mark.parametrize("names_project", [True, False])

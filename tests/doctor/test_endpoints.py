@@ -1,0 +1,106 @@
+"""What an answer says of an endpoint, in every form in which servers say it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from holdall.doctor.diagnosis import Answer
+from holdall.doctor.endpoints import ask, judged
+from holdall.errors import RemoteError, Unreachable
+from holdall.remote import client, faults
+from holdall.remote.client import Account
+
+NEEDS = "You have insufficient permissions for this operation. Missing scopes: api.files.read, api.files.write. Check"
+
+
+def refusal(status: int, text: str) -> RemoteError:
+    return faults.from_answer("can't GET", status, {}, text, key="", side="source")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "answer", "scopes"),
+    [
+        (403, NEEDS, Answer.DENIED, ["api.files.read", "api.files.write"]),
+        (401, NEEDS, Answer.DENIED, ["api.files.read", "api.files.write"]),
+        (401, "Incorrect API key", Answer.DENIED, []),
+        (403, "", Answer.DENIED, []),
+        (404, "", Answer.ABSENT, []),
+        (405, "", Answer.ABSENT, []),
+        (501, "", Answer.ABSENT, []),
+        (400, "", Answer.FAILS, []),
+        (500, "", Answer.FAILS, []),
+        (429, "", Answer.FAILS, []),
+    ],
+)
+def test_what_an_error_says(status: int, text: str, answer: Answer, scopes: list[str]) -> None:
+    found = judged("files", refusal(status, text))
+    assert (found.answer, found.scopes) == (answer, scopes)
+
+
+class Answers:
+    """An account that answers by path; what isn't said is not found."""
+
+    def __init__(self, answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str]) -> None:
+        self._answers, self._otherwise = answers, otherwise
+
+    async def get(self, where: str, params: Mapping[str, Any] | None = None) -> client.Answer:
+        status, text = next((v for k, v in self._answers.items() if where.startswith(k)), self._otherwise)
+        if status != 200:
+            raise refusal(status, text.replace("PATH", where))
+        return client.Answer(raw=text.encode(), status=status)
+
+
+def asked(answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str] = (404, "")) -> dict[str, Answer]:
+    account = cast(Account, Answers(answers, otherwise))
+    return {each.name: each.answer for each in asyncio.run(ask(account))}
+
+
+@pytest.mark.parametrize(
+    ("there", "nowhere", "answer"),
+    [
+        ((404, '{"detail":"Response not found"}'), (404, '{"detail":"Not Found"}'), Answer.YES),
+        ((404, '{"detail":"Not Found"}'), (404, '{"detail":"Not Found"}'), Answer.ABSENT),
+        ((404, "Cannot GET PATH"), (404, "Cannot GET PATH"), Answer.ABSENT),
+        ((404, ""), (404, ""), Answer.UNKNOWN),
+        ((400, "no such response"), (404, "Not Found"), Answer.YES),
+        ((500, "oops"), (404, "Not Found"), Answer.UNKNOWN),
+        ((500, "oops"), (500, "oops"), Answer.ABSENT),
+        ((405, "use POST"), (404, "Not Found"), Answer.ABSENT),
+        ((501, "not yet"), (404, "Not Found"), Answer.ABSENT),
+        ((403, NEEDS), (403, NEEDS), Answer.DENIED),
+        ((200, "{}"), (404, ""), Answer.YES),
+    ],
+)
+def test_whether_there_are_responses(there: tuple[int, str], nowhere: tuple[int, str], answer: Answer) -> None:
+    assert asked({"/responses": there}, nowhere)["responses"] is answer
+
+
+def test_answers_that_are_no_lists() -> None:
+    found = asked(
+        {
+            "/files": (200, '{"data":[]}'),
+            "/vector_stores": (200, "[1]"),
+            "/assistants": (200, '{"message":"welcome"}'),
+            "/deployments": (200, '{"value":[]}'),
+        }
+    )
+    assert (found["files"], found["deployments"]) == (Answer.YES, Answer.YES)
+    assert (found["vector_stores"], found["assistants"]) == (Answer.FAILS, Answer.FAILS)
+
+
+def test_deployments_are_only_asked_for_where_there_are_no_models() -> None:
+    assert "deployments" not in asked({"/models": (200, '{"data":[]}'), "/deployments": (200, '{"value":[]}')})
+    assert "deployments" not in asked({})
+
+
+def test_no_connection_ends_it() -> None:
+    class Nobody:
+        async def get(self, where: str, params: Mapping[str, Any] | None = None) -> client.Answer:
+            raise Unreachable("down")
+
+    with pytest.raises(Unreachable):
+        asyncio.run(ask(cast(Account, Nobody())))
