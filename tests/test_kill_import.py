@@ -1,4 +1,4 @@
-"""kill -9 at any moment, of an import and of the server: after the same command again everything stands exactly once."""
+"""kill -9 at any moment, of an import and of the server: after the same command again everything stands once."""
 
 from __future__ import annotations
 

@@ -11,10 +11,13 @@ from typing import Any, BinaryIO
 import pytest
 
 from holdall.errors import ImportUnderWay, Interrupted
+from holdall.importer.journal import durable
 from holdall.importer.report import Status, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.importer.rig import Time, run
+from tests.importer.shelf import Shelf
 from tests.importer.standing_once import awkward, faults_of
 from tests.project import Hand
 
@@ -213,3 +216,45 @@ def test_a_run_that_was_cut_off_long_ago_or_of_another_prefix_is_not_gone_on_wit
     run(awkward(), shared, tmp_path, key=key, halt_at=3)
     run(awkward(), shared, tmp_path, key=key, prefix="x ")
     assert len(list(tmp_path.glob("runs/*"))) == 2
+
+
+def test_where_metadata_is_dropped_everything_has_the_promise_of_files(tmp_path: Path) -> None:
+    behaviour = Behaviour(serve_assistants_files=True, oddities=frozenset({Oddity.METADATA_IGNORED}))
+    for path in ("/vector_stores", "/assistants"):
+        with Running(tmp_path / path[1:], behaviour=behaviour) as box, Hand(box.url, "sk-plain-0001") as hand:
+            box.fault(Reset(executed=True), "POST", path, skip=1)
+            out = tmp_path / f"out-{path[1:]}"
+            report = run(awkward(), box, out, key="sk-plain-0001")
+            assert report.whole
+            assert report.orphans == []
+            assert hand.counts() == {"assistants": 3, "vector_stores": 2, "files": 5}
+            assert {"line": "learned", "what": "marks", "value": 0} in journal_of(out)
+
+
+def test_and_where_nobody_can_tell_the_extra_one_is_listed(tmp_path: Path) -> None:
+    """The very first store: whether marks are kept isn't known yet, so nothing is taken for ours by its name."""
+    behaviour = Behaviour(oddities=frozenset({Oddity.METADATA_IGNORED}))
+    with Running(tmp_path / "box", behaviour=behaviour) as box, Hand(box.url, "sk-plain-0001") as hand:
+        box.fault(Reset(executed=True), "POST", "/vector_stores")
+        report = run(awkward(), box, tmp_path, key="sk-plain-0001")
+        assert report.whole
+        extra = {store["id"] for store in hand.everything("/vector_stores")} - set(report.stores.values())
+        assert {orphan.id for orphan in report.orphans} == extra
+        assert len(extra) == 1
+
+
+def test_one_sync_serves_many_lines(shared: Running, tmp_path: Path) -> None:
+    syncs = 0
+
+    def sync(file: BinaryIO) -> None:
+        nonlocal syncs
+        syncs += 1
+        durable(file)
+
+    shelf = Shelf()
+    for n in range(40):
+        shelf.file(f"f{n}", f"{n}.md", f"text {n}".encode())
+    run(shelf, shared, tmp_path, key="sk-group-0001", concurrency=20, sync=sync)
+    lines = len(journal_of(tmp_path))
+    assert lines == 82
+    assert syncs < lines / 2

@@ -188,6 +188,12 @@ def _(shelf: Shelf) -> None:
     )
 
 
+@shows(Oddity.METADATA_IGNORED)
+def _(shelf: Shelf) -> None:
+    assert shelf.post("/assistants", {"model": "gpt-4o", "metadata": {"k": "v"}})["metadata"] == {}
+    assert shelf.post("/vector_stores", {"metadata": {"k": "v"}})["metadata"] == {}
+
+
 @shows(Oddity.DESCRIPTION_IGNORED)
 def _(shelf: Shelf) -> None:
     assert shelf.post("/assistants", {"model": "gpt-4o", "description": "d"})["description"] is None

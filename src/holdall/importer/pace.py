@@ -35,10 +35,10 @@ class Halt:
                 hint="run the same command again: it goes on where this one stopped",
             )
 
-    async def during(self, sleeping: Awaitable[None]) -> None:
-        """Wait for ``sleeping``, or until the wish is made; raises Interrupted then."""
+    async def during(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+        """Sleep, or until the wish is made; raises Interrupted then."""
         self.check()
-        waits = asyncio.ensure_future(sleeping), asyncio.ensure_future(self._asked.wait())
+        waits = asyncio.ensure_future(sleep(seconds)), asyncio.ensure_future(self._asked.wait())
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -72,7 +72,7 @@ class Pace:
 
     async def pause(self, nth: int) -> None:
         """The ``nth`` pause in a row, from 0. Raises Interrupted."""
-        await self.halt.during(self._sleep(min(self._longest, self._first * 1.5 ** min(nth, 20))))
+        await self.halt.during(self._sleep, min(self._longest, self._first * 1.5 ** min(nth, 20)))
 
     async def within(self, start: float, nth: int, *, looked: float) -> bool:
         """Pause, unless the look that began at ``looked`` came after the window that began at ``start``.
@@ -84,5 +84,5 @@ class Pace:
         if looked >= end:
             return False
         left = max(0.0, end - self.clock())
-        await self.halt.during(self._sleep(min(left, self._longest, self._first * 1.5 ** min(nth, 20))))
+        await self.halt.during(self._sleep, min(left, self._longest, self._first * 1.5 ** min(nth, 20)))
         return True

@@ -39,6 +39,11 @@ def _expires_after_ignored(exchange: Exchange, memory: Memory) -> None:
         exchange.body.pop("expires_after", None)
 
 
+def _metadata_ignored(exchange: Exchange, memory: Memory) -> None:
+    if _posted(exchange, "assistants", "vector_stores"):
+        exchange.body.pop("metadata", None)
+
+
 def _description_ignored(exchange: Exchange, memory: Memory) -> None:
     if _posted(exchange, "assistants", "vector_stores"):
         exchange.body.pop("description", None)
@@ -106,6 +111,7 @@ REQUESTS: Mapping[Oddity, Change] = {
     Oddity.STORE_IGNORES_FILES: _store_ignores_files,
     Oddity.INLINE_STORES_IGNORED: _inline_stores_ignored,
     Oddity.EXPIRES_AFTER_IGNORED: _expires_after_ignored,
+    Oddity.METADATA_IGNORED: _metadata_ignored,
     Oddity.DESCRIPTION_IGNORED: _description_ignored,
     Oddity.REASONING_EFFORT_IGNORED: _reasoning_effort_ignored,
     Oddity.ATTRIBUTES_IGNORED: _attributes_ignored,

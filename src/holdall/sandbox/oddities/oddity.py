@@ -39,6 +39,7 @@ class Oddity(StrEnum):
     STORE_IGNORES_FILES = "store-ignores-files", "vector_stores.create(file_ids=…) makes an empty store"
     INLINE_STORES_IGNORED = "inline-stores-ignored", "tool_resources.file_search.vector_stores makes no store"
     EXPIRES_AFTER_IGNORED = "expires-after-ignored", "expires_after of a store is dropped"
+    METADATA_IGNORED = "metadata-ignored", "metadata of stores and assistants is dropped"
     DESCRIPTION_IGNORED = "description-ignored", "description is dropped"
     REASONING_EFFORT_IGNORED = "reasoning-effort-ignored", "reasoning_effort is dropped"
     ATTRIBUTES_IGNORED = "attributes-ignored", "attributes of a store's files are dropped"
