@@ -22,6 +22,7 @@ __all__ = [
     "ImportFailed",
     "ImportUnderWay",
     "Interrupted",
+    "LossTooGreat",
     "MissingExtra",
     "NewerFormat",
     "NoAssistantsApi",
@@ -253,6 +254,17 @@ class PlanOutdated(HoldallError):
 
     exit_code = 34
     meaning = "the plan is not of this bundle, or the destination has changed since"
+
+
+class LossTooGreat(HoldallError):
+    """More is known to be lost than the user accepts; nothing was written. ``losses`` has what, JSON-able."""
+
+    exit_code = 36
+    meaning = "more would be lost than --max-loss allows"
+
+    def __init__(self, message: str, *, hint: str = "", losses: list[dict[str, object]] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.losses = losses
 
 
 class Interrupted(HoldallError):

@@ -174,11 +174,11 @@ def test_wherever_the_damage_is_the_destination_stays_empty(holdall: Terminal, b
     assert box.requests() == []
 
 
-def test_a_destination_without_assistants_is_refused_in_one_sentence(
+def test_assistants_where_there_is_no_place_for_them_are_refused_in_one_sentence(
     holdall: Terminal, bundle: str, box: Running
 ) -> None:
     box.behave(assistants_api=False)
-    done = holdall("import", bundle)
+    done = holdall("import", bundle, "--as", "assistants")
     assert done.code == 28
     errors = [line for line in done.err.splitlines() if line.startswith("Error:")]
     assert len(errors) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -17,6 +17,9 @@ from holdall.cli.planning import asked_of
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.settings import DestinationSettings
+
+if TYPE_CHECKING:
+    from holdall.importer.document import Asked
 
 __all__ = ["command"]
 
@@ -40,7 +43,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     source = options.read_source(console, parameters)
     destination = options.read_destination(console, parameters)
     asked = asked_of(parameters, prefix=destination.prefix)
-    asyncio.run(_ask(destination))
+    asyncio.run(_ask(destination, asked))
     # What the copy will lack counts, whether or not an earlier bundle lacked it too.
     again = msgspec.structs.replace(again_with(parameters), strict=True)
     report = run_export(
@@ -62,8 +65,9 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     )
 
 
-async def _ask(destination: DestinationSettings) -> None:
+async def _ask(destination: DestinationSettings, asked: Asked) -> None:
+    from holdall.importer.destination import choose
     from holdall.remote.client import Account
 
     async with Account(destination.endpoint, side="destination") as account:
-        await account.require_assistants()
+        await choose(account, asked.form)

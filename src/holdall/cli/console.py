@@ -132,7 +132,7 @@ class Console:
             self._write(self.stderr, f"hint: {error.hint}")
         if self.json:
             described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
-            for field in ("status", "code", "request_id", "entry", "differences"):
+            for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:
                     described[field] = value

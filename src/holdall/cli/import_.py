@@ -19,6 +19,7 @@ from holdall.cli.planning import (
     asked_of,
     how_to_plan,
     line,
+    losses_of,
     prove,
     require_consent,
     result_of,
@@ -103,10 +104,12 @@ def _verified(console: Console, settings: DestinationSettings, bundle: Path, out
 
 def _require_alone(parameters: Mapping[str, Any]) -> None:
     """A plan says all that these flags could say. Raises UsageFault for one that is given beside it."""
-    plain = {"on_conflict": "stop"}
-    for flag in ("prefix", "only", "exclude", "map_model", "skip_unmapped", "on_conflict", "mapping", "delete"):
+    plain = {"on_conflict": "stop", "form": "auto", "max_loss": "any"}
+    titles = {"form": "as"}
+    for flag in (*plain, "prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete"):
         if parameters[flag] and parameters[flag] != plain.get(flag):
-            raise UsageFault(f"--{flag.replace('_', '-')} can't be given together with --plan, which says it already")
+            title = titles.get(flag, flag).replace("_", "-")
+            raise UsageFault(f"--{title} can't be given together with --plan, which says it already")
 
 
 def run_import(
@@ -148,8 +151,9 @@ async def _import(
     yes: bool,
 ) -> Outcome:
     from holdall.importer.catalogue import catalogue
+    from holdall.importer.destination import choose
     from holdall.importer.document import require_same
-    from holdall.importer.preparation import prepare, require_no_conflict
+    from holdall.importer.preparation import prepare, require_no_conflict, require_within
     from holdall.remote.client import Account
 
     holding = catalogue(reader)
@@ -157,44 +161,53 @@ async def _import(
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
     ) as account:
-        await account.require_assistants()
+        form = await choose(account, asked.form)
 
         async def look() -> tuple[Prepared, dict[str, Any]]:
             prepared = await prepare(
-                account, holding, reader, asked, output=settings.output_dir, now=time.time(), progress=progress
+                account,
+                holding,
+                reader,
+                asked,
+                output=settings.output_dir,
+                now=time.time(),
+                progress=progress,
+                form=form,
             )
             if document:
                 require_same(document, prepared.party(), prepared.plan)
             console.close_progress()
-            announce(console, prepared)
+            announce(console, prepared, settings.output_dir)
             return prepared, show_shortfall(console, reader)
 
         async def planned() -> Plan:
             prepared, _ = await look()
             show_conflicts(console, prepared)
             require_no_conflict(prepared.plan)
+            require_within(prepared.plan, asked.max_loss)
             require_consent(console, prepared, yes=yes or document is not None)
             return prepared.plan
 
         if settings.dry_run:
-            return _dry_run(console, *await look())
+            return _dry_run(console, *await look(), asked)
         options = {**asked.options(), "concurrency": settings.concurrency}
         report = await carry_out(console, settings, reader, holding, account, options, planned=planned, force=force)
     console.close_progress()
     return _told(console, settings, report)
 
 
-def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any]) -> Outcome:
+def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any], asked: Asked) -> Outcome:
     """What ``plan`` shows."""
-    from holdall.importer.preparation import require_no_conflict
+    from holdall.importer.preparation import require_no_conflict, require_within
 
     show_plan(console, prepared)
     console.result(DRY_RUN)
     require_no_conflict(prepared.plan)
+    require_within(prepared.plan, asked.max_loss)
     return Outcome(
         exit_code=EXIT_DONE,
         result={"dry_run": True, **result_of(prepared), **lacking},
-        losses=[msgspec.to_builtins(loss) for loss in prepared.plan.losses()],
+        losses=losses_of(prepared.plan.losses()),
     )
 
 
@@ -232,5 +245,5 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
             "possible_orphans": document["possible_orphans"],
             "requests": report.requests,
         },
-        losses=[msgspec.to_builtins(loss) for loss in report.losses()],
+        losses=losses_of(report.losses()),
     )

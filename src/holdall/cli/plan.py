@@ -16,6 +16,7 @@ from holdall.cli.planning import (
     announce,
     asked_of,
     how_to_plan,
+    losses_of,
     prove,
     result_of,
     show_plan,
@@ -64,7 +65,7 @@ async def _plan(
 ) -> Outcome:
     from holdall.importer.catalogue import catalogue
     from holdall.importer.document import write_plan
-    from holdall.importer.preparation import prepare, require_no_conflict
+    from holdall.importer.preparation import prepare, require_no_conflict, require_within
     from holdall.importer.run import timestamp
     from holdall.remote.client import Account
 
@@ -72,7 +73,6 @@ async def _plan(
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
     ) as account:
-        await account.require_assistants()
         prepared = await prepare(
             account,
             catalogue(reader),
@@ -83,10 +83,11 @@ async def _plan(
             progress=progress,
         )
     console.close_progress()
-    announce(console, prepared)
+    announce(console, prepared, settings.output_dir)
     lacking = show_shortfall(console, reader)
     show_plan(console, prepared)
     require_no_conflict(prepared.plan)
+    require_within(prepared.plan, asked.max_loss)
     if output:
         bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
         write_plan(output, prepared.document(asked, bundle, made=timestamp(time.time())))
@@ -94,5 +95,5 @@ async def _plan(
     return Outcome(
         exit_code=EXIT_LOOK if prepared.plan.pending() else EXIT_DONE,
         result={"plan": str(output) if output else None, **result_of(prepared), **lacking},
-        losses=[msgspec.to_builtins(loss) for loss in prepared.plan.losses()],
+        losses=losses_of(prepared.plan.losses()),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ __all__ = [
     "asked_of",
     "how_to_plan",
     "line",
+    "losses_of",
     "prove",
     "require_consent",
     "result_of",
@@ -59,6 +60,20 @@ def how_to_plan(command: Any) -> Any:
     """The options that a plan depends on."""
     for decorate in reversed(
         (
+            click.option(
+                "--as",
+                "form",
+                type=click.Choice(["auto", "assistants", "responses"]),
+                default="auto",
+                help="What becomes of assistants: what the destination can keep (default), assistants, or requests for "
+                "the Responses API, written to OUTPUT_DIR/responses.",
+            ),
+            click.option(
+                "--max-loss",
+                type=click.Choice(["none", "minor", "any"]),
+                default="any",
+                help="Write nothing where more than this would be lost; default any.",
+            ),
             click.option("--prefix", metavar="TEXT", help="Put before each assistant's name (CLONE_NAME_PREFIX)."),
             click.option(
                 "--map-model",
@@ -88,6 +103,8 @@ def how_to_plan(command: Any) -> Any:
 
 def asked_of(parameters: Mapping[str, Any], *, prefix: str) -> Asked:
     """What the command line asks for; ``prefix`` is that of the settings. Raises UsageFault."""
+    from holdall.dialects.forms import Form
+    from holdall.dialects.loss import MaxLoss
     from holdall.importer.document import Asked
     from holdall.importer.steps import OnConflict
 
@@ -96,6 +113,8 @@ def asked_of(parameters: Mapping[str, Any], *, prefix: str) -> Asked:
         if parameters[flag] and on_conflict is not OnConflict.UPDATE:
             raise UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update")
     return Asked(
+        form=None if parameters["form"] == "auto" else Form(parameters["form"]),
+        max_loss=MaxLoss(parameters["max_loss"]),
         prefix=prefix,
         only=tuple(parameters.get("only") or ()),
         exclude=tuple(parameters.get("exclude") or ()),
@@ -133,8 +152,11 @@ def show_shortfall(console: Console, reader: BundleReader) -> dict[str, Any]:
         return as_json(shortfall, limit=_LISTED) if console.json else {}
 
 
-def announce(console: Console, prepared: Prepared) -> None:
-    """Which destination, how much, and what is lost: before anything is created."""
+def announce(console: Console, prepared: Prepared, output: Path) -> None:
+    """Which destination, in what form, how much, and what is lost: before anything is created. ``output`` is
+    OUTPUT_DIR."""
+    from holdall.dialects.forms import Form
+
     there, planned = prepared.destination, prepared.plan
     whose = ", ".join(
         f"{title} {value}"
@@ -145,10 +167,13 @@ def announce(console: Console, prepared: Prepared) -> None:
         console.say(f"this is where the bundle came from{f': {whose}' if whose else ''}")
     elif whose:
         console.say(f"destination: {whose}")
+    console.say(_form(prepared, output))
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
+    written = planned.form is Form.RESPONSES
+    made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
     console.say(
-        f"to create: {counted(total.assistants, 'assistant')}{part}, {counted(total.stores, 'vector store')}, "
+        f"to create: {made}{part}, {counted(total.stores, 'vector store')}, "
         f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
     )
     for text in _else(total):
@@ -156,6 +181,18 @@ def announce(console: Console, prepared: Prepared) -> None:
     for warning in prepared.warnings:
         console.warn(f"warning: {line(warning)}")
     _show_losses(console, list(planned.losses()))
+
+
+def _form(prepared: Prepared, output: Path) -> str:
+    from holdall.dialects.forms import Form
+    from holdall.importer.destination import Answers
+    from holdall.importer.requests import FOLDER
+
+    if prepared.plan.form is Form.ASSISTANTS:
+        return "assistants become assistants there"
+    absent = prepared.destination.endpoints["/assistants"] is Answers.ABSENT
+    why = ": the destination has no Assistants API" if absent else ""
+    return f"assistants become requests for the Responses API, written to {output / FOLDER}{why}"
 
 
 def _else(total: Totals) -> Iterator[str]:
@@ -174,17 +211,29 @@ def _else(total: Totals) -> Iterator[str]:
 
 
 def _show_losses(console: Console, losses: list[Loss]) -> None:
-    """What weighs one by one, the rest counted by its kind."""
-    heavy = [loss for loss in losses if loss.why.weighs]
+    """What weighs, and what an assistant itself loses, one by one; the rest counted by its kind."""
+    heavy = [loss for loss in losses if _one_by_one(loss)]
     for loss in heavy[:_SHOWN]:
-        console.warn(f"  {line(loss)}")
+        console.warn(f"  {loss.why.severity}: {line(loss)}")
     if len(heavy) > _SHOWN:
-        console.warn(f"  … and {len(heavy) - _SHOWN} more")
-    light = [loss for loss in losses if not loss.why.weighs]
+        console.warn(f"  … and {len(heavy) - _SHOWN} more; --dry-run shows them all")
+    light = [loss for loss in losses if not _one_by_one(loss)]
     for why, count in Counter(loss.why for loss in light).items():
         first = next(loss for loss in light if loss.why is why)
         more = f" (and {count - 1} more like it)" if count > 1 else ""
         console.say(f"  {line(first)}{more}")
+
+
+def _one_by_one(loss: Loss) -> bool:
+    from holdall.dialects.loss import Severity
+    from holdall.model import Kind
+
+    return loss.why.weighs or (loss.kind is Kind.ASSISTANT and loss.why.severity is Severity.MINOR)
+
+
+def losses_of(losses: Iterable[Loss]) -> list[dict[str, Any]]:
+    """Losses for ``--json``."""
+    return [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses]
 
 
 def show_plan(console: Console, prepared: Prepared) -> None:
@@ -209,6 +258,7 @@ def result_of(prepared: Prepared) -> dict[str, Any]:
     """A plan for ``--json``."""
     there = prepared.destination
     return {
+        "as": prepared.plan.form.value,
         "pending": prepared.plan.pending(),
         "origin": prepared.presence.origin,
         "destination": {
@@ -300,8 +350,11 @@ def _step_lines(step: Step) -> list[str]:
             return [f"  create vector store {name or 'without a name'} ({id})"]
         case steps.AttachFiles(store=id, count=count):
             return [f"  attach {counted(count, 'file')} to {id}"]
-        case steps.CreateAssistant(id=id, name=name, model=model):
-            return [f"  create assistant {name or 'without a name'} ({id}), model {model}"]
+        case steps.CreateAssistant(id=id, name=name, model=model, losses=losses):
+            return [f"  create assistant {name or 'without a name'} ({id}), model {model}", *_lost(losses)]
+        case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
+            where = f"{path}.new, for {path} is not as holdall left it" if beside else path
+            return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *_lost(losses)]
         case steps.Adopt(kind=kind, id=id, target=target, name=name, by=by):
             return [f"  adopt {_who(kind, name, id)} as {target}, by {by}"]
         case steps.Skip(kind=kind, id=id, target=target, name=name, differences=found):
@@ -321,6 +374,11 @@ def _step_lines(step: Step) -> list[str]:
             return [f"  {loss}"]
         case steps.Cannot(id=id, reason=reason):
             return [f"  can't create {id}: {reason}"]
+
+
+def _lost(losses: list[Loss]) -> list[str]:
+    """What an assistant loses, field by field."""
+    return [f"    {loss.why.severity}: {f'{loss.field}: ' if loss.field else ''}{loss.text}" for loss in losses]
 
 
 def _differences(found: list[Difference]) -> list[str]:

@@ -7,7 +7,7 @@ lists come and read as a stream, never held.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ async def listed(account: Account, kind: Kind) -> AsyncIterator[bytes]:
         yield raw
 
 
-async def stamps(account: Account) -> AsyncIterator[Stamp]:
-    """The stores and assistants that carry our marks."""
-    for kind in (Kind.STORE, Kind.ASSISTANT):
+async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
+    """The stores and assistants, or those of ``kinds``, that carry our marks."""
+    for kind in (kind for kind in kinds if kind is not Kind.FILE):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
                 if stamp := _stamp(kind, msgspec.json.decode(raw, type=_Seen)):
@@ -88,8 +88,8 @@ class Before:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def take(self, account: Account) -> list[Stamp]:
-        """List the account's files, stores and assistants. Durable on return, and whole or absent.
+    async def take(self, account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> list[Stamp]:
+        """List the account's files, stores and assistants, or only ``kinds``. Durable on return, and whole or absent.
 
         A kind that can't be listed is written down as that: nothing of it can be told from what was there before.
         Returns the objects that carry our marks. Raises CannotWrite and what stops every request.
@@ -102,7 +102,7 @@ class Before:
                 def put(line: _Line) -> None:
                     file.write(msgspec.json.encode(line) + b"\n")
 
-                for kind in PLACES:
+                for kind in kinds:
                     put(_Line(kind=kind, whole=await self._list(account, kind, put, marked)))
                 durable(file)
             os.replace(fresh, self.path)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from holdall.dialects.forms import Form
 from holdall.errors import (
     DestinationUnfit,
     NotFound,
@@ -19,7 +20,7 @@ from holdall.importer.steps import Plan
 from holdall.remote.client import Account
 from holdall.remote.models import read
 
-__all__ = ["Answers", "Destination", "probe"]
+__all__ = ["Answers", "Destination", "choose", "probe"]
 
 
 class Answers(StrEnum):
@@ -40,16 +41,38 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, Answers]
     catalog: Catalog
 
+    def party(self) -> dict[str, str | None]:
+        """As journals, plans and written requests name it."""
+        return {"base_url": self.base_url, "organization": self.organization, "project": self.project}
 
-async def probe(account: Account, planned: Plan) -> Destination:
-    """Ask for what ``planned`` needs besides assistants, which ``account.require_assistants`` has asked for.
+
+async def choose(account: Account, asked: Form | None) -> Form:
+    """What can become of assistants there: ``asked``, or where nothing is, what the destination can keep.
+
+    Absent is the Assistants API where its list answers 404 and another endpoint doesn't, with the same key. Raises
+    NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
+    """
+    if asked is Form.RESPONSES:
+        await account.require_any_endpoint()
+        return asked
+    if asked is Form.ASSISTANTS:
+        await account.require_assistants()
+        return asked
+    return Form.ASSISTANTS if (await account.probe()).assistants else Form.RESPONSES
+
+
+async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
+    """Ask for what ``planned`` needs besides assistants, which ``choose`` has asked for.
 
     Raises PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
     list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
     endpoints = dict.fromkeys(("/assistants", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
-    endpoints["/assistants"] = Answers.YES
+    if planned.form is Form.ASSISTANTS:
+        endpoints["/assistants"] = Answers.YES
+    elif asked is None:
+        endpoints["/assistants"] = Answers.ABSENT
     for where, needed in (("/vector_stores", total.stores), ("/files", total.files)):
         if needed:
             endpoints[where] = await _answers(account, where)

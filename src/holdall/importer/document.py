@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects.forms import Form
+from holdall.dialects.loss import MaxLoss
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
 from holdall.importer.estimate import Estimate
 from holdall.importer.steps import OnConflict, Plan, Unit
@@ -29,8 +31,10 @@ _ANEW = "make it anew: holdall plan BUNDLE -o FILE"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user asked for, as the command line says it."""
+    """What the user asked for, as the command line says it. ``form`` None is what the destination can keep."""
 
+    form: Form | None = msgspec.field(default=None, name="as")
+    max_loss: MaxLoss = MaxLoss.ANY
     prefix: str = ""
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

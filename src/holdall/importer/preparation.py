@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.errors import DestinationDiffers, DestinationUnfit
-from holdall.importer.destination import Destination, probe
+from holdall.dialects.forms import Form
+from holdall.dialects.loss import MaxLoss
+from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
+from holdall.importer.destination import Destination, choose, probe
 from holdall.importer.document import Asked, PlanDocument
 from holdall.importer.estimate import Estimate, estimate
 from holdall.importer.history import history
@@ -17,14 +19,16 @@ from holdall.importer.models import Catalog, Verdict, judge, model_map, offered
 from holdall.importer.plan import Choices, plan
 from holdall.importer.presence import NOTHING, Presence, Several
 from holdall.importer.recognition import recognise
-from holdall.importer.steps import Catalogue, CreateAssistant, Differs, OnConflict, Plan, UpdateAssistant
+from holdall.importer.requestfolder import RequestFolder
+from holdall.importer.steps import Catalogue, CreateAssistant, Differs, OnConflict, Plan, UpdateAssistant, WriteRequest
+from holdall.importer.writing import found_requests
 from holdall.model import AssistantView
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.models import day
 from holdall.version import __version__
 
-__all__ = ["Prepared", "prepare", "require_no_conflict"]
+__all__ = ["Prepared", "prepare", "require_no_conflict", "require_within"]
 
 # What an error names one by one; the rest is counted.
 _NAMED = 20
@@ -41,8 +45,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     def party(self) -> dict[str, str | None]:
         """The destination as journals and plans name it."""
-        there = self.destination
-        return {"base_url": there.base_url, "organization": there.organization, "project": there.project}
+        return self.destination.party()
 
     def document(self, asked: Asked, bundle: dict[str, str], *, made: str) -> PlanDocument:
         """The plan on paper. ``bundle`` has the file's name and its digests, ``made`` is when (UTC)."""
@@ -66,8 +69,9 @@ async def prepare(
     output: Path,
     now: float,
     progress: Progress,
+    form: Form | None = None,
 ) -> Prepared:
-    """Plan what ``asked`` asks for, towards an account that is known to have assistants.
+    """Plan what ``asked`` asks for, in ``form`` if ``choose`` has been asked already.
 
     ``output`` is where earlier runs left their folders; ``now`` is in Unix seconds.
 
@@ -77,10 +81,14 @@ async def prepare(
     """
     models = model_map(asked.map_model)
     choices = Choices(
-        models=models, on_conflict=asked.on_conflict, delete=asked.delete, even_if_changed=asked.even_if_changed
+        form=form or await choose(account, asked.form),
+        models=models,
+        on_conflict=asked.on_conflict,
+        delete=asked.delete,
+        even_if_changed=asked.even_if_changed,
     )
     towards_nothing = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    destination = await probe(account, towards_nothing)
+    destination = await probe(account, towards_nothing, asked=asked.form)
     presence, notes = NOTHING, []
     if asked.on_conflict is not OnConflict.DUPLICATE:
         past = history(
@@ -95,6 +103,11 @@ async def prepare(
     if presence.several:
         raise _ambiguous(presence.several)
     planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    if planned.form is Form.RESPONSES:
+        folder = RequestFolder(output, replace=asked.on_conflict is not OnConflict.DUPLICATE)
+        requests = found_requests(planned, catalogue, presence, folder, destination.party())
+        presence = msgspec.structs.replace(presence, requests=requests)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     verdict = judge(_models(planned, catalogue), models, destination.catalog, today=day(now))
     if verdict.missing:
         if not asked.skip_unmapped:
@@ -131,6 +144,20 @@ def require_no_conflict(planned: Plan) -> None:
     )
 
 
+def require_within(planned: Plan, most: MaxLoss) -> None:
+    """Raises LossTooGreat where ``planned`` is known to lose more than ``most`` allows."""
+    too_great = [loss for loss in planned.losses() if not most.allows(loss.why.severity)]
+    if not too_great:
+        return
+    named = "; ".join(map(str, too_great[:_NAMED]))
+    more = f"; and {len(too_great) - _NAMED} more" if len(too_great) > _NAMED else ""
+    raise LossTooGreat(
+        f"nothing was written: more would be lost than --max-loss {most} allows ({named}{more})",
+        hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
+        losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
+    )
+
+
 def _changed_words(step: Differs) -> str:
     return f"{step.kind.replace('_', ' ')} {step.name or step.id}: {', '.join(step.changed)}"
 
@@ -140,7 +167,7 @@ def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
     views = {record.id: record.raw for record in catalogue.assistants}
     for step in planned.steps():
         match step:
-            case CreateAssistant(id=id):
+            case CreateAssistant(id=id) | WriteRequest(id=id):
                 pass
             case UpdateAssistant(id=id, fields=fields) if "model" in fields:
                 pass

@@ -19,6 +19,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
+from holdall.dialects.forms import Form
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.comparison import MemberThere, compare_assistant, compare_store
 from holdall.importer.history import History
@@ -68,6 +69,7 @@ class _Look:
         self._account, self._catalogue, self._reader = account, catalogue, reader
         self._history, self._models, self._progress = history, models, progress
         self._prefix = planned.prefix
+        self._kept_there = planned.form is Form.ASSISTANTS
         units = {unit.id for unit in planned.units if unit.kind is Kind.ASSISTANT}
         self._assistants = {record.id: record for record in catalogue.assistants if record.id in units}
         self._views = {
@@ -87,7 +89,8 @@ class _Look:
 
     async def run(self) -> Presence:
         self._progress.stage("looking at what the destination has")
-        assistants_there = Objects(Kind.ASSISTANT, self._assistants, self._history.assistants, prefix=self._prefix)
+        records = self._assistants if self._kept_there else {}
+        assistants_there = Objects(Kind.ASSISTANT, records, self._history.assistants, prefix=self._prefix)
         stores_there = Objects(Kind.STORE, self._stores, self._history.stores, prefix=self._prefix)
         await asyncio.gather(assistants_there.read(self._account), stores_there.read(self._account))
         assistants, stores = assistants_there.recognised(), stores_there.recognised()

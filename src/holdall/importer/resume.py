@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from holdall.dialects.forms import Form
 from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
-from holdall.importer.before import Stamp, stamps
+from holdall.importer.before import PLACES, Stamp, stamps
 from holdall.importer.journal import Closed, Intent, Learned, Opened, lines
 from holdall.importer.run import JOURNAL, RunFolder
 from holdall.importer.settle import ALONE
@@ -61,7 +62,9 @@ async def begin(
     ImportUnderWay, and what the account raises for lists.
     """
     is_new = folder.standing.opened is None
-    found = await folder.before.take(account) if is_new else [stamp async for stamp in stamps(account)]
+    # Who has assistants written down need not be allowed to see those that are there.
+    kinds = [kind for kind in PLACES if kind is not Kind.ASSISTANT or plan.form is Form.ASSISTANTS]
+    found = await folder.before.take(account, kinds) if is_new else [stamp async for stamp in stamps(account, kinds)]
     strangers = _strangers(found, plan, folder, now())
     if strangers and not force:
         named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
