@@ -56,6 +56,7 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dic
 async def _compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> Proof:
     from holdall.bundle.reader import open_bundle
     from holdall.importer.catalogue import catalogue
+    from holdall.importer.destination import choose
     from holdall.importer.placement import by_mapping, by_marks
     from holdall.importer.proof import prove
     from holdall.remote.client import Account
@@ -65,12 +66,13 @@ async def _compare(console: Console, settings: DestinationSettings, bundle: Path
         async with Account(
             settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
         ) as account:
-            found = await account.require_assistants()
+            await account.require_any_endpoint()
             digests = msgspec.to_builtins(reader.info.digests)
-            placement = by_mapping(settings.output_dir, digests, project=found.project)
+            placement = by_mapping(settings.output_dir, digests, project=account.project)
+            form = await choose(account, placement.form if placement else None)
             if placement is None:
                 console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")
-                placement = await by_marks(account)
+                placement = await by_marks(account, form, settings.output_dir)
             return await prove(
                 catalogue(reader),
                 reader,

@@ -156,6 +156,7 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
     """Which destination, in what form, how much, and what is lost: before anything is created. ``output`` is
     OUTPUT_DIR."""
     from holdall.dialects.forms import Form
+    from holdall.importer.steps import WriteRequest
 
     there, planned = prepared.destination, prepared.plan
     whose = ", ".join(
@@ -178,6 +179,11 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
     )
     for text in _else(total):
         console.say(text)
+    for step in planned.steps():
+        if isinstance(step, WriteRequest) and step.beside:
+            console.warn(
+                line(f"{step.path} is not as holdall left it: it stays, and the new one goes beside it, as .new")
+            )
     for warning in prepared.warnings:
         console.warn(f"warning: {line(warning)}")
     _show_losses(console, list(planned.losses()))

@@ -14,7 +14,7 @@ from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading, is_number
 from holdall.model import SourceId, TargetId
 
-__all__ = ["CONTAINER_FILES", "tools"]
+__all__ = ["CONTAINER_FILES", "containers", "tools"]
 
 CONTAINER_FILES = 50
 """Files that the container of a code interpreter is made with."""
@@ -53,6 +53,17 @@ def tools(
         if made is not None:
             found.append(made)
     _lose_unused(reading, resources, kinds)
+    return found
+
+
+def containers(request: Mapping[str, Any]) -> list[str]:
+    """The files that the code interpreter of a request is given; the request may be anybody's."""
+    asked = request.get("tools")
+    found: list[str] = []
+    for tool in asked if isinstance(asked, list) else ():
+        container = tool.get("container") if isinstance(tool, dict) else None
+        ids = container.get("file_ids") if isinstance(container, dict) else None
+        found += [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
     return found
 
 

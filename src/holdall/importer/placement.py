@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
 from holdall.errors import CannotWrite
 from holdall.importer.models import ModelMap, model_map
+from holdall.importer.requestfolder import listed
+from holdall.importer.requests import ABOUT, FOLDER
 from holdall.importer.run import MAPPING, REPORT
 from holdall.importer.undolog import is_undone
 from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_seconds
@@ -26,7 +30,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Source id -> id in the copy. ``files`` is None where nobody wrote it down: files carry no marks.
 
     ``copies`` are the second uploads of files, as text, that stores have in place of the first. ``origin`` says in
-    words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run.
+    words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run. In the ``form`` of
+    requests, those of ``assistants`` are the paths of their files, below ``output``.
     """
 
     origin: str
@@ -37,6 +42,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str | None = None
     selection: Selection = Selection()
     models: ModelMap = ModelMap()
+    form: Form = Form.ASSISTANTS
+    output: Path | None = None
 
 
 class _Party(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +72,14 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     text_copies: dict[SourceId, TargetId] = {}
     options: _Options
     bundle: dict[str, str]
+    form: Form = msgspec.field(name="as", default=Form.ASSISTANTS)
+
+
+class _About(msgspec.Struct, frozen=True, kw_only=True):
+    """What is beside a written request, as far as it says whose it is."""
+
+    id: SourceId
+    request: str
 
 
 def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None) -> Placement | None:
@@ -90,17 +105,35 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
             prefix=found.options.prefix,
             selection=Selection(only=found.options.only, exclude=found.options.exclude),
             models=model_map(found.options.map_model),
+            form=found.form,
+            output=output,
         )
     return None
 
 
-async def by_marks(account: Account) -> Placement:
-    """What the destination's assistants and stores say they were cloned from; of several copies the newest."""
+async def by_marks(account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None) -> Placement:
+    """What the destination's assistants and stores say they were cloned from; of several copies the newest.
+
+    In the ``form`` of requests, the files beside those in ``output`` say whose they are. Raises CannotWrite.
+    """
+    written = form is Form.RESPONSES and output is not None
     return Placement(
         origin=f"metadata.{CLONED_FROM}",
-        assistants=await _marked(account, "/assistants", AssistantView),
+        assistants=_noted(output) if written and output else await _marked(account, "/assistants", AssistantView),
         stores=await _marked(account, "/vector_stores", StoreView),
+        form=form,
+        output=output,
     )
+
+
+def _noted(output: Path) -> dict[SourceId, TargetId]:
+    found = {}
+    for path, data in listed(output):
+        if path.endswith(ABOUT):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                about = msgspec.json.decode(data, type=_About)
+                found[about.id] = TargetId(f"{FOLDER}/{about.request}")
+    return found
 
 
 def newest(output: Path, name: str) -> list[Path]:

@@ -16,13 +16,16 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
+from holdall.dialects import responses
+from holdall.dialects.responses_tools import containers
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.difference import UNSET, Difference, differences, equal, final
 from holdall.importer.members import FileProof, Members
 from holdall.importer.placement import Placement
 from holdall.importer.plan import Choices, plan
 from holdall.importer.reading import Text
-from holdall.importer.steps import Catalogue, CreateAssistant, CreateStore
+from holdall.importer.requestfolder import read_request
+from holdall.importer.steps import Catalogue, CreateAssistant, CreateStore, WriteRequest
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -60,7 +63,9 @@ async def prove(
     Raises what the account raises; an object that is gone is a difference.
     """
     prefix = placement.prefix if placement.prefix is not None else prefix
-    planned = plan(catalogue, placement.selection, prefix=prefix, choices=Choices(models=placement.models))
+    planned = plan(
+        catalogue, placement.selection, prefix=prefix, choices=Choices(form=placement.form, models=placement.models)
+    )
     prover = _Prover(catalogue, reader, account, placement, prefix, search, progress)
     progress.stage("comparing")
     progress.expect(files=planned.totals().memberships)
@@ -71,6 +76,8 @@ async def prove(
                     await prover.store(id)
                 case CreateAssistant():
                     await prover.assistant(step)
+                case WriteRequest():
+                    await prover.request(step)
                 case _:
                     pass
     return prover.proof()
@@ -119,23 +126,41 @@ class _Prover:
         if found is None:
             return
         self._compared["assistants"] += 1
-        stores = {
-            store: self._placement.stores.get(store, TargetId(f"(not imported) {store}")) for store in step.stores
-        }
         there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
-        wanted = self._files_of(step, there.get("file_ids") or [])
-        files = await self._matched(wanted, there.get("file_ids") or [])
+        stores, files = await self._refers(step, there.get("file_ids") or [])
         request = dialect.assistant(
-            self._records[step.id],
-            prefix=self._prefix,
-            operation="",
-            stores=stores,
-            files={file: files.get(file, TargetId(f"(not imported) {file}")) for file in wanted},
-            model=step.model,
+            self._records[step.id], prefix=self._prefix, operation="", stores=stores, files=files, model=step.model
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 
-    def _files_of(self, step: CreateAssistant, there: Container[str]) -> list[SourceId]:
+    async def request(self, step: WriteRequest) -> None:
+        """A written request, against what would be written now."""
+        target, output = self._placement.assistants.get(step.id), self._placement.output
+        found = read_request(output, target) if output and target else None
+        if found is None:
+            gone = f"{target} is gone, or no request" if target else "not imported"
+            self._differ(Kind.ASSISTANT, step.id, target, step.name, "request", "present", gone)
+            return
+        self._compared["assistants"] += 1
+        stores, files = await self._refers(step, containers(found))
+        draft = responses.assistant(
+            self._records[step.id], prefix=self._prefix, stores=stores, files=files, model=step.model
+        )
+        for field in {**draft.request, **found}:
+            self._differ(Kind.ASSISTANT, step.id, target, step.name, field, draft.request.get(field), found.get(field))
+
+    async def _refers(
+        self, step: CreateAssistant | WriteRequest, there: list[str]
+    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
+        """What a copy should refer to, by the ids there; ``there`` are the files that its code interpreter has."""
+        stores = {
+            store: self._placement.stores.get(store, TargetId(f"(not imported) {store}")) for store in step.stores
+        }
+        wanted = self._files_of(step, there)
+        files = await self._matched(wanted, there)
+        return stores, {file: files.get(file, TargetId(f"(not imported) {file}")) for file in wanted}
+
+    def _files_of(self, step: CreateAssistant | WriteRequest, there: Container[str]) -> list[SourceId]:
         """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
         known = self._placement.files or {}
         view = msgspec.json.decode(self._records[step.id].raw, type=AssistantView)

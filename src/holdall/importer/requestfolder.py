@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from holdall.bundle.durable import sync_folder
+from holdall.bundle.names import is_safe
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.journal import Done, Failed, Intent, durable, lines
 from holdall.importer.requests import FOLDER, Pair, candidates, sha256_of
 from holdall.importer.run import JOURNAL, RunFolder
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Place", "RequestFolder", "There", "listed", "read", "remove", "replace"]
+__all__ = ["Place", "RequestFolder", "There", "listed", "read", "read_request", "remove", "replace"]
 
 
 class There(StrEnum):
@@ -129,6 +131,15 @@ def read(output: Path, path: str) -> bytes | None:
         return None
     except OSError as error:
         raise CannotWrite(f"can't read {output / path}: {error.strerror or error}") from None
+
+
+def read_request(output: Path, path: str) -> dict[str, Any] | None:
+    """The request at ``path``; None where there is none. Raises CannotWrite."""
+    data = read(output, path) if path.startswith(f"{FOLDER}/") and is_safe(path) else None
+    try:
+        return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def listed(output: Path) -> Iterator[tuple[str, bytes]]:

@@ -20,17 +20,20 @@ from holdall.dialects import responses
 from holdall.dialects.loss import Loss
 from holdall.model import AssistantView, Record, Sha256, SourceId, TargetId
 
-__all__ = ["FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
+__all__ = ["ABOUT", "FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
 
 FOLDER = "responses"
 """Where they lie, in OUTPUT_DIR."""
 
+ABOUT = ".about.json"
+"""What the name of the second file ends in."""
+
 VERSION = 1
 
-_REQUEST, _ABOUT = ".json", ".about.json"
+_REQUEST = ".json"
 _NEW = ".new"
 # So that a number fits behind the longest ending.
-_LONGEST = MAX_NAME - len(f"{_ABOUT}{_NEW}-99")
+_LONGEST = MAX_NAME - len(f"{ABOUT}{_NEW}-99")
 _LONGEST_ID = 48
 
 
@@ -50,7 +53,7 @@ def paths(assistants: Iterable[Record], prefix: str) -> dict[SourceId, str]:
         stem = _stem(prefix + name if name else "", record.id)
         for number in count(1):
             one = numbered(stem, number, limit=_LONGEST)
-            if taken.add(one + _REQUEST) and taken.add(one + _ABOUT):
+            if taken.add(one + _REQUEST) and taken.add(one + ABOUT):
                 found[record.id] = f"{FOLDER}/{one}{_REQUEST}"
                 break
     return found
@@ -58,7 +61,7 @@ def paths(assistants: Iterable[Record], prefix: str) -> dict[SourceId, str]:
 
 def candidates(path: str) -> Iterator[tuple[str, str]]:
     """The paths of a request and of what is about it, in the order in which they are tried: the last one is free."""
-    about = path.removesuffix(_REQUEST) + _ABOUT
+    about = path.removesuffix(_REQUEST) + ABOUT
     yield path, about
     for number in count(1):
         ending = _NEW if number == 1 else f"{_NEW}-{number}"
