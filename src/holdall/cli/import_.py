@@ -14,12 +14,12 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
+from holdall.cli.losses import losses_of
 from holdall.cli.planning import (
     announce,
     asked_of,
     how_to_plan,
     line,
-    losses_of,
     prove,
     require_consent,
     result_of,

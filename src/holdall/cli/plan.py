@@ -12,11 +12,11 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
+from holdall.cli.losses import losses_of
 from holdall.cli.planning import (
     announce,
     asked_of,
     how_to_plan,
-    losses_of,
     prove,
     result_of,
     show_plan,

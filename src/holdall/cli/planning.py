@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,13 @@ import click
 import msgspec
 
 from holdall.cli.console import Console, counted, human_size
+from holdall.cli.losses import show as show_losses
+from holdall.cli.losses import told
 from holdall.cli.shortfall import as_json, show
 from holdall.errors import DamagedBundle, UsageFault
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.dialects.loss import Loss
     from holdall.importer.difference import Difference
     from holdall.importer.document import Asked
     from holdall.importer.estimate import Estimate
@@ -29,7 +29,6 @@ __all__ = [
     "asked_of",
     "how_to_plan",
     "line",
-    "losses_of",
     "prove",
     "require_consent",
     "result_of",
@@ -186,7 +185,7 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
             )
     for warning in prepared.warnings:
         console.warn(f"warning: {line(warning)}")
-    _show_losses(console, list(planned.losses()))
+    show_losses(console, list(planned.losses()))
 
 
 def _form(prepared: Prepared, output: Path) -> str:
@@ -214,32 +213,6 @@ def _else(total: Totals) -> Iterator[str]:
         yield f"to take out of vector stores: {counted(total.detached, 'file')}"
     if total.impossible:
         yield f"can't be created: {total.impossible}"
-
-
-def _show_losses(console: Console, losses: list[Loss]) -> None:
-    """What weighs, and what an assistant itself loses, one by one; the rest counted by its kind."""
-    heavy = [loss for loss in losses if _one_by_one(loss)]
-    for loss in heavy[:_SHOWN]:
-        console.warn(f"  {loss.why.severity}: {line(loss)}")
-    if len(heavy) > _SHOWN:
-        console.warn(f"  … and {len(heavy) - _SHOWN} more; --dry-run shows them all")
-    light = [loss for loss in losses if not _one_by_one(loss)]
-    for why, count in Counter(loss.why for loss in light).items():
-        first = next(loss for loss in light if loss.why is why)
-        more = f" (and {count - 1} more like it)" if count > 1 else ""
-        console.say(f"  {line(first)}{more}")
-
-
-def _one_by_one(loss: Loss) -> bool:
-    from holdall.dialects.loss import Severity
-    from holdall.model import Kind
-
-    return loss.why.weighs or (loss.kind is Kind.ASSISTANT and loss.why.severity is Severity.MINOR)
-
-
-def losses_of(losses: Iterable[Loss]) -> list[dict[str, Any]]:
-    """Losses for ``--json``."""
-    return [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses]
 
 
 def show_plan(console: Console, prepared: Prepared) -> None:
@@ -357,10 +330,10 @@ def _step_lines(step: Step) -> list[str]:
         case steps.AttachFiles(store=id, count=count):
             return [f"  attach {counted(count, 'file')} to {id}"]
         case steps.CreateAssistant(id=id, name=name, model=model, losses=losses):
-            return [f"  create assistant {name or 'without a name'} ({id}), model {model}", *_lost(losses)]
+            return [f"  create assistant {name or 'without a name'} ({id}), model {model}", *told(losses)]
         case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
             where = f"{path}.new, for {path} is not as holdall left it" if beside else path
-            return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *_lost(losses)]
+            return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *told(losses)]
         case steps.Adopt(kind=kind, id=id, target=target, name=name, by=by):
             return [f"  adopt {_who(kind, name, id)} as {target}, by {by}"]
         case steps.Skip(kind=kind, id=id, target=target, name=name, differences=found):
@@ -380,11 +353,6 @@ def _step_lines(step: Step) -> list[str]:
             return [f"  {loss}"]
         case steps.Cannot(id=id, reason=reason):
             return [f"  can't create {id}: {reason}"]
-
-
-def _lost(losses: list[Loss]) -> list[str]:
-    """What an assistant loses, field by field."""
-    return [f"    {loss.why.severity}: {f'{loss.field}: ' if loss.field else ''}{loss.text}" for loss in losses]
 
 
 def _differences(found: list[Difference]) -> list[str]:
