@@ -35,7 +35,7 @@ def test_every_variable_is_in_the_example_file() -> None:
     read = {
         name
         for name in re.findall(r"\"([A-Z][A-Z_]{5,})\"", settings)
-        if name not in ("OPENAI_", "API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID", "TOKEN_COMMAND")
+        if name not in ("OPENAI_", "API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID")
     }
     read |= {
         f"OPENAI_{side}_{name}" for side in ("SRC", "DST") for name in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID")

@@ -7,6 +7,7 @@ flag, because a command line is visible to every process of a machine.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,11 +39,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 # Every OPENAI_* variable that is read. The SDK's own (OPENAI_API_KEY, OPENAI_BASE_URL, …) are not among them.
-_VARIABLES = frozenset(
-    f"OPENAI_{side}_{name}"
-    for side in ("SRC", "DST")
-    for name in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID", "TOKEN_COMMAND")
-) | {"OPENAI_SRC_LABEL"}
+_READ = re.compile("OPENAI_(SRC|DST)_(API_KEY|BASE_URL|ORG_ID|PROJECT_ID|TOKEN_COMMAND)|OPENAI_SRC_LABEL")
 
 
 class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -146,7 +143,7 @@ class Lookup:
             (name, origin)
             for origin, layer in self._layers
             for name in sorted(layer)
-            if name.startswith("OPENAI_") and name not in _VARIABLES and layer.get(name)
+            if name.startswith("OPENAI_") and not _READ.fullmatch(name) and layer.get(name)
         ]
 
     def text(self, flag: str | None, *names: str, default: T) -> Value[str | T]:
