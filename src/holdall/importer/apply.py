@@ -44,6 +44,7 @@ from holdall.importer.steps import (
     UploadFile,
     WriteRequest,
 )
+from holdall.importer.strays import strays
 from holdall.importer.tally import Tally, parts
 from holdall.importer.uploads import Uploads
 from holdall.importer.writes import Writes
@@ -155,6 +156,7 @@ class _Work:
         self._reader = reader
         self._folder = folder
         self._progress = progress
+        self._account = account
         self._standing = folder.standing
         self._settlement = Settlement(account, folder, pace=pace, progress=progress)
         self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
@@ -197,6 +199,8 @@ class _Work:
             self.stopped = error
         if self._standing.missed:
             self.orphans = await self._settlement.orphans()
+        if self.stopped is None:
+            self.orphans += await strays(self._account, self._folder, progress=self._progress)
 
     async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():

@@ -7,7 +7,7 @@ lists come and read as a stream, never held.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from holdall.importer.journal import durable
 from holdall.model import Kind, TargetId, epoch_seconds
 from holdall.remote.client import Account
 
-__all__ = ["PLACES", "Before", "Stamp", "listed", "stamps"]
+__all__ = ["PLACES", "Before", "Lookalike", "Stamp", "listed", "stamps"]
 
 PLACES: dict[Kind, str] = {Kind.FILE: "/files", Kind.STORE: "/vector_stores", Kind.ASSISTANT: "/assistants"}
 
@@ -39,17 +39,30 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
     created: int
 
 
-class _Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One object; or, without an id, the word that this kind's list is ``whole`` or could not be had."""
+class Lookalike(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A file that was there before, with the name and size (bytes) of one that the run uploads."""
+
+    id: TargetId
+    name: str
+    size: int
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One object, with ``name`` and ``size`` where it is a lookalike; or, without an id, the word that this kind's list
+    is ``whole`` or could not be had."""
 
     kind: Kind
     id: TargetId | None = None
     whole: bool | None = None
+    name: str | None = None
+    size: int | None = None
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     id: TargetId
     name: str | None = None
+    filename: str | None = None
+    bytes: int | float | None = None
     created_at: int | float | None = None
     metadata: dict[str, Any] | None = None
 
@@ -88,11 +101,18 @@ class Before:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def take(self, account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> list[Stamp]:
+    async def take(
+        self,
+        account: Account,
+        kinds: Collection[Kind] = tuple(PLACES),
+        *,
+        uploads: Container[tuple[str, int]] = frozenset(),
+    ) -> list[Stamp]:
         """List the account's files, stores and assistants, or only ``kinds``. Durable on return, and whole or absent.
 
-        A kind that can't be listed is written down as that: nothing of it can be told from what was there before.
-        Returns the objects that carry our marks. Raises CannotWrite and what stops every request.
+        ``uploads`` are the names and sizes of what the run uploads. A kind that can't be listed is written down as
+        that: nothing of it can be told from what was there before. Returns the objects that carry our marks. Raises
+        CannotWrite and what stops every request.
         """
         marked: list[Stamp] = []
         fresh = self.path.with_name(f"{self.path.name}.new")
@@ -103,18 +123,29 @@ class Before:
                     file.write(msgspec.json.encode(line) + b"\n")
 
                 for kind in kinds:
-                    put(_Line(kind=kind, whole=await self._list(account, kind, put, marked)))
+                    put(_Line(kind=kind, whole=await self._list(account, kind, put, marked, uploads)))
                 durable(file)
             os.replace(fresh, self.path)
         except OSError as error:
             raise CannotWrite(f"can't write {self.path}: {error.strerror or error}") from None
         return marked
 
-    async def _list(self, account: Account, kind: Kind, put: Callable[[_Line], None], marked: list[Stamp]) -> bool:
+    async def _list(
+        self,
+        account: Account,
+        kind: Kind,
+        put: Callable[[_Line], None],
+        marked: list[Stamp],
+        uploads: Container[tuple[str, int]],
+    ) -> bool:
         try:
             async for raw in listed(account, kind):
                 seen = msgspec.json.decode(raw, type=_Seen)
-                put(_Line(kind=kind, id=seen.id))
+                its = (seen.filename or "", int(seen.bytes or 0))
+                if kind is Kind.FILE and its in uploads:
+                    put(_Line(kind=kind, id=seen.id, name=its[0], size=its[1]))
+                else:
+                    put(_Line(kind=kind, id=seen.id))
                 if kind is not Kind.FILE and (stamp := _stamp(kind, seen)):
                     marked.append(stamp)
         except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer, msgspec.DecodeError):
@@ -124,21 +155,29 @@ class Before:
     def newer(self, kind: Kind, ids: Iterable[TargetId]) -> set[TargetId]:
         """Those of ``ids`` that weren't there; none where that can't be said. Raises CannotWrite."""
         left, whole = set(ids), False
-        if not left:
-            return left
+        if left:
+            for line in self._lines():
+                if line.kind is kind:
+                    whole = whole or line.whole is True
+                    if line.id is not None:
+                        left.discard(line.id)
+        return left if whole else set()
+
+    def lookalikes(self) -> Iterator[Lookalike]:
+        """The files that look like one that the run uploads. Raises CannotWrite."""
+        for line in self._lines():
+            if line.id is not None and line.name is not None and line.size is not None:
+                yield Lookalike(id=line.id, name=line.name, size=line.size)
+
+    def _lines(self) -> Iterator[_Line]:
         try:
             with self.path.open("rb") as file:
                 for raw in file:
-                    line = _decoder.decode(raw)
-                    if line.kind is kind:
-                        whole = whole or line.whole is True
-                        if line.id is not None:
-                            left.discard(line.id)
+                    yield _decoder.decode(raw)
         except FileNotFoundError:
-            return set()
+            return
         except (OSError, msgspec.DecodeError) as error:
             raise CannotWrite(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
-        return left if whole else set()
 
 
 def _stamp(kind: Kind, seen: _Seen) -> Stamp | None:

@@ -54,6 +54,8 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     """Something that may stand at the destination and that nothing refers to: the answer to its upload was lost.
 
     ``id`` is None where it has not turned up; ``source``, ``name`` and ``size`` (bytes) are those of what was sent.
+    ``earlier``: it was there before this run, and looks like something that an import left behind whose folder isn't
+    here.
     """
 
     kind: Kind
@@ -61,6 +63,7 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     source: SourceId | None
     name: str | None
     size: int | None = None
+    earlier: bool = False
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,10 +162,11 @@ def markdown(report: Report) -> str:
 def _orphans(orphans: list[Orphan]) -> list[str]:
     if not orphans:
         return []
-    lines = [f"- Possible orphans: {len(orphans)} (their answers were lost; nothing refers to them)"]
+    lines = [f"- Possible orphans: {len(orphans)} (nothing refers to them)"]
     for orphan in orphans[:_NAMED]:
         size = f", {orphan.size} bytes" if orphan.size is not None else ""
         where = _text(orphan.id) if orphan.id else "not seen so far"
+        where += ", there before this run" if orphan.earlier else ", its answer was lost"
         lines.append(f"  - {orphan.kind.replace('_', ' ')} {_text(orphan.name or 'without a name')}{size}: {where}")
     if len(orphans) > _NAMED:
         lines.append(f"  - and {len(orphans) - _NAMED} more, all of them in mapping.json")

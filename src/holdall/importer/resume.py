@@ -12,8 +12,18 @@ from holdall.importer.before import PLACES, Stamp, stamps
 from holdall.importer.journal import Closed, Intent, Learned, Opened, lines
 from holdall.importer.run import JOURNAL, RunFolder
 from holdall.importer.settle import ALONE
-from holdall.importer.steps import Adopt, CreateAssistant, CreateStore, Plan, Skip, UpdateAssistant, UpdateStore
-from holdall.model import Kind
+from holdall.importer.steps import (
+    Adopt,
+    CreateAssistant,
+    CreateStore,
+    Plan,
+    Skip,
+    UpdateAssistant,
+    UpdateStore,
+    UploadFile,
+)
+from holdall.importer.uploads import upload_name
+from holdall.model import Kind, Rung
 from holdall.remote.client import Account
 
 __all__ = ["RECENT", "begin", "unfinished"]
@@ -64,7 +74,10 @@ async def begin(
     is_new = folder.standing.opened is None
     # Who has assistants written down need not be allowed to see those that are there.
     kinds = [kind for kind in PLACES if kind is not Kind.ASSISTANT or plan.form is Form.ASSISTANTS]
-    found = await folder.before.take(account, kinds) if is_new else [stamp async for stamp in stamps(account, kinds)]
+    if is_new:
+        found = await folder.before.take(account, kinds, uploads=_uploads(plan))
+    else:
+        found = [stamp async for stamp in stamps(account, kinds)]
     strangers = _strangers(found, plan, folder, now())
     if strangers and not force:
         named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
@@ -88,6 +101,13 @@ def _strangers(found: list[Stamp], plan: Plan, folder: RunFolder, now: float) ->
         return []
     own = {op for journal in folder.output.glob(f"runs/*/{JOURNAL}") for op in _operations(journal)}
     return [stamp for stamp in young if stamp.op not in own]
+
+
+def _uploads(plan: Plan) -> set[tuple[str, int]]:
+    """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
+    steps = (step for step in plan.steps() if isinstance(step, UploadFile))
+    contents = (step.content for step in steps if step.content.rung is not Rung.TEXT)
+    return {(upload_name(content, exact=True), content.stored) for content in contents}
 
 
 def _sources(plan: Plan) -> set[tuple[Kind, str]]:
