@@ -13,11 +13,12 @@ from typing import BinaryIO, cast
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.dialects.forms import Form
 from holdall.importer.apply import apply
 from holdall.importer.catalogue import catalogue
 from holdall.importer.journal import durable
 from holdall.importer.pace import Halt, Pace
-from holdall.importer.plan import plan
+from holdall.importer.plan import Choices, plan
 from holdall.importer.report import Report
 from holdall.importer.resume import unfinished
 from holdall.importer.run import RunFolder
@@ -55,6 +56,7 @@ def run(
     halt_at: int = 0,
     sync: Callable[[BinaryIO], None] = durable,
     force: bool = False,
+    form: Form = Form.ASSISTANTS,
 ) -> Report:
     """Import the shelf into the sandbox, or go on with the run below ``out`` that was cut off.
 
@@ -89,7 +91,7 @@ def run(
             folder = RunFolder(out, now=time.time, token=secrets.token_hex(3), again=again, sync=sync)
             try:
                 return await apply(
-                    folder.plan() if again else plan(holding, Selection(), prefix=prefix),
+                    folder.plan() if again else plan(holding, Selection(), prefix=prefix, choices=Choices(form=form)),
                     holding,
                     reader,
                     account,
