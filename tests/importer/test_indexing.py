@@ -11,12 +11,13 @@ import pytest
 
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.attaching import _extensions
+from holdall.importer.attempts import FRESH
 from holdall.importer.indexing import STALLED, Attached, Indexing
 from holdall.importer.journal import Line
 from holdall.importer.pace import Pace
 from holdall.importer.run import RunFolder
 from holdall.importer.standing import Standing
-from holdall.importer.writes import FRESH, Writes
+from holdall.importer.writes import Writes
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.progress import Silent
 from holdall.remote.client import Account, Answer

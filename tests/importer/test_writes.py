@@ -20,10 +20,11 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from holdall.importer.attempts import FRESH, TRIES
 from holdall.importer.pace import SETTLE, Pace
 from holdall.importer.run import RunFolder
 from holdall.importer.settle import Settlement
-from holdall.importer.writes import FRESH, TRIES, Writes
+from holdall.importer.writes import Writes
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Silent
 from holdall.remote.client import Account, Answer, Capabilities

@@ -15,10 +15,11 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RemoteError, RequestRefused
+from holdall.importer.attempts import TRIES
 from holdall.importer.journal import Done, Failed, Learned
 from holdall.importer.pace import Pace
 from holdall.importer.run import RunFolder
-from holdall.importer.writes import TRIES, Writes
+from holdall.importer.writes import Writes
 from holdall.model import MembershipView, SourceId, TargetId
 from holdall.remote.client import Account, path
 

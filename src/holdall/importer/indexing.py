@@ -15,9 +15,10 @@ import msgspec
 from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound
 from holdall.importer.attaching import AsText, Attaching, Filling
+from holdall.importer.attempts import FRESH
 from holdall.importer.pace import Pace
 from holdall.importer.run import RunFolder
-from holdall.importer.writes import FRESH, Writes
+from holdall.importer.writes import Writes
 from holdall.model import MembershipView, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
