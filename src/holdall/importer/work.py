@@ -1,0 +1,325 @@
+"""The steps of a plan, done one unit after the other: files up, stores made and filled, then the assistant.
+
+The one door where ids change type: what the bundle calls by a SourceId is found here under its TargetId. A unit that
+fails doesn't stop the next. An error that would meet every unit alike (key, quota, no server) stops the run, and the
+units that are left are not attempted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from holdall.bundle.reader import BundleReader
+from holdall.dialects import assistants as dialect
+from holdall.dialects.loss import Loss, Why
+from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
+from holdall.importer.changes import Changes
+from holdall.importer.indexing import Indexing, Trouble
+from holdall.importer.pace import Pace
+from holdall.importer.report import Orphan
+from holdall.importer.run import RunFolder
+from holdall.importer.settle import Settlement
+from holdall.importer.steps import (
+    Adopt,
+    AttachFiles,
+    Cannot,
+    Catalogue,
+    CreateAssistant,
+    CreateStore,
+    DetachFile,
+    Differs,
+    LeaveOut,
+    Plan,
+    Skip,
+    Unit,
+    UpdateAssistant,
+    UpdateMembership,
+    UpdateStore,
+    UploadFile,
+    WriteRequest,
+)
+from holdall.importer.strays import strays
+from holdall.importer.tally import Tally, parts
+from holdall.importer.uploads import Uploads
+from holdall.importer.writes import Writes
+from holdall.importer.writing import Writing
+from holdall.model import Kind, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account
+
+__all__ = ["Work"]
+
+
+class _Failed(Exception):
+    """A unit's root isn't created; the message says why."""
+
+
+class Work:
+    """One run: what it has placed so far."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        catalogue: Catalogue,
+        reader: BundleReader,
+        account: Account,
+        folder: RunFolder,
+        destination: Mapping[str, str | None],
+        operation: Callable[[], str],
+        *,
+        pace: Pace,
+        progress: Progress,
+    ) -> None:
+        self._plan = plan
+        self._catalogue = catalogue
+        self._reader = reader
+        self._folder = folder
+        self._progress = progress
+        self._account = account
+        self._standing = folder.standing
+        self._settlement = Settlement(account, folder, pace=pace, progress=progress)
+        self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
+        self._indexing = Indexing(account, self._writes, folder, pace=pace, progress=progress)
+        concurrency = account.limits.concurrency
+        self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
+        self._changes = Changes(account, self._writes, folder.standing)
+        self._writing = Writing(plan, catalogue, folder, destination, operation)
+        self.tally = Tally(folder, plan.units, catalogue.members)
+        self.orphans: list[Orphan] = []
+        self.stopped: HoldallError | None = None
+        self._failed_stores: dict[SourceId, str] = {}
+        self._assistants = {record.id: record for record in catalogue.assistants}
+        users = CreateAssistant | WriteRequest | UpdateAssistant | Adopt
+        self._in_code = {file for step in plan.steps() if isinstance(step, users) for file in step.files}
+
+    @property
+    def stores(self) -> dict[SourceId, TargetId]:
+        return self._standing.targets[Kind.STORE]
+
+    @property
+    def files(self) -> dict[SourceId, TargetId]:
+        return self._standing.files
+
+    async def run(self) -> None:
+        totals = self._plan.totals()
+        self._progress.expect(files=totals.files, bytes=totals.bytes)
+        try:
+            if lost := self._standing.unknown("create", "copy"):
+                self._progress.stage("looking for what was under way when the run was cut off")
+                await self._settlement.settle(lost)
+            self._progress.stage("importing")
+            for unit in self._plan.units:
+                if self.stopped:
+                    break
+                await self._unit(unit)
+        except RemoteError as error:
+            self.stopped = error
+        except Interrupted as error:
+            self.stopped = error
+        if self._standing.missed:
+            self.orphans = await self._settlement.orphans()
+        if self.stopped is None:
+            self.orphans += await strays(self._account, self._folder, progress=self._progress)
+
+    async def _unit(self, unit: Unit) -> None:
+        for loss in unit.losses():
+            self.tally.lose(loss)
+        stores, files = parts(unit)
+        try:
+            target = await self._steps(unit)
+        except _Failed as failure:
+            self.tally.fail(unit, str(failure), stores, files)
+        except RemoteError as error:
+            self.stopped = self.stopped or await self._writes.stopping(error)
+            self.tally.fail(unit, _explained(error), stores, files)
+        else:
+            self.tally.finish(unit, target, stores, files)
+
+    async def _steps(self, unit: Unit) -> TargetId | None:
+        """Do a unit's steps; the id of its root in the copy. The plan has the uploads of a unit first."""
+        target: TargetId | None = None
+        for loss in await self._uploads.run([step for step in unit.steps if isinstance(step, UploadFile)]):
+            self.tally.lose(loss)
+        for step in unit.steps:
+            match step:
+                case CreateStore():
+                    target = await self._create_store(step)
+                case AttachFiles():
+                    await self._attach(step)
+                case CreateAssistant():
+                    target = await self._create_assistant(step)
+                case WriteRequest():
+                    target = await self._write_request(unit, step)
+                case Adopt() | Skip():
+                    self._standing.adopt(step.kind, step.id, step.target, step.name)
+                    target = step.target if step.kind is unit.kind else target
+                case UpdateStore():
+                    target = await self._update_store(step)
+                case UpdateAssistant():
+                    target = await self._update_assistant(step)
+                case UpdateMembership():
+                    await self._changes.membership(step, self.stores[step.store])
+                case DetachFile():
+                    await self._changes.detach(step, self.stores[step.store])
+                case Cannot(reason=reason):
+                    raise _Failed(f"not created: {reason}")
+                case Differs():
+                    raise AssertionError("a plan with conflicts is never carried out")
+                case UploadFile() | LeaveOut():
+                    pass
+        return target
+
+    async def _create_store(self, step: CreateStore) -> TargetId:
+        record = self._catalogue.stores[step.id]
+        request = dialect.store(record, operation="")
+        try:
+            target = await self._writes.create(
+                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).body, []
+            )
+            await self._finish(Kind.STORE, step.id, target, request.update)
+            return target
+        except RemoteError as error:
+            self._failed_stores[step.id] = f"vector store {step.name or step.id}: {_explained(error)}"
+            raise
+
+    async def _update_store(self, step: UpdateStore) -> TargetId:
+        self._standing.adopt(Kind.STORE, step.id, step.target)
+        try:
+            await self._changes.store(step, dialect.store(self._catalogue.stores[step.id], operation=""))
+        except RemoteError as error:
+            self._failed_stores[step.id] = f"vector store {step.name or step.id}: {_explained(error)}"
+            raise
+        return step.target
+
+    async def _finish(self, kind: Kind, source: SourceId, target: TargetId, body: dict[str, Any] | None) -> None:
+        """Set what could not be set at creation, unless that is done."""
+        if body is not None and (kind, None, source) not in self._standing.updated:
+            await self._writes.update(kind, source, target, body)
+
+    async def _attach(self, step: AttachFiles) -> None:
+        memberships = partial(self._reader.memberships, step.store)
+        store = self.stores[step.store]
+        files = self.files
+        if step.files is not None:
+            files = {file: files[file] for file in step.files if file in files}
+        try:
+            done = await self._indexing.attach(
+                step.store, store, memberships, files, self._standing.names, self._as_text
+            )
+        except RemoteError as error:
+            self._failed_stores[step.store] = f"vector store {step.store}: {_explained(error)}"
+            raise
+        self._folder.audit(
+            "index",
+            "done" if not done.troubles else "incomplete",
+            kind=Kind.STORE,
+            source=step.store,
+            target=store,
+            detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
+        )
+        for trouble in done.troubles:
+            self.tally.lose(self._loss(step.store, trouble))
+        if done.recut:
+            text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
+            self.tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=step.store, text=text))
+        for file in done.as_text:
+            await self._said_as_text(step.store, file)
+
+    async def _as_text(self, file: SourceId) -> TargetId | None:
+        return await self._uploads.as_text(self._catalogue.files[file])
+
+    async def _said_as_text(self, store: SourceId, file: SourceId) -> None:
+        """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
+        name = self._catalogue.files[file].filename
+        text = f"the destination refuses its type for search, so it is there as text: {self._standing.names[file]}"
+        loss = Loss(why=Why.RENAMED, kind=Kind.FILE, id=file, name=name, inside=store, field="filename", text=text)
+        self.tally.lose(loss)
+        ours = (Kind.FILE, file) not in self._standing.adopted
+        if file in self._standing.copies and ours and file not in self._in_code:
+            await self._writes.delete(file, self.files[file])
+
+    def _loss(self, store: SourceId, trouble: Trouble) -> Loss:
+        if trouble.refused:
+            why, text = Why.REFUSED, f"not attached: {trouble.reason}"
+        else:
+            why = Why.FAILED_AS_BEFORE if trouble.failed_before else Why.NOT_INDEXED
+            text = f"attached but not searchable: {trouble.reason}"
+        name = self._catalogue.files[trouble.file].filename
+        return Loss(why=why, kind=Kind.FILE, id=trouble.file, name=name, inside=store, text=text)
+
+    @staticmethod
+    def _of(step: CreateAssistant | UpdateAssistant, why: Why, field: str, text: str) -> Loss:
+        return Loss(why=why, kind=Kind.ASSISTANT, id=step.id, name=step.name, field=field, text=text)
+
+    def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
+        """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
+        stores, files = self._refers(step, "created" if isinstance(step, CreateAssistant) else "updated")
+        return dialect.assistant(
+            self._assistants[step.id],
+            prefix=self._plan.prefix,
+            operation=op,
+            stores=stores,
+            files=files,
+            model=step.model,
+        )
+
+    def _refers(
+        self, step: CreateAssistant | UpdateAssistant | WriteRequest, made: str
+    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
+        """What an assistant refers to, by the ids here. Raises _Failed where a store that it needs isn't whole."""
+        for store in step.stores:
+            if store in self._failed_stores:
+                raise _Failed(f"not {made} without the knowledge it needs: {self._failed_stores[store]}")
+        # Files that were refused are losses already, and of this assistant.
+        files = {file: self.files[file] for file in step.files if file in self.files}
+        return {store: self.stores[store] for store in step.stores}, files
+
+    async def _write_request(self, unit: Unit, step: WriteRequest) -> TargetId:
+        target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
+        for loss in said:
+            self.tally.lose(loss)
+        return target
+
+    async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
+        for field in await self._changes.assistant(step, self._request(step, "")):
+            text = f"left as it is: {step.model} refuses it, and the bundle has its default"
+            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        return step.target
+
+    async def _create_assistant(self, step: CreateAssistant) -> TargetId:
+        request = partial(self._request, step)
+        update = request("").update
+        left_out = set(self._standing.without.get(step.id, ()))
+
+        def body(op: str) -> dict[str, Any]:
+            return {field: value for field, value in request(op).body.items() if field not in left_out}
+
+        fresh = [*(self.stores[s] for s in step.stores), *(self.files[f] for f in step.files if f in self.files)]
+        while True:
+            try:
+                target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
+                break
+            except RequestRefused as error:
+                if not dialect.dispensable(body(""), error.param):
+                    raise
+                left_out.add(str(error.param))
+        for field in sorted(self._standing.without.get(step.id, ())):
+            text = f"left out: {step.model} refuses it, and it was at its default"
+            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        try:
+            await self._finish(Kind.ASSISTANT, step.id, target, update)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            text = f"created, but not set to its true metadata: {_explained(error)}"
+            self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
+        return target
+
+
+def _explained(error: RemoteError) -> str:
+    """The reason for people who know what was being created: without the request's method and path."""
+    reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
+    if error.ambiguous:
+        return f"{reason}; looked for, tried again, and given up"
+    return reason
