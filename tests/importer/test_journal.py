@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import pytest
 
-from holdall.errors import CannotWrite
-from holdall.importer.journal import Closed, Done, Intent, Journal
+from holdall.errors import CannotWrite, ImportFailed
+from holdall.importer.journal import Closed, Done, Intent, Journal, Learned, Line, lines
 from holdall.model import Kind, SourceId, TargetId
 
 
@@ -104,3 +104,68 @@ def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="journal"):
         Journal(tmp_path / "j")
     assert (tmp_path / "j").read_bytes() == b"old\n"
+
+
+def written(path: Path, *sent: Line) -> None:
+    async def go() -> None:
+        journal = Journal(path)
+        for line in sent:
+            await journal.write(line)
+        await journal.close()
+
+    asyncio.run(go())
+
+
+def test_what_was_written_is_read_with_its_ends(tmp_path: Path) -> None:
+    written(tmp_path / "j", done(1), Learned(what="batch_files", value=5), Closed(ended="now"))
+    found = list(lines(tmp_path / "j"))
+    assert [line for line, _ in found] == [done(1), Learned(what="batch_files", value=5), Closed(ended="now")]
+    assert found[-1][1] == (tmp_path / "j").stat().st_size
+
+
+@pytest.mark.parametrize("torn", [b'{"line":"do', b'{"line":"closed","ended":"x"}', b"\0\0\0\0", b'{"line":"do\n\0'])
+def test_what_a_crash_cut_off_is_not_read_and_gives_way(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "j"
+    written(path, done(1))
+    end = path.stat().st_size
+    path.write_bytes(path.read_bytes() + torn)
+    assert [line for line, _ in lines(path)] == [done(1)]
+
+    async def go() -> None:
+        journal = Journal(path, end=end)
+        await journal.write(done(2))
+        await journal.close()
+
+    asyncio.run(go())
+    assert [line for line, _ in lines(path)] == [done(1), done(2)]
+
+
+def test_damage_in_the_middle_is_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path, done(1), done(2), done(3))
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second[:10] + b"\n" + third)
+    with pytest.raises(ImportFailed, match="line 2 is damaged"):
+        list(lines(path))
+
+
+def test_after_a_failure_nothing_more_is_written(tmp_path: Path) -> None:
+    """Half a line may be in the file; another behind it would be damage."""
+    full = True
+
+    def sync(file: BinaryIO) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def go() -> None:
+        nonlocal full
+        journal = Journal(tmp_path / "j", sync=sync)
+        with pytest.raises(CannotWrite):
+            await journal.write(done(1))
+        full = False
+        with pytest.raises(CannotWrite):
+            await journal.write(done(2))
+        await journal.close()
+
+    asyncio.run(go())
+    assert b'"2"' not in (tmp_path / "j").read_bytes()
