@@ -180,9 +180,7 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
         console.say(text)
     for step in planned.steps():
         if isinstance(step, WriteRequest) and step.beside:
-            console.warn(
-                line(f"{step.path} is not as holdall left it: it stays, and the new one goes beside it, as .new")
-            )
+            console.warn(line(f"{step.path} is not as holdall left it, and stays; the new one goes to {step.beside}"))
     for warning in prepared.warnings:
         console.warn(f"warning: {line(warning)}")
     show_losses(console, list(planned.losses()))
@@ -332,7 +330,7 @@ def _step_lines(step: Step) -> list[str]:
         case steps.CreateAssistant(id=id, name=name, model=model, losses=losses):
             return [f"  create assistant {name or 'without a name'} ({id}), model {model}", *told(losses)]
         case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
-            where = f"{path}.new, for {path} is not as holdall left it" if beside else path
+            where = f"{beside}, for {path} is not as holdall left it" if beside else path
             return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *told(losses)]
         case steps.Adopt(kind=kind, id=id, target=target, name=name, by=by):
             return [f"  adopt {_who(kind, name, id)} as {target}, by {by}"]

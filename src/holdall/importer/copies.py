@@ -36,7 +36,7 @@ class Copies:
         if self._choices.form is Form.RESPONSES:
             if written and written.equal:
                 return _adopt(root, written.path, By.WRITTEN, refers)
-            return self._write(root, view, refers, beside=bool(written and written.beside))
+            return self._write(root, view, refers, beside=written.path if written and written.beside else None)
         found = self._presence.assistants.get(root.id)
         if found and not found.differences:
             return _adopt(root, found.target, found.by, refers)
@@ -93,7 +93,7 @@ class Copies:
             losses=losses,
         )
 
-    def _write(self, root: Root, view: AssistantView, refers: References, *, beside: bool) -> Step:
+    def _write(self, root: Root, view: AssistantView, refers: References, *, beside: str | None) -> Step:
         new = self._choices.models.rule(view.model)
         draft = responses.assistant(
             self._records[root.id],

@@ -142,15 +142,15 @@ class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_ass
 class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request"):
     """Write the assistant down as a request for the Responses API, at ``path`` below OUTPUT_DIR.
 
-    With ``beside``, something of the user's is there and stays. Without ``replace``, what an earlier run wrote stays,
-    too. The rest is as in CreateAssistant.
+    ``beside`` is where it goes instead, where something of the user's is there and stays. Without ``replace``, what an
+    earlier run wrote stays, too. The rest is as in CreateAssistant.
     """
 
     id: SourceId
     name: str | None
     model: str | None
     path: str
-    beside: bool = False
+    beside: str | None = None
     replace: bool = True
     stores: list[SourceId] = []
     files: list[SourceId] = []

@@ -18,6 +18,8 @@ __all__ = ["MAPPING", "Left", "Matcher", "Renaming", "Rewritten", "mapping_file"
 
 MAPPING = "mapping.json"
 
+_WRITTEN_DOWN = "it is written down as a request for the Responses API, which has no id"
+
 # Of shorter ids nobody could say whether a word is one.
 _SHORTEST = 8
 _OLD = re.compile(r"[!-~]+")
@@ -57,6 +59,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    form: str = msgspec.field(name="as", default="assistants")
     mappings: list[_Row] = []
     vector_stores: dict[str, str | None] = {}
     files: dict[str, str | None] = {}
@@ -75,13 +78,14 @@ def read_renaming(path: Path) -> Renaming:
         raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
     except msgspec.DecodeError as error:
         raise UsageFault(f"can't read the mapping {path}: it isn't one ({error})") from None
+    unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}
+    rows = [(row.old, row.new) for row in found.mappings if row.old not in unusable]
     targets: dict[str, set[str]] = {}
-    rows = [(row.old, row.new) for row in found.mappings]
     for old, new in [*rows, *found.vector_stores.items(), *found.files.items()]:
         targets.setdefault(old, set()).update([new] if new else [])
-    if not targets:
+    if not targets and not unusable:
         raise UsageFault(f"can't read the mapping {path}: there is no id in it")
-    ids, unusable = {}, {}
+    ids = {}
     for old, new_ids in targets.items():
         if new_ids == {old}:
             continue
