@@ -69,22 +69,32 @@ def journal_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_a_crash_at_every_line_of_the_journal(shared: Running, tmp_path: Path) -> None:
-    run(awkward(), shared, tmp_path / "whole", key="sk-whole-0000")
+@pytest.mark.parametrize(
+    ("before", "first"),
+    [
+        (True, 1),
+        (False, 2),
+        pytest.param(True, 2, marks=pytest.mark.slow),
+        pytest.param(False, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_crash_at_every_line_of_the_journal(shared: Running, tmp_path: Path, before: bool, first: int) -> None:
+    """Before a line is durable, and after; every other line in each run of the suite."""
+    run(awkward(), shared, tmp_path / "whole", key=f"sk-whole-{before}-{first}")
     count = len(journal_of(tmp_path / "whole"))
     assert count >= 30
     found = []
-    for line in range(1, count + 1):
-        for before in (True, False) if line < count else (True,):  # with the last line the run is at its end
-            out, key = tmp_path / f"{line}-{before}", f"sk-line-{line}-{before}"
-            with pytest.raises(BaseException) as caught:  # noqa: PT011
-                run(awkward(), shared, out, key=key, sync=crash_at(line, before=before))
-            assert crashed(caught.value), caught.value
-            report = run(awkward(), shared, out, key=key)
-            with Hand(shared.url, key) as hand:
-                # What was under way is at most what may be: three at once.
-                found += [(line, before, fault) for fault in faults_of(hand, mapping(report), ambiguous=3)]
-            assert len(list(out.glob("runs/*"))) == 1 + (line == 1 and before)
+    # With the last line the run is at its end.
+    for line in range(first, count + before, 2):
+        out, key = tmp_path / f"{line}", f"sk-line-{line}-{before}"
+        with pytest.raises(BaseException) as caught:  # noqa: PT011
+            run(awkward(), shared, out, key=key, sync=crash_at(line, before=before))
+        assert crashed(caught.value), caught.value
+        report = run(awkward(), shared, out, key=key)
+        with Hand(shared.url, key) as hand:
+            # What was under way is at most what may be: three at once.
+            found += [(line, fault) for fault in faults_of(hand, mapping(report), ambiguous=3)]
+        assert len(list(out.glob("runs/*"))) == 1 + (line == 1 and before)
     assert found == []
 
 
