@@ -96,6 +96,7 @@ def test_a_folder_stands_for_its_mapping_and_anything_else_is_refused(tmp_path: 
 
 def test_assistants_that_are_written_down_have_no_id_to_put_in_their_place(tmp_path: Path) -> None:
     rows = [(OLD, "responses/a.json")]
-    found = read_renaming(mapping(tmp_path / "m.json", rows, vector_stores={"vs_old_old": "vs_new"}, **{"as": "responses"}))
+    more: dict[str, Any] = {"vector_stores": {"vs_old_old": "vs_new"}, "as": "responses"}
+    found = read_renaming(mapping(tmp_path / "m.json", rows, **more))
     assert found.ids == {"vs_old_old": "vs_new"}
     assert "Responses API" in found.unusable[OLD]
