@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdall.bundle.names import MAX_NAME, Taken, fold, is_safe, numbered, safe_name
@@ -59,6 +59,7 @@ def test_the_percent_sign_stays_where_no_manifest_has_to_hold_it() -> None:
 
 @settings(max_examples=100)
 @given(NASTY, st.integers(2, 10**6))
+@example(" .0", 2)
 def test_a_numbered_name_is_safe_too(name: str, number: int) -> None:
     assert is_safe(numbered(safe_name(name), number))
 

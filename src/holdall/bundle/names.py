@@ -56,7 +56,8 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
         return name + suffix
     stem, extension = _split(name)
     tail = f"-{number}{extension}"
-    return _trimmed(stem, limit - len((tail + suffix).encode())) + tail + suffix
+    # A stem of blanks alone is trimmed to nothing, and no name may begin with the hyphen of its number.
+    return (_trimmed(stem, limit - len((tail + suffix).encode())) or "_") + tail + suffix
 
 
 def is_safe(path: str) -> bool:
