@@ -24,7 +24,7 @@ _OLD = re.compile(r"[!-~]+")
 _NEW = re.compile(r"[A-Za-z0-9_.:~@+=/-]+")
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 # What OpenAI and Azure give; an id of this form that the mapping doesn't have is worth a line.
-_ID = re.compile(r"(?:asst_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
+_ID = re.compile(r"(?:asst_|agent_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
 
 
 class Renaming(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +58,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     mappings: list[_Row] = []
+    agents: dict[str, str | None] = {}
     vector_stores: dict[str, str | None] = {}
     files: dict[str, str | None] = {}
 
@@ -77,7 +78,7 @@ def read_renaming(path: Path) -> Renaming:
         raise UsageFault(f"can't read the mapping {path}: it isn't one ({error})") from None
     targets: dict[str, set[str]] = {}
     rows = [(row.old, row.new) for row in found.mappings]
-    for old, new in [*rows, *found.vector_stores.items(), *found.files.items()]:
+    for old, new in [*rows, *found.agents.items(), *found.vector_stores.items(), *found.files.items()]:
         targets.setdefault(old, set()).update([new] if new else [])
     if not targets:
         raise UsageFault(f"can't read the mapping {path}: there is no id in it")
