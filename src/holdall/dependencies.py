@@ -1,7 +1,8 @@
 """What the definitions of assistants and agents refer to that no bundle can hold. Pure: records in, values out.
 
 The back ends of functions, MCP servers, search indexes, connections, data sources, environments, vaults and their
-credentials, skills: a bundle has their names, not the things. Tool types that are not known here are walked for keys that name such things, so that a new type is told too.
+credentials, skills: a bundle has their names, not the things. Tool types that are not known here are walked for keys
+that name such things, so that a new type is told too.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing outside. ``kind`` is the tool's type, ``function``, ``environment``, ``vault``, ``credential``, ``skill``,
-    or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, where it says anything; names come from servers."""
+    """One thing outside. ``kind`` is the tool's type, ``function``, ``environment``, ``vault``, ``credential``,
+    ``skill``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, where it
+    says anything; names come from servers."""
 
     kind: str
     name: str | None

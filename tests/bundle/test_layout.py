@@ -35,7 +35,7 @@ def test_every_path_rung_and_version_is_specified() -> None:
 
 
 def test_the_volatile_fields_are_those_of_the_specification() -> None:
-    names = {Kind.ASSISTANT: "assistant", Kind.STORE: "vector store", Kind.MEMBERSHIP: "membership", Kind.FILE: "file"}
+    names = {kind: kind.replace("_", " ") for kind in Kind}
     section = TEXT[TEXT.index("| record | volatile fields |") :]
     for kind, name in names.items():
         row = re.search(rf"^\| {name} \| (.*) \|$", section, re.MULTILINE)

@@ -113,7 +113,8 @@ class Before:
         *,
         uploads: Container[tuple[str, int]] = frozenset(),
     ) -> list[Stamp]:
-        """List the account's files, stores, assistants and agents, or only ``kinds``. Durable on return, and whole or absent.
+        """List the account's files, stores, assistants and agents, or only ``kinds``. Durable on return, and whole or
+        absent.
 
         ``uploads`` are the names and sizes of what the run uploads. A kind that can't be listed is written down as
         that: nothing of it can be told from what was there before. Returns the objects that carry our marks. Raises

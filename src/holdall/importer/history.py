@@ -66,7 +66,8 @@ class History:
                 self.images[done.target] = done.image
 
     def mapped(self, found: _Mapping, *, prefix: str | None) -> None:
-        """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None: any)."""
+        """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
+        any)."""
         if prefix is None or found.options.prefix == prefix:
             for row in found.mappings:
                 if row.dst is not None:
@@ -118,8 +119,8 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
 def history(output: Path, *, base_url: str, project: str | None, prefix: str, mapping: Path | None = None) -> History:
     """What the runs below OUTPUT_DIR did at this destination, and what ``mapping``, asked for by the user, says.
 
-    Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping`` that can't be
-    read or is of another project.
+    Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping``
+    that can't be read or is of another project.
     """
     found = History()
     runs = sorted((path.parent for path in output.glob(f"runs/*/{JOURNAL}")), key=_age)

@@ -1,4 +1,5 @@
-"""The assistants, agents or vector stores of a destination, and which of them are copies of what a bundle has. Reads one list.
+"""The assistants, agents or vector stores of a destination, and which of them are copies of what a bundle has. Reads
+one list.
 
 Surest sign first: the bundle's own id, what an earlier run wrote down, ``cloned_from`` with the name. Where all 16
 metadata keys are the owner's there is no room for marks; then the same name with the same 16 keys is the sign.

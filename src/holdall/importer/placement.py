@@ -119,7 +119,8 @@ async def by_marks(
 ) -> Placement:
     """What the destination's assistants and stores say they were cloned from; of several copies the newest.
 
-    Agents are looked for only where ``agents`` asks for it. In the ``form`` of requests, the files beside those in ``output`` say whose they are. Raises CannotWrite.
+    Agents are looked for only where ``agents`` asks for it. In the ``form`` of requests, the files beside
+    those in ``output`` say whose they are. Raises CannotWrite.
     """
     written = form is Form.RESPONSES and output is not None
     return Placement(

@@ -15,7 +15,8 @@ __all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant or an agent that is there. ``changed``: of its differences, what others changed since an earlier run left it."""
+    """An assistant or an agent that is there. ``changed``: of its differences, what others changed since an
+    earlier run left it."""
 
     target: TargetId
     by: By
