@@ -129,7 +129,8 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``h1:`` and 64 hex digits each: equal where the project's state is equal. ``agents`` is None where there are
-    none; they have a digest of their own so that a reader of format 1.0, which doesn't know them, can check the others."""
+    none. They have a digest of their own, so that a reader of format 1.0, which doesn't know them, can check the rest.
+    """
 
     definitions: str
     contents: str

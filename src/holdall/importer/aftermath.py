@@ -63,8 +63,8 @@ class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
     ``found`` has those assistants, agents and stores that the run made or updated and that live, as the account shows
-    them; ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files that
-    the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
+    them; ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files
+    that the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
     that at least something of what the run made or updated is there. ``written`` is all that is among the written
     requests, whoever wrote it.
     """
