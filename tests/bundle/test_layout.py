@@ -132,7 +132,10 @@ def test_a_bundle_without_agents_is_one_of_1_0(tmp_path: Path) -> None:
     pack(tmp_path / "without.tar.zst")
     pack(tmp_path / "with.tar.zst", agents={"agent_1": {"model": "gpt-5.5"}})
     pack(tmp_path / "updated.tar.zst", agents={"agent_1": {"model": "gpt-5.5", "updated_at": 9}})
-    infos = [open_bundle(tmp_path / f"{name}.tar.zst").info for name in ("without", "with", "updated")]
+    infos = []
+    for name in ("without", "with", "updated"):
+        with open_bundle(tmp_path / f"{name}.tar.zst") as bundle:
+            infos.append(bundle.info)
     assert [info.format for info in infos] == ["1.0", "1.1", "1.1"]
     assert [info.counts.get("agents") for info in infos] == [None, 1, 1]
     assert "agents" not in msgspec.to_builtins(infos[0].digests)

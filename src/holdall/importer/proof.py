@@ -104,7 +104,9 @@ class _Prover:
         self._records = {record.id: record for record in catalogue.assistants}
         self._agents = {record.id: record for record in catalogue.agents}
         self._named: dict[str, str | None] = {}
-        self._compared: Counter[str] = Counter({"assistants": 0, "vector_stores": 0})
+        self._compared: Counter[str] = Counter(
+            {"assistants": 0, **({"agents": 0} if catalogue.agents else {}), "vector_stores": 0}
+        )
         self._differences: list[Difference] = []
 
     def proof(self) -> Proof:
