@@ -150,3 +150,50 @@ _anything = st.recursive(
 def test_no_shape_is_an_error(tools: Any, resources: Any) -> None:
     for one in dependencies([assistant(tools=tools, tool_resources=resources)]):
         assert str(one)
+
+
+def test_what_agents_refer_to() -> None:
+    """By name: what the SDK knows today, and the same words on an agent of tomorrow; not what is built in."""
+    definition = {
+        "id": "agent_1",
+        "name": "Clerk",
+        "metadata": {"vault_id": "just a label"},
+        "environment_id": "env_1",
+        "vault_ids": ["vault_1", "vault_2"],
+        "skills": [{"id": "skill_1"}, {"name": "Ledger", "version": 2}, "skill_3", None],
+        "tools": [
+            {"type": "function", "name": "quote", "parameters": {"properties": {"skill": "x"}}},
+            {
+                "type": "mcp",
+                "server_label": "docs",
+                "credential_id": "vcred_1",
+                "connection_origin": "environment",
+                "transport": {"type": "http", "server_url": "https://k:s@h/a?key=1", "headers": {"vault": "x"}},
+                "request_metadata": {"vault": "x"},
+            },
+            {"type": "mcp", "server_label": "local", "transport": {"type": "stdio", "command": "serve"}},
+            {"type": "mcp", "transport": 3},
+            {"type": "web_search"},
+            {"type": "tool_search"},
+            {"type": "automations"},
+            {"type": "novel", "index_name": "i"},
+            "nonsense",
+        ],
+    }
+    record = Record(kind=Kind.AGENT, id=SourceId("agent_1"), raw=json.dumps(definition).encode())
+    found = dependencies([record])
+    assert [str(one) for one in found] == [
+        "vault credential vcred_1",
+        "environment env_1",
+        "the back end of function quote",
+        "MCP server without a name",
+        "MCP server docs, https://h/a",
+        "MCP server local, serve",
+        "novel: i",
+        "skill Ledger",
+        "skill skill_1",
+        "skill skill_3",
+        "vault vault_1",
+        "vault vault_2",
+    ]
+    assert {user.name for one in found for user in one.used_by} == {"Clerk"}

@@ -38,7 +38,7 @@ def table() -> dict[str, set[str]]:
 
 @pytest.fixture
 def holdall(monkeypatch: pytest.MonkeyPatch, box: Running) -> Terminal:
-    box.behave(serve_assistants_files=True)
+    box.behave(serve_assistants_files=True, agents_api=True)
     with Hand(box.url, SOURCE) as hand:
         text, table = hand.file("a.txt", b"some words"), hand.file("b.csv", b"a,b")
         store = hand.post("/vector_stores", name="Store", file_ids=[text])["id"]
@@ -52,6 +52,7 @@ def holdall(monkeypatch: pytest.MonkeyPatch, box: Running) -> Terminal:
                 "code_interpreter": {"file_ids": [table]},
             },
         )
+        hand.sdk.beta.agents.create(model="gpt-5.5", name="Clerk")
     return Terminal(
         monkeypatch,
         {

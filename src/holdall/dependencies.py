@@ -1,7 +1,8 @@
-"""What the definitions of assistants refer to that no bundle can hold. Pure: records in, values out.
+"""What the definitions of assistants and agents refer to that no bundle can hold. Pure: records in, values out.
 
-The back ends of functions, MCP servers, search indexes, connections, data sources: a bundle has their names, not the
-things. Tool types that are not known here are walked for keys that name such things, so that a new type is told too.
+The back ends of functions, MCP servers, search indexes, connections, data sources, environments, vaults and their
+credentials, skills: a bundle has their names, not the things. Tool types that are not known here are walked for keys
+that name such things, so that a new type is told too.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from holdall.model import Record
+from holdall.model import Kind, Record
 
 __all__ = ["Dependency", "User", "dependencies", "user"]
 
 # What these tools use is in the bundle: stores and files.
 _HELD = frozenset({"file_search", "code_interpreter", "retrieval"})
 _HELD_KEYS = frozenset({"vector_store_ids", "file_ids"})
+# What an agent's tools of these types do needs nothing else.
+_BUILT_IN = frozenset({"tool_search", "programmatic_tool_calling", "web_search", "computer_use", "automations"})
+# What an agent, or one of its tools, refers to by id or name. Source: the official SDK, types/beta/agent*.py and what
+# else stands under /agents there: environments and their templates, vaults and their credentials, skills.
+_AGENTS_NAMING = re.compile(
+    r"(?P<kind>environment(?:_template)?|vault|credential|skill)(?:s|_ids?|_names?|_references?)?"
+)
 # Keys whose value names something outside. Source: Azure's agent tools (2025-05-01), OpenAI's mcp tool.
 _NAMING = re.compile(
     r"(?:^|_)(?:connection|connections|connection_id|index_name|index_asset_id|connector_id|server_url|server_label"
@@ -28,21 +36,34 @@ _NAMING = re.compile(
 )
 # Descriptions of what is sent, not of where to.
 _DESCRIBING = frozenset(
-    {"parameters", "schema", "paths", "components", "info", "externalDocs", "contact", "license", "headers"}
+    {
+        "parameters",
+        "schema",
+        "paths",
+        "components",
+        "info",
+        "externalDocs",
+        "contact",
+        "license",
+        "headers",
+        "metadata",
+        "request_metadata",
+    }
 )
 _LONGEST = 200
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant that uses something."""
+    """An assistant or an agent that uses something."""
 
     id: str
     name: str | None = None
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing outside. ``kind`` is the tool's type, ``function`` or ``vector_store`` or ``file`` (gone from the
-    project); ``name`` what the definition calls it, where it says anything; names come from servers."""
+    """One thing outside. ``kind`` is the tool's type, ``function``, ``environment``, ``vault``, ``credential``,
+    ``skill``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, where it
+    says anything; names come from servers."""
 
     kind: str
     name: str | None
@@ -52,6 +73,11 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
         known = {
             "function": "the back end of function {}",
             "mcp": "MCP server {}",
+            "environment": "environment {}",
+            "environment_template": "environment template {}",
+            "vault": "vault {}",
+            "credential": "vault credential {}",
+            "skill": "skill {}",
             "vector_store": "vector store {}, which is gone",
             "file": "file {}, which is gone",
         }
@@ -62,7 +88,7 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of an assistant that may refer to something, whatever their shape."""
+    """The parts of an assistant or an agent that may refer to something, whatever their shape."""
 
     id: str
     name: Any = None
@@ -71,13 +97,13 @@ class _Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def user(assistant: Record) -> User:
-    """The assistant as one that uses something."""
+    """The assistant, or agent, as one that uses something."""
     view = _read(assistant)
     return User(id=assistant.id, name=view.name if view and isinstance(view.name, str) else None)
 
 
-def dependencies(assistants: Iterable[Record]) -> list[Dependency]:
-    """Everything outside that any of the assistants refers to, each thing once, with who uses it.
+def dependencies(users: Iterable[Record]) -> list[Dependency]:
+    """Everything outside that any of the assistants and agents refers to, each thing once, with who uses it.
 
     >>> from holdall.model import Kind, SourceId
     >>> raw = b'{"id": "a", "tools": [{"type": "mcp", "server_label": "x", "server_url": "https://k:k@h/s?key=1"}]}'
@@ -85,14 +111,15 @@ def dependencies(assistants: Iterable[Record]) -> list[Dependency]:
     ['MCP server x, https://h/s']
     """
     found: dict[tuple[str, str | None], dict[str, User]] = {}
-    for assistant in assistants:
-        view = _read(assistant)
+    for record in users:
+        view = _read(record)
         if view is not None:
-            for kind, name in _outside(view):
-                found.setdefault((kind, name), {})[assistant.id] = user(assistant)
+            outside = _outside_of_agent(record, view) if record.kind is Kind.AGENT else _outside(view)
+            for kind, name in outside:
+                found.setdefault((kind, name), {})[record.id] = user(record)
     return [
-        Dependency(kind=kind, name=name, used_by=list(users.values()))
-        for (kind, name), users in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        Dependency(kind=kind, name=name, used_by=list(by.values()))
+        for (kind, name), by in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     ]
 
 
@@ -120,6 +147,36 @@ def _outside(view: _Definition) -> Iterator[tuple[str, str | None]]:
             yield from inner or ([] if list(_named(kind, resources.get(kind))) else [(kind, _own_name(kind, tool))])
     for kind, resource in resources.items():
         yield from _named(str(kind), resource)
+
+
+def _outside_of_agent(record: Record, view: _Definition) -> Iterator[tuple[str, str | None]]:
+    """An MCP server is one thing, by its label and where it is; everything else goes by the names of the keys."""
+    for tool in view.tools if isinstance(view.tools, list) else ():
+        if not isinstance(tool, dict):
+            continue
+        kind = str(tool.get("type") or "tool")
+        if kind == "function":
+            yield kind, _text(tool.get("name"))
+        elif kind == "mcp":
+            transport = tool.get("transport")
+            where = transport if isinstance(transport, dict) else {}
+            said = (tool.get("server_label"), tool.get("server_url"), where.get("server_url"), where.get("command"))
+            yield kind, ", ".join(text for one in said if (text := _text(one))) or None
+        elif kind not in _BUILT_IN:
+            yield from list(_named(kind, tool)) or [(kind, _own_name(kind, tool))]
+    yield from _referred(msgspec.json.decode(record.raw))
+
+
+def _referred(value: Any) -> Iterator[tuple[str, str | None]]:
+    """The environments, vaults, credentials and skills that keys of ``value`` name, at any depth."""
+    for key, said in value.items() if isinstance(value, dict) else ():
+        if match := _AGENTS_NAMING.fullmatch(str(key)):
+            for one in said if isinstance(said, list) else [said]:
+                name = (one.get("name") or one.get("id")) if isinstance(one, dict) else one
+                if text := _text(name):
+                    yield match["kind"], text
+    for child in _children(value):
+        yield from _referred(child)
 
 
 def _named(kind: str, value: Any) -> Iterator[tuple[str, str | None]]:

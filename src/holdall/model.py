@@ -15,6 +15,7 @@ import msgspec
 
 __all__ = [
     "KNOWLEDGE",
+    "AgentView",
     "AssistantView",
     "CodeInterpreterResources",
     "FileSearchResources",
@@ -52,6 +53,7 @@ class Kind(StrEnum):
     """The kinds of records that a bundle holds."""
 
     ASSISTANT = "assistant"
+    AGENT = "agent"
     STORE = "vector_store"
     MEMBERSHIP = "membership"
     FILE = "file"
@@ -115,6 +117,16 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
         """The files that code_interpreter uses, as the definition orders them."""
         found = self.tool_resources and self.tool_resources.code_interpreter
         return [SourceId(i) for i in (found.file_ids or [])] if found else []
+
+
+class AgentView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the program acts upon in a reusable agent, which refers to no store and no file. Source: GET /agents."""
+
+    id: str
+    created_at: int | float | None = None
+    name: str | None = None
+    model: str | None = None
+    metadata: dict[str, object] | None = None
 
 
 class FileCounts(msgspec.Struct, frozen=True, kw_only=True):

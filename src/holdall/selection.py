@@ -1,4 +1,5 @@
-"""The one selector: ``--only`` and ``--exclude`` with ``asst:``, ``store:`` or ``file:`` before an id or a GLOB. Pure.
+"""The one selector: ``--only`` and ``--exclude`` with ``asst:``, ``agent:``, ``store:`` or
+``file:`` before an id or a GLOB. Pure.
 
 What is chosen are roots. All that a root needs comes with it, whatever its own name, so a selection can never make a
 copy that lacks its files.
@@ -16,12 +17,12 @@ from holdall.model import Kind, SourceId
 
 __all__ = ["Pattern", "Root", "Selection", "choose", "pattern"]
 
-_PREFIXES = {"asst:": Kind.ASSISTANT, "store:": Kind.STORE, "file:": Kind.FILE}
-_TITLES = {Kind.ASSISTANT: "assistant", Kind.STORE: "vector store", Kind.FILE: "file"}
+_PREFIXES = {"asst:": Kind.ASSISTANT, "agent:": Kind.AGENT, "store:": Kind.STORE, "file:": Kind.FILE}
+_TITLES = {Kind.ASSISTANT: "assistant", Kind.AGENT: "agent", Kind.STORE: "vector store", Kind.FILE: "file"}
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a user can ask for: an assistant, a vector store, a file."""
+    """Something a user can ask for: an assistant, an agent, a vector store, a file."""
 
     kind: Kind
     id: SourceId
@@ -35,8 +36,13 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
 
     def kinds(self) -> set[Kind]:
-        """The kinds that the patterns can speak of; one without a prefix speaks of assistants and lone stores."""
+        """The kinds that the patterns can speak of; one without a prefix speaks of whatever is a root
+        by itself."""
         return {pattern(text).kind or Kind.ASSISTANT for text in (*self.only, *self.exclude)}
+
+    def may_take(self, kind: Kind) -> bool:
+        """Whether anything of ``kind`` can be among what is chosen, whatever there is."""
+        return not self.only or any(pattern(text).kind in (None, kind) for text in self.only)
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

@@ -251,6 +251,8 @@ class _Supply:
     def _write_records(self, writer: BundleWriter) -> None:
         for record in self._old.assistants():
             writer.add_record(record)
+        for record in self._old.agents():
+            writer.add_record(record)
         for record in self._old.stores():
             writer.add_record(record)
         self._store_of: dict[str, SourceId] = {}

@@ -51,6 +51,7 @@ def add_all(
     *,
     assistants: Mapping[str, Mapping[str, Any]] | None = None,
     stores: Mapping[str, Mapping[str, Any]] | None = None,
+    agents: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Everything an export would add: each file is a member of each store, each store used by each assistant."""
     files = list(files)
@@ -60,6 +61,9 @@ def add_all(
         search = {"file_search": {"vector_store_ids": list(stores)}}
         raw = {"id": id, "created_at": STARTED - 9, "tool_resources": search, **fields}
         writer.add_record(Record(kind=Kind.ASSISTANT, id=SourceId(id), raw=json.dumps(raw).encode()))
+    for id, fields in (agents or {}).items():
+        raw = {"id": id, "object": "agent", "created_at": STARTED - 9, **fields}
+        writer.add_record(Record(kind=Kind.AGENT, id=SourceId(id), raw=json.dumps(raw).encode()))
     for id, fields in stores.items():
         raw = {"id": id, "created_at": STARTED - 8, **fields}
         writer.add_record(Record(kind=Kind.STORE, id=SourceId(id), raw=json.dumps(raw).encode()))

@@ -10,11 +10,12 @@ import pytest
 
 import holdall
 from holdall.bundle import layout
-from holdall.bundle.digest import VOLATILE
+from holdall.bundle.digest import VOLATILE, content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name, specification
 from holdall.bundle.reader import open_bundle
 from holdall.model import Kind, Rung
 from holdall.verify import verify
+from tests.bundle.packing import pack
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = specification().decode()
@@ -35,7 +36,7 @@ def test_every_path_rung_and_version_is_specified() -> None:
 
 
 def test_the_volatile_fields_are_those_of_the_specification() -> None:
-    names = {Kind.ASSISTANT: "assistant", Kind.STORE: "vector store", Kind.MEMBERSHIP: "membership", Kind.FILE: "file"}
+    names = {kind: kind.replace("_", " ") for kind in Kind}
     section = TEXT[TEXT.index("| record | volatile fields |") :]
     for kind, name in names.items():
         row = re.search(rf"^\| {name} \| (.*) \|$", section, re.MULTILINE)
@@ -69,11 +70,76 @@ def test_bundles_of_every_version_are_read(path: Path) -> None:
 
 
 DIGESTS = {
+    # All but the agents are the same: their digests don't depend on what a newer version adds.
+    "1.1": layout.Digests(
+        definitions="h1:0602308844ff63390403bf81a8fde0c24db1b4c4620da8fc09a8556100116c22",
+        contents="h1:6a9783ecb5376546adac0b5a24c053cbf51a34475e18a3ff98f33b7af82ec839",
+        agents="h1:73b45e872e085415af23f0e7856eefb2d0b8944d3a90534db688ecbe9c851c8d",
+    ),
     "1.0": layout.Digests(
         definitions="h1:0602308844ff63390403bf81a8fde0c24db1b4c4620da8fc09a8556100116c22",
         contents="h1:6a9783ecb5376546adac0b5a24c053cbf51a34475e18a3ff98f33b7af82ec839",
     ),
 }
+
+
+class Digests10(msgspec.Struct, frozen=True, kw_only=True):
+    definitions: str
+    contents: str
+
+
+class Info10(msgspec.Struct, frozen=True, kw_only=True):
+    """holdall.json as far as a reader of format 1.0 knows it."""
+
+    format: str
+    counts: dict[str, int]
+    digests: Digests10
+
+
+KNOWN_10 = (layout.ASSISTANTS, layout.STORES, layout.CONTENTS, layout.TEXTS, layout.FILES, layout.LEDGER)
+
+
+def test_a_reader_of_1_0_proves_all_that_it_knows_in_a_bundle_of_1_1() -> None:
+    """By the rules of 1.0: every field of it is there and true, what it doesn't know is an entry like any other."""
+    with open_bundle(GOLDEN / "1.1.tar.zst") as bundle:
+        info = msgspec.json.decode(bundle.raw_info, type=Info10)
+        entries = list(bundle.entries())
+        records = [*bundle.assistants(), *bundle.stores(), *bundle.files()]
+        members = [(store.id, member) for store in bundle.stores() for member in bundle.memberships(store.id)]
+        for entry in entries:
+            assert len(bundle.read(entry)) == entry.size
+    lines = [definition_line(one.kind, one.id, record_hash(one.kind, one.raw)) for one in records]
+    lines += [definition_line(one.kind, one.id, record_hash(one.kind, one.raw), store) for store, one in members]
+    contents = [content_line(str(entry.id), entry.rung, entry.sha256) for entry in entries if entry.rung]
+    assert info.format == "1.1"
+    assert info.digests == Digests10(definitions=digest_of(sorted(lines)), contents=digest_of(sorted(contents)))
+    found = {"entries": len(entries), "bytes": sum(entry.size for entry in entries)}
+    found |= {"assistants": 1, "vector_stores": 1, "memberships": len(members), "files": 4}
+    assert {name: info.counts[name] for name in found} == found
+    assert [entry.path for entry in entries if not entry.path.startswith(KNOWN_10)] == [
+        "data/agents/agent_1.json",
+        "data/agents/agent_2.json",
+    ]
+
+
+def test_what_a_version_doesnt_have_is_not_there() -> None:
+    with open_bundle(GOLDEN / "1.0.tar.zst") as old, open_bundle(GOLDEN / "1.1.tar.zst") as new:
+        assert list(old.agents()) == []
+        assert [str(agent.id) for agent in new.agents()] == ["agent_1", "agent_2"]
+
+
+def test_a_bundle_without_agents_is_one_of_1_0(tmp_path: Path) -> None:
+    pack(tmp_path / "without.tar.zst")
+    pack(tmp_path / "with.tar.zst", agents={"agent_1": {"model": "gpt-5.5"}})
+    pack(tmp_path / "updated.tar.zst", agents={"agent_1": {"model": "gpt-5.5", "updated_at": 9}})
+    infos = []
+    for name in ("without", "with", "updated"):
+        with open_bundle(tmp_path / f"{name}.tar.zst") as bundle:
+            infos.append(bundle.info)
+    assert [info.format for info in infos] == ["1.0", "1.1", "1.1"]
+    assert [info.counts.get("agents") for info in infos] == [None, 1, 1]
+    assert "agents" not in msgspec.to_builtins(infos[0].digests)
+    assert infos[1].digests == infos[2].digests  # when it was touched last is no change
 
 
 def test_the_promised_door() -> None:

@@ -97,6 +97,9 @@ class Shelf:
     def assistants(self) -> Iterator[Record]:
         yield from self._assistants
 
+    def agents(self) -> Iterator[Record]:
+        yield from ()
+
     def stores(self) -> Iterator[Record]:
         yield from self._stores
 

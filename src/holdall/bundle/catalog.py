@@ -43,9 +43,9 @@ class Catalog:
             self._taken.add(entry.path.rsplit("/", 1)[0] if content else entry.path)
             self._positions[_key(entry.id)] = position
         elif entry.id is not None and line.hash is not None:
-            store = entry.path.startswith(layout.STORES)
-            self.records[Kind.STORE if store else Kind.ASSISTANT, entry.id] = line.hash
-            if store:
+            kind = layout.kind_of(entry.path)
+            self.records[kind, entry.id] = line.hash
+            if kind is Kind.STORE:
                 name = entry.path.removeprefix(layout.STORES).removesuffix(layout.RECORD)
                 self._store_names[entry.id] = name
                 self._taken.add(f"{layout.STORES}{name}{layout.MEMBERSHIPS}")
@@ -64,6 +64,9 @@ class Catalog:
     def store_of(self, name: str) -> str:
         """The id of the store that has this name; the name itself where no record of it has come."""
         return next((id for id, known in self._store_names.items() if known == name), name)
+
+    def agent_path(self, agent_id: str) -> str:
+        return self._free(layout.AGENTS, agent_id, layout.RECORD)
 
     def assistant_path(self, assistant_id: str) -> str:
         return self._free(layout.ASSISTANTS, assistant_id, layout.RECORD)
@@ -108,8 +111,7 @@ class Catalog:
             return False
         if entry.rung is not None:
             return _key(entry.id) not in self.unseen_contents
-        kind = Kind.STORE if entry.path.startswith(layout.STORES) else Kind.ASSISTANT
-        return (kind, entry.id) not in self.unseen_records
+        return (layout.kind_of(entry.path), entry.id) not in self.unseen_records
 
 
 def _key(id: str) -> int:

@@ -13,6 +13,7 @@ __all__ = ["VOLATILE", "content_line", "definition_line", "digest_of", "record_h
 
 VOLATILE: dict[Kind, tuple[str, ...]] = {
     Kind.ASSISTANT: (),
+    Kind.AGENT: ("updated_at",),
     Kind.STORE: ("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
     Kind.MEMBERSHIP: ("usage_bytes", "status"),
     Kind.FILE: ("expires_at", "status", "status_details"),

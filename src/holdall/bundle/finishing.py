@@ -23,6 +23,7 @@ from holdall.model import Kind, Rung
 __all__ = ["Finished", "Finishing"]
 
 _encode = msgspec.json.Encoder().encode
+_COUNTED = {Kind.ASSISTANT: "assistants", Kind.AGENT: "agents", Kind.STORE: "vector_stores"}
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ class Finishing:
         self._target, self._bag, self._capture, self._started = target, bag, capture, started
         self._stream, self._journal, self._resumed, self._open_sink = stream, journal, resumed, open_sink
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
-        self._index, self._definitions, self._contents = Sorter(), Sorter(), Sorter()
+        self._index, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._tags: list[tuple[str, str]] = []
         self._counts: Counter[str] = Counter()
         self._rung_files: Counter[str] = Counter()
@@ -77,7 +78,7 @@ class Finishing:
         self._write_ledger(ledger)
         info = self._write_tags(ended)
         size, sha256 = self._stream.seal()
-        for sorter in (self._index, self._definitions, self._contents, ledger):
+        for sorter in (self._index, self._definitions, self._contents, self._agents, ledger):
             sorter.close()
         return Finished(
             path=self._target,
@@ -112,9 +113,10 @@ class Finishing:
         self._counts["bytes"] += entry.size
 
     def _list_record(self, entry: IndexEntry, sha256: str) -> None:
-        assistant = entry.path.startswith(layout.ASSISTANTS)
-        self._counts["assistants" if assistant else "vector_stores"] += 1
-        self._definitions.add(definition_line(Kind.ASSISTANT if assistant else Kind.STORE, entry.id or "", sha256))
+        kind = layout.kind_of(entry.path)
+        self._counts[_COUNTED[kind]] += 1
+        lines = self._agents if kind is Kind.AGENT else self._definitions
+        lines.add(definition_line(kind, entry.id or "", sha256))
 
     def _list_content(self, entry: IndexEntry, ledger: Sorter) -> None:
         assert entry.id is not None
@@ -166,7 +168,8 @@ class Finishing:
     def _write_tags(self, ended: int) -> HoldallInfo:
         counts = {
             name: self._counts[name]
-            for name in ("assistants", "vector_stores", "memberships", "files", "entries", "bytes")
+            for name in ("assistants", "agents", "vector_stores", "memberships", "files", "entries", "bytes")
+            if name != "agents" or self._counts[name]
         }
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
@@ -174,7 +177,7 @@ class Finishing:
         index = self._write_tag(layout.INDEX, (line + b"\n" for _, line in self._index))
         self._stream.cut()
         info = HoldallInfo(
-            format=layout.FORMAT,
+            format=layout.format_of(self._counts["agents"]),
             tool=self._capture.tool,
             source=self._capture.source,
             selection=self._capture.selection,
@@ -187,7 +190,11 @@ class Finishing:
                 for rung in Rung
                 if self._rung_files[rung]
             },
-            digests=Digests(definitions=digest_of(self._definitions.keys()), contents=digest_of(self._contents.keys())),
+            digests=Digests(
+                definitions=digest_of(self._definitions.keys()),
+                contents=digest_of(self._contents.keys()),
+                agents=digest_of(self._agents.keys()) if self._counts["agents"] else None,
+            ),
             index=index,
             manifest=manifest,
         )

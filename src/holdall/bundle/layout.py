@@ -1,4 +1,4 @@
-"""Paths, versions and the structs of format 1.0: the code twin of docs/format.md.
+"""Paths, versions and the structs of format 1.1: the code twin of docs/format.md.
 
 Structs in here are what we write. A reader of a newer minor version ignores fields that it doesn't know; a newer
 major version is refused before anything else is looked at.
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from holdall.model import Rung
+from holdall.model import Kind, Rung
 
 __all__ = [
     "FORMAT",
@@ -25,13 +25,17 @@ __all__ = [
     "RungCount",
     "Source",
     "bag_name",
+    "format_of",
+    "kind_of",
     "specification",
 ]
 
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 FORMAT = f"{MAJOR}.{MINOR}"
+_WITHOUT_AGENTS = f"{MAJOR}.0"
 
 ASSISTANTS = "data/assistants/"
+AGENTS = "data/agents/"
 STORES = "data/vector_stores/"
 CONTENTS = "data/files/"
 TEXTS = "data/text/"
@@ -123,11 +127,14 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool = False
 
 
-class Digests(msgspec.Struct, frozen=True, kw_only=True):
-    """``h1:`` and 64 hex digits each: equal where the project's state is equal."""
+class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``h1:`` and 64 hex digits each: equal where the project's state is equal. ``agents`` is None where there are
+    none. They have a digest of their own, so that a reader of format 1.0, which doesn't know them, can check the rest.
+    """
 
     definitions: str
     contents: str
+    agents: str | None = None
 
 
 class RungCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +156,7 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``holdall.json``. Times are whole seconds since 1970, UTC.
 
     ``counts`` has ``assistants``, ``vector_stores``, ``memberships``, ``files`` (file objects), ``entries`` (payload
-    files) and ``bytes`` (their size).
+    files) and ``bytes`` (their size); ``agents`` only where there are any.
     """
 
     format: str
@@ -164,6 +171,18 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     digests: Digests
     index: Part
     manifest: Part
+
+
+def format_of(agents: int) -> str:
+    """The version that a bundle with so many agents has: the lowest one that has all that is in it."""
+    return FORMAT if agents else _WITHOUT_AGENTS
+
+
+def kind_of(path: str) -> Kind:
+    """The kind of the record at ``path``, which is one of an assistant, an agent or a vector store."""
+    if path.startswith(STORES):
+        return Kind.STORE
+    return Kind.AGENT if path.startswith(AGENTS) else Kind.ASSISTANT
 
 
 def bag_name(filename: str) -> str:

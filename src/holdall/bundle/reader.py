@@ -134,6 +134,10 @@ class BundleReader:
     def assistants(self) -> Iterator[Record]:
         return self._records(Kind.ASSISTANT, layout.ASSISTANTS)
 
+    def agents(self) -> Iterator[Record]:
+        """Reusable agents; a bundle of format 1.0 has none."""
+        return self._records(Kind.AGENT, layout.AGENTS)
+
     def stores(self) -> Iterator[Record]:
         return self._records(Kind.STORE, layout.STORES)
 

@@ -56,7 +56,7 @@ class References:
     def __init__(self, bundle: BundleReader, report: Report) -> None:
         self._bundle, self._report = bundle, report
         self.losses: list[Loss] = []
-        self._uses, self._definitions, self._contents = Sorter(), Sorter(), Sorter()
+        self._uses, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._counts: Counter[str] = Counter()
         self._rungs: Counter[Rung] = Counter()
         self._rung_bytes: Counter[Rung] = Counter()
@@ -65,6 +65,8 @@ class References:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
         stores = self._read_stores()
         self._read_assistants(stores)
+        for agent in self._bundle.agents():
+            self._count(Kind.AGENT, agent.id, agent.raw)
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
             self._use(file.id, by="file", path=layout.FILES)
@@ -73,7 +75,7 @@ class References:
             self._use(line.id, by="ledger", path=layout.LEDGER, line=line)
         self._check_files()
         self._check_info()
-        for sorter in (self._uses, self._definitions, self._contents):
+        for sorter in (self._uses, self._definitions, self._contents, self._agents):
             sorter.close()
 
     def _use(
@@ -83,7 +85,8 @@ class References:
 
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         self._counts[_COUNTED[kind]] += 1
-        self._definitions.add(definition_line(kind, id, record_hash(kind, raw), store))
+        lines = self._agents if kind is Kind.AGENT else self._definitions
+        lines.add(definition_line(kind, id, record_hash(kind, raw), store))
 
     def _read_stores(self) -> set[str]:
         found = set()
@@ -177,14 +180,21 @@ class References:
             files, size = (declared.files, declared.bytes) if declared else (0, 0)
             if (files, size) != (self._rungs[rung], self._rung_bytes[rung]):
                 self._report("count", layout.INFO, f"files of rung {rung} are not those declared")
-        digests = Digests(definitions=digest_of(self._definitions.keys()), contents=digest_of(self._contents.keys()))
-        for name in ("definitions", "contents"):
+        if self._counts["agents"] and "agents" not in info.counts:
+            self._report("count", layout.INFO, f"agents: none declared, {self._counts['agents']} there")
+        digests = Digests(
+            definitions=digest_of(self._definitions.keys()),
+            contents=digest_of(self._contents.keys()),
+            agents=digest_of(self._agents.keys()) if self._counts["agents"] else None,
+        )
+        for name in ("definitions", "contents", "agents"):
             if getattr(digests, name) != getattr(info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
 
 
 _COUNTED = {
     Kind.ASSISTANT: "assistants",
+    Kind.AGENT: "agents",
     Kind.STORE: "vector_stores",
     Kind.MEMBERSHIP: "memberships",
     Kind.FILE: "files",

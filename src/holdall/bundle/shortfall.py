@@ -76,7 +76,7 @@ class Shortfall:
         assistants = self._read_assistants()
         gone = self._read_stores() + self._join()
         self._traces.close()
-        self.outside: list[Dependency] = [*dependencies(assistants), *gone]
+        self.outside: list[Dependency] = [*dependencies([*assistants, *bundle.agents()]), *gone]
 
     def __enter__(self) -> Self:
         return self

@@ -11,11 +11,12 @@ from holdall.bundle.layout import Capture
 __all__ = ["closing_info", "opening_files"]
 
 _README = """\
-This folder is a bag (BagIt, RFC 8493) with the assistants, vector stores and files of a project
+This folder is a bag (BagIt, RFC 8493) with the assistants, agents, vector stores and files of a project
 with an OpenAI-compatible API, as they were when it was captured. No program of ours is needed to
 read it:
 
   data/assistants/ID.json              an assistant, exactly as the API gave it
+  data/agents/ID.json                  a reusable agent, likewise
   data/vector_stores/ID.json           a vector store, likewise
   data/vector_stores/ID.files.jsonl    the files of that store, one JSON object a line
   data/files/ID/NAME                   the bytes of a file; its true name stands in files.jsonl

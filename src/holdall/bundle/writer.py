@@ -140,8 +140,8 @@ class BundleWriter:
     # -- what goes in --------------------------------------------------------------------------------
 
     def add_record(self, record: Record) -> None:
-        """One assistant or vector store. On a resume what is there already, unchanged, is not written again."""
-        if record.kind not in (Kind.ASSISTANT, Kind.STORE):
+        """One assistant, agent or vector store. On a resume what is there already, unchanged, is not written again."""
+        if record.kind in (Kind.MEMBERSHIP, Kind.FILE):
             raise ValueError(f"a {record.kind} goes through open_memberships or open_files")
         key, sha256 = (record.kind, record.id), record_hash(record.kind, record.raw)
         with self._lock, reporting(self.target):
@@ -155,6 +155,8 @@ class BundleWriter:
                 self._switch(keep_unseen=True)
             if record.kind is Kind.STORE:
                 path = f"{layout.STORES}{self._catalog.store_name(record.id)}{layout.RECORD}"
+            elif record.kind is Kind.AGENT:
+                path = self._catalog.agent_path(record.id)
             else:
                 path = self._catalog.assistant_path(record.id)
             self._catalog.records[key] = sha256
@@ -296,14 +298,8 @@ class BundleWriter:
         """One entry from the old stream into the new one."""
         assert entry.id is not None
         if entry.rung is None:
-            store = entry.path.startswith(layout.STORES)
-            self.add_record(
-                Record(
-                    kind=Kind.STORE if store else Kind.ASSISTANT,
-                    id=SourceId(entry.id),
-                    raw=b"".join(old.content(entry)),
-                )
-            )
+            kind = layout.kind_of(entry.path)
+            self.add_record(Record(kind=kind, id=SourceId(entry.id), raw=b"".join(old.content(entry))))
             return
         if entry.path.startswith(layout.TEXTS):
             store_id = self._catalog.store_of(entry.path.split("/")[2])

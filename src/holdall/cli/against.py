@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "told"]
 
-_NOUNS = {"vector_stores": "vector store", "memberships": "membership", "assistants": "assistant", "texts": "text"}
+_NOUNS = {
+    "vector_stores": "vector store",
+    "memberships": "membership",
+    "assistants": "assistant",
+    "agents": "agent",
+    "texts": "text",
+}
 
 
 def compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> dict[str, Any]:
@@ -67,14 +73,15 @@ async def _compare(console: Console, settings: DestinationSettings, bundle: Path
             settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
         ) as account:
             await account.require_any_endpoint()
+            holding = catalogue(reader)
             digests = msgspec.to_builtins(reader.info.digests)
             placement = by_mapping(settings.output_dir, digests, project=account.project)
             form = await choose(account, placement.form if placement else None)
             if placement is None:
                 console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")
-                placement = await by_marks(account, form, settings.output_dir)
+                placement = await by_marks(account, form, settings.output_dir, agents=bool(holding.agents))
             return await prove(
-                catalogue(reader),
+                holding,
                 reader,
                 account,
                 placement,

@@ -52,7 +52,7 @@ def what_to_export(command: Any) -> Any:
                 "--only",
                 multiple=True,
                 metavar="[KIND:]ID|GLOB",
-                help="Only this, with all it needs; KIND is asst, store or file. Repeatable.",
+                help="Only this, with all it needs; KIND is asst, agent, store or file. Repeatable.",
             ),
             click.option("--exclude", multiple=True, metavar="[KIND:]ID|GLOB", help="Not this. Repeatable."),
             click.option(
@@ -99,7 +99,7 @@ def what_to_export(command: Any) -> Any:
 @options.output
 @click.pass_obj
 def command(console: Console, /, output: str | None, force: bool, **parameters: Any) -> Outcome:
-    """Pack a project's assistants, vector stores and files into one bundle file.
+    """Pack a project's assistants, agents, vector stores and files into one bundle file.
 
     Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. The only line on stdout is the path of the bundle.
     Ends with 3 where a content is less than --min-rung asks for, or something is missing; the bundle is valid all the
@@ -267,7 +267,13 @@ def _tell(console: Console, report: ExportReport) -> None:
         )
     held = ", ".join(
         counted(report.counts.get(key, 0), noun)
-        for key, noun in (("assistants", "assistant"), ("vector_stores", "vector store"), ("files", "file"))
+        for key, noun in (
+            ("assistants", "assistant"),
+            ("agents", "agent"),
+            ("vector_stores", "vector store"),
+            ("files", "file"),
+        )
+        if key != "agents" or report.counts.get(key)
     )
     console.say(f"{held} -> {human_size(report.size)}")
     console.say(

@@ -239,7 +239,10 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
             "dry_run": False,
             "run": report.run,
             "output_dir": str(settings.output_dir),
-            **{key: document[key] for key in ("source", "destination", "mappings", "vector_stores", "options")},
+            **{
+                key: document[key]
+                for key in ("source", "destination", "mappings", "agents", "vector_stores", "options")
+            },
             "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
             "files": len(report.files),
             "possible_orphans": document["possible_orphans"],

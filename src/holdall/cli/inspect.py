@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show
-from holdall.model import AssistantView, Rung, StoreView
+from holdall.model import AgentView, AssistantView, Rung, StoreView
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import HoldallInfo
@@ -44,9 +44,10 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
         tree = _Tree(opened, None if everything else _FILES)
         info, size = opened.info, bundle.stat().st_size
         assistants = list(islice(tree.assistants(), None if everything else _ASSISTANTS))
+        agents = list(islice(tree.agents(), None if everything else _ASSISTANTS))
         others = list(islice(tree.other_stores(), None if everything else _ASSISTANTS))
         _print_info(console, bundle, info, size)
-        _print_tree(console, info, assistants, others)
+        _print_tree(console, info, assistants, agents, others)
         shortfall = _shortfall(console, opened, everything)
     return Outcome(
         result={
@@ -54,6 +55,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
             "size": size,
             **msgspec.to_builtins(info),
             "assistants": assistants,
+            "agents": agents,
             "other_stores": others,
             **shortfall,
         }
@@ -75,7 +77,7 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
     total = sum(count.files for rung, count in info.rungs.items() if rung in (Rung.TEXT, Rung.UNAVAILABLE))
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
-    outside = dependencies(bundle.assistants())
+    outside = dependencies(chain(bundle.assistants(), bundle.agents()))
     return {"please_supply": None, "please_supply_total": total, "outside": msgspec.to_builtins(outside)}
 
 
@@ -101,6 +103,14 @@ class _Tree:
                 "stores": [self._store(id) for id in view.store_ids],
                 "code_interpreter": self._files(view.file_ids, len(view.file_ids)),
             }
+
+    def agents(self) -> Iterator[dict[str, Any]]:
+        for record in self._bundle.agents():
+            try:
+                view = msgspec.json.decode(record.raw, type=AgentView)
+            except msgspec.ValidationError:
+                view = AgentView(id=record.id)
+            yield {"id": record.id, "name": view.name, "model": view.model}
 
     def other_stores(self) -> Iterator[dict[str, Any]]:
         """The stores that none of the assistants seen before uses."""
@@ -135,8 +145,9 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
     console.result(f"{path}  {human_size(size)}, format {info.format}, written by {info.tool}")
     console.result(f"source     {', '.join(where)}")
     console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
+    agents = f"{counted(counts['agents'], 'agent')}, " if counts.get("agents") else ""
     console.result(
-        f"holds      {counted(counts.get('assistants', 0), 'assistant')}, "
+        f"holds      {counted(counts.get('assistants', 0), 'assistant')}, {agents}"
         f"{counted(counts.get('vector_stores', 0), 'vector store')}, "
         f"{counted(counts.get('memberships', 0), 'membership')}, {counted(counts.get('files', 0), 'file')}; "
         f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
@@ -146,10 +157,16 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
         console.result(f"           {rung}: {counted(count.files, 'file')}{stored}")
     console.result(f"digests    definitions {info.digests.definitions}")
     console.result(f"           contents    {info.digests.contents}")
+    if info.digests.agents:
+        console.result(f"           agents      {info.digests.agents}")
 
 
 def _print_tree(
-    console: Console, info: HoldallInfo, assistants: list[dict[str, Any]], others: list[dict[str, Any]]
+    console: Console,
+    info: HoldallInfo,
+    assistants: list[dict[str, Any]],
+    agents: list[dict[str, Any]],
+    others: list[dict[str, Any]],
 ) -> None:
     for assistant in assistants:
         console.result()
@@ -163,7 +180,14 @@ def _print_tree(
     left = info.counts.get("assistants", 0) - len(assistants)
     if left > 0:
         console.result(f"\n… and {left} more assistants (--all shows them)")
-    elif others:
+    if agents:
+        console.result("\nagents:")
+        for agent in agents:
+            console.result(f"  {agent['name'] or '(no name)'}  {agent['id']}  {agent['model'] or ''}".rstrip())
+    more = info.counts.get("agents", 0) - len(agents)
+    if more > 0:
+        console.result(f"  … and {more} more agents (--all shows them)")
+    if left <= 0 and others:
         console.result("\nstores that no assistant here uses:")
         for store in others:
             _print_store(console, store, "  ")

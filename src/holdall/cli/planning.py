@@ -51,7 +51,7 @@ def what_to_import(command: Any) -> Any:
         "--only",
         multiple=True,
         metavar="[KIND:]ID|GLOB",
-        help="Only this, with all it needs; KIND is asst, store or file. Repeatable.",
+        help="Only this, with all it needs; KIND is asst, agent, store or file. Repeatable.",
     )(command)
 
 
@@ -73,7 +73,9 @@ def how_to_plan(command: Any) -> Any:
                 default="any",
                 help="Write nothing where more than this would be lost; default any.",
             ),
-            click.option("--prefix", metavar="TEXT", help="Put before each assistant's name (CLONE_NAME_PREFIX)."),
+            click.option(
+                "--prefix", metavar="TEXT", help="Put before each assistant's and agent's name (CLONE_NAME_PREFIX)."
+            ),
             click.option(
                 "--map-model",
                 multiple=True,
@@ -171,9 +173,10 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     written = planned.form is Form.RESPONSES
+    agents = f", {counted(total.agents, 'agent')}" if total.agents else ""
     made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
     console.say(
-        f"to create: {made}{part}, {counted(total.stores, 'vector store')}, "
+        f"to create: {made}{agents}{part}, {counted(total.stores, 'vector store')}, "
         f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
     )
     for text in _else(total):
@@ -329,6 +332,8 @@ def _step_lines(step: Step) -> list[str]:
             return [f"  attach {counted(count, 'file')} to {id}"]
         case steps.CreateAssistant(id=id, name=name, model=model, losses=losses):
             return [f"  create assistant {name or 'without a name'} ({id}), model {model}", *told(losses)]
+        case steps.CreateAgent(id=id, name=name, model=model, losses=losses):
+            return [f"  create agent {name or 'without a name'} ({id}), model {model}", *told(losses)]
         case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
             where = f"{beside}, for {path} is not as holdall left it" if beside else path
             return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *told(losses)]
@@ -341,6 +346,8 @@ def _step_lines(step: Step) -> list[str]:
             return [f"  differs: {_who(kind, name, id)}, there as {target}{since}:", *_differences(found)]
         case steps.UpdateAssistant(id=id, target=target, name=name, differences=found):
             return [f"  update {_who('assistant', name, id)}, there as {target}:", *_differences(found)]
+        case steps.UpdateAgent(id=id, target=target, name=name, differences=found):
+            return [f"  update {_who('agent', name, id)}, there as {target}:", *_differences(found)]
         case steps.UpdateStore(id=id, target=target, name=name, differences=found):
             return [f"  update {_who('vector_store', name, id)}, there as {target}:", *_differences(found)]
         case steps.UpdateMembership(store=store, file=file, name=name):

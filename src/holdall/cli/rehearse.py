@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,10 @@ def rehearse(console: Console, bundle: Path, *, search: bool) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="holdall-rehearsal-") as folder,
         open_bundle(bundle) as reader,
         # Whatever the models are called where the bundle comes from, here they are.
-        Running(Path(folder, "sandbox"), behaviour=Behaviour(deployments=tuple(_models(reader)))) as sandbox,
+        Running(
+            Path(folder, "sandbox"),
+            behaviour=Behaviour(deployments=tuple(_models(reader)), agents_api=any(reader.agents())),
+        ) as sandbox,
     ):
         proof = asyncio.run(_restore_and_compare(console, reader, sandbox.url, Path(folder, "out"), search=search))
     console.close_progress()
@@ -92,15 +96,16 @@ async def _restore_and_compare(
         if report.stopped:
             raise report.stopped
         placement = by_mapping(output, msgspec.to_builtins(reader.info.digests), project=None)
-        placement = placement or await by_marks(account)
+        placement = placement or await by_marks(account, agents=bool(holding.agents))
         return await prove(holding, reader, account, placement, progress=progress, prefix="", search=search)
 
 
 def _models(reader: BundleReader) -> Iterator[str]:
-    from holdall.model import AssistantView
+    from holdall.model import AgentView
 
-    for record in reader.assistants():
-        model = msgspec.json.decode(record.raw, type=AssistantView).model
+    # Agents have their model where assistants have it.
+    for record in chain(reader.assistants(), reader.agents()):
+        model = msgspec.json.decode(record.raw, type=AgentView).model
         if model:
             yield model
 

@@ -1,4 +1,4 @@
-"""Export: one account's assistants, what they know and their files, into one bundle.
+"""Export: one account's assistants and agents, what they know and their files, into one bundle.
 
 The order on disk is the order of trust: definitions first, contents as they arrive, then the records about them.
 """
@@ -162,7 +162,7 @@ async def _fill(
     """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
     with Register() as register, State() if compared else nullcontext() as state:
         booking = Booking(writer, register, definitions, losses, progress, state)
-        for record in (*definitions.assistants, *definitions.stores):
+        for record in (*definitions.assistants, *definitions.agents, *definitions.stores):
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)
         async with AsyncExitStack() as stack:
@@ -266,6 +266,7 @@ async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> lis
         after = Definitions(assistants=[], stores=[], missing=[], views=[], store_views=[])
     return [
         *_compare(Kind.ASSISTANT, before.assistants, after.assistants),
+        *_compare(Kind.AGENT, before.agents, after.agents),
         *_compare(Kind.STORE, before.stores, after.stores),
     ]
 

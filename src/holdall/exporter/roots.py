@@ -1,4 +1,5 @@
-"""Where an export starts: the assistants of the API or of a dump, or, where there are none, all stores and all files.
+"""Where an export starts: the assistants of the API or of a dump, or, where there are none, all stores and all files;
+and the agents, wherever there are any.
 
 Roots are chosen by the one selector; what a root needs comes with it. A store that no server has any more comes out of
 the dump, if the dump has it.
@@ -12,7 +13,7 @@ import msgspec
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
-from holdall.model import KNOWLEDGE, AssistantView, FileView, Kind, Record, SourceId, StoreView
+from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 
@@ -53,10 +54,12 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     """
     records = await _assistants(surveyor, start)
     views = {ident: msgspec.json.decode(record.raw, type=AssistantView) for ident, record in records.items()}
+    agents = await _agents(surveyor, start)
     everything = start.unused or not start.assistants
     kinds = start.selection.kinds()
     listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
     default = [Root(kind=Kind.ASSISTANT, id=ident, name=view.name) for ident, view in views.items()]
+    default += [Root(kind=Kind.AGENT, id=id, name=_agent_name(record)) for id, record in agents.items()]
     stores = [Root(kind=Kind.STORE, id=i, name=_name(record)) for i, record in (listed.stores or {}).items()]
     loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
     if everything and surveyor:
@@ -64,7 +67,8 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
         default += unused_stores + unused_files
     chosen = choose(default, start.selection, others=[*stores, *loose], where="the project")
     picked = [views[root.id] for root in chosen if root.kind is Kind.ASSISTANT]
-    return await _closed(surveyor, start, listed, records, picked, chosen)
+    found = await _closed(surveyor, start, listed, records, picked, chosen)
+    return msgspec.structs.replace(found, agents=[agents[root.id] for root in chosen if root.kind is Kind.AGENT])
 
 
 async def _assistants(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
@@ -73,6 +77,13 @@ async def _assistants(surveyor: Surveyor | None, start: Start) -> dict[SourceId,
     if not start.assistants or surveyor is None:
         return {}
     return {record.id: record for record in await surveyor.assistants()}
+
+
+async def _agents(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
+    """Those of the account, unless the selection can't take any: then the key need not be allowed to see them."""
+    if surveyor is None or not start.selection.may_take(Kind.AGENT):
+        return {}
+    return {record.id: record for record in await surveyor.agents()}
 
 
 async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _Account:
@@ -182,13 +193,21 @@ def _refuse_without_key(start: Start, picked: Iterable[AssistantView]) -> None:
 
 def refuse_nothing(definitions: Definitions, start: Start) -> None:
     """Raise UsageFault where there is nothing to export at all: no bundle is made of nothing."""
-    if definitions.assistants or definitions.stores or definitions.files:
+    if definitions.assistants or definitions.agents or definitions.stores or definitions.files:
         return
-    what = "assistants" if start.assistants else "vector stores and no files of purpose " + ", ".join(KNOWLEDGE)
+    what = (
+        "assistants and no agents"
+        if start.assistants
+        else "agents, no vector stores and no files of purpose " + ", ".join(KNOWLEDGE)
+    )
     raise UsageFault(
         f"nothing exported: the project has no {what}",
         hint="is it the right key? --unused adds stores and files that nothing refers to",
     )
+
+
+def _agent_name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=AgentView).name
 
 
 def _name(record: Record) -> str | None:

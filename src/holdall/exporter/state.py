@@ -18,7 +18,8 @@ class State:
     ``digests``."""
 
     def __init__(self) -> None:
-        self._definitions, self._contents = Sorter(), Sorter()
+        self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter()
+        self._has_agents = False
 
     def __enter__(self) -> Self:
         return self
@@ -28,14 +29,21 @@ class State:
     ) -> None:
         self._definitions.close()
         self._contents.close()
+        self._agents.close()
 
     def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         """A record; a membership with the store that it is in."""
-        self._definitions.add(definition_line(kind, id, record_hash(kind, raw), store))
+        self._has_agents = self._has_agents or kind is Kind.AGENT
+        lines = self._agents if kind is Kind.AGENT else self._definitions
+        lines.add(definition_line(kind, id, record_hash(kind, raw), store))
 
     def content(self, id: str, rung: Rung, sha256: str) -> None:
         """A content that is, or would be, in the bundle."""
         self._contents.add(content_line(id, rung, sha256))
 
     def digests(self) -> Digests:
-        return Digests(definitions=digest_of(self._definitions.keys()), contents=digest_of(self._contents.keys()))
+        return Digests(
+            definitions=digest_of(self._definitions.keys()),
+            contents=digest_of(self._contents.keys()),
+            agents=digest_of(self._agents.keys()) if self._has_agents else None,
+        )

@@ -62,9 +62,9 @@ class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
 class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
-    ``found`` has those assistants and stores that the run made or updated and that live, as the account shows them;
-    ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files that
-    the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
+    ``found`` has those assistants, agents and stores that the run made or updated and that live, as the account shows
+    them; ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files
+    that the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
     that at least something of what the run made or updated is there. ``written`` is all that is among the written
     requests, whoever wrote it.
     """
@@ -103,6 +103,7 @@ async def look(
     progress.stage("looking at the destination")
     looker = _Looker(account, deeds, everywhere)
     await looker.assistants()
+    await looker.agents()
     await looker.stores()
     await looker.members()
     orphans = await _orphans(account, deeds, before)
@@ -161,6 +162,13 @@ class _Looker:
             view = msgspec.json.decode(raw, type=AssistantView)
             stores, files = [TargetId(id) for id in view.store_ids], [TargetId(id) for id in view.file_ids]
             self.users.append(User(id=TargetId(view.id), name=view.name, stores=stores, files=files))
+
+    async def agents(self) -> None:
+        """Those of the run; where it had to do with none, the account need not have any."""
+        uncertain = any(intent.kind is Kind.AGENT for intent in self._uncertain.values())
+        if uncertain or Kind.AGENT in self._touched.values():
+            async for _ in self._all(Kind.AGENT, "/agents"):
+                pass
 
     async def stores(self) -> None:
         async for raw in self._all(Kind.STORE, "/vector_stores"):

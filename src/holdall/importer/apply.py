@@ -74,6 +74,7 @@ async def apply(
             bundle=bundle,
             options=dict(options),
             assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
+            agents=work.tally.results(Kind.AGENT, otherwise=otherwise),
             others=[
                 *work.tally.results(Kind.STORE, otherwise=otherwise),
                 *work.tally.results(Kind.FILE, otherwise=otherwise),

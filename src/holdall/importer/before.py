@@ -22,7 +22,12 @@ from holdall.remote.client import Account
 
 __all__ = ["PLACES", "Before", "Lookalike", "Stamp", "listed", "stamps"]
 
-PLACES: dict[Kind, str] = {Kind.FILE: "/files", Kind.STORE: "/vector_stores", Kind.ASSISTANT: "/assistants"}
+PLACES: dict[Kind, str] = {
+    Kind.FILE: "/files",
+    Kind.STORE: "/vector_stores",
+    Kind.ASSISTANT: "/assistants",
+    Kind.AGENT: "/agents",
+}
 
 # A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
 _LARGE_PAGE = 10_000
@@ -87,7 +92,7 @@ async def listed(account: Account, kind: Kind) -> AsyncIterator[bytes]:
 
 
 async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
-    """The stores and assistants, or those of ``kinds``, that carry our marks."""
+    """The stores, assistants and agents, or those of ``kinds``, that carry our marks."""
     for kind in (kind for kind in kinds if kind is not Kind.FILE):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
@@ -108,7 +113,8 @@ class Before:
         *,
         uploads: Container[tuple[str, int]] = frozenset(),
     ) -> list[Stamp]:
-        """List the account's files, stores and assistants, or only ``kinds``. Durable on return, and whole or absent.
+        """List the account's files, stores, assistants and agents, or only ``kinds``. Durable on return, and whole or
+        absent.
 
         ``uploads`` are the names and sizes of what the run uploads. A kind that can't be listed is written down as
         that: nothing of it can be told from what was there before. Returns the objects that carry our marks. Raises

@@ -11,7 +11,7 @@ from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.importer.steps import Catalogue, Content
 from holdall.importer.text import DEFAULT_OVERLAP
-from holdall.model import AssistantView, FileView, MembershipView, Record, Rung, SourceId, epoch_seconds
+from holdall.model import AgentView, AssistantView, FileView, MembershipView, Record, Rung, SourceId, epoch_seconds
 
 __all__ = ["catalogue"]
 
@@ -31,6 +31,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
     return Catalogue(
         # Oldest first, as the server lists them, so that the copy lists them in the same order.
         assistants=sorted(reader.assistants(), key=_age),
+        agents=sorted(reader.agents(), key=_agent_age),
         stores=stores,
         members={store: _members(reader, store, files, parsed_in) for store in stores},
         files=files,
@@ -39,6 +40,10 @@ def catalogue(reader: BundleReader) -> Catalogue:
 
 def _age(record: Record) -> tuple[int, SourceId]:
     return epoch_seconds(msgspec.json.decode(record.raw, type=AssistantView).created_at), record.id
+
+
+def _agent_age(record: Record) -> tuple[int, SourceId]:
+    return epoch_seconds(msgspec.json.decode(record.raw, type=AgentView).created_at), record.id
 
 
 def _known(record: Record) -> tuple[str, int]:

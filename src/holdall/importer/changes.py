@@ -17,7 +17,7 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.before import PLACES
 from holdall.importer.difference import UNSET, differences, equal, final
 from holdall.importer.standing import Standing
-from holdall.importer.steps import DetachFile, UpdateAssistant, UpdateMembership, UpdateStore
+from holdall.importer.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
 from holdall.importer.writes import Writes
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account, path
@@ -49,6 +49,10 @@ class Changes:
                 if error.param not in fields or not dialect.dispensable(wanted, error.param):
                     raise
                 left_out.append(str(error.param))
+
+    async def agent(self, step: UpdateAgent, request: dialect.Request) -> None:
+        """Set what the step names to what ``request`` says."""
+        await self._set(Kind.AGENT, step.id, step.target, final(request), step.fields)
 
     async def store(self, step: UpdateStore, request: dialect.Request) -> None:
         """Set the store's own fields; its files are steps of their own."""

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.importer.difference import UNSET, Difference, differences, equal, final
+from holdall.importer.difference import UNSET, Difference, differences, equal, final, top_fields
 from holdall.importer.history import History
 from holdall.importer.image import changed, fingerprint
 from holdall.importer.presence import Extra, Found, FoundFile, FoundStore
 from holdall.importer.steps import By, Content
 from holdall.model import Kind, Record, Rung, SourceId, TargetId
 
-__all__ = ["MemberThere", "compare_assistant", "compare_store"]
+__all__ = ["MemberThere", "compare_store", "compare_whole"]
 
 # Ends that indexing comes to without the file being searchable.
 _NOT_INDEXED = ("failed", "cancelled")
@@ -31,17 +31,24 @@ class MemberThere(msgspec.Struct, frozen=True, kw_only=True):
     last_error: dict[str, Any] | None = None
 
 
-def compare_assistant(
-    source: SourceId, name: str | None, request: dialect.Request, there: dict[str, Any], history: History, *, by: By
+def compare_whole(
+    kind: Kind,
+    source: SourceId,
+    name: str | None,
+    request: dialect.Request,
+    there: dict[str, Any],
+    history: History,
+    *,
+    by: By,
 ) -> Found:
-    """An assistant there against the ``request`` that would make it."""
+    """An assistant or an agent there against the ``request`` that would make it."""
     target = TargetId(str(there["id"]))
-    found = differences(final(request), there, kind=Kind.ASSISTANT, source=source, target=target, name=name)
+    found = differences(final(request), there, kind=kind, source=source, target=target, name=name)
     return Found(
         target=target,
         by=by,
         differences=found,
-        changed=_changed(Kind.ASSISTANT, target, there, _fields(found), history),
+        changed=_changed(kind, target, there, top_fields(found), history),
     )
 
 
@@ -68,7 +75,7 @@ def compare_store(
         expected.pop("description", None)
     name = expected["name"]
     found = differences(expected, there, kind=Kind.STORE, source=record.id, target=target, name=name)
-    fields = _fields(found)
+    fields = top_fields(found)
     work = _Members(record.id, target, members, history)
     seen: set[SourceId] = set()
     for membership in memberships:
@@ -172,11 +179,6 @@ class _Members:
         failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED and differ("status", was, member.status)
         if cut or failed:
             self.recut[record.id] = target
-
-
-def _fields(found: Iterable[Difference]) -> list[str]:
-    """The top-level fields that differ: ``metadata`` for ``metadata.k``."""
-    return list(dict.fromkeys(difference.field.partition(".")[0] for difference in found))
 
 
 def _changed(kind: Kind, target: TargetId, there: Mapping[str, Any], fields: list[str], history: History) -> list[str]:

@@ -12,6 +12,7 @@ from holdall.dialects import assistants, responses
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.choices import Choices
+from holdall.importer.difference import top_fields
 from holdall.importer.presence import Found, Presence
 from holdall.importer.references import References
 from holdall.importer.requests import paths
@@ -19,7 +20,7 @@ from holdall.importer.steps import Adopt, By, CreateAssistant, OnConflict, Step,
 from holdall.model import AssistantView, Kind, Record, SourceId, TargetId
 from holdall.selection import Root
 
-__all__ = ["Copies"]
+__all__ = ["Copies", "mapped"]
 
 
 class Copies:
@@ -71,7 +72,7 @@ class Copies:
             files={id: TargetId(id) for id in refers.files},
             model=new,
         )
-        losses = [*request.losses, *_mapped(root, view, new)]
+        losses = [*request.losses, *mapped(root, view.model, new)]
         if found is None:
             return CreateAssistant(
                 id=root.id,
@@ -86,7 +87,7 @@ class Copies:
             target=found.target,
             name=root.name,
             model=new or view.model,
-            fields=_top(difference.field for difference in found.differences),
+            fields=top_fields(found.differences),
             differences=found.differences,
             stores=refers.stores,
             files=refers.files,
@@ -111,7 +112,7 @@ class Copies:
             replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
             stores=refers.stores,
             files=refers.files,
-            losses=[*draft.losses, *_mapped(root, view, new)],
+            losses=[*draft.losses, *mapped(root, view.model, new)],
         )
 
 
@@ -127,12 +128,8 @@ def _adopt(root: Root, target: TargetId, by: By, refers: References) -> Adopt:
     )
 
 
-def _mapped(root: Root, view: AssistantView, new: str | None) -> Iterable[Loss]:
-    if new is not None and new != view.model:
-        text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
-        yield Loss(why=Why.MODEL_MAPPED, kind=Kind.ASSISTANT, id=root.id, name=root.name, field="model", text=text)
-
-
-def _top(fields: Iterable[str]) -> list[str]:
-    """Each top-level field once."""
-    return list(dict.fromkeys(field.partition(".")[0] for field in fields))
+def mapped(root: Root, model: str | None, new: str | None) -> Iterable[Loss]:
+    """What is to be said of a root whose ``model`` gives way to a ``new`` one."""
+    if new is not None and new != model:
+        text = f"{model} in the bundle, {new} in the copy (--map-model)"
+        yield Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)

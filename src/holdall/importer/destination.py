@@ -68,12 +68,16 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
-    endpoints = dict.fromkeys(("/assistants", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
+    endpoints = dict.fromkeys(("/assistants", "/agents", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
     if planned.form is Form.ASSISTANTS:
         endpoints["/assistants"] = Answers.YES
     elif asked is None:
         endpoints["/assistants"] = Answers.ABSENT
-    for where, needed in (("/vector_stores", total.stores), ("/files", total.files)):
+    for where, needed in (
+        ("/agents", planned.needs_agents()),
+        ("/vector_stores", total.stores),
+        ("/files", total.files),
+    ):
         if needed:
             endpoints[where] = await _answers(account, where)
     catalog, endpoints["/models"] = await _catalog(account)

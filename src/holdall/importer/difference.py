@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import unmarked
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["UNSET", "Difference", "differences", "equal", "final", "without_empty"]
+__all__ = ["UNSET", "Difference", "differences", "equal", "final", "top_fields", "without_empty"]
 
 # Characters of a value that are shown.
 _LONGEST = 200
@@ -78,6 +79,9 @@ def differences(
                 own, theirs = unmarked(here), unmarked(there)
                 for key in {**own, **theirs}:
                     differ(f"metadata.{key}", own.get(key), theirs.get(key))
+            case _ if kind is Kind.AGENT:
+                # Servers show defaults as null, or leave them out.
+                differ(field, agents.without_nulls(here) or None, agents.without_nulls(there) or None)
             case "tool_resources":
                 differ(field, without_empty(here), without_empty(there))
             case "tools":
@@ -91,6 +95,11 @@ def differences(
             case _:
                 differ(field, here, there)
     return seen
+
+
+def top_fields(found: Iterable[Difference]) -> list[str]:
+    """The top-level fields that differ, each once: ``metadata`` for ``metadata.k``."""
+    return list(dict.fromkeys(difference.field.partition(".")[0] for difference in found))
 
 
 def _defaults_aside(here: list[Any], there: list[Any]) -> list[Any]:

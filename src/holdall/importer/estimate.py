@@ -14,10 +14,12 @@ from holdall.dialects.assistants import BATCH_FILES
 from holdall.importer.steps import (
     AttachFiles,
     Catalogue,
+    CreateAgent,
     CreateAssistant,
     CreateStore,
     DetachFile,
     Plan,
+    UpdateAgent,
     UpdateAssistant,
     UpdateMembership,
     UpdateStore,
@@ -59,10 +61,10 @@ def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: in
         match step:
             case UploadFile():
                 side_by_side += 1
-            case CreateStore(losses=losses) | CreateAssistant(losses=losses):
+            case CreateStore(losses=losses) | CreateAssistant(losses=losses) | CreateAgent(losses=losses):
                 # Where all metadata keys are taken, an update follows.
                 one_by_one += 1 + any(loss.why == "marks_left_out" for loss in losses)
-            case UpdateAssistant():
+            case UpdateAssistant() | UpdateAgent():
                 one_by_one += 1
             case UpdateStore(id=store, fields=fields):
                 one_by_one += bool(fields)

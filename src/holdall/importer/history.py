@@ -24,6 +24,7 @@ class History:
 
     def __init__(self) -> None:
         self.assistants: dict[SourceId, list[TargetId]] = {}
+        self.agents: dict[SourceId, list[TargetId]] = {}
         self.stores: dict[SourceId, list[TargetId]] = {}
         self.files: dict[SourceId, list[TargetId]] = {}
         """Candidates under the source's ids, the newest last."""
@@ -39,7 +40,7 @@ class History:
         """What could not be read, in words."""
 
     def __bool__(self) -> bool:
-        return bool(self.assistants or self.stores or self.files)
+        return bool(self.assistants or self.agents or self.stores or self.files)
 
     def take(self, intent: Intent, done: Done) -> None:
         """One thing that a run did."""
@@ -52,6 +53,8 @@ class History:
                 self._made(self.stores, intent.source, done.target)
             case "create", Kind.ASSISTANT:
                 self._made(self.assistants, intent.source, done.target)
+            case "create", Kind.AGENT:
+                self._made(self.agents, intent.source, done.target)
             case "attach", _ if intent.target is not None:
                 self.attached.setdefault(intent.target, {}).update(intent.files or {})
             case "detach", _ if intent.store is not None and intent.target is not None:
@@ -63,11 +66,14 @@ class History:
                 self.images[done.target] = done.image
 
     def mapped(self, found: _Mapping, *, prefix: str | None) -> None:
-        """What a mapping says; its assistants count where their names have the same ``prefix`` (None: any)."""
+        """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
+        any)."""
         if prefix is None or found.options.prefix == prefix:
             for row in found.mappings:
                 if row.dst is not None:
                     self._made(self.assistants, row.src, row.dst)
+            for source, target in found.agents.items():
+                self._made(self.agents, source, target)
         for source, target in found.vector_stores.items():
             self._made(self.stores, source, target)
         for source, target in found.files.items():
@@ -102,6 +108,7 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
     destination: _Party = _Party()
     mappings: list[_Row]
+    agents: dict[SourceId, TargetId] = {}
     vector_stores: dict[SourceId, TargetId] = {}
     files: dict[SourceId, TargetId] = {}
     text_copies: dict[SourceId, TargetId] = {}
@@ -112,8 +119,8 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
 def history(output: Path, *, base_url: str, project: str | None, prefix: str, mapping: Path | None = None) -> History:
     """What the runs below OUTPUT_DIR did at this destination, and what ``mapping``, asked for by the user, says.
 
-    Assistants count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping`` that can't be
-    read or is of another project.
+    Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping``
+    that can't be read or is of another project.
     """
     found = History()
     runs = sorted((path.parent for path in output.glob(f"runs/*/{JOURNAL}")), key=_age)
@@ -160,7 +167,7 @@ def _run(found: History, run: Path, *, base_url: str, project: str | None, prefi
                 whole = line.options.get("prefix", "") == prefix
                 if latest := _mapping(run / MAPPING):
                     found.mapped(latest, prefix=prefix)
-            case Intent() if whole or line.kind is not Kind.ASSISTANT:
+            case Intent() if whole or line.kind not in (Kind.ASSISTANT, Kind.AGENT):
                 intents[line.op] = line
             case Done() if line.op in intents:
                 found.take(intents.pop(line.op), line)

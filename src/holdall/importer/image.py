@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects import agents
 from holdall.model import Kind
 
 __all__ = ["WRITABLE", "changed", "fingerprint", "image"]
@@ -30,6 +31,7 @@ WRITABLE: dict[Kind, tuple[str, ...]] = {
         "response_format",
         "metadata",
     ),
+    Kind.AGENT: (*agents.FIELDS, "metadata"),
     Kind.STORE: ("name", "expires_after", "metadata"),
     Kind.MEMBERSHIP: ("attributes",),
     Kind.FILE: (),

@@ -1,4 +1,5 @@
-"""The assistants or vector stores of a destination, and which of them are copies of what a bundle has. Reads one list.
+"""The assistants, agents or vector stores of a destination, and which of them are copies of what a bundle has. Reads
+one list.
 
 Surest sign first: the bundle's own id, what an earlier run wrote down, ``cloned_from`` with the name. Where all 16
 metadata keys are the owner's there is no room for marks; then the same name with the same 16 keys is the sign.
@@ -17,7 +18,7 @@ from holdall.importer.before import PLACES
 from holdall.importer.image import fingerprint
 from holdall.importer.presence import Several
 from holdall.importer.steps import By
-from holdall.model import AssistantView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.model import AgentView, AssistantView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account
 
 __all__ = ["Object", "Objects"]
@@ -64,7 +65,7 @@ class Objects:
     ) -> None:
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
-        self._prefix = prefix if kind is Kind.ASSISTANT else ""
+        self._prefix = prefix if kind is not Kind.STORE else ""
         self._own = {id: _object(kind, record.raw) for id, record in records.items()}
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
@@ -131,9 +132,11 @@ class Objects:
 
 
 def _object(kind: Kind, raw: bytes) -> Object:
-    view: AssistantView | StoreView
+    view: AgentView | AssistantView | StoreView
     if kind is Kind.ASSISTANT:
         view = msgspec.json.decode(raw, type=AssistantView)
+    elif kind is Kind.AGENT:
+        view = msgspec.json.decode(raw, type=AgentView)
     else:
         view = msgspec.json.decode(raw, type=StoreView)
     return Object(

@@ -19,7 +19,7 @@ from holdall.importer.requestfolder import listed
 from holdall.importer.requests import ABOUT, FOLDER
 from holdall.importer.run import MAPPING, REPORT
 from holdall.importer.undolog import is_undone
-from holdall.model import AssistantView, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.model import AgentView, AssistantView, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account
 from holdall.selection import Selection
 
@@ -36,6 +36,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
     origin: str
     assistants: Mapping[SourceId, TargetId]
+    agents: Mapping[SourceId, TargetId] = {}
     stores: Mapping[SourceId, TargetId]
     files: Mapping[SourceId, TargetId] | None = None
     copies: Mapping[SourceId, TargetId] = {}
@@ -67,6 +68,7 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
     destination: _Party
     mappings: list[_Row]
+    agents: dict[SourceId, TargetId] = {}
     vector_stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
     text_copies: dict[SourceId, TargetId] = {}
@@ -99,6 +101,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
         return Placement(
             origin=str(path),
             assistants={row.src: row.dst for row in found.mappings if row.dst is not None},
+            agents=found.agents,
             stores=found.vector_stores,
             files=found.files,
             copies=found.text_copies,
@@ -111,15 +114,19 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
     return None
 
 
-async def by_marks(account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None) -> Placement:
+async def by_marks(
+    account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None, *, agents: bool = False
+) -> Placement:
     """What the destination's assistants and stores say they were cloned from; of several copies the newest.
 
-    In the ``form`` of requests, the files beside those in ``output`` say whose they are. Raises CannotWrite.
+    Agents are looked for only where ``agents`` asks for it. In the ``form`` of requests, the files beside
+    those in ``output`` say whose they are. Raises CannotWrite.
     """
     written = form is Form.RESPONSES and output is not None
     return Placement(
         origin=f"metadata.{CLONED_FROM}",
         assistants=_noted(output) if written and output else await _marked(account, "/assistants", AssistantView),
+        agents=await _marked(account, "/agents", AgentView) if agents else {},
         stores=await _marked(account, "/vector_stores", StoreView),
         form=form,
         output=output,
@@ -190,7 +197,7 @@ def _mappings(output: Path, *, latest: bool = True) -> Iterator[Path]:
 
 
 async def _marked(
-    account: Account, where: str, view: type[AssistantView] | type[StoreView]
+    account: Account, where: str, view: type[AgentView] | type[AssistantView] | type[StoreView]
 ) -> dict[SourceId, TargetId]:
     newest: dict[SourceId, tuple[int, TargetId]] = {}
     async for raw in account.items(where):

@@ -14,6 +14,7 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
+from holdall.importer.agentcopies import AgentCopies
 from holdall.importer.choices import Choices
 from holdall.importer.copies import Copies
 from holdall.importer.presence import NOTHING, Found, FoundStore, Presence
@@ -38,7 +39,7 @@ from holdall.importer.steps import (
     UpdateStore,
     UploadFile,
 )
-from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
+from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Choices", "plan"]
@@ -75,6 +76,8 @@ class _Planner:
             record.id: msgspec.json.decode(record.raw, type=AssistantView) for record in catalogue.assistants
         }
         self._copies = Copies(catalogue.assistants, prefix, choices, presence)
+        self._agents = {record.id: record for record in catalogue.agents}
+        self._agent_copies = AgentCopies(prefix, choices, presence)
         self._uploaded: set[SourceId] = set()
         self._created: set[SourceId] = set()
 
@@ -84,12 +87,14 @@ class _Planner:
         needed = {file for view in self._views.values() for file in view.file_ids}
         needed.update(file for members in self.catalogue.members.values() for file in members)
         roots = [Root(kind=Kind.ASSISTANT, id=id, name=view.name) for id, view in self._views.items()]
+        roots += [Root(kind=Kind.AGENT, id=id, name=_agent_name(r)) for id, r in self._agents.items()]
         roots += [root for root in stores if root.id not in used]
         roots += [_file(content) for id, content in self.catalogue.files.items() if id not in needed]
         # Not made for nothing: a bundle may have 100,000 files.
         files = map(_file, self.catalogue.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*stores, *files])
         units = [self._assistant(root) for root in chosen if root.kind is Kind.ASSISTANT]
+        units += [self._agent(root) for root in chosen if root.kind is Kind.AGENT]
         units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
         lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
         return Plan(
@@ -129,6 +134,12 @@ class _Planner:
         last = self._copies.step(root, view, refers)
         # What a copy lacks is said of one that was there before, too.
         return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, last])
+
+    def _agent(self, root: Root) -> Unit:
+        found = self.presence.agents.get(root.id)
+        if found and found.differences and (unchanged := self._let_be(Kind.AGENT, root, found)):
+            return _unit(Kind.AGENT, root, [unchanged])
+        return _unit(Kind.AGENT, root, [self._agent_copies.step(root, self._agents[root.id])])
 
     def _let_be(self, kind: Kind, root: Root, found: Found | FoundStore) -> Step | None:
         """The one step for something that differs and isn't to be made equal; None where it is."""
@@ -285,6 +296,10 @@ def _purpose(content: Content) -> str:
     purpose = dialect.purpose(content.purpose)
     # A document made of parsed text is knowledge, whatever the file was; vision and batch would refuse a .txt.
     return purpose if content.rung is not Rung.TEXT or purpose == "user_data" else "assistants"
+
+
+def _agent_name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=AgentView).name
 
 
 def _store_name(record: Record) -> str | None:

@@ -20,9 +20,19 @@ from holdall.importer.plan import Choices, plan
 from holdall.importer.presence import NOTHING, Presence, Several
 from holdall.importer.recognition import recognise
 from holdall.importer.requestfolder import RequestFolder
-from holdall.importer.steps import Catalogue, CreateAssistant, Differs, OnConflict, Plan, UpdateAssistant, WriteRequest
+from holdall.importer.steps import (
+    Catalogue,
+    CreateAgent,
+    CreateAssistant,
+    Differs,
+    OnConflict,
+    Plan,
+    UpdateAgent,
+    UpdateAssistant,
+    WriteRequest,
+)
 from holdall.importer.writing import found_requests
-from holdall.model import AssistantView
+from holdall.model import AgentView, AssistantView
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.models import day
@@ -163,17 +173,21 @@ def _changed_words(step: Differs) -> str:
 
 
 def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
-    """The models, by the bundle's names, of the assistants that would be made or given another one."""
-    views = {record.id: record.raw for record in catalogue.assistants}
+    """The models, by the bundle's names, of the assistants and agents that would be made or given another one."""
+    assistants = {record.id: record.raw for record in catalogue.assistants}
+    agents = {record.id: record.raw for record in catalogue.agents}
     for step in planned.steps():
         match step:
             case CreateAssistant(id=id) | WriteRequest(id=id):
-                pass
+                model = msgspec.json.decode(assistants[id], type=AssistantView).model
             case UpdateAssistant(id=id, fields=fields) if "model" in fields:
-                pass
+                model = msgspec.json.decode(assistants[id], type=AssistantView).model
+            case CreateAgent(id=id):
+                model = msgspec.json.decode(agents[id], type=AgentView).model
+            case UpdateAgent(id=id, fields=fields) if "model" in fields:
+                model = msgspec.json.decode(agents[id], type=AgentView).model
             case _:
                 continue
-        model = msgspec.json.decode(views[id], type=AssistantView).model
         if model is not None:
             yield model
 

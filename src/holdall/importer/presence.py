@@ -15,7 +15,8 @@ __all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant that is there. ``changed``: of its differences, what others changed since an earlier run left it."""
+    """An assistant or an agent that is there. ``changed``: of its differences, what others changed since an
+    earlier run left it."""
 
     target: TargetId
     by: By
@@ -90,6 +91,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """All that was recognised, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
 
     assistants: Mapping[SourceId, Found] = {}
+    agents: Mapping[SourceId, Found] = {}
     stores: Mapping[SourceId, FoundStore] = {}
     files: Mapping[SourceId, FoundFile] = {}
     requests: Mapping[SourceId, FoundRequest] = {}
@@ -103,6 +105,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
             by is By.ORIGIN
             for by in (
                 *(one.by for one in self.assistants.values()),
+                *(one.by for one in self.agents.values()),
                 *(one.by for one in self.stores.values()),
                 *(one.by for one in self.files.values()),
             )

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.dialects import agents, responses
 from holdall.dialects import assistants as dialect
-from holdall.dialects import responses
 from holdall.dialects.responses_tools import containers
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.difference import UNSET, Difference, differences, equal, final
@@ -25,7 +25,7 @@ from holdall.importer.placement import Placement
 from holdall.importer.plan import Choices, plan
 from holdall.importer.reading import Text
 from holdall.importer.requestfolder import read_request
-from holdall.importer.steps import Catalogue, CreateAssistant, CreateStore, WriteRequest
+from holdall.importer.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, WriteRequest
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -34,8 +34,8 @@ __all__ = ["Proof", "prove"]
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared (``assistants``, ``vector_stores``, ``memberships``, ``texts``, ``searches``), what differs,
-    and what is known of each file."""
+    """What was compared (``assistants``, ``agents`` where there are any, ``vector_stores``, ``memberships``,
+    ``texts``, ``searches``), what differs, and what is known of each file."""
 
     origin: str
     compared: dict[str, int]
@@ -76,6 +76,8 @@ async def prove(
                     await prover.store(id)
                 case CreateAssistant():
                     await prover.assistant(step)
+                case CreateAgent():
+                    await prover.agent(step)
                 case WriteRequest():
                     await prover.request(step)
                 case _:
@@ -100,8 +102,11 @@ class _Prover:
         self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
         self._placement, self._prefix = placement, prefix
         self._records = {record.id: record for record in catalogue.assistants}
+        self._agents = {record.id: record for record in catalogue.agents}
         self._named: dict[str, str | None] = {}
-        self._compared: Counter[str] = Counter({"assistants": 0, "vector_stores": 0})
+        self._compared: Counter[str] = Counter(
+            {"assistants": 0, **({"agents": 0} if catalogue.agents else {}), "vector_stores": 0}
+        )
         self._differences: list[Difference] = []
 
     def proof(self) -> Proof:
@@ -132,6 +137,14 @@ class _Prover:
             self._records[step.id], prefix=self._prefix, operation="", stores=stores, files=files, model=step.model
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
+
+    async def agent(self, step: CreateAgent) -> None:
+        target = self._placement.agents.get(step.id)
+        found = await self._get("/agents/{}", Kind.AGENT, step.id, target, step.name)
+        if found is not None:
+            self._compared["agents"] += 1
+            request = agents.agent(self._agents[step.id], prefix=self._prefix, operation="", model=step.model)
+            self._fields(Kind.AGENT, step.id, target, step.name, final(request), found)
 
     async def request(self, step: WriteRequest) -> None:
         """A written request, against what would be written now."""

@@ -18,17 +18,18 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
+from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.forms import Form
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.comparison import MemberThere, compare_assistant, compare_store
+from holdall.importer.comparison import MemberThere, compare_store, compare_whole
 from holdall.importer.history import History
 from holdall.importer.models import ModelMap
 from holdall.importer.objects import Object, Objects
 from holdall.importer.presence import Found, FoundFile, FoundStore, Presence
 from holdall.importer.references import references, whole
 from holdall.importer.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
-from holdall.model import AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
+from holdall.model import AgentView, AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
 from holdall.remote.survey import FILES_PAGE
@@ -75,6 +76,8 @@ class _Look:
         self._views = {
             id: msgspec.json.decode(record.raw, type=AssistantView) for id, record in self._assistants.items()
         }
+        chosen = {unit.id for unit in planned.units if unit.kind is Kind.AGENT}
+        self._agents = {record.id: record for record in catalogue.agents if record.id in chosen}
         steps = list(planned.steps())
         self._stores = {step.id: catalogue.stores[step.id] for step in steps if isinstance(step, CreateStore)}
         self._wanted = dict.fromkeys(step.content.id for step in steps if isinstance(step, UploadFile))
@@ -92,7 +95,10 @@ class _Look:
         records = self._assistants if self._kept_there else {}
         assistants_there = Objects(Kind.ASSISTANT, records, self._history.assistants, prefix=self._prefix)
         stores_there = Objects(Kind.STORE, self._stores, self._history.stores, prefix=self._prefix)
-        await asyncio.gather(assistants_there.read(self._account), stores_there.read(self._account))
+        agents_there = Objects(Kind.AGENT, self._agents, self._history.agents, prefix=self._prefix)
+        await asyncio.gather(
+            assistants_there.read(self._account), agents_there.read(self._account), stores_there.read(self._account)
+        )
         assistants, stores = assistants_there.recognised(), stores_there.recognised()
         await asyncio.gather(*(self._list_members(source, there) for source, (there, _) in stores.items()))
         uses = {source: _uses(there) for source, (there, _) in assistants.items()}
@@ -110,9 +116,12 @@ class _Look:
             assistants={
                 source: self._assistant(source, there, by, found_stores) for source, (there, by) in assistants.items()
             },
+            agents={
+                source: self._agent(source, there, by) for source, (there, by) in agents_there.recognised().items()
+            },
             stores=found_stores,
             files=self._files,
-            several=[*assistants_there.several, *stores_there.several],
+            several=[*assistants_there.several, *agents_there.several, *stores_there.several],
             usage=stores_there.usage,
         )
 
@@ -309,7 +318,13 @@ class _Look:
             files={id: self._files[id].target if id in self._files else TargetId(f"(new) {id}") for id in refers.files},
             model=self._models.rule(view.model),
         )
-        return compare_assistant(source, view.name, request, there.fields(), self._history, by=by)
+        return compare_whole(Kind.ASSISTANT, source, view.name, request, there.fields(), self._history, by=by)
+
+    def _agent(self, source: SourceId, there: Object, by: By) -> Found:
+        record = self._agents[source]
+        view = msgspec.json.decode(record.raw, type=AgentView)
+        request = agents.agent(record, prefix=self._prefix, operation="", model=self._models.rule(view.model))
+        return compare_whole(Kind.AGENT, source, view.name, request, there.fields(), self._history, by=by)
 
 
 def _uses(there: Object) -> list[TargetId]:

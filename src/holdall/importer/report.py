@@ -34,7 +34,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One assistant, a store that none uses, or all files that nothing refers to (they have no ``target``).
+    """One assistant, an agent, a store that none uses, or all files that nothing refers to (they have no ``target``).
 
     ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
     only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``, ``left``
@@ -81,6 +81,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     bundle: dict[str, str]
     options: dict[str, Any]
     assistants: list[Result]
+    agents: list[Result] = []
     others: list[Result]
     stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
@@ -92,7 +93,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def results(self) -> list[Result]:
-        return [*self.assistants, *self.others]
+        return [*self.assistants, *self.agents, *self.others]
 
     @property
     def whole(self) -> bool:
@@ -122,6 +123,7 @@ def mapping(report: Report) -> dict[str, Any]:
             }
             for result in report.assistants
         ],
+        "agents": {one.source: one.target for one in report.agents if one.target is not None},
         "vector_stores": report.stores,
         "files": report.files,
         **({"text_copies": report.copies} if report.copies else {}),
@@ -135,15 +137,17 @@ def mapping(report: Report) -> dict[str, Any]:
 
 def markdown(report: Report) -> str:
     """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
-    whole = [result for result in report.assistants if result.status is Status.SUCCESS]
+    clones = [*report.assistants, *report.agents]
+    whole = [result for result in clones if result.status is Status.SUCCESS]
+    agents = f", {len(report.agents)} agents" if report.agents else ""
     rest = [result for result in report.results if result.status is not Status.SUCCESS]
     lines = [
         "# Clone Report",
         "",
         "## Summary",
-        f"- Total: {len(report.assistants)} assistants",
+        f"- Total: {len(report.assistants)} assistants{agents}",
         f"- Success: {len(whole)}",
-        f"- Failed: {len(report.assistants) - len(whole)}",
+        f"- Failed: {len(clones) - len(whole)}",
         *_orphans(report.orphans),
         "",
         "## Successful Clones",

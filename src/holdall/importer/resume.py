@@ -14,10 +14,12 @@ from holdall.importer.run import JOURNAL, RunFolder
 from holdall.importer.settle import ALONE
 from holdall.importer.steps import (
     Adopt,
+    CreateAgent,
     CreateAssistant,
     CreateStore,
     Plan,
     Skip,
+    UpdateAgent,
     UpdateAssistant,
     UpdateStore,
     UploadFile,
@@ -73,7 +75,10 @@ async def begin(
     """
     is_new = folder.standing.opened is None
     # Who has assistants written down need not be allowed to see those that are there.
-    kinds = [kind for kind in PLACES if kind is not Kind.ASSISTANT or plan.form is Form.ASSISTANTS]
+    left_out = {Kind.ASSISTANT} if plan.form is not Form.ASSISTANTS else set()
+    if not plan.needs_agents():
+        left_out.add(Kind.AGENT)
+    kinds = [kind for kind in PLACES if kind not in left_out]
     if is_new:
         found = await folder.before.take(account, kinds, uploads=_uploads(plan))
     else:
@@ -118,6 +123,8 @@ def _sources(plan: Plan) -> set[tuple[Kind, str]]:
                 found.add((Kind.STORE, id))
             case CreateAssistant(id=id) | UpdateAssistant(id=id):
                 found.add((Kind.ASSISTANT, id))
+            case CreateAgent(id=id) | UpdateAgent(id=id):
+                found.add((Kind.AGENT, id))
             case Adopt(kind=kind, id=id) | Skip(kind=kind, id=id):
                 found.add((kind, id))
             case _:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects.agents import without_nulls
 from holdall.importer.aftermath import Aftermath, Member, Orphan, User
 from holdall.importer.deeds import Attached, Chain, Deed, Deeds, Detached, Made, Updated, Wrote, chains, merged, written
 from holdall.importer.image import changed, fingerprint
@@ -137,6 +138,8 @@ class _Decision:
             decided[target] = self._restored(update)
         for made in self._of(Kind.ASSISTANT):
             decided[made.target] = self._deleted(made, self._assistant_changed(made))
+        for made in self._of(Kind.AGENT):
+            decided[made.target] = self._deleted(made, self._assistant_changed(made))
         for wrote in self._written.values():
             decided[wrote.target] = self._taken_back(wrote)
         for user in self._after.users:
@@ -204,7 +207,9 @@ class _Decision:
         now = {field: fingerprint(found.get(field)) for field in update.before}
         fields = [field for field in was if was[field] != now[field]]
         reversal = msgspec.structs.replace(
-            reversal, body=_settable({field: update.before[field] for field in fields}, found), needless=not fields
+            reversal,
+            body=_settable(update.kind, {field: update.before[field] for field in fields}, found),
+            needless=not fields,
         )
         if update.image is None:
             return self._unless(reversal, "nobody can say whether it was this run that changed it")
@@ -307,8 +312,11 @@ def _keys(deed: Deed) -> list[_Key]:
             return [target]
 
 
-def _settable(fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` as an update takes them: a tool's resources go only where they are set to nothing."""
+def _settable(kind: Kind, fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` as an update takes them: a tool's resources go only where they are set to nothing, and of an agent's
+    fields not all that is shown as null may be sent."""
+    if kind is Kind.AGENT:
+        return {field: without_nulls(value) for field, value in fields.items()}
     if "tool_resources" not in fields:
         return fields
     empty: dict[str, Any] = {"file_search": {"vector_store_ids": []}, "code_interpreter": {"file_ids": []}}

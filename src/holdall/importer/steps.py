@@ -26,6 +26,7 @@ __all__ = [
     "Cannot",
     "Catalogue",
     "Content",
+    "CreateAgent",
     "CreateAssistant",
     "CreateStore",
     "DetachFile",
@@ -37,6 +38,7 @@ __all__ = [
     "Step",
     "Totals",
     "Unit",
+    "UpdateAgent",
     "UpdateAssistant",
     "UpdateMembership",
     "UpdateStore",
@@ -105,6 +107,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
     assistants: list[Record]
     stores: dict[SourceId, Record]
+    agents: list[Record] = []
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
 
@@ -136,6 +139,13 @@ class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_ass
     model: str | None
     stores: list[SourceId] = []
     files: list[SourceId] = []
+    losses: list[Loss] = []
+
+
+class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, tag="create_agent"):
+    id: SourceId
+    name: str | None
+    model: str | None
     losses: list[Loss] = []
 
 
@@ -207,6 +217,18 @@ class UpdateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="update_ass
     losses: list[Loss] = []
 
 
+class UpdateAgent(msgspec.Struct, frozen=True, kw_only=True, tag="update_agent"):
+    """Set ``fields`` of ``target`` to what the bundle says."""
+
+    id: SourceId
+    target: TargetId
+    name: str | None
+    model: str | None
+    fields: list[str]
+    differences: list[Difference]
+    losses: list[Loss] = []
+
+
 class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store"):
     """Use the store ``target``, and set ``fields`` of it, if any, to what the bundle says.
 
@@ -259,11 +281,13 @@ Step = (
     | CreateStore
     | AttachFiles
     | CreateAssistant
+    | CreateAgent
     | WriteRequest
     | Adopt
     | Skip
     | Differs
     | UpdateAssistant
+    | UpdateAgent
     | UpdateStore
     | UpdateMembership
     | DetachFile
@@ -288,6 +312,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
                     yield loss
                 case CreateStore(losses=losses) | CreateAssistant(losses=losses) | WriteRequest(losses=losses):
                     yield from losses
+                case CreateAgent(losses=losses) | UpdateAgent(losses=losses):
+                    yield from losses
                 case UpdateStore(losses=losses) | UpdateAssistant(losses=losses):
                     yield from losses
                 case Skip():
@@ -300,6 +326,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """How much a plan does: what it would create, and by kind what it would do else."""
 
     assistants: int = 0
+    agents: int = 0
     requests: int = 0
     stores: int = 0
     files: int = 0
@@ -315,7 +342,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
 
-    ``form`` is what becomes of its assistants.
+    ``form`` is what becomes of its assistants; agents stay agents.
     """
 
     units: list[Unit]
@@ -336,9 +363,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """What keeps this plan from being carried out."""
         return [step for step in self.steps() if isinstance(step, Differs)]
 
+    def needs_agents(self) -> bool:
+        """Whether agents are among what it stands for."""
+        return any(unit.kind is Kind.AGENT for unit in self.units)
+
     def updates(self) -> bool:
         """Whether something that is there already would be changed."""
-        kinds = (UpdateAssistant, UpdateMembership, DetachFile)
+        kinds = (UpdateAssistant, UpdateAgent, UpdateMembership, DetachFile)
         return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
 
     def pending(self) -> bool:
@@ -361,6 +392,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     created["memberships"] += count
                 case CreateAssistant():
                     created["assistants"] += 1
+                case CreateAgent():
+                    created["agents"] += 1
                 case WriteRequest():
                     created["requests"] += 1
                 case DetachFile():
@@ -373,6 +406,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     skipped[kind.value] += 1
                 case UpdateAssistant():
                     updated[Kind.ASSISTANT.value] += 1
+                case UpdateAgent():
+                    updated[Kind.AGENT.value] += 1
                 case UpdateStore():
                     updated[Kind.STORE.value] += 1
                 case UpdateMembership():

@@ -12,6 +12,7 @@ from holdall.importer.steps import (
     CreateAssistant,
     Skip,
     Unit,
+    UpdateAgent,
     UpdateAssistant,
     UpdateStore,
     UploadFile,
@@ -104,7 +105,7 @@ def _how(unit: Unit) -> str:
                 return "adopted"
             case Skip(kind=kind) if kind is unit.kind:
                 return "left"
-            case UpdateAssistant():
+            case UpdateAssistant() | UpdateAgent():
                 return "updated"
             case WriteRequest():
                 return "written"
@@ -120,6 +121,8 @@ def parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
     match unit.kind:
         case Kind.STORE:
             return [unit.id], []
+        case Kind.AGENT:
+            return [], []
         case Kind.FILE:
             return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
     for step in unit.steps:

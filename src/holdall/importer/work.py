@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from holdall.bundle.reader import BundleReader
+from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
@@ -26,6 +27,7 @@ from holdall.importer.steps import (
     AttachFiles,
     Cannot,
     Catalogue,
+    CreateAgent,
     CreateAssistant,
     CreateStore,
     DetachFile,
@@ -34,6 +36,7 @@ from holdall.importer.steps import (
     Plan,
     Skip,
     Unit,
+    UpdateAgent,
     UpdateAssistant,
     UpdateMembership,
     UpdateStore,
@@ -91,6 +94,7 @@ class Work:
         self.stopped: HoldallError | None = None
         self._failed_stores: dict[SourceId, str] = {}
         self._assistants = {record.id: record for record in catalogue.assistants}
+        self._agents = {record.id: record for record in catalogue.agents}
         users = CreateAssistant | WriteRequest | UpdateAssistant | Adopt
         self._in_code = {file for step in plan.steps() if isinstance(step, users) for file in step.files}
 
@@ -150,6 +154,8 @@ class Work:
                     await self._attach(step)
                 case CreateAssistant():
                     target = await self._create_assistant(step)
+                case CreateAgent():
+                    target = await self._create_agent(step)
                 case WriteRequest():
                     target = await self._write_request(unit, step)
                 case Adopt() | Skip():
@@ -159,6 +165,8 @@ class Work:
                     target = await self._update_store(step)
                 case UpdateAssistant():
                     target = await self._update_assistant(step)
+                case UpdateAgent():
+                    target = await self._update_agent(step)
                 case UpdateMembership():
                     await self._changes.membership(step, self.stores[step.store])
                 case DetachFile():
@@ -308,13 +316,31 @@ class Work:
         for field in sorted(self._standing.without.get(step.id, ())):
             text = f"left out: {step.model} refuses it, and it was at its default"
             self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        await self._set_metadata(Kind.ASSISTANT, step, target, update)
+        return target
+
+    async def _create_agent(self, step: CreateAgent) -> TargetId:
+        request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
+        target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).body, [])
+        await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
+        return target
+
+    async def _update_agent(self, step: UpdateAgent) -> TargetId:
+        record = self._agents[step.id]
+        request = agents.agent(record, prefix=self._plan.prefix, operation="", model=step.model)
+        await self._changes.agent(step, request)
+        return step.target
+
+    async def _set_metadata(
+        self, kind: Kind, step: CreateAssistant | CreateAgent, target: TargetId, update: dict[str, Any] | None
+    ) -> None:
+        """Set the metadata that had no room beside our marks; a copy that lacks it is a copy all the same."""
         try:
-            await self._finish(Kind.ASSISTANT, step.id, target, update)
+            await self._finish(kind, step.id, target, update)
         except RemoteError as error:
             self.stopped = await self._writes.stopping(error)
             text = f"created, but not set to its true metadata: {_explained(error)}"
-            self.tally.lose(self._of(step, Why.REFUSED, "metadata", text))
-        return target
+            self.tally.lose(Loss(why=Why.REFUSED, kind=kind, id=step.id, name=step.name, field="metadata", text=text))
 
 
 def _explained(error: RemoteError) -> str:

@@ -26,7 +26,7 @@ _OLD = re.compile(r"[!-~]+")
 _NEW = re.compile(r"[A-Za-z0-9_.:~@+=/-]+")
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 # What OpenAI and Azure give; an id of this form that the mapping doesn't have is worth a line.
-_ID = re.compile(r"(?:asst_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
+_ID = re.compile(r"(?:asst_|agent_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
 
 
 class Renaming(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     form: str = msgspec.field(name="as", default="assistants")
     mappings: list[_Row] = []
+    agents: dict[str, str | None] = {}
     vector_stores: dict[str, str | None] = {}
     files: dict[str, str | None] = {}
 
@@ -81,7 +82,7 @@ def read_renaming(path: Path) -> Renaming:
     unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}
     rows = [(row.old, row.new) for row in found.mappings if row.old not in unusable]
     targets: dict[str, set[str]] = {}
-    for old, new in [*rows, *found.vector_stores.items(), *found.files.items()]:
+    for old, new in [*rows, *found.agents.items(), *found.vector_stores.items(), *found.files.items()]:
         targets.setdefault(old, set()).update([new] if new else [])
     if not targets and not unusable:
         raise UsageFault(f"can't read the mapping {path}: there is no id in it")

@@ -47,6 +47,9 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     store_views: list[StoreView]
     """One for each of ``stores``, in the same order."""
 
+    agents: list[Record] = []
+    """Reusable agents, which refer to no store and no file."""
+
     files: list[SourceId] = []
     """Files that are roots, whether or not something refers to them."""
 
@@ -73,6 +76,16 @@ class Surveyor:
             Record(kind=Kind.ASSISTANT, id=SourceId(_id_of(raw, "assistant")), raw=raw)
             async for raw in self._list("/assistants")
         ]
+
+    async def agents(self) -> list[Record]:
+        """Every reusable agent of the project, oldest first; none where the server has no such endpoint."""
+        try:
+            return [
+                Record(kind=Kind.AGENT, id=SourceId(_id_of(raw, "agent")), raw=raw)
+                async for raw in self._list("/agents")
+            ]
+        except NotFound:
+            return []
 
     async def stores(self) -> list[Record]:
         """Every vector store of the project, oldest first."""
