@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from holdall.errors import UsageFault
-from holdall.importer.history import History, history
-from holdall.importer.journal import Done, Intent, Line, Opened
+from holdall.importer.history import DROPS_METADATA, History, history
+from holdall.importer.journal import Done, Intent, Learned, Line, Opened
 from holdall.model import Kind, SourceId, TargetId
 
 URL = "http://server.invalid/v1"
@@ -106,6 +106,14 @@ def test_a_damaged_journal_is_told_of_and_passed_over(tmp_path: Path) -> None:
     assert found.stores == {"s": ["y"]}
     assert len(found.notes) == 1
     assert "line 2 is damaged" in found.notes[0]
+
+
+def test_that_a_server_drops_metadata_is_said_before_the_next_import(tmp_path: Path) -> None:
+    run(tmp_path, "1", opened(), Learned(what="marks", value=0), Learned(what="batch_files", value=0))
+    run(tmp_path, "2", opened(), Learned(what="marks", value=0))
+    run(tmp_path, "3", opened(project="proj_2"), Learned(what="marks", value=0))
+    assert read(tmp_path).notes == [DROPS_METADATA]
+    assert read(tmp_path, project="proj_3").notes == []
 
 
 def mapping(path: Path, **more: Any) -> Path:

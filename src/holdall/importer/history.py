@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.journal import Done, Intent, Opened, lines
+from holdall.importer.journal import Done, Intent, Learned, Opened, lines
 from holdall.importer.run import JOURNAL, MAPPING
+from holdall.importer.settle import MARKS
 from holdall.importer.undolog import is_undone
 from holdall.model import Kind, SourceId, TargetId
 
@@ -147,6 +148,12 @@ def history(output: Path, *, base_url: str, project: str | None, prefix: str, ma
     return found
 
 
+DROPS_METADATA = (
+    "an earlier run found that this server drops metadata: after a lost answer a vector store or an assistant has the "
+    "promise of a file only, at most one more, and listed"
+)
+
+
 def _age(run: Path) -> tuple[str, int]:
     """The second in which a run began, and of those that began in one the order in which they ended."""
     return run.name.partition("-")[0], (run / JOURNAL).stat().st_mtime_ns
@@ -171,6 +178,8 @@ def _run(found: History, run: Path, *, base_url: str, project: str | None, prefi
                 intents[line.op] = line
             case Done() if line.op in intents:
                 found.take(intents.pop(line.op), line)
+            case Learned(what=found_out, value=0) if found_out == MARKS and DROPS_METADATA not in found.notes:
+                found.notes.append(DROPS_METADATA)
             case _:
                 pass
 
