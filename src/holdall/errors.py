@@ -15,6 +15,7 @@ __all__ = [
     "BundleError",
     "BundleInUse",
     "CannotWrite",
+    "ConnectionLost",
     "DamagedBundle",
     "DestinationDiffers",
     "DestinationUnfit",
@@ -170,6 +171,10 @@ class QuotaExhausted(RemoteError):
 class Unreachable(RemoteError):
     exit_code = 22
     meaning = "the server can't be reached, or stopped answering"
+
+
+class ConnectionLost(Unreachable):
+    """A connection that stood was lost before an answer came: mostly one that the server closed while it lay idle."""
 
 
 class PermissionDenied(RemoteError):

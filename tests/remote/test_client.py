@@ -205,6 +205,19 @@ def test_reads_are_repeated_through_failures_and_writes_are_not(script: Script) 
     assert len(script.seen) == 1
 
 
+@pytest.mark.parametrize("drops_first", [True, False])
+def test_a_server_that_answers_and_drops_connections_in_between_is_no_unreachable_one(
+    script: Script, drops_first: bool
+) -> None:
+    def answer(method: str, target: str) -> Reply:
+        dropped = len(script.seen) % 2 == drops_first
+        return (200, {"content-length": "9"}, b"") if dropped else (500, {}, b"{}")
+
+    script.answer = answer
+    with pytest.raises(ServerFailed):
+        use(script, lambda account: account.get("/files/file-gone"))
+
+
 def test_a_rate_limited_write_is_repeated(script: Script) -> None:
     script.answer = pages(
         (429, {"retry-after": "1"}, b'{"error":{"code":"rate_limit_exceeded"}}'), (200, {}, b'{"id":"x"}')

@@ -23,7 +23,15 @@ import msgspec
 import openai
 
 from holdall.endpoint import Endpoint, Secret, endpoint
-from holdall.errors import AuthenticationFailed, NoAssistantsApi, NotFound, RemoteError, UnexpectedAnswer, Unreachable
+from holdall.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    NoAssistantsApi,
+    NotFound,
+    RemoteError,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from holdall.progress import Progress, Silent
 from holdall.remote import faults, lists, tokens
 from holdall.remote.limits import Limits
@@ -345,7 +353,8 @@ class Account:
         return self._tokens.token if self._tokens else self.endpoint.key.reveal()
 
     async def _repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, slot: bool = True) -> T:
-        attempt, renewed = 1, False
+        attempt, renewed, lost = 1, False, 0
+        answered: RemoteError | None = None
         while True:
             token = self._secret
             try:
@@ -359,9 +368,17 @@ class Account:
                     self._tokens.forget(token or self._tokens.token)
                     renewed = True
                     continue
+                if repeatable and isinstance(error, ConnectionLost) and lost < self.limits.concurrency:
+                    # Each connection that lay idle may have been closed meanwhile, which says nothing of the server.
+                    lost += 1
+                    continue
+                if not isinstance(error, Unreachable):
+                    answered = error
                 wait = self.limits.wait(error, attempt, repeatable=repeatable)
                 if wait is None:
-                    raise
+                    # A server that answers and drops connections in between can be reached: its word is what counts.
+                    # Not so for a write, whose last attempt alone says whether it may have been carried out.
+                    raise ((answered or error) if repeatable else error) from None
                 if wait >= 5:
                     self.progress.note(f"{error.message}; trying again in {wait:.0f} s")
             attempt += 1
@@ -437,7 +454,8 @@ class Account:
             unsent = isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
             timed_out = isinstance(cause, httpx2.TimeoutException)
             why = "no answer in time" if timed_out else faults.redacted(str(cause), key) or type(cause).__name__
-            return Unreachable(
+            cls = Unreachable if unsent or timed_out else ConnectionLost
+            return cls(
                 f"{what}: {self.endpoint.host} can't be reached ({why})",
                 hint="check the network, a proxy (HTTPS_PROXY) and the base URL",
                 ambiguous=not unsent,
