@@ -55,16 +55,17 @@ def made(done: Done) -> Path:
 # -- a parent -------------------------------------------------------------------------------------------
 
 
-def test_an_unchanged_project_of_a_thousand_files_costs_no_content_request_and_one_file_more_costs_one(
-    box: Running, hand: Hand, holdall: Terminal
+@pytest.mark.parametrize("number", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_an_unchanged_project_costs_no_content_request_and_one_file_more_costs_one(
+    box: Running, hand: Hand, holdall: Terminal, number: int
 ) -> None:
     box.behave(serve_assistants_files=True)
-    files = [hand.file(f"{n}.txt", b"file number %d" % n) for n in range(1000)]
+    files = [hand.file(f"{n}.txt", b"file number %d" % n) for n in range(number)]
     store = hand.store("s", files)
     hand.assistant("A", stores=[store])
     box.forget_requests()
     made(holdall("export", "-o", "1.tar.zst"))
-    assert content_requests(box) == 1000
+    assert content_requests(box) == number
     # 20 file objects one by one, then one page of the list.
     kinds = Counter(entry.path.removeprefix("/v1").split("/")[1] for entry in box.requests())
     assert kinds["files"] - content_requests(box) <= 25
@@ -86,7 +87,7 @@ def test_an_unchanged_project_of_a_thousand_files_costs_no_content_request_and_o
     made(holdall("export", "-o", "3.tar.zst"))
     assert content_requests(box) == 1
     assert entries(Path("3.tar.zst"))[f"data/files/{new}/new.txt"] == b"new"
-    assert rungs("3.tar.zst") == {"original": 1001}
+    assert rungs("3.tar.zst") == {"original": number + 1}
 
 
 def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand: Hand, holdall: Terminal) -> None:

@@ -108,8 +108,13 @@ FAULTS = (
 )
 
 
+def some_slow(*values: float, quick: float) -> list[Any]:
+    """``values``, of which the normal suite takes one."""
+    return [value if value == quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 @pytest.mark.parametrize("path", FAULTS)
-@pytest.mark.parametrize("nth", [0, 1, 2])
+@pytest.mark.parametrize("nth", some_slow(0, 1, 2, quick=1))
 @pytest.mark.parametrize("fault", [Reset(executed=True), Reset(), Fail(status=502, executed=True)], ids=repr)
 def test_any_answer_may_be_lost(shared: Running, tmp_path: Path, path: str, nth: int, fault: Reset | Fail) -> None:
     key = f"sk-lost-{tmp_path.name}"
@@ -134,7 +139,7 @@ def test_half_of_all_answers_are_lost(tmp_path: Path, concurrency: int, executed
 
 
 @pytest.mark.parametrize("path", FAULTS)
-@pytest.mark.parametrize("seconds", [0.5, 20, 55])
+@pytest.mark.parametrize("seconds", some_slow(0.5, 20, 55, quick=20))
 def test_requests_that_are_executed_late(tmp_path: Path, path: str, seconds: float) -> None:
     moment = Time()
     behaviour = Behaviour(serve_assistants_files=True)
@@ -163,7 +168,7 @@ def test_an_upload_that_is_executed_after_the_window_is_an_orphan_and_listed(tmp
         assert json.loads((tmp_path / "mapping.json").read_text())["possible_orphans"][0]["id"] == orphan.id
 
 
-@pytest.mark.parametrize("lag", [3, 25, 55])
+@pytest.mark.parametrize("lag", some_slow(3, 25, 55, quick=25))
 @pytest.mark.parametrize("path", ["", *FAULTS])
 def test_lists_that_lag(tmp_path: Path, path: str, lag: float) -> None:
     moment = Time()
