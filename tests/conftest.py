@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from holdall.sandbox.server import Running
 # A shell that runs the suite in the background has it ignore Ctrl-C, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_TLS = ssl.create_default_context()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_tls_context() -> Iterator[None]:
+    """Nothing here speaks TLS, and every new client would read all the certificates of the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx2._transports.default.create_ssl_context", lambda *args, **kwargs: _TLS)
+        yield
 
 
 @pytest.fixture

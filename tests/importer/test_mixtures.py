@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import ssl
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from tests.importer.test_resume import FAULTS, crash_at, crashed
 from tests.project import Hand
 
 KEY = "sk-mixed-0001"
-_CONTEXT = ssl.create_default_context()
 
 
 def mixture(seed: int, folder: Path) -> None:
@@ -85,13 +83,11 @@ def lost_uploads(out: Path) -> int:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_mixtures(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssl, "create_default_context", lambda *args, **kwargs: _CONTEXT)
+def test_mixtures(seed: int, tmp_path: Path) -> None:
     mixture(seed, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8, 300))
-def test_many_mixtures(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssl, "create_default_context", lambda *args, **kwargs: _CONTEXT)
+def test_many_mixtures(seed: int, tmp_path: Path) -> None:
     mixture(seed, tmp_path)

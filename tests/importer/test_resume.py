@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,8 +20,6 @@ from tests.importer.shelf import Shelf
 from tests.importer.standing_once import CONTENTS, awkward, faults_of
 from tests.project import Hand
 
-_CONTEXT = ssl.create_default_context()
-
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -30,12 +27,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     behaviour = Behaviour(serve_assistants_files=True)
     with Running(tmp_path_factory.mktemp("box"), behaviour=behaviour) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here speaks TLS, and every client reads all the world's certificates."""
-    monkeypatch.setattr(ssl, "create_default_context", lambda *args, **kwargs: _CONTEXT)
 
 
 class Crash(BaseException):
