@@ -98,7 +98,18 @@ def test_a_query_in_the_base_url_goes_on_every_request_and_the_path_keeps_no_sla
     assert endpoint("sk-abcdef").base_url == DEFAULT_BASE_URL
 
 
-@pytest.mark.parametrize("url", ["api.openai.com/v1", "ftp://x/v1", "https://", "https://u:p@x/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "api.openai.com/v1",
+        "ftp://x/v1",
+        "https://",
+        "https://u:p@x/v1",
+        "http://[x/v1",
+        "http://x:99999/v1",
+        "http://x:y",
+    ],
+)
 def test_a_base_url_that_cannot_be_meant_is_refused(url: str) -> None:
     with pytest.raises(UsageFault, match="base URL"):
         endpoint("sk-abcdef", url)
@@ -109,6 +120,20 @@ def test_a_key_that_cannot_stand_in_a_header_is_refused_without_being_shown(key:
     with pytest.raises(UsageFault) as caught:
         endpoint(key)
     assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_SRC_BASE_URL", "127.0.0.1:8400/v1"),
+        ("OPENAI_SRC_API_KEY", "sk-a b"),
+        ("OPENAI_SRC_ORG_ID", "org-ö"),
+        ("OPENAI_SRC_PROJECT_ID", "proj_a\nb"),
+    ],
+)
+def test_a_part_of_an_account_that_cannot_be_meant_is_named_with_its_origin(name: str, value: str) -> None:
+    with pytest.raises(UsageFault, match=f"can't use {name} from environment: "):
+        source(environ={name: value})
 
 
 def test_a_secret_never_prints_itself() -> None:
@@ -126,8 +151,9 @@ def test_a_token_command_comes_from_flag_or_environment_and_never_from_a_file() 
     flagged = source_settings(Lookup({"--src-token-command": "printtoken"}, {}, {})).endpoint
     assert flagged is not None
     assert flagged.token_command == ("printtoken",)
-    with pytest.raises(AuthenticationFailed):
+    with pytest.raises(AuthenticationFailed) as caught:
         source_settings(Lookup({}, {}, command, "/x/.env"))
+    assert "OPENAI_SRC_TOKEN_COMMAND from /x/.env is not read" in caught.value.hint
     with pytest.raises(UsageFault, match="OPENAI_SRC_TOKEN_COMMAND"):
         source_settings(Lookup({}, {"OPENAI_SRC_TOKEN_COMMAND": "'unclosed"}, {}))
 

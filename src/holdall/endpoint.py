@@ -8,7 +8,7 @@ import msgspec
 
 from holdall.errors import UsageFault
 
-__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Secret", "endpoint"]
+__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -28,6 +28,18 @@ class Secret:
         return "Secret(…)"
 
     __str__ = __repr__
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parts of an endpoint are called where they came from, for messages."""
+
+    key: str = "the API key"
+    base_url: str = "the base URL"
+    organization: str = "the organisation id"
+    project: str = "the project id"
+
+
+_PLAIN = Names()
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,29 +72,38 @@ def endpoint(
     organization: str | None = None,
     project: str | None = None,
     token_command: tuple[str, ...] = (),
+    names: Names = _PLAIN,
 ) -> Endpoint:
     """An Endpoint from what a user writes. A query string in ``base_url`` (Azure needs one) goes on every request.
 
-    Raises UsageFault for a URL that isn't http(s), that holds a password, or a key that can't stand in a header.
+    Raises UsageFault, by ``names``, for a URL that isn't http(s) or holds a password, and for a key or id that can't
+    stand in a header.
     """
-    parts = urlsplit(base_url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(base_url.strip())
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that are no address, a port that is no number
+        fit = False
+    if not fit:
         raise UsageFault(
-            f"can't use base URL {base_url!r}: it must begin with https:// or http:// and name a host",
+            f"can't use {names.base_url}: {base_url!r} must begin with https:// or http:// and name a host",
             hint=f"the default is {DEFAULT_BASE_URL}",
         )
     if parts.username or parts.password:
-        raise UsageFault("can't use the base URL: it holds a user name or password, which no server here wants")
-    key = key.strip()
-    if token_command:
-        key = ""
-    elif not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageFault("can't use the API key: it has a space, a line break or a letter that no key has")
+        raise UsageFault(f"can't use {names.base_url}: it holds a user name or password, which no server here wants")
     return Endpoint(
         base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")),
-        key=Secret(key),
+        key=Secret("" if token_command else _word(key, names.key)),
         token_command=token_command,
-        organization=organization or None,
-        project=project or None,
+        organization=_word(organization, names.organization) if organization else None,
+        project=_word(project, names.project) if project else None,
         query=dict(parse_qsl(parts.query, keep_blank_values=True)),
     )
+
+
+def _word(text: str, name: str) -> str:
+    """``text`` as it can stand in a header. Raises UsageFault, which doesn't show it: it may be a secret."""
+    word = text.strip()
+    if not word or not word.isascii() or not word.isprintable() or " " in word:
+        raise UsageFault(f"can't use {name}: it has a space, a line break or a letter that can't be in it")
+    return word

@@ -7,6 +7,8 @@ Findings, losses and differences are values, not errors: an error is only what s
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import ClassVar
 
 __all__ = [
@@ -41,7 +43,17 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UsageFault",
+    "pasteable",
 ]
+
+
+def pasteable(word: object) -> str:
+    """``word``, a path mostly, as a hint must write it so that the command around it can be pasted into a shell."""
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline([str(word)])
+    return shlex.quote(str(word))
 
 
 class HoldallError(Exception):

@@ -23,7 +23,7 @@ from holdall.bundle.names import Taken, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.sorting import Sorter
-from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry
+from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry, pasteable
 from holdall.progress import Progress, Silent
 
 __all__ = ["Extracted", "Lost", "extract", "extract_one", "matches", "open_one", "salvage"]
@@ -162,7 +162,7 @@ def _select(bundle: BundleReader, patterns: list[str]) -> Iterator[IndexEntry]:
     if missing:
         raise NoSuchEntry(
             f"can't extract {sorted(missing)[0]} from {bundle.path}: nothing in it has that path, id or filename",
-            hint=f"holdall inspect {bundle.path} --all lists what there is; quote patterns with * or ?",
+            hint=f"holdall inspect {pasteable(bundle.path)} --all lists what there is; quote patterns with * or ?",
         )
     yield from found.values()
     for _, line in rest:

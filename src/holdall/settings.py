@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, endpoint
+from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, Names, endpoint
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.selection import Selection
 
@@ -55,6 +55,9 @@ class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     @property
     def is_flag(self) -> bool:
         return self.name.startswith("--")
+
+    def __str__(self) -> str:
+        return self.name if self.is_flag else f"{self.name} from {self.origin}"
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +162,7 @@ class Lookup:
             return Value(value=default)
         value = parse(found.value.strip())
         if value is None:
-            where = "" if found.origin == found.name else f" from {found.origin}"
+            where = "" if found.is_flag else f" from {found.origin}"
             raise UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}")
         return Value(value=value, origin=found.origin, name=found.name)
 
@@ -217,18 +220,25 @@ def _endpoint(lookup: Lookup, side: str) -> Endpoint:
     key = lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY")
     command = _token_command(lookup, side)
     if key is None and not command:
+        unread = lookup.find(None, f"OPENAI_{side}_TOKEN_COMMAND")
         raise AuthenticationFailed(
             f"no key for the {title} project: OPENAI_{side}_API_KEY is not set",
-            hint=f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
+            hint=f"{unread} is not read, because it would be run: export it instead"
+            if unread
+            else f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
             "so that no key is ever used for the wrong side)",
         )
     low = side.lower()
+    base_url = lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL)
+    organization = lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None)
+    project = lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None)
     return endpoint(
         key.value if key else "",
-        lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL).value,
-        organization=lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None).value,
-        project=lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None).value,
+        base_url.value,
+        organization=organization.value,
+        project=project.value,
         token_command=command,
+        names=Names(key=str(key), base_url=str(base_url), organization=str(organization), project=str(project)),
     )
 
 

@@ -116,7 +116,7 @@ class _Verification:
             audit.check_tail(None)
             sha256 = _sha256(file) if self._expected is not None else None
         if self._expected is not None and sha256 != self._expected.lower():
-            self._find("sha256", None, f"the file's sha256 is {sha256}")
+            self._find("sha256", None, f"the file's sha256 is {sha256}, not {self._expected.lower()}")
         losses, info = self._check_records(frames, audit)
         return Verdict(
             path=self._path,

@@ -77,7 +77,7 @@ def test_a_dry_run_prints_what_would_be_created_and_creates_nothing(
     holdall: Terminal, bundle: str, box: Running
 ) -> None:
     done = holdall("import", bundle, "--dry-run")
-    assert done.code == 0
+    assert done.code == 3
     lines = done.out.splitlines()
     assert lines[-1] == LAST
     assert sum("upload file" in line for line in lines) == 3

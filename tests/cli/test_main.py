@@ -99,3 +99,12 @@ def test_help_never_imports_the_sdk(argv: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_bug() -> None:
+    argv = [sys.executable, "-m", "holdall", "--json", "frobnicate"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        assert child.stderr
+        child.stdout.close()
+        assert "Traceback" not in child.stderr.read()

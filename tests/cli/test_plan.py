@@ -104,7 +104,7 @@ def test_a_plan_shows_all_that_would_be_done_and_does_none_of_it(holdall: Termin
     assert "about 18 B more in vector stores" in shown.out
     assert "within the free gigabyte" in shown.out
     assert "warning: model gpt-4o shuts down on" in shown.err
-    dry = check(holdall("import", bundle, "--dry-run"), 0)
+    dry = check(holdall("import", bundle, "--dry-run"), 3)
     assert dry.out == shown.out + LAST
     result = check(holdall("plan", bundle, "--json"), 3).document["result"]
     assert (result["pending"], result["origin"], result["totals"]["assistants"]) == (True, False, 10)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -65,10 +67,21 @@ def test_the_document_of_a_whole_one(path: Path) -> None:
     assert [loss["code"] for loss in document["losses"]] == ["unavailable"]
     sha256 = document["result"]["sha256"]
     assert holdall("verify", "--sha256", sha256, str(path))[0] == 0
-    assert holdall("verify", "--sha256", "0" * 64, str(path))[0] == 10
+    code, out, err = holdall("verify", "--sha256", "0" * 64, str(path))
+    assert code == 10
+    assert f"the file's sha256 is {sha256}, not {'0' * 64}" in out
+    assert "--salvage" not in err  # it is another file, but nothing of it is lost
+    assert holdall("verify", "--sha256", "abc", str(path))[0] == 2
 
 
 def test_errors(tmp_path: Path) -> None:
     assert holdall("verify", str(tmp_path / "none"))[0] == 15
     (tmp_path / "text").write_bytes(b"text")
     assert holdall("verify", str(tmp_path / "text"))[0] == 12
+
+
+def test_a_hint_can_be_pasted_whatever_the_bundle_is_called(path: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "Jane's bundle.tar.zst"
+    odd.write_bytes(path.read_bytes()[:-1])
+    (hint,) = (line for line in holdall("verify", str(odd))[2].splitlines() if line.startswith("hint: "))
+    assert os.name == "nt" or shlex.split(hint)[3] == str(odd)

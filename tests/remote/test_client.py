@@ -17,7 +17,15 @@ import openai
 import pytest
 
 from holdall.endpoint import Endpoint, endpoint
-from holdall.errors import AuthenticationFailed, NotFound, RemoteError, ServerFailed, UnexpectedAnswer, Unreachable
+from holdall.errors import (
+    AuthenticationFailed,
+    NotFound,
+    RemoteError,
+    ServerFailed,
+    UnexpectedAnswer,
+    Unreachable,
+    UsageFault,
+)
 from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
@@ -254,6 +262,18 @@ def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1 can't be reached") as caught:
         asyncio.run(main())
     assert not caught.value.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTP_PROXY", "gopher://x"), ("ALL_PROXY", "socks4://x:1"), ("SSL_CERT_FILE", __file__)]
+)
+def test_an_environment_that_allows_no_connection_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageFault, match=r"can't set up connections to x\.example: ") as caught:
+        Account(endpoint("sk-test-000001", "http://x.example/v1"))
+    assert name in caught.value.hint
 
 
 def test_ids_cannot_leave_their_place_in_a_path() -> None:

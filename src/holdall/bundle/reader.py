@@ -22,7 +22,7 @@ from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.lookup import SortedLines
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
-from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
+from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
 
 __all__ = ["BundleReader", "open_bundle"]
@@ -220,7 +220,8 @@ class BundleReader:
         except (FrameError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise DamagedBundle(
                 f"can't read {path} in {self.path}: {error}",
-                hint=f"holdall verify {self.path} names all that is damaged; holdall extract --salvage saves the rest",
+                hint=f"holdall verify {pasteable(self.path)} names all that is damaged; "
+                "holdall extract --salvage saves the rest",
                 entry=path,
             ) from None
 
@@ -290,7 +291,7 @@ class _EntryStream(io.RawIOBase):
 def _wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
     return DamagedBundle(
         f"can't read {entry} in {bundle}: its bytes are not those that were written (sha256)",
-        hint=f"holdall verify {bundle} names all that is damaged",
+        hint=f"holdall verify {pasteable(bundle)} names all that is damaged",
         entry=entry,
     )
 

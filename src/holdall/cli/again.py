@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from holdall.cli.console import Console
+from holdall.errors import pasteable
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
@@ -80,7 +81,9 @@ def parent_of(console: Console, again: Again, target: Path, capture: Capture) ->
     else:
         found = Path(again.parent)
         if not is_whole(found):
-            console.warn(f"{found} is damaged: what is whole of it is taken; holdall verify {found} says more")
+            console.warn(
+                f"{found} is damaged: what is whole of it is taken; holdall verify {pasteable(found)} says more"
+            )
     if found:
         console.say(f"what has not changed since is taken from {found}")
     return found

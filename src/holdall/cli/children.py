@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdall.errors import HoldallError
+from holdall.errors import HoldallError, pasteable
 
 __all__ = ["ambient", "command_line", "no_proxies", "program", "run", "serving"]
 
@@ -76,23 +75,19 @@ def program(called_as: str) -> str:
     if path.name == "__main__.py":
         # Not by what the paths lead to: a virtual environment's python is often a link to another's.
         name = Path(sys.executable).name
-        return f"{_quoted(name if shutil.which(name) == sys.executable else sys.executable)} -m holdall"
+        return f"{pasteable(name if shutil.which(name) == sys.executable else sys.executable)} -m holdall"
     found = shutil.which("holdall")
     if path.stem.lower() != "holdall" or (found and path.exists() and os.path.samefile(found, path)):
         return "holdall"
-    return _quoted(called_as)
-
-
-def _quoted(word: str) -> str:
-    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+    return pasteable(called_as)
 
 
 def command_line(called: str, arguments: Sequence[str], keys: Mapping[str, str], *, windows: bool) -> list[str]:
     """The lines that a user would type, in a POSIX shell or in PowerShell, broken to fit a terminal."""
-    words = [called, *(_quoted(word) for word in arguments)]
+    words = [called, *(pasteable(word) for word in arguments)]
     if windows:
         return [*(f'$env:{name} = "{value}"' for name, value in keys.items()), " ".join(words)]
-    words = [*(f"{name}={_quoted(value)}" for name, value in keys.items()), *words]
+    words = [*(f"{name}={pasteable(value)}" for name, value in keys.items()), *words]
     lines = [""]
     for place, word in enumerate(words):
         follower = words[place + 1] if place + 1 < len(words) else ""

@@ -6,6 +6,7 @@ failure. Names and messages come from servers and bundles, so every line passes 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import unicodedata
@@ -85,6 +86,8 @@ class Console:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock
+        # A bar needs a terminal that can move its cursor.
+        self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bars: _Bars | None = None
 
     def result(self, text: str = "") -> None:
@@ -105,8 +108,8 @@ class Console:
         """What the engines report to: bars on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
         if self.quiet:
             return Silent()
-        if self.stderr.isatty():
-            self._bars = _Bars(self)
+        if self._draws:
+            self._bars = self._bars or _Bars(self.stderr, self.say)
             return self._bars
         return _Lines(self, self._clock)
 
@@ -114,7 +117,6 @@ class Console:
         """Take the bars off the screen; called before the last lines are printed."""
         if self._bars:
             self._bars.close()
-            self._bars = None
 
     def finish(self, outcome: Outcome) -> int:
         """Print the document if ``--json`` asks for it, and return the exit code."""
@@ -155,6 +157,8 @@ class Console:
         if self._bars:
             self._bars.clear()
         self._put(stream, printable(text))
+        if self._bars:
+            self._bars.refresh()
 
     @staticmethod
     def _put(stream: TextIO, text: str) -> None:
@@ -196,46 +200,63 @@ class _Lines:
 
 
 class _Bars:
-    """Progress on a terminal: one bar for files, one for bytes with rate and time left."""
+    """Progress on a terminal: one bar for files, one for bytes with rate and time left.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._files: tqdm[Any] = tqdm(
-            total=0, unit="file", position=0, leave=False, file=console.stderr, dynamic_ncols=True
-        )
-        self._bytes: tqdm[Any] = tqdm(
-            total=0,
-            unit="B",
-            unit_scale=True,
-            position=1,
-            leave=False,
-            file=console.stderr,
-            dynamic_ncols=True,
-        )
-        self._bytes.set_description_str("bytes")
+    They are drawn from the first stage on, and again after ``close``: an engine reports on after its command has
+    printed something in between.
+    """
+
+    def __init__(self, stream: TextIO, say: Callable[[str], None]) -> None:
+        self._stream, self._say = stream, say
+        self._bars: list[tqdm[Any]] = []
+        self._title = ""
 
     def stage(self, title: str) -> None:
-        self._files.set_description_str(title)
+        self._title = title
+        if self._bars:
+            self._bars[0].set_description_str(title)
+        else:
+            # Until something is expected there is nothing to measure.
+            self._bars = [self._bar(bar_format="{desc}", desc=title)]
 
     def expect(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files.total = (self._files.total or 0) + files
-        self._bytes.total = (self._bytes.total or 0) + bytes
-        self._files.refresh()
+        drawn = self._measuring()
+        drawn[0].total += files
+        drawn[1].total += bytes
+        drawn[0].refresh()
 
     def advance(self, *, files: int = 0, bytes: int = 0) -> None:
+        drawn = self._measuring()
         if files:
-            self._files.update(files)
+            drawn[0].update(files)
         if bytes:
-            self._bytes.total = max(self._bytes.total or 0, self._bytes.n + bytes)
-            self._bytes.update(bytes)
+            drawn[1].total = max(drawn[1].total, drawn[1].n + bytes)
+            drawn[1].update(bytes)
 
     def note(self, text: str) -> None:
-        self._console.say(text)
+        self._say(text)
 
     def clear(self) -> None:
-        self._files.clear()
-        self._bytes.clear()
+        for bar in self._bars:
+            bar.clear()
+
+    def refresh(self) -> None:
+        for bar in self._bars:
+            bar.refresh()
 
     def close(self) -> None:
-        self._bytes.close()
-        self._files.close()
+        for bar in reversed(self._bars):
+            bar.close()
+        self._bars = []
+
+    def _measuring(self) -> list[tqdm[Any]]:
+        if len(self._bars) < 2:
+            self.close()
+            self._bars = [
+                self._bar(unit="file", desc=self._title or None),
+                self._bar(unit="B", unit_scale=True, position=1, desc="bytes"),
+            ]
+        return self._bars
+
+    def _bar(self, **options: Any) -> tqdm[Any]:
+        return tqdm(total=0, leave=False, file=self._stream, dynamic_ncols=True, **options)

@@ -19,7 +19,7 @@ from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, targe
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show
-from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault, pasteable
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
@@ -250,7 +250,9 @@ def _target(output: Path | None, label: str, now: datetime) -> Path:
     if output.is_dir():
         return output / name
     if not output.parent.is_dir():
-        raise UsageFault(f"can't write {output}: there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
+        raise UsageFault(
+            f"can't write {output}: there is no folder {output.parent}", hint=f"mkdir -p {pasteable(output.parent)}"
+        )
     return output
 
 
@@ -287,7 +289,7 @@ def _tell(console: Console, report: ExportReport) -> None:
         console.say(f"{sum(report.requests.values())} requests: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
     if report.sha256:
         console.say(f"sha256 {report.sha256}")
-    console.say(f"prove it:  holdall verify {report.bundle}")
+    console.say(f"prove it:  holdall verify {pasteable(report.bundle)}")
 
 
 def _tell_losses(console: Console, report: ExportReport) -> None:
@@ -305,9 +307,9 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
         console.say(f"containers: {report.containers_made} made{left}")
     with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
-        show(console.warn, shortfall, more=f"holdall inspect {report.bundle} --all")
+        show(console.warn, shortfall, more=f"holdall inspect {pasteable(report.bundle)} --all")
         if shortfall.total:
-            console.say(f"put originals in later:  holdall supply {report.bundle} --originals DIR")
+            console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")
     if report.losses_counting:
         console.warn(f"less than the policy asks for: {counted(report.losses_counting, 'loss counts', 'losses count')}")
 

@@ -197,7 +197,7 @@ async def _import(
 
 
 def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any], asked: Asked) -> Outcome:
-    """What ``plan`` shows."""
+    """What ``plan`` shows, and its exit code."""
     from holdall.importer.preparation import require_no_conflict, require_within
 
     show_plan(console, prepared)
@@ -205,7 +205,7 @@ def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any], aske
     require_no_conflict(prepared.plan)
     require_within(prepared.plan, asked.max_loss)
     return Outcome(
-        exit_code=EXIT_DONE,
+        exit_code=EXIT_LOOK if prepared.plan.pending() else EXIT_DONE,
         result={"dry_run": True, **result_of(prepared), **lacking},
         losses=losses_of(prepared.plan.losses()),
     )

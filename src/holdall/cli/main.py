@@ -93,6 +93,15 @@ def cli() -> None:
 
 def run(argv: Sequence[str], console: Console) -> int:
     """Run one command line and return its exit code. Nothing but SystemExit from the interpreter escapes."""
+    try:
+        return _run(argv, console)
+    except BrokenPipeError:
+        # The reader of our output went away (`holdall … | head`): not a failure to shout about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: Sequence[str], console: Console) -> int:
     words = argv[: argv.index("--")] if "--" in argv else argv
     # Known before parsing, so that a command line that can't be parsed is answered in the form that was asked for.
     console.json = "--json" in words
@@ -113,9 +122,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     except KeyboardInterrupt:
         return console.fail(Interrupted("interrupted: stopped at once"))
     except BrokenPipeError:
-        # The reader of our output went away (`holdall … | head`): not a failure to shout about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         return console.fail(CannotWrite(f"can't read or write{where}: {error.strerror or error}"))

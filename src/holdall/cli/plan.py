@@ -23,7 +23,7 @@ from holdall.cli.planning import (
     show_shortfall,
     what_to_import,
 )
-from holdall.errors import EXIT_DONE, EXIT_LOOK
+from holdall.errors import EXIT_DONE, EXIT_LOOK, pasteable
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ async def _plan(
     if output:
         bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
         write_plan(output, prepared.document(asked, bundle, made=timestamp(time.time())))
-        console.say(f"the plan is in {output}: holdall import {reader.path} --plan {output} carries it out")
+        carry_out = f"holdall import {pasteable(reader.path)} --plan {pasteable(output)}"
+        console.say(f"the plan is in {output}; carry it out:  {carry_out}")
     return Outcome(
         exit_code=EXIT_LOOK if prepared.plan.pending() else EXIT_DONE,
         result={"plan": str(output) if output else None, **result_of(prepared), **lacking},

@@ -14,7 +14,7 @@ from holdall.cli.console import Console, counted, human_size
 from holdall.cli.losses import show as show_losses
 from holdall.cli.losses import told
 from holdall.cli.shortfall import as_json, show
-from holdall.errors import DamagedBundle, UsageFault
+from holdall.errors import DamagedBundle, UsageFault, pasteable
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
@@ -135,12 +135,13 @@ def prove(console: Console, bundle: Path) -> None:
     console.close_progress()
     if not verdict.whole:
         for finding in verdict.findings[:_SHOWN]:
-            console.warn(f"  {finding.code}  {finding.entry or bundle.name}: {finding.message}")
-        first = verdict.findings[0]
+            console.warn(f"  {finding.code}: {finding.message}")
+        found = counted(len(verdict.findings), "finding")
         raise DamagedBundle(
-            f"can't import {bundle}: it is damaged ({len(verdict.findings)} findings), and nothing was created",
-            hint=f"holdall verify {bundle} lists them all; holdall extract --salvage takes out what is whole",
-            entry=first.entry,
+            f"can't import {bundle}: it is damaged ({found}), and nothing was created",
+            hint=f"holdall verify {pasteable(bundle)} lists them all; "
+            f"holdall extract {pasteable(bundle)} --salvage --to FOLDER takes out what is whole",
+            entry=verdict.findings[0].entry,
         )
 
 
@@ -149,7 +150,7 @@ def show_shortfall(console: Console, reader: BundleReader) -> dict[str, Any]:
     from holdall.bundle.shortfall import Shortfall
 
     with Shortfall(reader) as shortfall:
-        show(console.warn, shortfall, more=f"holdall inspect {reader.path} --all")
+        show(console.warn, shortfall, more=f"holdall inspect {pasteable(reader.path)} --all")
         return as_json(shortfall, limit=_LISTED) if console.json else {}
 
 

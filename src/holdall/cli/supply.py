@@ -11,7 +11,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show
-from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
     from holdall.supply import Supplied
@@ -75,7 +75,9 @@ def _target(bundle: Path, output: Path | None) -> Path:
     name = f"{stem}_supplied.tar.zst"
     target = bundle.with_name(name) if output is None else output / name if output.is_dir() else output
     if not target.parent.is_dir():
-        raise UsageFault(f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+        raise UsageFault(
+            f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {pasteable(target.parent)}"
+        )
     if bundle.exists() and target.exists() and target.samefile(bundle):
         raise UsageFault(f"can't write {target}: it is the bundle that is read", hint="another name with -o")
     return target
@@ -94,10 +96,10 @@ def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, objec
         console.result(str(supplied.bundle))
         console.say(f"{supplied.supplied} of {supplied.wanted} files supplied -> {human_size(supplied.size)}")
     with open_bundle(supplied.bundle or bundle) as reader, Shortfall(reader) as shortfall:
-        more = f"holdall inspect {supplied.bundle or bundle} --all"
+        more = f"holdall inspect {pasteable(supplied.bundle or bundle)} --all"
         show(console.say, shortfall, more=more)
         lists = as_json(shortfall, limit=_LISTED) if console.json else {}
     if supplied.bundle:
         console.say(f"sha256 {supplied.sha256}")
-        console.say(f"prove it:  holdall verify {supplied.bundle}")
+        console.say(f"prove it:  holdall verify {pasteable(supplied.bundle)}")
     return lists

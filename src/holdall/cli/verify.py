@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.errors import EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
     from holdall.verify import Verdict
@@ -54,6 +55,8 @@ def command(
     """
     if search and not (against or rehearse):
         raise UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse")
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them")
     if against and rehearse:
         raise UsageFault("can't compare with two copies at once: --against and --rehearse are two commands")
     if rehearse:
@@ -99,7 +102,8 @@ def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> N
     if not verdict.whole:
         count = len(verdict.findings)
         console.result(f"{verdict.path}: DAMAGED, {count} finding{'s' if count != 1 else ''}")
-        console.say(f"hint: holdall extract {verdict.path} --salvage --to FOLDER saves what is whole")
+        if any(finding.code != "sha256" for finding in verdict.findings):
+            console.say(f"hint: holdall extract {pasteable(verdict.path)} --salvage --to FOLDER saves what is whole")
         return
     info = verdict.info
     assert info is not None

@@ -18,7 +18,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.errors import BundleError, DamagedBundle
+from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
 from holdall.exporter.report import Absent, Finding, Loss, Miscount
@@ -223,7 +223,7 @@ def choose_parent(
     for _, _, path in sorted(found, reverse=True):
         if is_whole(path):
             return path
-        note(f"{path} is damaged and no parent for this export; holdall verify {path} says more")
+        note(f"{path} is damaged and no parent for this export; holdall verify {pasteable(path)} says more")
     return None
 
 

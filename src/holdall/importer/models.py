@@ -6,14 +6,13 @@ alone: published replacements contradict each other, so none is ever suggested h
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
 
 import msgspec
 
-from holdall.errors import UsageFault
+from holdall.errors import UsageFault, pasteable
 
 __all__ = ["Catalog", "ModelMap", "Verdict", "judge", "model_map", "offered"]
 
@@ -48,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> list[str]:
         """A line to paste for each missing model; what to put in place of NEW is the reader's to say."""
-        return [f"--map-model {shlex.quote(f'{model}=NEW')}" for model in self.missing]
+        return [f"--map-model {pasteable(f'{model}=NEW')}" for model in self.missing]
 
 
 def model_map(texts: Iterable[str]) -> ModelMap:

@@ -31,6 +31,7 @@ from holdall.errors import (
     RemoteError,
     UnexpectedAnswer,
     Unreachable,
+    UsageFault,
 )
 from holdall.progress import Progress, Silent
 from holdall.remote import faults, lists, tokens
@@ -134,8 +135,8 @@ class Account:
 
     ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
     ``requests`` counts attempts on the wire by method and route. ``side`` is ``source`` or ``destination`` and only
-    names things in messages. ``clock`` gives Unix seconds. Every method raises errors of the RemoteError family and
-    nothing else.
+    names things in messages. ``clock`` gives Unix seconds. Making one raises UsageFault where the environment names a
+    proxy or certificates that can't be used; every method raises errors of the RemoteError family and nothing else.
     """
 
     def __init__(
@@ -159,16 +160,22 @@ class Account:
             TokenCommand(endpoint.token_command, clock=clock, run=tokens.run) if endpoint.token_command else None
         )
         with _no_ambient_settings():
-            self._sdk = openai.AsyncOpenAI(
-                api_key=self._tokens.get if self._tokens else endpoint.key.reveal(),
-                base_url=endpoint.base_url,
-                organization=endpoint.organization,
-                project=endpoint.project,
-                default_query=endpoint.query,
-                default_headers={"User-Agent": f"holdall/{__version__}"},
-                max_retries=0,
-                timeout=_TIMEOUT,
-            )
+            try:
+                self._sdk = openai.AsyncOpenAI(
+                    api_key=self._tokens.get if self._tokens else endpoint.key.reveal(),
+                    base_url=endpoint.base_url,
+                    organization=endpoint.organization,
+                    project=endpoint.project,
+                    default_query=endpoint.query,
+                    default_headers={"User-Agent": f"holdall/{__version__}"},
+                    max_retries=0,
+                    timeout=_TIMEOUT,
+                )
+            except (OSError, ValueError, ImportError) as error:  # what the environment says of proxies and certificates
+                raise UsageFault(
+                    f"can't set up connections to {endpoint.host}: {error}",
+                    hint="look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+                ) from None
 
     async def __aenter__(self) -> Account:
         return self
