@@ -101,6 +101,19 @@ def test_what_can_not_be_meant_is_refused_before_anything_is_done(
     assert copy.snapshot() == stood
 
 
+def test_a_run_that_found_all_of_it_there_did_nothing_to_miss(
+    holdall: Terminal, bundle: str, copy: Hand, box: Running
+) -> None:
+    # Without a project to tell by, an undo goes by what is left of the run: of this one nothing ever was.
+    box.behave(names_project=False)
+    holdall("import", bundle)
+    stood = copy.snapshot()
+    assert holdall("import", bundle).code == 0
+    done = holdall("undo", "latest", "--yes")
+    assert (done.code, done.out.split(": ")[1]) == (0, "0 undone, 0 left\n"), done.err
+    assert copy.snapshot() == stood
+
+
 def test_what_others_changed_is_left_and_said(holdall: Terminal, bundle: str, copy: Hand) -> None:
     holdall("import", bundle)
     made = next(one for one in copy.everything("/assistants") if one["name"] == "Sales")

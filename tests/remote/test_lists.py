@@ -27,6 +27,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     """has_more as it is, always, or never said."""
     order: bool = True
     """Whether order=desc is understood."""
+    most: int | None = None
+    """A limit over this is refused; without one it is the length of a page."""
 
     def answer(self, query: Mapping[str, Any]) -> Page:
         ids = [f"{number:03}" for number in range(self.length)]
@@ -40,7 +42,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
                 ids = []
             elif self.cursor != "is ignored":
                 ids = ids[ids.index(after) + (self.cursor == "works") :]
-        size = self.page or query["limit"]
+        size = self.page or query.get("limit") or self.most or 20
+        if self.most is not None and query.get("limit", 0) > self.most:
+            raise RequestRefused("can't list", status=422, detail=f"limit: should be at most {self.most}")
         has_more = {"true": len(ids) > size, "always": True, "never said": None}[self.more]
         shown = list[str | None](ids[:size])
         return Page(items=[f'"{each}"'.encode() for each in shown], ids=shown, has_more=has_more)
@@ -69,6 +73,7 @@ servers = st.builds(
     cursor=st.sampled_from(["works", "is ignored", "is inclusive", "gives an empty page", "is refused"]),
     more=st.sampled_from(["true", "always", "never said"]),
     order=st.booleans(),
+    most=st.none() | st.integers(3, 6),
 )
 
 
@@ -83,6 +88,12 @@ def test_whole_or_doubted_and_each_once(server: Server) -> None:
     honest = server.cursor == "works" and (server.more == "true" or server.order)
     if honest:
         assert (got, doubts) == (whole, [])
+
+
+def test_a_limit_over_the_server_s_own_is_lowered_once() -> None:
+    for most, requests in ((100, 1 + 3), (20, 2 + 13)):
+        got, doubts, count = read(Server(length=250, most=most), limit=10_000)
+        assert (len(got), doubts, count) == (250, [], requests)
 
 
 def test_a_server_as_it_should_be_costs_a_request_a_page() -> None:

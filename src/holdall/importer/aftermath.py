@@ -65,8 +65,8 @@ class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
     ``found`` has those assistants, agents and stores that the run made or updated and that live, as the account shows
     them; ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files
     that the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
-    that at least something of what the run made or updated is there. ``written`` is all that is among the written
-    requests, whoever wrote it.
+    that at least something of what the run made or updated is there, or that it did neither. ``written`` is all that is
+    among the written requests, whoever wrote it.
     """
 
     found: dict[TargetId, dict[str, Any]]
@@ -109,7 +109,8 @@ async def look(
     orphans = await _orphans(account, deeds, before)
     written = _written(output, deeds) if output else []
     ours = {deed.target for deed in deeds.done if isinstance(deed, Wrote)}
-    alive = bool(looker.found) or any(one.path in ours for one in written) or await looker.any_file()
+    idle = not deeds.done and not deeds.uncertain
+    alive = idle or bool(looker.found) or any(one.path in ours for one in written) or await looker.any_file()
     return Aftermath(
         found=looker.found,
         users=looker.users,

@@ -1,8 +1,8 @@
 """A list read whole, also from servers that page in ways of their own; and where that can't be had, said so.
 
 Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
-cursors that are refused, or answered by the first page or an empty one. None of them may end in an endless loop, and
-none in a list that is cut short without a word.
+cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs. None of them
+may end in an endless loop, and none in a list that is cut short without a word.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
+
+_COMMON_LIMIT = 100  # the most that any list takes, but OpenAI's of files
 
 
 class _Seen:
@@ -64,7 +66,8 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
     between is given too, as far as one page goes. ``doubt`` is told where the list may still lack something.
     """
     seen = _Seen()
-    query: dict[str, Any] = {"limit": limit, "order": "asc"}
+    ask = _sized(ask, limit)
+    query: dict[str, Any] = {"order": "asc"}
     promised = is_second = False
     while True:
         try:
@@ -92,18 +95,36 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
         query = {**query, "after": seen.last}
     if not len(seen):
         return
-    async for more in _other_end(ask, limit, seen, why, doubt):
+    async for more in _other_end(ask, seen, why, doubt):
         yield more
 
 
-async def _other_end(ask: Ask, limit: int, seen: _Seen, why: str, doubt: Doubt) -> AsyncIterator[list[bytes]]:
+def _sized(ask: Ask, limit: int) -> Ask:
+    """``ask``, with the length of the pages added to each query: ``limit``, or where the server refuses that, less."""
+    sizes: list[dict[str, Any]] = [{"limit": limit}, {}]
+    if limit > _COMMON_LIMIT:
+        sizes.insert(1, {"limit": _COMMON_LIMIT})
+
+    async def sized(query: Mapping[str, Any]) -> Page:
+        while True:
+            try:
+                return await ask({**sizes[0], **query})
+            except RequestRefused:
+                if len(sizes) == 1 or "after" in query:
+                    raise
+                del sizes[0]
+
+    return sized
+
+
+async def _other_end(ask: Ask, seen: _Seen, why: str, doubt: Doubt) -> AsyncIterator[list[bytes]]:
     """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
 
     Of a list that comes one item at a time whatever is asked, order and end could not be told apart; none was seen.
     """
     why = why or "the server does not say where it ends"
     try:
-        page = await ask({"limit": limit, "order": "desc"})
+        page = await ask({"order": "desc"})
     except RemoteError:
         doubt(why)
         return

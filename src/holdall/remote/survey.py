@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote.client import Account, path
 
@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 FILES_PAGE = 10_000
 """The longest page of GET /files; servers may give shorter ones."""
+
+_NOWHERE = "/nothing_" + "0" * 24
+_NO_SUCH_ROUTE = (405, 501)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +81,11 @@ class Surveyor:
         ]
 
     async def agents(self) -> list[Record]:
-        """Every reusable agent of the project, oldest first; none where the server has no such endpoint."""
+        """Every reusable agent of the project, oldest first; none where the server has no such endpoint.
+
+        Whether it has one, few servers say with a 404: so an error is held against what comes of a path that can't be
+        there. Raises what the list raises where the two differ.
+        """
         try:
             return [
                 Record(kind=Kind.AGENT, id=SourceId(_id_of(raw, "agent")), raw=raw)
@@ -86,6 +93,20 @@ class Surveyor:
             ]
         except NotFound:
             return []
+        except (PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+            if error.status not in _NO_SUCH_ROUTE:
+                if await self._status(_NOWHERE) != error.status:
+                    raise
+                if isinstance(error, ServerFailed):  # which may pass
+                    self.doubts["/agents"] = f"the server fails with {error.status} here, as wherever it is asked"
+            return []
+
+    async def _status(self, where: str) -> int | None:
+        """That of the answer to a GET, whatever it is."""
+        try:
+            return (await self._account.get(where)).status
+        except RemoteError as error:
+            return error.status
 
     async def stores(self) -> list[Record]:
         """Every vector store of the project, oldest first."""

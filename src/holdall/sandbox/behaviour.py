@@ -96,6 +96,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     container_operations: int | None = None
     """A container expires early, after so many operations on it."""
 
+    names_project: bool = True
+    """Whether answers name the key's project in ``openai-project``, which nobody promises."""
+
     visible_after: float = 0.0
     """Seconds for which what was created is neither in lists nor found by its id."""
 

@@ -172,7 +172,9 @@ class Gate:
             ("x-ratelimit-reset-requests", "6ms"),
         ]
         if project is not None:
-            headers += [("openai-organization", project.organization), ("openai-project", project.id)]
+            headers.append(("openai-organization", project.organization))
+            if self._service.behaviour.names_project:
+                headers.append(("openai-project", project.id))
         return [(name.encode(), value.encode()) for name, value in headers]
 
 

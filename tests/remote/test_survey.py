@@ -1,0 +1,70 @@
+"""Whether there are agents, told by servers that don't say 404 of what they have not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.remote.client import Account, Answer
+from holdall.remote.survey import Surveyor
+
+
+class Server:
+    """An account whose list of agents fails in one way, and a path that can't be there in another, or not at all."""
+
+    def __init__(self, agents: RemoteError, nowhere: RemoteError | int) -> None:
+        self._agents, self._nowhere = agents, nowhere
+
+    async def items(self, where: str, **_: Any) -> AsyncIterator[bytes]:
+        raise self._agents
+        yield b""
+
+    async def get(self, where: str) -> Answer:
+        if isinstance(self._nowhere, RemoteError):
+            raise self._nowhere
+        return Answer(raw=b"{}", status=self._nowhere, request_id=None)
+
+
+def failing(cls: type[RemoteError], status: int) -> RemoteError:
+    return cls("can't", status=status)
+
+
+def surveyed(agents: RemoteError, nowhere: RemoteError | int) -> Surveyor:
+    surveyor = Surveyor(cast(Account, Server(agents, nowhere)))
+    assert asyncio.run(surveyor.agents()) == []
+    return surveyor
+
+
+@pytest.mark.parametrize(
+    ("agents", "nowhere"),
+    [
+        (failing(NotFound, 404), failing(NotFound, 404)),
+        (failing(RequestRefused, 400), failing(RequestRefused, 400)),
+        (failing(PermissionDenied, 403), failing(PermissionDenied, 403)),
+        (failing(RequestRefused, 405), failing(NotFound, 404)),
+        (failing(ServerFailed, 501), failing(NotFound, 404)),
+        (failing(UnexpectedAnswer, 200), 200),
+    ],
+)
+def test_an_endpoint_that_fails_as_any_unknown_path_is_not_there(
+    agents: RemoteError, nowhere: RemoteError | int
+) -> None:
+    assert surveyed(agents, nowhere).doubts == {}
+
+
+def test_a_server_that_fails_at_everything_may_have_agents_all_the_same() -> None:
+    assert list(surveyed(failing(ServerFailed, 500), failing(ServerFailed, 500)).doubts) == ["/agents"]
+
+
+@pytest.mark.parametrize(
+    "agents",
+    [failing(PermissionDenied, 403), failing(ServerFailed, 500), failing(RequestRefused, 400)],
+    ids=lambda error: str(error.status),
+)
+def test_an_endpoint_that_fails_in_a_way_of_its_own_is_no_empty_one(agents: RemoteError) -> None:
+    with pytest.raises(type(agents)):
+        surveyed(agents, failing(NotFound, 404))
