@@ -10,13 +10,15 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
-from tqdm import tqdm
 
 from holdall.errors import HoldallError
 from holdall.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from holdall.cli.bars import Bars
 
 __all__ = ["Console", "Outcome", "counted", "human_size", "printable"]
 
@@ -85,7 +87,7 @@ class Console:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock
-        self._bars: _Bars | None = None
+        self._bars: Bars | None = None
 
     def result(self, text: str = "") -> None:
         """A line of the result, on stdout; nothing under ``--json``, where the document is the result."""
@@ -106,7 +108,9 @@ class Console:
         if self.quiet:
             return Silent()
         if self.stderr.isatty():
-            self._bars = _Bars(self)
+            from holdall.cli.bars import Bars  # tqdm takes longer to import than --help may take
+
+            self._bars = Bars(self.stderr, self.say)
             return self._bars
         return _Lines(self, self._clock)
 
@@ -193,49 +197,3 @@ class _Lines:
 
     def note(self, text: str) -> None:
         self._console.say(text)
-
-
-class _Bars:
-    """Progress on a terminal: one bar for files, one for bytes with rate and time left."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._files: tqdm[Any] = tqdm(
-            total=0, unit="file", position=0, leave=False, file=console.stderr, dynamic_ncols=True
-        )
-        self._bytes: tqdm[Any] = tqdm(
-            total=0,
-            unit="B",
-            unit_scale=True,
-            position=1,
-            leave=False,
-            file=console.stderr,
-            dynamic_ncols=True,
-        )
-        self._bytes.set_description_str("bytes")
-
-    def stage(self, title: str) -> None:
-        self._files.set_description_str(title)
-
-    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
-        self._files.total = (self._files.total or 0) + files
-        self._bytes.total = (self._bytes.total or 0) + bytes
-        self._files.refresh()
-
-    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
-        if files:
-            self._files.update(files)
-        if bytes:
-            self._bytes.total = max(self._bytes.total or 0, self._bytes.n + bytes)
-            self._bytes.update(bytes)
-
-    def note(self, text: str) -> None:
-        self._console.say(text)
-
-    def clear(self) -> None:
-        self._files.clear()
-        self._bytes.clear()
-
-    def close(self) -> None:
-        self._bytes.close()
-        self._files.close()
