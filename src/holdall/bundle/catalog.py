@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
+from collections.abc import Iterable
 
 from holdall.bundle import layout
 from holdall.bundle.journal import Entry, Journal
@@ -41,7 +41,7 @@ class Catalog:
         elif entry.rung is not None and entry.id is not None:
             content = entry.path.startswith(layout.CONTENTS)
             self._taken.add(entry.path.rsplit("/", 1)[0] if content else entry.path)
-            self._positions[_key(entry.id)] = position
+            self._positions[hash(entry.id)] = position
         elif entry.id is not None and line.hash is not None:
             kind = layout.kind_of(entry.path)
             self.records[kind, entry.id] = line.hash
@@ -85,13 +85,13 @@ class Catalog:
         """The content of that id, and it counts as seen."""
         with self._lock:
             found = self._recent.get(file_id)
-            position = self._positions.get(_key(file_id))
+            position = self._positions.get(hash(file_id))
             if found is None and position is not None:
                 line = self._journal.read(position)
                 if isinstance(line, Entry) and line.entry.id == file_id:
                     found = line.entry
             if found is not None:
-                self.unseen_contents.discard(_key(file_id))
+                self.unseen_contents.discard(hash(file_id))
             return found
 
     def add_content(self, entry: IndexEntry) -> None:
@@ -99,20 +99,17 @@ class Catalog:
         with self._lock:
             self._recent[entry.id] = entry
 
-    def journalled(self, file_id: str, position: int) -> None:
-        """From here on the journal remembers the content."""
+    def journalled(self, contents: Iterable[tuple[str, int]]) -> None:
+        """From here on the journal remembers these contents, each at a position of its own."""
         with self._lock:
-            self._positions[_key(file_id)] = position
-            self._recent.pop(file_id, None)
+            for file_id, position in contents:
+                self._positions[hash(file_id)] = position
+                self._recent.pop(file_id, None)
 
     def seen(self, entry: IndexEntry) -> bool:
         """Is this entry one that the present run has confirmed or written?"""
         if entry.id is None:
             return False
         if entry.rung is not None:
-            return _key(entry.id) not in self.unseen_contents
+            return hash(entry.id) not in self.unseen_contents
         return (layout.kind_of(entry.path), entry.id) not in self.unseen_records
-
-
-def _key(id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from holdall import locks
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -60,13 +59,23 @@ def already_exists(target: Path) -> AlreadyExists:
     return AlreadyExists(f"can't write {target}: it exists already", hint="another name, or --force to replace it")
 
 
-@contextmanager
-def reporting(target: Path) -> Iterator[None]:
-    """Turn an OSError into CannotWrite, with the way out of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(target, error) from error
+class reporting:
+    """Turn an OSError into CannotWrite, with the way out of a full disk. A context manager."""
+
+    # A class, because a generator costs as much as hashing a small file, and each file passes here several times.
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise cannot_write(self._target, error) from error
 
 
 def cannot_write(target: Path, error: OSError) -> CannotWrite:

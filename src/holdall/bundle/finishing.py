@@ -23,6 +23,11 @@ from holdall.model import Kind, Rung
 __all__ = ["Finished", "Finishing"]
 
 _encode = msgspec.json.Encoder().encode
+_SHA256 = 64
+"""In the sorter of the index, each line stands behind the sha256 that the manifest needs."""
+_INDEXED = b" "
+"""In the sorter of the ledger, before a line of the index."""
+_PIECE = 64 << 10
 _COUNTED = {Kind.ASSISTANT: "assistants", Kind.AGENT: "agents", Kind.STORE: "vector_stores"}
 
 
@@ -39,6 +44,15 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+
+
+class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+    rung: Rung
+    size: int | None
+
+
+_id = msgspec.json.Decoder(_Id).decode
+_counted_line = msgspec.json.Decoder(_Counted).decode
 
 
 class Finishing:
@@ -100,17 +114,20 @@ class Finishing:
             elif isinstance(line, Entry) and not line.entry.path.startswith("data/"):
                 self._tags.append((line.entry.path, line.entry.sha256))
             elif isinstance(line, Entry):
-                self._list(line.entry)
+                indexed = self._list(line.entry)
                 if line.entry.rung is not None:
-                    self._list_content(line.entry, ledger)
+                    self._list_content(line.entry, indexed, ledger)
                 else:
                     self._list_record(line.entry, line.hash or "")
         return ledger
 
-    def _list(self, entry: IndexEntry) -> None:
-        self._index.add(entry.path.encode(), _encode(entry))
+    def _list(self, entry: IndexEntry) -> bytes:
+        """Take an entry into index and manifest; returns its line in the index."""
+        indexed = _encode(entry)
+        self._index.add(entry.path.encode(), entry.sha256.encode() + indexed)
         self._counts["entries"] += 1
         self._counts["bytes"] += entry.size
+        return indexed
 
     def _list_record(self, entry: IndexEntry, sha256: str) -> None:
         kind = layout.kind_of(entry.path)
@@ -118,50 +135,41 @@ class Finishing:
         lines = self._agents if kind is Kind.AGENT else self._definitions
         lines.add(definition_line(kind, entry.id or "", sha256))
 
-    def _list_content(self, entry: IndexEntry, ledger: Sorter) -> None:
+    def _list_content(self, entry: IndexEntry, indexed: bytes, ledger: Sorter) -> None:
         assert entry.id is not None
         assert entry.rung is not None
         self._contents.add(content_line(entry.id, entry.rung, entry.sha256))
-        # Without the run that stored it there may be no ledger line: the least that is known, before any other.
-        least = LedgerLine(
-            id=entry.id,
-            filename=entry.filename,
-            rung=entry.rung,
-            path=entry.path,
-            expected=None,
-            size=entry.size,
-            route=None,
-            status=None,
-            code=None,
-            message=None,
-        )
-        ledger.add(entry.id.encode(errors="surrogatepass"), b" " + _encode(least))
+        # Without the run that stored it there may be no ledger line; then one is made of what the index says.
+        ledger.add(entry.id.encode(errors="surrogatepass"), _INDEXED + indexed)
 
     def _write_lines(self, sink: LineSink) -> None:
         name = "memberships" if sink.kind is Kind.MEMBERSHIP else "files"
         records = 0
         with self._open_sink(sink.path) as out:
+            lines = _Lines(out)
             for line in sink.lines():
                 records += 1
-                out.write(line)
+                lines.add(line)
                 raw = line[:-1]
-                found = msgspec.json.decode(raw, type=_Id)
                 sha256 = record_hash(sink.kind, raw)
-                self._definitions.add(definition_line(sink.kind, found.id, sha256, sink.store_id))
+                self._definitions.add(definition_line(sink.kind, _id(raw).id, sha256, sink.store_id))
+            lines.flush()
             entry = out.commit()
         sink.remove()
         self._counts[name] += records
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
-    def _write_ledger(self, lines: Sorter) -> None:
+    def _write_ledger(self, ledger: Sorter) -> None:
         records = 0
         with self._open_sink(layout.LEDGER) as out:
-            for line in _last_of_each(lines):
+            lines = _Lines(out)
+            for line in _last_of_each(ledger):
                 records += 1
-                out.write(line + b"\n")
-                found = msgspec.json.decode(line, type=LedgerLine)
+                lines.add(line + b"\n")
+                found = _counted_line(line)
                 self._rung_files[found.rung] += 1
                 self._rung_bytes[found.rung] += found.size or 0
+            lines.flush()
             entry = out.commit()
         self._list(msgspec.structs.replace(entry, records=records))
 
@@ -173,8 +181,9 @@ class Finishing:
         }
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
-        manifest = self._write_tag(layout.MANIFEST, self._manifest())
-        index = self._write_tag(layout.INDEX, (line + b"\n" for _, line in self._index))
+        manifest = (manifest_line(found[:_SHA256].decode(), path.decode()) for path, found in self._index)
+        manifest_part = self._write_tag(layout.MANIFEST, manifest)
+        index = self._write_tag(layout.INDEX, (found[_SHA256:] + b"\n" for _, found in self._index))
         self._stream.cut()
         info = HoldallInfo(
             format=layout.format_of(self._counts["agents"]),
@@ -196,7 +205,7 @@ class Finishing:
                 agents=digest_of(self._agents.keys()) if self._counts["agents"] else None,
             ),
             index=index,
-            manifest=manifest,
+            manifest=manifest_part,
         )
         self._write_last(layout.INFO, msgspec.json.format(_encode(info), indent=2) + b"\n")
         tags = b"".join(manifest_line(sha256, path) for path, sha256 in sorted(self._tags))
@@ -209,28 +218,68 @@ class Finishing:
         self._stream.raw(header(f"{self._bag}/{path}", len(data), self._started) + data + padding(len(data)))
         self._tags.append((path, hashlib.sha256(data).hexdigest()))
 
-    def _manifest(self) -> Iterator[bytes]:
-        for path, line in self._index:
-            yield manifest_line(msgspec.json.decode(line, type=IndexEntry).sha256, path.decode())
-
     def _write_tag(self, path: str, pieces: Iterable[bytes]) -> Part:
         with self._open_sink(path) as out:
+            lines = _Lines(out)
             for piece in pieces:
-                out.write(piece)
+                lines.add(piece)
+            lines.flush()
             entry = out.commit()
         self._tags.append((path, entry.sha256))
         return Part(offset=entry.offset, size=entry.size, sha256=entry.sha256)
 
 
-def _last_of_each(lines: Sorter) -> Iterator[bytes]:
-    """The last line of each id. A line made of the index alone, marked by a blank, gives way to any other."""
+class _Lines:
+    """Lines on their way into a sink, some thousands in one go."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def add(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > _PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        self._sink.write(b"".join(self._lines))
+        self._lines, self._size = [], 0
+
+
+def _last_of_each(ledger: Sorter) -> Iterator[bytes]:
+    """The last line of each id. What only the index says gives way to any ledger line."""
     key, best = None, b""
-    for id, line in lines:
+    for id, line in ledger:
         if id != key:
             if key is not None:
-                yield best.lstrip()
+                yield _ledger_line(best)
             key, best = id, line
-        elif not line.startswith(b" ") or best.startswith(b" "):
+        elif not line.startswith(_INDEXED) or best.startswith(_INDEXED):
             best = line
     if key is not None:
-        yield best.lstrip()
+        yield _ledger_line(best)
+
+
+def _ledger_line(line: bytes) -> bytes:
+    """``line``, or where it is one of the index, the least that a ledger can say of that entry."""
+    if not line.startswith(_INDEXED):
+        return line
+    entry = msgspec.json.decode(line[len(_INDEXED) :], type=IndexEntry)
+    assert entry.id is not None
+    assert entry.rung is not None
+    return _encode(
+        LedgerLine(
+            id=entry.id,
+            filename=entry.filename,
+            rung=entry.rung,
+            path=entry.path,
+            expected=None,
+            size=entry.size,
+            route=None,
+            status=None,
+            code=None,
+            message=None,
+        )
+    )

@@ -6,7 +6,6 @@ bytes lie.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from functools import lru_cache
@@ -85,7 +84,7 @@ class Taken:
     def add(self, path: str) -> bool:
         """Take ``path``; False where it is taken already."""
         folded = path.lower() if path.isascii() else fold(path)
-        key = int.from_bytes(hashlib.blake2b(folded.encode(), digest_size=8).digest(), "little")
+        key = hash(folded)
         if key in self._hashes:
             return False
         self._hashes.add(key)

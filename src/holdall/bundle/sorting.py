@@ -56,8 +56,7 @@ class Sorter:
             weakref.finalize(self, self._file.close)
         self._run.sort(key=_key)
         start = self._file.seek(0, 2)
-        for key, value in self._run:
-            self._file.write(_LENGTHS.pack(len(key), len(value)) + key + value)
+        self._file.writelines(_LENGTHS.pack(len(key), len(value)) + key + value for key, value in self._run)
         self._runs.append((start, self._file.tell()))
         self._run, self._run_bytes = [], 0
 

@@ -25,7 +25,7 @@ class Spool:
     def __init__(self, new_path: Callable[[], Path], pool: Executor, *, frame_size: int, depth: int) -> None:
         """``new_path`` is asked for the file's path if there comes to be one."""
         self._new_path, self._pool, self._frame_size, self._depth = new_path, pool, frame_size, depth
-        self._path = Path()
+        self._path: Path | None = None
         self.rest = bytearray()
         self.frames = array("Q")
         self._file: BinaryIO | None = None
@@ -58,7 +58,7 @@ class Spool:
 
     def pieces(self) -> Iterator[tuple[bytes, int]]:
         """The frames in order: (compressed, decompressed size). After ``finish``."""
-        if self.small:
+        if self._path is None:
             return
         with self._path.open("rb") as file:
             for number in range(0, len(self.frames), 2):
@@ -71,6 +71,7 @@ class Spool:
         self.rest = bytearray()
         if self._file:
             self._file.close()
+        if self._path:
             self._path.unlink(missing_ok=True)
 
     def _cut(self) -> None:

@@ -28,10 +28,10 @@ class Unrecoverable(Exception):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """A line for the journal; ``journalled`` is told where it came to stand, once it has."""
+    """A line for the journal; ``content`` is the file of which it says that its content is whole."""
 
     line: bytes
-    journalled: Callable[[int], None] | None = None
+    content: str | None = None
 
 
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +47,20 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
 class Stream:
     """The tar as it grows. One thread at a time may add; an error of the threads behind comes out at the next call."""
 
-    def __init__(self, path: Path, journal: Journal, pool: Executor, *, depth: int) -> None:
-        """Open at the journal's last cut (an empty journal's is 0); what stands behind it is cut away."""
-        self._journal, self._pool = journal, pool
+    def __init__(
+        self,
+        path: Path,
+        journal: Journal,
+        pool: Executor,
+        *,
+        depth: int,
+        journalled: Callable[[list[tuple[str, int]]], None],
+    ) -> None:
+        """Open at the journal's last cut (an empty journal's is 0); what stands behind it is cut away.
+
+        ``journalled`` is told which contents the journal has come to know, and where their lines can be read.
+        """
+        self._journal, self._pool, self._journalled = journal, pool, journalled
         self._file: BinaryIO = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT), "r+b")
         self._hash = hashlib.sha256()
         self.frames = FrameTable()
@@ -76,9 +87,11 @@ class Stream:
     def add(self, header: bytes, data: bytes | bytearray) -> None:
         """A small entry: into the frame that small entries share, which ends here if it is large enough."""
         self._check()
-        self.raw(header)
-        self.raw(data)
-        self.raw(padding(len(data)))
+        before = len(self._shared)
+        self._shared += header
+        self._shared += data
+        self._shared += padding(len(data))
+        self.position += len(self._shared) - before
 
     def add_spool(self, header: bytes, spool: Spool, size: int) -> None:
         """A large entry of ``size`` bytes whose frames are finished: its header ends the shared frame."""
@@ -236,11 +249,10 @@ class Stream:
             try:
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                for note in notes:
-                    position = self._journal.append(note.line)
-                    if note.journalled:
-                        note.journalled(position)
+                positions = [self._journal.append(note.line) for note in notes]
                 self._journal.commit(mark)
+                contents = zip((note.content for note in notes), positions, strict=True)
+                self._journalled([(content, position) for content, position in contents if content is not None])
                 with self._durable:
                     self._synced = appended
                     self._durable.notify_all()

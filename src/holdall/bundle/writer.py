@@ -41,6 +41,7 @@ __all__ = ["BundleWriter", "Finished"]
 
 _LEAST_FREE = 16 << 20
 _UNNAMED = "unnamed"
+_encode = msgspec.json.Encoder().encode
 
 
 class _Dated(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +114,13 @@ class BundleWriter:
         self._journal = Journal(self._partial.journal, None if resume else begin)
         self._resumed = self._journal.position if resume else 0
         self._catalog = Catalog(self._journal)
-        self._stream = Stream(self._partial.stream, self._journal, self._pool, depth=self._depth)
+        self._stream = Stream(
+            self._partial.stream,
+            self._journal,
+            self._pool,
+            depth=self._depth,
+            journalled=self._catalog.journalled,
+        )
         for path, data in opening_files(self.target.name, self.bag):
             if path not in self._catalog.tags:
                 self._put(path, data, mtime=self.started)
@@ -204,7 +211,7 @@ class BundleWriter:
         run that stored it, or gets one made of what the index knows.
         """
         with self._lock, reporting(self.target):
-            self._stream.note(Note(line=msgspec.json.encode(Ledger(ledger=line)) + b"\n"))
+            self._stream.note(Note(line=_encode(Ledger(ledger=line)) + b"\n"))
 
     def content(self, file_id: str) -> IndexEntry | None:
         """The content of that id if it is whole in this stream, from this run or from the one that is resumed.
@@ -335,7 +342,7 @@ class BundleWriter:
 
         def note(entry: IndexEntry) -> None:
             entry = msgspec.structs.replace(entry, id=id)
-            self._stream.note(Note(line=msgspec.json.encode(Entry(entry=entry, hash=hash)) + b"\n"))
+            self._stream.note(Note(line=_encode(Entry(entry=entry, hash=hash)) + b"\n"))
 
         with self._sink(lambda sink: self._append(sink, path, mtime, note)) as sink:
             sink.write(data)
@@ -346,12 +353,10 @@ class BundleWriter:
     ) -> IndexEntry:
         if self._catalog.content(file_id):
             raise ValueError(f"the content of {file_id} was committed before")
-        catalog = self._catalog
 
         def note(entry: IndexEntry) -> None:
-            line = msgspec.json.encode(Entry(entry=entry)) + b"\n"
-            self._stream.note(Note(line=line, journalled=lambda position: catalog.journalled(file_id, position)))
-            catalog.add_content(entry)
+            self._stream.note(Note(line=_encode(Entry(entry=entry)) + b"\n", content=file_id))
+            self._catalog.add_content(entry)
 
         return self._append(sink, path, created_at, note, id=file_id, filename=filename, rung=rung)
 

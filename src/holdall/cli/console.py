@@ -11,13 +11,15 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
-from tqdm import tqdm
 
 from holdall.errors import HoldallError
 from holdall.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from holdall.cli.bars import Bars
 
 __all__ = ["Console", "Outcome", "counted", "human_size", "printable"]
 
@@ -88,7 +90,7 @@ class Console:
         self._clock = clock
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bars: _Bars | None = None
+        self._bars: Bars | None = None
 
     def result(self, text: str = "") -> None:
         """A line of the result, on stdout; nothing under ``--json``, where the document is the result."""
@@ -109,7 +111,9 @@ class Console:
         if self.quiet:
             return Silent()
         if self._draws:
-            self._bars = self._bars or _Bars(self.stderr, self.say)
+            from holdall.cli.bars import Bars  # tqdm takes longer to import than --help may take
+
+            self._bars = self._bars or Bars(self.stderr, self.say)
             return self._bars
         return _Lines(self, self._clock)
 
@@ -197,66 +201,3 @@ class _Lines:
 
     def note(self, text: str) -> None:
         self._console.say(text)
-
-
-class _Bars:
-    """Progress on a terminal: one bar for files, one for bytes with rate and time left.
-
-    They are drawn from the first stage on, and again after ``close``: an engine reports on after its command has
-    printed something in between.
-    """
-
-    def __init__(self, stream: TextIO, say: Callable[[str], None]) -> None:
-        self._stream, self._say = stream, say
-        self._bars: list[tqdm[Any]] = []
-        self._title = ""
-
-    def stage(self, title: str) -> None:
-        self._title = title
-        if self._bars:
-            self._bars[0].set_description_str(title)
-        else:
-            # Until something is expected there is nothing to measure.
-            self._bars = [self._bar(bar_format="{desc}", desc=title)]
-
-    def expect(self, *, files: int = 0, bytes: int = 0) -> None:
-        drawn = self._measuring()
-        drawn[0].total += files
-        drawn[1].total += bytes
-        drawn[0].refresh()
-
-    def advance(self, *, files: int = 0, bytes: int = 0) -> None:
-        drawn = self._measuring()
-        if files:
-            drawn[0].update(files)
-        if bytes:
-            drawn[1].total = max(drawn[1].total, drawn[1].n + bytes)
-            drawn[1].update(bytes)
-
-    def note(self, text: str) -> None:
-        self._say(text)
-
-    def clear(self) -> None:
-        for bar in self._bars:
-            bar.clear()
-
-    def refresh(self) -> None:
-        for bar in self._bars:
-            bar.refresh()
-
-    def close(self) -> None:
-        for bar in reversed(self._bars):
-            bar.close()
-        self._bars = []
-
-    def _measuring(self) -> list[tqdm[Any]]:
-        if len(self._bars) < 2:
-            self.close()
-            self._bars = [
-                self._bar(unit="file", desc=self._title or None),
-                self._bar(unit="B", unit_scale=True, position=1, desc="bytes"),
-            ]
-        return self._bars
-
-    def _bar(self, **options: Any) -> tqdm[Any]:
-        return tqdm(total=0, leave=False, file=self._stream, dynamic_ncols=True, **options)

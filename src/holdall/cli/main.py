@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from holdall.cli.console import Console, Outcome
-from holdall.cli.options import output
+from holdall.cli.modes import output
 from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exit_codes
 from holdall.version import __version__
 

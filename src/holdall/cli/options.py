@@ -12,6 +12,7 @@ import click
 from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
+from holdall.cli.modes import output
 from holdall.errors import UsageFault
 from holdall.settings import (
     BothSettings,
@@ -26,22 +27,6 @@ from holdall.settings import (
 __all__ = ["account", "output", "read_both", "read_destination", "read_source", "shared"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _turn_on(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
-    if value:
-        setattr(ctx.ensure_object(Console), str(param.name), True)
-    return value
-
-
-def output(command: F) -> F:
-    """``--json`` and ``--quiet``: kept in the Console that main passes down as ``ctx.obj``."""
-    command = click.option(
-        "--quiet", "-q", is_flag=True, expose_value=False, callback=_turn_on, help="Only results and warnings."
-    )(command)
-    return click.option(
-        "--json", is_flag=True, expose_value=False, callback=_turn_on, help="One JSON document on stdout."
-    )(command)
 
 
 def account(side: str, *, alone: bool = False) -> Callable[[F], F]:
