@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from httpx2._config import create_ssl_context
 
 from holdall.sandbox.server import Running
 
@@ -21,8 +24,13 @@ _TLS = ssl.create_default_context()
 @pytest.fixture(autouse=True, scope="session")
 def one_tls_context() -> Iterator[None]:
     """Nothing here speaks TLS, and every new client would read all the certificates of the machine."""
+
+    def context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        # A test that names certificates is about them.
+        return create_ssl_context(*args, **kwargs) if "SSL_CERT_FILE" in os.environ else _TLS
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("httpx2._transports.default.create_ssl_context", lambda *args, **kwargs: _TLS)
+        patch.setattr("httpx2._transports.default.create_ssl_context", context)
         yield
 
 
