@@ -59,7 +59,7 @@ class Download:
         """Whether the server may be asked for the rest of it."""
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body in pieces of at most 1 MiB."""
+        """The body in pieces of some 1 MiB; what came before an error comes before it here too."""
         return self._chunks
 
 

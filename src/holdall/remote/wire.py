@@ -176,11 +176,22 @@ class Wire:
             await manager.__aexit__(None, None, None)
 
     async def _chunks(self, what: str, response: Any) -> AsyncGenerator[bytes, None]:
+        """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error."""
+        pieces: list[bytes] = []
+        size, failed = 0, None
         try:
-            async for chunk in response.iter_bytes(_CHUNK):
-                yield chunk
+            async for piece in response.iter_bytes():
+                pieces.append(piece)
+                size += len(piece)
+                if size >= _CHUNK:
+                    yield b"".join(pieces)
+                    pieces, size = [], 0
         except (httpx2.HTTPError, openai.OpenAIError) as error:
-            raise self.mapped(what, error) from None
+            failed = self.mapped(what, error)
+        if pieces:
+            yield b"".join(pieces)
+        if failed:
+            raise failed
 
     async def _refuse_null(self, what: str, response: Any) -> None:
         """Raise NotFound where a server says with 200 and ``null`` that a file isn't there."""
