@@ -11,6 +11,7 @@ import pytest
 
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Record
+from holdall.remote import limits
 from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
@@ -241,7 +242,7 @@ def test_failures_on_the_way_are_got_over(box: Running, hand: Hand, holdall: Ter
 
 
 def test_what_stops_an_export_is_one_sentence_a_hint_and_its_code(
-    box: Running, hand: Hand, holdall: Terminal, tmp_path: Path
+    box: Running, hand: Hand, holdall: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hand.assistant("A")
     cases = {
@@ -249,16 +250,12 @@ def test_what_stops_an_export_is_one_sentence_a_hint_and_its_code(
         22: {"OPENAI_SRC_BASE_URL": "http://127.0.0.1:9/v1"},
         24: {"OPENAI_SRC_BASE_URL": box.url.removesuffix("/v1")},
     }
-    import holdall.remote.limits as limits
-
-    attempts, limits.ATTEMPTS = limits.ATTEMPTS, 1
-    try:
-        for code, environ in cases.items():
-            done = holdall("export", "-o", "b.tar.zst", **environ)
-            assert done.code == code, done.err
-            _one_sentence_and_a_hint(done.err)
-    finally:
-        limits.ATTEMPTS = attempts
+    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "PATIENCE", 0.0)
+    for code, environ in cases.items():
+        done = holdall("export", "-o", "b.tar.zst", **environ)
+        assert done.code == code, done.err
+        _one_sentence_and_a_hint(done.err)
     box.fault(NoQuota())
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 21

@@ -137,7 +137,8 @@ class RemoteError(HoldallError):
 
     ``status`` is the HTTP status or None where none came; ``code`` and ``kind`` are the ``code`` and ``type`` of
     the error body; ``detail`` is the server's own sentence with secrets taken out; ``request_id`` the server's
-    name for the request. ``ambiguous`` is True where the request may have been executed all the same.
+    name for the request. ``ambiguous`` is True where the request may have been executed all the same. ``retry_after``
+    is the wait in seconds that the server asks for, ``should_retry`` what it says of trying again, if anything.
     """
 
     exit_code = 29
@@ -155,6 +156,7 @@ class RemoteError(HoldallError):
         detail: str = "",
         request_id: str | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
         ambiguous: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
@@ -165,6 +167,7 @@ class RemoteError(HoldallError):
         self.detail = detail
         self.request_id = request_id
         self.retry_after = retry_after
+        self.should_retry = should_retry
         self.ambiguous = ambiguous
 
 

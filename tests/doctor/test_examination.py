@@ -14,7 +14,7 @@ from holdall.doctor.diagnosis import Answer, Diagnosis, Side
 from holdall.doctor.examination import Examined, diagnose, examine
 from holdall.endpoint import Endpoint, endpoint
 from holdall.remote.client import Account
-from holdall.remote.limits import Limits
+from holdall.remote.limits import FEW, Limits
 from holdall.sandbox.behaviour import Behaviour, CutBody, Fail, RateLimit
 from holdall.sandbox.entra import token
 from holdall.sandbox.oddities.oddity import Oddity
@@ -33,7 +33,7 @@ def look(at: Endpoint, side: str = "source", today: date = TODAY) -> Examined:
         async def no_time(seconds: float) -> None:
             await asyncio.sleep(0)
 
-        async with Account(at, side=side, limits=Limits(3, sleep=no_time, attempts=3)) as account:
+        async with Account(at, side=side, limits=Limits(3, sleep=no_time, patience=0)) as account:
             return await examine(account, today=today)
 
     return asyncio.run(main())
@@ -187,8 +187,8 @@ def test_an_address_where_no_endpoint_is(server: Running) -> None:
 
 def test_an_endpoint_that_fails(server: Running) -> None:
 
-    server.fault(Fail(status=500), "GET", "/vector_stores", times=3)
-    server.fault(RateLimit(retry_after=0.0), "GET", "/models", times=3)
+    server.fault(Fail(status=500), "GET", "/vector_stores", times=FEW)
+    server.fault(RateLimit(retry_after=0.0), "GET", "/models", times=FEW)
     found = diagnose([look(endpoint(SOURCE, server.url))])
     assert (found.sides[0].answer("vector_stores"), found.sides[0].answer("models")) == (Answer.FAILS, Answer.FAILS)
     assert "endpoint" in codes(found)

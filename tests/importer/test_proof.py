@@ -18,6 +18,7 @@ from holdall.importer.undolog import UndoLog
 from holdall.model import Rung, SourceId
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
+from holdall.remote.probing import probe
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
@@ -34,7 +35,7 @@ def compare(
 
     async def go() -> Proof:
         async with Account(endpoint(KEY, box.url), side="destination") as account:
-            found = await account.probe()
+            found = await probe(account)
             placement = None if marks else by_mapping(out, DIGESTS, project=found.project)
             assert marks or placement
             placement = placement or await by_marks(account)

@@ -22,6 +22,7 @@ from holdall.importer.steps import By
 from holdall.model import Rung, SourceId
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
+from holdall.remote.probing import probe
 from holdall.sandbox.server import Running
 from holdall.selection import Selection
 from tests.importer.rig import KEY, run
@@ -43,7 +44,7 @@ def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "
     async def go() -> Presence:
         holding = catalogue(reader)
         async with Account(endpoint(KEY, box.url), side="destination", concurrency=8) as account:
-            found = await account.probe()
+            found = await probe(account)
             past = History()
             if out is not None:
                 past = history(out, base_url=account.endpoint.base_url, project=found.project, prefix=prefix)

@@ -297,7 +297,7 @@ def test_every_error_of_the_sdk_and_of_its_transport_is_mapped() -> None:
 
     account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"))
     for cls in [*walk(openai.OpenAIError), *walk(httpx2.HTTPError)]:
-        mapped = account._mapped("can't do it", made(cls))
+        mapped = account._wire.mapped("can't do it", made(cls))
         assert isinstance(mapped, RemoteError), cls
         assert "leaked" not in mapped.message or "sk-test" not in mapped.message
         assert mapped.message.startswith("can't do it: ")

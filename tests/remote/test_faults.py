@@ -18,7 +18,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.remote.faults import from_answer, redacted, retry_after
+from holdall.remote.faults import from_answer, redacted, retry_after, until_reset
 
 KEY = "sk-proj-THISISSECRET0123456789"
 
@@ -99,6 +99,49 @@ def test_retry_after_in_all_its_forms() -> None:
     for nonsense in ("nan", "inf", "-3", "soon", ""):
         assert retry_after({"retry-after": nonsense}) is None
     assert retry_after({}) is None
+
+
+def test_a_date_counts_from_the_servers_own_clock() -> None:
+    headers = {"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT", "date": "Thu, 01 Jan 1970 00:00:53 GMT"}
+    assert retry_after(headers, now=2_000_000_000) == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1s", 1),
+        ("6m0s", 360),
+        ("120ms", 0.12),
+        ("2m59.56s", 179.56),
+        ("1h2m3s", 3723),
+        ("1d", 86400),
+        ("12.5", 12.5),
+        ("", None),
+        ("soon", None),
+        ("1x", None),
+        ("-1s", None),
+    ],
+)
+def test_the_reset_of_a_limit_in_all_its_forms(value: str, seconds: float | None) -> None:
+    headers = {"x-ratelimit-reset-requests": value, "x-ratelimit-remaining-requests": "0"}
+    assert until_reset(headers) == seconds
+    assert answer(429, "{}", headers).retry_after == seconds
+    assert answer(500, "{}", headers).retry_after is None
+    assert answer(429, "{}", {**headers, "retry-after": "5"}).retry_after == 5
+
+
+def test_only_a_limit_that_is_used_up_is_waited_for() -> None:
+    headers = {"x-ratelimit-reset-requests": "6ms", "x-ratelimit-remaining-requests": "9999"}
+    assert until_reset(headers) is None
+    tokens = {"x-ratelimit-reset-tokens": "7s", "x-ratelimit-remaining-tokens": "0"}
+    assert until_reset({**headers, **tokens}) == 7
+    assert until_reset({"x-ratelimit-reset-tokens": "7s", "x-ratelimit-reset-requests": "9s"}) == 9
+
+
+def test_the_servers_wish_about_trying_again_is_read() -> None:
+    assert answer(503, "", {"x-should-retry": "false"}).should_retry is False
+    assert answer(409, "", {"x-should-retry": "True"}).should_retry is True
+    assert answer(409, "", {"x-should-retry": "perhaps"}).should_retry is None
 
 
 def test_every_status_error_of_the_sdk_is_known() -> None:

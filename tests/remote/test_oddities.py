@@ -189,7 +189,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projects]:
 def holdall(projects: Projects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
-    monkeypatch.setattr(limits, "ATTEMPTS", 3)
+    monkeypatch.setattr(limits, "PATIENCE", 0.0)
     return Terminal(monkeypatch, {"OPENAI_SRC_BASE_URL": projects.box.url})
 
 

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from holdall.cli.console import Console
 from holdall.cli.main import run
+from holdall.sandbox import server
+from holdall.sandbox.behaviour import Storm
 from holdall.sandbox.profiles import PROFILES
 from tests.sandbox.wire import ask
 
@@ -50,6 +54,13 @@ def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     assert {name: behaviour[name] for name in changed} == changed
     assert sorted(behaviour["oddities"]) == ["id-hex", "list-no-object"]
     assert (behaviour["assistants_api"], behaviour["models_as_of"]) == (False, expected.models_as_of)
+
+
+def test_a_storm_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr(server, "serve", lambda data, **options: given.update(options))
+    assert run(["sandbox", "--data", str(tmp_path), "--storm", "7"], Console(stdout=io.StringIO())) == 0
+    assert given["fault"] == Storm(seed=7, rate=0.3)
 
 
 def test_an_oddity_that_nobody_has(tmp_path: Path) -> None:

@@ -6,7 +6,21 @@ import http.client
 
 import pytest
 
-from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit, Reset, WrongLength
+from holdall.sandbox.behaviour import (
+    CutBody,
+    Doubled,
+    Fail,
+    FaultRule,
+    Gone,
+    NoQuota,
+    RateLimit,
+    Reset,
+    Slow,
+    Stall,
+    Storm,
+    WrongLength,
+)
+from holdall.sandbox.faults import Faults
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, upload
 
@@ -31,6 +45,15 @@ def test_rate_limits(box: Running) -> None:
     assert answer.headers["openai-project"]
     assert assistants(box) == 0
     assert create(box) == 200
+
+
+def test_a_rate_limit_says_when_in_more_ways_than_one(box: Running) -> None:
+    box.fault(RateLimit(retry_after=0.12, header="retry-after-ms"))
+    box.fault(RateLimit(retry_after=0.12, header="x-ratelimit-reset"))
+    assert ask(box.url, "GET", "/files").headers["retry-after-ms"] == "120"
+    headers = ask(box.url, "GET", "/files").headers
+    assert (headers["x-ratelimit-reset-requests"], headers["x-ratelimit-remaining-requests"]) == ("120ms", "0")
+    assert ask(box.url, "GET", "/files").headers["x-ratelimit-remaining-requests"] == "9999"
 
 
 def test_no_quota(box: Running) -> None:
@@ -113,3 +136,60 @@ def test_the_request_log(box: Running) -> None:
     assert box.writes() == 1
     box.forget_requests()
     assert box.requests() == []
+
+
+def test_a_body_that_falls_silent(box: Running) -> None:
+    file = upload(box.url, "a.png", b"0123456789", purpose="vision").json()["id"]
+    box.fault(Stall(after=4, seconds=0.01), path="/files/*/content", times=2)
+    box.fault(CutBody(after=99), path="/files/*/content")
+    for came in (b"0123", b"0123", b"012345678"):
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            ask(box.url, "GET", f"/files/{file}/content")
+        assert caught.value.partial == came
+    assert ask(box.url, "GET", f"/files/{file}/content").body == b"0123456789"
+
+
+def test_a_slow_answer_is_executed_first(box: Running) -> None:
+    box.fault(Slow(seconds=0.01), "POST")
+    assert create(box) == 200
+    assert assistants(box) == 1
+
+
+def test_items_that_come_twice_and_items_that_are_gone(box: Running) -> None:
+    create(box)
+    create(box)
+    box.fault(Doubled(), path="/assistants")
+    ids = [each["id"] for each in ask(box.url, "GET", "/assistants").json()["data"]]
+    assert ids == [ids[0], ids[0], ids[2], ids[2]]
+    box.fault(Gone(), path="/assistants/*")
+    assert ask(box.url, "GET", f"/assistants/{ids[0]}").status == 404
+    assert ask(box.url, "GET", f"/assistants/{ids[0]}").status == 200
+
+
+def fates(seed: int, rate: float = 0.3) -> list[object]:
+    faults = Faults()
+    faults.add(FaultRule(fault=Storm(seed=seed, rate=rate)))
+    asked = [("GET", "/files"), ("GET", "/files/file-1"), ("POST", "/files"), ("GET", "/files/file-1/content")]
+    return [faults.take(method, path, None) for _ in range(250) for method, path in asked]
+
+
+def test_a_storm_is_the_same_under_the_same_seed_and_hits_as_many_as_it_says() -> None:
+    one = fates(1)
+    assert fates(1) == one
+    assert fates(2) != one
+    hit = [fate for fate in one if fate is not None]
+    assert 240 < len(hit) < 360
+    assert {type(fate) for fate in hit} == {RateLimit, Fail, Reset, CutBody, Stall, Slow, WrongLength, Doubled}
+    assert {fate.status for fate in hit if isinstance(fate, Fail)} == {500, 502, 503}
+    assert len(set(filter(None, fates(1, 1.0)))) > 300
+    assert not any(fates(1, 0.0))
+    lists, others = one[::4], one[1::4] + one[2::4] + one[3::4]
+    assert any(isinstance(fate, Doubled) for fate in lists)
+    assert not any(isinstance(fate, Doubled) for fate in others)
+
+
+def test_a_storm_goes_on_until_it_is_forgotten(box: Running) -> None:
+    box.fault(Storm(rate=1.0, kinds=("fail",)))
+    assert {ask(box.url, "GET", "/files").status for _ in range(20)} == {500, 502, 503}
+    box.clear_faults()
+    assert ask(box.url, "GET", "/files").status == 200

@@ -70,3 +70,23 @@ def test_a_deleted_file_leaves_no_bytes(box: Running) -> None:
 def test_a_refused_upload_leaves_no_bytes(box: Running) -> None:
     assert upload(box.url, "a.exe", b"x" * 3_000_000).status == 400
     assert [path for path in box.data.rglob("*") if path.parent.name in ("incoming", "blobs")] == []
+
+
+@pytest.mark.parametrize("size", [100, 2_500_000])
+def test_a_part_of_a_file(box: Running, size: int) -> None:
+    data = os.urandom(size)
+    place = f"/files/{upload(box.url, 'a.png', data, purpose='vision').json()['id']}/content"
+    whole = ask(box.url, "GET", place)
+    etag = whole.headers["etag"]
+    for same in ({}, {"If-Range": etag}):
+        part = ask(box.url, "GET", place, headers={"Range": "bytes=40-", **same})
+        assert (part.status, part.body) == (206, data[40:])
+        assert part.headers["content-range"] == f"bytes 40-{size - 1}/{size}"
+    for other in ({"Range": "bytes=40-", "If-Range": '"other"'}, {"Range": "bytes=5-9"}, {"Range": "nonsense"}):
+        answer = ask(box.url, "GET", place, headers=other)
+        assert (answer.status, answer.body) == (200, data)
+    refused = ask(box.url, "GET", place, headers={"Range": f"bytes={size}-"})
+    assert (refused.status, refused.headers["content-range"]) == (416, f"bytes */{size}")
+    box.behave(serve_ranges=False)
+    answer = ask(box.url, "GET", place, headers={"Range": "bytes=40-"})
+    assert (answer.status, answer.body, "etag" in answer.headers) == (200, data, False)

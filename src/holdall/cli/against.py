@@ -66,13 +66,14 @@ async def _compare(console: Console, settings: DestinationSettings, bundle: Path
     from holdall.importer.placement import by_mapping, by_marks
     from holdall.importer.proof import prove
     from holdall.remote.client import Account
+    from holdall.remote.probing import require_any_endpoint
 
     progress = console.progress()
     with open_bundle(bundle) as reader:
         async with Account(
             settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
         ) as account:
-            await account.require_any_endpoint()
+            await require_any_endpoint(account)
             holding = catalogue(reader)
             digests = msgspec.to_builtins(reader.info.digests)
             placement = by_mapping(settings.output_dir, digests, project=account.project)

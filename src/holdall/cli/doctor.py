@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# Attempts for one request: a look is no work worth waiting for, and what fails three times is something to look at.
-_ATTEMPTS = 3
+# Seconds for which a request is repeated: a look is no work worth waiting for, and what fails is something to look at.
+_PATIENCE = 5.0
 # Models that are shown of those that end on one day and nobody uses.
 _MODELS = 8
 
@@ -71,7 +71,7 @@ async def _examined(console: Console, settings: BothSettings) -> list[Any]:
     found = []
     for name, endpoint in (("source", settings.source), ("destination", settings.destination)):
         if endpoint is not None:
-            limits = Limits(settings.concurrency, attempts=_ATTEMPTS)
+            limits = Limits(settings.concurrency, patience=_PATIENCE)
             async with Account(endpoint, side=name, limits=limits, progress=progress) as account:
                 found.append(await examine(account, today=today, progress=progress))
     return found

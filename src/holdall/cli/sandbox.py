@@ -70,6 +70,12 @@ __all__ = ["command"]
     help="Do as some server did that calls itself compatible; repeatable, or all. The names: docs/sandbox.md.",
 )
 @click.option(
+    "--storm",
+    type=int,
+    metavar="SEED",
+    help="Let three of ten requests fail, in ways that SEED chooses: a rehearsal of bad days.",
+)
+@click.option(
     "--max-file-bytes", type=click.IntRange(min=1), default=512 * 1024 * 1024, help="The largest upload.  [512 MiB]"
 )
 @click.option("--control", is_flag=True, help="Open the control door /_sandbox (faults, request log).")
@@ -85,6 +91,7 @@ def command(
     serve_assistants_files: bool,
     rate_limits: bool,
     oddity: tuple[str, ...],
+    storm: int | None,
     max_file_bytes: int,
     control: bool,
 ) -> Outcome:
@@ -93,6 +100,7 @@ def command(
     Every API key that looks like one (sk- and six or more letters) is a project of its own, made when it is first
     used. Only this machine can reach it, and nothing it is told leaves this machine.
     """
+    from holdall.sandbox.behaviour import Storm
     from holdall.sandbox.entra import token
     from holdall.sandbox.profiles import PROFILES
     from holdall.sandbox.server import serve
@@ -123,7 +131,8 @@ def command(
             console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")
         console.say("Ctrl-C stops it.")
 
-    serve(data, port=port, behaviour=behaviour, control=control, ready=ready)
+    fault = None if storm is None else Storm(seed=storm)
+    serve(data, port=port, behaviour=behaviour, control=control, fault=fault, ready=ready)
     console.say("The sandbox has stopped.")
     return Outcome(result={"base_url": served[0] if served else None, "data": str(data.resolve())})
 

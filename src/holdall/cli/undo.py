@@ -152,7 +152,9 @@ async def _same_project(account: Account, deeds: Deeds, folder: Path) -> bool:
 
     In another one all of the run would seem to be gone.
     """
-    found = await account.probe()
+    from holdall.remote.probing import probe
+
+    found = await probe(account)
     went = deeds.opened.destination
     here = {"project": found.project, "organization": found.organization, "base_url": account.endpoint.base_url}
     for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):

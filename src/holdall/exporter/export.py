@@ -30,6 +30,7 @@ from holdall.exporter.state import State
 from holdall.model import Kind, Record, Rung
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
+from holdall.remote.probing import probe
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
@@ -98,7 +99,7 @@ async def export(
     progress.stage("reading definitions")
     start = options.start
     notes = list(start.dump.notes) if start.dump else []
-    if account and start.assistants and start.dump is None and not (await account.probe()).assistants:
+    if account and start.assistants and start.dump is None and not (await probe(account)).assistants:
         start = msgspec.structs.replace(start, assistants=False)
         notes.append(_SUNSET)
     for note in notes:

@@ -17,6 +17,7 @@ from holdall.errors import (
 )
 from holdall.importer.models import Catalog
 from holdall.importer.steps import Plan
+from holdall.remote import probing
 from holdall.remote.client import Account
 from holdall.remote.models import read
 
@@ -53,12 +54,12 @@ async def choose(account: Account, asked: Form | None) -> Form:
     NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
     """
     if asked is Form.RESPONSES:
-        await account.require_any_endpoint()
+        await probing.require_any_endpoint(account)
         return asked
     if asked is Form.ASSISTANTS:
-        await account.require_assistants()
+        await probing.require_assistants(account)
         return asked
-    return Form.ASSISTANTS if (await account.probe()).assistants else Form.RESPONSES
+    return Form.ASSISTANTS if (await probing.probe(account)).assistants else Form.RESPONSES
 
 
 async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:

@@ -31,6 +31,7 @@ from holdall.importer.settle import MARKS, Settlement
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, Answer, path
+from holdall.remote.probing import probe
 
 __all__ = ["Writes"]
 
@@ -234,7 +235,7 @@ class Writes:
             return error
         if isinstance(error, Unreachable):
             try:
-                await self._account.probe()
+                await probe(self._account)
             except RemoteError as gone:
                 return gone
         return None

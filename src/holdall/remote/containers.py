@@ -138,27 +138,27 @@ class Containers:
     async def _through(self, container: _Container, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
         copied, _ = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
         await transfer(
-            lambda: self._account.download(copied.id, container=container.id),
+            lambda rest: self._account.download(copied.id, container=container.id, rest=rest),
             open_sink,
             what=f"can't download the copy of file {file_id}",
             limits=self._account.limits,
             progress=self._progress,
             expected=size,
+            exact=True,
         )
         return Copy(route=path("/containers/{}/files/{}/content", container.id, copied.id), size=size)
 
     async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
         """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""
-        attempt, clear = 1, True
+        tries, clear = self._account.limits.tries(f"POST {where} again", repeatable=True), True
         while True:
             try:
                 return _made(await self._account.post(where, body), where), clear
             except RemoteError as error:
                 clear = clear and not error.ambiguous
-                wait = self._account.limits.wait(error, attempt, repeatable=True) if error.ambiguous else None
-                if wait is None:
+                if not error.ambiguous:
                     raise
-            attempt += 1
+                wait = tries.after(error)
             await self._account.limits.sleep(wait)
 
     # -- the containers --------------------------------------------------------------------------------

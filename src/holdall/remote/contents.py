@@ -132,6 +132,7 @@ class Ladder:
         self._account, self._originals, self._containers = account, originals, containers
         self._progress = progress or Silent()
         self._refused: dict[str, RemoteError] = {}
+        self._sizes_hold = True
 
     async def fetch(
         self,
@@ -168,17 +169,21 @@ class Ladder:
             return None
         try:
             size = await transfer(
-                lambda: self._account.download(work.id),
+                lambda rest: self._account.download(work.id, rest=rest),
                 lambda: work.sinks.content(Rung.ORIGINAL),
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
                 progress=self._progress,
+                expected=work.size if self._sizes_hold else None,
             )
         except _REFUSED as refusal:
             work.error = refusal
             if purpose and REFUSAL in refusal.detail.lower():
                 self._refused[purpose] = refusal
             return None
+        if size != work.size and work.size is not None:
+            # Fetched twice already, so it is the record that is wrong; on such a server most of them are.
+            self._sizes_hold = False
         return work.got(Rung.ORIGINAL, size=size)
 
     async def _supplied(self, work: _File) -> Content | None:

@@ -28,7 +28,7 @@ from holdall.errors import (
     UnexpectedAnswer,
 )
 
-__all__ = ["from_answer", "redacted", "retry_after"]
+__all__ = ["from_answer", "redacted", "retry_after", "until_reset"]
 
 # 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
 _SPENT = re.compile(
@@ -37,6 +37,10 @@ _SPENT = re.compile(
 _KEYLIKE = re.compile(r"\b(?:sk|pk|sess|rk)-[A-Za-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.-]*")
 _TAGS = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.S | re.I)
 _LONGEST_DETAIL = 300
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def redacted(text: str, key: str = "") -> str:
@@ -47,7 +51,10 @@ def redacted(text: str, key: str = "") -> str:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Seconds that the server asks to wait (``retry-after-ms``, ``retry-after`` as number or date), or None."""
+    """Seconds that the server asks to wait (``retry-after-ms``, ``retry-after`` as number or date), or None.
+
+    A date counts from the server's own clock where it tells that, else from ``now`` in Unix seconds.
+    """
     for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)
         if not value:
@@ -56,12 +63,42 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
             seconds = float(value) / divisor
         except ValueError:
             if name == "retry-after" and (date := email.utils.parsedate_tz(value)):
-                seconds = email.utils.mktime_tz(date) - (time.time() if now is None else now)
+                seconds = email.utils.mktime_tz(date) - _servers_now(headers, now)
             else:
                 continue
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
+
+
+def _servers_now(headers: Mapping[str, str], now: float | None) -> float:
+    date = email.utils.parsedate_tz(headers.get("date", ""))
+    if date:
+        return email.utils.mktime_tz(date)
+    return time.time() if now is None else now
+
+
+def until_reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the limits that are used up are renewed (``x-ratelimit-reset-*``), or None where none is.
+
+    OpenAI writes ``120ms``, ``1s``, ``6m0s``; others a plain number of seconds. A limit of which something remains is
+    not what the request was refused for.
+    """
+    waits = []
+    for name, value in headers.items():
+        if not name.startswith("x-ratelimit-reset-"):
+            continue
+        remaining = headers.get(name.replace("-reset-", "-remaining-"), "0")
+        seconds = _seconds(value.strip())
+        if seconds is not None and remaining.strip() == "0":
+            waits.append(seconds)
+    return max(waits, default=None)
+
+
+def _seconds(text: str) -> float | None:
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
@@ -102,9 +139,15 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
         param=param,
         detail=detail,
         request_id=headers.get("x-request-id"),
-        retry_after=retry_after(headers),
+        retry_after=_wait(status, headers),
+        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
         ambiguous=status >= 500 or status == 408,
     )
+
+
+def _wait(status: int, headers: Mapping[str, str]) -> float | None:
+    asked = retry_after(headers)
+    return until_reset(headers) if asked is None and status == 429 else asked
 
 
 def _verdict(

@@ -1,36 +1,57 @@
 """What to retry, how long to wait, and how many requests run at once.
 
-The rules, in one place (measured in seconds):
+The rules, in one place; ``docs/retries.md`` tells them to users.
 
-* Quota, credit and spend-limit errors are never retried: waiting doesn't fill an account.
-* A rate limit (429), a server failure (5xx), a request timeout (408) and a lost connection are retried where
-  repeating is safe: always for reads; for writes only where the server certainly did not carry the request out.
-  What a server has not implemented (501) it will not have the next time either.
-* The wait is what the server asks for (``retry-after-ms``, ``retry-after``), else exponential with full jitter,
-  0.5 s doubled up to 30 s. At most ``ATTEMPTS`` attempts, and never a wait above ``LONGEST_WAIT``.
+* Never repeated: what waiting doesn't change (quota, credit and spend limits, a bad key, a refusal, 501), and what the
+  server asks not to repeat (``x-should-retry: false``).
+* Repeated: a rate limit (429), a server failure (5xx, 408), a lost connection, an answer that can't be read. Reads
+  always; writes only where the server certainly did not carry the request out.
+* The wait is what the server asks for, else exponential with full jitter. A connection that was lost while it lay idle
+  costs no wait.
+* A request is repeated until it has spent ``PATIENCE``: an outage of minutes is sat out. A 500 may be about this one
+  request, so that is repeated for ``FAILURE_PATIENCE`` only. Every request has ``FEW`` tries, however long they take.
+* What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint: once it is spent, an endpoint that
+  always fails costs its requests ``FEW`` tries each, until waiting helps again. Nobody waits in a slot.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
-from holdall.errors import QuotaExhausted, RateLimited, RemoteError, ServerFailed, Unreachable
+from holdall.errors import (
+    ConnectionLost,
+    QuotaExhausted,
+    RateLimited,
+    RemoteError,
+    ServerFailed,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from holdall.remote.slots import Slots
 
-__all__ = ["ATTEMPTS", "LONGEST_WAIT", "Limits"]
+__all__ = ["BUDGET", "FAILURE_PATIENCE", "FEW", "LONGEST_WAIT", "PATIENCE", "Limits", "Tries"]
 
-ATTEMPTS = 7
-LONGEST_WAIT = 120.0
+# All in seconds, but for FEW.
+PATIENCE = 300.0
+FAILURE_PATIENCE = 120.0
+LONGEST_WAIT = 600.0
+BUDGET = 600.0
+FEW = 4
 _FIRST_WAIT = 0.5
 _CAP = 30.0
 
+_PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
+
 
 class Limits:
-    """The pace of one account: slots for requests in flight, and the wait before an attempt is repeated.
+    """The pace of one account: slots for requests in flight, and the tries of each request.
 
-    ``attempts`` are the most for one request, ``ATTEMPTS`` if nothing is said.
+    ``clock`` gives seconds that never go back. ``patience`` bounds both kinds of patience, ``PATIENCE`` if nothing is
+    said.
     """
 
     def __init__(
@@ -38,31 +59,104 @@ class Limits:
         concurrency: int = 3,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
-        attempts: int | None = None,
+        patience: float | None = None,
     ) -> None:
         self.concurrency = concurrency
-        self._attempts = attempts
         self.sleep = sleep
-        self._uniform = uniform
-        self._slots = asyncio.Semaphore(concurrency)
+        self.clock = clock
+        self.uniform = uniform
+        self.slots = Slots(concurrency)
+        self._patience = patience
+        self._vain: dict[str, float] = {}
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    def slot(self) -> AbstractAsyncContextManager[int]:
         """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
-        async with self._slots:
-            yield
+        return self.slots.one()
 
-    def wait(self, error: RemoteError, attempt: int, *, repeatable: bool) -> float | None:
-        """Seconds to wait before attempt ``attempt + 1`` (the first is 1), or None where the error stands."""
-        if attempt >= (self._attempts or ATTEMPTS) or isinstance(error, QuotaExhausted) or error.status == 501:
+    def tries(self, route: str, *, repeatable: bool) -> Tries:
+        """The tries of one request. ``route`` names its endpoint, without ids; ``repeatable`` says whether it may be
+        carried out twice."""
+        return Tries(self, route, repeatable=repeatable)
+
+    def patience(self, route: str, error: RemoteError) -> float:
+        """For how long a request may go on that meets ``error``."""
+        most = PATIENCE if self._patience is None else self._patience
+        if isinstance(error, UnexpectedAnswer):
+            return 0.0
+        if isinstance(error, Unreachable):
+            # Whoever gives up on these stops the whole run, so there is nobody to be starved.
+            return most
+        if self._vain.get(route, 0.0) >= BUDGET:
+            return 0.0
+        return min(most, FAILURE_PATIENCE) if error.status == 500 else most
+
+    def waited_in_vain(self, route: str, seconds: float) -> None:
+        self._vain[route] = self._vain.get(route, 0.0) + seconds
+
+    def waiting_helped(self, route: str) -> None:
+        self._vain.pop(route, None)
+
+
+class Tries:
+    """One request from its first try to its last."""
+
+    def __init__(self, limits: Limits, route: str, *, repeatable: bool) -> None:
+        self._limits, self._route, self._repeatable = limits, route, repeatable
+        self._failed = self._lost = self._silent = 0
+        self._since = self._waited = 0.0
+        self._answered: RemoteError | None = None
+
+    def after(self, error: RemoteError, token: int | None = None) -> float:
+        """Seconds to wait before the next try. Raises the error that stands, where there is none.
+
+        ``token`` is that of the slot, where the error came in one.
+        """
+        limits = self._limits
+        if isinstance(error, RateLimited) and token is not None:
+            limits.slots.too_many(token)
+        if self._repeatable and isinstance(error, ConnectionLost) and self._lost < limits.concurrency:
+            # Each connection that lay idle may have been closed meanwhile, which says nothing of the server.
+            self._lost += 1
+            return 0.0
+        if isinstance(error, Unreachable):
+            self._silent += 1
+        else:
+            self._silent, self._answered = 0, error
+        self._failed += 1
+        if self._failed == 1:
+            self._since = limits.clock()
+        wait = self._wait(error)
+        if wait is None:
+            # A server that answers and drops connections in between can be reached: its word is what counts.
+            # Not so for a write, whose last try alone says whether it may have been carried out.
+            heard = self._answered if self._repeatable and self._silent < FEW else None
+            raise (heard or error) from None
+        self._waited += wait
+        return wait
+
+    def succeeded(self) -> None:
+        self._limits.slots.went_well()
+        if self._waited:
+            self._limits.waiting_helped(self._route)
+
+    def _wait(self, error: RemoteError) -> float | None:
+        if not self._may_repeat(error):
             return None
-        if not isinstance(error, (RateLimited, ServerFailed, Unreachable)):
-            return None
-        if not repeatable and error.ambiguous:
+        # A clock that tests don't move must not make this endless.
+        spent = max(self._limits.clock() - self._since, self._waited)
+        if self._failed >= FEW and spent >= self._limits.patience(self._route, error):
+            self._limits.waited_in_vain(self._route, spent)
             return None
         if error.retry_after is not None:
             # A little on top, so that many waiters don't come back in the same instant.
-            wait = error.retry_after + self._uniform(0, 0.25)
-            return wait if wait <= LONGEST_WAIT else None
-        return self._uniform(0, min(_CAP, _FIRST_WAIT * 2 ** (attempt - 1)))
+            return error.retry_after + self._limits.uniform(0, 0.25) if error.retry_after <= LONGEST_WAIT else None
+        return self._limits.uniform(0, min(_CAP, _FIRST_WAIT * 2 ** min(self._failed - 1, 20)))
+
+    def _may_repeat(self, error: RemoteError) -> bool:
+        if not self._repeatable and error.ambiguous:
+            return False
+        if isinstance(error, QuotaExhausted) or error.status == 501 or error.should_retry is False:
+            return False
+        return isinstance(error, _PASSING) or error.should_retry is True

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
-from holdall.errors import RequestRefused, Unreachable
+from holdall.errors import ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
 from holdall.progress import Progress
-from holdall.remote.client import Download
-from holdall.remote.limits import Limits
+from holdall.remote.download import Download, Rest
+from holdall.remote.limits import Limits, Tries
 
 __all__ = ["Sink", "transfer"]
+
+# Less than that is fetched again rather than gone on with. The last of what came is asked for once more, to see that
+# the rest belongs to it.
+_WORTH = 1 << 16
+_OVERLAP = 1 << 10
+# A connection that brings so much is progress, however often it breaks off.
+_PROGRESS = 1 << 20
+
+_RANGE_REFUSED = 416
+_ROUTE = "GET content"
+_BREAKS, _SILENT = "breaks off", "falls silent"
+
+Begin = Callable[[Rest | None], AbstractAsyncContextManager[Download]]
 
 
 class Sink(Protocol):
@@ -25,45 +39,180 @@ class Sink(Protocol):
     def abort(self) -> None: ...
 
 
+class _Other(Exception):
+    """What came is no rest of what there is."""
+
+
+class _Broken(Exception):
+    """A body that began and is not whole; ``error`` says so."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(why)
+        self.error = Unreachable(f"{what}: {why}", detail=why)
+
+
+class _Arriving:
+    """What has come of one body so far. ``whole`` may be asked after each download that came to its end."""
+
+    def __init__(self, open_sink: Callable[[], Sink], progress: Progress) -> None:
+        self._open_sink, self._progress = open_sink, progress
+        self._sink: Sink | None = None
+        self.size = 0
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Forget what came."""
+        self.abort()
+        self._sink = self._open_sink()
+        self.size = 0
+        self.length: int | None = None
+        self._tail = self._overlap = b""
+        self._first: Download | None = None
+        self._hash: Any = None
+
+    def abort(self) -> None:
+        if self._sink:
+            self._sink.abort()
+            self._progress.advance(bytes=-self.size)
+            self._sink = None
+
+    def commit(self) -> None:
+        """Keep what came; after that there is nothing to abort."""
+        assert self._sink is not None
+        self._sink.commit()
+        self._sink = None
+
+    def rest(self) -> Rest | None:
+        """What to ask for; None for all of it."""
+        if self._first is None or not self._first.can_go_on or self.size < _WORTH:
+            return None
+        return Rest(start=self.size - len(self._tail), validator=self._first.validator)
+
+    def begin(self, download: Download) -> None:
+        """Take an answer up: as the rest of what there is, or as all of it. Raises _Other where it is neither."""
+        if download.start:
+            if download.start != self.size - len(self._tail) or self.length not in (None, download.length):
+                raise _Other
+            self._overlap = self._tail
+            return
+        if self.size or self._first:
+            self.start_again()
+        self._first, self.length = download, download.length
+        self._hash = hashlib.new(download.digest.name, usedforsecurity=False) if download.digest else None
+
+    def take(self, chunk: bytes) -> int:
+        """Write a piece, but for what has been written before, and return how many bytes were new. Blocks."""
+        known = min(len(self._overlap), len(chunk))
+        if chunk[:known] != self._overlap[:known]:
+            raise _Other
+        self._overlap, chunk = self._overlap[known:], chunk[known:]
+        assert self._sink is not None
+        self._sink.write(chunk)
+        if self._hash:
+            self._hash.update(chunk)
+        self._tail = (self._tail + chunk[-_OVERLAP:])[-_OVERLAP:]
+        return len(chunk)
+
+    def count(self, size: int) -> None:
+        """So many bytes were taken."""
+        self.size += size
+        self._progress.advance(bytes=size)
+
+    def reach(self, how: str) -> str:
+        """How far it came, in words."""
+        return f"the body {how} after {self.size}{f' of {self.length}' if self.length is not None else ''} bytes"
+
+    @property
+    def is_cut(self) -> bool:
+        return self.length is not None and self.size != self.length
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether it is not what its digest says."""
+        told = self._first.digest if self._first else None
+        return bool(told and self._hash and self._hash.digest() != told.value)
+
+
 async def transfer(
-    begin: Callable[[], AbstractAsyncContextManager[Download]],
+    begin: Begin,
     open_sink: Callable[[], Sink],
     *,
     what: str,
     limits: Limits,
     progress: Progress,
     expected: int | None = None,
+    exact: bool = False,
 ) -> int:
-    """Put a body into a new sink, commit it, and return its size in bytes; a body that breaks off is begun again.
+    """Put a body into a sink of its own, commit it, and return its size in bytes.
 
-    Where the size is ``expected`` and another comes, nothing is kept and RequestRefused is raised. ``what`` begins its
-    message: ``can't download file x``.
+    A body that breaks off or falls silent is gone on with, where the server can, else begun again; so is one that is
+    not of the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once
+    more: what comes twice is the server's word, unless it has to be ``exact``, which raises RequestRefused. Raises
+    ServerFailed where a server that answers never sends the whole. ``what`` begins the messages: ``can't download x``.
     """
-    attempt = 1
+    arriving = _Arriving(open_sink, progress)
+    try:
+        await _whole(arriving, begin, what, limits, expected)
+        if exact and expected is not None and arriving.size != expected:
+            said = f"{arriving.size} bytes came, and the file has {expected}"
+            raise RequestRefused(f"{what}: {said}", detail=said)
+        await asyncio.to_thread(arriving.commit)
+        return arriving.size
+    finally:
+        arriving.abort()
+
+
+async def _whole(arriving: _Arriving, begin: Begin, what: str, limits: Limits, expected: int | None) -> None:
+    tries, believed, ranges = limits.tries(_ROUTE, repeatable=True), expected, True
     while True:
-        sink, size, opened = open_sink(), 0, False
+        before, rest = arriving.size, arriving.rest() if ranges else None
         try:
-            async with begin() as download:
-                opened = True
+            await _receive(arriving, begin, rest, what)
+        except _Other:
+            ranges = False
+            arriving.start_again()
+        except _Broken as broken:
+            if arriving.size - before >= _PROGRESS:
+                tries = limits.tries(_ROUTE, repeatable=True)
+            await limits.sleep(_wait(tries, broken.error))
+        else:
+            tries.succeeded()
+            if believed in (None, arriving.size):
+                return
+            believed = arriving.size
+            arriving.start_again()
+
+
+def _wait(tries: Tries, error: Unreachable) -> float:
+    """Seconds until the next download. Raises ServerFailed where there is to be none: the server did answer."""
+    try:
+        return tries.after(error)
+    except RemoteError as last:
+        raise ServerFailed(
+            f"{last.message}, again and again", hint="try again later", detail=f"{last.detail}, again and again"
+        ) from None
+
+
+async def _receive(arriving: _Arriving, begin: Begin, rest: Rest | None, what: str) -> None:
+    """One download to its end. Raises _Broken where the body isn't whole then, _Other where it is not the ``rest``."""
+    try:
+        async with begin(rest) as download:
+            arriving.begin(download)
+            try:
                 async for chunk in download.chunks():
-                    await asyncio.to_thread(sink.write, chunk)
-                    size += len(chunk)
-                    progress.advance(bytes=len(chunk))
-                if download.length is not None and size != download.length:
-                    raise Unreachable(f"{what}: {size} of {download.length} bytes came")
-            if expected is not None and size != expected:
-                said = f"{size} bytes came, and the file has {expected}"
-                raise RequestRefused(f"{what}: {said}", detail=said)
-            await asyncio.to_thread(sink.commit)
-            return size
-        except BaseException as error:
-            sink.abort()
-            progress.advance(bytes=-size)
-            # Until the answer begins the client has retried already; what breaks off later is retried here.
-            if not isinstance(error, Unreachable) or not opened:
-                raise
-            wait = limits.wait(error, attempt, repeatable=True)
-            if wait is None:
-                raise
-        attempt += 1
-        await limits.sleep(wait)
+                    arriving.count(await asyncio.to_thread(arriving.take, chunk))
+            except Unreachable as error:
+                raise _Broken(what, arriving.reach(_BREAKS if isinstance(error, ConnectionLost) else _SILENT)) from None
+    except RequestRefused as error:
+        if rest and error.status == _RANGE_REFUSED:
+            raise _Other from None
+        raise
+    except _Other:
+        if rest is None:
+            raise _Broken(what, "the server sent a part where the whole was asked for") from None
+        raise
+    if arriving.is_cut:
+        raise _Broken(what, arriving.reach(_BREAKS))
+    if arriving.is_altered:
+        arriving.start_again()
+        raise _Broken(what, "what came is not what its digest says")

@@ -114,10 +114,10 @@ def _routes(service: Service) -> list[Route]:
         return await writes(container_files.copy)(request)
 
     async def download_from_container(request: Request) -> Response:
-        return await transfers.download_from_container(await call_of(request))
+        return await transfers.download_from_container(request, await call_of(request))
 
     async def download(request: Request) -> Response:
-        return await transfers.download(await call_of(request))
+        return await transfers.download(request, await call_of(request))
 
     async def respond(request: Request) -> Response:
         call = await call_of(request)

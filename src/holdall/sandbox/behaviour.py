@@ -7,7 +7,7 @@ for the next so many requests that match. Both are changed while the server runs
 from __future__ import annotations
 
 import fnmatch
-import threading
+from typing import Literal
 
 import msgspec
 
@@ -16,14 +16,19 @@ from holdall.sandbox.oddities.oddity import Oddity
 __all__ = [
     "Behaviour",
     "CutBody",
+    "Doubled",
     "Fail",
     "Fault",
     "FaultRule",
-    "Faults",
+    "Gone",
     "Late",
     "NoQuota",
     "RateLimit",
     "Reset",
+    "Slow",
+    "Stall",
+    "Storm",
+    "StormKind",
     "WrongLength",
 ]
 
@@ -39,6 +44,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     serve_assistants_files: bool = False
     """Hand out the content of files of purpose ``assistants`` and ``user_data``, which OpenAI refuses."""
+
+    serve_ranges: bool = True
+    """Give a part of a file's content to who asks for one."""
 
     assistants_api: bool = True
     """Whether there is an ``/assistants``; without it every call below answers 404, as OpenAI does today."""
@@ -107,9 +115,13 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True, tag="rate_limit", forbid_unknown_fields=True):
-    """429 ``rate_limit_exceeded`` before anything is executed; seconds for ``retry-after``, or no such header."""
+    """429 ``rate_limit_exceeded`` before anything is executed; seconds for a header that says when, or no such header.
+
+    ``x-ratelimit-reset`` stands for the pair of headers that say that no request remains until then.
+    """
 
     retry_after: float | None = None
+    header: Literal["retry-after", "retry-after-ms", "x-ratelimit-reset"] = "retry-after"
 
 
 class NoQuota(msgspec.Struct, frozen=True, kw_only=True, tag="no_quota", forbid_unknown_fields=True):
@@ -137,9 +149,22 @@ class Late(msgspec.Struct, frozen=True, kw_only=True, tag="late", forbid_unknown
 
 
 class CutBody(msgspec.Struct, frozen=True, kw_only=True, tag="cut_body", forbid_unknown_fields=True):
-    """The answer's head is true, but the connection ends after so many bytes of the body."""
+    """The answer's head is true, but the connection ends after so many bytes of the body, or before its last one."""
 
     after: int = 0
+
+
+class Stall(msgspec.Struct, frozen=True, kw_only=True, tag="stall", forbid_unknown_fields=True):
+    """As ``CutBody``, but the connection stays open and silent for so many seconds before it ends."""
+
+    after: int = 0
+    seconds: float = 600.0
+
+
+class Slow(msgspec.Struct, frozen=True, kw_only=True, tag="slow", forbid_unknown_fields=True):
+    """The request is executed, and its answer begins so many seconds later."""
+
+    seconds: float
 
 
 class WrongLength(msgspec.Struct, frozen=True, kw_only=True, tag="wrong_length", forbid_unknown_fields=True):
@@ -148,13 +173,52 @@ class WrongLength(msgspec.Struct, frozen=True, kw_only=True, tag="wrong_length",
     missing: int = 1
 
 
-Fault = RateLimit | NoQuota | Fail | Reset | Late | CutBody | WrongLength
+class Doubled(msgspec.Struct, frozen=True, kw_only=True, tag="doubled", forbid_unknown_fields=True):
+    """Every item of a list comes twice."""
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True, tag="gone", forbid_unknown_fields=True):
+    """404, as for what was deleted since a list had it."""
+
+
+StormKind = Literal["rate_limit", "fail", "reset", "cut_body", "stall", "slow", "wrong_length", "doubled", "gone"]
+
+
+class Storm(msgspec.Struct, frozen=True, kw_only=True, tag="storm", forbid_unknown_fields=True):
+    """Of the requests that match, the share ``rate`` suffers one of ``kinds``, chosen by ``seed``.
+
+    The nth request to an endpoint (method and path, whatever the ids) has the same fate under the same seed.
+    """
+
+    seed: int = 0
+    rate: float = 0.3
+    kinds: tuple[StormKind, ...] = (
+        "rate_limit",
+        "fail",
+        "reset",
+        "cut_body",
+        "stall",
+        "slow",
+        "wrong_length",
+        "doubled",
+    )
+    """Without ``gone``: what a storm takes away comes back."""
+
+    wait: float = 1.0
+    """The most seconds that its rate limits ask for, and that its slow answers take."""
+
+    silence: float = 600.0
+    """The seconds for which its stalled answers are silent."""
+
+
+Fault = RateLimit | NoQuota | Fail | Reset | Late | CutBody | Stall | Slow | WrongLength | Doubled | Gone | Storm
 
 
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to happen to which requests: of those that match, ``skip`` pass, then ``times`` get the fault.
 
-    ``method`` and ``path`` are globs; the path is the one below ``/v1``, such as ``/vector_stores/*/files``.
+    ``method`` and ``path`` are globs; the path is the one below ``/v1``, such as ``/vector_stores/*/files``. A storm is
+    not used up.
     """
 
     fault: Fault
@@ -170,37 +234,3 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             and fnmatch.fnmatchcase(path, self.path)
             and (self.project is None or self.project == project)
         )
-
-
-class Faults:
-    """The rules in force, counted down as requests use them up. Safe to change from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rules: list[FaultRule] = []
-
-    def add(self, rule: FaultRule) -> None:
-        with self._lock:
-            self._rules.append(rule)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._rules.clear()
-
-    def take(self, method: str, path: str, project: str | None) -> Fault | None:
-        """The fault for this request: of the first rule that matches and has passed its ``skip``."""
-        if not self._rules:
-            return None
-        with self._lock:
-            for place, rule in enumerate(self._rules):
-                if not rule.matches(method, path, project):
-                    continue
-                if rule.skip > 0:
-                    self._rules[place] = msgspec.structs.replace(rule, skip=rule.skip - 1)
-                    continue
-                if rule.times > 1:
-                    self._rules[place] = msgspec.structs.replace(rule, times=rule.times - 1)
-                else:
-                    del self._rules[place]
-                return rule.fault
-        return None

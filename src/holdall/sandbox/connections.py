@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import sys
@@ -45,6 +46,12 @@ class Connections:
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             transport.abort()
         await _gone(receive)
+
+    async def stay_silent(self, receive: Receive, seconds: float) -> None:
+        """Let a connection be for so long, or until the client gives it up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await _gone(receive)
 
     async def close(self, scope: Scope, receive: Receive) -> None:
         """End the connection of a request once what was written has been sent."""

@@ -159,15 +159,21 @@ def serve(
     behaviour: Behaviour,
     ready: Callable[[str], None],
     control: bool = False,
+    fault: Fault | None = None,
     clock: Callable[[], float] = time.time,
     randomness: random.Random | None = None,
 ) -> None:
-    """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered."""
+    """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered.
+
+    ``fault`` is what requests suffer from the beginning.
+    """
     listening = _listen(port)
     try:
         service = Service(data, behaviour=behaviour, clock=clock, randomness=randomness or random.SystemRandom())
         try:
             url = _base_url(listening, behaviour)
+            if fault is not None:
+                service.faults.add(FaultRule(fault=fault))
             _Server(_config(service, controlled=control), lambda: ready(url)).run(sockets=[listening])
         finally:
             service.close()

@@ -13,9 +13,10 @@ from typing import TypeVar
 import msgspec
 
 from holdall.errors import CannotWrite
-from holdall.sandbox.behaviour import Behaviour, Faults
+from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.database import Database
+from holdall.sandbox.faults import Faults
 from holdall.sandbox.identity import Identity
 from holdall.sandbox.ids import Ids
 from holdall.sandbox.rates import Rates

@@ -187,25 +187,34 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[s
     return name, examine(blobs, name, filename)
 
 
-async def download(call: Call) -> Response:
+async def download(request: Request, call: Call) -> Response:
     """The bytes of a file as they were uploaded."""
     row = await call.service.reading(files.downloadable, call)
-    return await _bytes_of(call, row, row["filename"])
+    return await _bytes_of(request, call, row, row["filename"])
 
 
-async def download_from_container(call: Call) -> Response:
+async def download_from_container(request: Request, call: Call) -> Response:
     """The bytes of a container's file."""
     row = await call.service.writing(container_files.downloadable, call)
-    return await _bytes_of(call, row, row["path"].rpartition("/")[2])
+    return await _bytes_of(request, call, row, row["path"].rpartition("/")[2])
 
 
-async def _bytes_of(call: Call, row: sqlite3.Row, filename: str) -> Response:
+async def _bytes_of(request: Request, call: Call, row: sqlite3.Row, filename: str) -> Response:
     service = call.service
     headers = {"content-disposition": f'attachment; filename="{_plain(filename)}"'}
-    path = service.blobs.path(row["blob"])
-    if row["bytes"] <= _PIECE:
-        return Response(await service.reading(path.read_bytes), headers=headers, media_type=_BYTES)
+    path, size, start, status = service.blobs.path(row["blob"]), row["bytes"], 0, 200
+    if service.behaviour.serve_ranges:
+        headers |= {"accept-ranges": "bytes", "etag": f'"{row["blob"]}"'}
+        start = _start(request, headers["etag"])
+        if start >= size > 0 or start > size:
+            return Response(status_code=416, headers={"content-range": f"bytes */{size}"})
+        if start:
+            status, headers["content-range"] = 206, f"bytes {start}-{size - 1}/{size}"
     source: BinaryIO = await service.reading(open, path, "rb")
+    source.seek(start)
+    if size - start <= _PIECE:
+        with source:
+            return Response(await service.reading(source.read), status, headers=headers, media_type=_BYTES)
 
     async def pieces() -> AsyncIterator[bytes]:
         try:
@@ -214,8 +223,14 @@ async def _bytes_of(call: Call, row: sqlite3.Row, filename: str) -> Response:
         finally:
             source.close()
 
-    headers["content-length"] = str(row["bytes"])
-    return StreamingResponse(pieces(), headers=headers, media_type=_BYTES)
+    headers["content-length"] = str(size - start)
+    return StreamingResponse(pieces(), status, headers=headers, media_type=_BYTES)
+
+
+def _start(request: Request, etag: str) -> int:
+    """Where the part begins that was asked for, of the one form that goes on to the end; 0 for the whole."""
+    found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+    return int(found[1]) if found and request.headers.get("if-range", etag) == etag else 0
 
 
 def _plain(filename: str) -> str:

@@ -1,0 +1,62 @@
+"""What an account has: assistants, or at least an endpoint that answers with the same key."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdall.errors import NoAssistantsApi, NotFound
+from holdall.remote.client import Account
+
+__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants"]
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe found out about an account."""
+
+    assistants: bool
+    organization: str | None = None
+    project: str | None = None
+
+
+async def probe(account: Account) -> Capabilities:
+    """Ask for one assistant, and if there is no such endpoint, whether another one answers with the same key.
+
+    Raises AuthenticationFailed, PermissionDenied, Unreachable … as any request; NotFound where nothing at all
+    answers, which means that the base URL is wrong.
+    """
+    assistants = True
+    try:
+        await account.get("/assistants", {"limit": 1})
+    except NotFound:
+        assistants = False
+        await require_any_endpoint(account)
+    return Capabilities(assistants=assistants, organization=account.organization, project=account.project)
+
+
+async def require_assistants(account: Account) -> Capabilities:
+    """As ``probe``, but raises NoAssistantsApi where the account has no Assistants API."""
+    found = await probe(account)
+    if not found.assistants:
+        raise NoAssistantsApi(
+            f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
+            "(OpenAI ended it on 2026-08-26)",
+            hint="files and vector stores live on there; servers that still speak Assistants v2 are named by "
+            f"OPENAI_{'DST' if account.side == 'destination' else 'SRC'}_BASE_URL",
+            status=404,
+        )
+    return found
+
+
+async def require_any_endpoint(account: Account) -> None:
+    """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
+    for where in ("/vector_stores", "/files", "/models"):
+        try:
+            await account.get(where, None if where == "/models" else {"limit": 1})
+            return
+        except NotFound:
+            continue
+    raise NotFound(
+        f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
+        hint="the base URL usually ends in /v1",
+        status=404,
+    )
