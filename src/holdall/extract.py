@@ -65,9 +65,13 @@ def extract(
         for entry in _select(bundle, list(patterns)):
             chosen.add(entry.offset.to_bytes(8, "big"), msgspec.json.encode(entry))
             progress.expect(files=1, bytes=entry.size)
-        delivery = Delivery(to, force=force)
+        delivery, end = Delivery(to, force=force), 0
         for _, line in chosen:
             entry = msgspec.json.decode(line, type=IndexEntry)
+            if entry.offset < end:
+                # A file of a few kilobytes could be unpacked into anything.
+                raise DamagedBundle(f"can't extract {entry.path}: it lies over another entry", entry=entry.path)
+            end = entry.offset + entry.size
             with bundle.open(entry) as stream:
                 yield delivery.write(entry, iter(lambda: stream.read(1 << 20), b""), entry.sha256)
             progress.advance(files=1, bytes=entry.size)

@@ -162,7 +162,7 @@ class _Verification:
             check()
         except DamagedBundle as error:
             self._find("damaged", error.entry, error.message)
-        except (FrameError, ValueError, msgspec.MsgspecError) as error:
+        except (FrameError, ValueError, RecursionError) as error:
             self._find("index", None, f"index or manifest can't be read: {error}")
 
 

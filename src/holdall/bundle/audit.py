@@ -15,6 +15,7 @@ from holdall.bundle.scan import Broken, Data, End, Piece, Start, members, pieces
 from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
 from holdall.bundle.sorting import Sorter
 from holdall.progress import Progress
+from holdall.untrusted import MAX_JSON
 
 __all__ = ["LOST", "PLACE", "TO_THE_END", "Audit"]
 
@@ -24,8 +25,9 @@ LOST = bytes(32)
 """Stands for the sha256 of a member that could not be read whole."""
 TO_THE_END = 1 << 63
 
-_LOOKED_INTO = layout.TAG_FILES - {layout.MANIFEST, layout.INDEX}
-_KEPT = 64 << 20
+_LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
+_PAYLOAD = len(layout.OPENING)
+_STAGES = {path: number + (number >= _PAYLOAD) for number, path in enumerate((*layout.OPENING, *layout.CLOSING))}
 
 
 class Audit:
@@ -42,6 +44,7 @@ class Audit:
         self.kept: dict[str, bytes] = {}
         self.followed = 0
         self._bag: str | None = None
+        self._stage = -1
 
     def run(self) -> str:
         """Read everything; returns the sha256 of the whole file."""
@@ -75,12 +78,14 @@ class Audit:
                     self._progress.advance(files=1)
                 case Data(data=data) if data is not None:
                     digest.update(data)
-                    if path in _LOOKED_INTO and len(kept) + len(data) <= _KEPT:
+                    if path in _LOOKED_INTO and size <= MAX_JSON:
                         kept += data
                 case End(whole=whole):
                     self.followed = offset + size
                     if not whole:
                         self._find("damaged", path, f"{path}: its bytes are lost")
+                    if path in _LOOKED_INTO and size > MAX_JSON:
+                        self._find("tar", path, f"{path}: {size} bytes, more than it may have")
                     self._take(path, offset, size, digest, bytes(kept) if whole else None)
                 case Broken(position=position, message=message):
                     self.followed = position
@@ -98,7 +103,9 @@ class Audit:
         return inside or path
 
     def _take(self, path: str, offset: int, size: int, digest: hashlib._Hash, kept: bytes | None) -> None:
-        self._folded.add(fold(path).encode())
+        # With the lowest of all characters between them a folder's files come right behind a file of its name.
+        self._folded.add(fold(path).replace("/", "\0").encode())
+        self._check_order(path)
         if path.startswith("data/"):
             sha256 = digest.digest() if kept is not None else LOST
             self.members.add(path.encode(), PLACE.pack(offset, size, sha256))
@@ -110,12 +117,21 @@ class Audit:
                 self.kept[path] = kept
 
     def _check_folded(self) -> None:
-        previous = None
+        previous = b"\0"
         for name, _ in self._folded:
+            path = name.decode().replace("\0", "/")
             if name == previous:
-                path = name.decode()
                 self._find("name", path, f"{path}: twice in the tar, as some systems compare names")
+            elif name.startswith(previous + b"\0"):
+                self._find("name", path, f"{path}: in a folder that is a file, as some systems compare names")
             previous = name
+
+    def _check_order(self, path: str) -> None:
+        """The opening tag files come first, the closing ones last, each in their order."""
+        stage = _STAGES.get(path, _PAYLOAD)
+        if stage < self._stage:
+            self._find("tar", path, f"{path}: not in its place among the tag files")
+        self._stage = max(stage, self._stage)
 
     def check_tail(self, digest: bytes | None) -> None:
         """What follows the frames must be, bit for bit, the seal and the seek table that belong to them."""

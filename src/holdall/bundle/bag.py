@@ -32,6 +32,7 @@ __all__ = [
 
 BLOCK = 512
 END_OF_TAR = bytes(2 * BLOCK)
+MAX_SIZE = 1 << 62
 MAX_TIME = 2**33 - 1
 """The last second that eleven octal digits hold; ``created_at`` is clamped to 0 and this."""
 
@@ -162,6 +163,8 @@ def parse_header(data: bytes | memoryview) -> Header | None:
     )
     if not is_safe(name):
         raise TarError(f"a member with an unsafe name: {name!r}")
+    if found.size > MAX_SIZE:
+        raise TarError(f"{name}: a member larger than there can be")
     if header(name, found.size, found.mtime) != bytes(data[:length]):
         raise TarError(f"{name}: not the header of a regular file as this format writes it")
     return found

@@ -20,6 +20,8 @@ from holdall.bundle.sorting import Sorter
 
 __all__ = ["Inventory"]
 
+_entry = msgspec.json.Decoder(IndexEntry)
+
 
 class Inventory:
     """The checks of one bundle, each a method. ``quick``: the audit was not run, and no content is read here either."""
@@ -55,7 +57,8 @@ class Inventory:
         members = _Ahead(iter(self._audit.members))
         previous = b""
         self._payload_end = 0
-        for entry in self._bundle.entries(""):
+        for line in self._bundle.part_lines(self._bundle.info.index):
+            entry = _entry.decode(line)
             path = entry.path.encode()
             if path <= previous:
                 self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")
@@ -125,8 +128,11 @@ class Inventory:
         kept = self._audit.kept
         if kept.get(layout.BAGIT, BAGIT_TXT) != BAGIT_TXT:
             self._find("damaged", layout.BAGIT, "bagit.txt is not that of BagIt 1.0 in UTF-8")
+        info = self._audit.tags.get(layout.INFO)
         if kept.get(layout.INFO, self._bundle.raw_info) != self._bundle.raw_info:
             self._find("index", layout.INFO, "holdall.json is not what the last frame begins with")
+        elif info and info[0] != self._bundle.info_offset:
+            self._find("index", layout.INFO, "the last frame does not begin with holdall.json")
         if layout.TAG_MANIFEST in kept and self._audit.followed == TO_THE_END:
             tags = sorted((path, tag[2]) for path, tag in self._audit.tags.items() if path != layout.TAG_MANIFEST)
             if kept[layout.TAG_MANIFEST] != b"".join(manifest_line(sha256, path) for path, sha256 in tags):

@@ -54,9 +54,12 @@ INFO = "holdall.json"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 
 OPENING = (BAGIT, README, SPECIFICATION)
-"""The tag files that stand at the front of the tar; all others stand at its end."""
+"""The tag files that stand at the front of the tar, in this order."""
 
-TAG_FILES = frozenset({*OPENING, BAG_INFO, MANIFEST, INDEX, INFO, TAG_MANIFEST})
+CLOSING = (BAG_INFO, MANIFEST, INDEX, INFO, TAG_MANIFEST)
+"""Those that stand at its end, in this order."""
+
+TAG_FILES = frozenset({*OPENING, *CLOSING})
 
 SUFFIX = ".tar.zst"
 
@@ -69,7 +72,9 @@ LOOKUP_FRAME = 256 << 10
 
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 62))]
-"""Bytes, or where a byte is; a bundle can't declare a negative one."""
+"""Bytes, where a byte is, or a number of things; a bundle can't declare a negative one."""
+Instant = Annotated[int, msgspec.Meta(ge=0, le=(1 << 40))]
+"""Whole seconds since 1970, UTC."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +109,7 @@ class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None
     filename: str | None = None
     rung: Rung | None = None
-    records: int | None = None
+    records: Size | None = None
 
 
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +124,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     rung: Rung
     path: str | None
     expected: int | None
-    size: int | None
+    size: Size | None
     route: str | None
     status: int | None
     code: str | None
@@ -140,8 +145,8 @@ class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RungCount(msgspec.Struct, frozen=True, kw_only=True):
     """Files of one rung, and the bytes stored for them."""
 
-    files: int = 0
-    bytes: int = 0
+    files: Size = 0
+    bytes: Size = 0
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,9 +169,9 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     selection: dict[str, Any]
     options: dict[str, Any]
-    started: int
-    ended: int
-    counts: dict[str, int]
+    started: Instant
+    ended: Instant
+    counts: dict[str, Size]
     rungs: dict[str, RungCount]
     digests: Digests
     index: Part

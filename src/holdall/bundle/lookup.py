@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from holdall.bundle.seekable import FrameError, FrameFile
+from holdall.untrusted import MAX_JSON
 
 __all__ = ["SortedLines"]
 
 _STEP = 4 << 10
-_LONGEST_LINE = 4 << 20
+# A frame may be 64 MiB of newlines: cut at once, that would be as many objects.
+_PIECE = 256 << 10
 
 
 class SortedLines:
@@ -44,7 +46,7 @@ class SortedLines:
     def _line_start(self, position: int) -> int:
         """Where the line that has the byte at ``position`` begins."""
         end = position
-        while end > 0 and position - end < _LONGEST_LINE:
+        while end > 0 and position - end < MAX_JSON:
             step = min(_STEP, end)
             found = self._read(end - step, step).rfind(b"\n")
             if found >= 0:
@@ -56,23 +58,30 @@ class SortedLines:
 
     def _line(self, start: int) -> bytes:
         """The line at ``start`` without its newline."""
-        line = b""
-        while start + len(line) < self._size and len(line) < _LONGEST_LINE:
-            more = self._read(start + len(line), min(_STEP, self._size - start - len(line)))
+        line, step = bytearray(), _STEP
+        while start + len(line) < self._size and len(line) < MAX_JSON:
+            more = self._read(start + len(line), min(step, self._size - start - len(line)))
             end = more.find(b"\n")
             if end >= 0:
-                return line + more[:end]
+                return bytes(line + more[:end])
             line += more
+            step = min(2 * step, _PIECE)
         raise FrameError("a line without end")
 
     def _lines(self, start: int) -> Iterator[bytes]:
-        rest = b""
+        rest = bytearray()
         for chunk in self._frames.chunks(self._offset + start, self._size - start):
-            # Most lines of a chunk are whole, so they are cut in one go.
-            *lines, rest = (rest + bytes(chunk)).split(b"\n")
-            if len(rest) > _LONGEST_LINE:
-                raise FrameError("a line without end")
-            yield from lines
+            for at in range(0, len(chunk), _PIECE):
+                piece = bytes(chunk[at : at + _PIECE])
+                # Most lines of a piece are whole, so they are cut in one go.
+                first, *lines = piece.split(b"\n")
+                rest += first
+                if len(rest) > MAX_JSON:
+                    raise FrameError("a line without end")
+                if lines:
+                    yield bytes(rest)
+                    rest = bytearray(lines.pop())
+                    yield from lines
         if rest:
             raise FrameError("the last line has no end")
 

@@ -10,10 +10,12 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["MAX_NAME", "Taken", "fold", "is_safe", "numbered", "safe_name"]
+__all__ = ["MAX_NAME", "MAX_PATH", "Taken", "fold", "is_safe", "numbered", "safe_name"]
 
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
+MAX_PATH = 1000
+"""Longest path in a bundle, in bytes of UTF-8."""
 
 _FORBIDDEN = frozenset('%\\/:*?"<>|')
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -23,6 +25,8 @@ _RESERVED = frozenset(
     | {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
 )
 _LONGEST_SUFFIX = 24
+# Far longer than any name may be. Normalising takes time by the square of what combines with one letter.
+_LOOKED_AT = 4096
 # What most names are: nothing to change. Every reserved name begins with one of the suspect three letters.
 _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ()+,&=@#.-]*[A-Za-z0-9_()+,&=@#-])?")
 _SUSPECT = frozenset(name[:3] for name in _RESERVED)
@@ -35,6 +39,8 @@ def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bo
     """
     if len(name) + len(suffix) <= limit and _PLAIN.fullmatch(name) and name[:3].lower() not in _SUSPECT:
         return name + suffix
+    if len(name) > _LOOKED_AT:
+        name = name[: _LOOKED_AT - _LONGEST_SUFFIX] + name[-_LONGEST_SUFFIX:]
     text = unicodedata.normalize("NFC", name)
     if not (text.isascii() and text.isalnum()):
         kept = _FORBIDDEN - {"%"} if percent else _FORBIDDEN
@@ -61,12 +67,14 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
 
 def is_safe(path: str) -> bool:
     """Does every component of ``path`` keep the rules? What a bundle's own path must satisfy."""
-    return bool(path) and all(map(_is_safe_name, path.split("/")))
+    if not path or len(path) > MAX_PATH or len(path.encode(errors="replace")) > MAX_PATH:
+        return False
+    return all(map(_is_safe_name, path.split("/")))
 
 
 @lru_cache(4096)
 def _is_safe_name(name: str) -> bool:
-    return safe_name(name) == name
+    return len(name) <= MAX_NAME and safe_name(name) == name
 
 
 def fold(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,11 @@ from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
 from holdall.bundle.lookup import SortedLines
+from holdall.bundle.names import is_safe
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
+from holdall.untrusted import MAX_JSON, require_plain
 
 __all__ = ["BundleReader", "open_bundle"]
 
@@ -93,7 +96,7 @@ class BundleReader:
         """The payload's entries below ``folder``, by ascending path."""
         with self._guarding(layout.INDEX):
             for line in self._index.starting_at(folder.encode()):
-                entry = _index_line.decode(line)
+                entry = _entry(line)
                 if not entry.path.startswith(folder):
                     return
                 yield entry
@@ -102,7 +105,7 @@ class BundleReader:
         """The entry of that path (``data/…``)."""
         with self._guarding(layout.INDEX):
             line = self._index.find(path.encode(errors="replace"))
-            return _index_line.decode(line) if line is not None else None
+            return _entry(line) if line is not None else None
 
     def content(self, file_id: str) -> IndexEntry | None:
         """The content stored for a file, of whatever rung; None where the bundle has none."""
@@ -194,23 +197,25 @@ class BundleReader:
     def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
         for entry in self.entries(folder):
             if entry.path.endswith(layout.RECORD):
-                raw = self.read(entry)
-                yield Record(kind=kind, id=self._id_of(raw, entry.path), raw=raw)
+                yield self._record(kind, self.read(entry, limit=MAX_JSON), entry.path)
 
     def _lines(self, entry: IndexEntry, kind: Kind) -> Iterator[Record]:
         """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
         with self.open(entry) as stream:
             while True:
                 with self._guarding(entry.path):
-                    line = stream.readline(MAX_FRAME)
-                if not line:
-                    return
-                raw = line.rstrip(b"\n")
-                yield Record(kind=kind, id=self._id_of(raw, entry.path), raw=raw)
+                    line = stream.readline(MAX_JSON + 1)
+                    if not line:
+                        return
+                    if not line.endswith(b"\n"):
+                        raise ValueError("a line without end")
+                yield self._record(kind, line[:-1], entry.path)
 
-    def _id_of(self, raw: bytes, path: str) -> SourceId:
+    def _record(self, kind: Kind, raw: bytes, path: str) -> Record:
+        """A record that anybody may decode."""
         with self._guarding(path):
-            return SourceId(_id.decode(raw).id)
+            require_plain(raw)
+            return Record(kind=kind, id=SourceId(_id.decode(raw).id), raw=raw)
 
     @contextmanager
     def _guarding(self, path: str) -> Iterator[None]:
@@ -240,7 +245,9 @@ class BundleReader:
             if not found or path != layout.INFO or found.length + found.size > len(data):
                 raise FrameError("the last frame does not begin with it")
             raw = data[found.length : found.length + found.size]
+            require_plain(raw)
             _require_format(self.path, msgspec.json.decode(raw, type=_Format).format)
+            self.info_offset = frames[len(frames) - 1][2] + found.length
             return bag, msgspec.json.decode(raw, type=HoldallInfo), raw
 
 
@@ -313,11 +320,19 @@ def _tail(path: Path, file: BinaryIO) -> Tail:
         raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
 
 
+def _entry(line: bytes) -> IndexEntry:
+    """A line of the index; ValueError where it names what no bundle may have."""
+    entry = _index_line.decode(line)
+    if not entry.path.startswith("data/") or not is_safe(entry.path):
+        raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
+    return entry
+
+
 def _require_format(path: Path, found: str) -> None:
-    major = found.partition(".")[0]
-    if not major.isdecimal() or int(major) < 1:
-        raise FrameError(f"unknown format {found!r}")
-    if int(major) > layout.MAJOR:
+    match = re.fullmatch(r"([1-9][0-9]{0,5})\.[0-9]{1,6}", found)
+    if not match:
+        raise FrameError(f"unknown format {found[:20]!r}")
+    if int(match[1]) > layout.MAJOR:
         raise NewerFormat(
             f"can't read {path}: it has format {found}, this version reads {layout.MAJOR}.x",
             hint="pip install --upgrade holdall",

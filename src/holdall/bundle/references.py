@@ -65,13 +65,19 @@ class References:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
         stores = self._read_stores()
         self._read_assistants(stores)
+        seen: set[str] = set()
         for agent in self._bundle.agents():
+            self._once(agent.id, seen)
             self._count(Kind.AGENT, agent.id, agent.raw)
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
             self._use(file.id, by="file", path=layout.FILES)
         self._read_index()
+        previous = b""
         for line in self._bundle.ledger():
+            if line.id.encode() < previous:
+                self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
+            previous = line.id.encode()
             self._use(line.id, by="ledger", path=layout.LEDGER, line=line)
         self._check_files()
         self._check_info()
@@ -89,26 +95,34 @@ class References:
         lines.add(definition_line(kind, id, record_hash(kind, raw), store))
 
     def _read_stores(self) -> set[str]:
-        found = set()
+        found: set[str] = set()
         for store in self._bundle.stores():
-            found.add(str(store.id))
+            self._once(store.id, found)
             self._count(Kind.STORE, store.id, store.raw)
-        listed = set()
+        listed: set[str] = set()
         for entry in self._bundle.entries(layout.STORES):
             if not entry.path.endswith(layout.MEMBERSHIPS):
                 continue
-            listed.add(entry.id)
+            self._once(f"memberships of {entry.id}", listed)
             if entry.id not in found:
                 self._report("reference", entry.path, f"memberships of {entry.id}, a store that isn't there")
             for member in self._bundle.memberships(entry.id or ""):
                 self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
                 self._use(member.id, by="membership", path=entry.path)
-        for id in sorted(found - listed):
+        for id in sorted(id for id in found if f"memberships of {id}" not in listed):
             self._report("reference", None, f"the memberships of store {id} are not there")
         return found
 
+    def _once(self, id: str, seen: set[str]) -> None:
+        """Readers go by ids: what is there under one id a second time would be another thing to each of them."""
+        if id in seen:
+            self._report("index", None, f"{id}: there twice")
+        seen.add(id)
+
     def _read_assistants(self, stores: set[str]) -> None:
+        seen: set[str] = set()
         for assistant in self._bundle.assistants():
+            self._once(assistant.id, seen)
             self._count(Kind.ASSISTANT, assistant.id, assistant.raw)
             try:
                 view = msgspec.json.decode(assistant.raw, type=AssistantView)

@@ -23,10 +23,11 @@ from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, 
 from holdall.bundle.seekable import FrameError, FrameFile
 from holdall.bundle.sorting import Sorter
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NotABundle
+from holdall.untrusted import MAX_JSON
 
 __all__ = ["Find", "Salvage"]
 
-_LONGEST_LINE = 1 << 20
+_PIECE = 256 << 10
 
 
 class Find(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +80,14 @@ class Salvage:
                 complete = False
             elif self._listed.add(entry.path):
                 lines.add(entry.offset.to_bytes(8, "big"), line)
+        end = 0
         for _, line in lines:
             entry = msgspec.json.decode(line, type=IndexEntry)
+            if entry.offset < end:
+                # No accident does that, and a few kilobytes could be saved as anything.
+                self.notes.append(f"{entry.path}: the index has it lie over another entry")
+                continue
+            end = entry.offset + entry.size
             yield Find(entry=entry, sha256=entry.sha256, pieces=self._pieces(entry))
         lines.close()
         if not complete:
@@ -109,7 +116,7 @@ class Salvage:
             number = self._frames.frames.find(position)
             _, _, start, length = self._frames.frames[number]
             try:
-                data = self._frames.frame(number)[position - start : end - start]
+                data = self._frames.frame(number)[position - start : min(end, position + _PIECE) - start]
             except FrameError:
                 # The line that the hole cuts in two is lost on both sides of it.
                 rest, position = b"?", start + length
@@ -117,7 +124,7 @@ class Salvage:
                 continue
             position += len(data)
             *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > _LONGEST_LINE:
+            if len(rest) > MAX_JSON:
                 rest = b"?"
             yield from lines
 
@@ -157,7 +164,7 @@ def _entry(line: bytes) -> IndexEntry | None:
     """A line of the index if it is whole and may be believed."""
     try:
         entry = msgspec.json.decode(line, type=IndexEntry)
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         return None
     return entry if entry.path.startswith("data/") and is_safe(entry.path) else None
 

@@ -29,6 +29,8 @@ __all__ = ["Broken", "Data", "End", "Event", "Piece", "Start", "choose_frames", 
 
 _HEADER = 6 * BLOCK  # no header is longer
 _WORTH_THREADS = 4 << 20
+# Decoded but not yet asked for: however many threads there are, and however large the frames.
+_AHEAD = 128 << 20
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,7 @@ def pieces(
 ) -> Iterator[Piece]:
     """Every frame in order, decoded ahead on ``threads`` threads; ``see`` is given each as it lies in the file."""
     ahead: deque[tuple[int, Future[bytes]]] = deque()
+    waiting = 0
     file.seek(0)
     # Threads cost more than a small bundle takes.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="holdall-decode") if frames.size > _WORTH_THREADS else None
@@ -133,8 +136,11 @@ def pieces(
             ahead.append((number, pool.submit(decompress, frame, size) if pool else _decompress_here(frame, size)))
             if see:
                 see(frame)
-            if len(ahead) > threads + 2:
-                yield _piece(frames, *ahead.popleft())
+            waiting += size
+            while len(ahead) > threads + 2 or (waiting > _AHEAD and len(ahead) > 1):
+                piece = _piece(frames, *ahead.popleft())
+                waiting -= piece.size
+                yield piece
         while ahead:
             yield _piece(frames, *ahead.popleft())
     finally:

@@ -48,7 +48,9 @@ SEEKABLE_MAGIC = b"\xb1\xea\x92\x8f"
 SEAL_SIZE = 8 + 32
 _FOOTER_SIZE = 9
 _MAX_COMPRESSED = MAX_FRAME + (MAX_FRAME >> 8) + 64
+_MIN_COMPRESSED = 14  # magic, two bytes of header, one block with a byte in it, checksum
 _HEADER_MAX = 18
+_ENTRIES = 64 << 10
 _CACHE_BYTES = 16 << 20
 
 _codecs = threading.local()
@@ -76,6 +78,8 @@ def declared_size(frame: bytes | memoryview) -> int:
         raise FrameError("frame without checksum, or with a dictionary")
     if header.content_size in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
         raise FrameError("frame without content size")
+    if not header.content_size:
+        raise FrameError("frame without content")
     if header.content_size > MAX_FRAME or header.window_size > MAX_FRAME:
         raise FrameError(f"frame declares {header.content_size} bytes, window {header.window_size}: over the limit")
     return header.content_size
@@ -279,11 +283,9 @@ def encode_table(frames: FrameTable) -> bytes:
 
 
 class Tail(msgspec.Struct, frozen=True, kw_only=True):
-    """What follows the data frames, read from the end of the file: seek table and seal."""
+    """What the seek table at the end of the file says."""
 
     frames: FrameTable
-    seal: bytes
-    table: bytes
 
 
 def read_tail(file: BinaryIO) -> Tail:
@@ -297,23 +299,26 @@ def read_tail(file: BinaryIO) -> Tail:
     if footer[5:] != SEEKABLE_MAGIC:
         raise FrameError("no seek table at the end of the file")
     length = 8 + 8 * count + _FOOTER_SIZE
-    if descriptor or not count >= 2 or length > file_size:
+    if descriptor or not count >= 2 or length > min(file_size, 1 << 32):
         raise FrameError("the seek table's last bytes contradict the file")
     file.seek(file_size - length)
-    table = file.read(length)
-    if table[:8] != TABLE_MAGIC + struct.pack("<I", length - 8):
+    if file.read(8) != TABLE_MAGIC + struct.pack("<I", length - 8):
         raise FrameError("the seek table's first bytes contradict its last")
     frames = FrameTable()
-    entries = struct.iter_unpack("<II", table[8:-_FOOTER_SIZE])
-    for number, (compressed, size) in enumerate(entries):
-        if number == count - 1:
-            if (compressed, size) != (SEAL_SIZE, 0):
-                raise FrameError("the seek table lists no seal")
-        elif not 0 < size <= MAX_FRAME or not 0 < compressed <= _MAX_COMPRESSED:
+    for number, (compressed, size) in enumerate(_entries(file, count - 1)):
+        if not 0 < size <= MAX_FRAME or not _MIN_COMPRESSED <= compressed <= _MAX_COMPRESSED:
             raise FrameError(f"the seek table lists an impossible frame {number}")
-        else:
-            frames.append(compressed, size)
+        frames.append(compressed, size)
+    if struct.unpack("<II", file.read(8)) != (SEAL_SIZE, 0):
+        raise FrameError("the seek table lists no seal")
     if frames.length + SEAL_SIZE + length != file_size:
         raise FrameError("the seek table does not add up to the length of the file")
-    file.seek(frames.length)
-    return Tail(frames=frames, seal=file.read(SEAL_SIZE), table=table)
+    return Tail(frames=frames)
+
+
+def _entries(file: BinaryIO, count: int) -> Iterator[tuple[int, int]]:
+    """So many entries of a seek table, read in pieces: how many there are is the file's own word."""
+    while count > 0:
+        some = min(count, _ENTRIES)
+        yield from struct.iter_unpack("<II", file.read(8 * some))
+        count -= some

@@ -109,9 +109,9 @@ class Shortfall:
 
     def _read_stores(self) -> list[Dependency]:
         """Note who is in which store; returns the stores that definitions refer to and that aren't there."""
-        present: dict[str, None] = {}
-        for number, record in enumerate(self._bundle.stores()):
-            present[record.id] = None
+        present: dict[str, int] = {}
+        for record in self._bundle.stores():
+            number = present.setdefault(record.id, len(present))
             for member in self._bundle.memberships(record.id):
                 self._mention(member.id, _Trace(store=number))
         for file in self._bundle.files():

@@ -7,6 +7,7 @@ failure. Names and messages come from servers and bundles, so every line passes 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import unicodedata
@@ -37,23 +38,37 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Any] = []
 
 
+# Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
+_RUDE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNUSUAL = re.compile(r"[^ -~\n\t]")
+
+
 def printable(text: str) -> str:
     """``text`` with control, format (bidi) and surrogate characters escaped, newline and tab kept.
 
     >>> printable("a\\x1b[31mb\\u202ec")
     'a\\\\x1b[31mb\\\\u202ec'
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else _escaped(char)
-        for char in text
-    )
+    return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_rude(found[0]) else found[0], text)
+
+
+def _is_rude(char: str) -> bool:
+    return unicodedata.category(char) in _RUDE
 
 
 def _escaped(char: str) -> str:
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json_escaped(document: str) -> str:
+    """The same for JSON, where all such characters but line ends stand inside of strings, by the escapes of JSON."""
+
+    def escaped(found: re.Match[str]) -> str:
+        units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_rude(found[0]) else ""
+        return "".join(f"\\u{unit}" for unit in units.split()) or found[0]
+
+    return _UNUSUAL.sub(escaped, document)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -134,8 +149,8 @@ class Console:
         self.close_progress()
         code = error.exit_code if exit_code is None else exit_code
         self._write(self.stderr, f"Error: {error.message}")
-        if error.hint:
-            self._write(self.stderr, f"hint: {error.hint}")
+        for line in f"hint: {error.hint}".split("\n") if error.hint else ():
+            self._write(self.stderr, line)
         if self.json:
             described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
@@ -155,12 +170,14 @@ class Console:
             "losses": losses,
             "error": error,
         }
-        self._put(self.stdout, msgspec.json.format(msgspec.json.encode(document)).decode())
+        # Inside JSON's strings the same characters have an escape of JSON's own.
+        self._put(self.stdout, _json_escaped(msgspec.json.format(msgspec.json.encode(document)).decode()))
 
     def _write(self, stream: TextIO, text: str) -> None:
         if self._bars:
             self._bars.clear()
-        self._put(stream, printable(text))
+        # One call, one line: a name with a line end in it must not look like two.
+        self._put(stream, printable(text).replace("\n", "\\n"))
         if self._bars:
             self._bars.refresh()
 

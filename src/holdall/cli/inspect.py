@@ -93,7 +93,7 @@ class _Tree:
         for record in self._bundle.assistants():
             try:
                 view = msgspec.json.decode(record.raw, type=AssistantView)
-            except msgspec.ValidationError:
+            except msgspec.DecodeError:
                 view = AssistantView(id=record.id)
             self._used.update(view.store_ids)
             yield {
@@ -108,7 +108,7 @@ class _Tree:
         for record in self._bundle.agents():
             try:
                 view = msgspec.json.decode(record.raw, type=AgentView)
-            except msgspec.ValidationError:
+            except msgspec.DecodeError:
                 view = AgentView(id=record.id)
             yield {"id": record.id, "name": view.name, "model": view.model}
 
@@ -122,7 +122,7 @@ class _Tree:
             return {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
         try:
             name = msgspec.json.decode(raw, type=StoreView).name
-        except msgspec.ValidationError:
+        except msgspec.DecodeError:
             name = None
         entry = self._bundle.memberships_entry(id)
         members = (member.id for member in self._bundle.memberships(id))
@@ -179,16 +179,19 @@ def _print_tree(
             _print_files(console, interpreter, "    ")
     left = info.counts.get("assistants", 0) - len(assistants)
     if left > 0:
-        console.result(f"\n… and {left} more assistants (--all shows them)")
+        console.result()
+        console.result(f"… and {left} more assistants (--all shows them)")
     if agents:
-        console.result("\nagents:")
+        console.result()
+        console.result("agents:")
         for agent in agents:
             console.result(f"  {agent['name'] or '(no name)'}  {agent['id']}  {agent['model'] or ''}".rstrip())
     more = info.counts.get("agents", 0) - len(agents)
     if more > 0:
         console.result(f"  … and {more} more agents (--all shows them)")
     if left <= 0 and others:
-        console.result("\nstores that no assistant here uses:")
+        console.result()
+        console.result("stores that no assistant here uses:")
         for store in others:
             _print_store(console, store, "  ")
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
+from holdall.errors import DamagedBundle
 from holdall.importer.steps import Catalogue, Content
 from holdall.importer.text import DEFAULT_OVERLAP
-from holdall.model import AgentView, AssistantView, FileView, MembershipView, Record, Rung, SourceId, epoch_seconds
+from holdall.model import (
+    AgentView,
+    AssistantView,
+    FileView,
+    MembershipView,
+    Record,
+    Rung,
+    SourceId,
+    StoreView,
+    epoch_seconds,
+)
 
 __all__ = ["catalogue"]
+
+T = TypeVar("T")
 
 
 def catalogue(reader: BundleReader) -> Catalogue:
@@ -27,7 +40,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
         files[content.id] = content
         if content.rung is Rung.TEXT and line.path:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
-    stores = {record.id: record for record in reader.stores()}
+    stores = {record.id: record for record in reader.stores() if _read(record, StoreView)}
     return Catalogue(
         # Oldest first, as the server lists them, so that the copy lists them in the same order.
         assistants=sorted(reader.assistants(), key=_age),
@@ -38,17 +51,27 @@ def catalogue(reader: BundleReader) -> Catalogue:
     )
 
 
+def _read(record: Record, view: type[T]) -> T:
+    """What an import acts upon in a record. Raises DamagedBundle where it isn't of the types that it must be."""
+    try:
+        return msgspec.json.decode(record.raw, type=view)
+    except msgspec.DecodeError as error:
+        raise DamagedBundle(
+            f"can't import {record.kind} {record.id}: its record is not as the API has it ({error})"
+        ) from None
+
+
 def _age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(msgspec.json.decode(record.raw, type=AssistantView).created_at), record.id
+    return epoch_seconds(_read(record, AssistantView).created_at), record.id
 
 
 def _agent_age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(msgspec.json.decode(record.raw, type=AgentView).created_at), record.id
+    return epoch_seconds(_read(record, AgentView).created_at), record.id
 
 
 def _known(record: Record) -> tuple[str, int]:
     """A file's purpose and when it was made."""
-    view = msgspec.json.decode(record.raw, type=FileView)
+    view = _read(record, FileView)
     return sys.intern(view.purpose or ""), epoch_seconds(view.created_at)
 
 
@@ -76,11 +99,11 @@ def _members(
     """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap."""
     ids = []
     for record in reader.memberships(store):
-        content = files.get(record.id)
+        content, view = files.get(record.id), _read(record, MembershipView)
         # The id that is held already, so that 100,000 memberships cost a pointer each.
         ids.append(content.id if content else record.id)
         if content and parsed_in.get(content.id) == store:
-            overlap = _overlap(msgspec.json.decode(record.raw, type=MembershipView).chunking_strategy)
+            overlap = _overlap(view.chunking_strategy)
             if overlap != content.overlap:
                 files[content.id] = msgspec.structs.replace(content, overlap=overlap)
     return ids

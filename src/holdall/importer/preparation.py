@@ -203,10 +203,10 @@ def _ambiguous(several: list[Several]) -> DestinationDiffers:
 
 
 def _unmapped(verdict: Verdict, catalog: Catalog) -> DestinationUnfit:
-    lines = "\n".join(f"  {line}" for line in verdict.lines())
+    lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in verdict.lines())
     return DestinationUnfit(
         f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
         f"{'; '.join(verdict.missing.values())}",
         hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
-        f"{lines}\nmodels there: {offered(catalog)}",
+        f"{lines}\nmodels there: {' '.join(offered(catalog).splitlines())}",
     )

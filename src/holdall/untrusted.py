@@ -1,0 +1,45 @@
+"""JSON from outside, looked at before anything decodes it: how long, how deep, in what encoding it may be.
+
+A decoder answers nesting without end with RecursionError, at a depth that depends on who calls it, and makes some
+twenty bytes of every byte of empty lists. What has passed here can be decoded by anybody, anywhere: it fails, if at
+all, with msgspec's own errors.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from itertools import accumulate
+
+__all__ = ["MAX_DEPTH", "MAX_JSON", "require_plain"]
+
+MAX_JSON = 8 << 20
+"""Bytes of one record, one line or one holdall.json (docs/format.md, "Limits")."""
+MAX_DEPTH = 200
+"""Lists and objects inside each other."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
+
+
+def require_plain(raw: bytes) -> None:
+    """Raises ValueError where ``raw`` is too long, too deep, or not UTF-8.
+
+    >>> require_plain(b'{"a": [1, "[[[["]}')
+    >>> require_plain(b"[" * 300 + b"]" * 300)
+    Traceback (most recent call last):
+    ...
+    ValueError: nested more than 200 deep
+    """
+    if len(raw) > MAX_JSON:
+        raise ValueError(f"{len(raw)} bytes long, more than {MAX_JSON}")
+    if not raw.isascii():
+        raw.decode()
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+
+
+def _depth(raw: bytes) -> int:
+    brackets = _STRING.sub(b"", raw).translate(_STEPS, _ALL_BUT_BRACKETS)
+    return max(accumulate(array("b", brackets)), default=0)

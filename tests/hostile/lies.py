@@ -1,0 +1,687 @@
+"""The lies that a bundle may tell, each in one place, each with what verify must say about it.
+
+``CERTAIN`` lies break a "must" of docs/format.md, so a proof has to find them. ``ODD`` bundles are strange, yet may be
+whole: of those only is asked that nothing crashes, escapes or is taken in.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from tests.hostile.forge import (
+    BAG,
+    BLOCK,
+    Frame,
+    Member,
+    canonical,
+    changed,
+    content,
+    header,
+    jsonl,
+    ledger_line,
+    pax,
+    pax_header,
+    record,
+    seek_table,
+    sha256,
+)
+
+__all__ = ["CERTAIN", "NAMED", "NAMES", "ODD", "add", "bomb", "info", "name_lies"]
+
+Lies = dict[str, Callable[[Any], Any]]
+
+FIRST = "data/files/file-1/notes.txt"
+ASSISTANT = "data/assistants/asst_1.json"
+STORE = "data/vector_stores/vs_1.json"
+
+NAMES = [
+    "data/../../escape",
+    "data/files/../../../escape",
+    "data/./x",
+    "data//x",
+    "data/x/",
+    "/data/escape",
+    "../escape",
+    "data/..",
+    "data/a\0b",
+    "data/a\nb",
+    "data/a\u202eb",
+    "data/\u200bx",
+    "data/\x1b[2Jx",
+    "data/\x9b2Jx",
+    "data/con.json",
+    "data/NUL",
+    "data/com1.txt",
+    "data/LPT\u00b9",
+    "data/CONIN$",
+    "data/a:b",
+    "data/a\\..\\..\\b",
+    "data/a*b",
+    "data/C:",
+    "data/-rf",
+    "data/.hidden",
+    "data/~root",
+    "data/name.",
+    "data/name ",
+    "data/e\u0301",
+    "data/a%2e",
+    "data/" + "x" * 121,
+    "data/" + "/".join(["d" * 100] * 12),
+]
+"""Paths that no bundle may have. Every component breaks a rule, or all of it does."""
+
+
+# -- small steps ---------------------------------------------------------------------------------------------
+
+
+def add(*members: Member) -> Callable[[list[Member]], list[Member]]:
+    """More members in front of the others."""
+    return lambda payload: [*members, *payload]
+
+
+def info(**fields: Any) -> Lies:
+    """Fields of holdall.json; a dictionary is laid over the one that is there."""
+
+    def lie(honest: dict[str, Any]) -> dict[str, Any]:
+        for name, value in fields.items():
+            honest[name] = {**honest[name], **value} if isinstance(value, dict) and value else value
+        return honest
+
+    return {"info": lie}
+
+
+def line_of(path: str, /, **fields: Any) -> Lies:
+    """One line of the index, changed."""
+
+    def lie(lines: list[Any]) -> list[Any]:
+        assert any(line["path"] == path for line in lines)
+        return [{**line, **fields} if line["path"] == path else line for line in lines]
+
+    return {"index": lie}
+
+
+def shifted(path: str, /, **steps: int) -> Lies:
+    def lie(lines: list[Any]) -> list[Any]:
+        return [
+            {**line, **{name: line[name] + step for name, step in steps.items()}} if line["path"] == path else line
+            for line in lines
+        ]
+
+    return {"index": lie}
+
+
+def raw_header(raw: bytes, path: str = FIRST) -> Lies:
+    """One member's header, the index none the wiser."""
+    return {"payload": lambda payload: changed(payload, path, raw=raw)}
+
+
+def ledger(id: str, /, **fields: Any) -> Lies:
+    return {"ledger": lambda lines: [{**line, **fields} if line["id"] == id else line for line in lines]}
+
+
+def frame(number: int, change: Callable[[Frame], Frame]) -> Lies:
+    def lie(frames: list[Frame]) -> list[Frame]:
+        frames[number] = change(frames[number])
+        return frames
+
+    return {"frames": lie}
+
+
+def _bytes_changed(one: Frame, position: int, mask: int) -> Frame:
+    raw = bytearray(one.raw)
+    raw[position] ^= mask
+    return replace(one, raw=bytes(raw))
+
+
+def bomb(blocks: int, *, declared: int, window: int | None = None, block: int = (1 << 17)) -> bytes:
+    """A frame of ``blocks`` blocks of one byte repeated, whatever size it declares. No honest writer makes it."""
+    single = window is None
+    descriptor = 0b11000100 | (0b00100000 if single else 0)
+    head = (
+        b"\x28\xb5\x2f\xfd"
+        + bytes([descriptor])
+        + (b"" if window is None else bytes([window]))
+        + struct.pack("<Q", declared)
+    )
+    body = b"".join(
+        struct.pack("<I", block << 3 | 0b10 | (number == blocks - 1))[:3] + b"\0" for number in range(blocks)
+    )
+    return head + body + b"\0\0\0\0"
+
+
+def _instead(raw: bytes, size: int, number: int = 4) -> Lies:
+    return frame(number, lambda _: Frame(raw=raw, size=size, length=len(raw)))
+
+
+def table(change: Callable[[list[tuple[int, int]]], list[tuple[int, int]]]) -> Lies:
+    """Another seek table, well formed."""
+
+    def lie(honest: bytes) -> bytes:
+        pairs = list(struct.iter_unpack("<II", honest[8:-9]))[:-1]
+        return seek_table(change(pairs))
+
+    return {"table": lie}
+
+
+def _swapped_pairs(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Two frames' sizes exchanged: the sums stay as they are."""
+    other = next(number for number, pair in enumerate(pairs) if pair[1] != pairs[0][1])
+    sizes = [size for _, size in pairs]
+    sizes[0], sizes[other] = sizes[other], sizes[0]
+    return [(length, size) for (length, _), size in zip(pairs, sizes, strict=True)]
+
+
+def _moved(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    (a, b), (c, d) = pairs[3:5]
+    return [*pairs[:3], (a + 1, b), (c - 1, d), *pairs[5:]]
+
+
+def _group(change: Callable[[list[list[Member]]], list[list[Member]]]) -> Lies:
+    return {"members": change}
+
+
+def _swapped(groups: list[list[Member]], number: int, one: int, other: int) -> list[list[Member]]:
+    group = groups[number]
+    group[one], group[other] = group[other], group[one]
+    return groups
+
+
+def name_lies(name: str) -> Iterator[tuple[str, Lies]]:
+    """The same name as a member that is there and listed, and as a line of the index alone."""
+    member = Member(name, b"escaped\n")
+    yield f"member {name!a:.60}", {"payload": add(member)}
+    yield f"index says {name!a:.60}", line_of(STORE, path=name)
+    stored = content("file-1", b"some words\n", path=name)
+    yield (
+        f"content {name!a:.60}",
+        {
+            "contents": lambda contents: [stored, *contents[1:]],
+            **ledger("file-1", path=name),
+        },
+    )
+
+
+def _two_indexes() -> Lies:
+    """A content is an index of its own, and holdall.json speaks of that one."""
+    other = jsonl([{"path": "data/other.json", "offset": 512, "size": 3, "sha256": sha256(b"Bag")}])
+    spare = content("file-1", other)
+    place: dict[str, Any] = {}
+
+    def index(lines: list[Any]) -> list[Any]:
+        place.update(next(line for line in lines if line["path"] == spare.path))
+        return lines
+
+    return {
+        "contents": lambda contents: [spare, *contents[1:]],
+        "index": index,
+        "info": lambda honest: {**honest, "index": {key: place[key] for key in ("offset", "size", "sha256")}},
+    }
+
+
+def _overlapping(lines: list[Any]) -> list[Any]:
+    """Many names for the same bytes: what a small file would be unpacked to has no end."""
+    first = next(line for line in lines if line["path"] == FIRST)
+    more = [
+        {**first, "path": f"data/files/copy-{number:03}/notes.txt", "id": f"copy-{number}"} for number in range(200)
+    ]
+    return sorted([*lines, *more], key=lambda line: line["path"])
+
+
+DEEP = b"[" * 50_000 + b"]" * 50_000
+HUGE = b"9" * 5_000
+
+
+# -- what a proof has to find --------------------------------------------------------------------------------
+
+_LINKS = {
+    f"member of type {kind!r}": raw_header(header(f"{BAG}/{FIRST}", size, kind=kind, link=b"/etc/passwd"))
+    for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"S", b"L", b"K", b"g", b"Z", b"\0")
+    for size in ([11] if kind not in b"123456" else [0])
+}
+
+_HEADERS = {
+    "mode of another": raw_header(header(f"{BAG}/{FIRST}", 11, mode=b"0006777")),
+    "checksum of a header": raw_header(
+        header(f"{BAG}/{FIRST}", 11)[:148] + b"000000\0 " + header(f"{BAG}/{FIRST}", 11)[156:]
+    ),
+    "a size too large": raw_header(header(f"{BAG}/{FIRST}", 12_000)),
+    "a size too small": raw_header(header(f"{BAG}/{FIRST}", 3)),
+    "a size of 8 GiB": raw_header(header(f"{BAG}/{FIRST}", 8**11)),
+    "a size of 2 ** 70": raw_header(header(f"{BAG}/{FIRST}", 2**70)),
+    "a size of 1,000 digits": raw_header(header(f"{BAG}/{FIRST}", 10**999)),
+    "a size in base 256": raw_header(
+        header(f"{BAG}/{FIRST}", 11).replace(b"00000000013\0", b"\x80" + bytes(10) + b"\x0b")
+    ),
+    "a size that is no number": raw_header(header(f"{BAG}/{FIRST}", 11).replace(b"00000000013\0", b"-0000000013\0")),
+    "a path that is another": raw_header(header(f"{BAG}/{FIRST}x", 11)),
+    "a pax header of megabytes": raw_header(
+        pax_header(pax(b"comment", b"x" * 3_000_000)) + header(f"{BAG}/{FIRST}", 11)
+    ),
+    "a path of megabytes": raw_header(pax_header(pax(b"path", b"a/" * 1_500_000)) + header("a", 11)),
+    "a pax header that says sparse": raw_header(
+        pax_header(pax(b"GNU.sparse.major", b"1") + pax(b"GNU.sparse.realsize", b"99999999999"))
+        + header(f"{BAG}/{FIRST}", 11)
+    ),
+    "a pax header of another size": raw_header(pax_header(pax(b"size", b"11")) + header(f"{BAG}/{FIRST}", 0)),
+    "a pax header of no sense": raw_header(pax_header(b"not a record\n") + header(f"{BAG}/{FIRST}", 11)),
+    "a pax header that is cut": raw_header(pax_header(pax(b"path", b"x" * 700))[: 2 * BLOCK]),
+    "two pax headers": raw_header(pax_header(pax(b"path", b"x")) * 2 + header(f"{BAG}/{FIRST}", 11)),
+    "a pax path that is no UTF-8": raw_header(pax_header(pax(b"path", b"bag/data/\xff")) + header("bag/data/_", 11)),
+    "a name that is no UTF-8": raw_header(header(f"{BAG}/{FIRST}", 11).replace(b"notes", b"n\xfftes")),
+    "filling that isn't zeros": {"payload": lambda payload: changed(payload, FIRST, filling=b"x" * 501)},
+    "filling that is too long": {"payload": lambda payload: changed(payload, FIRST, filling=bytes(501 + BLOCK))},
+}
+
+_TAR = {
+    "a member twice": {"payload": add(content("file-1", b"some words\n"))},
+    "a member twice, listed once": {
+        "payload": add(content("file-1", b"other words\n")),
+        "index": lambda lines: [line for line in lines if line["sha256"] != sha256(b"other words\n")],
+    },
+    "names that differ in case": {"payload": add(Member("data/files/FILE-1/Notes.TXT", b"x"))},
+    "names that differ in normalisation": {
+        "payload": add(Member("data/\u00e9", b"1"), Member("data/\u00c9", b"2")),
+    },
+    "a file that is a folder too": {"payload": add(Member("data/files/file-1", b"x"))},
+    "a member that isn't listed": {
+        "payload": add(Member("data/extra", b"x")),
+        "index": lambda lines: [line for line in lines if line["path"] != "data/extra"],
+    },
+    "a tag file of another name": _group(lambda groups: [[*groups[0], Member("evil.sh", b"x")], *groups[1:]]),
+    "a tag file twice": _group(lambda groups: [[*groups[0], *groups[0]], *groups[1:]]),
+    "a tag file that is missing": _group(lambda groups: [groups[0][:2], *groups[1:]]),
+    "holdall.json twice": _group(lambda groups: [[*groups[0], groups[3][0]], *groups[1:]]),
+    "tag files in another order": _group(lambda groups: _swapped(groups, 0, 0, 1)),
+    "the index before the manifest": _group(lambda groups: _swapped(groups, 2, 1, 2)),
+    "payload behind the index": _group(
+        lambda groups: [groups[0], groups[1][:-1], [*groups[2], groups[1][-1]], groups[3]]
+    ),
+    "payload in the last frame": _group(lambda groups: [*groups[:3], [*groups[3], Member("data/late", b"late")]]),
+    "payload before bagit.txt": _group(lambda groups: [[], [*groups[1], *groups[0]], *groups[2:]]),
+    "another bag's folder": raw_header(header(f"other/{FIRST}", 11)),
+    "no folder": raw_header(header("data", 11)),
+    "another bagit.txt": _group(
+        lambda groups: [[replace(groups[0][0], data=b"BagIt-Version: 0.97\n"), *groups[0][1:]], *groups[1:]]
+    ),
+    "another oxum": _group(
+        lambda groups: [*groups[:2], [replace(groups[2][0], data=b"Payload-Oxum: 1.1\n"), *groups[2][1:]], groups[3]]
+    ),
+    "bag-info that is no UTF-8": _group(
+        lambda groups: [*groups[:2], [replace(groups[2][0], data=b"\xff\xfe\n"), *groups[2][1:]], groups[3]]
+    ),
+    "another tag manifest": _group(
+        lambda groups: [*groups[:3], [groups[3][0], replace(groups[3][1], data=b"00  x\n")]]
+    ),
+    "a tar without end": {"last": lambda data: data[: -2 * BLOCK]},
+    "a tar with half an end": {"last": lambda data: data[:-BLOCK]},
+    "a tar that ends twice": {"last": lambda data: data + bytes(2 * BLOCK)},
+    "bytes behind the tar's end": {"last": lambda data: data + b"x" * BLOCK},
+    "a tar that ends early": {"tar": lambda pieces: [pieces[0], bytes(2 * BLOCK), *pieces[1:]]},
+    "a tar cut in the middle": {"tar": lambda pieces: [*pieces[:5], pieces[5][:700]]},
+    "the last frame begins elsewhere": {"last": lambda data: bytes(BLOCK) + data},
+    "the last frame begins earlier": {
+        "frames": lambda frames: [*frames[:-2], Frame.of(_joined(frames[-2:]))],
+    },
+}
+
+
+def _joined(frames: list[Frame]) -> bytes:
+    import zstandard
+
+    return b"".join(zstandard.ZstdDecompressor().decompress(one.raw) for one in frames)
+
+
+_FRAMES = {
+    "two frames in another order": {"frames": lambda frames: [frames[0], frames[2], frames[1], *frames[3:]]},
+    "a frame twice": {"frames": lambda frames: [*frames[:2], frames[1], *frames[2:]]},
+    "a frame that is missing": {"frames": lambda frames: [frames[0], *frames[2:]]},
+    "an empty frame": {"frames": lambda frames: [frames[0], Frame.of(b""), *frames[1:]]},
+    "a frame without checksum": {
+        "frames": lambda frames: [_plain(frames[0], write_checksum=False, write_content_size=True), *frames[1:]],
+    },
+    "a frame without content size": {
+        "frames": lambda frames: [_plain(frames[0], write_checksum=True, write_content_size=False), *frames[1:]],
+    },
+    "a frame with a dictionary": frame(
+        0, lambda one: replace(one, raw=_with_dictionary(one.raw), length=one.length + 1)
+    ),
+    "a frame in two pieces": {
+        "frames": lambda frames: [_pair(frames[0]), *frames[1:]],
+    },
+    "a skippable frame between": {
+        "frames": lambda frames: [frames[0], Frame(b"\x50\x2a\x4d\x18\x04\0\0\0spam", 4, 12), *frames[1:]],
+    },
+    "a skippable frame that is not listed": {
+        "frames": lambda frames: [
+            replace(frames[0], raw=frames[0].raw + b"\x51\x2a\x4d\x18\x04\0\0\0spam"),
+            *frames[1:],
+        ],
+    },
+    "a frame that isn't one": _instead(b"MZ" + bytes(100), 4, number=0),
+    "a frame of the reserved block type": _instead(b"\x28\xb5\x2f\xfd\x24\x04\x07\0\0" + bytes(8), 4, number=0),
+    "a checksum that is another": frame(0, lambda one: _bytes_changed(one, -1, 0x40)),
+    "a bit in a frame": frame(0, lambda one: _bytes_changed(one, len(one.raw) // 2, 0x10)),
+    "a frame that declares more": frame(0, lambda one: replace(one, size=one.size + 512)),
+    "a frame that holds more than it declares": _instead(bomb(8, declared=1000), 1000, number=0),
+    "a frame that holds less than it declares": _instead(bomb(1, declared=1 << 20), 1 << 20, number=0),
+    "a frame that expands ten thousand times": _instead(bomb(20_000, declared=4), 4, number=0),
+    "a frame that is over the limit": _instead(bomb(520, declared=520 << 17), 520 << 17, number=0),
+    "a frame whose window is over the limit": _instead(bomb(1, declared=1 << 17, window=0xF8), 1 << 17, number=0),
+    "a frame whose size is 2 ** 63": _instead(bomb(1, declared=1 << 63), 1 << 17, number=0),
+}
+
+
+def _plain(one: Frame, **parameters: bool) -> Frame:
+    import zstandard
+
+    data = zstandard.ZstdDecompressor().decompress(one.raw)
+    raw = zstandard.ZstdCompressor(**parameters).compress(data)
+    return Frame(raw=raw, size=one.size, length=len(raw))
+
+
+def _with_dictionary(raw: bytes) -> bytes:
+    """The frame's header with a dictionary's number in it."""
+    after = 5 if raw[4] & 0x20 else 6
+    return raw[:4] + bytes([raw[4] | 1]) + raw[5:after] + b"\x07" + raw[after:]
+
+
+def _pair(one: Frame) -> Frame:
+    """Two frames listed as one."""
+    data = _joined([one])
+    parts = [Frame.of(data[:700]), Frame.of(data[700:])]
+    return Frame(raw=parts[0].raw + parts[1].raw, size=one.size, length=sum(part.length for part in parts))
+
+
+_TABLES = {
+    "a table that lists other sizes": table(_swapped_pairs),
+    "a table that lists other lengths": table(_moved),
+    "a table that lists one frame less": table(lambda pairs: pairs[1:]),
+    "a table that lists one frame more": table(lambda pairs: [*pairs, (10, 10)]),
+    "a table that lists a frame of nothing": table(lambda pairs: [(0, 0), *pairs]),
+    "a table that lists too large a frame": table(lambda pairs: [(pairs[0][0], 2**32 - 1), *pairs[1:]]),
+    "a table that lists nothing": table(lambda pairs: []),
+    "a table without seal": {"table": lambda raw: raw[:-17] + raw[-9:]},
+    "a table with checksums": {"table": lambda raw: raw[:-5] + b"\x80" + raw[-4:]},
+    "a table of four billion entries": {"table": lambda raw: raw[:-9] + b"\xff\xff\xff\xff" + raw[-5:]},
+    "a table of another length": {"table": lambda raw: raw[:4] + b"\xff\xff\xff\x7f" + raw[8:]},
+    "a table of another magic": {"table": lambda raw: b"\x5f" + raw[1:]},
+    "a seek table of another magic": {"table": lambda raw: raw[:-1] + b"\0"},
+    "no table": {"table": lambda raw: b""},
+    "a seal of another digest": {"seal": lambda raw: raw[:8] + bytes(32)},
+    "a seal of another length": {"seal": lambda raw: raw[:4] + b"\x1f" + raw[5:-1]},
+    "a seal of another magic": {"seal": lambda raw: b"\x51" + raw[1:]},
+    "no seal": {"seal": lambda raw: b""},
+    "two seals": {"seal": lambda raw: raw * 2},
+    "bytes behind the end": {"file": lambda raw: raw + b"x"},
+    "zeros behind the end": {"file": lambda raw: raw + bytes(600)},
+    "bytes before the start": {"file": lambda raw: b"x" + raw},
+    "two bundles in one": {"file": lambda raw: raw * 2},
+    "a bundle and a half": {"file": lambda raw: raw + raw[: len(raw) // 2]},
+    "half a bundle": {"file": lambda raw: raw[: len(raw) // 2]},
+    "a bundle without its last byte": {"file": lambda raw: raw[:-1]},
+    "only the first frames": {"file": lambda raw: raw[:600]},
+}
+
+_INDEX = {
+    "an index with another offset": shifted(FIRST, offset=BLOCK),
+    "an index with another size": shifted(FIRST, size=1),
+    "an index with the header inside": shifted(FIRST, offset=-BLOCK, size=BLOCK),
+    "an index with another hash": line_of(FIRST, sha256="0" * 64),
+    "an index that points past the end": line_of(FIRST, offset=1 << 61),
+    "an index that points before the start": line_of(FIRST, offset=-1),
+    "an index of a size without end": line_of(FIRST, size=(1 << 62)),
+    "an index of a size of 30 digits": line_of(FIRST, size=10**30),
+    "an index with a line twice": {"index": lambda lines: [lines[0], *lines]},
+    "an index in another order": {"index": lambda lines: lines[::-1]},
+    "an index that lacks a line": {"index": lambda lines: lines[1:]},
+    "an index of things that aren't there": {
+        "index": lambda lines: [*lines, {"path": "data/zzz", "offset": 512, "size": 3, "sha256": "0" * 64}]
+    },
+    "an index of things laid over each other": {"index": _overlapping},
+    "an index of no JSON": {"index": lambda lines: [*lines, b"{"]},
+    "an index with an empty line": {"index": lambda lines: [*lines, b""]},
+    "an index of lists": {"index": lambda lines: [*lines, b"[]"]},
+    "an index nested without end": {"index": lambda lines: [*lines, b'{"path":"data/zzz","x":' + DEEP + b"}"]},
+    "an index with a number of 5,000 digits": {
+        "index": lambda lines: [*lines, b'{"path":"data/zzz","offset":0,"size":' + HUGE + b',"sha256":""}']
+    },
+    "an index that is no UTF-8": {
+        "index": lambda lines: [*lines, b'{"path":"data/\xff","offset":0,"size":0,"sha256":""}']
+    },
+    "an index with a line of megabytes": {
+        "index": lambda lines: [
+            *lines,
+            b'{"path":"data/zzz","offset":0,"size":0,"sha256":"","x":"' + b"x" * 9_000_000 + b'"}',
+        ]
+    },
+    "an index whose last line has no end": {
+        "members": lambda groups: [
+            *groups[:2],
+            [*groups[2][:2], replace(groups[2][2], data=groups[2][2].data[:-1])],
+            groups[3],
+        ]
+    },
+    "an index of a rung that there isn't": line_of(FIRST, rung="stolen"),
+    "another manifest": {"manifest": lambda raw: raw.replace(b"0", b"1")},
+    "a manifest in another order": {"manifest": lambda raw: b"".join(sorted(raw.splitlines(keepends=True)))},
+    "a manifest that lacks a line": {"manifest": lambda raw: raw.split(b"\n", 1)[1]},
+    "a manifest with a line more": {"manifest": lambda raw: raw + b"0" * 64 + b"  data/zzz\n"},
+    "a manifest of no sense": {"manifest": lambda raw: b"\xff" * 1000 + b"\n"},
+    "a manifest of one line": {"manifest": lambda raw: b"x" * 100_000},
+    "no manifest": {"manifest": lambda raw: b""},
+}
+
+_INFO = {
+    "two indexes": _two_indexes(),
+    "an index elsewhere": info(index={"offset": 1024}),
+    "an index past the end": info(index={"offset": 1 << 61}),
+    "an index without end": info(index={"size": 1 << 62}),
+    "an index before the start": info(index={"offset": -512}),
+    "an index of another hash": info(index={"sha256": "0" * 64}),
+    "a manifest past the end": info(manifest={"offset": 1 << 62}),
+    "a manifest of another hash": info(manifest={"sha256": "x"}),
+    "counts that are others": info(counts={"files": 5}),
+    "counts of memberships": info(counts={"memberships": 0}),
+    "counts of entries": info(counts={"entries": 0}),
+    "counts of bytes": info(counts={"bytes": 1}),
+    "counts below zero": info(counts={"assistants": -1}),
+    "counts of 30 digits": info(counts={"assistants": 10**30}),
+    "agents that aren't there": info(counts={"agents": 3}),
+    "agents that aren't counted": {
+        "definitions": lambda members: [*members, record("agents", "agent_1", name="x")],
+        "info": lambda honest: {**honest, "counts": {k: v for k, v in honest["counts"].items() if k != "agents"}},
+    },
+    "rungs that are others": info(rungs={"original": {"files": 3, "bytes": 0}}),
+    "rungs that are missing": info(rungs={}),
+    "a digest that is another": info(digests={"definitions": "h1:" + "0" * 64}),
+    "a digest of contents": info(digests={"contents": "x"}),
+    "a digest of agents": info(digests={"agents": "h1:"}),
+    "a newer format": info(format="2.0"),
+    "a format of 5,000 digits": info(format="9" * 5_000 + ".0"),
+    "an older format": info(format="0.9"),
+    "a format that is none": info(format="one"),
+    "a format of another type": info(format=1.0),
+    "holdall.json that is empty": {"info_raw": lambda raw: b""},
+    "holdall.json that is no JSON": {"info_raw": lambda raw: raw[:-20]},
+    "holdall.json that is a list": {"info_raw": lambda raw: b"[" + raw + b"]"},
+    "holdall.json that is no UTF-8": {"info_raw": lambda raw: raw.replace(b"forge", b"\xff\xff")},
+    "holdall.json nested without end": {"info_raw": lambda raw: raw[:-2] + b',"x":' + DEEP + b"}"},
+    "holdall.json with options nested": {
+        "info_raw": lambda raw: raw.replace(b'"options": {}', b'"options": {"x":' + DEEP + b"}")
+    },
+    "holdall.json of megabytes": {"info_raw": lambda raw: raw[:-2] + b',"x":[' + b"[]," * 3_000_000 + b"1]}"},
+    "times of 300 digits": info(started=10**300),
+    "times below zero": info(started=-(10**15)),
+}
+
+
+def _without(path: str) -> Lies:
+    return {"payload": lambda payload: [member for member in payload if member.path != path]}
+
+
+_REFERENCES = {
+    "a ledger in another order": {"ledger": lambda lines: lines[::-1]},
+    "a ledger with a line twice": {"ledger": lambda lines: [lines[0], *lines]},
+    "a ledger that lacks a line": {"ledger": lambda lines: lines[1:]},
+    "a ledger that names another content": ledger("file-1", path="data/files/file-2/bytes.bin"),
+    "a ledger that names nothing": ledger("file-1", path="data/files/none"),
+    "a ledger with another size": ledger("file-1", size=5),
+    "a ledger with another rung": ledger("file-1", rung="supplied"),
+    "a ledger that calls it unavailable": ledger("file-1", rung="unavailable", path=None),
+    "a ledger with a rung that there isn't": ledger("file-1", rung="stolen"),
+    "a ledger of no JSON": {"ledger": lambda lines: [*lines, b"x"]},
+    "a ledger of 5,000 digits": {"ledger": lambda lines: [*lines, b'{"id":"z","expected":' + HUGE + b"}"]},
+    "a ledger nested without end": {"ledger": lambda lines: [*lines, b'{"id":"z","x":' + DEEP + b"}"]},
+    "one store for two": {
+        "definitions": lambda members: [
+            *members,
+            Member("data/vector_stores/again.json", members[1].data, {"id": "vs_1"}),
+        ],
+    },
+    "no ledger": _without("data/ledger.jsonl"),
+    "no file objects": _without("data/files.jsonl"),
+    "no memberships": _without("data/vector_stores/vs_1.files.jsonl"),
+    "no store": _without(STORE),
+    "memberships of a store that isn't there": line_of("data/vector_stores/vs_1.files.jsonl", id="vs_2"),
+    "a content that no ledger knows": {"contents": lambda contents: [*contents, content("file-9", b"x")]},
+    "a member that no ledger knows": {"memberships": lambda lines: [*lines, {"id": "file-9"}]},
+    "a file that no ledger knows": {"files": lambda lines: [*lines, {"id": "file-9"}]},
+    "memberships of no JSON": {"memberships": lambda lines: [*lines, b"{"]},
+    "a membership without id": {"memberships": lambda lines: [*lines, {}]},
+    "a file that is no object": {"files": lambda lines: [*lines, b"7"]},
+    "a file nested without end": {"files": lambda lines: [*lines, b'{"id":"file-1","x":' + DEEP + b"}"]},
+}
+
+
+def _record(raw: bytes, path: str = ASSISTANT) -> Lies:
+    return {"definitions": lambda members: changed(members, path, data=raw)}
+
+
+_RECORDS = {
+    "a record that is empty": _record(b""),
+    "a record that is no JSON": _record(b'{"id": "asst_1"'),
+    "a record that is a list": _record(b'["asst_1"]'),
+    "a record without id": _record(b"{}"),
+    "a record whose id is a number": _record(b'{"id": 7}'),
+    "a record that is no UTF-8": _record(b'{"id": "asst_1", "name": "\xff"}'),
+    "a record nested without end": _record(b'{"id": "asst_1", "metadata": {"x": ' + DEEP + b"}}"),
+    "a record nested too deeply": _record(b'{"id": "asst_1", "metadata": {"x": ' + b"[" * 600 + b"]" * 600 + b"}}"),
+    "a record of megabytes": _record(b'{"id": "asst_1", "instructions": "' + b"x" * 9_000_000 + b'"}'),
+    "a lone surrogate": _record(b'{"id": "asst_1", "name": "\\ud800"}'),
+    "a line of megabytes": {
+        "files": lambda lines: [b'{"id": "file-1", "x": "' + b"x" * 9_000_000 + b'"}', *lines[1:]],
+    },
+}
+
+CERTAIN: dict[str, Lies] = {
+    **_LINKS,
+    **_HEADERS,
+    **_TAR,
+    **_FRAMES,
+    **_TABLES,
+    **_INDEX,
+    **_INFO,
+    **_REFERENCES,
+    **_RECORDS,
+}
+
+NAMED = {path: list(name_lies(path)) for path in NAMES}
+
+
+# -- strange, but not for a proof to refuse ------------------------------------------------------------------
+
+_RUDE = "\x1b[2J\u202e\x07\r\nError: forged\x9b31m\0"
+
+
+def _assistant(**fields: Any) -> Lies:
+    def lie(members: list[Member]) -> list[Member]:
+        whole = json.loads(members[0].data) | fields
+        return changed(members, ASSISTANT, data=canonical(whole))
+
+    return {"definitions": lie}
+
+
+def _rude_ids() -> Lies:
+    """An id of control characters, where it is whole and listed everywhere."""
+    stored = content(_RUDE, b"x", name=_RUDE, path="data/files/rude/rude")
+    return {
+        "contents": lambda contents: [stored, *contents],
+        "ledger": lambda lines: [ledger_line(_RUDE, stored, message=_RUDE), *lines],
+        "memberships": lambda lines: [{"id": _RUDE}, *lines],
+        "files": lambda lines: [{"id": _RUDE, "filename": _RUDE}, *lines],
+    }
+
+
+ODD: dict[str, Lies] = {
+    "an honest bundle": {},
+    "names with control characters": {
+        **_assistant(name=_RUDE, model=_RUDE, instructions=_RUDE, metadata={_RUDE: _RUDE}),
+        **ledger("file-4", filename=_RUDE, message=_RUDE, code=_RUDE),
+    },
+    "ids with control characters": _rude_ids(),
+    "holdall.json with control characters": info(
+        tool=_RUDE, source={"base_url": _RUDE, "label": _RUDE}, selection={_RUDE: _RUDE}
+    ),
+    "references to nowhere": _assistant(
+        tool_resources={
+            "file_search": {"vector_store_ids": [_RUDE, "", "../vs"]},
+            "code_interpreter": {"file_ids": [_RUDE, "file-none"]},
+        }
+    ),
+    "a name that is a number": _assistant(name=5),
+    "a model that is a list": _assistant(model=[1]),
+    "tools that are a string": _assistant(tools="all"),
+    "tools of null": _assistant(tools=[None, 1, "x"]),
+    "resources that are a list": _assistant(tool_resources=[]),
+    "metadata that is a list": _assistant(metadata=[]),
+    "times that are words": _assistant(created_at="yesterday"),
+    "times of 20 digits": _assistant(created_at=10**20),
+    "numbers out of range": _record(b'{"id": "asst_1", "temperature": 1e999, "top_p": ' + HUGE + b"}"),
+    "numbers of 30 digits": _assistant(created_at=10**30, metadata={"x": 10**30}),
+    "keys twice": _record(b'{"id": "asst_1", "name": "a", "name": "b"}'),
+    "a record nested somewhat": _record(b'{"id": "asst_1", "metadata": {"x": ' + b"[" * 150 + b"]" * 150 + b"}}"),
+    "a store that is odd": _record(b'{"id": "vs_1", "name": [], "metadata": 5, "file_counts": 1}', STORE),
+    "memberships that are odd": {
+        "memberships": lambda lines: [
+            {**line, "attributes": [], "chunking_strategy": "x", "status": 1, "last_error": 2, "created_at": "x"}
+            for line in lines
+        ]
+    },
+    "overlaps that are odd": {
+        "memberships": lambda lines: [
+            {**line, "chunking_strategy": {"type": "static", "static": {"chunk_overlap_tokens": 10**30}}}
+            for line in lines
+        ]
+    },
+    "files that are odd": {
+        "files": lambda lines: [{**line, "bytes": "x", "filename": 7, "purpose": []} for line in lines]
+    },
+    "sizes of 30 digits": ledger("file-4", expected=10**30),
+    "sizes below zero": ledger("file-4", expected=-5),
+    "texts that are odd": {
+        "contents": lambda contents: [
+            *contents[:2],
+            replace(contents[2], data=b'{"pages": [{"data": [{"text": 5}]}, 7], "truncated": "x"}'),
+        ],
+        **ledger("file-3", size=57, expected=None),
+    },
+    "texts nested without end": {
+        "contents": lambda contents: [*contents[:2], replace(contents[2], data=b'{"pages": ' + DEEP + b"}")],
+        **ledger("file-3", size=len(DEEP) + 11),
+    },
+    "fields that nobody knows": {
+        "info": lambda honest: {**honest, "x": {"y": [1]}, "format": "1.9"},
+        "index": lambda lines: [{**line, "x": 1} for line in lines],
+        "ledger": lambda lines: [{**line, "x": 1} for line in lines],
+    },
+    "one file object for two": {"files": lambda lines: [lines[0], *lines]},
+    "a name with marks without end": ledger("file-1", filename="a" + "\u0301\u0323" * 10_000),
+    "contents with marks without end": line_of(FIRST, filename="a" + "\u0301\u0323" * 10_000),
+    "contents of reserved names": line_of(FIRST, filename="COM1"),
+    "contents of names that escape": line_of(FIRST, filename="../../../escape"),
+    "contents of names from the root": line_of(FIRST, filename="/etc/passwd"),
+}
