@@ -46,17 +46,17 @@ _TEMPLATE = (
     b"0000600\x00"  # mode
     b"0000000\x00"  # uid
     b"0000000\x00"  # gid
-    b"%011o\x00"  # size
-    b"%011o\x00"  # mtime
-    b"        "  # checksum, blank while it is computed
+    b"%b"  # size and mtime, each eleven octal digits and a NUL
+    b"%06o\x00 "  # checksum
     b"%b"  # type
-    b"%b"  # link name, 100
-    b"ustar\x0000"
-    b"%b"  # user and group name, 32 each
-    b"0000000\x000000000\x00"  # device
+    + bytes(100)  # link name
+    + b"ustar\x0000"
+    + bytes(64)  # user and group name
+    + b"0000000\x000000000\x00"  # device
     b"%b"  # prefix, 155, and 12 to the end of the block
 )
-_CHECKSUM = slice(148, 156)
+_CONSTANT = sum(_TEMPLATE % (b"", b"", 0, b"", b"")) - sum(b"000000\x00 ") + sum(b"        ")
+"""The sum of what is the same in every block; the checksum counts as blanks."""
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)\n")
 
 
@@ -117,21 +117,10 @@ def _pax_record(key: bytes, value: bytes) -> bytes:
 
 
 def _block(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> bytes:
-    block = bytearray(
-        _TEMPLATE
-        % (
-            name.ljust(100, b"\0"),
-            size,
-            mtime,
-            kind,
-            bytes(100),
-            bytes(64),
-            prefix.ljust(167, b"\0"),
-        )
-    )
-    # Most of it is zeros, which are quicker taken out than added up.
-    block[_CHECKSUM] = b"%06o\x00 " % sum(block.replace(b"\0", b""))
-    return bytes(block)
+    numbers = b"%011o\x00%011o\x00" % (size, mtime)
+    # The checksum is the sum of all bytes; half of a block is the same in every block, and most of the rest is zeros.
+    checksum = _CONSTANT + sum(name + prefix + numbers + kind)
+    return _TEMPLATE % (name.ljust(100, b"\0"), numbers, checksum, kind, prefix.ljust(167, b"\0"))
 
 
 def parse_header(data: bytes | memoryview) -> Header | None:
