@@ -19,6 +19,7 @@ def test_text_in_place_of_bytes_is_worth_saying_but_does_not_make_a_copy_partial
         Why.TRUNCATED,
         Why.LEFT_OUT,
         Why.LEFT_ALONE,
+        Why.NOT_KEPT,
         Why.REFUSED,
         Why.UNCERTAIN,
         Why.NOT_INDEXED,

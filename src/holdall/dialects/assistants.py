@@ -8,6 +8,7 @@ CreateVectorStoreFileRequest (each refuses additional properties).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,13 +146,17 @@ def attachment(record: Record, target: TargetId) -> Attachment:
     return Attachment(body=body, recut="chunking_strategy" not in body)
 
 
-def dispensable(body: Mapping[str, Any], param: str | None) -> bool:
-    """Whether ``param``, which the model refuses, says no more than the default: then it can be left out.
+def dispensable(body: Mapping[str, Any], param: str | None, said: str) -> list[str]:
+    """The fields of a refused ``body`` that can be left out, because the model refuses what is the default anyway.
 
     Reasoning models take no temperature and no top_p, yet the server answers both, at 1, for assistants that have
-    such a model; other models take no reasoning_effort.
+    such a model; other models take no reasoning_effort. ``param`` is what the server names; where it names nothing, its
+    words (``said``) may, and where it has none either, all that is at its default may be the reason.
     """
-    return param in DEFAULTS and body.get(param) == DEFAULTS[param]
+    at_default = [field for field, value in DEFAULTS.items() if body.get(field) == value]
+    if param is not None:
+        return [field for field in at_default if field == param]
+    return [field for field in at_default if not said or re.search(rf"\b{field}\b", said)]
 
 
 def named(name: object, prefix: str) -> object:

@@ -82,6 +82,10 @@ class Why(StrEnum):
     """Only the first part of the parsed text could be exported."""
     LEFT_OUT = "left_out"
     """Not in the bundle, or of no use where it stood: the reference is gone from the copy."""
+    MERGED = "merged"
+    """The server took the file for another one with the same bytes; the two have one id there, and one name."""
+    NOT_KEPT = "not_kept"
+    """The destination accepted it, and does not have it as it was sent."""
     SIZE_DIFFERS = "size_differs"
     """The server counts other bytes than were sent."""
     REFUSED = "refused"
@@ -110,6 +114,7 @@ _MAJOR = frozenset(
         Why.TRUNCATED,
         Why.LEFT_OUT,
         Why.LEFT_ALONE,
+        Why.NOT_KEPT,
         Why.REFUSED,
         Why.UNCERTAIN,
         Why.NOT_INDEXED,
@@ -127,6 +132,7 @@ _MINOR = frozenset(
         Why.PURPOSE_CHANGED,
         Why.AS_TEXT,
         Why.RENAMED,
+        Why.MERGED,
         Why.SIZE_DIFFERS,
     }
 )

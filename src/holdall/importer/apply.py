@@ -82,6 +82,7 @@ async def apply(
             stores=work.stores,
             files=work.files,
             copies=standing.copies,
+            added=frozenset(standing.added),
             requests=dict(account.requests),
             form=plan.form,
             stopped=stopped,

@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
+from holdall.dialects.shapes import known
 from holdall.errors import NotFound, RemoteError, RequestRefused
 from holdall.importer.attempts import TRIES
+from holdall.importer.image import fingerprint
 from holdall.importer.journal import Done, Failed, Learned
 from holdall.importer.pace import Pace
 from holdall.importer.run import RunFolder
@@ -23,16 +25,23 @@ from holdall.importer.writes import Writes
 from holdall.model import MembershipView, SourceId, TargetId
 from holdall.remote.client import Account, path
 
-__all__ = ["BATCH_LIMIT", "AsText", "Attaching", "Filling"]
+__all__ = ["BATCHES", "BATCH_LIMIT", "AsText", "Attaching", "Filling"]
 
 BATCH_LIMIT = "batch_files"
 """Learned of an account: the most files that it takes in one batch."""
+
+BATCHES = "batches"
+"""Learned of an account: 0 where it takes batches of files with settings of their own, and attaches none of them."""
 
 AsText = Callable[[SourceId], Awaitable[TargetId | None]]
 """Makes a second upload of a file, as text, and returns its id; None where the file is no text."""
 
 Body = dict[str, Any]
 
+# Files of one store that are refused one after the other, and none taken, until it is the store that is refused.
+_HOPELESS = 20
+
+_TYPE = re.compile(r"extension|(?:file )?(?:type|format)s?\b.*not supported|unsupported (?:file|type|format)", re.I)
 _ALREADY = re.compile(r"\balready\b", re.I)
 _TOO_MANY = re.compile(
     r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long", re.I
@@ -41,7 +50,10 @@ _TOO_MANY = re.compile(
 
 class Filling:
     """One store while it is being filled. ``sources`` has the files by the ids of their copies, ``refused`` those
-    that the store doesn't take, with the reason and the body that was sent."""
+    that the store doesn't take, with the reason and the body that was sent. ``merged`` have the copy of one of the
+    ``sources``, ``untyped`` are those ``refused`` for their type. ``ignored``: a batch was accepted and nothing came of
+    it. ``sent`` has the fingerprints of what each copy was given, ``unlike`` what the store shows of those that have
+    something else."""
 
     def __init__(self, source: SourceId, store: TargetId, names: Mapping[SourceId, str]) -> None:
         self.source = source
@@ -49,8 +61,38 @@ class Filling:
         self.names = names
         self.sources: dict[TargetId, SourceId] = {}
         self.refused: dict[SourceId, tuple[str, Body]] = {}
+        self.untyped: set[SourceId] = set()
+        self.merged: set[SourceId] = set()
+        self._shared: set[TargetId] = set()
         self.failed_before: set[SourceId] = set()
         self.batches: list[TargetId] = []
+        self.ignored = False
+        self.sent: dict[TargetId, tuple[str, str]] = {}
+        self.unlike: dict[TargetId, tuple[Any, Any]] = {}
+
+    def take(self, file: SourceId, body: Body) -> bool:
+        """Note what is sent of a file; False where its copy is in hand already."""
+        target = TargetId(body["file_id"])
+        if self.sources.setdefault(target, file) != file:
+            self.merged.add(file)
+            self._shared.add(target)
+            return False
+        self.sent[target] = looks(body.get("attributes"), body.get("chunking_strategy"))
+        return True
+
+    def show(self, view: MembershipView) -> None:
+        """Note what the store shows of a file."""
+        target = TargetId(view.id)
+        sent, shown = self.sent.get(target), looks(view.attributes, view.chunking_strategy)
+        if sent and (target in self._shared or sent[0] != shown[0] or (sent[1] and sent[1] != shown[1])):
+            self.unlike[target] = view.attributes, view.chunking_strategy
+        else:
+            self.unlike.pop(target, None)
+
+
+def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
+    """Two fingerprints; that of a strategy which nobody gave is empty."""
+    return fingerprint(attributes), fingerprint(known("chunking_strategy", None, chunking))
 
 
 class Attaching:
@@ -112,6 +154,9 @@ class Attaching:
             bodies, first = bodies[size:], first + size
         if not bodies:
             return
+        if self._folder.standing.learned.get(BATCHES) == 0:
+            await self.send_singly(filling, bodies)
+            return
         try:
             filling.batches.append(await self._writes.attach(filling.source, filling.store, bodies, first=first))
             return
@@ -125,7 +170,7 @@ class Attaching:
             return
         if await self._learned_limit(refusal, len(bodies)):
             await self.send(filling, bodies, first)
-        elif refusal.code == "unsupported_file":
+        elif _is_type(refusal):
             await self._without_culprits(filling, bodies, first, refusal.detail or refusal.message)
         elif _ALREADY.search(refusal.detail):
             left = _without(bodies, await self._listed(filling.store))
@@ -133,19 +178,50 @@ class Attaching:
                 raise refusal
             await self.send(filling, left, first)
         else:
-            raise refusal
+            await self._halved(filling, bodies, first, refusal)
+
+    async def send_singly(self, filling: Filling, bodies: list[Body]) -> None:
+        """Attach files one by one: for servers that take batches and make nothing of them. Raises as ``send``."""
+        for body in bodies:
+            source, store = filling.sources[body["file_id"]], filling.store
+            try:
+                await self._writes.attach_one(filling.source, store, body)
+            except RequestRefused as error:
+                self._refuse(filling, source, error, body)
+            except RemoteError as error:
+                if not error.ambiguous:
+                    raise
+                # It may be there all the same; the store's list tells in the end.
+
+    def _refuse(self, filling: Filling, file: SourceId, refusal: RequestRefused, body: Body) -> None:
+        filling.refused[file] = refusal.detail or refusal.message, body
+        if _is_type(refusal) or not refusal.detail:
+            filling.untyped.add(file)
+
+    async def _halved(self, filling: Filling, bodies: list[Body], first: int, refusal: RequestRefused) -> None:
+        """Find the files for which a batch is refused for a reason that nobody knows, and send the others."""
+        half = len(bodies) // 2
+        if half == 0:
+            self._refuse(filling, filling.sources[bodies[0]["file_id"]], refusal, bodies[0])
+            if len(filling.refused) >= _HOPELESS and not filling.batches:
+                raise refusal
+            return
+        await self.send(filling, bodies[:half], first)
+        await self.send(filling, bodies[half:], first + half)
 
     async def send_as_text(self, filling: Filling, as_text: AsText) -> list[SourceId]:
         """Attach in place of the refused files what ``as_text`` makes of them; returns which that are."""
         bodies, made = [], []
         for target, file in list(filling.sources.items()):
-            if file not in filling.refused:
+            if file not in filling.untyped:
                 continue
             copy = await as_text(file)
             if copy is not None:
-                bodies.append({**filling.refused.pop(file)[1], "file_id": copy})
+                body = {**filling.refused.pop(file)[1], "file_id": copy}
                 del filling.sources[target]
-                filling.sources[copy] = file
+                filling.untyped.discard(file)
+                filling.take(file, body)
+                bodies.append(body)
                 made.append(file)
         if bodies:
             await self.send(filling, _without(bodies, await self.there(filling)))
@@ -180,7 +256,9 @@ class Attaching:
         if not culprits and len(bodies) == 1:
             culprits = bodies
         for body in culprits:
-            filling.refused[filling.sources[body["file_id"]]] = reason, body
+            file = filling.sources[body["file_id"]]
+            filling.refused[file] = reason, body
+            filling.untyped.add(file)
         if culprits:
             rest = [body for body in bodies if filling.sources[body["file_id"]] not in filling.refused]
             await self.send(filling, rest, first)
@@ -189,6 +267,10 @@ class Attaching:
         half = len(bodies) // 2
         await self.send(filling, bodies[:half], first)
         await self.send(filling, bodies[half:], first + half)
+
+
+def _is_type(refusal: RequestRefused) -> bool:
+    return refusal.code == "unsupported_file" or bool(_TYPE.search(refusal.detail))
 
 
 def _without(bodies: list[Body], there: set[TargetId]) -> list[Body]:

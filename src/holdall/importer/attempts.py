@@ -31,6 +31,9 @@ TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
 
 
+_UPLOADS = ("create", "copy")
+
+
 class _Created(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
@@ -92,14 +95,20 @@ class Attempts:
                 await self._folder.write(Done(op=intent.op, target=target))
 
     async def while_fresh(self, once: Callable[[], Awaitable[TargetId]], fresh: list[TargetId]) -> TargetId:
-        """Repeat ``once`` while it is refused over one of the ids in ``fresh``, which were given moments ago."""
+        """Repeat ``once`` while it is refused over one of the ids in ``fresh``, which were given moments ago.
+
+        Not every server says which id it doesn't know: where it says only that something isn't there, it may be one
+        of these.
+        """
         start, nth = self._pace.clock(), 0
         while True:
             try:
                 return await once()
             except (NotFound, RequestRefused) as error:
+                named = any(target in error.detail for target in fresh)
                 unknown = isinstance(error, NotFound) or "not found" in error.detail.lower()
-                if not unknown or not any(target in error.detail for target in fresh):
+                unnamed = isinstance(error, NotFound) and not error.detail and bool(fresh)
+                if not unnamed and not (unknown and named):
                     raise
                 if self._pace.clock() - start >= FRESH:
                     raise
@@ -128,7 +137,10 @@ class Attempts:
             )
             self._audit(intent, operation, "unknown" if error.ambiguous else "refused", error)
             raise
-        await self._folder.write(_done(intent, target, answer))
+        done = _done(intent, target, answer)
+        if intent.kind is Kind.FILE and intent.action in _UPLOADS and self._folder.before.had_file(target):
+            done = msgspec.structs.replace(done, there=True)
+        await self._folder.write(done)
         self._audit(intent, operation, "done", answer, target)
         return target, answer
 
@@ -163,7 +175,7 @@ def _identity(operation: str, answer: Answer) -> str:
 def _done(intent: Intent, target: TargetId, answer: Answer) -> Done:
     """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
     looks, name, size = None, None, None
-    if intent.action in ("create", "copy") and intent.kind is Kind.FILE:
+    if intent.action in _UPLOADS and intent.kind is Kind.FILE:
         with suppress(msgspec.DecodeError):
             view = msgspec.json.decode(answer.raw, type=FileView)
             name = view.filename if view.filename != intent.name else None

@@ -6,7 +6,10 @@ lists come and read as a stream, never held.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from array import array
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -105,6 +108,16 @@ class Before:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._files: array[int] | None = None
+
+    def had_file(self, id: TargetId) -> bool:
+        """Whether that file is in the listing. Holds eight bytes a file, once it was asked. Raises CannotWrite."""
+        if self._files is None:
+            found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
+            self._files = array("Q", sorted(found))
+        short = _short(id)
+        place = bisect_left(self._files, short)
+        return place < len(self._files) and self._files[place] == short
 
     async def take(
         self,
@@ -184,6 +197,11 @@ class Before:
             return
         except (OSError, msgspec.DecodeError) as error:
             raise CannotWrite(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _short(id: str) -> int:
+    """64 bits that stand for an id: of a million of them no two are alike."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())
 
 
 def _stamp(kind: Kind, seen: _Seen) -> Stamp | None:

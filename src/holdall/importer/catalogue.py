@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -11,7 +11,7 @@ from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.errors import DamagedBundle
 from holdall.importer.steps import Catalogue, Content
-from holdall.importer.text import DEFAULT_OVERLAP
+from holdall.importer.text import overlap_of
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -103,13 +103,7 @@ def _members(
         # The id that is held already, so that 100,000 memberships cost a pointer each.
         ids.append(content.id if content else record.id)
         if content and parsed_in.get(content.id) == store:
-            overlap = _overlap(view.chunking_strategy)
+            overlap = overlap_of(view.chunking_strategy)
             if overlap != content.overlap:
                 files[content.id] = msgspec.structs.replace(content, overlap=overlap)
     return ids
-
-
-def _overlap(strategy: dict[str, Any] | None) -> int:
-    static = (strategy or {}).get("static")
-    overlap = static.get("chunk_overlap_tokens") if isinstance(static, dict) else None
-    return int(overlap) if isinstance(overlap, (int, float)) and overlap >= 0 else DEFAULT_OVERLAP

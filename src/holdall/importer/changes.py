@@ -46,9 +46,10 @@ class Changes:
                 await self._set(Kind.ASSISTANT, step.id, step.target, wanted, fields)
                 return left_out
             except RequestRefused as error:
-                if error.param not in fields or not dialect.dispensable(wanted, error.param):
+                spare = dialect.dispensable({f: wanted[f] for f in fields if f in wanted}, error.param, error.detail)
+                if not spare:
                     raise
-                left_out.append(str(error.param))
+                left_out += spare
 
     async def agent(self, step: UpdateAgent, request: dialect.Request) -> None:
         """Set what the step names to what ``request`` says."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from holdall.dialects import assistants as dialect
+from holdall.dialects.shapes import known
 from holdall.importer.difference import UNSET, Difference, differences, equal, final, top_fields
 from holdall.importer.history import History
 from holdall.importer.image import changed, fingerprint
@@ -43,13 +44,10 @@ def compare_whole(
 ) -> Found:
     """An assistant or an agent there against the ``request`` that would make it."""
     target = TargetId(str(there["id"]))
-    found = differences(final(request), there, kind=kind, source=source, target=target, name=name)
-    return Found(
-        target=target,
-        by=by,
-        differences=found,
-        changed=_changed(kind, target, there, top_fields(found), history),
-    )
+    found = differences(final(request), there, kind=kind, source=source, target=target, name=name, added=history.added)
+    changed = _changed(kind, target, there, top_fields(found), history)
+    unkept, found = _told_apart(found, history.unkept.get(target, ()), changed)
+    return Found(target=target, by=by, differences=found, changed=changed, unkept=unkept)
 
 
 def compare_store(
@@ -74,7 +72,11 @@ def compare_store(
     if "description" not in there:  # it is never given back
         expected.pop("description", None)
     name = expected["name"]
-    found = differences(expected, there, kind=Kind.STORE, source=record.id, target=target, name=name)
+    found = differences(
+        expected, there, kind=Kind.STORE, source=record.id, target=target, name=name, added=history.added
+    )
+    changed = _changed(Kind.STORE, target, there, top_fields(found), history)
+    unkept, found = _told_apart(found, history.unkept.get(target, ()), changed)
     fields = top_fields(found)
     work = _Members(record.id, target, members, history)
     seen: set[SourceId] = set()
@@ -104,7 +106,8 @@ def compare_store(
         by=by,
         fields=fields,
         differences=[*found, *work.differences],
-        changed=[*_changed(Kind.STORE, target, there, fields, history), *work.changed],
+        changed=[*changed, *work.changed],
+        unkept=[*unkept, *work.unkept],
         added=added,
         relabelled=work.relabelled,
         recut=work.recut,
@@ -112,6 +115,15 @@ def compare_store(
         missing=work.missing,
         extras=extras,
     )
+
+
+def _told_apart(
+    found: list[Difference], fields: Container[str], changed: Container[str]
+) -> tuple[list[Difference], list[Difference]]:
+    """The differences of ``fields``, which the account didn't keep when they were sent, if nobody has changed them
+    since; and the others."""
+    unkept = [one for one in found if (top := one.field.partition(".")[0]) in fields and top not in changed]
+    return unkept, [one for one in found if one not in unkept]
 
 
 class _Members:
@@ -122,8 +134,10 @@ class _Members:
     ) -> None:
         self._store, self._members, self._history = store, members, history
         self._ours = history.attached.get(target, {})
+        self._not_kept = history.unkept_files.get(target, ())
         self.claimed: set[TargetId] = set()
         self.differences: list[Difference] = []
+        self.unkept: list[Difference] = []
         self.changed: list[str] = []
         self.relabelled: dict[SourceId, tuple[TargetId, dict[str, Any]]] = {}
         self.recut: dict[SourceId, TargetId] = {}
@@ -131,24 +145,28 @@ class _Members:
         self.missing: list[SourceId] = []
 
     def take(self, record: Record, content: Content, found: FoundFile | None, stale: TargetId | None) -> None:
+        target: TargetId | None = None
+        as_left = False
+
         def differ(field: str, here: Any, there: Any) -> bool:
             if equal(here, there):
                 return False
-            self.differences.append(
-                Difference(
-                    kind=Kind.MEMBERSHIP,
-                    source=record.id,
-                    target=found.target if found else stale,
-                    name=content.filename,
-                    inside=self._store,
-                    field=field,
-                    bundle=here,
-                    destination=there,
-                )
+            one = Difference(
+                kind=Kind.MEMBERSHIP,
+                source=record.id,
+                target=found.target if found else stale,
+                name=content.filename,
+                inside=self._store,
+                field=field,
+                bundle=here,
+                destination=there,
             )
+            if as_left and field in ("attributes", "chunking_strategy"):
+                self.unkept.append(one)
+                return False
+            self.differences.append(one)
             return True
 
-        target = None
         if found:
             target = found.copy if found.copy in self._members else found.target
         member = self._members.get(target) if target else None
@@ -160,10 +178,14 @@ class _Members:
         if target is None or member is None:
             self.missing.append(record.id)
             differ("membership", "present", "missing")
-            known = (*self._history.files.get(record.id, ()), *self._history.copies.get(record.id, ()))
-            if any(t in self._ours and t not in self._members for t in known):
+            recorded = (*self._history.files.get(record.id, ()), *self._history.copies.get(record.id, ()))
+            if any(t in self._ours and t not in self._members for t in recorded):
                 self.changed.append(f"membership of {content.filename or record.id}")
             return
+        # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
+        as_left = target in self.claimed or (
+            target in self._not_kept and self._ours.get(target) == fingerprint(member.attributes)
+        )
         self.claimed.add(target)
         expected = dialect.attachment(record, target).body
         wanted = expected.get("attributes") or {}
@@ -172,8 +194,9 @@ class _Members:
             left = self._ours.get(target)
             if left is not None and left != fingerprint(member.attributes):
                 self.changed.append(f"attributes of {content.filename or record.id}")
-        cut = "chunking_strategy" in expected and differ(
-            "chunking_strategy", expected["chunking_strategy"], member.chunking_strategy
+        strategy = expected.get("chunking_strategy")
+        cut = strategy is not None and differ(
+            "chunking_strategy", strategy, known("chunking_strategy", strategy, member.chunking_strategy)
         )
         was = msgspec.json.decode(record.raw, type=MemberThere).status
         failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED and differ("status", was, member.status)

@@ -14,7 +14,7 @@ import msgspec
 
 from holdall.errors import ImportFailed
 from holdall.importer.image import fingerprint
-from holdall.importer.journal import Closed, Done, Failed, Intent, Line, Opened, lines
+from holdall.importer.journal import Closed, Done, Failed, Intent, Line, Opened, Shown, lines
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = [
@@ -103,7 +103,8 @@ Deed = Made | Attached | Detached | Updated | Wrote
 class Deeds(msgspec.Struct, frozen=True, kw_only=True):
     """``done`` in the order in which it was done. ``uncertain`` are creates of which nobody knows what came.
 
-    ``inferred`` are files that may be this run's. ``end`` is the length of the journal up to its last whole line.
+    ``inferred`` are files that may be this run's, ``added`` metadata keys that the server puts in by itself. ``end`` is
+    the length of the journal up to its last whole line.
     """
 
     opened: Opened
@@ -112,6 +113,7 @@ class Deeds(msgspec.Struct, frozen=True, kw_only=True):
     uncertain: list[Intent]
     inferred: list[Made]
     end: int
+    added: frozenset[str] = frozenset()
 
 
 def read_deeds(journal: Path) -> Deeds | None:
@@ -136,6 +138,7 @@ def read_deeds(journal: Path) -> Deeds | None:
         uncertain=[intent for intent in reading.open.values() if intent.action in _MAKES],
         inferred=reading.inferred,
         end=end,
+        added=frozenset(reading.added),
     )
 
 
@@ -218,6 +221,7 @@ class _Reading:
         self.open: dict[str, Intent] = {}
         self.inferred: list[Made] = []
         self.gone: set[TargetId] = set()
+        self.added: set[str] = set()
         self._made: dict[TargetId, str] = {}
 
     def take(self, line: Line) -> None:
@@ -234,6 +238,8 @@ class _Reading:
             case Failed(op=op, ambiguous=False, looked=False):
                 self.open.pop(op, None)
                 self.deeds.pop(op, None)
+            case Shown():
+                self._shown(line)
             case Closed():
                 self.closed = True
             case _:
@@ -273,10 +279,26 @@ class _Reading:
                 return Wrote(target=intent.target, name=intent.name, hashes=frozenset({intent.sha256}), before=text)
         return None
 
+    def _shown(self, line: Shown) -> None:
+        """How things looked afterwards, where that isn't how they were sent."""
+        self.added.update(line.added)
+        for op, deed in self.deeds.items():
+            match deed:
+                case Made(target=target) | Updated(target=target, store=None) if target == line.target:
+                    if line.image is not None:
+                        self.deeds[op] = msgspec.structs.replace(deed, image=line.image)
+                case Attached(store=store, files=files) if store == line.target and line.files:
+                    shown = {file: line.files.get(file, end) for file, end in files.items()}
+                    self.deeds[op] = msgspec.structs.replace(deed, files=shown)
+                case _:
+                    pass
+
     def _done(self, intent: Intent, line: Done) -> None:
         if isinstance(deed := self.deeds.get(intent.op), Attached | Detached | Updated):
             self.deeds[intent.op] = msgspec.structs.replace(deed, sure=True)
         match intent.action:
+            case "create" | "copy" if line.there:  # it isn't the run's
+                pass
             case "create" | "copy":
                 made = Made(
                     kind=intent.kind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import unmarked
+from holdall.dialects.shapes import known, narrowed
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["UNSET", "Difference", "differences", "equal", "final", "top_fields", "without_empty"]
@@ -43,8 +44,12 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name or self.source}: {self._values()}" if self.inside else self._values()
 
     def _values(self) -> str:
+        return f"{self.field}: {self.values()}"
+
+    def values(self) -> str:
+        """Both values, for people."""
         here, there = _shown(self.bundle, self.destination)
-        return f"{self.field}: bundle {here}, destination {there}"
+        return f"bundle {here}, destination {there}"
 
 
 def final(request: dialect.Request) -> dict[str, Any]:
@@ -60,8 +65,13 @@ def differences(
     source: SourceId,
     target: TargetId | None,
     name: str | None,
+    added: Container[str] = (),
 ) -> list[Difference]:
-    """``found`` against each field of ``expected``, metadata key by key; our own marks in it don't count."""
+    """``found`` against each field of ``expected``, metadata key by key.
+
+    Our own marks don't count, nor do the metadata keys ``added`` that the server puts in by itself, nor what it adds to
+    the API's own objects.
+    """
     seen: list[Difference] = []
 
     def differ(field: str, here: Any, there: Any) -> None:
@@ -73,12 +83,13 @@ def differences(
             )
 
     for field, here in expected.items():
-        there = found.get(field)
+        there = found.get(field) if kind is Kind.AGENT else known(field, here, found.get(field))
         match field:
             case "metadata":
                 own, theirs = unmarked(here), unmarked(there)
                 for key in {**own, **theirs}:
-                    differ(f"metadata.{key}", own.get(key), theirs.get(key))
+                    if key in own or key not in added:
+                        differ(f"metadata.{key}", own.get(key), theirs.get(key))
             case _ if kind is Kind.AGENT:
                 # Servers show defaults as null, or leave them out.
                 differ(field, agents.without_nulls(here) or None, agents.without_nulls(there) or None)
@@ -107,15 +118,9 @@ def _defaults_aside(here: list[Any], there: list[Any]) -> list[Any]:
     if len(here) != len(there):
         return there
     return [
-        _narrowed(a, b) if isinstance(a, dict) and a.get("type") == "file_search" else b
+        narrowed(a, b) if isinstance(a, dict) and a.get("type") == "file_search" else b
         for a, b in zip(here, there, strict=True)
     ]
-
-
-def _narrowed(here: Any, there: Any) -> Any:
-    if not isinstance(here, dict) or not isinstance(there, dict):
-        return there
-    return {key: _narrowed(here[key], value) for key, value in there.items() if here.get(key) is not None}
 
 
 def without_empty(value: Any) -> Any:

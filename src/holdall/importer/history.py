@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.journal import Done, Intent, Learned, Opened, lines
+from holdall.importer.journal import Done, Intent, Learned, Opened, Shown, lines
 from holdall.importer.run import JOURNAL, MAPPING
 from holdall.importer.settle import MARKS
 from holdall.importer.undolog import is_undone
@@ -37,8 +37,15 @@ class History:
         """How assistants and stores were left (``image.image``)."""
         self.attached: dict[TargetId, dict[TargetId, str]] = {}
         """By store, the files that were put into it, with the fingerprints of their attributes."""
+        self.unkept: dict[TargetId, set[str]] = {}
+        """Fields that the account didn't keep as they were sent, by assistant, agent and store."""
+        self.unkept_files: dict[TargetId, set[TargetId]] = {}
+        """By store, the files in it whose attributes were not kept."""
+        self.added: set[str] = set()
+        """Metadata keys that the server puts in by itself."""
         self.notes: list[str] = []
         """What could not be read, in words."""
+        self._dropped: dict[Kind, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.assistants or self.agents or self.stores or self.files)
@@ -66,6 +73,31 @@ class History:
             else:
                 self.images[done.target] = done.image
 
+    def saw(self, line: Shown) -> None:
+        """What a run read back."""
+        self.added.update(line.added)
+        if line.image is not None:
+            self.images[line.target] = line.image
+            self.unkept[line.target] = set(line.unkept)
+        if line.files is not None:
+            self.attached.setdefault(line.target, {}).update(line.files)
+            self.unkept_files.setdefault(line.target, set()).update(line.files)
+        if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
+            self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
+
+    def try_again(self) -> None:
+        """What the account didn't keep is to be sent once more: it counts as any other difference."""
+        self.unkept.clear()
+        self.unkept_files.clear()
+
+    def dropped(self) -> list[str]:
+        """What earlier runs found that the server doesn't keep, in words."""
+        return [
+            f"an earlier run found that this server does not keep all that it is sent: of {kind.replace('_', ' ')}s "
+            f"{', '.join(fields)}; what it did not keep will be named"
+            for kind, fields in self._dropped.items()
+        ]
+
     def mapped(self, found: _Mapping, *, prefix: str | None) -> None:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
@@ -82,6 +114,7 @@ class History:
                 self._made(self.files, source, target)
         for source, target in found.text_copies.items():
             self._made(self.copies, source, target)
+        self.added.update(found.server_metadata)
 
     @staticmethod
     def _made(where: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
@@ -113,6 +146,7 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     vector_stores: dict[SourceId, TargetId] = {}
     files: dict[SourceId, TargetId] = {}
     text_copies: dict[SourceId, TargetId] = {}
+    server_metadata: list[str] = []
     options: _Options = _Options()
     run: str = ""
 
@@ -178,6 +212,8 @@ def _run(found: History, run: Path, *, base_url: str, project: str | None, prefi
                 intents[line.op] = line
             case Done() if line.op in intents:
                 found.take(intents.pop(line.op), line)
+            case Shown():
+                found.saw(line)
             case Learned(what=found_out, value=0) if found_out == MARKS and DROPS_METADATA not in found.notes:
                 found.notes.append(DROPS_METADATA)
             case _:

@@ -7,12 +7,13 @@ have up to 256,000 characters. Only fields that a client can set count; a server
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import msgspec
 
 from holdall.dialects import agents
+from holdall.dialects.shapes import known
 from holdall.model import Kind
 
 __all__ = ["WRITABLE", "changed", "fingerprint", "image"]
@@ -41,15 +42,24 @@ WRITABLE: dict[Kind, tuple[str, ...]] = {
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def image(kind: Kind, found: Mapping[str, Any]) -> dict[str, str]:
-    """The fingerprints of what can be set in an object, as the account shows it; empty fields have none."""
-    prints = {field: fingerprint(found.get(field)) for field in WRITABLE[kind]}
+def image(kind: Kind, found: Mapping[str, Any], added: Container[str] = ()) -> dict[str, str]:
+    """The fingerprints of what can be set in an object, as the account shows it; empty fields have none.
+
+    What the server adds by itself doesn't count: ``added`` to metadata, and whatever the API's own objects don't have.
+    """
+    prints = {field: fingerprint(_settable(kind, field, found.get(field), added)) for field in WRITABLE[kind]}
     return {field: text for field, text in prints.items() if text}
 
 
-def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any]) -> list[str]:
-    """The fields in which ``found`` isn't what it was when its image ``then`` was taken."""
-    now = image(kind, found)
+def _settable(kind: Kind, field: str, value: Any, added: Container[str]) -> Any:
+    if field == "metadata" and isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key not in added}
+    return value if kind is Kind.AGENT else known(field, None, value)
+
+
+def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:
+    """The fields in which ``found`` isn't what it was when its image ``then`` was taken; ``added`` as in ``image``."""
+    now = image(kind, found, added)
     return [field for field in WRITABLE[kind] if then.get(field) != now.get(field)]
 
 

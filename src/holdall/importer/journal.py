@@ -19,7 +19,19 @@ import msgspec
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Closed", "Done", "Failed", "Intent", "Journal", "Learned", "Line", "Opened", "durable", "lines"]
+__all__ = [
+    "Closed",
+    "Done",
+    "Failed",
+    "Intent",
+    "Journal",
+    "Learned",
+    "Line",
+    "Opened",
+    "Shown",
+    "durable",
+    "lines",
+]
 
 VERSION = 1
 
@@ -93,7 +105,8 @@ class Done(
     ``image`` is how an assistant or a store looked in the answer to a create or an update (``image.image``). ``name``
     and ``size`` are what the account says of a file where that isn't what was sent. This line may follow a ``Failed``
     of the same ``op`` that was ambiguous: then it was found at the account, and ``inferred`` says that nothing but
-    its name and size told so.
+    its name and size told so. ``there``: the account gave the id of a file that stood there before the run, having
+    the same bytes; so it is used, and isn't the run's.
     """
 
     op: str
@@ -103,6 +116,7 @@ class Done(
     name: str | None = None
     size: int | float | None = None
     inferred: bool = False
+    there: bool = False
 
 
 class Failed(
@@ -131,10 +145,36 @@ class Failed(
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="learned", forbid_unknown_fields=True):
     """What the run found out of the account and goes by from here on: ``batch_files`` it takes in one call at the
-    most; ``marks``, 0 where it does not keep the metadata that it is given."""
+    most; ``marks``, 0 where it does not keep the metadata that it is given; ``batches``, 0 where it takes a batch of
+    files with settings of their own and attaches none of them."""
 
     what: str
     value: int
+
+
+class Shown(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="shown",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """How the account shows what the run wrote, read back, where that isn't what was sent.
+
+    ``image`` as in Done, and from here on in its place. ``unkept`` are the fields that are not as they were sent,
+    ``added`` the metadata keys that nobody sent: the server's own. Of a store's files, ``files`` has the fingerprints
+    of the attributes of those that have others than were sent.
+    """
+
+    kind: Kind
+    source: SourceId
+    target: TargetId
+    image: dict[str, str] | None = None
+    unkept: list[str] = []
+    added: list[str] = []
+    files: dict[TargetId, str] | None = None
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="closed", forbid_unknown_fields=True):
@@ -143,7 +183,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="c
     ended: str
 
 
-Line = Opened | Intent | Done | Failed | Learned | Closed
+Line = Opened | Intent | Done | Failed | Learned | Shown | Closed
 
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 

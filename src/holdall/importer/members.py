@@ -11,11 +11,12 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
+from holdall.dialects.shapes import known
 from holdall.importer.difference import Difference, equal
 from holdall.importer.reading import Readings, Text
 from holdall.importer.searching import Searches
 from holdall.importer.steps import Content
-from holdall.importer.text import DEFAULT_OVERLAP
+from holdall.importer.text import overlap_of
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
@@ -124,7 +125,8 @@ class Members:
         expected = dialect.attachment(record, copy).body
         differ("attributes", expected.get("attributes") or {}, now.attributes or {})
         if "chunking_strategy" in expected:
-            differ("chunking_strategy", expected["chunking_strategy"], now.chunking_strategy)
+            strategy = expected["chunking_strategy"]
+            differ("chunking_strategy", strategy, known("chunking_strategy", strategy, now.chunking_strategy))
         was = msgspec.json.decode(record.raw, type=_Member)
         status = now.status or "unknown"
         if not (was.status == "failed" and status == "failed"):
@@ -134,8 +136,7 @@ class Members:
             store=store, file=record.id, target=copy, name=content.filename, status=status, why=f"it is {status}"
         )
         if status == "completed":
-            static = (now.chunking_strategy or {}).get("static") or {}
-            overlap = static.get("chunk_overlap_tokens", DEFAULT_OVERLAP)
+            overlap = overlap_of(now.chunking_strategy)
             reading = await self._readings.compare(target, copy, content, overlap=overlap)
             if reading.verdict is Text.DIFFERS:
                 differ("text", reading.here, reading.there)

@@ -31,7 +31,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
     ``copies`` are the second uploads of files, as text, that stores have in place of the first. ``origin`` says in
     words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run. In the ``form`` of
-    requests, those of ``assistants`` are the paths of their files, below ``output``.
+    requests, those of ``assistants`` are the paths of their files, below ``output``. ``added`` are metadata keys that
+    the server puts in by itself, as any run found out.
     """
 
     origin: str
@@ -40,6 +41,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     stores: Mapping[SourceId, TargetId]
     files: Mapping[SourceId, TargetId] | None = None
     copies: Mapping[SourceId, TargetId] = {}
+    added: frozenset[str] = frozenset()
     prefix: str | None = None
     selection: Selection = Selection()
     models: ModelMap = ModelMap()
@@ -72,6 +74,7 @@ class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     vector_stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
     text_copies: dict[SourceId, TargetId] = {}
+    server_metadata: frozenset[str] = frozenset()
     options: _Options
     bundle: dict[str, str]
     form: Form = msgspec.field(name="as", default=Form.ASSISTANTS)
@@ -105,6 +108,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
             stores=found.vector_stores,
             files=found.files,
             copies=found.text_copies,
+            added=frozenset().union(*(one.server_metadata for one in _readable(output, project))),
             prefix=found.options.prefix,
             selection=Selection(only=found.options.only, exclude=found.options.exclude),
             models=model_map(found.options.map_model),
@@ -112,6 +116,15 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
             output=output,
         )
     return None
+
+
+def _readable(output: Path, project: str | None) -> Iterator[_Mapping]:
+    """The mappings of this destination, whatever bundle they are of."""
+    for path in _mappings(output):
+        with suppress(msgspec.DecodeError, OSError):
+            found = msgspec.json.decode(path.read_bytes(), type=_Mapping)
+            if not (found.destination.project_id and project) or found.destination.project_id == project:
+                yield found
 
 
 async def by_marks(

@@ -8,7 +8,7 @@ uses come last. What is at the destination already is used, and never made a sec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -133,13 +133,13 @@ class _Planner:
             self._upload(self._content(file), uploads)
         last = self._copies.step(root, view, refers)
         # What a copy lacks is said of one that was there before, too.
-        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, last])
+        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, *_unkept(found), last])
 
     def _agent(self, root: Root) -> Unit:
         found = self.presence.agents.get(root.id)
         if found and found.differences and (unchanged := self._let_be(Kind.AGENT, root, found)):
             return _unit(Kind.AGENT, root, [unchanged])
-        return _unit(Kind.AGENT, root, [self._agent_copies.step(root, self._agents[root.id])])
+        return _unit(Kind.AGENT, root, [*_unkept(found), self._agent_copies.step(root, self._agents[root.id])])
 
     def _let_be(self, kind: Kind, root: Root, found: Found | FoundStore) -> Step | None:
         """The one step for something that differs and isn't to be made equal; None where it is."""
@@ -186,6 +186,7 @@ class _Planner:
         if found is None:
             self._create_store(store, uploads, rest)
             return
+        rest += _unkept(found)
         root = Root(kind=Kind.STORE, id=store, name=_store_name(self.catalogue.stores[store]))
         if not found.differences:
             self._files_there(store, uploads)
@@ -304,6 +305,22 @@ def _agent_name(record: Record) -> str | None:
 
 def _store_name(record: Record) -> str | None:
     return msgspec.json.decode(record.raw, type=StoreView).name
+
+
+def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:
+    """What is there is as whole as this destination keeps it, and not wholly what the bundle says."""
+    for one in found.unkept if found else ():
+        text = f"the destination did not keep it when it was sent: {one.values()}"
+        loss = Loss(
+            why=Why.NOT_KEPT,
+            kind=one.kind if one.inside is None else Kind.FILE,
+            id=one.source,
+            name=one.name,
+            inside=one.inside,
+            field=one.field,
+            text=text,
+        )
+        yield LeaveOut(loss=loss)
 
 
 def _kept(root: Root, found: FoundStore) -> list[Loss]:

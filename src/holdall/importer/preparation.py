@@ -108,7 +108,9 @@ async def prepare(
             prefix=asked.prefix,
             mapping=Path(asked.mapping) if asked.mapping else None,
         )
-        notes = past.notes
+        notes = [*past.notes, *past.dropped()]
+        if asked.on_conflict is OnConflict.UPDATE:
+            past.try_again()
         presence = await recognise(account, catalogue, reader, towards_nothing, past, models=models, progress=progress)
     if presence.several:
         raise _ambiguous(presence.several)

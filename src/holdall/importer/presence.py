@@ -16,12 +16,13 @@ __all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """An assistant or an agent that is there. ``changed``: of its differences, what others changed since an
-    earlier run left it."""
+    earlier run left it. ``unkept`` differs, too: the account didn't keep it when an earlier run sent it."""
 
     target: TargetId
     by: By
     differences: list[Difference] = []
     changed: list[str] = []
+    unkept: list[Difference] = []
 
 
 class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,7 +38,7 @@ class FoundStore(msgspec.Struct, frozen=True, kw_only=True):
     By the source's ids: ``relabelled`` are members whose attributes differ, with those that they should have; ``recut``
     those that have to be put into it again, being cut otherwise or not indexed; ``replaced`` those whose
     bytes are others, with the copy that has the old ones; ``missing`` are not in it. ``fields`` of it differ.
-    ``changed`` is as in Found; ``added`` are those of the ``extras`` that no earlier run put in.
+    ``changed`` and ``unkept`` are as in Found; ``added`` are those of the ``extras`` that no earlier run put in.
     """
 
     target: TargetId
@@ -45,6 +46,7 @@ class FoundStore(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[str] = []
     differences: list[Difference] = []
     changed: list[str] = []
+    unkept: list[Difference] = []
     added: list[str] = []
     relabelled: Mapping[SourceId, tuple[TargetId, dict[str, Any]]] = {}
     recut: Mapping[SourceId, TargetId] = {}

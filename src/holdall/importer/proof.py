@@ -192,8 +192,10 @@ class _Prover:
         where = path("/vector_stores/{}/files", target)
         there = {view.id: raw async for view, raw in _memberships(self._account, where)}
         wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
-        self._differ(Kind.STORE, id, target, name, "files", len(wanted), len(there))
         copies = await self._matched(wanted, there, self._placement.copies)
+        # A server may give one id to files with the same bytes.
+        distinct = len(wanted) - len(copies) + len(set(copies.values()))
+        self._differ(Kind.STORE, id, target, name, "files", distinct, len(there))
         memberships = (record for record in self._reader.memberships(id) if self._has_copy(record.id))
         await self._members.compare(id, target, memberships, copies, there)
 
@@ -213,7 +215,9 @@ class _Prover:
         expected: Mapping[str, Any],
         found: Mapping[str, Any],
     ) -> None:
-        self._differences += differences(expected, found, kind=kind, source=source, target=target, name=name)
+        self._differences += differences(
+            expected, found, kind=kind, source=source, target=target, name=name, added=self._placement.added
+        )
 
     def _differ(
         self,

@@ -71,6 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
     below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
+    ``added`` are metadata keys that the server puts in by itself.
     """
 
     run: str
@@ -90,6 +91,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     orphans: list[Orphan] = []
     form: Form = Form.ASSISTANTS
     copies: dict[SourceId, TargetId] = {}
+    added: frozenset[str] = frozenset()
 
     @property
     def results(self) -> list[Result]:
@@ -127,6 +129,7 @@ def mapping(report: Report) -> dict[str, Any]:
         "vector_stores": report.stores,
         "files": report.files,
         **({"text_copies": report.copies} if report.copies else {}),
+        **({"server_metadata": sorted(report.added)} if report.added else {}),
         "possible_orphans": msgspec.to_builtins(report.orphans),
         "as": report.form.value,
         "options": report.options,

@@ -16,7 +16,7 @@ import msgspec
 from holdall.dialects.agents import without_nulls
 from holdall.importer.aftermath import Aftermath, Member, Orphan, User
 from holdall.importer.deeds import Attached, Chain, Deed, Deeds, Detached, Made, Updated, Wrote, chains, merged, written
-from holdall.importer.image import changed, fingerprint
+from holdall.importer.image import changed, fingerprint, image
 from holdall.importer.requests import sha256_of
 from holdall.model import AssistantView, Kind, TargetId
 
@@ -117,6 +117,7 @@ class _Decision:
         begun: frozenset[tuple[TargetId, TargetId]],
     ) -> None:
         self._after = aftermath
+        self._added = deeds.added
         self._force = even_if_changed
         self._begun = begun
         self._deeds: list[Deed] = [*deeds.done, *aftermath.late]
@@ -183,7 +184,7 @@ class _Decision:
         # Without an image it was found by the run's own mark, and that is all there is to go by.
         if found is None or made.image is None:
             return ""
-        fields = changed(made.kind, made.image, found)
+        fields = changed(made.kind, made.image, found, self._added)
         return _changed([field for field in fields if made.perhaps.get(field) != fingerprint(found.get(field))])
 
     def _store_changed(self, made: Made) -> str:
@@ -203,18 +204,21 @@ class _Decision:
         )
         if found is None:
             return msgspec.structs.replace(reversal, needless=True)
-        was = {field: fingerprint(value) for field, value in update.before.items()}
-        now = {field: fingerprint(found.get(field)) for field in update.before}
-        fields = [field for field in was if was[field] != now[field]]
-        reversal = msgspec.structs.replace(
-            reversal,
-            body=_settable(update.kind, {field: update.before[field] for field in fields}, found),
-            needless=not fields,
-        )
+        was, now = image(update.kind, update.before, self._added), image(update.kind, found, self._added)
+        fields = [field for field in update.before if was.get(field) != now.get(field)]
+        before = {field: self._without_added(field, update.before[field]) for field in fields}
+        reversal = msgspec.structs.replace(reversal, body=_settable(update.kind, before, found), needless=not fields)
         if update.image is None:
             return self._unless(reversal, "nobody can say whether it was this run that changed it")
-        image = update.image
-        return self._unless(reversal, _changed([field for field in fields if now[field] != image.get(field, "")]))
+        left = update.image
+        others = [field for field in fields if now.get(field, "") != left.get(field, "")]
+        return self._unless(reversal, _changed(others))
+
+    def _without_added(self, field: str, value: Any) -> Any:
+        """Metadata without the keys that the server puts in by itself."""
+        if field != "metadata" or not isinstance(value, Mapping):
+            return value
+        return {key: item for key, item in value.items() if key not in self._added}
 
     def _taken_back(self, wrote: Wrote) -> Reversal:
         """Of a written file: gone, or as it was, unless it isn't any more as the run left it."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdall.importer.journal import Closed, Done, Failed, Intent, Learned, Line, Opened
+from holdall.importer.journal import Closed, Done, Failed, Intent, Learned, Line, Opened, Shown
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Said", "Standing"]
@@ -33,6 +33,8 @@ class Standing:
     ``attached`` counts the files that were put into each store. ``updated`` has kind and source of what was updated,
     and of memberships the store's id between them. ``open`` has the intents of which nobody knows what came of them,
     ``missed`` those that were given up after a search, for they may have been carried out all the same, too late.
+    ``added`` are metadata keys that the server puts in by itself. ``owners`` has for each file there the first source
+    that it was made of: a server may give the same id for the same bytes.
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,8 @@ class Standing:
         self.missed: list[Intent] = []
         self.learned: dict[str, int] = {}
         self.adopted: set[tuple[Kind, SourceId]] = set()
+        self.added: set[str] = set()
+        self.owners: dict[TargetId, SourceId] = {}
 
     def adopt(self, kind: Kind, source: SourceId, target: TargetId, name: str | None = None) -> None:
         """Use what was there before the run; no line of the journal says so, the plan does."""
@@ -98,6 +102,8 @@ class Standing:
                         self.missed.append(intent)
             case Learned(what=what, value=value):
                 self.learned[what] = value
+            case Shown(added=added):
+                self.added.update(added)
             case Closed():
                 self.closed = True
 
@@ -125,6 +131,9 @@ class Standing:
                 self.attached[intent.store] -= 1
 
     def _file(self, intent: Intent, line: Done) -> None:
+        self.owners.setdefault(line.target, intent.source)
+        if line.there and intent.action == "create":
+            self.adopted.add((Kind.FILE, intent.source))
         self.names[intent.source] = intent.name or ""
         if line.name is not None or line.size is not None:
             self.said[intent.source] = Said(name=line.name, size=line.size)

@@ -8,13 +8,14 @@ that has exactly that many bytes is the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from holdall.errors import DamagedBundle
 
-__all__ = ["DEFAULT_OVERLAP", "Document", "document", "is_text_name", "joined"]
+__all__ = ["DEFAULT_OVERLAP", "Document", "document", "is_text_name", "joined", "overlap_of"]
 
 DEFAULT_OVERLAP = 400
 """Tokens that parts share where the source does not say (the API's ``auto``)."""
@@ -65,6 +66,13 @@ def is_text_name(filename: str) -> bool:
     """True for names of plain-text types: what the parser reads in these is the file itself."""
     stem, dot, extension = filename.rpartition(".")
     return bool(dot and stem) and extension.lower() in _TEXT_NAMES
+
+
+def overlap_of(strategy: Mapping[str, Any] | None) -> int:
+    """The tokens that a file's parts share, by its chunking strategy; some servers say 400.0."""
+    static = (strategy or {}).get("static")
+    overlap = static.get("chunk_overlap_tokens") if isinstance(static, dict) else None
+    return int(overlap) if isinstance(overlap, (int, float)) and overlap >= 0 else DEFAULT_OVERLAP
 
 
 def document(stored: bytes, *, overlap: int, size: int | None) -> Document:

@@ -7,6 +7,7 @@ import codecs
 import io
 import re
 import tempfile
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, cast
@@ -15,7 +16,7 @@ from weakref import WeakValueDictionary
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
-from holdall.errors import DamagedBundle, HoldallError, RemoteError, RequestRefused
+from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused
 from holdall.importer.standing import Standing
 from holdall.importer.steps import Content, UploadFile
 from holdall.importer.text import document, is_text_name
@@ -72,14 +73,24 @@ class Uploads:
         """
         losses: list[Loss] = []
         stopped: list[HoldallError] = []
-        queue = iter(steps)
+        queue = deque(steps)
+        workers = min(self._concurrency, len(steps))
 
         async def work() -> None:
-            for step in queue:
-                if stopped:
-                    return
+            nonlocal workers
+            while queue and not stopped:
+                step, alone = queue.popleft(), workers == 1
                 try:
                     losses.extend(await self._upload(step))
+                except RateLimited as error:
+                    if not alone:
+                        # Some servers take one at a time, and don't say how long to wait: one goes on.
+                        queue.append(step)
+                        if workers > 1:
+                            workers -= 1
+                            return
+                        continue
+                    losses.append(_refused(step.content, error))
                 except RemoteError as error:
                     if gone := await self._writes.stopping(error):
                         stopped.append(gone)
@@ -89,7 +100,7 @@ class Uploads:
                 self._progress.advance(files=1)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._concurrency, len(steps))):
+            for _ in range(workers):
                 group.create_task(work())
         if stopped:
             raise stopped[0]
@@ -169,6 +180,12 @@ class Uploads:
         said = self._standing.said.get(content.id)
         if said and said.name is not None:
             losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
+        target = self._standing.files.get(content.id)
+        first = self._standing.owners.get(target) if target is not None else None
+        if first is not None and first != content.id:
+            other = self._standing.names.get(first) or first
+            text = f"the server takes it for {other}, which has the same bytes: both are {target} there"
+            losses.append(loss(Why.MERGED, "id", text))
         if said and said.size is not None:
             losses.append(loss(Why.SIZE_DIFFERS, "bytes", f"the server counts {said.size} bytes, other than were sent"))
         return losses

@@ -17,8 +17,11 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.changes import Changes
-from holdall.importer.indexing import Indexing, Trouble
+from holdall.importer.difference import final
+from holdall.importer.indexing import Indexing
+from holdall.importer.knowledge import Knowledge, explained
 from holdall.importer.pace import Pace
+from holdall.importer.readback import ReadBack
 from holdall.importer.report import Orphan
 from holdall.importer.run import RunFolder
 from holdall.importer.settle import Settlement
@@ -77,26 +80,36 @@ class Work:
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
-        self._reader = reader
         self._folder = folder
         self._progress = progress
         self._account = account
         self._standing = folder.standing
         self._settlement = Settlement(account, folder, pace=pace, progress=progress)
         self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
-        self._indexing = Indexing(account, self._writes, folder, pace=pace, progress=progress)
+        indexing = Indexing(account, self._writes, folder, pace=pace, progress=progress)
         concurrency = account.limits.concurrency
         self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
         self._changes = Changes(account, self._writes, folder.standing)
+        self._read_back = ReadBack(account, folder, pace=pace)
         self._writing = Writing(plan, catalogue, folder, destination, operation)
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
-        self._failed_stores: dict[SourceId, str] = {}
         self._assistants = {record.id: record for record in catalogue.assistants}
         self._agents = {record.id: record for record in catalogue.agents}
         users = CreateAssistant | WriteRequest | UpdateAssistant | Adopt
-        self._in_code = {file for step in plan.steps() if isinstance(step, users) for file in step.files}
+        self._knowledge = Knowledge(
+            catalogue,
+            reader,
+            folder,
+            self._writes,
+            self._uploads,
+            indexing,
+            self._changes,
+            self._read_back,
+            self.tally,
+            {file for step in plan.steps() if isinstance(step, users) for file in step.files},
+        )
 
     @property
     def stores(self) -> dict[SourceId, TargetId]:
@@ -137,7 +150,7 @@ class Work:
             self.tally.fail(unit, str(failure), stores, files)
         except RemoteError as error:
             self.stopped = self.stopped or await self._writes.stopping(error)
-            self.tally.fail(unit, _explained(error), stores, files)
+            self.tally.fail(unit, explained(error), stores, files)
         else:
             self.tally.finish(unit, target, stores, files)
 
@@ -149,9 +162,9 @@ class Work:
         for step in unit.steps:
             match step:
                 case CreateStore():
-                    target = await self._create_store(step)
+                    target = await self._knowledge.create(step)
                 case AttachFiles():
-                    await self._attach(step)
+                    await self._knowledge.attach(step)
                 case CreateAssistant():
                     target = await self._create_assistant(step)
                 case CreateAgent():
@@ -162,13 +175,13 @@ class Work:
                     self._standing.adopt(step.kind, step.id, step.target, step.name)
                     target = step.target if step.kind is unit.kind else target
                 case UpdateStore():
-                    target = await self._update_store(step)
+                    target = await self._knowledge.update(step)
                 case UpdateAssistant():
                     target = await self._update_assistant(step)
                 case UpdateAgent():
                     target = await self._update_agent(step)
                 case UpdateMembership():
-                    await self._changes.membership(step, self.stores[step.store])
+                    await self._knowledge.relabel(step)
                 case DetachFile():
                     await self._changes.detach(step, self.stores[step.store])
                 case Cannot(reason=reason):
@@ -179,83 +192,10 @@ class Work:
                     pass
         return target
 
-    async def _create_store(self, step: CreateStore) -> TargetId:
-        record = self._catalogue.stores[step.id]
-        request = dialect.store(record, operation="")
-        try:
-            target = await self._writes.create(
-                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).body, []
-            )
-            await self._finish(Kind.STORE, step.id, target, request.update)
-            return target
-        except RemoteError as error:
-            self._failed_stores[step.id] = f"vector store {step.name or step.id}: {_explained(error)}"
-            raise
-
-    async def _update_store(self, step: UpdateStore) -> TargetId:
-        self._standing.adopt(Kind.STORE, step.id, step.target)
-        try:
-            await self._changes.store(step, dialect.store(self._catalogue.stores[step.id], operation=""))
-        except RemoteError as error:
-            self._failed_stores[step.id] = f"vector store {step.name or step.id}: {_explained(error)}"
-            raise
-        return step.target
-
     async def _finish(self, kind: Kind, source: SourceId, target: TargetId, body: dict[str, Any] | None) -> None:
         """Set what could not be set at creation, unless that is done."""
         if body is not None and (kind, None, source) not in self._standing.updated:
             await self._writes.update(kind, source, target, body)
-
-    async def _attach(self, step: AttachFiles) -> None:
-        memberships = partial(self._reader.memberships, step.store)
-        store = self.stores[step.store]
-        files = self.files
-        if step.files is not None:
-            files = {file: files[file] for file in step.files if file in files}
-        try:
-            done = await self._indexing.attach(
-                step.store, store, memberships, files, self._standing.names, self._as_text
-            )
-        except RemoteError as error:
-            self._failed_stores[step.store] = f"vector store {step.store}: {_explained(error)}"
-            raise
-        self._folder.audit(
-            "index",
-            "done" if not done.troubles else "incomplete",
-            kind=Kind.STORE,
-            source=step.store,
-            target=store,
-            detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
-        )
-        for trouble in done.troubles:
-            self.tally.lose(self._loss(step.store, trouble))
-        if done.recut:
-            text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
-            self.tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=step.store, text=text))
-        for file in done.as_text:
-            await self._said_as_text(step.store, file)
-
-    async def _as_text(self, file: SourceId) -> TargetId | None:
-        return await self._uploads.as_text(self._catalogue.files[file])
-
-    async def _said_as_text(self, store: SourceId, file: SourceId) -> None:
-        """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
-        name = self._catalogue.files[file].filename
-        text = f"the destination refuses its type for search, so it is there as text: {self._standing.names[file]}"
-        loss = Loss(why=Why.RENAMED, kind=Kind.FILE, id=file, name=name, inside=store, field="filename", text=text)
-        self.tally.lose(loss)
-        ours = (Kind.FILE, file) not in self._standing.adopted
-        if file in self._standing.copies and ours and file not in self._in_code:
-            await self._writes.delete(file, self.files[file])
-
-    def _loss(self, store: SourceId, trouble: Trouble) -> Loss:
-        if trouble.refused:
-            why, text = Why.REFUSED, f"not attached: {trouble.reason}"
-        else:
-            why = Why.FAILED_AS_BEFORE if trouble.failed_before else Why.NOT_INDEXED
-            text = f"attached but not searchable: {trouble.reason}"
-        name = self._catalogue.files[trouble.file].filename
-        return Loss(why=why, kind=Kind.FILE, id=trouble.file, name=name, inside=store, text=text)
 
     @staticmethod
     def _of(step: CreateAssistant | UpdateAssistant, why: Why, field: str, text: str) -> Loss:
@@ -278,8 +218,8 @@ class Work:
     ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
         """What an assistant refers to, by the ids here. Raises _Failed where a store that it needs isn't whole."""
         for store in step.stores:
-            if store in self._failed_stores:
-                raise _Failed(f"not {made} without the knowledge it needs: {self._failed_stores[store]}")
+            if store in self._knowledge.failed:
+                raise _Failed(f"not {made} without the knowledge it needs: {self._knowledge.failed[store]}")
         # Files that were refused are losses already, and of this assistant.
         files = {file: self.files[file] for file in step.files if file in self.files}
         return {store: self.stores[store] for store in step.stores}, files
@@ -294,6 +234,7 @@ class Work:
         for field in await self._changes.assistant(step, self._request(step, "")):
             text = f"left as it is: {step.model} refuses it, and the bundle has its default"
             self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        await self._look(Kind.ASSISTANT, step, step.target, final(self._request(step, "")))
         return step.target
 
     async def _create_assistant(self, step: CreateAssistant) -> TargetId:
@@ -310,26 +251,46 @@ class Work:
                 target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
                 break
             except RequestRefused as error:
-                if not dialect.dispensable(body(""), error.param):
+                spare = dialect.dispensable(body(""), error.param, error.detail)
+                if not spare:
                     raise
-                left_out.add(str(error.param))
+                left_out.update(spare)
         for field in sorted(self._standing.without.get(step.id, ())):
             text = f"left out: {step.model} refuses it, and it was at its default"
             self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
         await self._set_metadata(Kind.ASSISTANT, step, target, update)
+        await self._look(Kind.ASSISTANT, step, target, final(request("")))
         return target
 
     async def _create_agent(self, step: CreateAgent) -> TargetId:
         request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
         target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).body, [])
         await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
+        await self._look(Kind.AGENT, step, target, final(request(operation="")))
         return target
 
     async def _update_agent(self, step: UpdateAgent) -> TargetId:
         record = self._agents[step.id]
         request = agents.agent(record, prefix=self._plan.prefix, operation="", model=step.model)
         await self._changes.agent(step, request)
+        await self._look(Kind.AGENT, step, step.target, final(request))
         return step.target
+
+    async def _look(
+        self,
+        kind: Kind,
+        step: CreateAssistant | CreateAgent | UpdateAssistant | UpdateAgent,
+        target: TargetId,
+        sent: Mapping[str, Any],
+    ) -> None:
+        """Read back what was written. That it stands is known, so an error here stops what comes next, not this."""
+        try:
+            for loss in await self._read_back.losses(kind, step.id, target, step.name, sent):
+                self.tally.lose(loss)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            text = f"it stands, but what the destination made of it could not be read: {explained(error)}"
+            self.tally.lose(Loss(why=Why.NOT_KEPT, kind=kind, id=step.id, name=step.name, text=text))
 
     async def _set_metadata(
         self, kind: Kind, step: CreateAssistant | CreateAgent, target: TargetId, update: dict[str, Any] | None
@@ -339,13 +300,5 @@ class Work:
             await self._finish(kind, step.id, target, update)
         except RemoteError as error:
             self.stopped = await self._writes.stopping(error)
-            text = f"created, but not set to its true metadata: {_explained(error)}"
+            text = f"created, but not set to its true metadata: {explained(error)}"
             self.tally.lose(Loss(why=Why.REFUSED, kind=kind, id=step.id, name=step.name, field="metadata", text=text))
-
-
-def _explained(error: RemoteError) -> str:
-    """The reason for people who know what was being created: without the request's method and path."""
-    reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
-    if error.ambiguous:
-        return f"{reason}; looked for, tried again, and given up"
-    return reason

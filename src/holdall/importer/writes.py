@@ -226,6 +226,25 @@ class Writes:
 
         return await self._attempts.while_fresh(once, [store, *(file["file_id"] for file in files)])
 
+    async def attach_one(self, source: SourceId, store: TargetId, body: dict[str, Any]) -> TargetId:
+        """One file into ``store``. Sent again where the answer is lost: it does no harm to carry this out twice."""
+        where = path("/vector_stores/{}/files", store)
+        file = TargetId(body["file_id"])
+
+        async def once() -> TargetId:
+            intent = Intent(
+                op=self._operation(),
+                action="attach",
+                kind=Kind.STORE,
+                source=source,
+                target=store,
+                count=1,
+                files={file: fingerprint(body.get("attributes"))},
+            )
+            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
+
+        return await self._attempts.while_fresh(once, [store, file])
+
     async def stopping(self, error: RemoteError) -> RemoteError | None:
         """The error that ends the whole run, where ``error`` would meet whatever comes next alike; else None.
 
