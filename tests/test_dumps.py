@@ -72,6 +72,25 @@ def test_a_page_that_says_there_are_more_is_told() -> None:
     assert read(pages).truncated == ["dump0.json"]
 
 
+def test_pages_up_to_the_last_are_a_whole_list() -> None:
+    first, last = pretty({**LIST, "data": [ONE], "has_more": True}), pretty({**LIST, "data": [TWO]})
+    for dumps in ([first, last], [last, first], [first + last]):
+        dump = read(*dumps)
+        assert (len(dump.assistants), dump.truncated, len(dump.notes)) == (2, [], 1)
+        assert "that no page between is missing" in dump.notes[0]
+    # The last page of another list says nothing of this one.
+    stores = pretty({"object": "list", "data": [{"id": "vs_1", "object": "vector_store"}], "has_more": False})
+    assert read(first, stores).truncated == ["dump0.json"]
+
+
+def test_a_dump_of_nothing_but_stores_goes_with_one_of_assistants() -> None:
+    stores = pretty({"object": "list", "data": [{"id": "vs_1", "object": "vector_store"}]})
+    dump = read(pretty(LIST), stores)
+    assert (len(dump.assistants), len(dump.stores)) == (2, 1)
+    with pytest.raises(UsageFault, match="can't use the dumps: there is no assistant in them"):
+        read(stores)
+
+
 def test_what_is_no_assistant_is_left_and_other_records_are_kept() -> None:
     store = {"id": "vs_1", "object": "vector_store", "name": "s"}
     member = {"id": "file-1", "object": "vector_store.file", "vector_store_id": "vs_1", "status": "completed"}

@@ -39,8 +39,8 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, each object once: of several with one id the last. ``memberships`` are by store.
 
     ``made`` are the stores that lifting from v1 made, which no server ever had. ``truncated`` names the dumps that say
-    of themselves that they are page 1 of more; ``notes`` tell what was done to records that were not taken as they
-    stood. ``digest`` is the sha256 of all dumps together.
+    of themselves that they are page 1 of more, where no last page is among the dumps; ``notes`` tell what was done to
+    records that were not taken as they stood. ``digest`` is the sha256 of all dumps together.
     """
 
     assistants: list[Record]
@@ -67,16 +67,23 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
-    """Read dumps, given as (name, content). Raises UsageFault for one that isn't JSON or holds no assistant."""
+    """Read dumps, given as (name, content).
+
+    Raises UsageFault for one that isn't JSON or has nothing in it that can be used, and where none has an assistant.
+    """
     found = _Found()
+    useless = []
     for name, content in dumps:
-        before = found.assistants
+        before = found.taken
         found.read(name, content)
-        if found.assistants == before:
-            raise UsageFault(
-                f"can't use dump {name}: there is no assistant in it",
-                hint='it should hold objects with "object": "assistant", as the API listed them',
-            )
+        if found.taken == before:
+            useless.append(name)
+    if useless or not found.assistants:
+        named = f"dump {useless[0]}" if useless else "the dumps"
+        raise UsageFault(
+            f"can't use {named}: there is no assistant in {'it' if useless else 'them'}",
+            hint='it should hold objects with "object": "assistant", as the API listed them',
+        )
     return found.dump()
 
 
@@ -89,8 +96,10 @@ class _Found:
         self._made: list[SourceId] = []
         self._digest = hashlib.sha256()
         self._truncated: list[str] = []
+        self._last_page = False
         self._notes: list[str] = []
         self.assistants = 0
+        self.taken = 0
 
     def read(self, name: str, content: bytes) -> None:
         self._digest.update(hashlib.sha256(content).digest())
@@ -101,6 +110,12 @@ class _Found:
         def of(kind: Kind) -> list[Record]:
             return [record for (found, _), record in self._records.items() if found is kind]
 
+        if self._truncated and self._last_page:
+            self._notes.append(
+                f"{', '.join(self._truncated)} and the last page are in the dumps; that no page between is missing, "
+                "they can't tell"
+            )
+            self._truncated = []
         return Dump(
             assistants=of(Kind.ASSISTANT),
             stores=of(Kind.STORE),
@@ -129,7 +144,9 @@ class _Found:
         before = self.assistants
         for value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).values():
             self._walk(name, bytes(value), depth + 1)
-        if head.has_more is True and self.assistants > before and name not in self._truncated:
+        if self.assistants > before and head.has_more is False:
+            self._last_page = True
+        if self.assistants > before and head.has_more is True and name not in self._truncated:
             self._truncated.append(name)
 
     def _take(self, name: str, raw: bytes, head: _Head) -> bool:
@@ -137,6 +154,7 @@ class _Found:
         if head.object == "vector_store.file" and isinstance(head.id, str) and isinstance(head.vector_store_id, str):
             store, file = SourceId(head.vector_store_id), SourceId(head.id)
             self._memberships.setdefault(store, {})[file] = Record(kind=Kind.MEMBERSHIP, id=file, raw=_line(raw))
+            self.taken += 1
             return True
         kind = _KINDS.get(head.object) if isinstance(head.object, str) else None
         looks_like_one = head.model is not msgspec.UNSET and (
@@ -155,6 +173,7 @@ class _Found:
         else:
             return False
         self._keep(kind, ident, raw if kind is not Kind.FILE else _line(raw))
+        self.taken += 1
         return True
 
     def _keep(self, kind: Kind, ident: SourceId, raw: bytes) -> None:
