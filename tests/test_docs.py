@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from holdall import open_bundle
-from holdall.cli.main import COMMANDS
+from holdall.cli.main import COMMANDS, cli
 from holdall.errors import exit_codes
 from holdall.model import Rung
 from holdall.verify import verify
@@ -28,6 +29,22 @@ def test_every_command_is_documented() -> None:
     for section in COMMANDS.values():
         for name in section:
             assert re.search(rf"^\| `{name}\b", text, re.M), name
+
+
+def test_every_option_is_documented_and_every_documented_one_is_there() -> None:
+    context = click.Context(cli)
+    commands = [cli.get_command(context, name) for section in COMMANDS.values() for name in section]
+    ours = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    options: set[str] = set()
+    for param in (param for command in (cli, *commands) if command for param in command.params):
+        for names in filter(None, (param.opts, param.secondary_opts)):
+            if isinstance(param, click.Option):
+                options.update(names)
+                said = any(re.search(rf"(?<![\w-]){name}(?![\w-])", ours) for name in names)
+                assert said or "--version" in names, names
+    text = "\n".join(re.findall(r"holdall [^`\n]*", ours))
+    # Of the commands that a token command may be.
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) - options <= {"--help", "--scope", "--query"}
 
 
 def test_every_variable_is_in_the_example_file() -> None:

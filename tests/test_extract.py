@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdall.bundle.seekable import read_tail
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry, NotABundle
 from holdall.extract import Extracted, extract, extract_one, open_one, salvage
 from tests.bundle.packing import File, pack
@@ -155,6 +156,18 @@ def test_salvage_saves_the_rest_and_names_what_is_lost(damaged: Path, tmp_path: 
     assert lost == ["data/files/file-8/large.bin"]
     assert len(found) == 15
     assert not (tmp_path / "out" / "large.bin").exists()
+    assert (tmp_path / "out" / "report-2.pdf").read_bytes() == b"second"
+
+
+def test_salvage_takes_what_proves_whole_out_of_a_damaged_frame(path: Path, tmp_path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        offset, length, _, _ = read_tail(file).frames[0]
+    raw[offset + length - 1] ^= 1  # its checksum
+    target = tmp_path / "damaged.tar.zst"
+    target.write_bytes(bytes(raw))
+    found = list(salvage(target, (), tmp_path / "out"))
+    assert all(isinstance(one, Extracted) for one in found)
     assert (tmp_path / "out" / "report-2.pdf").read_bytes() == b"second"
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UsageFault",
+    "one_error",
     "pasteable",
 ]
 
@@ -54,6 +57,23 @@ def pasteable(word: object) -> str:
 
         return list2cmdline([str(word)])
     return shlex.quote(str(word))
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Out of a task group's ExceptionGroup the one error that a caller can act upon."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves: list[BaseException] = []
+        stack: list[BaseException] = [group]
+        while stack:
+            error = stack.pop()
+            if isinstance(error, BaseExceptionGroup):
+                stack.extend(error.exceptions)
+            else:
+                leaves.append(error)
+        raise next((leaf for leaf in leaves if isinstance(leaf, HoldallError)), leaves[0]) from None
 
 
 class HoldallError(Exception):

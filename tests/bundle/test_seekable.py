@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 
@@ -21,6 +22,7 @@ from holdall.bundle.seekable import (
     encode_table,
     frame_length,
     read_tail,
+    remains,
     walk,
 )
 
@@ -117,3 +119,17 @@ def test_a_table_of_millions_of_frames_in_a_small_file_is_refused() -> None:
     footer = struct.pack("<IBI", 0xFFFFFFFF, 0, 0x8F92EAB1)
     with pytest.raises(FrameError):
         read_tail(io.BytesIO(bytes(1000) + footer))
+
+
+def test_a_damaged_frame_gives_what_stands_before_the_damage() -> None:
+    content = hashlib.shake_128(b"blocks").digest(300_000)  # three blocks, not compressed
+    frame = bytearray(compress(content))
+    frame[-40_000] ^= 1
+    found = remains(bytes(frame), len(content))
+    assert len(found) == len(content)
+    assert sum(one != other for one, other in zip(found, content, strict=True)) == 1
+    cut = remains(bytes(frame[:200_000]), len(content))
+    assert 128 << 10 <= len(cut) < 200_000
+    assert cut == content[: len(cut)]
+    with pytest.raises(FrameError):
+        remains(bytes(frame), len(content) + 1)

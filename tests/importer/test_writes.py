@@ -13,6 +13,7 @@ import pytest
 
 from holdall.errors import (
     NotFound,
+    PermissionDenied,
     QuotaExhausted,
     RateLimited,
     RemoteError,
@@ -185,3 +186,9 @@ def test_what_stops_a_run(tmp_path: Path) -> None:
     lost, gone = Unreachable("lost", ambiguous=True), Unreachable("gone")
     assert work(tmp_path / "2", [lost], gone)[0] == (lost, gone)
     assert work(tmp_path / "3", [lost])[0] == (lost, None)
+    lacking = PermissionDenied(
+        "no", status=403, detail="You have insufficient permissions. Missing scopes: api.files.write."
+    )
+    assert work(tmp_path / "4", [lacking])[0] == (lacking, lacking)
+    model = PermissionDenied("no", status=403, detail="Project `proj_x` does not have access to model `o1`")
+    assert work(tmp_path / "5", [model])[0] == (model, None)

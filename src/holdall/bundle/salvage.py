@@ -1,8 +1,9 @@
 """What of a damaged or cut bundle proves whole, one entry after the other.
 
 A line of the index carries its own proof, the sha256 of its entry, so each line that can still be read is used, also
-where others are lost. What no line speaks of is taken from the tar itself, as far as that can be followed, where
-every frame that holds the entry decodes and has the right checksum.
+where others are lost, and its entry is looked for in what still comes out of a damaged frame. What no line speaks of
+is taken from the tar itself, as far as that can be followed, where every frame that holds the entry decodes and has
+the right checksum.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import Taken, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, members, pieces
-from holdall.bundle.seekable import FrameError, FrameFile
+from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains
 from holdall.bundle.sorting import Sorter
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NotABundle
 from holdall.untrusted import MAX_JSON
@@ -59,6 +60,8 @@ class Salvage:
             self._file.close()
             raise NotABundle(f"can't salvage {path}: there is no frame of a bundle in it")
         self._frames = FrameFile(self._file, frames)
+        # For entries, which their sha256 proves; the index has nothing but its frames' checksums.
+        self._remains = FrameFile(self._file, frames, decode=_whole_or_remains)
         self._listed = Taken()
 
     def __enter__(self) -> Self:
@@ -130,7 +133,7 @@ class Salvage:
 
     def _pieces(self, entry: IndexEntry) -> Iterator[memoryview]:
         try:
-            yield from self._frames.chunks(entry.offset, entry.size)
+            yield from self._remains.chunks(entry.offset, entry.size)
         except FrameError as error:
             raise _lost(entry.path, str(error)) from None
 
@@ -167,6 +170,13 @@ def _entry(line: bytes) -> IndexEntry | None:
     except (ValueError, msgspec.MsgspecError, RecursionError):
         return None
     return entry if entry.path.startswith("data/") and is_safe(entry.path) else None
+
+
+def _whole_or_remains(frame: bytes, size: int) -> bytes:
+    try:
+        return decompress(frame, size)
+    except FrameError:
+        return remains(frame, size)
 
 
 def _lost(path: str, why: str) -> DamagedBundle:

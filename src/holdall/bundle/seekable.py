@@ -12,7 +12,8 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -34,6 +35,7 @@ __all__ = [
     "encode_table",
     "frame_length",
     "read_tail",
+    "remains",
     "walk",
 ]
 
@@ -101,6 +103,26 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
     if len(data) != size:
         raise FrameError("frame holds another number of bytes than it declares")
     return data
+
+
+def remains(frame: bytes | memoryview, size: int) -> bytes:
+    """What comes out of a damaged frame, from its start up to where it can't be decoded: proved by nothing.
+
+    Many a flipped bit shows in the checksum only, and the blocks before a hole are as they were.
+    """
+    position = _header_length(frame)
+    if position is None or declared_size(frame) != size:
+        raise FrameError("not a zstd frame, or of another size")
+    codec = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME).decompressobj()
+    found, last = bytearray(), False
+    # Block by block, so that one that fails takes nothing with it; the checksum at the end is never reached.
+    with suppress(zstandard.ZstdError, FrameError):
+        codec.decompress(frame[:position])
+        while not last and position + 3 <= len(frame) and len(found) < size:
+            last, length = _block(int.from_bytes(frame[position : position + 3], "little"))
+            found += codec.decompress(frame[position : position + 3 + length])
+            position += 3 + length
+    return bytes(found[:size])
 
 
 def frame_length(frame: bytes | memoryview) -> int | None:
@@ -214,8 +236,16 @@ class FrameTable:
 class FrameFile:
     """Random access to the decompressed bytes of a file of frames. Thread-safe; holds a few frames in memory."""
 
-    def __init__(self, file: BinaryIO, frames: FrameTable, *, cache_bytes: int = _CACHE_BYTES) -> None:
-        self.frames = frames
+    def __init__(
+        self,
+        file: BinaryIO,
+        frames: FrameTable,
+        *,
+        cache_bytes: int = _CACHE_BYTES,
+        decode: Callable[[bytes, int], bytes] = decompress,
+    ) -> None:
+        """``decode`` may give less than a frame's size, as ``remains`` does."""
+        self.frames, self._decode = frames, decode
         self._file, self._room = file, cache_bytes
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()
@@ -227,7 +257,7 @@ class FrameFile:
             if data is not None:
                 self._cache.move_to_end(number)
                 return data
-        data = decompress(*self.raw(number))
+        data = self._decode(*self.raw(number))
         with self._lock:
             if number not in self._cache:
                 self._cache[number] = data
@@ -252,8 +282,10 @@ class FrameFile:
             raise FrameError("past the end of the last frame")
         number = self.frames.find(position)
         while size > 0:
-            _, _, start, _ = self.frames[number]
+            _, _, start, whole = self.frames[number]
             piece = memoryview(self.frame(number))[position - start :][:size]
+            if len(piece) < min(size, start + whole - position):
+                raise FrameError("the rest of the frame can't be decoded")
             yield piece
             position += len(piece)
             size -= len(piece)

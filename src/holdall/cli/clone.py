@@ -37,8 +37,8 @@ __all__ = ["command"]
 def command(console: Console, /, **parameters: Any) -> Outcome:
     """Export one project and import it into another, through a bundle that stays in archives/.
 
-    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first whether it can take assistants, so
-    that nothing is exported in vain. Ends with 3 where either half says that something is less than whole.
+    Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first what it can take, so that
+    nothing is exported in vain. Ends with 3 where either half says that something is less than whole.
     """
     source = options.read_source(console, parameters)
     destination = options.read_destination(console, parameters)

@@ -101,9 +101,10 @@ def what_to_export(command: Any) -> Any:
 def command(console: Console, /, output: str | None, force: bool, **parameters: Any) -> Outcome:
     """Pack a project's assistants, agents, vector stores and files into one bundle file.
 
-    Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. The only line on stdout is the path of the bundle.
-    Ends with 3 where a content is less than --min-rung asks for, or something is missing; the bundle is valid all the
-    same.
+    Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. Where the project has no Assistants API, all its
+    vector stores and files are packed; --from-dump adds definitions that you saved. The only line on stdout is the path
+    of the bundle. Ends with 3 where a content is less than --min-rung asks for, or something is missing; the bundle is
+    valid all the same. After a stop the same command goes on.
     """
     settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
     start = where_to_start(settings, parameters)

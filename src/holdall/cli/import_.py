@@ -71,11 +71,12 @@ def how_to_import(command: Any) -> Any:
 @options.output
 @click.pass_obj
 def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: bool, **parameters: Any) -> Outcome:
-    """Replay BUNDLE into a project: files, vector stores, then each assistant.
+    """Replay BUNDLE into a project: one assistant with its files and vector stores, then the next.
 
     Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. What is in the
     project already is used where it is equal; where it differs nothing is written, unless --on-conflict says what to
-    do. Ends with 3 where something came back less than whole.
+    do. Where the project has no Assistants API, assistants are written down as requests for the Responses API. Ends
+    with 3 where something came back less than whole; after a stop the same command goes on.
     """
     from holdall.importer.document import read_plan
 

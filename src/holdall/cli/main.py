@@ -88,7 +88,11 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="holdall")
 @output
 def cli() -> None:
-    """Pack OpenAI assistants, vector stores and files into one bundle; replay it into any project."""
+    """Pack OpenAI assistants, vector stores and files into one bundle; replay it into any project.
+
+    OpenAI ended Assistants on 2026-08-26. Their vector stores and files live on there, and export packs them, with the
+    definitions that you saved as JSON (--from-dump). doctor says what your key can still get.
+    """
 
 
 def run(argv: Sequence[str], console: Console) -> int:

@@ -46,13 +46,13 @@ def account(side: str, *, alone: bool = False) -> Callable[[F], F]:
                 metavar="CMD",
                 help="A command that prints a bearer token, run again before it ends (OPENAI_SRC_TOKEN_COMMAND).",
             )(command)
-        for name, variable, text in (
-            ("project-id", "PROJECT_ID", "project, for user keys"),
-            ("org-id", "ORG_ID", "organisation, for user keys"),
-            ("base-url", "BASE_URL", "server, if it isn't OpenAI"),
+        for name, variable, metavar, text in (
+            ("project-id", "PROJECT_ID", "ID", "project, for user keys"),
+            ("org-id", "ORG_ID", "ID", "organisation, for user keys"),
+            ("base-url", "BASE_URL", "URL", "server, if it isn't OpenAI"),
         ):
             command = click.option(
-                f"--{side}-{name}", metavar="…", help=f"{title} {text} (OPENAI_{side.upper()}_{variable})."
+                f"--{side}-{name}", metavar=metavar, help=f"{title} {text} (OPENAI_{side.upper()}_{variable})."
             )(command)
         return command
 

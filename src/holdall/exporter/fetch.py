@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import DamagedBundle, HoldallError
+from holdall.errors import DamagedBundle, HoldallError, one_error
 from holdall.exporter.booking import Booking
 from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords, file_view
@@ -160,10 +160,11 @@ class Fetch:
             while (found := await queue.get()) is not None:
                 await work(found)
 
-        async with _one_error(), self._checkpoints(), asyncio.TaskGroup() as group:
-            group.create_task(feeding())
-            for _ in range(self._workers):
-                group.create_task(working())
+        with one_error():
+            async with self._checkpoints(), asyncio.TaskGroup() as group:
+                group.create_task(feeding())
+                for _ in range(self._workers):
+                    group.create_task(working())
 
     @asynccontextmanager
     async def _checkpoints(self) -> AsyncIterator[None]:
@@ -264,20 +265,3 @@ class Fetch:
         assert self._parent is not None
         told = SourceId(self._parent.store_of(taken) or "")
         return sinks.text(told if told in holders or not holders else holders[0])
-
-
-@asynccontextmanager
-async def _one_error() -> AsyncIterator[None]:
-    """Out of a task group's ExceptionGroup the one error that a caller can act upon."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        leaves: list[BaseException] = []
-        stack: list[BaseException] = [group]
-        while stack:
-            error = stack.pop()
-            if isinstance(error, BaseExceptionGroup):
-                stack.extend(error.exceptions)
-            else:
-                leaves.append(error)
-        raise next((leaf for leaf in leaves if isinstance(leaf, HoldallError)), leaves[0]) from None

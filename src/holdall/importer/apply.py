@@ -64,7 +64,7 @@ async def apply(
 
     def report() -> Report:
         stopped = work.stopped
-        otherwise = f"not finished: {stopped.message}" if stopped else "not finished: the run ended before it"
+        otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
         return Report(
             run=folder.id,
             started=started,

@@ -23,6 +23,7 @@ from holdall.errors import (
     RemoteError,
     RequestRefused,
     Unreachable,
+    one_error,
 )
 from holdall.importer.before import PLACES
 from holdall.importer.deeds import Deeds
@@ -101,9 +102,10 @@ class _Undo:
                 await self._one(one)
                 self._progress.advance(files=1)
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(self._account.limits.concurrency, len(reversals))):
-                tasks.create_task(work())
+        with one_error():
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(min(self._account.limits.concurrency, len(reversals))):
+                    tasks.create_task(work())
 
     async def _one(self, one: Reversal) -> None:
         if why := self._needed.get(one.target):

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
-from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused
+from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
 from holdall.importer.standing import Standing
 from holdall.importer.steps import Content, UploadFile
 from holdall.importer.text import document, is_text_name
@@ -99,9 +99,10 @@ class Uploads:
                     stopped.append(error)
                 self._progress.advance(files=1)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(work())
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(work())
         if stopped:
             raise stopped[0]
         return losses

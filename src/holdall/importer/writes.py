@@ -7,6 +7,7 @@ may be unknown for some seconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from holdall.dialects.marks import OPERATION
 from holdall.errors import (
     AuthenticationFailed,
     NotFound,
+    PermissionDenied,
     QuotaExhausted,
     RemoteError,
     Unreachable,
@@ -34,6 +36,9 @@ from holdall.remote.client import Account, Answer, path
 from holdall.remote.probing import probe
 
 __all__ = ["Writes"]
+
+# How OpenAI says of a restricted key that it may not do this to anything.
+_LACKING = re.compile("missing scopes?", re.I)
 
 
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,9 +253,11 @@ class Writes:
     async def stopping(self, error: RemoteError) -> RemoteError | None:
         """The error that ends the whole run, where ``error`` would meet whatever comes next alike; else None.
 
-        A bad key and an empty account do. A lost connection does if the server can't be reached for a read either.
+        A bad key and an empty account do, and so does a key that lacks a permission for all of a kind; a 403 alone may
+        be about one model. A lost connection does if the server can't be reached for a read either.
         """
-        if isinstance(error, (AuthenticationFailed, QuotaExhausted)):
+        lacking = isinstance(error, PermissionDenied) and _LACKING.search(error.detail)
+        if lacking or isinstance(error, (AuthenticationFailed, QuotaExhausted)):
             return error
         if isinstance(error, Unreachable):
             try:
