@@ -234,6 +234,25 @@ def test_a_key_that_may_not_see_assistants_says_nothing_about_what_is_there(hold
     assert f"{CHOICE}\n" in done.err
 
 
+@pytest.mark.parametrize(
+    ("switches", "said"),
+    [
+        ({"missing_scopes": ("api.responses.read",)}, "the key may not read /responses"),
+        ({"responses_api": False}, "the destination has no /responses to send the requests to"),
+        ({}, ""),
+    ],
+)
+def test_requests_that_could_not_be_sent_there_are_warned_of(
+    holdall: Terminal, today: Running, switches: dict[str, Any], said: str
+) -> None:
+    today.behave(**switches)
+    done = holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "responses")
+    assert done.code == 0
+    warned = [line for line in done.err.splitlines() if "/responses" in line and line.startswith("warning: ")]
+    assert [said in line for line in warned] == ([True] if said else [])
+    assert not warned or done.err.index(warned[0]) < done.err.index("\nimporting\n")
+
+
 def test_a_wrong_key_is_no_word_about_what_is_there_either(holdall: Terminal) -> None:
     for form in ("auto", "assistants", "responses"):
         assert holdall("import", str(SAMPLE), "--as", form, OPENAI_DST_API_KEY="nonsense").code == 20
