@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -15,11 +14,8 @@ from typing import Any
 import pytest
 
 from holdall import open_bundle
-from holdall.endpoint import endpoint
-from holdall.remote.client import Account
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.sample.definition import sample
-from holdall.sandbox.sample.fill import fill
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.dialects.sdk import accept
@@ -35,26 +31,6 @@ CHOICE = "assistants become requests for the Responses API, written to out/respo
 def terminal(monkeypatch: pytest.MonkeyPatch, box: Running) -> Terminal:
     keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": DESTINATION}
     return Terminal(monkeypatch, {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, **keys})
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The sample project with every file of it, as OpenAI never gave them back."""
-    folder = tmp_path_factory.mktemp("sample")
-
-    async def make(url: str) -> None:
-        async with Account(endpoint(SOURCE, url), concurrency=8) as account:
-            await fill(account, sample())
-
-    with (
-        Running(folder / "sandbox", behaviour=PROFILES["openai-2025"]) as box,
-        pytest.MonkeyPatch.context() as monkeypatch,
-    ):
-        box.behave(serve_assistants_files=True)
-        asyncio.run(make(box.url))
-        done = terminal(monkeypatch, box)("export", "-o", str(folder / "b.tar.zst"), "--env-file", "none")
-        assert done.code == 0, done.err
-    return folder / "b.tar.zst"
 
 
 @pytest.fixture
@@ -232,6 +208,25 @@ def test_a_key_that_may_not_see_assistants_says_nothing_about_what_is_there(hold
     done = holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "responses")
     assert done.code == 0, done.err
     assert f"{CHOICE}\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("switches", "said"),
+    [
+        ({"missing_scopes": ("api.responses.read",)}, "the key may not read /responses"),
+        ({"responses_api": False}, "the destination has no /responses to send the requests to"),
+        ({}, ""),
+    ],
+)
+def test_requests_that_could_not_be_sent_there_are_warned_of(
+    holdall: Terminal, today: Running, switches: dict[str, Any], said: str
+) -> None:
+    today.behave(**switches)
+    done = holdall("import", str(SAMPLE), "--only", "Corn Street*", "--as", "responses")
+    assert done.code == 0
+    warned = [line for line in done.err.splitlines() if "/responses" in line and line.startswith("warning: ")]
+    assert [said in line for line in warned] == ([True] if said else [])
+    assert not warned or done.err.index(warned[0]) < done.err.index("\nimporting\n")
 
 
 def test_a_wrong_key_is_no_word_about_what_is_there_either(holdall: Terminal) -> None:

@@ -1,7 +1,6 @@
 """Which endpoints an account has and may use, found out by reading alone.
 
-Lists are asked for one item. Responses have no list, so one that can't be is asked for: a server that has the endpoint
-says that there is no such response, and says it otherwise than of a path that it doesn't know.
+Lists are asked for one item; responses have none (see ``probing.responses``).
 """
 
 from __future__ import annotations
@@ -13,22 +12,13 @@ from typing import Any
 import msgspec
 
 from holdall.doctor.diagnosis import Answer, Endpoint
-from holdall.errors import (
-    AuthenticationFailed,
-    NotFound,
-    PermissionDenied,
-    RemoteError,
-    RequestRefused,
-    ServerFailed,
-    Unreachable,
-)
-from holdall.remote.client import Account, path
+from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
+from holdall.remote import probing
+from holdall.remote.client import Account
 
 __all__ = ["ask", "judged"]
 
 _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
-_NO_RESPONSE = "resp_" + "0" * 48
-_NOWHERE = "doctor_" + "0" * 24
 _SCOPES = re.compile(r"missing scopes?:\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)", re.IGNORECASE)
 
 
@@ -88,38 +78,11 @@ def judged(name: str, error: RemoteError) -> Endpoint:
 
 async def _responses(account: Account) -> Endpoint:
     name = "responses"
-    nowhere = await _error(account, f"/{_NOWHERE}")
-    error = await _error(account, path("/responses/{}", _NO_RESPONSE))
+    there, error = await probing.responses(account)
     if error is None:
         return Endpoint(name=name, answer=Answer.YES)
     found = judged(name, error)
     if found.answer is Answer.DENIED:
         return found
-    if nowhere is not None and _same(nowhere, error):
-        answer = Answer.ABSENT if error.detail else Answer.UNKNOWN
-    elif isinstance(error, (NotFound, RequestRefused)):
-        answer = Answer.ABSENT if error.status == 405 else Answer.YES
-    elif isinstance(error, ServerFailed) and error.status == 501:
-        answer = Answer.ABSENT
-    else:
-        # Servers were seen that say 500 for what isn't there.
-        answer = Answer.UNKNOWN
-    message = "" if answer is Answer.YES else found.message
-    return msgspec.structs.replace(found, answer=answer, message=message)
-
-
-async def _error(account: Account, where: str) -> RemoteError | None:
-    try:
-        await account.get(where)
-    except RemoteError as error:
-        return error
-    return None
-
-
-def _same(one: RemoteError, other: RemoteError) -> bool:
-    """Whether two answers differ in nothing but the path that was asked for."""
-
-    def words(error: RemoteError) -> str:
-        return re.sub(r"\S*(responses|resp_0+|doctor_0+)\S*", "*", error.detail)
-
-    return one.status == other.status and words(one) == words(other)
+    answer = {True: Answer.YES, False: Answer.ABSENT, None: Answer.UNKNOWN}[there]
+    return msgspec.structs.replace(found, answer=answer, message="" if there else found.message)

@@ -8,6 +8,7 @@ import msgspec
 
 from holdall.dialects.forms import Form
 from holdall.errors import (
+    AuthenticationFailed,
     DestinationUnfit,
     NotFound,
     PermissionDenied,
@@ -30,17 +31,19 @@ class Answers(StrEnum):
     YES = "answers"
     ABSENT = "absent"
     DENIED = "denied"
+    UNKNOWN = "unknown"
     NOT_ASKED = "not asked"
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """One destination. ``endpoints`` are those that an import needs, by path."""
+    """One destination. ``endpoints`` are those that an import needs, by path. ``warnings`` say what else is known."""
 
     base_url: str
     organization: str | None
     project: str | None
     endpoints: dict[str, Answers]
     catalog: Catalog
+    warnings: list[str] = []
 
     def party(self) -> dict[str, str | None]:
         """As journals, plans and written requests name it."""
@@ -81,6 +84,9 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     ):
         if needed:
             endpoints[where] = await _answers(account, where)
+    warnings: list[str] = []
+    if total.requests:
+        endpoints["/responses"], warnings = await _responses(account)
     catalog, endpoints["/models"] = await _catalog(account)
     return Destination(
         base_url=account.endpoint.base_url,
@@ -88,6 +94,7 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
         project=account.project,
         endpoints=endpoints,
         catalog=catalog,
+        warnings=warnings,
     )
 
 
@@ -100,6 +107,17 @@ async def _answers(account: Account, where: str) -> Answers:
             hint="what needs it can be left out with --only and --exclude",
         ) from None
     return Answers.YES
+
+
+async def _responses(account: Account) -> tuple[Answers, list[str]]:
+    """Whether the requests that are to be written could be sent there. Writing them needs nothing of it."""
+    there, error = await probing.responses(account)
+    written = "the requests are written all the same"
+    if isinstance(error, (AuthenticationFailed, PermissionDenied)):
+        return Answers.DENIED, [f"the key may not read /responses ({error.detail or error.message}); {written}"]
+    if there is False:
+        return Answers.ABSENT, [f"the destination has no /responses to send the requests to; {written}"]
+    return (Answers.YES if there else Answers.UNKNOWN), []
 
 
 async def _catalog(account: Account) -> tuple[Catalog, Answers]:

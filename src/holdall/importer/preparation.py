@@ -131,7 +131,7 @@ async def prepare(
         plan=planned,
         presence=presence,
         estimate=estimate(planned, catalogue, concurrency=account.limits.concurrency, usage=presence.usage),
-        warnings=[*notes, *verdict.warnings],
+        warnings=[*destination.warnings, *notes, *verdict.warnings],
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from holdall.errors import NoAssistantsApi, NotFound
-from holdall.remote.client import Account
+from holdall.errors import NoAssistantsApi, NotFound, RemoteError, RequestRefused
+from holdall.remote.client import Account, path
 
-__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants"]
+__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants", "responses"]
+
+_NO_RESPONSE = "resp_" + "0" * 48
+_NOWHERE = "nowhere_" + "0" * 24
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,3 +65,38 @@ async def require_any_endpoint(account: Account) -> None:
         hint="the base URL usually ends in /v1",
         status=404,
     )
+
+
+async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
+    """Whether there is a ``/responses``, None where that can't be told, and the error that a read of it ends in.
+
+    Responses have no list, so one that can't be is asked for: a server that has the endpoint says that there is no such
+    response, and says it otherwise than of a path that it doesn't know. A key that may not read says so by the error.
+    """
+    nowhere = await _error(account, f"/{_NOWHERE}")
+    error = await _error(account, path("/responses/{}", _NO_RESPONSE))
+    if error is None:
+        return True, None
+    if nowhere is not None and _same(nowhere, error):
+        return (False if error.detail else None), error
+    if error.status in (405, 501):
+        return False, error
+    # Servers were seen that say 500 for what isn't there.
+    return (True if isinstance(error, (NotFound, RequestRefused)) else None), error
+
+
+async def _error(account: Account, where: str) -> RemoteError | None:
+    try:
+        await account.get(where)
+    except RemoteError as error:
+        return error
+    return None
+
+
+def _same(one: RemoteError, other: RemoteError) -> bool:
+    """Whether two answers differ in nothing but the path that was asked for."""
+
+    def words(error: RemoteError) -> str:
+        return re.sub(r"\S*(responses|resp_0+|nowhere_0+)\S*", "*", error.detail)
+
+    return one.status == other.status and words(one) == words(other)
