@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import open_private
+from holdall.bundle.durable import cannot_write, open_private
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import Taken, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
@@ -182,7 +182,10 @@ def _look_up(bundle: BundleReader, name: str) -> IndexEntry | None:
 
 
 class Delivery:
-    """Puts files below one folder, under names that are safe and not taken, each whole or not at all."""
+    """Puts files below one folder, under names that are safe and not taken, each whole or not at all.
+
+    One that is there already with the very bytes stays: an earlier run was stopped after it.
+    """
 
     def __init__(self, folder: Path, *, force: bool) -> None:
         self._folder, self._force = folder, force
@@ -196,7 +199,10 @@ class Delivery:
     def write(self, entry: IndexEntry, pieces: Iterable[bytes | memoryview], sha256: str | None) -> Extracted:
         """Write one file; ``sha256`` is what it must have, None where something else proves it."""
         target = self._folder / self._place(entry)
-        size = _deliver(target, pieces, sha256, entry.path, force=self._force)
+        if not self._force and (size := _is_there(target, sha256)) is not None:
+            deque(pieces, maxlen=0)
+        else:
+            size = _deliver(target, pieces, sha256, entry.path, force=self._force)
         return Extracted(entry=entry.path, path=str(target), size=size)
 
     def _place(self, entry: IndexEntry) -> str:
@@ -229,8 +235,17 @@ def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | N
             )
         os.replace(partial, target)
     except OSError as error:
-        raise CannotWrite(f"can't write {target}: {error.strerror or error}") from None
+        raise cannot_write(target, error) from None
     finally:
         with suppress(OSError):
             partial.unlink()
     return size
+
+
+def _is_there(target: Path, sha256: str | None) -> int | None:
+    """The size of the file at ``target`` if it has just those bytes."""
+    if sha256 is None or target.is_symlink() or not target.is_file():
+        return None
+    with target.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell() if digest == sha256 else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import threading
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from holdall.bundle.journal import (
     Begin,
+    Journal,
     Partial,
     clear_finished,
     discard_partial,
@@ -177,3 +181,21 @@ def test_a_sink_that_is_given_up_while_a_thread_commits_it_is_whole_or_not_there
         entry = bundle.content("file-1")
         assert entry is not None
         assert bundle.read(entry) == b"the content"
+
+
+def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(tmp_path: Path) -> None:
+    class Full(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(tmp_path / "journal.jsonl", Begin(format=FORMAT, name="b", started=STARTED, capture=CAPTURE))
+    taken = (tmp_path / "journal.jsonl").read_bytes()
+    journal._file.close()
+    journal._file = io.BufferedWriter(Full())
+    journal.append(b"a line that no cut follows\n")
+    journal.close()
+    assert journal._file.closed
+    assert (tmp_path / "journal.jsonl").read_bytes() == taken

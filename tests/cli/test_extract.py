@@ -32,6 +32,8 @@ def test_files_into_a_folder(path: Path, tmp_path: Path) -> None:
     assert code == 0
     assert out.decode().splitlines() == [str(tmp_path / "out" / "notes.txt"), str(tmp_path / "out" / "b.txt")]
     assert "2 files, 5.0 kB" in err
+    assert holdall("extract", str(path), "file-1", "--to", str(tmp_path / "out"))[0] == 0
+    (tmp_path / "out" / "notes.txt").write_bytes(b"mine")
     assert holdall("extract", str(path), "file-1", "--to", str(tmp_path / "out"))[0] == 13
     assert holdall("extract", str(path), "file-1", "--to", str(tmp_path / "out"), "--force")[0] == 0
 

@@ -12,11 +12,11 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
 from holdall.importer.apply import apply
 from holdall.importer.catalogue import catalogue
-from holdall.importer.journal import durable
 from holdall.importer.pace import Halt, Pace
 from holdall.importer.plan import Choices, plan
 from holdall.importer.report import Report

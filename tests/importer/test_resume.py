@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from holdall.bundle.durable import durable
 from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
-from holdall.importer.journal import durable
 from holdall.importer.report import Report, Status, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
 from holdall.sandbox.oddities.oddity import Oddity

@@ -66,7 +66,7 @@ def test_a_document_that_can_not_be_written_leaves_the_old_one(tmp_path: Path) -
     async def go() -> None:
         folder = RunFolder(tmp_path, now=lambda: NOW, token="a")
         folder.publish(report("first"))
-        (tmp_path / "mapping.json.new").mkdir()
+        (tmp_path / ".mapping.json.new").mkdir()
         with pytest.raises(CannotWrite, match=r"mapping\.json"):
             folder.publish(report("second"))
         await folder.close()

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import pytest
 
+from holdall.bundle.durable import durable
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
-from holdall.importer.journal import durable
 from holdall.importer.report import Report, Status
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running

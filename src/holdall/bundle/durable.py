@@ -5,13 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from holdall import locks
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
 
-__all__ = ["FileLock", "already_exists", "cannot_write", "open_private", "place", "reporting", "sync_folder"]
+__all__ = [
+    "FileLock",
+    "already_exists",
+    "cannot_write",
+    "durable",
+    "open_private",
+    "place",
+    "put",
+    "reporting",
+    "sync_folder",
+    "write_whole",
+]
 
 _PRIVATE = 0o600
 
@@ -29,6 +43,47 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def durable(file: BinaryIO) -> None:
+    """Flush ``file`` down to the disk. On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
+    file.flush()
+    if sys.platform == "darwin":
+        import fcntl
+
+        try:
+            fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a network file system that doesn't know it
+            pass
+    os.fsync(file.fileno())
+
+
+def put(file: FileIO, data: bytes) -> None:
+    """Write all of ``data`` to an unbuffered file, or raise OSError: then part of it may be there.
+
+    A buffered one would keep what a full disk did not take, and write it behind the next line or fail in ``close``.
+    """
+    left = memoryview(data)
+    while left:
+        written = file.write(left)
+        left = left[written or 0 :]
+
+
+def write_whole(target: Path, data: bytes, *, hint: str = "") -> None:
+    """Have ``data`` at ``target``, whole and durable; what was there stays until then. Raises CannotWrite."""
+    fresh = target.with_name(f".{target.name[:80]}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            durable(file)
+        os.replace(fresh, target)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise cannot_write(target, error, hint=hint) from None
+    with suppress(OSError):  # a file system that can't do it has done its best
+        sync_folder(target.parent)
 
 
 def place(source: Path, target: Path, *, force: bool) -> None:
@@ -78,9 +133,8 @@ class reporting:
             raise cannot_write(self._target, error) from error
 
 
-def cannot_write(target: Path, error: OSError) -> CannotWrite:
-    """What an OSError means to somebody who writes a bundle to ``target``."""
-    hint = ""
+def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
+    """What an OSError means to somebody who writes to ``target``; ``hint`` is the way out where the disk isn't full."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         hint = "make room and run the same command again: it goes on where it stopped"
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)

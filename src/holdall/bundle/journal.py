@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -190,8 +191,10 @@ class Journal:
         return _decoder.decode(self._reader.readline())
 
     def close(self) -> None:
+        """Never raises: what the disk did not take has no cut behind it, so a resume would not go by it either."""
         self._reader.close()
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def _cut_back(self) -> None:
         """Forget what stands behind the last cut; a last line that a crash left half-written is no line."""

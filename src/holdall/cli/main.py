@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -129,7 +130,13 @@ def _run(argv: Sequence[str], console: Console) -> int:
         raise
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        return console.fail(CannotWrite(f"can't read or write{where}: {error.strerror or error}"))
+        hint = "make room, also for passing files (TMPDIR), and run the same command again"
+        return console.fail(
+            CannotWrite(
+                f"can't read or write{where}: {error.strerror or error}",
+                hint=hint if error.errno == errno.ENOSPC else "",
+            )
+        )
     except Exception as error:  # the one broad except: whatever arrives here is ours to mend
         console.close_progress()
         if os.environ.get("HOLDALL_TRACEBACK"):

@@ -173,8 +173,9 @@ async def _settle(console: Console, deeds: Deeds, folder: Path, settle: float) -
     """Where a create's answer was lost just now, it may still be carried out: look only after that."""
     from holdall.importer.run import JOURNAL
 
-    wait = settle - (time.time() - (folder / JOURNAL).stat().st_mtime)
-    if deeds.uncertain and 0 < wait <= settle:
+    # A clock that was set back makes no longer wait.
+    wait = min(settle, settle - (time.time() - (folder / JOURNAL).stat().st_mtime))
+    if deeds.uncertain and wait > 0:
         console.say(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
         await asyncio.sleep(wait)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from holdall.bundle.layout import LedgerLine
+from holdall.errors import CannotWrite
 from holdall.model import FileView, SourceId
 from holdall.remote.contents import Content
 from holdall.remote.survey import Missing
@@ -59,9 +60,34 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     content: Content | None = None
 
 
+class _Passing(sqlite3.Connection):
+    """One whose disk may be full."""
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        try:
+            return super().execute(*args)
+        except sqlite3.OperationalError as error:
+            raise _meant(error) from None
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        try:
+            return super().executemany(*args)
+        except sqlite3.OperationalError as error:
+            raise _meant(error) from None
+
+
+def _meant(error: sqlite3.OperationalError) -> Exception:
+    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return error
+    return CannotWrite(
+        f"can't keep the books of this run on disk: {error}",
+        hint="make room for passing files (TMPDIR) and run the same command again: it goes on where it stopped",
+    )
+
+
 def passing_database(schema: str) -> sqlite3.Connection:
     """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Passing)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
         database.execute(f"PRAGMA {pragma}")
     database.executescript(schema)

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
+from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.importer.journal import durable
 from holdall.model import Kind, TargetId, epoch_seconds
 from holdall.remote.client import Account
 
@@ -146,7 +146,9 @@ class Before:
                 durable(file)
             os.replace(fresh, self.path)
         except OSError as error:
-            raise CannotWrite(f"can't write {self.path}: {error.strerror or error}") from None
+            with suppress(OSError):
+                fresh.unlink()
+            raise cannot_write(self.path, error) from None
         return marked
 
     async def _list(

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.bundle.durable import write_whole
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import MaxLoss
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
@@ -72,10 +73,7 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 def write_plan(path: Path, document: PlanDocument) -> None:
     """Write the document; one that is there already is replaced, being only a plan. Raises CannotWrite."""
-    try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
-    except OSError as error:
-        raise CannotWrite(f"can't write the plan {path}: {error.strerror or error}") from None
+    write_whole(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 
 
 def read_plan(path: Path) -> PlanDocument:

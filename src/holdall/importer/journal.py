@@ -8,14 +8,15 @@ builds upon it. So whatever stands in the account without an outcome in the jour
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from holdall.bundle.durable import cannot_write, durable, put
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 
@@ -216,20 +217,6 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
         raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
 
 
-def durable(file: BinaryIO) -> None:
-    """Flush ``file`` down to the disk. On macOS only F_FULLFSYNC reaches beyond the drive's own cache."""
-    file.flush()
-    if sys.platform == "darwin":
-        import fcntl
-
-        try:
-            fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
-            return
-        except OSError:  # a network file system that doesn't know it
-            pass
-    os.fsync(file.fileno())
-
-
 class Journal:
     """One run's journal. ``write`` may be called from any number of tasks at once."""
 
@@ -242,10 +229,12 @@ class Journal:
         self._flusher: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         try:
-            self._file = path.open("xb" if end is None else "r+b")
+            self._file = path.open("xb" if end is None else "r+b", buffering=0)
             if end is not None:
                 self._file.truncate(end)
                 self._file.seek(end)
+            # Not every file system counts names.
+            self._named = os.fstat(self._file.fileno()).st_nlink > 0
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -286,11 +275,11 @@ class Journal:
                     written.set_result(None)
 
     def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self._sync(self._file)
+        if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
+            # Written to a file that has no name any more, all would be lost with the process.
+            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
+        put(self._file, data)
+        self._sync(cast(BinaryIO, self._file))
 
     def _unwritable(self, error: OSError) -> CannotWrite:
-        return CannotWrite(
-            f"can't write the journal {self.path}: {error.strerror or error}",
-            hint="free some space, or choose another folder with --output-dir (OUTPUT_DIR)",
-        )
+        return cannot_write(self.path, error, hint="choose another folder with --output-dir (OUTPUT_DIR)")

@@ -6,7 +6,6 @@ is there stays, and the new one is written beside it, ``.new`` at its end.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
@@ -15,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from holdall.bundle.durable import sync_folder
+from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.names import is_safe
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.journal import Done, Failed, Intent, durable, lines
+from holdall.importer.journal import Done, Failed, Intent, lines
 from holdall.importer.requests import FOLDER, Pair, candidates, sha256_of
 from holdall.importer.run import JOURNAL, RunFolder
 from holdall.model import Kind, SourceId, TargetId
@@ -158,22 +157,12 @@ def listed(output: Path) -> Iterator[tuple[str, bytes]]:
 def replace(output: Path, path: str, data: bytes) -> None:
     """Have ``data`` at ``path``, whole and durable; what is there until then stays until it is. Raises CannotWrite."""
     target = output.joinpath(*path.split("/"))
-    fresh = target.with_name(f".{sha256_of(path.encode())[:16]}.tmp")
+    hint = "choose another folder with --output-dir (OUTPUT_DIR)"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("wb") as file:
-            file.write(data)
-            durable(file)
-        os.replace(fresh, target)
-        with suppress(OSError):  # a file system that can't do it has done its best
-            sync_folder(target.parent)
     except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
-        raise CannotWrite(
-            f"can't write {target}: {error.strerror or error}",
-            hint="choose another folder with --output-dir (OUTPUT_DIR)",
-        ) from None
+        raise cannot_write(target, error, hint=hint) from None
+    write_whole(target, data, hint=hint)
 
 
 def remove(output: Path, path: str) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 
-from holdall.bundle.durable import sync_folder
+from holdall.bundle.durable import cannot_write, durable, put, sync_folder, write_whole
 from holdall.errors import CannotWrite, OutputLocked
 from holdall.importer.before import Before
-from holdall.importer.journal import Journal, Line, durable, lines
+from holdall.importer.journal import Journal, Line, lines
 from holdall.importer.report import Report, mapping, markdown
 from holdall.importer.standing import Standing
 from holdall.importer.steps import Plan
@@ -30,6 +29,8 @@ AUDIT = "audit.jsonl"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"
 LOCK = ".lock"
+
+_HINT = "choose another folder with --output-dir (OUTPUT_DIR)"
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,7 +101,7 @@ class RunFolder:
                 end = length
         try:
             self.path.mkdir(parents=True, exist_ok=again is not None)
-            self._audit = (self.path / AUDIT).open("xb" if again is None else "ab")
+            self._audit = (self.path / AUDIT).open("xb" if again is None else "ab", buffering=0)
             self.journal = Journal(self.path / JOURNAL, sync=sync, end=end)
             sync_folder(self.path)
         except OSError as error:
@@ -113,7 +114,7 @@ class RunFolder:
 
     def keep(self, plan: Plan) -> None:
         """Keep the plan, so that the run goes on by it whatever stands at the destination by then."""
-        _replace(self.path / PLAN, msgspec.json.encode(plan))
+        write_whole(self.path / PLAN, msgspec.json.encode(plan), hint=_HINT)
 
     def plan(self) -> Plan:
         """The plan that was kept. Raises CannotWrite."""
@@ -151,43 +152,29 @@ class RunFolder:
             request_id=request_id,
             detail=detail,
         )
+        end = self._audit.tell()
         try:
-            self._audit.write(msgspec.json.encode(line) + b"\n")
-            self._audit.flush()
+            put(self._audit, msgspec.json.encode(line) + b"\n")
         except OSError as error:
+            with suppress(OSError):
+                self._audit.truncate(end)  # half a line would spoil the next one
             raise _unwritable(self.path / AUDIT, error) from None
 
     def publish(self, report: Report) -> None:
         """Write mapping and report into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not."""
         document = msgspec.json.format(msgspec.json.encode(mapping(report)), indent=2) + b"\n"
         for folder in (self.path, self.output):
-            _replace(folder / MAPPING, document)
-            _replace(folder / REPORT, markdown(report).encode("utf-8", "backslashreplace"))
-            with suppress(OSError):  # a file system that can't do it has done its best
-                sync_folder(folder)
+            write_whole(folder / MAPPING, document, hint=_HINT)
+            write_whole(folder / REPORT, markdown(report).encode("utf-8", "backslashreplace"), hint=_HINT)
 
     async def close(self) -> None:
-        await self.journal.close()
-        with suppress(OSError):
-            durable(self._audit)
-        self._audit.close()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            durable(file)
-        os.replace(fresh, path)
-    except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
-        raise _unwritable(path, error) from None
+        try:
+            await self.journal.close()
+        finally:
+            with suppress(OSError):
+                durable(cast(BinaryIO, self._audit))
+            self._audit.close()
 
 
 def _unwritable(path: Path, error: OSError) -> CannotWrite:
-    return CannotWrite(
-        f"can't write {path}: {error.strerror or error}",
-        hint="choose another folder with --output-dir (OUTPUT_DIR)",
-    )
+    return cannot_write(path, error, hint=_HINT)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.bundle.durable import cannot_write, durable
 from holdall.errors import CannotWrite
-from holdall.importer.journal import durable
 from holdall.importer.rollback import Act, Reversal
 from holdall.importer.run import timestamp
 from holdall.model import Kind, TargetId
@@ -83,7 +83,7 @@ class UndoLog:
                 if sync:
                     durable(file)
         except OSError as error:
-            raise CannotWrite(f"can't write {self.path}: {error.strerror or error}") from None
+            raise cannot_write(self.path, error) from None
 
     def _ends_whole(self) -> bool:
         with self.path.open("rb") as file:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.bundle.durable import cannot_write
 from holdall.errors import CannotWrite, UsageFault
 from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
 
@@ -157,7 +158,7 @@ def write(change: Change) -> None:
         os.replace(fresh, path)
         fresh = None
     except OSError as error:
-        raise CannotWrite(f"can't write {path}: {error.strerror or error}") from None
+        raise cannot_write(path, error) from None
     finally:
         if fresh is not None:
             with suppress(OSError):

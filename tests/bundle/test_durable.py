@@ -1,0 +1,65 @@
+"""Files that are there whole or not at all, whatever the disk does."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from holdall.bundle import durable
+from holdall.bundle.durable import cannot_write, put, write_whole
+from holdall.errors import CannotWrite
+
+
+def full(*args: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def in_the_middle(file: BinaryIO) -> None:
+    os.ftruncate(file.fileno(), 2)
+    full()
+
+
+@pytest.mark.parametrize(("name", "failing"), [("durable", in_the_middle), ("os.replace", full)])
+def test_what_was_there_stays_until_the_new_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, failing: Callable[..., None]
+) -> None:
+    target = tmp_path / "plan.json"
+    write_whole(target, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"holdall.bundle.durable.{name}", failing)
+        with pytest.raises(CannotWrite, match=r"can't write .*plan\.json: No space") as caught:
+            write_whole(target, b"the new one", hint="another folder")
+    assert "make room and run the same command again" in caught.value.hint
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("plan.json", b"old")]
+    write_whole(target, b"the new one")
+    assert target.read_bytes() == b"the new one"
+
+
+def test_a_folder_that_is_gone_or_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "gone" / "a", tmp_path / "file" / "a"):
+        with pytest.raises(CannotWrite) as caught:
+            write_whole(target, b"x", hint="another folder")
+        assert caught.value.hint == "another folder"
+
+
+def test_only_a_full_disk_asks_for_room() -> None:
+    assert "make room" in cannot_write(Path("a"), OSError(errno.ENOSPC, "x"), hint="h").hint
+    assert cannot_write(Path("a"), OSError(errno.EROFS, "x"), hint="h").hint == "h"
+
+
+def test_what_a_disk_takes_in_part_is_written_on(tmp_path: Path) -> None:
+    class Little(FileIO):
+        def write(self, data: object) -> int:
+            return super().write(bytes(data)[:3])  # type: ignore[call-overload]
+
+    with Little(tmp_path / "a", "w") as file:
+        put(file, b"0123456789")
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+    assert durable.put is put
