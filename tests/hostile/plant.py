@@ -81,7 +81,8 @@ DEFECTS = [
         "    if block[156:157] == b'1':\n"
         "        plain[length - 356 : length - 355] = b'0'\n"
         "        plain[length - 355 : length - 255] = bytes(100)\n"
-        "        plain[length - 364 : length - 356] = header(name, found.size, found.mtime)[length - 364 : length - 356]\n"
+        "        honest = header(name, found.size, found.mtime)\n"
+        "        plain[length - 364 : length - 356] = honest[length - 364 : length - 356]\n"
         "    if header(name, found.size, found.mtime) != bytes(plain):",
     ),
 ]
@@ -123,4 +124,5 @@ def planted(number: int) -> bool:
 
 if __name__ == "__main__":
     chosen = [int(word) - 1 for word in sys.argv[1:]] or range(len(DEFECTS))
-    sys.exit(0 if all([planted(number) for number in chosen]) else 1)
+    seen = [planted(number) for number in chosen]
+    sys.exit(0 if all(seen) else 1)
