@@ -125,3 +125,22 @@ def test_the_sdk_is_never_imported(path: Path, command: str) -> None:
         "sys.exit(code or ('openai' in sys.modules) * 99)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_a_field_that_seems_to_hold_a_credential_is_named_and_not_shown(tmp_path: Path) -> None:
+    secret = "AKIA" + "Q3EGRZ5JX2LMTN7A"
+    helper = {"instructions": f"Use {secret}.", "tools": [{"function": {"name": "f", "description": secret}}]}
+    target = tmp_path / "acme.tar.zst"
+    pack(target, FILES, assistants={"asst_1": helper}, stores={"vs_1": {"metadata": {"aws": secret}}})
+    code, out, err = holdall("inspect", str(target))
+    assert code == 0
+    assert "assistant asst_1, instructions: what looks like an AWS access key" in err
+    assert "tools[0].function.description" in err
+    assert "vector store vs_1, metadata.aws" in err
+    code, document, _ = holdall("inspect", str(target), "--json")
+    assert {(one["id"], one["field"]) for one in json.loads(document)["result"]["credentials"]} == {
+        ("asst_1", "instructions"),
+        ("asst_1", "tools[0].function.description"),
+        ("vs_1", "metadata.aws"),
+    }
+    assert secret not in out + err + document

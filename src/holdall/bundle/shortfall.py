@@ -18,6 +18,7 @@ import msgspec
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
+from holdall.credentials import Suspect, suspects
 from holdall.dependencies import Dependency, User, dependencies, user
 from holdall.model import AssistantView, Record, Rung
 
@@ -64,7 +65,7 @@ class Shortfall:
     """One bundle's shortfall, found when this is made. A context manager. Raises DamagedBundle.
 
     ``total`` is the number of files wanted; ``outside`` the things that no bundle holds, stores and files that are
-    gone from the project among them.
+    gone from the project among them; ``credentials`` the fields that seem to hold one, which is in the bundle too.
     """
 
     def __init__(self, bundle: BundleReader) -> None:
@@ -73,10 +74,13 @@ class Shortfall:
         self._store_users: dict[str, list[int]] = {}
         self._traces, self._files = Sorter(), Sorter()
         self.total = 0
+        self.credentials: list[Suspect] = []
         assistants = self._read_assistants()
         gone = self._read_stores() + self._join()
         self._traces.close()
-        self.outside: list[Dependency] = [*dependencies([*assistants, *bundle.agents()]), *gone]
+        agents = list(bundle.agents())
+        self.credentials += suspects(agents)
+        self.outside: list[Dependency] = [*dependencies([*assistants, *agents]), *gone]
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +99,7 @@ class Shortfall:
 
     def _read_assistants(self) -> list[Record]:
         records = list(self._bundle.assistants())
+        self.credentials += suspects(records)
         for number, record in enumerate(records):
             self._users.append(user(record))
             try:
@@ -112,9 +117,12 @@ class Shortfall:
         present: dict[str, int] = {}
         for record in self._bundle.stores():
             number = present.setdefault(record.id, len(present))
+            self.credentials += suspects([record])
             for member in self._bundle.memberships(record.id):
+                self.credentials += suspects([member])
                 self._mention(member.id, _Trace(store=number))
         for file in self._bundle.files():
+            self.credentials += suspects([file])
             self._mention(file.id, _Trace(known=True))
         for line in self._bundle.ledger():
             self._mention(line.id, _Trace(line=line))

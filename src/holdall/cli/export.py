@@ -18,7 +18,7 @@ from holdall.cli import options
 from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
-from holdall.cli.shortfall import as_json, show
+from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault, pasteable
 from holdall.settings import SourceSettings
 
@@ -309,6 +309,7 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         console.say(f"containers: {report.containers_made} made{left}")
     with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
         show(console.warn, shortfall, more=f"holdall inspect {pasteable(report.bundle)} --all")
+        show_credentials(console.warn, shortfall.credentials)
         if shortfall.total:
             console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")
     if report.losses_counting:

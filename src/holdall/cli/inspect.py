@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.shortfall import as_json, show
+from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.model import AgentView, AssistantView, Rung, StoreView
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
     """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
     from holdall.bundle.shortfall import Shortfall
+    from holdall.credentials import suspects
     from holdall.dependencies import dependencies
 
     info = bundle.info
@@ -73,12 +74,20 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
             if shortfall.total or shortfall.outside:
                 console.result()
             show(console.result, shortfall, limit=None if everything else 20, more="--all shows them")
+            show_credentials(console.warn, shortfall.credentials, limit=None if everything else 20)
             return as_json(shortfall, limit=None if everything else 1000) if console.json else {}
     total = sum(count.files for rung, count in info.rungs.items() if rung in (Rung.TEXT, Rung.UNAVAILABLE))
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
     outside = dependencies(chain(bundle.assistants(), bundle.agents()))
-    return {"please_supply": None, "please_supply_total": total, "outside": msgspec.to_builtins(outside)}
+    credentials = list(suspects(chain(bundle.assistants(), bundle.agents(), bundle.stores())))
+    show_credentials(console.warn, credentials)
+    return {
+        "please_supply": None,
+        "please_supply_total": total,
+        "outside": msgspec.to_builtins(outside),
+        "credentials": msgspec.to_builtins(credentials),
+    }
 
 
 class _Tree:

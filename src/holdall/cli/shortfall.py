@@ -12,9 +12,10 @@ from holdall.cli.console import human_size
 
 if TYPE_CHECKING:
     from holdall.bundle.shortfall import Shortfall, Wanted
+    from holdall.credentials import Suspect
     from holdall.dependencies import User
 
-__all__ = ["as_json", "show"]
+__all__ = ["as_json", "show", "show_credentials"]
 
 _SHOWN = 20
 
@@ -38,12 +39,22 @@ def show(write: Callable[[str], None], shortfall: Shortfall, *, limit: int | Non
         _left(write, len(shortfall.outside), limit, more)
 
 
+def show_credentials(write: Callable[[str], None], found: list[Suspect], *, limit: int | None = _SHOWN) -> None:
+    """Write which fields seem to hold a credential, never the value; nothing where none does."""
+    if found:
+        write("seem to hold a credential, and whoever has the bundle has it too (change it, and take it out):")
+        for suspect in found[:limit]:
+            write(f"  {_flat(str(suspect))}")
+        _left(write, len(found), limit, "--json lists them all")
+
+
 def as_json(shortfall: Shortfall, *, limit: int | None = None) -> dict[str, Any]:
-    """Both lists as JSON-able values; ``please_supply`` cut off at ``limit``, ``please_supply_total`` is of all."""
+    """The lists as JSON-able values; ``please_supply`` cut off at ``limit``, ``please_supply_total`` is of all."""
     return {
         "please_supply": [msgspec.to_builtins(wanted) for wanted in islice(shortfall.wanted(), limit)],
         "please_supply_total": shortfall.total,
         "outside": [msgspec.to_builtins(dependency) for dependency in shortfall.outside],
+        "credentials": msgspec.to_builtins(shortfall.credentials),
     }
 
 

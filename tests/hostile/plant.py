@@ -1,0 +1,128 @@
+"""Ten defects, planted one after the other into a copy of the package: each must be found by the tests of this folder.
+
+    .venv/bin/python tests/hostile/plant.py [NUMBER…]
+
+Takes some minutes. Exit code 1 where a defect went unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# What is broken, in which module, the text that is replaced, and by what.
+DEFECTS = [
+    (
+        "the limit on a frame's content and window is gone",
+        "bundle/seekable.py",
+        "if header.content_size > MAX_FRAME or header.window_size > MAX_FRAME:",
+        "if False:",
+    ),
+    (
+        "the seal is not compared",
+        "bundle/audit.py",
+        "if found != seal:",
+        "if False:",
+    ),
+    (
+        "the seek table is taken from the file and not rebuilt from the frames",
+        "bundle/audit.py",
+        "table, end = encode_table(self._frames), self._frames.length",
+        "end = self._frames.length\n        self._file.seek(end + SEAL_SIZE)\n        table = self._file.read()",
+    ),
+    (
+        "a name that is there twice passes",
+        "bundle/audit.py",
+        "if name == previous:",
+        "if False:",
+    ),
+    (
+        "a path may have .. in it",
+        "bundle/names.py",
+        "    return len(name) <= MAX_NAME and safe_name(name) == name",
+        '    return name == ".." or (len(name) <= MAX_NAME and safe_name(name) == name)',
+    ),
+    (
+        "the size of a pax header is not looked at, and its other records are passed over",
+        "bundle/bag.py",
+        "if not 0 < records <= _MAX_PAX:",
+        "if header_time(block) and data[BLOCK : BLOCK + 11].count(b'comment'):\n"
+        "            return None\n        if False:",
+    ),
+    (
+        "bytes behind the end pass",
+        "bundle/audit.py",
+        "if len(after) > len(table):",
+        "if False:",
+    ),
+    (
+        "holdall.json's word on where the index lies is not held against the tar",
+        "bundle/inventory.py",
+        "elif self._audit.tags.get(path, place) != place:",
+        "elif False:",
+    ),
+    (
+        "a line of the index is written wherever it says",
+        "bundle/reader.py",
+        'if not entry.path.startswith("data/") or not is_safe(entry.path):',
+        "if False:",
+    ),
+    (
+        "a hard link passes for a file",
+        "bundle/bag.py",
+        "    if header(name, found.size, found.mtime) != bytes(data[:length]):",
+        "    plain = bytearray(data[:length])\n"
+        "    if block[156:157] == b'1':\n"
+        "        plain[length - 356 : length - 355] = b'0'\n"
+        "        plain[length - 355 : length - 255] = bytes(100)\n"
+        "        honest = header(name, found.size, found.mtime)\n"
+        "        plain[length - 364 : length - 356] = honest[length - 364 : length - 356]\n"
+        "    if header(name, found.size, found.mtime) != bytes(plain):",
+    ),
+]
+
+
+def planted(number: int) -> bool:
+    """Plant one defect and run the tests against it; True where they found it."""
+    title, module, old, new = DEFECTS[number]
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "holdall")
+        shutil.copytree(ROOT / "src" / "holdall", package)
+        source = (package / module).read_text(encoding="utf-8")
+        assert old in source, f"{number + 1}: {module} has changed, the defect has to be planted anew"
+        (package / module).write_text(source.replace(old, new), encoding="utf-8")
+        # Where the package is looked for first. An editable install stands behind it.
+        environ = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        check = "import holdall, sys; sys.exit(not holdall.__file__.startswith(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", check, folder], env=environ, check=True)
+        tests = [str(ROOT / "tests" / "hostile" / name) for name in ("test_lies.py", "test_structure.py")]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            "0",
+            "-x",
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            *tests,
+        ]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    print(f"{number + 1:2} {'found ' if failed else 'UNSEEN'} {title}", flush=True)
+    print(f"           {failed[0][:150] if failed else done.stdout[-500:]}", flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    chosen = [int(word) - 1 for word in sys.argv[1:]] or range(len(DEFECTS))
+    seen = [planted(number) for number in chosen]
+    sys.exit(0 if all(seen) else 1)

@@ -1,0 +1,168 @@
+"""Lies that nobody thought of: drawn over the structure of a bundle, with all that lies above them right."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.hostile.forge import Frame, Member, canonical, content, forge, ledger_line, seek_table
+from tests.hostile.trial import Trial
+
+Lies = dict[str, Callable[[Any], Any]]
+FEW = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+MANY = settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+
+# Everything that some tool, shell, terminal or file system takes for more than a letter.
+letters = st.sampled_from(
+    [*'ab.-~/\\: %*?"<>|\0\n\r\t\x1b\x7f\x9b\u202e\u200b\ufeff\u2028\u00e9\u0301', "..", "con", "NUL", "\U000e0041"]
+)
+names = st.lists(letters, min_size=1, max_size=8).map("".join)
+numbers = st.one_of(
+    st.integers(-2, 3),
+    st.integers(0, 20_000),
+    st.sampled_from([2**31, 2**32 - 1, 2**62, 2**63, 2**64, 10**40, -(2**63)]),
+)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.floats(allow_nan=False, allow_infinity=False) | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def tried(lies: Lies, *, commands: bool = True) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        return Trial(Path(folder, "trial"), forge(**lies)).run(everything=commands)
+
+
+# -- frames, seal, seek table --------------------------------------------------------------------------------
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> Lies:
+    """Frames in any order, some of them cut, some changed; a table that may list something else."""
+
+    def lie(honest: list[Frame]) -> list[Frame]:
+        order = draw(st.lists(st.integers(0, len(honest) - 1), min_size=1, max_size=len(honest) + 2))
+        chosen = [honest[number] for number in order] if draw(st.booleans()) else honest
+        for _ in range(draw(st.integers(0, 2))):
+            number = draw(st.integers(0, len(chosen) - 1))
+            chosen = [*chosen[:number], changed(chosen[number]), *chosen[number + 1 :]]
+        return chosen
+
+    def changed(one: Frame) -> Frame:
+        at = draw(st.integers(0, len(one.raw) - 1))
+        raw = bytes([*one.raw[:at], draw(st.integers(0, 255)), *one.raw[at + 1 :]])
+        raw = draw(st.sampled_from([raw, one.raw[:at] or b"\0", one.raw + b"\0", one.raw]))
+        return replace(one, raw=raw, length=len(raw), size=draw(st.just(one.size) | st.integers(0, 2**32 - 1)))
+
+    def table(honest: bytes) -> bytes:
+        if draw(st.booleans()):
+            return honest
+        pairs = st.tuples(
+            st.integers(0, 2**32 - 1) | st.integers(0, 900), st.integers(0, 2**32 - 1) | st.integers(0, 2048)
+        )
+        return seek_table(draw(st.lists(pairs, max_size=5)))
+
+    return {"frames": lie, "table": table}
+
+
+cuts = st.tuples(st.integers(0, 6000), st.integers(0, 6000), st.binary(max_size=60))
+
+
+def spliced(cut: tuple[int, int, bytes]) -> Lies:
+    """The file, with a stretch of it replaced."""
+    start, end, other = cut
+    return {"file": lambda raw: raw[:start] + other + raw[max(start, end) :]}
+
+
+@FEW
+@given(frames(), cuts | st.none())
+def test_frames_of_any_kind(lies: Lies, cut: tuple[int, int, bytes] | None) -> None:
+    tried({**lies, **(spliced(cut) if cut else {})}, commands=False)
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def named(draw: st.DrawFn) -> Lies:
+    """A name in each place that may have one: a member, a line of the index, an id, a file's true name."""
+    path = draw(st.sampled_from(["data/", "data/files/", "", "/", "../"])) + draw(names)
+    id, filename = draw(names), draw(names)
+    stored = content(id, b"named\n", name=filename, path=draw(st.sampled_from([path, "data/files/named/named"])))
+    lies: Lies = {
+        "contents": lambda contents: [stored, *contents],
+        "ledger": lambda lines: sorted([*lines, ledger_line(id, stored)], key=lambda line: line["id"].encode()),
+        "files": lambda lines: [*lines, {"id": id, "filename": filename}],
+    }
+    if draw(st.booleans()):
+        lies["index"] = lambda lines: [
+            {**line, "path": path} if line["path"].startswith("data/assist") else line for line in lines
+        ]
+    if draw(st.booleans()):
+        lies["payload"] = lambda payload: [Member(path + draw(letters), b"x"), *payload]
+    return lies
+
+
+@FEW
+@given(named())
+def test_names_of_any_kind(lies: Lies) -> None:
+    tried(lies, commands=False)
+
+
+# -- JSON ----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def told(draw: st.DrawFn) -> Lies:
+    """Any value in any field of holdall.json, of the index, the ledger or a record."""
+    stage = draw(st.sampled_from(["info", "index", "ledger", "memberships", "files", "definitions", "contents"]))
+
+    def changed(value: dict[str, Any]) -> dict[str, Any]:
+        key = draw(st.sampled_from(sorted(value)) | names)
+        inner = value.get(key)
+        if isinstance(inner, dict) and inner and draw(st.booleans()):
+            return {**value, key: changed(inner)}
+        if draw(st.booleans()):
+            return {name: item for name, item in value.items() if name != key}
+        return {**value, key: draw(values)}
+
+    def lie(honest: Any) -> Any:
+        if stage == "info":
+            return changed(honest)
+        number = draw(st.integers(0, len(honest) - 1))
+        one = honest[number]
+        if stage == "contents":
+            other: Any = replace(one, data=canonical(draw(values)))
+        elif stage == "definitions":
+            other = replace(one, data=canonical(changed(json.loads(one.data))))
+        else:
+            other = changed(one) if draw(st.integers(0, 3)) else canonical(draw(values))
+        return [*honest[:number], other, *honest[number + 1 :]]
+
+    return {stage: lie}
+
+
+@FEW
+@given(told())
+def test_values_of_any_kind(lies: Lies) -> None:
+    tried(lies, commands=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [frames, named, told])
+def test_much_of_any_kind(kind: Callable[[], st.SearchStrategy[Lies]]) -> None:
+    @MANY
+    @given(kind(), cuts | st.none())
+    def check(lies: Lies, cut: tuple[int, int, bytes] | None) -> None:
+        tried({**lies, **(spliced(cut) if cut and kind is frames else {})})
+
+    check()

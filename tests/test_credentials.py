@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdall.credentials import Suspect, suspects
+from holdall.model import Kind, Record, SourceId
+
+BODY = "Zq7Rw2Kd9Xb4Nc8Lm5Tp3Vg6Hs1Jf0YaEuIoQtWzPkBvCxGrDnMl7Sh3Aj9Fy2Te6Ui4Ow8"
+
+
+def key(head: str, length: int) -> str:
+    """Put together here, so that nobody's scanner takes this file for a leak."""
+    return head + (BODY * 2)[:length]
+
+
+SPECIMENS = {
+    "an Anthropic key": key("sk-" + "ant-api03-", 80),
+    "an OpenAI key": key("sk-" + "proj-", 60),
+    "an AWS access key": "AKIA" + "Q3EGRZ5JX2LMTN7A",
+    "a GitHub token": key("ghp" + "_", 36),
+    "a GitLab token": key("glpat" + "-", 20),
+    "a Google key": key("AIza" + "Sy", 33),
+    "a Slack token": key("xoxb" + "-71234567812-", 24),
+    "a Slack webhook": "https://hooks.slack" + ".com/services/T0AB12CD3/B0EF45GH6/" + BODY[:24],
+    "a Stripe key": key("sk_" + "live_", 24),
+    "a Hugging Face token": key("hf" + "_", 34),
+    "an npm token": key("npm" + "_", 36),
+    "a SendGrid key": "SG" + f".{BODY[:22]}.{BODY[:43]}",
+    "an Azure OpenAI key": BODY[:52] + "JQQJ" + "99" + BODY[:26],
+    "an Azure connection string": "AccountName=acme;Account" + f"Key={BODY}{BODY[:14]}==;",
+    "an Azure client secret": "aB3" + "8Q~" + BODY[:34],
+    "an Azure signature": "https://acme.blob.core.windows.net/c?sv=2024&" + f"sig={BODY[:44]}%3D",
+    "a JSON web token": "ey" + f"J{BODY[:30]}.ey" + f"J{BODY[:40]}.{BODY[:43]}",
+    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE",
+    "a bearer token": "Authorization: Bearer " + BODY[:40],
+    "a URL with a password": "postgres://app:" + "hunter2Zq7R@db.acme.internal/prod",
+}
+PLACES: list[tuple[str, Any]] = [
+    ("instructions", lambda text: {"instructions": f"Call it with {text} and answer."}),
+    ("description", lambda text: {"description": text}),
+    ("metadata.note", lambda text: {"metadata": {"note": text}}),
+    ("tools[1].function.description", lambda text: {"tools": [{}, {"function": {"description": f"'{text}'"}}]}),
+    ("tools[0].headers.x", lambda text: {"tools": [{"type": "mcp", "headers": {"x": text}}]}),
+    ("attributes.a", lambda text: {"attributes": {"a": text}}),
+]
+
+
+def found(fields: dict[str, Any], kind: Kind = Kind.ASSISTANT) -> list[Suspect]:
+    raw = json.dumps({"id": "x_1", **fields}).encode()
+    return list(suspects([Record(kind=kind, id=SourceId("x_1"), raw=raw)]))
+
+
+@pytest.mark.parametrize("what", SPECIMENS)
+def test_a_key_of_a_known_form_is_named_by_its_field_and_never_shown(what: str) -> None:
+    for field, place in PLACES:
+        several = found(place(SPECIMENS[what]))
+        assert what in {one.looks_like for one in several}
+        assert {one.field for one in several} == {field}
+        assert not any(SPECIMENS[what][12:20] in str(one) for one in several)
+
+
+def test_a_key_in_the_place_of_a_name_is_not_shown_either() -> None:
+    secret = SPECIMENS["an OpenAI key"]
+    (one,) = found({"metadata": {secret: "x"}}, Kind.AGENT)
+    assert (one.kind, one.field) == (Kind.AGENT, "metadata.(a key)")
+    assert secret not in str(one)
+
+
+HARMLESS = [
+    "Ask for the key; it begins with sk- or AKIA, and is secret.",
+    "Put OPENAI_API_KEY=sk-your-key-goes-here-0123456789abcdef into .env",
+    "sk-proj-" + "x" * 48,
+    "AKIA" + "IOSFODNN7EXAMPLE",
+    "The task-force-managing-international-logistics-operations-2024 met.",
+    "risk-proj-analysis-of-the-second-quarter-of-2024-in-europe",
+    "asst_abc123def456ghi789jkl012, vs_68f0c1d2e3a4b5c6d7e8f9a0b1c2d3e4, file-9aGZk3xRb7QmYt2LpWv8Ns",
+    "0123456789abcdef0123456789abcdef01234567 is a commit, 8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60 a uuid",
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ",
+    "https://user:password@example.com/ and https://<user>:<pass>@host/, mailto:a@b.c",
+    "See https://docs.acme.com/a?x=1&signature=none or http://127.0.0.1:8080/path@2",
+    "The bearer of this letter is entitled to a refund of whatever was paid.",
+    "Authorization: Bearer YOUR_ACCESS_TOKEN_GOES_RIGHT_HERE",
+    "-----BEGIN PUBLIC KEY----- MIIB -----BEGIN CERTIFICATE-----",
+    "glpat-, ghp_, xoxb- and hf_ are how they begin; npm_config_registry_of_the_company_is_elsewhere",
+]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_speaks_of_keys_is_none(text: str) -> None:
+    assert found({"instructions": text, "metadata": {text: text}}) == []
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.text(alphabet=string.ascii_letters + string.digits + " .,:;/-_@=?&%'\n", max_size=300))
+def test_text_without_the_beginning_of_a_key_has_none(text: str) -> None:
+    heads = (
+        "sk-",
+        "AKIA",
+        "ASIA",
+        "eyJ",
+        "://",
+        "sig=",
+        "_live_",
+        "Bearer",
+        "bearer",
+        "xox",
+        "AIza",
+        "hf_",
+        "npm_",
+        "ghp_",
+    )
+    if not any(head in text for head in heads):
+        assert found({"instructions": text}) == []
+
+
+def test_what_nobody_can_read_is_passed_over() -> None:
+    deep = b'{"x": "sk-' + BODY.encode() + b'", "y":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    for raw in (b'["sk-', b'{"x": "sk-\xff"}', deep):
+        assert list(suspects([Record(kind=Kind.FILE, id=SourceId("f"), raw=raw)])) == []
