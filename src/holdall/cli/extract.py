@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from holdall.cli import options
+from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, human_size
 from holdall.errors import EXIT_LOOK, UsageFault
 
@@ -24,7 +24,7 @@ _SHOWN = 50  # files named one by one for people; --json names them all
 @click.option("-o", "--output", metavar="FILE", help="Write the one entry that matches to FILE; - is stdout.")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
-@options.output
+@modes.output
 @click.pass_obj
 def command(
     console: Console,

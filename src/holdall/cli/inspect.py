@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import options
+from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.model import AgentView, AssistantView, Rung, StoreView
@@ -31,7 +31,7 @@ _AT_ONCE = 10_000
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
-@options.output
+@modes.output
 @click.pass_obj
 def command(console: Console, bundle: Path, everything: bool) -> Outcome:
     """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.
