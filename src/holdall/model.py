@@ -8,6 +8,7 @@ nearly everything is optional and numbers may be floats.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -22,6 +23,7 @@ __all__ = [
     "FileView",
     "Kind",
     "MembershipView",
+    "Moment",
     "Record",
     "Rung",
     "Sha256",
@@ -43,6 +45,9 @@ TargetId = NewType("TargetId", str)
 Sha256 = NewType("Sha256", str)
 """64 lower-case hex digits."""
 
+
+Moment = int | float | str | None
+"""When a server says that something was made: seconds since 1970, on look-alikes also milliseconds or ISO 8601."""
 
 KNOWLEDGE = ("assistants", "user_data", "vision")
 """The purposes of files that an export takes where nothing refers to them; the others belong to batches and
@@ -98,7 +103,7 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
     """What the program acts upon in an assistant. Source: GET /assistants."""
 
     id: str
-    created_at: int | float | None = None
+    created_at: Moment = None
     name: str | None = None
     model: str | None = None
     instructions: str | None = None
@@ -123,7 +128,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     """What the program acts upon in a reusable agent, which refers to no store and no file. Source: GET /agents."""
 
     id: str
-    created_at: int | float | None = None
+    created_at: Moment = None
     name: str | None = None
     model: str | None = None
     metadata: dict[str, object] | None = None
@@ -137,7 +142,7 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
     """What the program acts upon in a vector store. Source: GET /vector_stores/{id}."""
 
     id: str
-    created_at: int | float | None = None
+    created_at: Moment = None
     name: str | None = None
     status: str | None = None
     file_counts: FileCounts | None = None
@@ -149,7 +154,7 @@ class MembershipView(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a vector store; its id is the file's id. Source: GET /vector_stores/{id}/files."""
 
     id: str
-    created_at: int | float | None = None
+    created_at: Moment = None
     vector_store_id: str | None = None
     status: str | None = None
     attributes: dict[str, object] | None = None
@@ -162,7 +167,7 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     bytes: int | float | None = None
-    created_at: int | float | None = None
+    created_at: Moment = None
     filename: str | None = None
     purpose: str | None = None
 
@@ -186,9 +191,23 @@ class TextPage(msgspec.Struct, frozen=True, kw_only=True):
         return [item.text or "" for item in self.data or self.content or ()]
 
 
-def epoch_seconds(value: int | float | None) -> int:
-    """A server's ``created_at`` as whole seconds; milliseconds (seen on look-alikes) are recognised; 0 for none."""
+def epoch_seconds(value: Moment) -> int:
+    """A server's ``created_at`` as whole seconds; 0 for none, and for what can't be read."""
+    if isinstance(value, str):
+        value = _from_text(value)
     if value is None or value != value or value in (float("inf"), float("-inf")):
         return 0
     seconds = int(value)
     return seconds // 1000 if seconds > 100_000_000_000 else seconds
+
+
+def _from_text(value: str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

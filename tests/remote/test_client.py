@@ -178,6 +178,7 @@ def pages(*replies: Reply) -> Callable[[str, str], Reply]:
         ([page("a", "b", has_more=True), page("a", "b", has_more=True)], "ab", 4),  # has_more for ever
         ([page("a", "b", has_more=True), page("b", "c", has_more=False)], "abc", 2),  # overlapping pages
         ([page(has_more=True)], "", 1),
+        ([(200, {}, b'{"data": null, "has_more": false}')], "", 1),
     ],
 )
 def test_lists_are_read_whole_and_end(script: Script, replies: list[Reply], expected: str, requests: int) -> None:

@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.model import AssistantView
 from holdall.remote.client import Account, Answer
-from holdall.remote.survey import Surveyor
+from holdall.remote.survey import Surveyor, viewed
 
 
 class Server:
@@ -68,3 +69,8 @@ def test_a_server_that_fails_at_everything_may_have_agents_all_the_same() -> Non
 def test_an_endpoint_that_fails_in_a_way_of_its_own_is_no_empty_one(agents: RemoteError) -> None:
     with pytest.raises(type(agents)):
         surveyed(agents, failing(NotFound, 404))
+
+
+def test_a_record_of_an_unknown_shape_is_an_answer_that_makes_no_sense() -> None:
+    with pytest.raises(UnexpectedAnswer, match=r"can't read assistant a: its record is not of a shape known here"):
+        viewed(b'{"id": "a", "metadata": "none"}', AssistantView, "assistant a")

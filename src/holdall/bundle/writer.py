@@ -35,7 +35,7 @@ from holdall.bundle.stream import Note, Stream, Unrecoverable
 from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
-from holdall.model import Kind, Record, Rung, SourceId, epoch_seconds
+from holdall.model import Kind, Moment, Record, Rung, SourceId, epoch_seconds
 
 __all__ = ["BundleWriter", "Finished"]
 
@@ -45,7 +45,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Dated(msgspec.Struct, frozen=True, kw_only=True):
-    created_at: int | float | None = None
+    created_at: Moment = None
 
 
 class BundleWriter:

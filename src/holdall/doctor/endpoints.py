@@ -23,8 +23,8 @@ _SCOPES = re.compile(r"missing scopes?:\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)", re.
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
-    data: list[msgspec.Raw] | None = None
-    value: list[msgspec.Raw] | None = None
+    data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    value: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def ask(account: Account) -> list[Endpoint]:
@@ -53,7 +53,7 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
         return judged(name, error)
     except msgspec.DecodeError:
         return Endpoint(name=name, answer=Answer.FAILS, message="what it answers is no list")
-    if listing.data is None and listing.value is None:
+    if listing.data is msgspec.UNSET and listing.value is msgspec.UNSET:
         return Endpoint(name=name, answer=Answer.FAILS, status=answer.status, message="there is no list in its answer")
     return Endpoint(name=name, answer=Answer.YES, status=answer.status)
 

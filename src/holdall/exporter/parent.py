@@ -22,7 +22,7 @@ from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
 from holdall.exporter.report import Absent, Finding, Loss, Miscount
-from holdall.model import AssistantView, FileView, Kind, Record, Rung, StoreView
+from holdall.model import AssistantView, FileView, Kind, Record, Rung, StoreView, epoch_seconds
 from holdall.progress import Progress
 
 __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
@@ -107,12 +107,13 @@ class Parent:
     def _read_records(self) -> Iterator[tuple[object, ...]]:
         for record in self._reader.files():
             view = file_view(record)
-            yield record.id, view.bytes, view.created_at
+            yield record.id, view.bytes, epoch_seconds(view.created_at)
 
     def find(self, file: FileView) -> Taken | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
         row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
-        if row is None or file.bytes is None or file.created_at is None or row != (file.bytes, file.created_at):
+        made = epoch_seconds(file.created_at)
+        if row is None or file.bytes is None or not made or row != (file.bytes, made):
             return None
         line = self._line(file.id)
         found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None

@@ -14,7 +14,7 @@ import msgspec
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView
-from holdall.remote.survey import Definitions, Missing, Surveyor
+from holdall.remote.survey import Definitions, Missing, Surveyor, viewed
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Start", "gather"]
@@ -53,7 +53,7 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     is raised. Raises UsageFault where the selection fits nothing.
     """
     records = await _assistants(surveyor, start)
-    views = {ident: msgspec.json.decode(record.raw, type=AssistantView) for ident, record in records.items()}
+    views = {ident: viewed(record.raw, AssistantView, f"assistant {ident}") for ident, record in records.items()}
     agents = await _agents(surveyor, start)
     everything = start.unused or not start.assistants
     kinds = start.selection.kinds()
@@ -144,7 +144,7 @@ async def _closed(
         assistants=[records[SourceId(view.id)] for view in picked],
         views=picked,
         stores=stores,
-        store_views=[msgspec.json.decode(record.raw, type=StoreView) for record in stores],
+        store_views=[viewed(record.raw, StoreView, f"vector store {record.id}") for record in stores],
         missing=missing,
         files=[root.id for root in chosen if root.kind is Kind.FILE],
         memberships={i: dump.memberships.get(i, []) for i in from_dump} if dump else {},
@@ -207,8 +207,8 @@ def refuse_nothing(definitions: Definitions, start: Start) -> None:
 
 
 def _agent_name(record: Record) -> str | None:
-    return msgspec.json.decode(record.raw, type=AgentView).name
+    return viewed(record.raw, AgentView, f"agent {record.id}").name
 
 
 def _name(record: Record) -> str | None:
-    return msgspec.json.decode(record.raw, type=StoreView).name
+    return viewed(record.raw, StoreView, f"vector store {record.id}").name

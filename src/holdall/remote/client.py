@@ -29,7 +29,8 @@ _LONG = 5.0
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    data: list[msgspec.Raw] | None = None
+    data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    """null where there are none: so servers written in Go say it."""
     has_more: bool | None = None
 
 
@@ -129,12 +130,13 @@ class Account:
             answer = await self.get(where, {**(params or {}), **query})
             try:
                 page = msgspec.json.decode(answer.raw, type=_Page)
-                ids = [msgspec.json.decode(item, type=_Identified).id for item in page.data or []]
+                items = [bytes(item) for item in page.data or []]
+                ids = [msgspec.json.decode(item, type=_Identified).id for item in items]
             except msgspec.DecodeError as error:
                 raise self._wire.unreadable(f"can't list {where}", answer, error) from None
-            if page.data is None:
+            if page.data is msgspec.UNSET:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
-            return lists.Page(items=[bytes(item) for item in page.data], ids=ids, has_more=page.has_more)
+            return lists.Page(items=items, ids=ids, has_more=page.has_more)
 
         async for page in lists.pages(ask, limit, doubt or _no_matter):
             yield page

@@ -15,7 +15,7 @@ from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefus
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote.client import Account, path
 
-__all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line"]
+__all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line", "viewed"]
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class Surveyor:
     async def files(self) -> AsyncIterator[FileView]:
         """Every file of the project, oldest first."""
         async for raw in self._list("/files", limit=FILES_PAGE):
-            yield _view(raw, FileView, "a file")
+            yield viewed(raw, FileView, "a file")
 
     def _list(self, where: str, *, limit: int = 100) -> AsyncIterator[bytes]:
         def doubt(why: str) -> None:
@@ -157,7 +157,7 @@ class Surveyor:
         """The files of one store, oldest first: what they say, and their JSON on one line."""
         async for raw in self._list(path("/vector_stores/{}/files", store_id)):
             line = one_line(raw)
-            yield _view(line, MembershipView, f"a file of store {store_id}"), line
+            yield viewed(line, MembershipView, f"a file of store {store_id}"), line
 
     async def file(self, file_id: SourceId) -> Record | Missing:
         """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
@@ -197,17 +197,16 @@ def one_line(raw: bytes) -> bytes:
 
 
 def _id_of(raw: bytes, what: str) -> str:
-    return str(_view(raw, _Identified, what).id)
+    return str(viewed(raw, _Identified, what).id)
 
 
 class _Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-def _view(raw: bytes, of: type[T], what: str) -> T:
+def viewed(raw: bytes, of: type[T], what: str) -> T:
+    """What is acted upon in a record. Raises UnexpectedAnswer where it isn't of a shape that is known here."""
     try:
         return msgspec.json.decode(raw, type=of)
     except msgspec.DecodeError as error:
-        raise UnexpectedAnswer(
-            f"can't read {what}: the server's record is not of a shape known here ({error})"
-        ) from None
+        raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
