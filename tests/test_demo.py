@@ -16,6 +16,7 @@ import pytest
 
 import holdall.settings
 from holdall.cli import children
+from holdall.cli.demo import _folded
 from holdall.errors import HoldallError
 
 HOSTILE = {
@@ -229,3 +230,9 @@ def test_a_run_gives_its_lines_and_its_exit_code() -> None:
     heard: list[str] = []
     assert children.run(["no-such-command"], children.ambient(os.environ), heard.append) == 2
     assert any("no-such-command" in line for line in heard)
+
+
+def test_a_line_is_folded_by_the_columns_that_it_takes() -> None:
+    line = "- asst_64BqOz5TarXhzn5pMKHX6Bm0 → asst_2rhxcfR0OFiai43zxfOXUd1t (Tasting Room 茶)"
+    assert len(line) == 80
+    assert _folded(line) == line.replace(" 茶", "\n    茶")

@@ -73,3 +73,13 @@ def test_what_is_no_root_by_itself_can_be_asked_for_by_its_kind_only() -> None:
 def test_a_kind_alone_is_no_pattern() -> None:
     with pytest.raises(UsageFault, match="has to follow"):
         choose(ROOTS, Selection(only=("store:",)))
+
+
+def test_what_fits_nothing_is_told_of_what_there_is_to_choose_from() -> None:
+    roots = [*ROOTS, Root(kind=Kind.AGENT, id=SourceId("agent_1"))]
+    with pytest.raises(UsageFault, match="no assistant or agent of the bundle has that id or name") as caught:
+        choose(roots, Selection(only=("file-1",)))
+    assert "file:" in caught.value.hint
+    with pytest.raises(UsageFault, match="no file of the bundle") as caught:
+        choose(roots, Selection(only=("file:file-1",)))
+    assert "file:" not in caught.value.hint

@@ -57,7 +57,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def host(self) -> str:
-        return urlsplit(self.base_url).hostname or self.base_url
+        """With the port where the URL names one: two servers on one machine differ in nothing else."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or self.base_url
 
     @property
     def title(self) -> str:

@@ -85,12 +85,14 @@ def choose(
     exclude = [pattern(text) for text in selection.exclude]
     for wanted in only:
         if not any(wanted.fits(root) for root in roots) and not (wanted.kind and any(map(wanted.fits, more))):
-            what = _TITLES[wanted.kind] if wanted.kind else "assistant"
+            kinds = [wanted.kind] if wanted.kind else dict.fromkeys(root.kind for root in roots)
+            what = " or ".join(_TITLES[kind] for kind in kinds) or _TITLES[Kind.ASSISTANT]
+            kind = "" if wanted.kind else "; what is no root by itself needs its kind: store:…, file:…"
             raise UsageFault(
                 f"can't select --only {wanted}: no {what} of {where} has that id or name",
-                hint="`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes"
+                hint="`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes" + kind
                 if where == "the bundle"
-                else "names are matched whole, with * and ?; put a GLOB between quotes",
+                else "names are matched whole, with * and ?; put a GLOB between quotes" + kind,
             )
     if only:
         chosen = [root for root in roots if any(wanted.fits(root) for wanted in only)]

@@ -27,7 +27,7 @@ def test_a_diff_first_then_the_change_then_nothing_to_do(holdall: Terminal) -> N
     done = holdall("remap", "out/mapping.json", "src")
     assert done.code == 3
     assert done.out == f'--- a/src/a.py\n+++ b/src/a.py\n@@ -1,1 +1,1 @@\n-A = "{OLD}"\n+A = "{NEW}"\n'
-    assert "1 ids in 1 files would be rewritten" in done.err
+    assert "to rewrite: 1 id in 1 file; --write" in done.err
     assert OLD in Path("src/a.py").read_text()
     done = holdall("remap", "out", "--write", "src")
     assert (done.code, done.out) == (0, f"{Path('src/a.py')}: 1 id\n")

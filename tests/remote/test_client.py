@@ -260,7 +260,7 @@ def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:
         async with Account(nowhere, limits=Limits(1, sleep=no_time)) as account:
             await account.post("/assistants", {})
 
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1 can't be reached") as caught:
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 can't be reached") as caught:
         asyncio.run(main())
     assert not caught.value.ambiguous
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -77,8 +78,10 @@ def _made(folder: Path | None) -> Path:
 def _folded(line: str, indent: str = "") -> str:
     """A line of somebody's output, folded between words where it is wider than a terminal."""
     hang = " " * (len(line) - len(line.lstrip()) + 4)
+    # textwrap counts characters, a terminal columns: a wide one takes a second, which is taken out again.
+    wide = "".join(f"{char}\0" if unicodedata.east_asian_width(char) in "WF" else char for char in line)
     return textwrap.fill(
-        line,
+        wide,
         _COLUMNS,
         initial_indent=indent,
         subsequent_indent=indent + hang,
@@ -86,7 +89,7 @@ def _folded(line: str, indent: str = "") -> str:
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace("\0", "")
 
 
 class _Demo:

@@ -90,7 +90,12 @@ def how_to_plan(command: Any) -> Any:
                 help="Where something is there already and differs: write nothing (default), leave it, make it equal, "
                 "or make everything anew beside it.",
             ),
-            click.option("--mapping", metavar="FILE", help="A mapping.json that says what is a copy of what."),
+            click.option(
+                "--mapping",
+                type=click.Path(exists=True, dir_okay=False),
+                metavar="FILE",
+                help="A mapping.json that says what is a copy of what.",
+            ),
             click.option(
                 "--delete", is_flag=True, help="With update: take files out of stores that shouldn't be there."
             ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome
+from holdall.cli.console import Console, Outcome, counted
 from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ def _tell(
         console.warn(f"{one.path}:{one.left.line}: {one.left.id} left{times}: {one.left.why}")
     if len(unmapped) > _SHOWN:
         console.warn(f"… and {len(unmapped) - _SHOWN} more")
-    ids = sum(count for _, count in changes)
+    where = f"{counted(sum(count for _, count in changes), 'id')} in {counted(len(changes), 'file')}"
     if not changes:
         console.say("no id to rewrite")
     elif really:
-        console.say(f"rewrote {ids} ids in {len(changes)} files")
+        console.say(f"rewrote {where}")
     else:
-        console.say(f"{ids} ids in {len(changes)} files would be rewritten; --write does it")
+        console.say(f"to rewrite: {where}; --write does it")
