@@ -174,3 +174,19 @@ def test_purposes_that_only_the_server_gives_become_assistants(source: str | Non
 def test_a_record_that_is_no_object_is_damage() -> None:
     with pytest.raises(DamagedBundle, match="assistant asst_9"):
         dialect.store(Record(kind=Kind.ASSISTANT, id=SourceId("asst_9"), raw=b"[1]"), operation="")
+
+
+@pytest.mark.parametrize(
+    ("param", "said", "spare"),
+    [
+        ("temperature", "", ["temperature"]),
+        ("model", "temperature", []),
+        (None, "Unsupported parameter: 'top_p' is not supported with this model.", ["top_p"]),
+        (None, "no such file", []),
+        (None, "", ["temperature", "top_p"]),
+    ],
+)
+def test_what_is_at_its_default_can_be_left_out_where_it_may_be_the_reason(
+    param: str | None, said: str, spare: list[str]
+) -> None:
+    assert dialect.dispensable({"temperature": 1.0, "top_p": 1, "reasoning_effort": "high"}, param, said) == spare

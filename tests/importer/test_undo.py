@@ -19,9 +19,11 @@ from holdall.importer.rollback import Rollback, rollback
 from holdall.importer.run import BEFORE, JOURNAL
 from holdall.importer.undo import Undone, undo
 from holdall.importer.undolog import UndoLog, is_undone
+from holdall.model import Kind
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
-from holdall.sandbox.behaviour import Fail, Reset
+from holdall.sandbox.behaviour import Behaviour, Fail, Reset
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
@@ -306,3 +308,21 @@ def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf
 
     assert asyncio.run(go(KEY))
     assert not asyncio.run(go("sk-another-0001"))
+
+
+def test_a_file_that_was_there_before_is_used_and_stays(tmp_path: Path) -> None:
+    """A server that gives one id for the same bytes gives that of somebody's file."""
+    behaviour = Behaviour(oddities=frozenset({Oddity.SAME_BYTES_SAME_ID}))
+    with Running(tmp_path / "odd", behaviour=behaviour) as box, Hand(box.url, KEY) as hand:
+        mine = hand.file("mine.txt", b"the same bytes")
+        shelf = Shelf()
+        shelf.file("f1", "theirs.txt", b"the same bytes")
+        shelf.file("f2", "other.txt", b"other bytes")
+        shelf.assistant("a1", files=["f1", "f2"])
+        report = run(shelf, box, tmp_path)
+        assert set(report.files.values()) == {mine, *(file["id"] for file in hand.everything("/files"))}
+        planned, came = act(box, tmp_path, report)
+        assert [one.name for one in planned.due() if one.kind is Kind.FILE] == ["other.txt"]
+        assert came is not None
+        assert came.left == []
+        assert [file["id"] for file in hand.everything("/files")] == [mine]

@@ -15,7 +15,6 @@ import msgspec
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, unmarked
 from holdall.importer.before import PLACES
-from holdall.importer.image import fingerprint
 from holdall.importer.presence import Several
 from holdall.importer.steps import By
 from holdall.model import AgentView, AssistantView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
@@ -69,7 +68,7 @@ class Objects:
         self._own = {id: _object(kind, record.raw) for id, record in records.items()}
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
-        self._alike: dict[object, list[Object]] = {}
+        self._alike: dict[str | None, list[Object]] = {}
         self._usage: float | None = 0
         self.several: list[Several] = []
 
@@ -84,7 +83,7 @@ class Objects:
             return
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
-        keys = {key for own in self._own.values() if (key := _keys(own, self._wanted(own))) is not None}
+        full = {self._wanted(own) for own in self._own.values() if _is_full(own)}
         async for raw in account.items(PLACES[self._kind]):
             found = _object(self._kind, raw)
             self._count(raw)
@@ -92,8 +91,8 @@ class Objects:
                 self._there[found.target] = found
             if found.cloned_from in sources:
                 self._marked.setdefault(found.cloned_from, []).append(found)
-            if (key := _keys(found, found.name)) in keys:
-                self._alike.setdefault(key, []).append(found)
+            if found.name in full and _is_full(found):
+                self._alike.setdefault(found.name, []).append(found)
 
     def recognised(self) -> dict[SourceId, tuple[Object, By]]:
         """The copies, by the source's ids. Where several may be meant, the first, and all of them in ``several``."""
@@ -113,8 +112,9 @@ class Objects:
                 return found, By.EARLIER
         wanted = self._wanted(own)
         marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
-        key = _keys(own, wanted)
-        fitting, by = (marked, By.MARK) if marked or key is None else (self._alike.get(key, []), By.KEYS)
+        fitting, by = marked, By.MARK
+        if not marked and _is_full(own):
+            fitting, by = [one for one in self._alike.get(wanted, ()) if _has_keys(one, own)], By.KEYS
         if len(fitting) > 1:
             targets = [one.target for one in fitting]
             self.several.append(Several(kind=self._kind, id=id, name=own.name, targets=targets))
@@ -149,7 +149,12 @@ def _object(kind: Kind, raw: bytes) -> Object:
     )
 
 
-def _keys(one: Object, name: str | None) -> str | None:
-    """What tells a thing whose metadata has no room for marks; None for one that has."""
-    own = unmarked(one.metadata)
-    return fingerprint([name, own]) if len(own) >= METADATA_KEYS else None
+def _is_full(one: Object) -> bool:
+    """Whether its metadata has no room for marks."""
+    return len(unmarked(one.metadata)) >= METADATA_KEYS
+
+
+def _has_keys(one: Object, own: Object) -> bool:
+    """Whether ``one`` has the metadata that a copy of ``own`` has; a server may have put keys of its own beside it."""
+    wanted = list(unmarked(own.metadata).items())[:METADATA_KEYS]
+    return all(one.metadata.get(key) == value for key, value in wanted)
