@@ -11,7 +11,7 @@ import pytest
 
 from holdall.errors import UsageFault
 from holdall.importer.history import DROPS_METADATA, History, history
-from holdall.importer.journal import Done, Intent, Learned, Line, Opened
+from holdall.importer.journal import Done, Intent, Learned, Line, Opened, Shown
 from holdall.model import Kind, SourceId, TargetId
 
 URL = "http://server.invalid/v1"
@@ -114,6 +114,24 @@ def test_that_a_server_drops_metadata_is_said_before_the_next_import(tmp_path: P
     run(tmp_path, "3", opened(project="proj_2"), Learned(what="marks", value=0))
     assert read(tmp_path).notes == [DROPS_METADATA]
     assert read(tmp_path, project="proj_3").notes == []
+
+
+def test_what_a_server_did_not_keep_is_known_to_the_next_import(tmp_path: Path) -> None:
+    store = Shown(
+        kind=Kind.STORE, source=SourceId("s"), target=TargetId("S"), image={"name": "1"}, unkept=["expires_after"]
+    )
+    labels = Shown(kind=Kind.STORE, source=SourceId("s"), target=TargetId("S"), files={TargetId("F"): "2"})
+    keys = Shown(kind=Kind.ASSISTANT, source=SourceId("a"), target=TargetId("A"), image={}, added=["_node"])
+    run(tmp_path, "1", opened(), store, labels, keys)
+    found = read(tmp_path)
+    assert (found.unkept[TargetId("S")], found.images[TargetId("S")]) == ({"expires_after"}, {"name": "1"})
+    assert (found.unkept_files, found.attached) == ({"S": {"F"}}, {"S": {"F": "2"}})
+    assert found.added == {"_node"}
+    (said,) = found.dropped()
+    assert "of vector stores expires_after, attributes;" in said
+    found.try_again()
+    assert not found.unkept
+    assert read(tmp_path, project="proj_2").dropped() == []
 
 
 def mapping(path: Path, **more: Any) -> Path:
