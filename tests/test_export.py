@@ -12,7 +12,7 @@ import pytest
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Record
 from holdall.remote import limits
-from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit
+from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
@@ -239,6 +239,17 @@ def test_failures_on_the_way_are_got_over(box: Running, hand: Hand, holdall: Ter
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0, done.err
     assert entries(Path("b.tar.zst"))[f"data/files/{file}/a.pdf"] == content
+
+
+def test_an_outage_is_sat_out(box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "_CAP", 0.01)
+    hand.assistant("A", files=[hand.file(f"{n}.png", b"x", purpose="vision") for n in range(6)])
+    for fault in (Fail(status=503), Reset(), Fail(status=502, html=True)):
+        box.fault(fault, path="/files/*", times=20)
+    done = holdall("export", "-o", "b.tar.zst")
+    assert done.code == 0, done.err
+    assert [line["rung"] for line in ledger("b.tar.zst").values()] == ["original"] * 6
 
 
 def test_what_stops_an_export_is_one_sentence_a_hint_and_its_code(
