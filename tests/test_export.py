@@ -12,7 +12,7 @@ import pytest
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Record
 from holdall.remote import limits
-from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit
+from holdall.sandbox.behaviour import CutBody, Doubled, Fail, Gone, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
@@ -239,6 +239,31 @@ def test_failures_on_the_way_are_got_over(box: Running, hand: Hand, holdall: Ter
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0, done.err
     assert entries(Path("b.tar.zst"))[f"data/files/{file}/a.pdf"] == content
+
+
+def test_what_vanishes_between_list_and_get_is_named(box: Running, hand: Hand, holdall: Terminal) -> None:
+    box.behave(serve_assistants_files=True)
+    kept, gone = hand.file("kept.txt", b"kept"), hand.file("gone.txt", b"gone")
+    hand.assistant("A", stores=[hand.store("s", [kept, gone])])
+    box.fault(Gone(), path=f"/files/{gone}")
+    box.fault(Gone(), path=f"/files/{gone}/content")
+    box.fault(Doubled(), path="/vector_stores/*/files")
+    done = holdall("export", "-o", "b.tar.zst")
+    assert done.code == 3
+    assert f"gone  file {gone}" in done.err
+    assert entries(Path("b.tar.zst"))[f"data/files/{kept}/kept.txt"] == b"kept"
+    assert holdall("verify", "b.tar.zst").code == 0
+
+
+def test_an_outage_is_sat_out(box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "_CAP", 0.01)
+    hand.assistant("A", files=[hand.file(f"{n}.png", b"x", purpose="vision") for n in range(6)])
+    for fault in (Fail(status=503), Reset(), Fail(status=502, html=True)):
+        box.fault(fault, path="/files/*", times=20)
+    done = holdall("export", "-o", "b.tar.zst")
+    assert done.code == 0, done.err
+    assert [line["rung"] for line in ledger("b.tar.zst").values()] == ["original"] * 6
 
 
 def test_what_stops_an_export_is_one_sentence_a_hint_and_its_code(
