@@ -243,6 +243,15 @@ _LINKS = {
     for size in ([11] if kind not in b"123456" else [0])
 }
 
+
+def _in_the_place_of_a_file(kind: bytes) -> Lies:
+    """An empty content, listed everywhere, whose member is a link or a device."""
+    stored = replace(content("file-1", b""), raw=header(f"{BAG}/{FIRST}", 0, kind=kind, link=b"bag/data/files.jsonl"))
+    return {"contents": lambda contents: [stored, *contents[1:]], **ledger("file-1", size=0)}
+
+
+_LINKS |= {f"nothing but a member of type {kind!r}": _in_the_place_of_a_file(kind) for kind in (b"1", b"2", b"3", b"6")}
+
 _HEADERS = {
     "mode of another": raw_header(header(f"{BAG}/{FIRST}", 11, mode=b"0006777")),
     "checksum of a header": raw_header(

@@ -92,6 +92,9 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
     detail = redacted(message, key).strip()
     if len(detail) > _LONGEST_DETAIL:
         detail = detail[:_LONGEST_DETAIL] + "…"
+    code, kind, param, request_id = (
+        value and redacted(value, key) for value in (code, kind, param, headers.get("x-request-id"))
+    )
     cls, why, hint = _verdict(status, code, kind, detail, side)
     return cls(
         f"{what}: {why}",
@@ -101,7 +104,7 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
         kind=kind,
         param=param,
         detail=detail,
-        request_id=headers.get("x-request-id"),
+        request_id=request_id,
         retry_after=retry_after(headers),
         ambiguous=status >= 500 or status == 408,
     )
