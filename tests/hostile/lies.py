@@ -222,6 +222,24 @@ def _two_indexes() -> Lies:
     }
 
 
+def _hidden_index() -> Lies:
+    """The index stands in bag-info.txt, and holdall.json says so; what is called index.jsonl is another."""
+    hidden: dict[str, Any] = {}
+
+    def tail(honest: list[Member]) -> list[Member]:
+        about, manifest, index = honest
+        hidden.update(before=len(about.data), size=len(index.data), sha256=sha256(index.data))
+        about = replace(about, data=about.data + index.data)
+        hidden["after"] = len(about.encoded()) - BLOCK
+        return [about, manifest, replace(index, data=b"{}\n")]
+
+    def lie(honest: dict[str, Any]) -> dict[str, Any]:
+        offset = honest["manifest"]["offset"] - BLOCK - hidden["after"] + hidden["before"]
+        return {**honest, "index": {"offset": offset, "size": hidden["size"], "sha256": hidden["sha256"]}}
+
+    return {"tail": tail, "info": lie}
+
+
 def _overlapping(lines: list[Any]) -> list[Any]:
     """Many names for the same bytes: what a small file would be unpacked to has no end."""
     first = next(line for line in lines if line["path"] == FIRST)
@@ -486,6 +504,7 @@ _INDEX = {
 
 _INFO = {
     "two indexes": _two_indexes(),
+    "an index that hides": _hidden_index(),
     "an index elsewhere": info(index={"offset": 1024}),
     "an index past the end": info(index={"offset": 1 << 61}),
     "an index without end": info(index={"size": 1 << 62}),
