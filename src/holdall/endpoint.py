@@ -88,7 +88,7 @@ def endpoint(
         fit = False
     if not fit:
         raise UsageFault(
-            f"can't use {names.base_url}: {base_url!r} must begin with https:// or http:// and name a host",
+            f"can't use {names.base_url}: it must begin with https:// or http:// and name a host",
             hint=f"the default is {DEFAULT_BASE_URL}",
         )
     if parts.username or parts.password:

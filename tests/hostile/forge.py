@@ -216,7 +216,8 @@ def forge(**lies: Callable[[Any], Any]) -> bytes:
     """A bundle; each keyword is a stage and the lie told there.
 
     ``definitions`` and ``contents`` are lists of Members, ``memberships``, ``files`` and ``ledger`` lists of lines;
-    ``payload`` all members below data/; ``index`` the lines of the index; ``manifest`` bytes; ``info`` what
+    ``payload`` all members below data/; ``index`` the lines of the index; ``manifest`` bytes; ``tail`` the tag files
+    that end with the index; ``info`` what
     holdall.json says, ``info_raw`` its bytes; ``members`` the whole tar;
     ``tar`` and ``last`` its bytes before and in the last frame; ``frames`` the Frames; ``seal`` and ``table`` bytes;
     ``file`` all of it.
@@ -251,6 +252,7 @@ def forge(**lies: Callable[[Any], Any]) -> bytes:
     sizes = [line["size"] for line in known if isinstance(line.get("size"), int)]
     oxum = f"Payload-Oxum: {sum(sizes)}.{len(sizes)}\n".encode()
     tail = [Member("bag-info.txt", oxum), Member("manifest-sha256.txt", manifest), Member("index.jsonl", index)]
+    tail = say("tail", tail)
     places, position = {}, offset
     for member in tail:
         encoded = member.encoded()

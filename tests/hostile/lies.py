@@ -222,6 +222,24 @@ def _two_indexes() -> Lies:
     }
 
 
+def _hidden_index() -> Lies:
+    """The index stands in bag-info.txt, and holdall.json says so; what is called index.jsonl is another."""
+    hidden: dict[str, Any] = {}
+
+    def tail(honest: list[Member]) -> list[Member]:
+        about, manifest, index = honest
+        hidden.update(before=len(about.data), size=len(index.data), sha256=sha256(index.data))
+        about = replace(about, data=about.data + index.data)
+        hidden["after"] = len(about.encoded()) - BLOCK
+        return [about, manifest, replace(index, data=b"{}\n")]
+
+    def lie(honest: dict[str, Any]) -> dict[str, Any]:
+        offset = honest["manifest"]["offset"] - BLOCK - hidden["after"] + hidden["before"]
+        return {**honest, "index": {"offset": offset, "size": hidden["size"], "sha256": hidden["sha256"]}}
+
+    return {"tail": tail, "info": lie}
+
+
 def _overlapping(lines: list[Any]) -> list[Any]:
     """Many names for the same bytes: what a small file would be unpacked to has no end."""
     first = next(line for line in lines if line["path"] == FIRST)
@@ -242,6 +260,15 @@ _LINKS = {
     for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"S", b"L", b"K", b"g", b"Z", b"\0")
     for size in ([11] if kind not in b"123456" else [0])
 }
+
+
+def _in_the_place_of_a_file(kind: bytes) -> Lies:
+    """An empty content, listed everywhere, whose member is a link or a device."""
+    stored = replace(content("file-1", b""), raw=header(f"{BAG}/{FIRST}", 0, kind=kind, link=b"bag/data/files.jsonl"))
+    return {"contents": lambda contents: [stored, *contents[1:]], **ledger("file-1", size=0)}
+
+
+_LINKS |= {f"nothing but a member of type {kind!r}": _in_the_place_of_a_file(kind) for kind in (b"1", b"2", b"3", b"6")}
 
 _HEADERS = {
     "mode of another": raw_header(header(f"{BAG}/{FIRST}", 11, mode=b"0006777")),
@@ -477,6 +504,7 @@ _INDEX = {
 
 _INFO = {
     "two indexes": _two_indexes(),
+    "an index that hides": _hidden_index(),
     "an index elsewhere": info(index={"offset": 1024}),
     "an index past the end": info(index={"offset": 1 << 61}),
     "an index without end": info(index={"size": 1 << 62}),

@@ -28,9 +28,10 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
 before = peak()
 for folder in sys.argv[2:]:
-    trial = Trial(Path(folder))
+    trial, damaged = Trial(Path(folder)), True
     for part in sys.argv[1].split(","):
-        getattr(trial, part)(*([True] if part in ("deliveries", "commands") else []))
+        found = getattr(trial, part)(*([damaged] if part in ("deliveries", "commands") else []))
+        damaged = found if part == "proof" else damaged
         print(part, peak() - before)
 """
 ALL = "proof,reader,importing,deliveries,commands"

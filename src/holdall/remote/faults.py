@@ -129,6 +129,9 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
     detail = redacted(message, key).strip()
     if len(detail) > _LONGEST_DETAIL:
         detail = detail[:_LONGEST_DETAIL] + "…"
+    code, kind, param, request_id = (
+        value and redacted(value, key) for value in (code, kind, param, headers.get("x-request-id"))
+    )
     cls, why, hint = _verdict(status, code, kind, detail, side)
     return cls(
         f"{what}: {why}",
@@ -138,7 +141,7 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
         kind=kind,
         param=param,
         detail=detail,
-        request_id=headers.get("x-request-id"),
+        request_id=request_id,
         retry_after=_wait(status, headers),
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
         ambiguous=status >= 500 or status == 408,

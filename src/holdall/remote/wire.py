@@ -219,7 +219,7 @@ class Wire:
         self._listen(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         raw = response.content
-        answer = Answer(raw=raw, status=response.status_code, request_id=response.headers.get("x-request-id"))
+        answer = Answer(raw=raw, status=response.status_code, request_id=self._heard(response.headers, "x-request-id"))
         try:
             document = msgspec.json.decode(raw, type=msgspec.Raw)
         except msgspec.DecodeError as error:
@@ -229,8 +229,13 @@ class Wire:
         return answer
 
     def _listen(self, headers: Mapping[str, str]) -> None:
-        self.organization = headers.get("openai-organization") or self.organization
-        self.project = headers.get("openai-project") or self.project
+        self.organization = self._heard(headers, "openai-organization") or self.organization
+        self.project = self._heard(headers, "openai-project") or self.project
+
+    def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
+        """What a server says in a header goes into messages and reports: never a key that it sends back."""
+        value = headers.get(name)
+        return faults.redacted(value, self.secret) if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
