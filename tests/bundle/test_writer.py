@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ import msgspec
 import pytest
 
 from holdall.bundle import layout, stream
-from holdall.bundle.journal import find_partial
+from holdall.bundle.journal import Cut, Journal, find_partial
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -340,6 +341,31 @@ def test_free_space_is_looked_at_first(target: Path, monkeypatch: pytest.MonkeyP
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="No such file"):
         writer(tmp_path / "none" / "a.tar.zst")
+
+
+def test_a_content_can_be_asked_for_in_the_moment_in_which_it_becomes_durable(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+    asked = threading.Event()
+    commit = Journal.commit
+    with writer(target) as bundle:
+
+        def asking(journal: Journal, cut: Cut) -> None:
+            try:
+                found.append(bundle.content("f"))
+            finally:
+                monkeypatch.undo()
+                asked.set()
+            commit(journal, cut)
+
+        with bundle.open_content("f", "f", rung=Rung.ORIGINAL, created_at=0) as sink:
+            entry = sink.commit()
+        monkeypatch.setattr(Journal, "commit", asking)
+        bundle.checkpoint()
+        asked.wait(60)
+        bundle.discard()
+    assert found == [entry]
 
 
 def test_what_callers_must_not_do(target: Path) -> None:
