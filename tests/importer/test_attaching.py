@@ -11,7 +11,7 @@ import pytest
 
 from holdall.dialects.loss import Why
 from holdall.importer.report import Status
-from holdall.sandbox.behaviour import Reset
+from holdall.sandbox.behaviour import Fail, Reset
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
@@ -65,6 +65,23 @@ def test_the_limit_is_remembered_by_a_run_that_goes_on(box: Running, tmp_path: P
     assert batches(box).count(400) == 1
     assert run(mixed(120), box, tmp_path, concurrency=8).whole
     assert batches(box).count(400) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 422])
+def test_a_destination_without_batches_takes_files_one_by_one(
+    box: Running, hand: Hand, tmp_path: Path, status: int
+) -> None:
+    box.fault(Fail(status=status), "POST", "/vector_stores/*/file_batches", times=100)
+    shelf = mixed(9)
+    shelf.store("other", ["f1", "f2"])
+    shelf.assistant("a2", stores=["other"])
+    report = run(shelf, box, tmp_path, concurrency=8)
+    assert report.whole
+    store = report.stores["vs"]  # type: ignore[index]
+    there = {one["id"]: one["attributes"]["n"] for one in hand.everything(f"/vector_stores/{store}/files")}
+    assert {source: there[target] for source, target in report.files.items()} == {f"f{n}": n for n in range(9)}
+    # Found out once, by halves: the second store isn't tried with a batch.
+    assert len([one for one in box.requests() if one.path.endswith("/file_batches")]) <= 5
 
 
 @pytest.mark.slow

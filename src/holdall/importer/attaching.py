@@ -31,7 +31,7 @@ BATCH_LIMIT = "batch_files"
 """Learned of an account: the most files that it takes in one batch."""
 
 BATCHES = "batches"
-"""Learned of an account: 0 where it takes batches of files with settings of their own, and attaches none of them."""
+"""Learned of an account: 0 where it knows no batches of files with settings of their own, or attaches none of them."""
 
 AsText = Callable[[SourceId], Awaitable[TargetId | None]]
 """Makes a second upload of a file, as text, and returns its id; None where the file is no text."""
@@ -162,6 +162,11 @@ class Attaching:
             return
         except RequestRefused as error:
             refusal = error
+        except NotFound:
+            if not await self._batchless(filling, bodies[0]):
+                raise
+            await self.send(filling, bodies[1:], first + 1)
+            return
         except RemoteError as error:
             if not error.ambiguous or tried >= TRIES:
                 raise
@@ -180,8 +185,19 @@ class Attaching:
         else:
             await self._halved(filling, bodies, first, refusal)
 
+    async def _batchless(self, filling: Filling, body: Body) -> bool:
+        """Attach a file that no batch is taken with by itself. Where that goes, and no batch ever went, it is batches
+        that the destination doesn't know."""
+        try:
+            await self._writes.attach_one(filling.source, filling.store, body)
+        except (NotFound, RequestRefused):
+            return False
+        if not filling.batches:
+            await self._folder.write(Learned(what=BATCHES, value=0))
+        return True
+
     async def send_singly(self, filling: Filling, bodies: list[Body]) -> None:
-        """Attach files one by one: for servers that take batches and make nothing of them. Raises as ``send``."""
+        """Attach files one by one: for servers without batches, or that make nothing of them. Raises as ``send``."""
         for body in bodies:
             source, store = filling.sources[body["file_id"]], filling.store
             try:
@@ -202,6 +218,8 @@ class Attaching:
         """Find the files for which a batch is refused for a reason that nobody knows, and send the others."""
         half = len(bodies) // 2
         if half == 0:
+            if await self._batchless(filling, bodies[0]):
+                return
             self._refuse(filling, filling.sources[bodies[0]["file_id"]], refusal, bodies[0])
             if len(filling.refused) >= _HOPELESS and not filling.batches:
                 raise refusal
