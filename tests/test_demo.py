@@ -74,6 +74,7 @@ def test_it_shows_the_report(ran: subprocess.CompletedProcess[str]) -> None:
     assert "# Clone Report" in ran.stdout
     assert "- Total: 8 assistants" in ran.stdout
     assert "- Success: 8" in ran.stdout
+    assert "\\n" not in ran.stdout + ran.stderr  # folded lines are lines
 
 
 def test_it_shows_the_commands_it_runs(ran: subprocess.CompletedProcess[str]) -> None:
@@ -235,4 +236,5 @@ def test_a_run_gives_its_lines_and_its_exit_code() -> None:
 def test_a_line_is_folded_by_the_columns_that_it_takes() -> None:
     line = "- asst_64BqOz5TarXhzn5pMKHX6Bm0 → asst_2rhxcfR0OFiai43zxfOXUd1t (Tasting Room 茶)"
     assert len(line) == 80
-    assert _folded(line) == line.replace(" 茶", "\n    茶")
+    assert _folded(line) == [line.removesuffix(" 茶)"), "    茶)"]
+    assert _folded("") == [""]

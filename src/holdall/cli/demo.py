@@ -75,12 +75,12 @@ def _made(folder: Path | None) -> Path:
     return folder
 
 
-def _folded(line: str, indent: str = "") -> str:
+def _folded(line: str, indent: str = "") -> list[str]:
     """A line of somebody's output, folded between words where it is wider than a terminal."""
     hang = " " * (len(line) - len(line.lstrip()) + 4)
     # textwrap counts characters, a terminal columns: a wide one takes a second, which is taken out again.
     wide = "".join(f"{char}\0" if unicodedata.east_asian_width(char) in "WF" else char for char in line)
-    return textwrap.fill(
+    lines = textwrap.wrap(
         wide,
         _COLUMNS,
         initial_indent=indent,
@@ -89,7 +89,8 @@ def _folded(line: str, indent: str = "") -> str:
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
-    ).replace("\0", "")
+    )
+    return [part.replace("\0", "") for part in lines] or [""]
 
 
 class _Demo:
@@ -165,9 +166,12 @@ class _Demo:
         self.console.say()
         self.console.say(f"== {len(self.codes) + 1}. {title}")
         self._show(arguments, keys)
-        self.codes[name] = children.run(
-            arguments, {**self.environment, **keys}, lambda line: self.console.say(_folded(line, "  "))
-        )
+
+        def heard(line: str) -> None:
+            for part in _folded(line, "  "):
+                self.console.say(part)
+
+        self.codes[name] = children.run(arguments, {**self.environment, **keys}, heard)
 
     def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
         first, *rest = children.command_line(self.called, arguments, keys, windows=os.name == "nt")
@@ -182,7 +186,8 @@ class _Demo:
             result()
             result(f"== {report}")
             for line in report.read_text(encoding="utf-8").splitlines():
-                result(_folded(line))
+                for part in _folded(line):
+                    result(part)
         failed = {name: code for name, code in self.codes.items() if code}
         whole = not failed and "verify --against" in self.codes
         result()
