@@ -20,7 +20,7 @@ import pytest
 from holdall.bundle import durable, writer
 from holdall.errors import CannotWrite
 from holdall.exporter.register import Register
-from holdall.importer import journal, run
+from holdall.importer.journal import journal, run
 from holdall.model import SourceId
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.run import locked
+from holdall.importer.journal.run import locked
 from holdall.sandbox.behaviour import Behaviour, NoQuota
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.journal import Journal
+from holdall.importer.journal.journal import Journal
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand

@@ -21,10 +21,10 @@ from holdall.bundle.shortfall import Shortfall
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError
-from holdall.importer.catalogue import catalogue
-from holdall.importer.choices import Choices
-from holdall.importer.plan import plan
-from holdall.importer.text import document
+from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.plan import plan
+from holdall.importer.plan.text import document
 from holdall.model import Rung
 from holdall.selection import Selection
 from holdall.verify import CODES, Verdict, verify

@@ -15,13 +15,13 @@ import msgspec
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
-from holdall.importer.apply import apply
-from holdall.importer.catalogue import catalogue
-from holdall.importer.pace import Halt, Pace
-from holdall.importer.plan import Choices, plan
-from holdall.importer.report import Report
-from holdall.importer.resume import unfinished
-from holdall.importer.run import RunFolder
+from holdall.importer.apply.apply import apply
+from holdall.importer.apply.resume import unfinished
+from holdall.importer.journal.pace import Halt, Pace
+from holdall.importer.journal.report import Report
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.plan import Choices, plan
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits

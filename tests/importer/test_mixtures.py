@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from holdall.importer.report import Report, mapping
+from holdall.importer.journal.report import Report, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault, Late, RateLimit, Reset
 from holdall.sandbox.server import Running
+from tests.importer.apply.test_resume import FAULTS, crash_at, crashed
 from tests.importer.rig import Time, run
 from tests.importer.standing_once import awkward, faults_of
-from tests.importer.test_resume import FAULTS, crash_at, crashed
 from tests.project import Hand
 
 KEY = "sk-mixed-0001"

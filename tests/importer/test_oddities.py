@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdall.importer import attempts, indexing, readback
+from holdall.importer.apply import attempts, indexing, readback
 from holdall.remote import limits
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity

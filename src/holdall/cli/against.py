@@ -12,7 +12,7 @@ from holdall.cli.console import Console, counted
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
-    from holdall.importer.proof import Proof
+    from holdall.importer.proof.proof import Proof
 
 __all__ = ["compare", "told"]
 
@@ -61,10 +61,10 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dic
 
 async def _compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> Proof:
     from holdall.bundle.reader import open_bundle
-    from holdall.importer.catalogue import catalogue
-    from holdall.importer.destination import choose
-    from holdall.importer.placement import by_mapping, by_marks
-    from holdall.importer.proof import prove
+    from holdall.importer.destination.destination import choose
+    from holdall.importer.destination.placement import by_mapping, by_marks
+    from holdall.importer.plan.catalogue import catalogue
+    from holdall.importer.proof.proof import prove
     from holdall.remote.client import Account
     from holdall.remote.probing import require_any_endpoint
 

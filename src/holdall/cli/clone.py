@@ -19,7 +19,7 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
-    from holdall.importer.document import Asked
+    from holdall.importer.plan.document import Asked
 
 __all__ = ["command"]
 
@@ -66,7 +66,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
 
 
 async def _ask(destination: DestinationSettings, asked: Asked) -> None:
-    from holdall.importer.destination import choose
+    from holdall.importer.destination.destination import choose
     from holdall.remote.client import Account
 
     async with Account(destination.endpoint, side="destination") as account:

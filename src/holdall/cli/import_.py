@@ -34,10 +34,10 @@ from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.importer.document import Asked, PlanDocument
-    from holdall.importer.preparation import Prepared
-    from holdall.importer.report import Report
-    from holdall.importer.steps import Plan
+    from holdall.importer.destination.preparation import Prepared
+    from holdall.importer.journal.report import Report
+    from holdall.importer.plan.document import Asked, PlanDocument
+    from holdall.importer.plan.steps import Plan
 
 __all__ = ["command", "how_to_import", "run_import"]
 
@@ -78,7 +78,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
     do. Where the project has no Assistants API, assistants are written down as requests for the Responses API. Ends
     with 3 where something came back less than whole; after a stop the same command goes on.
     """
-    from holdall.importer.document import read_plan
+    from holdall.importer.plan.document import read_plan
 
     settings = options.read_destination(console, parameters)
     document = read_plan(plan_file) if plan_file else None
@@ -128,7 +128,7 @@ def run_import(
     With a ``document`` nothing but the plan in it is carried out.
     """
     from holdall.bundle.reader import open_bundle
-    from holdall.importer.document import require_bundle
+    from holdall.importer.plan.document import require_bundle
 
     console.say(f"importing {bundle.name} into {settings.endpoint.title}")
     prove(console, bundle)
@@ -151,10 +151,10 @@ async def _import(
     force: bool,
     yes: bool,
 ) -> Outcome:
-    from holdall.importer.catalogue import catalogue
-    from holdall.importer.destination import choose
-    from holdall.importer.document import require_same
-    from holdall.importer.preparation import prepare, require_no_conflict, require_within
+    from holdall.importer.destination.destination import choose
+    from holdall.importer.destination.preparation import prepare, require_no_conflict, require_within
+    from holdall.importer.plan.catalogue import catalogue
+    from holdall.importer.plan.document import require_same
     from holdall.remote.client import Account
 
     holding = catalogue(reader)
@@ -199,7 +199,7 @@ async def _import(
 
 def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any], asked: Asked) -> Outcome:
     """What ``plan`` shows, and its exit code."""
-    from holdall.importer.preparation import require_no_conflict, require_within
+    from holdall.importer.destination.preparation import require_no_conflict, require_within
 
     show_plan(console, prepared)
     console.result(DRY_RUN)
@@ -214,7 +214,7 @@ def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any], aske
 
 def _told(console: Console, settings: DestinationSettings, report: Report) -> Outcome:
     """Show what came of it; the exit code says whether everything is whole."""
-    from holdall.importer.report import Status, mapping
+    from holdall.importer.journal.report import Status, mapping
 
     for result in report.results:
         name = result.name or "no name"

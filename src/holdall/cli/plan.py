@@ -28,7 +28,7 @@ from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.importer.document import Asked
+    from holdall.importer.plan.document import Asked
 
 __all__ = ["command"]
 
@@ -63,10 +63,10 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
 async def _plan(
     console: Console, settings: DestinationSettings, reader: BundleReader, asked: Asked, output: Path | None
 ) -> Outcome:
-    from holdall.importer.catalogue import catalogue
-    from holdall.importer.document import write_plan
-    from holdall.importer.preparation import prepare, require_no_conflict, require_within
-    from holdall.importer.run import timestamp
+    from holdall.importer.destination.preparation import prepare, require_no_conflict, require_within
+    from holdall.importer.journal.run import timestamp
+    from holdall.importer.plan.catalogue import catalogue
+    from holdall.importer.plan.document import write_plan
     from holdall.remote.client import Account
 
     progress = console.progress()

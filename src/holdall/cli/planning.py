@@ -18,11 +18,11 @@ from holdall.errors import DamagedBundle, UsageFault, pasteable
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.importer.difference import Difference
-    from holdall.importer.document import Asked
-    from holdall.importer.estimate import Estimate
-    from holdall.importer.preparation import Prepared
-    from holdall.importer.steps import Step, Totals, Unit
+    from holdall.importer.destination.preparation import Prepared
+    from holdall.importer.plan.difference import Difference
+    from holdall.importer.plan.document import Asked
+    from holdall.importer.plan.estimate import Estimate
+    from holdall.importer.plan.steps import Step, Totals, Unit
 
 __all__ = [
     "announce",
@@ -111,8 +111,8 @@ def asked_of(parameters: Mapping[str, Any], *, prefix: str) -> Asked:
     """What the command line asks for; ``prefix`` is that of the settings. Raises UsageFault."""
     from holdall.dialects.forms import Form
     from holdall.dialects.loss import MaxLoss
-    from holdall.importer.document import Asked
-    from holdall.importer.steps import OnConflict
+    from holdall.importer.plan.document import Asked
+    from holdall.importer.plan.steps import OnConflict
 
     on_conflict = OnConflict(parameters["on_conflict"])
     for flag in ("delete", "even_if_changed"):
@@ -163,7 +163,7 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
     """Which destination, in what form, how much, and what is lost: before anything is created. ``output`` is
     OUTPUT_DIR."""
     from holdall.dialects.forms import Form
-    from holdall.importer.steps import WriteRequest
+    from holdall.importer.plan.steps import WriteRequest
 
     there, planned = prepared.destination, prepared.plan
     whose = ", ".join(
@@ -197,8 +197,8 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
 
 def _form(prepared: Prepared, output: Path) -> str:
     from holdall.dialects.forms import Form
-    from holdall.importer.destination import Answers
-    from holdall.importer.requests import FOLDER
+    from holdall.importer.destination.destination import Answers
+    from holdall.importer.plan.requests import FOLDER
 
     if prepared.plan.form is Form.ASSISTANTS:
         return "assistants become assistants there"
@@ -310,7 +310,7 @@ def _duration(seconds: int) -> str:
 
 def _unit_lines(unit: Unit) -> list[str]:
     """What would be done for one unit, a line a step; files that are there are counted."""
-    from holdall.importer.steps import Adopt
+    from holdall.importer.plan.steps import Adopt
     from holdall.model import Kind
 
     lines: list[str] = []
@@ -326,7 +326,7 @@ def _unit_lines(unit: Unit) -> list[str]:
 
 
 def _step_lines(step: Step) -> list[str]:
-    from holdall.importer import steps
+    from holdall.importer.plan import steps
 
     match step:
         case steps.UploadFile(content=content, purpose=purpose):

@@ -24,7 +24,7 @@ from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.importer.proof import Proof
+    from holdall.importer.proof.proof import Proof
 
 __all__ = ["rehearse"]
 
@@ -63,12 +63,12 @@ async def _restore_and_compare(
     console: Console, reader: BundleReader, url: str, output: Path, *, search: bool
 ) -> Proof:
     from holdall.endpoint import endpoint
-    from holdall.importer.catalogue import catalogue
-    from holdall.importer.document import Asked
-    from holdall.importer.placement import by_mapping, by_marks
-    from holdall.importer.preparation import prepare
-    from holdall.importer.proof import prove
-    from holdall.importer.steps import Plan
+    from holdall.importer.destination.placement import by_mapping, by_marks
+    from holdall.importer.destination.preparation import prepare
+    from holdall.importer.plan.catalogue import catalogue
+    from holdall.importer.plan.document import Asked
+    from holdall.importer.plan.steps import Plan
+    from holdall.importer.proof.proof import prove
     from holdall.remote.client import Account
 
     settings = DestinationSettings(

@@ -21,10 +21,10 @@ from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.importer.pace import Halt
-    from holdall.importer.report import Report
-    from holdall.importer.run import RunFolder
-    from holdall.importer.steps import Catalogue, Plan
+    from holdall.importer.journal.pace import Halt
+    from holdall.importer.journal.report import Report
+    from holdall.importer.journal.run import RunFolder
+    from holdall.importer.plan.steps import Catalogue, Plan
     from holdall.remote.client import Account
 
 __all__ = ["GO_ON", "carry_out", "how_to_run", "stopped_at_once"]
@@ -62,10 +62,10 @@ async def carry_out(
     Holds the lock of OUTPUT_DIR, also while ``planned`` looks at what is there. Raises OutputLocked, what ``planned``
     raises, and as ``apply`` does.
     """
-    from holdall.importer.apply import apply
-    from holdall.importer.pace import Pace
-    from holdall.importer.resume import unfinished
-    from holdall.importer.run import RunFolder, locked
+    from holdall.importer.apply.apply import apply
+    from holdall.importer.apply.resume import unfinished
+    from holdall.importer.journal.pace import Pace
+    from holdall.importer.journal.run import RunFolder, locked
 
     digests = msgspec.to_builtins(reader.info.digests)
     destination = {
@@ -111,7 +111,7 @@ def stopped_at_once() -> Interrupted:
 @contextmanager
 def _halting(console: Console) -> Iterator[Halt]:
     """A wish to stop that the first Ctrl-C makes; the second one raises KeyboardInterrupt."""
-    from holdall.importer.pace import Halt
+    from holdall.importer.journal.pace import Halt
 
     halt, loop = Halt(), asyncio.get_running_loop()
     pressed = False

@@ -18,8 +18,9 @@ from holdall.errors import EXIT_DONE, EXIT_LOOK, NotFound, UsageFault
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
-    from holdall.importer.deeds import Deeds
-    from holdall.importer.rollback import Reversal, Rollback
+    from holdall.importer.journal.deeds import Deeds
+    from holdall.importer.journal.reversals import Reversal
+    from holdall.importer.undo.rollback import Rollback
     from holdall.remote.client import Account
 
 __all__ = ["command"]
@@ -60,7 +61,7 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
             f"can't undo {folder.name}: it deletes things, and there is nobody to ask",
             hint="--yes undoes without asking, --dry-run shows what it would do",
         )
-    from holdall.importer.run import locked
+    from holdall.importer.journal.run import locked
 
     with locked(folder.parent.parent) if folder.parent.name == "runs" else nullcontext():
         return asyncio.run(_undo(console, settings, folder, yes=yes, even_if_changed=even_if_changed))
@@ -68,8 +69,8 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
 
 def _folder(output: Path, run: str) -> Path:
     """The folder of the run. Raises UsageFault where there is none."""
-    from holdall.importer.placement import newest
-    from holdall.importer.run import JOURNAL
+    from holdall.importer.destination.placement import newest
+    from holdall.importer.journal.run import JOURNAL
 
     runs = output / "runs"
     if run == "latest":
@@ -89,14 +90,14 @@ def _folder(output: Path, run: str) -> Path:
 async def _undo(
     console: Console, settings: DestinationSettings, folder: Path, *, yes: bool, even_if_changed: bool
 ) -> Outcome:
-    from holdall.importer.aftermath import look
-    from holdall.importer.before import Before
-    from holdall.importer.deeds import read_deeds
-    from holdall.importer.placement import withdraw
-    from holdall.importer.rollback import Rollback, rollback
-    from holdall.importer.run import BEFORE, JOURNAL
-    from holdall.importer.undo import undo
-    from holdall.importer.undolog import UndoLog
+    from holdall.importer.destination.placement import withdraw
+    from holdall.importer.journal.before import Before
+    from holdall.importer.journal.deeds import read_deeds
+    from holdall.importer.journal.run import BEFORE, JOURNAL
+    from holdall.importer.journal.undolog import UndoLog
+    from holdall.importer.undo.aftermath import look
+    from holdall.importer.undo.rollback import Rollback, rollback
+    from holdall.importer.undo.undo import undo
     from holdall.remote.client import Account
 
     deeds = read_deeds(folder / JOURNAL)
@@ -171,7 +172,7 @@ async def _same_project(account: Account, deeds: Deeds, folder: Path) -> bool:
 
 async def _settle(console: Console, deeds: Deeds, folder: Path, settle: float) -> None:
     """Where a create's answer was lost just now, it may still be carried out: look only after that."""
-    from holdall.importer.run import JOURNAL
+    from holdall.importer.journal.run import JOURNAL
 
     # A clock that was set back makes no longer wait.
     wait = min(settle, settle - (time.time() - (folder / JOURNAL).stat().st_mtime))

@@ -1,0 +1,114 @@
+"""What an import does to things that are there already: set fields, take files out of stores.
+
+Each is looked at right before it is written to, so that the journal has what it was, for an undo, and nothing is
+written that is so already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from holdall.dialects import assistants as dialect
+from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
+from holdall.errors import NotFound, RequestRefused
+from holdall.importer.apply.writes import Writes
+from holdall.importer.journal.before import PLACES
+from holdall.importer.journal.standing import Standing
+from holdall.importer.plan.difference import UNSET, differences, equal, final
+from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
+from holdall.model import Kind, SourceId, TargetId
+from holdall.remote.client import Account, path
+
+__all__ = ["Changes"]
+
+
+class Changes:
+    """The updates and detachments of one run. Every method raises what the account raises."""
+
+    def __init__(self, account: Account, writes: Writes, standing: Standing) -> None:
+        self._account = account
+        self._writes = writes
+        self._standing = standing
+
+    async def assistant(self, step: UpdateAssistant, request: dialect.Request) -> list[str]:
+        """Set what the step names to what ``request`` says.
+
+        Returns the fields that were left out because the model refuses them, being at their default.
+        """
+        wanted = final(request)
+        left_out: list[str] = []
+        while True:
+            fields = [field for field in step.fields if field not in left_out]
+            try:
+                await self._set(Kind.ASSISTANT, step.id, step.target, wanted, fields)
+                return left_out
+            except RequestRefused as error:
+                spare = dialect.dispensable({f: wanted[f] for f in fields if f in wanted}, error.param, error.detail)
+                if not spare:
+                    raise
+                left_out += spare
+
+    async def agent(self, step: UpdateAgent, request: dialect.Request) -> None:
+        """Set what the step names to what ``request`` says."""
+        await self._set(Kind.AGENT, step.id, step.target, final(request), step.fields)
+
+    async def store(self, step: UpdateStore, request: dialect.Request) -> None:
+        """Set the store's own fields; its files are steps of their own."""
+        if step.fields:
+            await self._set(Kind.STORE, step.id, step.target, {**UNSET, **final(request)}, step.fields)
+
+    async def membership(self, step: UpdateMembership, store: TargetId) -> None:
+        there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
+        if equal(there.get("attributes") or {}, step.attributes) and not self._lost(Kind.MEMBERSHIP, step.file):
+            return
+        before = self._before(Kind.MEMBERSHIP, step.file, step.target, {"attributes": there.get("attributes") or {}})
+        await self._writes.update(
+            Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
+        )
+
+    async def detach(self, step: DetachFile, store: TargetId) -> None:
+        """Take the file out; one that isn't in the store any more is."""
+        try:
+            there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
+        except NotFound:
+            return
+        before = {key: there.get(key) for key in ("attributes", "chunking_strategy")}
+        await self._writes.detach(SourceId(step.target), store, step.target, before=before)
+
+    async def _set(
+        self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any], fields: Iterable[str]
+    ) -> None:
+        there = await self._there(path(f"{PLACES[kind]}/{{}}", target))
+        body = {field: wanted[field] for field in fields if field in wanted}
+        differing = differences(body, there, kind=kind, source=source, target=target, name=None)
+        still = {difference.field.partition(".")[0] for difference in differing}
+        lost = self._lost(kind, source)
+        body = {field: value for field, value in body.items() if field in still or (lost and field in (lost[0] or {}))}
+        if not body:
+            return
+        if "metadata" in body:
+            body["metadata"] = _with_marks(body["metadata"], there.get("metadata"))
+        before = self._before(kind, source, target, {field: there.get(field) for field in body})
+        await self._writes.update(kind, source, target, body, before=before)
+
+    def _lost(self, kind: Kind, source: SourceId) -> list[dict[str, Any] | None]:
+        """What stood before the updates whose answers were lost when the run was cut off."""
+        return [intent.before for intent in self._standing.unknown("update", kind=kind, source=source)]
+
+    def _before(self, kind: Kind, source: SourceId, target: TargetId, there: dict[str, Any]) -> dict[str, Any] | None:
+        """What stands there now, or stood there before an update whose answer was lost."""
+        lost = self._lost(kind, source)
+        return {**there, **(lost[0] or {})} if lost else there
+
+    async def _there(self, where: str) -> dict[str, Any]:
+        return msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
+
+
+def _with_marks(wanted: object, there: object) -> dict[str, Any]:
+    """The bundle's keys with the marks that the object carries, where there is room for them."""
+    own = unmarked(wanted)
+    marks = {key: value for key, value in there.items() if key in MARKS} if isinstance(there, dict) else {}
+    return {**own, **marks} if len(own) + len(marks) <= METADATA_KEYS else own

@@ -1,0 +1,278 @@
+"""The files of one vector store: attached in batches, each with its own attributes and chunking, and waited for.
+
+Memberships are read from the bundle as they are needed and sent 2000 at a time; what stays in memory is ids. A batch
+has no word on single files, and servers were seen that call a batch complete which lost some: so the store itself is
+listed at the end, and what it says of each file counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from holdall.dialects import assistants as dialect
+from holdall.dialects.shapes import narrowed
+from holdall.errors import NotFound, RequestRefused, ServerFailed
+from holdall.importer.apply.attaching import BATCHES, AsText, Attaching, Filling
+from holdall.importer.apply.attempts import FRESH
+from holdall.importer.apply.writes import Writes
+from holdall.importer.journal.journal import Learned
+from holdall.importer.journal.pace import Pace
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.plan.difference import Difference, equal
+from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account, path
+
+__all__ = ["STALLED", "Attached", "Indexing", "Trouble"]
+
+STALLED = 600.0
+"""Seconds after which a store that finishes no further file is waited for no longer."""
+
+# A file that failed for one of these fails again.
+_FINAL = frozenset({"unsupported_file", "invalid_file"})
+
+# Looks after which the user is told that something is being waited for: some ten seconds.
+_PATIENCE = 8
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the store that isn't searchable in the copy. ``refused``: it isn't even attached; ``missing``: though
+    it was accepted.
+
+    ``status`` and ``code`` are the server's, where it has the file.
+    """
+
+    file: SourceId
+    refused: bool
+    reason: str
+    missing: bool = False
+    failed_before: bool = False
+    status: str = ""
+    code: str | None = None
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a store: ``recut`` files whose chunking the source didn't tell, those that are there ``as_text``
+    under another name because their type was refused, the troubles, and what is ``unkept`` of what was sent."""
+
+    troubles: list[Trouble]
+    recut: int
+    as_text: list[SourceId] = []
+    unkept: list[Difference] = []
+
+
+class _Counts(msgspec.Struct, frozen=True, kw_only=True):
+    in_progress: int | float | None = None
+    completed: int | float | None = None
+    failed: int | float | None = None
+    cancelled: int | float | None = None
+    total: int | float | None = None
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    status: str | None = None
+    file_counts: _Counts | None = None
+
+
+class Indexing:
+    """Fills and waits, store by store."""
+
+    def __init__(self, account: Account, writes: Writes, folder: RunFolder, *, pace: Pace, progress: Progress) -> None:
+        self._account = account
+        self._attaching = Attaching(account, writes, folder, pace=pace)
+        self._folder = folder
+        self._pace = pace
+        self._progress = progress
+
+    async def attach(
+        self,
+        source: SourceId,
+        store: TargetId,
+        memberships: Callable[[], Iterable[Record]],
+        files: Mapping[SourceId, TargetId],
+        names: Mapping[SourceId, str],
+        as_text: AsText,
+    ) -> Attached:
+        """Attach those of ``memberships`` (read anew by each call) whose files were uploaded, and wait until each is
+        indexed or given up.
+
+        What the store has already from an earlier attempt is left as it is. ``names`` are the files' names at the
+        destination. A file whose type is refused is attached by what ``as_text`` makes of it, if anything. Raises what
+        the account raises for a batch, apart from a refusal of single files, which is in the outcome.
+        """
+        filling = Filling(source, store, names)
+        there = await self._attaching.there(filling)
+        recut = position = 0
+        records = _unique(memberships(), files)
+        while group := list(islice(records, self._attaching.limit)):
+            bodies = []
+            for record in group:
+                attachment = dialect.attachment(record, files[record.id])
+                recut += attachment.recut
+                if filling.take(record.id, attachment.body) and files[record.id] not in there:
+                    bodies.append(attachment.body)
+                if msgspec.json.decode(record.raw, type=MembershipView).status == "failed":
+                    filling.failed_before.add(record.id)
+            await self._attaching.send(filling, bodies, position)
+            position += len(group)
+        copied = await self._attaching.send_as_text(filling, as_text) if filling.refused else []
+        troubles = await self._outcome(filling)
+
+        def bodies_of(wanted: Container[SourceId]) -> list[dict[str, Any]]:
+            copies = {file: target for target, file in filling.sources.items() if file in wanted}
+            return [dialect.attachment(r, copies[r.id]).body for r in _unique(memberships(), copies)]
+
+        if missing := {trouble.file for trouble in troubles if trouble.missing}:
+            await self._attaching.send_singly(filling, bodies_of(missing))
+            if len(missing) == len(filling.sources):
+                await self._folder.write(Learned(what=BATCHES, value=0))
+            troubles = await self._outcome(filling)
+        if failed := _worth_repeating(troubles):
+            await self._attaching.again(filling, bodies_of(failed))
+            troubles = await self._outcome(filling)
+        second = [file for file in copied if file not in filling.refused]
+        unkept = [*_unkept(filling, memberships(), files)] if filling.unlike or filling.merged else []
+        return Attached(troubles=troubles, recut=recut, as_text=second, unkept=unkept)
+
+    async def _outcome(self, filling: Filling) -> list[Trouble]:
+        patient = True
+        batches, filling.batches = filling.batches, []
+        for batch in batches:
+            patient = await self._wait(filling, batch) and patient
+        expected = {target: file for target, file in filling.sources.items() if file not in filling.refused}
+        troubles = [Trouble(file=file, refused=True, reason=reason) for file, (reason, _) in filling.refused.items()]
+        return troubles + await self._settled(filling, expected, patient=patient)
+
+    async def _wait(self, filling: Filling, batch: TargetId) -> bool:
+        """Until the batch is done, or has stood still for STALLED seconds: False then."""
+        where = path("/vector_stores/{}/file_batches/{}", filling.store, batch)
+        start = moved = self._pace.clock()
+        nth, before = 0, None
+        while True:
+            try:
+                answer = msgspec.json.decode((await self._account.get(where)).raw, type=_Batch)
+                if answer.status != "in_progress":
+                    filling.ignored |= answer.file_counts is not None and answer.file_counts.total == 0
+                    return True
+                if answer.file_counts != before:
+                    before, moved = answer.file_counts, self._pace.clock()
+            except (NotFound, RequestRefused, ServerFailed):  # a fresh batch; or one that is forgotten once it is done
+                if self._pace.clock() - start >= FRESH:
+                    return True
+            except msgspec.DecodeError:  # the store's own list will tell
+                return True
+            if self._pace.clock() - moved >= STALLED:
+                return False
+            await self._pause(nth)
+            nth += 1
+
+    async def _pause(self, nth: int) -> None:
+        """Wait before the next look, and tell once why nothing seems to happen."""
+        if nth == _PATIENCE:
+            self._progress.note("waiting for the destination to index the files")
+        await self._pace.pause(nth)
+
+    async def _settled(
+        self, filling: Filling, expected: Mapping[TargetId, SourceId], *, patient: bool
+    ) -> list[Trouble]:
+        """What the store says of its files once nothing moves any more; right away if not ``patient``."""
+        start = moved = self._pace.clock()
+        nth, before = 0, -1
+        while True:
+            troubles, waiting = await self._listed(filling, expected)
+            now = self._pace.clock()
+            if waiting != before:
+                before, moved = waiting, now
+            missing = any(trouble.missing for trouble in troubles) and not filling.ignored
+            if not waiting and not (missing and now - start < max(FRESH, self._pace.settle)):
+                return troubles
+            if not patient or now - moved >= STALLED:
+                return troubles
+            await self._pause(nth)
+            nth += 1
+
+    async def _listed(self, filling: Filling, expected: Mapping[TargetId, SourceId]) -> tuple[list[Trouble], int]:
+        """One listing: files that are not completed, those that are missing, and how many are still in progress."""
+        troubles: list[Trouble] = []
+        seen: set[str] = set()
+        waiting = 0
+        if not expected:
+            return troubles, waiting
+        async for view in self._attaching.members(filling.store):
+            file = expected.get(TargetId(view.id))
+            if file is None:
+                continue
+            seen.add(view.id)
+            filling.show(view)
+            if view.status == "completed":
+                continue
+            waiting += view.status == "in_progress"
+            troubles.append(
+                Trouble(
+                    file=file,
+                    refused=False,
+                    reason=_reason(view),
+                    failed_before=file in filling.failed_before,
+                    status=view.status or "",
+                    code=str((view.last_error or {}).get("code")),
+                )
+            )
+        for target, file in expected.items():
+            if target not in seen:
+                reason = "the server took it into a batch, but the store doesn't have it"
+                troubles.append(Trouble(file=file, refused=True, missing=True, reason=reason))
+        return troubles, waiting
+
+
+def _unique(memberships: Iterable[Record], files: Mapping[SourceId, TargetId]) -> Iterator[Record]:
+    """The memberships whose files are there, each file once."""
+    seen: set[SourceId] = set()
+    for record in memberships:
+        if record.id in files and record.id not in seen:
+            seen.add(record.id)
+            yield record
+
+
+def _unkept(
+    filling: Filling, memberships: Iterable[Record], files: Mapping[SourceId, TargetId]
+) -> Iterator[Difference]:
+    """What the store shows of its files that isn't what the bundle says: of two that share a copy, one can be so."""
+    copies = {file: target for target, file in filling.sources.items() if target in filling.unlike}
+    copies |= {file: files[file] for file in filling.merged if files[file] in filling.unlike}
+    for record in _unique(memberships, copies):
+        target = copies[record.id]
+        wanted = dialect.attachment(record, target).body
+        shown = dict(zip(("attributes", "chunking_strategy"), filling.unlike[target], strict=True))
+        for field, there in shown.items():
+            here = wanted.get(field)
+            if here is not None and not equal(here, narrowed(here, there or {})):
+                yield Difference(
+                    kind=Kind.MEMBERSHIP,
+                    source=record.id,
+                    target=target,
+                    inside=filling.source,
+                    field=field,
+                    bundle=here,
+                    destination=there,
+                )
+
+
+def _worth_repeating(troubles: Iterable[Trouble]) -> set[SourceId]:
+    """The files whose indexing failed here, unless it did at the source too, or the file itself is the reason."""
+    return {
+        trouble.file
+        for trouble in troubles
+        if trouble.status == "failed" and not trouble.failed_before and trouble.code not in _FINAL
+    }
+
+
+def _reason(view: MembershipView) -> str:
+    if view.status == "in_progress":
+        return "still being indexed when the deadline came"
+    error = view.last_error or {}
+    said = error.get("message") or error.get("code")
+    return f"{view.status or 'not indexed'}: {said}" if said else str(view.status or "not indexed")

@@ -1,0 +1,184 @@
+"""The vector stores of one run: made, filled, read back. Other steps need their ids, and to know which aren't whole."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from functools import partial
+
+from holdall.bundle.reader import BundleReader
+from holdall.dialects import assistants as dialect
+from holdall.dialects.loss import Loss, Why
+from holdall.dialects.shapes import narrowed
+from holdall.errors import RemoteError
+from holdall.importer.apply.changes import Changes
+from holdall.importer.apply.indexing import Attached, Indexing, Trouble
+from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.uploads import Uploads
+from holdall.importer.apply.writes import Writes
+from holdall.importer.journal.journal import Shown
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.journal.tally import Tally
+from holdall.importer.plan.difference import UNSET, Difference, equal, final
+from holdall.importer.plan.image import fingerprint
+from holdall.importer.plan.steps import AttachFiles, Catalogue, CreateStore, UpdateMembership, UpdateStore
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["Knowledge", "explained"]
+
+
+class Knowledge:
+    """``failed`` says of the stores that couldn't be made or filled why not. ``in_code`` are the files that assistants
+    give to the code interpreter."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        reader: BundleReader,
+        folder: RunFolder,
+        writes: Writes,
+        uploads: Uploads,
+        indexing: Indexing,
+        changes: Changes,
+        read_back: ReadBack,
+        tally: Tally,
+        in_code: Container[SourceId],
+    ) -> None:
+        self._catalogue, self._reader, self._folder = catalogue, reader, folder
+        self._writes, self._uploads, self._indexing = writes, uploads, indexing
+        self._changes, self._read_back, self._tally, self._in_code = changes, read_back, tally, in_code
+        self._standing = folder.standing
+        self.failed: dict[SourceId, str] = {}
+
+    async def create(self, step: CreateStore) -> TargetId:
+        record = self._catalogue.stores[step.id]
+        request = dialect.store(record, operation="")
+        try:
+            target = await self._writes.create(
+                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).body, []
+            )
+            if request.update is not None and (Kind.STORE, None, step.id) not in self._standing.updated:
+                await self._writes.update(Kind.STORE, step.id, target, request.update)
+            await self._look(step, target, final(request))
+            return target
+        except RemoteError as error:
+            self.failed[step.id] = f"vector store {step.name or step.id}: {explained(error)}"
+            raise
+
+    async def update(self, step: UpdateStore) -> TargetId:
+        self._standing.adopt(Kind.STORE, step.id, step.target)
+        request = dialect.store(self._catalogue.stores[step.id], operation="")
+        try:
+            await self._changes.store(step, request)
+            if step.fields:
+                await self._look(step, step.target, {**UNSET, **final(request)})
+        except RemoteError as error:
+            self.failed[step.id] = f"vector store {step.name or step.id}: {explained(error)}"
+            raise
+        return step.target
+
+    async def attach(self, step: AttachFiles) -> None:
+        memberships = partial(self._reader.memberships, step.store)
+        store = self._standing.targets[Kind.STORE][step.store]
+        files: Mapping[SourceId, TargetId] = self._standing.files
+        if step.files is not None:
+            files = {file: files[file] for file in step.files if file in files}
+        try:
+            done = await self._indexing.attach(
+                step.store, store, memberships, files, self._standing.names, self._as_text
+            )
+        except RemoteError as error:
+            self.failed[step.store] = f"vector store {step.store}: {explained(error)}"
+            raise
+        self._folder.audit(
+            "index",
+            "done" if not done.troubles else "incomplete",
+            kind=Kind.STORE,
+            source=step.store,
+            target=store,
+            detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
+        )
+        await self._tell(step.store, store, done)
+
+    async def relabel(self, step: UpdateMembership) -> None:
+        """Set the attributes of one file, and see that they are set."""
+        store = self._standing.targets[Kind.STORE][step.store]
+        await self._changes.membership(step, store)
+        there = await self._read_back.attributes(store, step.target)
+        if not equal(step.attributes, narrowed(step.attributes, there)):
+            files = {step.target: fingerprint(there)}
+            await self._folder.write(Shown(kind=Kind.STORE, source=step.store, target=store, files=files))
+            self._tally.lose(
+                self._unkept(
+                    step.store,
+                    Difference(
+                        kind=Kind.MEMBERSHIP,
+                        source=step.file,
+                        field="attributes",
+                        bundle=step.attributes,
+                        destination=there,
+                    ),
+                )
+            )
+
+    async def _look(self, step: CreateStore | UpdateStore, target: TargetId, sent: Mapping[str, object]) -> None:
+        for loss in await self._read_back.losses(Kind.STORE, step.id, target, step.name, sent):
+            self._tally.lose(loss)
+
+    async def _tell(self, source: SourceId, store: TargetId, done: Attached) -> None:
+        for trouble in done.troubles:
+            self._tally.lose(self._trouble(source, trouble))
+        if done.recut:
+            text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
+            self._tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=source, text=text))
+        if done.unkept:
+            left = {one.target: fingerprint(one.destination) for one in done.unkept if one.field == "attributes"}
+            files = {one.target: left.get(one.target, "") for one in done.unkept if one.target is not None}
+            await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files))
+        for difference in done.unkept:
+            self._tally.lose(self._unkept(source, difference))
+        for file in done.as_text:
+            await self._said_as_text(source, file)
+
+    async def _as_text(self, file: SourceId) -> TargetId | None:
+        return await self._uploads.as_text(self._catalogue.files[file])
+
+    async def _said_as_text(self, store: SourceId, file: SourceId) -> None:
+        """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
+        name = self._catalogue.files[file].filename
+        text = f"the destination refuses its type for search, so it is there as text: {self._standing.names[file]}"
+        self._tally.lose(
+            Loss(why=Why.RENAMED, kind=Kind.FILE, id=file, name=name, inside=store, field="filename", text=text)
+        )
+        ours = (Kind.FILE, file) not in self._standing.adopted
+        # A server may give the same id for the same bytes.
+        alone = list(self._standing.files.values()).count(self._standing.files[file]) == 1
+        if file in self._standing.copies and ours and alone and file not in self._in_code:
+            await self._writes.delete(file, self._standing.files[file])
+
+    def _trouble(self, store: SourceId, trouble: Trouble) -> Loss:
+        if trouble.refused:
+            why, text = Why.REFUSED, f"not attached: {trouble.reason}"
+        else:
+            why = Why.FAILED_AS_BEFORE if trouble.failed_before else Why.NOT_INDEXED
+            text = f"attached but not searchable: {trouble.reason}"
+        name = self._catalogue.files[trouble.file].filename
+        return Loss(why=why, kind=Kind.FILE, id=trouble.file, name=name, inside=store, text=text)
+
+    def _unkept(self, store: SourceId, one: Difference) -> Loss:
+        return Loss(
+            why=Why.NOT_KEPT,
+            kind=Kind.FILE,
+            id=one.source,
+            name=self._catalogue.files[one.source].filename,
+            inside=store,
+            field=one.field,
+            text=f"the destination does not keep it as it was sent: {one.values()}",
+        )
+
+
+def explained(error: RemoteError) -> str:
+    """The reason for people who know what was being created: without the request's method and path."""
+    reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
+    if error.ambiguous:
+        return f"{reason}; looked for, tried again, and given up"
+    return reason

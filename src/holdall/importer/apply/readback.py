@@ -1,0 +1,120 @@
+"""Reads back what was written, because a server may accept a field and drop it, cut it or keep it as something else.
+
+A create that was answered is no proof: what counts is what the account shows afterwards. Of that only what was sent is
+looked at; nobody else has touched the object yet, so whatever is there besides the server has added by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.loss import Loss, Why
+from holdall.dialects.marks import MARKS
+from holdall.dialects.shapes import narrowed
+from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.apply.attempts import FRESH
+from holdall.importer.journal.before import PLACES
+from holdall.importer.journal.journal import Shown
+from holdall.importer.journal.pace import Pace
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.plan.difference import Difference, differences, top_fields
+from holdall.importer.plan.image import image
+from holdall.model import Kind, SourceId, TargetId
+from holdall.remote.client import Account, path
+
+__all__ = ["ReadBack", "not_kept", "unkept"]
+
+
+class ReadBack:
+    """What the account made of the assistants, agents and stores of one run."""
+
+    def __init__(self, account: Account, folder: RunFolder, *, pace: Pace) -> None:
+        self._account, self._folder, self._pace = account, folder, pace
+
+    async def losses(
+        self, kind: Kind, source: SourceId, target: TargetId, name: str | None, sent: Mapping[str, Any]
+    ) -> list[Loss]:
+        """A loss for each field of ``sent`` that isn't there as it was sent.
+
+        What is found is in the journal on return, so that later runs know it before they write. Raises Interrupted and
+        what stops every request; that the object can't be read is said in a loss.
+        """
+        try:
+            found = await self._get(path(f"{PLACES[kind]}/{{}}", target))
+        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+            why = error.detail or error.message
+            text = f"it can't be read back, so whether it is whole isn't known ({why})"
+            return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
+        added = _added(sent, found)
+        lost = unkept(kind, source, target, name, sent, found)
+        if lost or added:
+            shown = Shown(
+                kind=kind,
+                source=source,
+                target=target,
+                image=image(kind, found, added),
+                unkept=top_fields(lost),
+                added=added,
+            )
+            await self._folder.write(shown)
+        return [not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
+
+    async def attributes(self, store: TargetId, file: TargetId) -> dict[str, Any]:
+        """What the account shows of a file in a store. Raises as ``losses``, and where it can't be read."""
+        found = await self._get(path("/vector_stores/{}/files/{}", store, file))
+        return found.get("attributes") or {}
+
+    async def _get(self, where: str) -> dict[str, Any]:
+        """The object; one that was made a moment ago may be unknown for some seconds."""
+        start, nth = self._pace.clock(), 0
+        while True:
+            try:
+                return msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
+            except (NotFound, RequestRefused):
+                if self._pace.clock() - start >= max(FRESH, self._pace.settle):
+                    raise
+            except msgspec.DecodeError as error:
+                raise UnexpectedAnswer(f"can't read {where}: {error}") from None
+            await self._pace.pause(nth)
+            nth += 1
+
+
+def unkept(
+    kind: Kind,
+    source: SourceId,
+    target: TargetId | None,
+    name: str | None,
+    sent: Mapping[str, Any],
+    found: Mapping[str, Any],
+) -> list[Difference]:
+    """What of ``sent`` isn't in ``found``. A store's description is never shown, so nobody can tell."""
+    unseen = {"description"} if kind is Kind.STORE and "description" not in found else set()
+    wanted = {field: value for field, value in sent.items() if field not in unseen}
+    there = {
+        # What a null in an agent says, comparing knows.
+        field: value if field == "metadata" or kind is Kind.AGENT else narrowed(wanted.get(field), value)
+        for field, value in found.items()
+    }
+    return differences(wanted, there, kind=kind, source=source, target=target, name=name, added=_added(sent, found))
+
+
+def not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: list[Difference]) -> Loss:
+    """The loss of one top-level ``field``; ``lost`` has what differs in it."""
+    mine = [difference for difference in lost if difference.field.partition(".")[0] == field]
+    if field == "metadata":
+        keys = ", ".join(difference.field.partition(".")[2] for difference in mine)
+        text = f"the destination does not keep it as it was sent: {keys}"
+    else:
+        text = f"the destination does not keep it as it was sent: {mine[0].values()}"
+    return Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, field=field, text=text)
+
+
+def _added(sent: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The metadata keys that were not sent."""
+    own, there = sent.get("metadata"), found.get("metadata")
+    if not isinstance(there, Mapping):
+        return []
+    return [key for key in there if key not in MARKS and not (isinstance(own, Mapping) and key in own)]

@@ -1,0 +1,161 @@
+"""Which run goes on, and whether another importer is at work: what is asked before the first write of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from holdall.dialects.forms import Form
+from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
+from holdall.importer.apply.uploads import upload_name
+from holdall.importer.journal.before import PLACES, Stamp, stamps
+from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Opened, lines
+from holdall.importer.journal.run import JOURNAL, RunFolder
+from holdall.importer.plan.steps import (
+    Adopt,
+    CreateAgent,
+    CreateAssistant,
+    CreateStore,
+    Plan,
+    Skip,
+    UpdateAgent,
+    UpdateAssistant,
+    UpdateStore,
+    UploadFile,
+)
+from holdall.model import Kind, Rung
+from holdall.remote.client import Account
+
+__all__ = ["RECENT", "begin", "unfinished"]
+
+RECENT = 3600
+"""Seconds for which an object that another importer made says that it may still be at work."""
+
+_LOOSE = frozenset({"concurrency", "settle"})
+"""Options that may be others when a run goes on: they don't change what is made."""
+
+_NAMED = 3
+
+
+def unfinished(
+    output: Path,
+    digests: Mapping[str, str],
+    destination: Mapping[str, str | None],
+    options: Mapping[str, Any],
+) -> str | None:
+    """The id of the newest run below ``output`` with this bundle, destination and options, if it was cut off.
+
+    Raises CannotWrite or ImportFailed where that run's journal can't be read.
+    """
+    for journal in sorted(output.glob(f"runs/*/{JOURNAL}"), reverse=True):
+        opened = _opened(journal)
+        if opened is None or not _bound(opened, digests, destination, options):
+            continue
+        ended = any(isinstance(line, Closed) for line, _ in lines(journal))
+        return None if ended else journal.parent.name
+    return None
+
+
+async def begin(
+    plan: Plan,
+    account: Account,
+    folder: RunFolder,
+    opened: Opened,
+    *,
+    force: bool,
+    now: Callable[[], float],
+) -> None:
+    """See that no other importer is at work on the same things; for a new run also keep what has to be known later.
+
+    That is the plan, what is there before, and last the journal's first line: a journal with it can be gone on with.
+    With ``force`` another importer is no reason to stop, but no file is taken for ours by its name then. Raises
+    ImportUnderWay, and what the account raises for lists.
+    """
+    is_new = folder.standing.opened is None
+    # Who has assistants written down need not be allowed to see those that are there.
+    left_out = {Kind.ASSISTANT} if plan.form is not Form.ASSISTANTS else set()
+    if not plan.needs_agents():
+        left_out.add(Kind.AGENT)
+    kinds = [kind for kind in PLACES if kind not in left_out]
+    if is_new:
+        found = await folder.before.take(account, kinds, uploads=_uploads(plan))
+    else:
+        found = [stamp async for stamp in stamps(account, kinds)]
+    strangers = _strangers(found, plan, folder, now())
+    if strangers and not force:
+        named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
+        more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
+        raise ImportUnderWay(
+            f"can't import: another importer made {named}{more} out of the same sources within the last hour",
+            hint="let it end; if it has, or was this one with another --output-dir, --force goes on beside it",
+        )
+    if is_new:
+        folder.keep(plan)
+        await folder.write(opened)
+    if strangers and ALONE not in folder.standing.learned:
+        await folder.write(Learned(what=ALONE, value=0))
+
+
+def _strangers(found: list[Stamp], plan: Plan, folder: RunFolder, now: float) -> list[Stamp]:
+    """What of ``found`` is young, made out of what the plan speaks of, and in no journal of this output folder."""
+    sources = _sources(plan)
+    young = [stamp for stamp in found if (stamp.kind, stamp.source) in sources and now - stamp.created < RECENT]
+    if not young:
+        return []
+    own = {op for journal in folder.output.glob(f"runs/*/{JOURNAL}") for op in _operations(journal)}
+    return [stamp for stamp in young if stamp.op not in own]
+
+
+def _uploads(plan: Plan) -> set[tuple[str, int]]:
+    """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
+    steps = (step for step in plan.steps() if isinstance(step, UploadFile))
+    contents = (step.content for step in steps if step.content.rung is not Rung.TEXT)
+    return {(upload_name(content, exact=True), content.stored) for content in contents}
+
+
+def _sources(plan: Plan) -> set[tuple[Kind, str]]:
+    found: set[tuple[Kind, str]] = set()
+    for step in plan.steps():
+        match step:
+            case CreateStore(id=id) | UpdateStore(id=id):
+                found.add((Kind.STORE, id))
+            case CreateAssistant(id=id) | UpdateAssistant(id=id):
+                found.add((Kind.ASSISTANT, id))
+            case CreateAgent(id=id) | UpdateAgent(id=id):
+                found.add((Kind.AGENT, id))
+            case Adopt(kind=kind, id=id) | Skip(kind=kind, id=id):
+                found.add((kind, id))
+            case _:
+                pass
+    return found
+
+
+def _operations(journal: Path) -> Iterator[str]:
+    try:
+        for line, _ in lines(journal):
+            if isinstance(line, Intent) and line.action == "create" and line.kind is not Kind.FILE:
+                yield line.op
+    except (CannotWrite, ImportFailed):
+        return  # a run that can't be read owns nothing
+
+
+def _opened(journal: Path) -> Opened | None:
+    try:
+        line, _ = next(iter(lines(journal)), (None, 0))
+    except (CannotWrite, ImportFailed):
+        return None
+    return line if isinstance(line, Opened) else None
+
+
+def _bound(
+    opened: Opened, digests: Mapping[str, str], destination: Mapping[str, str | None], options: Mapping[str, Any]
+) -> bool:
+    def firm(given: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if name not in _LOOSE}
+
+    return (
+        all(opened.bundle.get(name) == value for name, value in digests.items())
+        and opened.destination == destination
+        and firm(opened.options) == firm(options)
+    )

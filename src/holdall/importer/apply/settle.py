@@ -1,0 +1,183 @@
+"""Did it happen? Looks for what was sent and never answered, until it is found or counts as not carried out.
+
+A request may be carried out late, and lists may lag behind, so one look proves nothing: it is looked again and again
+through the settle window. Stores and assistants are known by the attempt in their metadata. Files have no metadata, nor
+have stores and assistants on servers that drop it; of those one is taken for ours only if it alone has the name (and
+size) that was sent, was not there before the run, and is not claimed by anything else that the run did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterable
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.marks import OPERATION
+from holdall.errors import RemoteError
+from holdall.importer.journal.before import listed
+from holdall.importer.journal.journal import ALONE, MARKS, Done, Failed, Intent
+from holdall.importer.journal.pace import Pace
+from holdall.importer.journal.report import Orphan
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.plan.image import image
+from holdall.model import Kind, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account
+
+__all__ = ["Settlement", "key"]
+
+# Looks after which the user is told that something is being waited for: some ten seconds.
+_PATIENCE = 8
+
+Key = tuple[Kind, str, int | None]
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
+    name: str | None = None
+    filename: str | None = None
+    bytes: int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    target: TargetId
+    image: dict[str, str] | None = None
+    inferred: bool = False
+
+
+def key(intent: Intent) -> Key:
+    """What an object is known by that carries no mark. A name that is missing may come back empty."""
+    return intent.kind, intent.name or "", intent.size
+
+
+class Settlement:
+    """Settles what is open in the journal of one run."""
+
+    def __init__(self, account: Account, folder: RunFolder, *, pace: Pace, progress: Progress) -> None:
+        self._account = account
+        self._folder = folder
+        self._pace = pace
+        self._progress = progress
+
+    async def settle(self, intents: Iterable[Intent]) -> None:
+        """Find out what came of creates and uploads, all of them within one window, and write it down.
+
+        Raises what the account raises for a list, and Interrupted; what wasn't found out by then stays open.
+        """
+        waiting = {intent.op: intent for intent in intents}
+        start, nth = self._pace.clock(), 0
+        while waiting:
+            looked = self._pace.clock()
+            for op, found in (await self._look(waiting.values())).items():
+                await self._happened(waiting.pop(op), found)
+            if not waiting or not await self._pace.within(start, nth, looked=looked):
+                break
+            nth += 1
+            if nth == _PATIENCE:
+                self._progress.note("looking whether a request was carried out whose answer was lost")
+        for intent in waiting.values():
+            await self._missed(intent)
+
+    async def orphans(self) -> list[Orphan]:
+        """What was given up and may stand at the destination all the same, with its id where it has turned up.
+
+        Whatever carries our mark is certain, so of those only what is there is listed.
+        """
+        missed = self._folder.standing.missed
+        by_op: dict[str, bytes] = {}
+        alike: dict[Key, list[TargetId]] = {}
+        try:
+            for kind in sorted({intent.kind for intent in missed}):
+                here = {intent.op: intent for intent in missed if intent.kind is kind}
+                marked, like = await self._list(kind, here, {key(intent) for intent in here.values()})
+                by_op |= marked
+                alike |= like
+        except RemoteError as error:
+            self._progress.note(f"the list of possible orphans has no ids: {error.message}")
+        found = []
+        for intent in missed:
+            if intent.op in by_op:
+                found.append(_orphan(intent, _identity(by_op[intent.op])))
+            elif self._is_unmarked(intent.kind):
+                ids = alike.get(key(intent), [])
+                found.append(_orphan(intent, ids.pop(0) if ids else None))
+        # More of that name and size than were missed: which of them is ours, nobody can tell.
+        last = {key(intent): intent for intent in missed}
+        found += [_orphan(last[its], id) for its, ids in alike.items() for id in ids if self._is_unmarked(its[0])]
+        return found
+
+    def _is_unmarked(self, kind: Kind) -> bool:
+        return kind is Kind.FILE or self._folder.standing.learned.get(MARKS) == 0
+
+    async def _look(self, wanted: Collection[Intent]) -> dict[str, _Found]:
+        found: dict[str, _Found] = {}
+        for kind in sorted({intent.kind for intent in wanted}):
+            here = {intent.op: intent for intent in wanted if intent.kind is kind}
+            marked, alike = await self._list(kind, here, self._adoptable(kind, here.values()))
+            for op, raw in marked.items():
+                looks = image(kind, msgspec.json.decode(raw, type=dict[str, Any]))
+                found[op] = _Found(target=_identity(raw), image=looks)
+            for op, intent in here.items():
+                ids = alike.get(key(intent), [])
+                if op not in found and len(ids) == 1:
+                    found[op] = _Found(target=ids[0], inferred=True)
+        return found
+
+    def _adoptable(self, kind: Kind, wanted: Collection[Intent]) -> set[Key]:
+        """The keys by which an object may be taken for ours: no attempt of another source can have made one like it."""
+        standing = self._folder.standing
+        if standing.learned.get(ALONE) == 0 or not self._is_unmarked(kind):
+            return set()
+        sources: dict[Key, set[SourceId]] = {}
+        for intent in (*wanted, *standing.missed):
+            sources.setdefault(key(intent), set()).add(intent.source)
+        return {key(intent) for intent in wanted if len(sources[key(intent)]) == 1}
+
+    async def _list(
+        self, kind: Kind, by_op: Container[str], keys: set[Key]
+    ) -> tuple[dict[str, bytes], dict[Key, list[TargetId]]]:
+        """The objects with one of the marks, and the ids of the new, unclaimed ones that have one of ``keys``."""
+        marked: dict[str, bytes] = {}
+        alike: dict[Key, list[TargetId]] = {}
+        async for raw in listed(self._account, kind):
+            seen = msgspec.json.decode(raw, type=_Seen)
+            op = (seen.metadata or {}).get(OPERATION)
+            if isinstance(op, str):
+                if op in by_op:
+                    marked[op] = raw
+                continue
+            is_file = kind is Kind.FILE
+            size = int(seen.bytes) if is_file and seen.bytes is not None else None
+            its: Key = (kind, (seen.filename if is_file else seen.name) or "", size)
+            if its in keys:
+                alike.setdefault(its, []).append(seen.id)
+        if not alike:
+            return marked, {}
+        new = self._folder.before.newer(kind, (id for ids in alike.values() for id in ids))
+        new.difference_update(self._folder.standing.claimed(kind))
+        return marked, {its: [id for id in ids if id in new] for its, ids in alike.items()}
+
+    async def _happened(self, intent: Intent, found: _Found) -> None:
+        await self._folder.write(Done(op=intent.op, target=found.target, image=found.image, inferred=found.inferred))
+        how = "by its name and size" if found.inferred else "by its mark"
+        self._audit(intent, "found", f"the answer was lost; known {how}", found.target)
+
+    async def _missed(self, intent: Intent) -> None:
+        said = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
+        await self._folder.write(Failed(op=intent.op, error=said, looked=True))
+        self._audit(intent, "not found", said, None)
+
+    def _audit(self, intent: Intent, outcome: str, detail: str, target: TargetId | None) -> None:
+        self._folder.audit(
+            "look", outcome, kind=intent.kind, source=intent.source, target=target, name=intent.name, detail=detail
+        )
+
+
+def _identity(raw: bytes) -> TargetId:
+    return msgspec.json.decode(raw, type=_Seen).id
+
+
+def _orphan(intent: Intent, id: TargetId | None) -> Orphan:
+    return Orphan(kind=intent.kind, id=id, source=intent.source, name=intent.name, size=intent.size)

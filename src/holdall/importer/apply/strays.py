@@ -1,0 +1,71 @@
+"""Files that an import whose folder isn't here may have left behind: uploaded, and used by nothing.
+
+Such a file was there before this run, has the name and size of one that this run uploads, is in no journal of this
+output folder, and in no vector store and no assistant of the destination. That is no proof, so it is only told of.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from holdall.errors import CannotWrite, ImportFailed, NotFound, RemoteError
+from holdall.importer.journal.before import Lookalike, listed
+from holdall.importer.journal.journal import Done, lines
+from holdall.importer.journal.report import Orphan
+from holdall.importer.journal.run import JOURNAL, RunFolder
+from holdall.model import AssistantView, Kind, MembershipView, StoreView, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account, path
+
+__all__ = ["strays"]
+
+
+async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> list[Orphan]:
+    """Those at the destination. Asks for every store's files, but only where there is something to ask about.
+
+    None where the lists can't be had. Raises CannotWrite.
+    """
+    found = {one.id: one for one in folder.before.lookalikes()}
+    for id in folder.standing.claimed(Kind.FILE):
+        found.pop(id, None)
+    if found:
+        _without_own(found, folder.output)
+    if not found:
+        return []
+    progress.stage("looking for what an earlier import may have left behind")
+    try:
+        await _without_used(account, found)
+    except RemoteError as error:
+        progress.note(f"what an earlier import may have left behind is not listed: {error.message}")
+        return []
+    return [
+        Orphan(kind=Kind.FILE, id=one.id, source=None, name=one.name, size=one.size, earlier=True)
+        for one in found.values()
+    ]
+
+
+def _without_own(found: dict[TargetId, Lookalike], output: Path) -> None:
+    """Take out what runs of this output folder made: they have told of what they left."""
+    for journal in output.glob(f"runs/*/{JOURNAL}"):
+        try:
+            for line, _ in lines(journal):
+                if isinstance(line, Done):
+                    found.pop(line.target, None)
+        except (CannotWrite, ImportFailed):
+            continue
+
+
+async def _without_used(account: Account, found: dict[TargetId, Lookalike]) -> None:
+    with suppress(NotFound):  # not every account has assistants
+        async for raw in listed(account, Kind.ASSISTANT):
+            for file in msgspec.json.decode(raw, type=AssistantView).file_ids:
+                found.pop(TargetId(file), None)
+    stores = [msgspec.json.decode(raw, type=StoreView).id async for raw in listed(account, Kind.STORE)]
+    for store in stores:
+        if not found:
+            return
+        async for raw in account.items(path("/vector_stores/{}/files", store)):
+            found.pop(TargetId(msgspec.json.decode(raw, type=MembershipView).id), None)

@@ -1,0 +1,246 @@
+"""Files on their way up: read from the bundle piece by piece, a bounded number at once, each file once."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import io
+import re
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import BinaryIO, cast
+from weakref import WeakValueDictionary
+
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.reader import BundleReader
+from holdall.dialects.loss import Loss, Why
+from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
+from holdall.importer.apply.writes import Writes
+from holdall.importer.journal.standing import Standing
+from holdall.importer.plan.steps import Content, UploadFile
+from holdall.importer.plan.text import document, is_text_name
+from holdall.model import Kind, Rung, TargetId
+from holdall.progress import Progress
+
+__all__ = ["Uploads", "upload_name"]
+
+# A joined text up to this many bytes stays in memory while it is sent.
+_IN_MEMORY = 1 << 20
+# Parsed text is at most 5,000,000 tokens a file; this is far above it, and far below what would hurt.
+_LARGEST_TEXT = 256 << 20
+_PIECE = 1 << 20
+_TYPE = re.compile(
+    r"invalid (?:file )?extension|unsupported (?:file|extension)|file (?:type|format) .*not supported", re.I
+)
+_TOO_LARGE = re.compile(r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than", re.I)
+
+
+def upload_name(content: Content, *, exact: bool) -> str:
+    """The name a file is uploaded under. ``exact``: the text that stands in for it has just its size."""
+    name = content.filename or content.id
+    if content.rung is not Rung.TEXT or (exact and is_text_name(name)):
+        return name
+    return f"{name}.txt"
+
+
+class Uploads:
+    """The uploads of one run; ``standing`` has those that are done."""
+
+    def __init__(
+        self,
+        reader: BundleReader,
+        writes: Writes,
+        standing: Standing,
+        *,
+        concurrency: int,
+        progress: Progress,
+    ) -> None:
+        self._reader = reader
+        self._writes = writes
+        self._standing = standing
+        self._concurrency = concurrency
+        self._progress = progress
+        self._one_text = asyncio.Lock()
+        # Held while an upload of that name and size is under way: if its answer is lost, it alone can be meant.
+        self._under_way: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
+
+    async def run(self, steps: Sequence[UploadFile]) -> list[Loss]:
+        """Upload those of ``steps`` that aren't up yet. What the server refuses is in the losses.
+
+        Raises the error that stops the run, if there is one, after the uploads in flight have ended.
+        """
+        losses: list[Loss] = []
+        stopped: list[HoldallError] = []
+        queue = deque(steps)
+        workers = min(self._concurrency, len(steps))
+
+        async def work() -> None:
+            nonlocal workers
+            while queue and not stopped:
+                step, alone = queue.popleft(), workers == 1
+                try:
+                    losses.extend(await self._upload(step))
+                except RateLimited as error:
+                    if not alone:
+                        # Some servers take one at a time, and don't say how long to wait: one goes on.
+                        queue.append(step)
+                        if workers > 1:
+                            workers -= 1
+                            return
+                        continue
+                    losses.append(_refused(step.content, error))
+                except RemoteError as error:
+                    if gone := await self._writes.stopping(error):
+                        stopped.append(gone)
+                    losses.append(_refused(step.content, error))
+                except HoldallError as error:
+                    stopped.append(error)
+                self._progress.advance(files=1)
+
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(work())
+        if stopped:
+            raise stopped[0]
+        return losses
+
+    async def _upload(self, step: UploadFile) -> list[Loss]:
+        content = step.content
+        if content.id in self._standing.files:
+            self._progress.advance(bytes=content.stored)
+            return self._differences(content)
+        try:
+            await self._send(content, purpose=step.purpose)
+        except RequestRefused as error:
+            # Servers refuse names whose extension they don't know, whatever is in the file.
+            if not _is_type_refused(error) or not self._is_text(content):
+                raise
+            await self._send(content, purpose=step.purpose, as_text=True)
+        return self._differences(content)
+
+    async def as_text(self, content: Content) -> TargetId | None:
+        """Upload ``content``, which is up already, once more under a name that says text; None where it is none."""
+        if (done := self._standing.copies.get(content.id)) is not None:
+            return done
+        if not self._is_text(content):
+            return None
+        try:
+            return await self._send(content, purpose="assistants", as_text=True, action="copy")
+        except RequestRefused:
+            return None
+
+    async def _send(self, content: Content, *, purpose: str, as_text: bool = False, action: str = "create") -> TargetId:
+        with ExitStack() as stack:
+            entry = self._entry(content)
+            if content.rung is Rung.TEXT:
+                stream, size, exact = await self._text(content, entry, stack)
+            else:
+                stream, size, exact = stack.enter_context(self._reader.open(entry)), entry.size, True
+            name = upload_name(content, exact=exact)
+            if as_text:
+                name = f"{name}.txt"
+            watched = cast(BinaryIO, _Watched(stream, self._progress))
+            async with self._under_way.setdefault((name, size), asyncio.Lock()):
+                return await self._writes.upload(
+                    content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, action=action
+                )
+
+    def _entry(self, content: Content) -> IndexEntry:
+        entry = self._reader.content(content.id)
+        if entry is None:
+            raise DamagedBundle(f"can't upload {content.id}: the bundle has no content for it")
+        return entry
+
+    def _is_text(self, content: Content) -> bool:
+        """Whether the bytes are UTF-8 without control characters. Parsed text goes up as text anyway."""
+        if content.rung is Rung.TEXT:
+            return False
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        with self._reader.open(self._entry(content)) as stream:
+            while piece := stream.read(_PIECE):
+                try:
+                    if "\0" in decoder.decode(piece):
+                        return False
+                except UnicodeDecodeError:
+                    return False
+        return not decoder.getstate()[0]
+
+    def _differences(self, content: Content) -> list[Loss]:
+        """What the server says of a file that is up against what was sent, and what was sent against what is so."""
+
+        def loss(why: Why, field: str, text: str) -> Loss:
+            return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
+
+        sent, losses = self._standing.names.get(content.id, ""), []
+        if content.rung is not Rung.TEXT and sent not in ("", upload_name(content, exact=True)):
+            text = f"the destination refuses its type, so it is there as text, under the name {sent}"
+            losses.append(loss(Why.RENAMED, "filename", text))
+        said = self._standing.said.get(content.id)
+        if said and said.name is not None:
+            losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
+        target = self._standing.files.get(content.id)
+        first = self._standing.owners.get(target) if target is not None else None
+        if first is not None and first != content.id:
+            other = self._standing.names.get(first) or first
+            text = f"the server takes it for {other}, which has the same bytes: both are {target} there"
+            losses.append(loss(Why.MERGED, "id", text))
+        if said and said.size is not None:
+            losses.append(loss(Why.SIZE_DIFFERS, "bytes", f"the server counts {said.size} bytes, other than were sent"))
+        return losses
+
+    async def _text(self, content: Content, entry: IndexEntry, stack: ExitStack) -> tuple[BinaryIO, int, bool]:
+        """The joined text as a stream. One at a time: while it is joined, a long text is in memory thrice."""
+        async with self._one_text:
+            stored = self._reader.read(entry, limit=_LARGEST_TEXT)
+            text = document(stored, overlap=content.overlap, size=content.size)
+            spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
+            spool.write(text.data)
+            spool.seek(0)
+            return cast(BinaryIO, spool), len(text.data), text.exact
+
+
+class _Watched(io.RawIOBase):
+    """A stream that tells how far it was read for the first time; a second reading tells nothing."""
+
+    def __init__(self, stream: BinaryIO, progress: Progress) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._furthest = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        position = self._stream.tell()
+        if position > self._furthest:
+            self._progress.advance(bytes=position - self._furthest)
+            self._furthest = position
+        return data
+
+
+def _refused(content: Content, error: RemoteError) -> Loss:
+    why, text = Why.REFUSED, f"not uploaded: {error.message}"
+    if error.ambiguous:
+        why, text = Why.UNCERTAIN, f"{text}; it may be there all the same, used by nothing"
+    elif error.status == 413 or _TOO_LARGE.search(error.detail):
+        text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
+    elif isinstance(error, RequestRefused) and _is_type_refused(error):
+        text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
+    return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, text=text)
+
+
+def _is_type_refused(error: RequestRefused) -> bool:
+    return error.code == "unsupported_file" or bool(_TYPE.search(error.detail))

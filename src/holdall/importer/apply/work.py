@@ -1,0 +1,304 @@
+"""The steps of a plan, done one unit after the other: files up, stores made and filled, then the assistant.
+
+The one door where ids change type: what the bundle calls by a SourceId is found here under its TargetId. A unit that
+fails doesn't stop the next. An error that would meet every unit alike (key, quota, no server) stops the run, and the
+units that are left are not attempted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from holdall.bundle.reader import BundleReader
+from holdall.dialects import agents
+from holdall.dialects import assistants as dialect
+from holdall.dialects.loss import Loss, Why
+from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
+from holdall.importer.apply.changes import Changes
+from holdall.importer.apply.indexing import Indexing
+from holdall.importer.apply.knowledge import Knowledge, explained
+from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.settle import Settlement
+from holdall.importer.apply.strays import strays
+from holdall.importer.apply.uploads import Uploads
+from holdall.importer.apply.writes import Writes
+from holdall.importer.journal.pace import Pace
+from holdall.importer.journal.report import Orphan
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.journal.tally import Tally, parts
+from holdall.importer.plan.difference import final
+from holdall.importer.plan.steps import (
+    Adopt,
+    AttachFiles,
+    Cannot,
+    Catalogue,
+    CreateAgent,
+    CreateAssistant,
+    CreateStore,
+    DetachFile,
+    Differs,
+    LeaveOut,
+    Plan,
+    Skip,
+    Unit,
+    UpdateAgent,
+    UpdateAssistant,
+    UpdateMembership,
+    UpdateStore,
+    UploadFile,
+    WriteRequest,
+)
+from holdall.importer.written.writing import Writing
+from holdall.model import Kind, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account
+
+__all__ = ["Work"]
+
+
+class _Failed(Exception):
+    """A unit's root isn't created; the message says why."""
+
+
+class Work:
+    """One run: what it has placed so far."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        catalogue: Catalogue,
+        reader: BundleReader,
+        account: Account,
+        folder: RunFolder,
+        destination: Mapping[str, str | None],
+        operation: Callable[[], str],
+        *,
+        pace: Pace,
+        progress: Progress,
+    ) -> None:
+        self._plan = plan
+        self._catalogue = catalogue
+        self._folder = folder
+        self._progress = progress
+        self._account = account
+        self._standing = folder.standing
+        self._settlement = Settlement(account, folder, pace=pace, progress=progress)
+        self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
+        indexing = Indexing(account, self._writes, folder, pace=pace, progress=progress)
+        concurrency = account.limits.concurrency
+        self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
+        self._changes = Changes(account, self._writes, folder.standing)
+        self._read_back = ReadBack(account, folder, pace=pace)
+        self._writing = Writing(plan, catalogue, folder, destination, operation)
+        self.tally = Tally(folder, plan.units, catalogue.members)
+        self.orphans: list[Orphan] = []
+        self.stopped: HoldallError | None = None
+        self._assistants = {record.id: record for record in catalogue.assistants}
+        self._agents = {record.id: record for record in catalogue.agents}
+        users = CreateAssistant | WriteRequest | UpdateAssistant | Adopt
+        self._knowledge = Knowledge(
+            catalogue,
+            reader,
+            folder,
+            self._writes,
+            self._uploads,
+            indexing,
+            self._changes,
+            self._read_back,
+            self.tally,
+            {file for step in plan.steps() if isinstance(step, users) for file in step.files},
+        )
+
+    @property
+    def stores(self) -> dict[SourceId, TargetId]:
+        return self._standing.targets[Kind.STORE]
+
+    @property
+    def files(self) -> dict[SourceId, TargetId]:
+        return self._standing.files
+
+    async def run(self) -> None:
+        totals = self._plan.totals()
+        self._progress.expect(files=totals.files, bytes=totals.bytes)
+        try:
+            if lost := self._standing.unknown("create", "copy"):
+                self._progress.stage("looking for what was under way when the run was cut off")
+                await self._settlement.settle(lost)
+            self._progress.stage("importing")
+            for unit in self._plan.units:
+                if self.stopped:
+                    break
+                await self._unit(unit)
+        except RemoteError as error:
+            self.stopped = error
+        except Interrupted as error:
+            self.stopped = error
+        if self._standing.missed:
+            self.orphans = await self._settlement.orphans()
+        if self.stopped is None:
+            self.orphans += await strays(self._account, self._folder, progress=self._progress)
+
+    async def _unit(self, unit: Unit) -> None:
+        for loss in unit.losses():
+            self.tally.lose(loss)
+        stores, files = parts(unit)
+        try:
+            target = await self._steps(unit)
+        except _Failed as failure:
+            self.tally.fail(unit, str(failure), stores, files)
+        except RemoteError as error:
+            self.stopped = self.stopped or await self._writes.stopping(error)
+            self.tally.fail(unit, explained(error), stores, files)
+        else:
+            self.tally.finish(unit, target, stores, files)
+
+    async def _steps(self, unit: Unit) -> TargetId | None:
+        """Do a unit's steps; the id of its root in the copy. The plan has the uploads of a unit first."""
+        target: TargetId | None = None
+        for loss in await self._uploads.run([step for step in unit.steps if isinstance(step, UploadFile)]):
+            self.tally.lose(loss)
+        for step in unit.steps:
+            match step:
+                case CreateStore():
+                    target = await self._knowledge.create(step)
+                case AttachFiles():
+                    await self._knowledge.attach(step)
+                case CreateAssistant():
+                    target = await self._create_assistant(step)
+                case CreateAgent():
+                    target = await self._create_agent(step)
+                case WriteRequest():
+                    target = await self._write_request(unit, step)
+                case Adopt() | Skip():
+                    self._standing.adopt(step.kind, step.id, step.target, step.name)
+                    target = step.target if step.kind is unit.kind else target
+                case UpdateStore():
+                    target = await self._knowledge.update(step)
+                case UpdateAssistant():
+                    target = await self._update_assistant(step)
+                case UpdateAgent():
+                    target = await self._update_agent(step)
+                case UpdateMembership():
+                    await self._knowledge.relabel(step)
+                case DetachFile():
+                    await self._changes.detach(step, self.stores[step.store])
+                case Cannot(reason=reason):
+                    raise _Failed(f"not created: {reason}")
+                case Differs():
+                    raise AssertionError("a plan with conflicts is never carried out")
+                case UploadFile() | LeaveOut():
+                    pass
+        return target
+
+    async def _finish(self, kind: Kind, source: SourceId, target: TargetId, body: dict[str, Any] | None) -> None:
+        """Set what could not be set at creation, unless that is done."""
+        if body is not None and (kind, None, source) not in self._standing.updated:
+            await self._writes.update(kind, source, target, body)
+
+    @staticmethod
+    def _of(step: CreateAssistant | UpdateAssistant, why: Why, field: str, text: str) -> Loss:
+        return Loss(why=why, kind=Kind.ASSISTANT, id=step.id, name=step.name, field=field, text=text)
+
+    def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
+        """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
+        stores, files = self._refers(step, "created" if isinstance(step, CreateAssistant) else "updated")
+        return dialect.assistant(
+            self._assistants[step.id],
+            prefix=self._plan.prefix,
+            operation=op,
+            stores=stores,
+            files=files,
+            model=step.model,
+        )
+
+    def _refers(
+        self, step: CreateAssistant | UpdateAssistant | WriteRequest, made: str
+    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
+        """What an assistant refers to, by the ids here. Raises _Failed where a store that it needs isn't whole."""
+        for store in step.stores:
+            if store in self._knowledge.failed:
+                raise _Failed(f"not {made} without the knowledge it needs: {self._knowledge.failed[store]}")
+        # Files that were refused are losses already, and of this assistant.
+        files = {file: self.files[file] for file in step.files if file in self.files}
+        return {store: self.stores[store] for store in step.stores}, files
+
+    async def _write_request(self, unit: Unit, step: WriteRequest) -> TargetId:
+        target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
+        for loss in said:
+            self.tally.lose(loss)
+        return target
+
+    async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
+        for field in await self._changes.assistant(step, self._request(step, "")):
+            text = f"left as it is: {step.model} refuses it, and the bundle has its default"
+            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        await self._look(Kind.ASSISTANT, step, step.target, final(self._request(step, "")))
+        return step.target
+
+    async def _create_assistant(self, step: CreateAssistant) -> TargetId:
+        request = partial(self._request, step)
+        update = request("").update
+        left_out = set(self._standing.without.get(step.id, ()))
+
+        def body(op: str) -> dict[str, Any]:
+            return {field: value for field, value in request(op).body.items() if field not in left_out}
+
+        fresh = [*(self.stores[s] for s in step.stores), *(self.files[f] for f in step.files if f in self.files)]
+        while True:
+            try:
+                target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
+                break
+            except RequestRefused as error:
+                spare = dialect.dispensable(body(""), error.param, error.detail)
+                if not spare:
+                    raise
+                left_out.update(spare)
+        for field in sorted(self._standing.without.get(step.id, ())):
+            text = f"left out: {step.model} refuses it, and it was at its default"
+            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        await self._set_metadata(Kind.ASSISTANT, step, target, update)
+        await self._look(Kind.ASSISTANT, step, target, final(request("")))
+        return target
+
+    async def _create_agent(self, step: CreateAgent) -> TargetId:
+        request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
+        target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).body, [])
+        await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
+        await self._look(Kind.AGENT, step, target, final(request(operation="")))
+        return target
+
+    async def _update_agent(self, step: UpdateAgent) -> TargetId:
+        record = self._agents[step.id]
+        request = agents.agent(record, prefix=self._plan.prefix, operation="", model=step.model)
+        await self._changes.agent(step, request)
+        await self._look(Kind.AGENT, step, step.target, final(request))
+        return step.target
+
+    async def _look(
+        self,
+        kind: Kind,
+        step: CreateAssistant | CreateAgent | UpdateAssistant | UpdateAgent,
+        target: TargetId,
+        sent: Mapping[str, Any],
+    ) -> None:
+        """Read back what was written. That it stands is known, so an error here stops what comes next, not this."""
+        try:
+            for loss in await self._read_back.losses(kind, step.id, target, step.name, sent):
+                self.tally.lose(loss)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            text = f"it stands, but what the destination made of it could not be read: {explained(error)}"
+            self.tally.lose(Loss(why=Why.NOT_KEPT, kind=kind, id=step.id, name=step.name, text=text))
+
+    async def _set_metadata(
+        self, kind: Kind, step: CreateAssistant | CreateAgent, target: TargetId, update: dict[str, Any] | None
+    ) -> None:
+        """Set the metadata that had no room beside our marks; a copy that lacks it is a copy all the same."""
+        try:
+            await self._finish(kind, step.id, target, update)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            text = f"created, but not set to its true metadata: {explained(error)}"
+            self.tally.lose(Loss(why=Why.REFUSED, kind=kind, id=step.id, name=step.name, field="metadata", text=text))

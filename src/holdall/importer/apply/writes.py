@@ -1,0 +1,284 @@
+"""Every write to the destination, each by its name: what is sent where, and what an undo has to know of it.
+
+No create is repeated while its outcome isn't known: it is looked for first. Repeated are updates and deletes, which may
+happen twice, and a call that was plainly refused because something created a moment ago isn't visible yet: a fresh id
+may be unknown for some seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import msgspec
+
+from holdall.dialects.marks import OPERATION
+from holdall.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RemoteError,
+    Unreachable,
+)
+from holdall.importer.apply.attempts import Attempts
+from holdall.importer.apply.settle import Settlement
+from holdall.importer.journal.before import PLACES
+from holdall.importer.journal.journal import MARKS, Intent, Learned
+from holdall.importer.journal.pace import Pace
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.plan.image import fingerprint
+from holdall.model import Kind, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account, Answer, path
+from holdall.remote.probing import probe
+
+__all__ = ["Writes"]
+
+# How OpenAI says of a restricted key that it may not do this to anything.
+_LACKING = re.compile("missing scopes?", re.I)
+
+
+class _Marked(msgspec.Struct, frozen=True, kw_only=True):
+    metadata: dict[str, Any] | None = None
+
+
+class Writes:
+    """The writes of one run. ``operation`` gives a fresh name for each attempt.
+
+    What the run has done already is not done again: its id is returned. A write whose answer is lost is looked for,
+    and tried again only if it isn't found; a method raises an error with ``ambiguous`` set where that has failed
+    ``TRIES`` times. All other errors are those of the account, and Interrupted where the run is to stop.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        folder: RunFolder,
+        settlement: Settlement,
+        *,
+        operation: Callable[[], str],
+        pace: Pace,
+        progress: Progress,
+    ) -> None:
+        self._account = account
+        self._folder = folder
+        self._attempts = Attempts(folder, settlement, pace=pace)
+        self._operation = operation
+        self._progress = progress
+        self._kept_marks = False
+
+    async def upload(
+        self,
+        source: SourceId,
+        filename: str,
+        stream: BinaryIO,
+        *,
+        size: int,
+        purpose: str,
+        sha256: str | None = None,
+        action: str = "create",
+    ) -> TargetId:
+        """POST /files. Two uploads of equal name and size must not be under way at once."""
+        standing = self._folder.standing
+        done = standing.files if action == "create" else standing.copies
+
+        async def once() -> TargetId:
+            intent = Intent(
+                op=self._operation(),
+                action=action,
+                kind=Kind.FILE,
+                source=source,
+                name=filename,
+                size=size,
+                sha256=sha256,
+            )
+
+            async def call() -> Answer:
+                return await self._account.upload(filename, stream, purpose=purpose)
+
+            return (await self._attempts.attempt(intent, "POST /files", call))[0]
+
+        def unknown() -> list[Intent]:
+            uploads = standing.unknown("create", "copy", kind=Kind.FILE)
+            return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
+
+        return await self._attempts.surely(once, lambda: done.get(source), unknown)
+
+    async def create(
+        self,
+        kind: Kind,
+        source: SourceId,
+        body: Callable[[str], dict[str, Any]],
+        fresh: list[TargetId],
+        *,
+        without: Collection[str] = (),
+    ) -> TargetId:
+        """POST a store or an assistant. ``body`` is given the attempt's name, for ``metadata.holdall_op``.
+
+        ``without`` are the fields that were left out of the body, being at their defaults.
+        """
+        where = PLACES[kind]
+        standing = self._folder.standing
+
+        async def once() -> TargetId:
+            op = self._operation()
+            sent = body(op)
+            intent = Intent(
+                op=op, action="create", kind=kind, source=source, name=sent.get("name"), without=list(without)
+            )
+            target, answer = await self._attempts.attempt(
+                intent, f"POST {where}", lambda: self._account.post(where, sent)
+            )
+            await self._probe_marks(kind, target, op, answer)
+            return target
+
+        return await self._attempts.surely(
+            lambda: self._attempts.while_fresh(once, fresh),
+            lambda: standing.target(kind, source),
+            lambda: standing.unknown("create", kind=kind, source=source),
+        )
+
+    async def update(
+        self,
+        kind: Kind,
+        source: SourceId,
+        target: TargetId,
+        body: dict[str, Any],
+        *,
+        store: TargetId | None = None,
+        before: dict[str, Any] | None = None,
+    ) -> None:
+        """Set fields of an assistant or a store, or the attributes of a membership of ``store``.
+
+        ``before`` has what they were, where this run did not create it. To set the same again changes nothing, so an
+        update whose answer is lost is simply sent once more.
+        """
+        if kind is Kind.MEMBERSHIP:
+            where = path("/vector_stores/{}/files/{}", store or "", target)
+        else:
+            where = path(f"{PLACES[kind]}/{{}}", target)
+
+        async def once() -> TargetId:
+            intent = Intent(
+                op=self._operation(),
+                action="update",
+                kind=kind,
+                source=source,
+                target=target,
+                store=store,
+                before=before,
+                after={field: fingerprint(value) for field, value in body.items()},
+            )
+            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
+
+        await self._attempts.repeated(once, "update", kind, source, target)
+
+    async def delete(self, source: SourceId, file: TargetId) -> None:
+        """DELETE a file that this run uploaded and that nothing refers to any more."""
+        where = path("/files/{}", file)
+
+        async def once() -> TargetId:
+            intent = Intent(op=self._operation(), action="delete", kind=Kind.FILE, source=source, target=file)
+            return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
+
+        with suppress(NotFound):
+            await self._attempts.repeated(once, "delete", Kind.FILE, source, file)
+
+    async def detach(
+        self, source: SourceId, store: TargetId, file: TargetId, *, before: dict[str, Any] | None = None
+    ) -> None:
+        """Take ``file`` out of ``store``; the file itself stays. ``before`` as in ``update``."""
+        where = path("/vector_stores/{}/files/{}", store, file)
+
+        async def once() -> TargetId:
+            intent = Intent(
+                op=self._operation(),
+                action="detach",
+                kind=Kind.MEMBERSHIP,
+                source=source,
+                target=file,
+                store=store,
+                before=before,
+            )
+            return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
+
+        with suppress(NotFound):
+            await self._attempts.repeated(once, "detach", Kind.MEMBERSHIP, source, file)
+
+    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
+        """One file batch into ``store``. Returns the batch's id; indexing has only begun then.
+
+        The one write that isn't looked for here: the store's list tells file by file what came of it.
+        """
+        where = path("/vector_stores/{}/file_batches", store)
+
+        async def once() -> TargetId:
+            intent = Intent(
+                op=self._operation(),
+                action="attach",
+                kind=Kind.STORE,
+                source=source,
+                target=store,
+                first=first,
+                count=len(files),
+                files={TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files},
+            )
+            call = self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, {"files": files}))
+            return (await call)[0]
+
+        return await self._attempts.while_fresh(once, [store, *(file["file_id"] for file in files)])
+
+    async def attach_one(self, source: SourceId, store: TargetId, body: dict[str, Any]) -> TargetId:
+        """One file into ``store``. Sent again where the answer is lost: it does no harm to carry this out twice."""
+        where = path("/vector_stores/{}/files", store)
+        file = TargetId(body["file_id"])
+
+        async def once() -> TargetId:
+            intent = Intent(
+                op=self._operation(),
+                action="attach",
+                kind=Kind.STORE,
+                source=source,
+                target=store,
+                count=1,
+                files={file: fingerprint(body.get("attributes"))},
+            )
+            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
+
+        return await self._attempts.while_fresh(once, [store, file])
+
+    async def stopping(self, error: RemoteError) -> RemoteError | None:
+        """The error that ends the whole run, where ``error`` would meet whatever comes next alike; else None.
+
+        A bad key and an empty account do, and so does a key that lacks a permission for all of a kind; a 403 alone may
+        be about one model. A lost connection does if the server can't be reached for a read either.
+        """
+        lacking = isinstance(error, PermissionDenied) and _LACKING.search(error.detail)
+        if lacking or isinstance(error, (AuthenticationFailed, QuotaExhausted)):
+            return error
+        if isinstance(error, Unreachable):
+            try:
+                await probe(self._account)
+            except RemoteError as gone:
+                return gone
+        return None
+
+    async def _probe_marks(self, kind: Kind, target: TargetId, op: str, answer: Answer) -> None:
+        """See once, on the first object that is made, whether the account keeps metadata."""
+        if self._kept_marks or MARKS in self._folder.standing.learned:
+            return
+        with suppress(msgspec.DecodeError, RemoteError):
+            found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}
+            if found.get(OPERATION) != op:
+                again = await self._account.get(path(f"{PLACES[kind]}/{{}}", target))
+                found = msgspec.json.decode(again.raw, type=_Marked).metadata or {}
+            self._kept_marks = found.get(OPERATION) == op
+            if not self._kept_marks:
+                await self._folder.write(Learned(what=MARKS, value=0))
+                self._progress.note(
+                    "the destination does not keep metadata: where an answer is lost, a store or an assistant may be "
+                    "made a second time, as a file may; the report lists what may be left over"
+                )

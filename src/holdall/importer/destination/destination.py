@@ -1,0 +1,134 @@
+"""What a destination is: which endpoints answer there, and which models it has. Reads only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from holdall.dialects.forms import Form
+from holdall.errors import (
+    AuthenticationFailed,
+    DestinationUnfit,
+    NotFound,
+    PermissionDenied,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
+from holdall.importer.plan.models import Catalog
+from holdall.importer.plan.steps import Plan
+from holdall.remote import probing
+from holdall.remote.client import Account
+from holdall.remote.models import read
+
+__all__ = ["Answers", "Destination", "choose", "probe"]
+
+
+class Answers(StrEnum):
+    """How an endpoint answers."""
+
+    YES = "answers"
+    ABSENT = "absent"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+    NOT_ASKED = "not asked"
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """One destination. ``endpoints`` are those that an import needs, by path. ``warnings`` say what else is known."""
+
+    base_url: str
+    organization: str | None
+    project: str | None
+    endpoints: dict[str, Answers]
+    catalog: Catalog
+    warnings: list[str] = []
+
+    def party(self) -> dict[str, str | None]:
+        """As journals, plans and written requests name it."""
+        return {"base_url": self.base_url, "organization": self.organization, "project": self.project}
+
+
+async def choose(account: Account, asked: Form | None) -> Form:
+    """What can become of assistants there: ``asked``, or where nothing is, what the destination can keep.
+
+    Absent is the Assistants API where its list answers 404 and another endpoint doesn't, with the same key. Raises
+    NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
+    """
+    if asked is Form.RESPONSES:
+        await probing.require_any_endpoint(account)
+        return asked
+    if asked is Form.ASSISTANTS:
+        await probing.require_assistants(account)
+        return asked
+    return Form.ASSISTANTS if (await probing.probe(account)).assistants else Form.RESPONSES
+
+
+async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
+    """Ask for what ``planned`` needs besides assistants, which ``choose`` has asked for.
+
+    Raises PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
+    list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
+    """
+    total = planned.totals()
+    endpoints = dict.fromkeys(("/assistants", "/agents", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
+    if planned.form is Form.ASSISTANTS:
+        endpoints["/assistants"] = Answers.YES
+    elif asked is None:
+        endpoints["/assistants"] = Answers.ABSENT
+    for where, needed in (
+        ("/agents", planned.needs_agents()),
+        ("/vector_stores", total.stores),
+        ("/files", total.files),
+    ):
+        if needed:
+            endpoints[where] = await _answers(account, where)
+    warnings: list[str] = []
+    if total.requests:
+        endpoints["/responses"], warnings = await _responses(account)
+    catalog, endpoints["/models"] = await _catalog(account)
+    return Destination(
+        base_url=account.endpoint.base_url,
+        organization=account.organization,
+        project=account.project,
+        endpoints=endpoints,
+        catalog=catalog,
+        warnings=warnings,
+    )
+
+
+async def _answers(account: Account, where: str) -> Answers:
+    try:
+        await account.get(where, {"limit": 1})
+    except NotFound:
+        raise DestinationUnfit(
+            f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
+            hint="what needs it can be left out with --only and --exclude",
+        ) from None
+    return Answers.YES
+
+
+async def _responses(account: Account) -> tuple[Answers, list[str]]:
+    """Whether the requests that are to be written could be sent there. Writing them needs nothing of it."""
+    there, error = await probing.responses(account)
+    written = "the requests are written all the same"
+    if isinstance(error, (AuthenticationFailed, PermissionDenied)):
+        return Answers.DENIED, [f"the key may not read /responses ({error.detail or error.message}); {written}"]
+    if there is False:
+        return Answers.ABSENT, [f"the destination has no /responses to send the requests to; {written}"]
+    return (Answers.YES if there else Answers.UNKNOWN), []
+
+
+async def _catalog(account: Account) -> tuple[Catalog, Answers]:
+    try:
+        models = read((await account.get("/models")).raw)
+    except PermissionDenied:
+        return Catalog(reason="the key may not list models"), Answers.DENIED
+    except (NotFound, RequestRefused):
+        return Catalog(reason="the destination has no list of models"), Answers.ABSENT
+    except (msgspec.DecodeError, UnexpectedAnswer, ServerFailed):
+        return Catalog(reason="the destination's list of models can't be read"), Answers.ABSENT
+    if not models:
+        return Catalog(reason="the destination's list of models is empty"), Answers.YES
+    return Catalog(models=models), Answers.YES

@@ -1,0 +1,230 @@
+"""What earlier runs made and left at a destination, read out of the folders that they left behind.
+
+A journal is trusted before a mapping: it has what a run did, also where that run was cut off, how it left things, and
+which bytes each file was uploaded with.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from holdall.errors import CannotWrite, ImportFailed, UsageFault
+from holdall.importer.journal.journal import MARKS, Done, Intent, Learned, Opened, Shown, lines
+from holdall.importer.journal.run import JOURNAL, MAPPING
+from holdall.importer.journal.undolog import is_undone
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["History", "history"]
+
+
+class History:
+    """What is known of the copies of earlier runs. Ids lead to candidates: whether they live, only a look tells."""
+
+    def __init__(self) -> None:
+        self.assistants: dict[SourceId, list[TargetId]] = {}
+        self.agents: dict[SourceId, list[TargetId]] = {}
+        self.stores: dict[SourceId, list[TargetId]] = {}
+        self.files: dict[SourceId, list[TargetId]] = {}
+        """Candidates under the source's ids, the newest last."""
+        self.copies: dict[SourceId, list[TargetId]] = {}
+        """Second uploads of files, as text, which only stores have."""
+        self.hashes: dict[TargetId, str] = {}
+        """The sha256 of the bundle's entry that a file was uploaded from."""
+        self.images: dict[TargetId, dict[str, str]] = {}
+        """How assistants and stores were left (``image.image``)."""
+        self.attached: dict[TargetId, dict[TargetId, str]] = {}
+        """By store, the files that were put into it, with the fingerprints of their attributes."""
+        self.unkept: dict[TargetId, set[str]] = {}
+        """Fields that the account didn't keep as they were sent, by assistant, agent and store."""
+        self.unkept_files: dict[TargetId, set[TargetId]] = {}
+        """By store, the files in it whose attributes were not kept."""
+        self.added: set[str] = set()
+        """Metadata keys that the server puts in by itself."""
+        self.notes: list[str] = []
+        """What could not be read, in words."""
+        self._dropped: dict[Kind, dict[str, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.assistants or self.agents or self.stores or self.files)
+
+    def take(self, intent: Intent, done: Done) -> None:
+        """One thing that a run did."""
+        match intent.action, intent.kind:
+            case (("create" | "copy"), Kind.FILE):
+                self._made(self.files if intent.action == "create" else self.copies, intent.source, done.target)
+                if intent.sha256 is not None:
+                    self.hashes[done.target] = intent.sha256
+            case "create", Kind.STORE:
+                self._made(self.stores, intent.source, done.target)
+            case "create", Kind.ASSISTANT:
+                self._made(self.assistants, intent.source, done.target)
+            case "create", Kind.AGENT:
+                self._made(self.agents, intent.source, done.target)
+            case "attach", _ if intent.target is not None:
+                self.attached.setdefault(intent.target, {}).update(intent.files or {})
+            case "detach", _ if intent.store is not None and intent.target is not None:
+                self.attached.get(intent.store, {}).pop(intent.target, None)
+        if done.image is not None:
+            if intent.kind is Kind.MEMBERSHIP and intent.store is not None:
+                self.attached.setdefault(intent.store, {})[done.target] = done.image.get("attributes", "")
+            else:
+                self.images[done.target] = done.image
+
+    def saw(self, line: Shown) -> None:
+        """What a run read back."""
+        self.added.update(line.added)
+        if line.image is not None:
+            self.images[line.target] = line.image
+            self.unkept[line.target] = set(line.unkept)
+        if line.files is not None:
+            self.attached.setdefault(line.target, {}).update(line.files)
+            self.unkept_files.setdefault(line.target, set()).update(line.files)
+        if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
+            self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
+
+    def try_again(self) -> None:
+        """What the account didn't keep is to be sent once more: it counts as any other difference."""
+        self.unkept.clear()
+        self.unkept_files.clear()
+
+    def dropped(self) -> list[str]:
+        """What earlier runs found that the server doesn't keep, in words."""
+        return [
+            f"an earlier run found that this server does not keep all that it is sent: of {kind.replace('_', ' ')}s "
+            f"{', '.join(fields)}; what it did not keep will be named"
+            for kind, fields in self._dropped.items()
+        ]
+
+    def mapped(self, found: _Mapping, *, prefix: str | None) -> None:
+        """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
+        any)."""
+        if prefix is None or found.options.prefix == prefix:
+            for row in found.mappings:
+                if row.dst is not None:
+                    self._made(self.assistants, row.src, row.dst)
+            for source, target in found.agents.items():
+                self._made(self.agents, source, target)
+        for source, target in found.vector_stores.items():
+            self._made(self.stores, source, target)
+        for source, target in found.files.items():
+            if target != found.text_copies.get(source):
+                self._made(self.files, source, target)
+        for source, target in found.text_copies.items():
+            self._made(self.copies, source, target)
+        self.added.update(found.server_metadata)
+
+    @staticmethod
+    def _made(where: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
+        known = where.setdefault(source, [])
+        if target in known:
+            known.remove(target)
+        known.append(target)
+
+
+class _Party(msgspec.Struct, frozen=True, kw_only=True):
+    project_id: str | None = None
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    src: SourceId = msgspec.field(name="srcId")
+    dst: TargetId | None = msgspec.field(name="dstId", default=None)
+
+
+class _Options(msgspec.Struct, frozen=True, kw_only=True):
+    prefix: str = ""
+
+
+class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """``mapping.json`` as far as it leads to copies."""
+
+    destination: _Party = _Party()
+    mappings: list[_Row]
+    agents: dict[SourceId, TargetId] = {}
+    vector_stores: dict[SourceId, TargetId] = {}
+    files: dict[SourceId, TargetId] = {}
+    text_copies: dict[SourceId, TargetId] = {}
+    server_metadata: list[str] = []
+    options: _Options = _Options()
+    run: str = ""
+
+
+def history(output: Path, *, base_url: str, project: str | None, prefix: str, mapping: Path | None = None) -> History:
+    """What the runs below OUTPUT_DIR did at this destination, and what ``mapping``, asked for by the user, says.
+
+    Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping``
+    that can't be read or is of another project.
+    """
+    found = History()
+    runs = sorted((path.parent for path in output.glob(f"runs/*/{JOURNAL}")), key=_age)
+    latest = _mapping(output / MAPPING)
+    if latest and latest.run not in {run.name for run in runs} and _same(latest.destination.project_id, project):
+        found.mapped(latest, prefix=prefix)
+    for run in runs:
+        if is_undone(run):  # then things are as the runs before it left them
+            continue
+        try:
+            _run(found, run, base_url=base_url, project=project, prefix=prefix)
+        except (CannotWrite, ImportFailed) as error:
+            found.notes.append(f"{error.message}; what that run did is not known")
+    if mapping is not None:
+        asked = _mapping(mapping)
+        if asked is None:
+            raise UsageFault(f"can't use --mapping {mapping}: it isn't a mapping.json")
+        if not _same(asked.destination.project_id, project):
+            raise UsageFault(
+                f"can't use --mapping {mapping}: it is of project {asked.destination.project_id}, "
+                f"the destination is {project}"
+            )
+        found.mapped(asked, prefix=None)
+    return found
+
+
+DROPS_METADATA = (
+    "an earlier run found that this server drops metadata: after a lost answer a vector store or an assistant has the "
+    "promise of a file only, at most one more, and listed"
+)
+
+
+def _age(run: Path) -> tuple[str, int]:
+    """The second in which a run began, and of those that began in one the order in which they ended."""
+    return run.name.partition("-")[0], (run / JOURNAL).stat().st_mtime_ns
+
+
+def _run(found: History, run: Path, *, base_url: str, project: str | None, prefix: str) -> None:
+    """Add what one run did, if it was at this destination."""
+    intents: dict[str, Intent] = {}
+    whole = True
+    for line, _ in lines(run / JOURNAL):
+        match line:
+            case Opened():
+                theirs = line.destination.get("project")
+                if (theirs and project and theirs != project) or (
+                    not (theirs and project) and line.destination.get("base_url") != base_url
+                ):
+                    return
+                whole = line.options.get("prefix", "") == prefix
+                if latest := _mapping(run / MAPPING):
+                    found.mapped(latest, prefix=prefix)
+            case Intent() if whole or line.kind not in (Kind.ASSISTANT, Kind.AGENT):
+                intents[line.op] = line
+            case Done() if line.op in intents:
+                found.take(intents.pop(line.op), line)
+            case Shown():
+                found.saw(line)
+            case Learned(what=found_out, value=0) if found_out == MARKS and DROPS_METADATA not in found.notes:
+                found.notes.append(DROPS_METADATA)
+            case _:
+                pass
+
+
+def _mapping(path: Path) -> _Mapping | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Mapping)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    return not (one and other) or one == other

@@ -1,0 +1,214 @@
+"""From a bundle and an account to a plan: ask the destination what it is and has, then plan. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.reader import BundleReader
+from holdall.dialects.forms import Form
+from holdall.dialects.loss import MaxLoss
+from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
+from holdall.importer.destination.destination import Destination, choose, probe
+from holdall.importer.destination.history import history
+from holdall.importer.destination.recognition import recognise
+from holdall.importer.plan.document import Asked, PlanDocument
+from holdall.importer.plan.estimate import Estimate, estimate
+from holdall.importer.plan.models import Catalog, Verdict, judge, model_map, offered
+from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.presence import NOTHING, Presence, Several
+from holdall.importer.plan.steps import (
+    Catalogue,
+    CreateAgent,
+    CreateAssistant,
+    Differs,
+    OnConflict,
+    Plan,
+    UpdateAgent,
+    UpdateAssistant,
+    WriteRequest,
+)
+from holdall.importer.written.requestfolder import RequestFolder
+from holdall.importer.written.writing import found_requests
+from holdall.model import AgentView, AssistantView
+from holdall.progress import Progress
+from holdall.remote.client import Account
+from holdall.remote.models import day
+from holdall.version import __version__
+
+__all__ = ["Prepared", "prepare", "require_no_conflict", "require_within"]
+
+# What an error names one by one; the rest is counted.
+_NAMED = 20
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan, and what was learned on the way to it. ``warnings`` are for people, a line each."""
+
+    destination: Destination
+    plan: Plan
+    presence: Presence
+    estimate: Estimate
+    warnings: list[str]
+
+    def party(self) -> dict[str, str | None]:
+        """The destination as journals and plans name it."""
+        return self.destination.party()
+
+    def document(self, asked: Asked, bundle: dict[str, str], *, made: str) -> PlanDocument:
+        """The plan on paper. ``bundle`` has the file's name and its digests, ``made`` is when (UTC)."""
+        return PlanDocument(
+            tool=f"holdall {__version__}",
+            made=made,
+            bundle=bundle,
+            destination=self.party(),
+            asked=asked,
+            estimate=self.estimate,
+            plan=self.plan,
+        )
+
+
+async def prepare(
+    account: Account,
+    catalogue: Catalogue,
+    reader: BundleReader,
+    asked: Asked,
+    *,
+    output: Path,
+    now: float,
+    progress: Progress,
+    form: Form | None = None,
+) -> Prepared:
+    """Plan what ``asked`` asks for, in ``form`` if ``choose`` has been asked already.
+
+    ``output`` is where earlier runs left their folders; ``now`` is in Unix seconds.
+
+    Raises UsageFault for what can't be meant, what the account raises, and before anything is written:
+    DestinationUnfit for a missing endpoint or model, DestinationDiffers where a copy can't be told from another. A
+    plan with conflicts in it is returned; see ``require_no_conflict``.
+    """
+    models = model_map(asked.map_model)
+    choices = Choices(
+        form=form or await choose(account, asked.form),
+        models=models,
+        on_conflict=asked.on_conflict,
+        delete=asked.delete,
+        even_if_changed=asked.even_if_changed,
+    )
+    towards_nothing = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    destination = await probe(account, towards_nothing, asked=asked.form)
+    presence, notes = NOTHING, []
+    if asked.on_conflict is not OnConflict.DUPLICATE:
+        past = history(
+            output,
+            base_url=destination.base_url,
+            project=destination.project,
+            prefix=asked.prefix,
+            mapping=Path(asked.mapping) if asked.mapping else None,
+        )
+        notes = [*past.notes, *past.dropped()]
+        if asked.on_conflict is OnConflict.UPDATE:
+            past.try_again()
+        presence = await recognise(account, catalogue, reader, towards_nothing, past, models=models, progress=progress)
+    if presence.several:
+        raise _ambiguous(presence.several)
+    planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    if planned.form is Form.RESPONSES:
+        folder = RequestFolder(output, replace=asked.on_conflict is not OnConflict.DUPLICATE)
+        requests = found_requests(planned, catalogue, presence, folder, destination.party())
+        presence = msgspec.structs.replace(presence, requests=requests)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    verdict = judge(_models(planned, catalogue), models, destination.catalog, today=day(now))
+    if verdict.missing:
+        if not asked.skip_unmapped:
+            raise _unmapped(verdict, destination.catalog)
+        choices = msgspec.structs.replace(choices, missing=verdict.missing)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    return Prepared(
+        destination=destination,
+        plan=planned,
+        presence=presence,
+        estimate=estimate(planned, catalogue, concurrency=account.limits.concurrency, usage=presence.usage),
+        warnings=[*destination.warnings, *notes, *verdict.warnings],
+    )
+
+
+def require_no_conflict(planned: Plan) -> None:
+    """Raises DestinationDiffers where ``planned`` may not be carried out."""
+    conflicts = planned.conflicts()
+    if not conflicts:
+        return
+    count = f"{len(conflicts)} thing{'s' if len(conflicts) > 1 else ''} there"
+    if changed := [step for step in conflicts if step.changed]:
+        named = "; ".join(_changed_words(step) for step in changed[:_NAMED])
+        raise DestinationDiffers(
+            f"nothing was written: others have changed what an update would set ({named})",
+            hint="--on-conflict skip leaves it as it is; --on-conflict update --even-if-changed sets it all the same",
+            differences=msgspec.to_builtins(conflicts),
+        )
+    raise DestinationDiffers(
+        f"nothing was written: {count} differ{'s' if len(conflicts) == 1 else ''} from the bundle",
+        hint="--on-conflict skip leaves what differs as it is, update makes it equal, duplicate makes everything "
+        "anew beside it, stop (the default) writes nothing",
+        differences=msgspec.to_builtins(conflicts),
+    )
+
+
+def require_within(planned: Plan, most: MaxLoss) -> None:
+    """Raises LossTooGreat where ``planned`` is known to lose more than ``most`` allows."""
+    too_great = [loss for loss in planned.losses() if not most.allows(loss.why.severity)]
+    if not too_great:
+        return
+    named = "; ".join(map(str, too_great[:_NAMED]))
+    more = f"; and {len(too_great) - _NAMED} more" if len(too_great) > _NAMED else ""
+    raise LossTooGreat(
+        f"nothing was written: more would be lost than --max-loss {most} allows ({named}{more})",
+        hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
+        losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
+    )
+
+
+def _changed_words(step: Differs) -> str:
+    return f"{step.kind.replace('_', ' ')} {step.name or step.id}: {', '.join(step.changed)}"
+
+
+def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
+    """The models, by the bundle's names, of the assistants and agents that would be made or given another one."""
+    assistants = {record.id: record.raw for record in catalogue.assistants}
+    agents = {record.id: record.raw for record in catalogue.agents}
+    for step in planned.steps():
+        match step:
+            case CreateAssistant(id=id) | WriteRequest(id=id):
+                model = msgspec.json.decode(assistants[id], type=AssistantView).model
+            case UpdateAssistant(id=id, fields=fields) if "model" in fields:
+                model = msgspec.json.decode(assistants[id], type=AssistantView).model
+            case CreateAgent(id=id):
+                model = msgspec.json.decode(agents[id], type=AgentView).model
+            case UpdateAgent(id=id, fields=fields) if "model" in fields:
+                model = msgspec.json.decode(agents[id], type=AgentView).model
+            case _:
+                continue
+        if model is not None:
+            yield model
+
+
+def _ambiguous(several: list[Several]) -> DestinationDiffers:
+    named = "; ".join(map(str, several[:_NAMED]))
+    more = f"; and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
+    return DestinationDiffers(
+        f"nothing was written: the destination has several copies of one thing ({named}{more})",
+        hint="--mapping FILE says which is meant, --on-conflict duplicate makes another; or delete what is too many",
+        differences=msgspec.to_builtins(several),
+    )
+
+
+def _unmapped(verdict: Verdict, catalog: Catalog) -> DestinationUnfit:
+    lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in verdict.lines())
+    return DestinationUnfit(
+        f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
+        f"{'; '.join(verdict.missing.values())}",
+        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
+        f"{lines}\nmodels there: {' '.join(offered(catalog).splitlines())}",
+    )

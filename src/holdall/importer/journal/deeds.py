@@ -1,0 +1,322 @@
+"""What a run did to the account, as its journal says: what an undo goes by, and nothing else.
+
+What the run made and took away again itself isn't among its deeds, nor is a change of something that it made: with the
+thing goes the change. A file that was taken for the run's own because of its name and size alone is only told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.errors import ImportFailed
+from holdall.importer.journal.journal import Closed, Done, Failed, Intent, Line, Opened, Shown, lines
+from holdall.importer.plan.image import fingerprint
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = [
+    "Attached",
+    "Chain",
+    "Deed",
+    "Deeds",
+    "Detached",
+    "Made",
+    "Updated",
+    "Wrote",
+    "chains",
+    "merged",
+    "read_deeds",
+    "written",
+]
+
+_MAKES = ("create", "copy")
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something that the run created. ``image`` is how it left it, None where nobody could say.
+
+    ``perhaps`` has the fingerprints that an update gave some fields whose answer was lost.
+    """
+
+    kind: Kind
+    target: TargetId
+    source: SourceId
+    name: str | None
+    op: str
+    image: dict[str, str] | None = None
+    perhaps: dict[str, str] = {}
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that were put into a store, each with the fingerprint of its attributes.
+
+    ``before`` has, for those that were in it already, the attributes and the chunking strategy that they had. Here and
+    below ``sure`` says that the account answered that it did.
+    """
+
+    store: TargetId
+    files: dict[TargetId, str]
+    before: dict[TargetId, dict[str, Any]] = {}
+    sure: bool = True
+
+
+class Detached(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was taken out of a store; ``before`` has its attributes and its chunking strategy."""
+
+    store: TargetId
+    file: TargetId
+    name: str | None
+    before: dict[str, Any]
+    sure: bool = True
+
+
+class Updated(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields that were set, with the values they had. ``image`` as in Made; ``store`` is that of a membership."""
+
+    kind: Kind
+    target: TargetId
+    name: str | None
+    before: dict[str, Any]
+    image: dict[str, str] | None
+    store: TargetId | None = None
+    sure: bool = True
+
+
+class Wrote(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was written below OUTPUT_DIR, at the path ``target``; ``before`` is the text that it replaced.
+
+    ``hashes`` are the sha256 of what the run wrote there; whether the last of it came to be, the file tells.
+    """
+
+    target: TargetId
+    name: str | None
+    hashes: frozenset[str]
+    before: str | None
+
+
+Deed = Made | Attached | Detached | Updated | Wrote
+
+
+class Deeds(msgspec.Struct, frozen=True, kw_only=True):
+    """``done`` in the order in which it was done. ``uncertain`` are creates of which nobody knows what came.
+
+    ``inferred`` are files that may be this run's, ``added`` metadata keys that the server puts in by itself. ``end`` is
+    the length of the journal up to its last whole line.
+    """
+
+    opened: Opened
+    closed: bool
+    done: list[Deed]
+    uncertain: list[Intent]
+    inferred: list[Made]
+    end: int
+    added: frozenset[str] = frozenset()
+
+
+def read_deeds(journal: Path) -> Deeds | None:
+    """Read a journal; None for one without a first line, whose run was cut off before it wrote anything.
+
+    Raises CannotWrite where it can't be read, ImportFailed where it isn't one.
+    """
+    reading = _Reading()
+    end = 0
+    for line, length in lines(journal):
+        reading.take(line)
+        end = length
+    if reading.opened is None:
+        with journal.open("rb") as file:
+            if file.readline().endswith(b"\n"):
+                raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
+        return None
+    return Deeds(
+        opened=reading.opened,
+        closed=reading.closed,
+        done=list(reading.done()),
+        uncertain=[intent for intent in reading.open.values() if intent.action in _MAKES],
+        inferred=reading.inferred,
+        end=end,
+        added=frozenset(reading.added),
+    )
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did to one file in a store that it didn't make: how it was before, and how the run may have left it.
+
+    ``before`` is None where the file wasn't in the store. ``ends`` are fingerprints of attributes, with None for not
+    in the store: several where it isn't sure that the last deeds were done.
+    """
+
+    before: dict[str, Any] | None
+    ends: frozenset[str | None]
+    name: str | None = None
+
+
+def chains(deeds: Iterable[Deed], made: Container[TargetId]) -> dict[tuple[TargetId, TargetId], Chain]:
+    """By store and file, for the stores that aren't in ``made``."""
+    found: dict[tuple[TargetId, TargetId], Chain] = {}
+
+    def add(
+        deed: Attached | Detached | Updated,
+        file: TargetId,
+        before: dict[str, Any] | None,
+        end: str | None,
+        name: str | None = None,
+    ) -> None:
+        if deed.store is None or deed.store in made:
+            return
+        start = None if before is None else fingerprint(before.get("attributes"))
+        last = found.get((deed.store, file)) or Chain(before=before, ends=frozenset({start}))
+        ends = {end} if deed.sure else {end, *last.ends}
+        found[deed.store, file] = Chain(before=last.before, ends=frozenset(ends), name=name or last.name)
+
+    for deed in deeds:
+        match deed:
+            case Attached(files=files, before=before):
+                for file, end in files.items():
+                    add(deed, file, before.get(file), end)
+            case Detached(file=file, before=was, name=name):
+                add(deed, file, was, None, name)
+            case Updated(target=file, before=was, image=image, name=name):
+                add(deed, file, was, (image or {}).get("attributes", ""), name)
+            case _:
+                pass
+    return found
+
+
+def merged(deeds: Iterable[Deed]) -> dict[TargetId, Updated]:
+    """One update for each assistant and store: the values before the first, the image after the last."""
+    found: dict[TargetId, Updated] = {}
+    for deed in deeds:
+        if isinstance(deed, Updated) and deed.store is None:
+            first = found.get(deed.target)
+            before = {**deed.before, **first.before} if first else deed.before
+            image = deed.image
+            if first and image is not None:
+                image = {**(first.image or {}), **image}
+            found[deed.target] = msgspec.structs.replace(deed, before=before, image=image)
+    return found
+
+
+def written(deeds: Iterable[Deed]) -> dict[TargetId, Wrote]:
+    """One deed for each file: what was there before the first."""
+    found: dict[TargetId, Wrote] = {}
+    for deed in deeds:
+        if isinstance(deed, Wrote):
+            first = found.get(deed.target)
+            before, hashes = (first.before, first.hashes | deed.hashes) if first else (deed.before, deed.hashes)
+            found[deed.target] = msgspec.structs.replace(deed, before=before, hashes=hashes)
+    return found
+
+
+class _Reading:
+    """A journal line by line. ``deeds`` are under the op that did them, in order."""
+
+    def __init__(self) -> None:
+        self.opened: Opened | None = None
+        self.closed = False
+        self.deeds: dict[str, Deed] = {}
+        self.open: dict[str, Intent] = {}
+        self.inferred: list[Made] = []
+        self.gone: set[TargetId] = set()
+        self.added: set[str] = set()
+        self._made: dict[TargetId, str] = {}
+
+    def take(self, line: Line) -> None:
+        match line:
+            case Opened():
+                self.opened = line
+            case Intent(op=op):
+                self.open[op] = line
+                if deed := self._intended(line):
+                    self.deeds[op] = deed
+            case Done(op=op):
+                if intent := self.open.pop(op, None):
+                    self._done(intent, line)
+            case Failed(op=op, ambiguous=False, looked=False):
+                self.open.pop(op, None)
+                self.deeds.pop(op, None)
+            case Shown():
+                self._shown(line)
+            case Closed():
+                self.closed = True
+            case _:
+                pass
+
+    def done(self) -> Iterator[Deed]:
+        for deed in self.deeds.values():
+            if not isinstance(deed, Made):
+                yield deed
+            elif deed.target not in self.gone:
+                lost = [one.after or {} for one in self.open.values() if one.target == deed.target]
+                perhaps = {field: text for after in lost for field, text in after.items()}
+                yield msgspec.structs.replace(deed, perhaps=perhaps) if perhaps else deed
+
+    def _intended(self, intent: Intent) -> Deed | None:
+        """What the call does if it is carried out; of a create that is known only by its answer."""
+        match intent.action:
+            case "attach" if intent.target and intent.files:
+                before = {TargetId(file): was for file, was in (intent.before or {}).items()}
+                return Attached(store=intent.target, files=intent.files, before=before, sure=False)
+            case "detach" if intent.target and intent.store:
+                return Detached(
+                    store=intent.store, file=intent.target, name=intent.name, before=intent.before or {}, sure=False
+                )
+            case "update" if intent.target and intent.target not in self._made and intent.before is not None:
+                return Updated(
+                    kind=intent.kind,
+                    target=intent.target,
+                    name=intent.name,
+                    before=intent.before,
+                    image=intent.after,
+                    store=intent.store,
+                    sure=False,
+                )
+            case "describe" | "write" if intent.target and intent.sha256:
+                text = (intent.before or {}).get("text")
+                return Wrote(target=intent.target, name=intent.name, hashes=frozenset({intent.sha256}), before=text)
+        return None
+
+    def _shown(self, line: Shown) -> None:
+        """How things looked afterwards, where that isn't how they were sent."""
+        self.added.update(line.added)
+        for op, deed in self.deeds.items():
+            match deed:
+                case Made(target=target) | Updated(target=target, store=None) if target == line.target:
+                    if line.image is not None:
+                        self.deeds[op] = msgspec.structs.replace(deed, image=line.image)
+                case Attached(store=store, files=files) if store == line.target and line.files:
+                    shown = {file: line.files.get(file, end) for file, end in files.items()}
+                    self.deeds[op] = msgspec.structs.replace(deed, files=shown)
+                case _:
+                    pass
+
+    def _done(self, intent: Intent, line: Done) -> None:
+        if isinstance(deed := self.deeds.get(intent.op), Attached | Detached | Updated):
+            self.deeds[intent.op] = msgspec.structs.replace(deed, sure=True)
+        match intent.action:
+            case "create" | "copy" if line.there:  # it isn't the run's
+                pass
+            case "create" | "copy":
+                made = Made(
+                    kind=intent.kind,
+                    target=line.target,
+                    source=intent.source,
+                    name=line.name or intent.name,
+                    op=intent.op,
+                    image=line.image,
+                )
+                if line.inferred:
+                    self.inferred.append(made)
+                else:
+                    self.deeds[intent.op] = made
+                    self._made[line.target] = intent.op
+            case "update" if intent.target and line.image is not None:
+                # Of something that the run made, this is how it was left; of something else, what was set.
+                op = self._made.get(intent.target, intent.op)
+                if isinstance(deed := self.deeds.get(op), Made | Updated):
+                    self.deeds[op] = msgspec.structs.replace(deed, image=line.image)
+            case "delete" if intent.target:
+                self.gone.add(intent.target)

@@ -1,0 +1,294 @@
+"""The journal of a run: append-only JSON lines that say what was about to be done, and what came of it.
+
+The rule that makes a run repairable: an intent is durable before its call is sent, its outcome before any step that
+builds upon it. So whatever stands in the account without an outcome in the journal has an intent there, with the
+``op`` to look it up by. One fsync serves all lines that wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from holdall.bundle.durable import cannot_write, durable, put
+from holdall.errors import CannotWrite, ImportFailed
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = [
+    "ALONE",
+    "MARKS",
+    "Closed",
+    "Done",
+    "Failed",
+    "Intent",
+    "Journal",
+    "Learned",
+    "Line",
+    "Opened",
+    "Shown",
+    "durable",
+    "lines",
+]
+
+VERSION = 1
+
+
+MARKS = "marks"
+"""Learned of an account: 0 where it drops the metadata that objects are created with."""
+
+ALONE = "alone"
+"""Learned of an account: 0 where another importer may be at work on the same sources, whose files look like ours."""
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="opened", forbid_unknown_fields=True):
+    """The first line: what this journal is bound to. ``bundle`` has the file's name and its two digests."""
+
+    version: int = VERSION
+    run: str
+    tool: str
+    started: str
+    bundle: dict[str, str]
+    destination: dict[str, str | None]
+    options: dict[str, Any]
+
+
+class Intent(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="intent",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """About to write to the account.
+
+    ``op`` names the attempt; stores and assistants carry it as ``metadata.holdall_op``. ``action`` is ``create``,
+    ``copy`` (a second upload of a file, as text), ``attach`` (files ``first`` to ``first + count`` of the store's
+    memberships), ``detach`` (of the file ``target`` from ``store``), ``update`` (of ``target``; of a membership in
+    ``store``) or ``delete`` (of ``target``, which this run made). ``describe`` and ``write`` make no call: they put the
+    file ``target`` into OUTPUT_DIR, ``before`` having the ``text`` that it replaces. ``name`` and ``size`` are as
+    sent: files have no metadata, so these are what to look for; ``sha256`` is that of the bundle's entry, or of what
+    is written. ``without`` has the fields that a create leaves out, being at their defaults.
+
+    An undo goes by this line alone: ``files`` has each file that is attached, with the fingerprint of its attributes
+    (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes
+    away: for each field that is set, and for a detach ``attributes`` and ``chunking_strategy``, the value it had; for
+    an attach of files that are in the store already, the same by the file's id. ``after`` has the fingerprints of
+    what an update sets, in case its answer is lost.
+    """
+
+    op: str
+    action: str
+    kind: Kind
+    source: SourceId
+    target: TargetId | None = None
+    name: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    first: int | None = None
+    count: int | None = None
+    store: TargetId | None = None
+    files: dict[TargetId, str] | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, str] | None = None
+    without: list[str] = []
+
+
+class Done(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="done",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """It was carried out: ``target`` is the id that the account gave (of the batch, for ``attach``).
+
+    ``image`` is how an assistant or a store looked in the answer to a create or an update (``image.image``). ``name``
+    and ``size`` are what the account says of a file where that isn't what was sent. This line may follow a ``Failed``
+    of the same ``op`` that was ambiguous: then it was found at the account, and ``inferred`` says that nothing but
+    its name and size told so. ``there``: the account gave the id of a file that stood there before the run, having
+    the same bytes; so it is used, and isn't the run's.
+    """
+
+    op: str
+    target: TargetId
+    request_id: str | None = None
+    image: dict[str, str] | None = None
+    name: str | None = None
+    size: int | float | None = None
+    inferred: bool = False
+    there: bool = False
+
+
+class Failed(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="failed",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """The account refused, or (``ambiguous``) nobody knows whether it did.
+
+    ``looked`` says that it was ambiguous, was looked for through the whole settle window, and could not be told from
+    what is there; a file may then stand in the account, used by nothing.
+    """
+
+    op: str
+    error: str
+    status: int | None = None
+    code: str | None = None
+    ambiguous: bool = False
+    request_id: str | None = None
+    looked: bool = False
+
+
+class Learned(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="learned", forbid_unknown_fields=True):
+    """What the run found out of the account and goes by from here on: ``batch_files`` it takes in one call at the
+    most; ``marks``, 0 where it does not keep the metadata that it is given; ``batches``, 0 where it takes a batch of
+    files with settings of their own and attaches none of them."""
+
+    what: str
+    value: int
+
+
+class Shown(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="line",
+    tag="shown",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """How the account shows what the run wrote, read back, where that isn't what was sent.
+
+    ``image`` as in Done, and from here on in its place. ``unkept`` are the fields that are not as they were sent,
+    ``added`` the metadata keys that nobody sent: the server's own. Of a store's files, ``files`` has the fingerprints
+    of the attributes of those that have others than were sent.
+    """
+
+    kind: Kind
+    source: SourceId
+    target: TargetId
+    image: dict[str, str] | None = None
+    unkept: list[str] = []
+    added: list[str] = []
+    files: dict[TargetId, str] | None = None
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="closed", forbid_unknown_fields=True):
+    """The run came to its own end; a journal without this line was cut off."""
+
+    ended: str
+
+
+Line = Opened | Intent | Done | Failed | Learned | Shown | Closed
+
+_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+
+
+def lines(path: Path) -> Iterator[tuple[Line, int]]:
+    """The lines of a journal in order, each with the file's length up to its end; streamed.
+
+    What a crash cut off at the end is not among them: nothing was done on the strength of it. Raises CannotWrite
+    where the file can't be read, and ImportFailed where something in the middle isn't a line.
+    """
+    end, torn = 0, 0
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    line = _decoder.decode(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    torn = torn or number
+                    continue
+                if torn:
+                    raise ImportFailed(
+                        f"can't read the journal {path}: line {torn} is damaged",
+                        hint="keep it for an undo by hand; import with another --output-dir (OUTPUT_DIR)",
+                    )
+                if not raw.endswith(b"\n"):
+                    return
+                end += len(raw)
+                yield line, end
+    except OSError as error:
+        raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
+
+
+class Journal:
+    """One run's journal. ``write`` may be called from any number of tasks at once."""
+
+    def __init__(self, path: Path, *, sync: Callable[[BinaryIO], None] = durable, end: int | None = None) -> None:
+        """Make the file, which must not exist; with ``end`` go on behind that length of one that does, what stands
+        beyond it being cut off. Raises CannotWrite."""
+        self.path = path
+        self._sync = sync
+        self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        try:
+            self._file = path.open("xb" if end is None else "r+b", buffering=0)
+            if end is not None:
+                self._file.truncate(end)
+                self._file.seek(end)
+            # Not every file system counts names.
+            self._named = os.fstat(self._file.fileno()).st_nlink > 0
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    async def write(self, line: Line) -> None:
+        """Append one line; durable on return. Raises CannotWrite, then and ever after."""
+        if self._failure:
+            raise self._failure
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((msgspec.json.encode(line) + b"\n", written))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await written
+
+    async def close(self) -> None:
+        """Wait for what is being written, then close the file."""
+        if self._flusher is not None:
+            await self._flusher
+        self._file.close()
+
+    async def _flush(self) -> None:
+        """Write and sync until nothing waits: lines that come meanwhile share the next sync."""
+        while self._pending:
+            lines, self._pending = self._pending, []
+            try:
+                if not self._failure:
+                    await asyncio.to_thread(self._put, b"".join(line for line, _ in lines))
+            except OSError as error:
+                # How much of it is in the file nobody knows, so nothing may follow it.
+                self._failure = self._unwritable(error)
+            except BaseException as error:
+                self._failure = error
+            for _, written in lines:
+                if written.done():  # whoever waited was cancelled
+                    continue
+                if self._failure:
+                    written.set_exception(self._failure)
+                else:
+                    written.set_result(None)
+
+    def _put(self, data: bytes) -> None:
+        if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
+            # Written to a file that has no name any more, all would be lost with the process.
+            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
+        put(self._file, data)
+        self._sync(cast(BinaryIO, self._file))
+
+    def _unwritable(self, error: OSError) -> CannotWrite:
+        return cannot_write(self.path, error, hint="choose another folder with --output-dir (OUTPUT_DIR)")

@@ -1,0 +1,113 @@
+"""``undo.jsonl`` in a run's folder: what was done to undo the run, call by call, and how far that came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.durable import cannot_write, durable
+from holdall.errors import CannotWrite
+from holdall.importer.journal.reversals import Act, Reversal
+from holdall.importer.journal.run import timestamp
+from holdall.model import Kind, TargetId
+
+__all__ = ["LOG", "UndoLog", "is_undone"]
+
+LOG = "undo.jsonl"
+
+
+class _Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="step", omit_defaults=True):
+    """One call. ``outcome`` is ``begun``, ``done``, ``gone`` or ``left``."""
+
+    at: str
+    act: Act
+    outcome: str
+    kind: Kind
+    target: TargetId
+    store: TargetId | None = None
+    name: str | None = None
+    request_id: str | None = None
+    detail: str = ""
+
+
+class _Ended(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="ended"):
+    """An undo came to its end, and had to leave so many things as they are."""
+
+    at: str
+    left: int
+
+
+_decoder: msgspec.json.Decoder[_Step | _Ended] = msgspec.json.Decoder(_Step | _Ended)
+
+
+class UndoLog:
+    """The log of all undos of one run. ``now`` is in Unix seconds.
+
+    ``begun`` has the (store, file) that one of them had in hand; ``whole`` says that nothing is left to undo.
+    """
+
+    def __init__(self, folder: Path, *, now: Callable[[], float]) -> None:
+        """Read what is there. Raises CannotWrite."""
+        self.path = folder / LOG
+        self._now = now
+        self.begun, self.whole = _read(self.path)
+
+    def step(self, reversal: Reversal, outcome: str, *, request_id: str | None = None, detail: str = "") -> None:
+        """Note a call; one that is ``begun`` is durable on return."""
+        step = _Step(
+            at=timestamp(self._now(), fraction=True),
+            act=reversal.act,
+            outcome=outcome,
+            kind=reversal.kind,
+            target=reversal.target,
+            store=reversal.store,
+            name=reversal.name,
+            request_id=request_id,
+            detail=detail,
+        )
+        self._append(step, sync=outcome == "begun")
+
+    def ended(self, left: int) -> None:
+        """Note that an undo came to its end; durable on return."""
+        self.whole = left == 0
+        self._append(_Ended(at=timestamp(self._now()), left=left), sync=True)
+
+    def _append(self, line: _Step | _Ended, *, sync: bool) -> None:
+        try:
+            with self.path.open("ab") as file:
+                # A line that a crash cut off is ended first, so that it doesn't spoil this one.
+                torn = file.tell() and not self._ends_whole()
+                file.write((b"\n" if torn else b"") + msgspec.json.encode(line) + b"\n")
+                if sync:
+                    durable(file)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def _ends_whole(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) == b"\n"
+
+
+def is_undone(folder: Path) -> bool:
+    """Whether nothing is left of what the run in ``folder`` did. Raises CannotWrite."""
+    return _read(folder / LOG)[1]
+
+
+def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool]:
+    begun, whole = set(), False
+    try:
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    except OSError as error:
+        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+    for raw in lines:
+        try:
+            line = _decoder.decode(raw)
+        except msgspec.DecodeError:  # cut off by a crash
+            continue
+        whole = isinstance(line, _Ended) and line.left == 0
+        if isinstance(line, _Step) and line.act is Act.REPLACE and line.store is not None:
+            begun.add((line.store, line.target))
+    return frozenset(begun), whole

@@ -1,0 +1,109 @@
+"""A bundle as a plan needs to know it: definitions whole, files as small values, memberships as ids."""
+
+from __future__ import annotations
+
+import sys
+from typing import TypeVar
+
+import msgspec
+
+from holdall.bundle.layout import TEXTS, LedgerLine
+from holdall.bundle.reader import BundleReader
+from holdall.errors import DamagedBundle
+from holdall.importer.plan.steps import Catalogue, Content
+from holdall.importer.plan.text import overlap_of
+from holdall.model import (
+    AgentView,
+    AssistantView,
+    FileView,
+    MembershipView,
+    Record,
+    Rung,
+    SourceId,
+    StoreView,
+    epoch_seconds,
+)
+
+__all__ = ["catalogue"]
+
+T = TypeVar("T")
+
+
+def catalogue(reader: BundleReader) -> Catalogue:
+    """Read records and ledger through, once each. Raises DamagedBundle."""
+    # One string for each purpose there is, not one for each file.
+    known = {record.id: _known(record) for record in reader.files()}
+    files: dict[SourceId, Content] = {}
+    parsed_in: dict[SourceId, str] = {}
+    for line in reader.ledger():
+        content = _content(line, *known.get(SourceId(line.id), ("", 0)))
+        files[content.id] = content
+        if content.rung is Rung.TEXT and line.path:
+            parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
+    stores = {record.id: record for record in reader.stores() if _read(record, StoreView)}
+    return Catalogue(
+        # Oldest first, as the server lists them, so that the copy lists them in the same order.
+        assistants=sorted(reader.assistants(), key=_age),
+        agents=sorted(reader.agents(), key=_agent_age),
+        stores=stores,
+        members={store: _members(reader, store, files, parsed_in) for store in stores},
+        files=files,
+    )
+
+
+def _read(record: Record, view: type[T]) -> T:
+    """What an import acts upon in a record. Raises DamagedBundle where it isn't of the types that it must be."""
+    try:
+        return msgspec.json.decode(record.raw, type=view)
+    except msgspec.DecodeError as error:
+        raise DamagedBundle(
+            f"can't import {record.kind} {record.id}: its record is not as the API has it ({error})"
+        ) from None
+
+
+def _age(record: Record) -> tuple[int, SourceId]:
+    return epoch_seconds(_read(record, AssistantView).created_at), record.id
+
+
+def _agent_age(record: Record) -> tuple[int, SourceId]:
+    return epoch_seconds(_read(record, AgentView).created_at), record.id
+
+
+def _known(record: Record) -> tuple[str, int]:
+    """A file's purpose and when it was made."""
+    view = _read(record, FileView)
+    return sys.intern(view.purpose or ""), epoch_seconds(view.created_at)
+
+
+def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
+    reason = ""
+    if line.rung is Rung.UNAVAILABLE:
+        said = line.message or line.code or (f"status {line.status}" if line.status else "")
+        reason = f"its content could not be exported{f' ({said})' if said else ''}"
+    return Content(
+        id=SourceId(line.id),
+        filename=line.filename,
+        purpose=purpose or None,
+        rung=line.rung,
+        stored=line.size or 0,
+        size=line.expected,
+        created_at=created_at,
+        truncated=line.truncated,
+        reason=sys.intern(reason),
+    )
+
+
+def _members(
+    reader: BundleReader, store: SourceId, files: dict[SourceId, Content], parsed_in: dict[SourceId, str]
+) -> list[SourceId]:
+    """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap."""
+    ids = []
+    for record in reader.memberships(store):
+        content, view = files.get(record.id), _read(record, MembershipView)
+        # The id that is held already, so that 100,000 memberships cost a pointer each.
+        ids.append(content.id if content else record.id)
+        if content and parsed_in.get(content.id) == store:
+            overlap = overlap_of(view.chunking_strategy)
+            if overlap != content.overlap:
+                files[content.id] = msgspec.structs.replace(content, overlap=overlap)
+    return ids

@@ -1,0 +1,29 @@
+"""How a plan is to be made, as far as the user has a say in it. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from holdall.dialects.forms import Form
+from holdall.importer.plan.models import ModelMap
+from holdall.importer.plan.steps import OnConflict
+
+__all__ = ["Choices"]
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """How the user wants it; ``form`` is what the destination can keep.
+
+    ``missing`` has why a model can't be used, by the bundle's name for it. ``delete``: an update also takes files out
+    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since
+    an earlier run.
+    """
+
+    form: Form = Form.ASSISTANTS
+    models: ModelMap = ModelMap()
+    missing: Mapping[str, str] = {}
+    on_conflict: OnConflict = OnConflict.STOP
+    delete: bool = False
+    even_if_changed: bool = False

@@ -1,0 +1,338 @@
+"""What an import will do, step by step, before anything is done. Pure: what the bundle holds and what is there in, a
+Plan out.
+
+Depth first: a unit is one assistant with all it needs that no earlier unit brings, so that after a stop at half the
+first half works. What is shared in the source is shared in the copy: one upload, one store. Stores that no assistant
+uses come last. What is at the destination already is used, and never made a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from holdall.dialects import assistants as dialect
+from holdall.dialects.loss import Loss, Why
+from holdall.importer.plan.agentcopies import AgentCopies
+from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.copies import Copies
+from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
+from holdall.importer.plan.references import left_out_file, references, whole
+from holdall.importer.plan.steps import (
+    LONE_FILES,
+    Adopt,
+    AttachFiles,
+    Cannot,
+    Catalogue,
+    Content,
+    CreateStore,
+    DetachFile,
+    Differs,
+    LeaveOut,
+    OnConflict,
+    Plan,
+    Skip,
+    Step,
+    Unit,
+    UpdateMembership,
+    UpdateStore,
+    UploadFile,
+)
+from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
+from holdall.selection import Root, Selection, choose
+
+__all__ = ["Choices", "plan"]
+
+
+_PLAIN = Choices()
+
+
+def plan(
+    catalogue: Catalogue,
+    selection: Selection,
+    *,
+    prefix: str = "",
+    choices: Choices = _PLAIN,
+    presence: Presence = NOTHING,
+) -> Plan:
+    """Plan the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
+
+    Without ``presence`` the plan is the one towards an empty destination.
+    """
+    return _Planner(catalogue, prefix, choices, presence).plan(selection)
+
+
+class _Planner:
+    """What one planning has placed so far."""
+
+    def __init__(self, catalogue: Catalogue, prefix: str, choices: Choices, presence: Presence) -> None:
+        self.catalogue = catalogue
+        self.prefix = prefix
+        self.choices = choices
+        self.presence = presence
+        self._whole = whole(presence.files, catalogue)
+        self._views = {
+            record.id: msgspec.json.decode(record.raw, type=AssistantView) for record in catalogue.assistants
+        }
+        self._copies = Copies(catalogue.assistants, prefix, choices, presence)
+        self._agents = {record.id: record for record in catalogue.agents}
+        self._agent_copies = AgentCopies(prefix, choices, presence)
+        self._uploaded: set[SourceId] = set()
+        self._created: set[SourceId] = set()
+
+    def plan(self, selection: Selection) -> Plan:
+        stores = [Root(kind=Kind.STORE, id=id, name=_store_name(r)) for id, r in self.catalogue.stores.items()]
+        used = {store for view in self._views.values() for store in view.store_ids}
+        needed = {file for view in self._views.values() for file in view.file_ids}
+        needed.update(file for members in self.catalogue.members.values() for file in members)
+        roots = [Root(kind=Kind.ASSISTANT, id=id, name=view.name) for id, view in self._views.items()]
+        roots += [Root(kind=Kind.AGENT, id=id, name=_agent_name(r)) for id, r in self._agents.items()]
+        roots += [root for root in stores if root.id not in used]
+        roots += [_file(content) for id, content in self.catalogue.files.items() if id not in needed]
+        # Not made for nothing: a bundle may have 100,000 files.
+        files = map(_file, self.catalogue.files.values()) if Kind.FILE in selection.kinds() else ()
+        chosen = choose(roots, selection, others=[*stores, *files])
+        units = [self._assistant(root) for root in chosen if root.kind is Kind.ASSISTANT]
+        units += [self._agent(root) for root in chosen if root.kind is Kind.AGENT]
+        units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
+        lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
+        return Plan(
+            units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots), form=self.choices.form
+        )
+
+    def _lone_files(self, files: list[SourceId]) -> list[Unit]:
+        """One unit for all files that nothing refers to: each stands for itself, so they go up together."""
+        if not files:
+            return []
+        root = Root(kind=Kind.FILE, id=LONE_FILES, name="files that nothing refers to")
+        uploads: list[Step] = []
+        rest: list[Step] = []
+        for file in files:
+            content = self.catalogue.files[file]
+            if content.rung is Rung.UNAVAILABLE and file not in self.presence.files:
+                rest.append(left_out_file(content, LONE_FILES, content.reason, None))
+            else:
+                self._upload(content, uploads)
+        return [_unit(Kind.FILE, root, [*uploads, *rest])]
+
+    def _assistant(self, root: Root) -> Unit:
+        view = self._views[root.id]
+        found = self.presence.assistants.get(root.id)
+        if found and found.differences and (unchanged := self._let_be(Kind.ASSISTANT, root, found)):
+            return _unit(Kind.ASSISTANT, root, [*self._parts_there(view), unchanged])
+        reason = self._copies.impossible(view)
+        if reason:
+            return _unit(Kind.ASSISTANT, root, [Cannot(id=root.id, name=root.name, reason=reason)])
+        uploads: list[Step] = []
+        rest: list[Step] = []
+        refers = references(view, self.catalogue, self._whole)
+        for store in refers.stores:
+            self._store(store, uploads, rest)
+        for file in refers.files:
+            self._upload(self._content(file), uploads)
+        last = self._copies.step(root, view, refers)
+        # What a copy lacks is said of one that was there before, too.
+        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, *_unkept(found), last])
+
+    def _agent(self, root: Root) -> Unit:
+        found = self.presence.agents.get(root.id)
+        if found and found.differences and (unchanged := self._let_be(Kind.AGENT, root, found)):
+            return _unit(Kind.AGENT, root, [unchanged])
+        return _unit(Kind.AGENT, root, [*_unkept(found), self._agent_copies.step(root, self._agents[root.id])])
+
+    def _let_be(self, kind: Kind, root: Root, found: Found | FoundStore) -> Step | None:
+        """The one step for something that differs and isn't to be made equal; None where it is."""
+        choices = self.choices
+        if choices.on_conflict is OnConflict.SKIP:
+            return Skip(kind=kind, id=root.id, target=found.target, name=root.name, differences=found.differences)
+        changed = [] if choices.even_if_changed else list(found.changed)
+        if choices.on_conflict is OnConflict.UPDATE and not choices.even_if_changed:
+            changed += found.added if isinstance(found, FoundStore) and choices.delete else []
+            if not changed:
+                return None
+        elif choices.on_conflict is OnConflict.UPDATE:
+            return None
+        return Differs(
+            kind=kind,
+            id=root.id,
+            target=found.target,
+            name=root.name,
+            differences=found.differences,
+            changed=changed,
+        )
+
+    def _parts_there(self, view: AssistantView) -> list[Step]:
+        """The stores of an assistant that is left as it is, as far as they are there; nothing is made for it."""
+        uploads: list[Step] = []
+        rest: list[Step] = []
+        for store in dict.fromkeys(view.store_ids):
+            if store in self.presence.stores:
+                self._store(store, uploads, rest)
+        return [*uploads, *rest]
+
+    def _lone_store(self, root: Root) -> Unit:
+        uploads: list[Step] = []
+        rest: list[Step] = []
+        self._store(root.id, uploads, rest)
+        return _unit(Kind.STORE, root, [*uploads, *rest])
+
+    def _store(self, store: SourceId, uploads: list[Step], rest: list[Step]) -> None:
+        """The steps of a store, unless an earlier unit has them."""
+        if store in self._created:
+            return
+        self._created.add(store)
+        found = self.presence.stores.get(store)
+        if found is None:
+            self._create_store(store, uploads, rest)
+            return
+        rest += _unkept(found)
+        root = Root(kind=Kind.STORE, id=store, name=_store_name(self.catalogue.stores[store]))
+        if not found.differences:
+            self._files_there(store, uploads)
+            rest += self._lacking(store)
+            rest.append(Adopt(kind=Kind.STORE, id=store, target=found.target, name=root.name, by=found.by))
+        elif unchanged := self._let_be(Kind.STORE, root, found):
+            self._files_there(store, uploads)
+            rest.append(unchanged)
+        else:
+            self._update_store(root, found, uploads, rest)
+
+    def _create_store(self, store: SourceId, uploads: list[Step], rest: list[Step]) -> None:
+        rest += self._lacking(store)
+        count = 0
+        for content in self._members(store):
+            if content.rung is not Rung.UNAVAILABLE or content.id in self.presence.files:
+                count += 1
+                self._upload(content, uploads)
+        record = self.catalogue.stores[store]
+        losses = dialect.store(record, operation="").losses
+        rest.append(CreateStore(id=store, name=_store_name(record), losses=losses))
+        if count:
+            rest.append(AttachFiles(store=store, count=count))
+
+    def _update_store(self, root: Root, found: FoundStore, uploads: list[Step], rest: list[Step]) -> None:
+        """Only what differs. What goes in goes in before what comes out, but for what is put in again."""
+        self._files_there(root.id, uploads)
+        rest += self._lacking(root.id)
+        incoming = [*found.missing, *found.replaced]
+        for file in incoming:
+            self._upload(self._content(file), uploads)
+        losses = [] if self.choices.delete else _kept(root, found)
+        rest.append(
+            UpdateStore(
+                id=root.id,
+                target=found.target,
+                name=root.name,
+                fields=found.fields,
+                differences=found.differences,
+                losses=losses,
+            )
+        )
+
+        def detach(target: TargetId, name: str | None, why: str) -> DetachFile:
+            return DetachFile(store=root.id, target=target, name=name, why=why)
+
+        rest += [detach(t, self._content(f).filename, "to be indexed again") for f, t in found.recut.items()]
+        if incoming or found.recut:
+            files = [*incoming, *found.recut]
+            rest.append(AttachFiles(store=root.id, count=len(files), files=files))
+        for file, (target, attributes) in found.relabelled.items():
+            if file not in found.recut:
+                rest.append(
+                    UpdateMembership(
+                        store=root.id,
+                        file=file,
+                        target=target,
+                        name=self._content(file).filename,
+                        attributes=attributes,
+                    )
+                )
+        rest += [detach(t, self._content(f).filename, "it has other bytes") for f, t in found.replaced.items()]
+        if self.choices.delete:
+            rest += [detach(e.target, e.name, "the bundle's store doesn't have it") for e in found.extras]
+
+    def _members(self, store: SourceId) -> Iterable[Content]:
+        for file in dict.fromkeys(self.catalogue.members.get(store, ())):
+            yield self._content(file)
+
+    def _content(self, file: SourceId) -> Content:
+        return self.catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+
+    def _lacking(self, store: SourceId) -> list[LeaveOut]:
+        """The files of a store that are neither in the bundle nor there."""
+        return [
+            left_out_file(content, store, content.reason, None)
+            for content in self._members(store)
+            if content.rung is Rung.UNAVAILABLE and content.id not in self.presence.files
+        ]
+
+    def _files_there(self, store: SourceId, uploads: list[Step]) -> None:
+        """Adopt the files of a store that are there."""
+        for content in self._members(store):
+            if content.id in self.presence.files:
+                self._upload(content, uploads)
+
+    def _upload(self, content: Content, uploads: list[Step]) -> None:
+        """Have the file there: upload it, unless it is."""
+        if content.id in self._uploaded:
+            return
+        self._uploaded.add(content.id)
+        if found := self.presence.files.get(content.id):
+            name = found.name or content.filename
+            uploads.append(Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by))
+        else:
+            uploads.append(UploadFile(content=content, purpose=_purpose(content)))
+
+
+def _file(content: Content) -> Root:
+    return Root(kind=Kind.FILE, id=content.id, name=content.filename)
+
+
+def _unit(kind: Kind, root: Root, steps: Iterable[Step]) -> Unit:
+    return Unit(kind=kind, id=root.id, name=root.name, steps=list(steps))
+
+
+def _purpose(content: Content) -> str:
+    purpose = dialect.purpose(content.purpose)
+    # A document made of parsed text is knowledge, whatever the file was; vision and batch would refuse a .txt.
+    return purpose if content.rung is not Rung.TEXT or purpose == "user_data" else "assistants"
+
+
+def _agent_name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=AgentView).name
+
+
+def _store_name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=StoreView).name
+
+
+def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:
+    """What is there is as whole as this destination keeps it, and not wholly what the bundle says."""
+    for one in found.unkept if found else ():
+        text = f"the destination did not keep it when it was sent: {one.values()}"
+        loss = Loss(
+            why=Why.NOT_KEPT,
+            kind=one.kind if one.inside is None else Kind.FILE,
+            id=one.source,
+            name=one.name,
+            inside=one.inside,
+            field=one.field,
+            text=text,
+        )
+        yield LeaveOut(loss=loss)
+
+
+def _kept(root: Root, found: FoundStore) -> list[Loss]:
+    """What is said of files in the store there that the bundle's store doesn't have."""
+    return [
+        Loss(
+            why=Why.KEPT,
+            kind=Kind.STORE,
+            id=root.id,
+            name=root.name,
+            field="files",
+            text=f"{extra.name or extra.target} is not in the bundle's; it stays (--delete takes it out)",
+        )
+        for extra in found.extras
+    ]

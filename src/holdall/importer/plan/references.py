@@ -1,0 +1,75 @@
+"""What the copy of an assistant or a store can refer to, and what is left out of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+import msgspec
+
+from holdall.dialects.loss import Loss, Why
+from holdall.importer.plan.presence import FoundFile
+from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
+from holdall.model import AssistantView, Kind, Rung, SourceId
+
+__all__ = ["References", "left_out_file", "references", "whole"]
+
+
+class References(msgspec.Struct, frozen=True, kw_only=True):
+    """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
+
+    stores: list[SourceId]
+    files: list[SourceId]
+    left_out: list[LeaveOut]
+
+
+def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId]) -> References:
+    """What the copy of an assistant will refer to; the files in ``living`` are there already, whole."""
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    lost: list[LeaveOut] = []
+    for store in dict.fromkeys(view.store_ids):
+        if store in catalogue.stores:
+            stores.append(store)
+        else:
+            why = "it is not in the bundle"
+            lost.append(left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
+    for file in dict.fromkeys(view.file_ids):
+        content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
+            why = (
+                "only its parsed text is in the bundle, which the code interpreter can't take for the file"
+                if content.rung is Rung.TEXT
+                else content.reason
+            )
+            lost.append(left_out_file(content, SourceId(view.id), why, "tool_resources.code_interpreter"))
+        else:
+            files.append(file)
+    return References(stores=stores, files=files, left_out=lost)
+
+
+def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[SourceId]:
+    """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
+    return {
+        id
+        for id, found in files.items()
+        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].rung is not Rung.TEXT)
+    }
+
+
+def left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None) -> LeaveOut:
+    loss = Loss(why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}")
+    return LeaveOut(loss=loss)
+
+
+def left_out_file(content: Content, inside: SourceId, why: str, field: str | None) -> LeaveOut:
+    return LeaveOut(
+        loss=Loss(
+            why=Why.LEFT_OUT,
+            kind=Kind.FILE,
+            id=content.id,
+            name=content.filename,
+            inside=inside,
+            field=field,
+            text=f"left out: {why or 'its content is not in the bundle'}",
+        )
+    )

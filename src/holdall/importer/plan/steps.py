@@ -1,0 +1,435 @@
+"""What a plan is made of: the contents and records it speaks of, its steps, and what each of them loses.
+
+Pure values. The steps are a tagged union: whoever carries a plan out, prints it or keeps it matches over all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.forms import Form
+from holdall.dialects.loss import Loss, Why
+from holdall.importer.plan.difference import Difference
+from holdall.importer.plan.text import DEFAULT_OVERLAP, is_text_name
+from holdall.model import Kind, Record, Rung, SourceId, TargetId
+
+__all__ = [
+    "LONE_FILES",
+    "Adopt",
+    "AttachFiles",
+    "By",
+    "Cannot",
+    "Catalogue",
+    "Content",
+    "CreateAgent",
+    "CreateAssistant",
+    "CreateStore",
+    "DetachFile",
+    "Differs",
+    "LeaveOut",
+    "OnConflict",
+    "Plan",
+    "Skip",
+    "Step",
+    "Totals",
+    "Unit",
+    "UpdateAgent",
+    "UpdateAssistant",
+    "UpdateMembership",
+    "UpdateStore",
+    "UploadFile",
+    "WriteRequest",
+]
+
+
+LONE_FILES = SourceId("files")
+"""Stands for the files that nothing refers to, where something has to have an id."""
+
+
+class OnConflict(StrEnum):
+    """What to do about things that are at the destination already."""
+
+    STOP = "stop"
+    """Use what is equal; where anything differs, write nothing at all."""
+    SKIP = "skip"
+    """Use what is equal, and what differs as it is."""
+    UPDATE = "update"
+    """Use what is equal; make what differs equal."""
+    DUPLICATE = "duplicate"
+    """Look for nothing and make everything anew, beside what is there."""
+
+
+class By(StrEnum):
+    """What something at the destination is recognised by."""
+
+    ORIGIN = "its own id"
+    EARLIER = "an earlier run"
+    MARK = "metadata.cloned_from and its name"
+    KEYS = "its name and metadata"
+    WRITTEN = "what is in its files"
+    PLACE = "its name and size, where its copy belongs"
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A file as the bundle holds it.
+
+    ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
+    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share;
+    ``reason`` why it is unavailable.
+    """
+
+    id: SourceId
+    filename: str | None = None
+    purpose: str | None = None
+    rung: Rung = Rung.UNAVAILABLE
+    stored: int = 0
+    size: int | None = None
+    created_at: int = 0
+    truncated: bool = False
+    overlap: int = DEFAULT_OVERLAP
+    reason: str = ""
+
+    def copy_names(self) -> list[str]:
+        """The names that a copy of the file may have been given."""
+        name = self.filename or self.id
+        if self.rung is not Rung.TEXT:
+            return [name]
+        return [name, f"{name}.txt"] if is_text_name(name) else [f"{name}.txt"]
+
+
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000."""
+
+    assistants: list[Record]
+    stores: dict[SourceId, Record]
+    agents: list[Record] = []
+    members: Mapping[SourceId, list[SourceId]]
+    files: dict[SourceId, Content]
+
+
+class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):
+    content: Content
+    purpose: str
+
+
+class CreateStore(msgspec.Struct, frozen=True, kw_only=True, tag="create_store"):
+    id: SourceId
+    name: str | None
+    losses: list[Loss] = []
+
+
+class AttachFiles(msgspec.Struct, frozen=True, kw_only=True, tag="attach_files"):
+    """Put ``count`` files into the store: ``files``, or all that it has; how, the bundle's memberships say."""
+
+    store: SourceId
+    count: int
+    files: list[SourceId] | None = None
+
+
+class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_assistant"):
+    """``stores`` and ``files`` are the references that will be kept."""
+
+    id: SourceId
+    name: str | None
+    model: str | None
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    losses: list[Loss] = []
+
+
+class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, tag="create_agent"):
+    id: SourceId
+    name: str | None
+    model: str | None
+    losses: list[Loss] = []
+
+
+class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request"):
+    """Write the assistant down as a request for the Responses API, at ``path`` below OUTPUT_DIR.
+
+    ``beside`` is where it goes instead, where something of the user's is there and stays. Without ``replace``, what an
+    earlier run wrote stays, too. The rest is as in CreateAssistant.
+    """
+
+    id: SourceId
+    name: str | None
+    model: str | None
+    path: str
+    beside: str | None = None
+    replace: bool = True
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    losses: list[Loss] = []
+
+
+class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag="adopt", gc=False):
+    """Use what is there: it is equal. ``stores`` and ``files`` are an assistant's references."""
+
+    kind: Kind
+    id: SourceId
+    target: TargetId
+    name: str | None
+    by: By
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+
+
+class Skip(msgspec.Struct, frozen=True, kw_only=True, tag="skip"):
+    """Use what is there and leave it as it is, though it differs."""
+
+    kind: Kind
+    id: SourceId
+    target: TargetId
+    name: str | None
+    differences: list[Difference]
+
+
+class Differs(msgspec.Struct, frozen=True, kw_only=True, tag="differs"):
+    """What is there differs, and nothing may be done about it: a plan with this step is not carried out.
+
+    ``changed`` are the fields that somebody else has changed since an earlier run left them.
+    """
+
+    kind: Kind
+    id: SourceId
+    target: TargetId
+    name: str | None
+    differences: list[Difference]
+    changed: list[str] = []
+
+
+class UpdateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="update_assistant"):
+    """Set ``fields`` of ``target`` to what the bundle says. The rest is as in CreateAssistant."""
+
+    id: SourceId
+    target: TargetId
+    name: str | None
+    model: str | None
+    fields: list[str]
+    differences: list[Difference]
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    losses: list[Loss] = []
+
+
+class UpdateAgent(msgspec.Struct, frozen=True, kw_only=True, tag="update_agent"):
+    """Set ``fields`` of ``target`` to what the bundle says."""
+
+    id: SourceId
+    target: TargetId
+    name: str | None
+    model: str | None
+    fields: list[str]
+    differences: list[Difference]
+    losses: list[Loss] = []
+
+
+class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store"):
+    """Use the store ``target``, and set ``fields`` of it, if any, to what the bundle says.
+
+    What is done to its files are steps of their own; ``differences`` has them all.
+    """
+
+    id: SourceId
+    target: TargetId
+    name: str | None
+    fields: list[str]
+    differences: list[Difference]
+    losses: list[Loss] = []
+
+
+class UpdateMembership(msgspec.Struct, frozen=True, kw_only=True, tag="update_membership"):
+    """Set the attributes of one file in a store."""
+
+    store: SourceId
+    file: SourceId
+    target: TargetId
+    name: str | None
+    attributes: dict[str, Any]
+
+
+class DetachFile(msgspec.Struct, frozen=True, kw_only=True, tag="detach_file"):
+    """Take a file out of a store; the file itself stays. ``why`` in words."""
+
+    store: SourceId
+    target: TargetId
+    name: str | None
+    why: str
+
+
+class LeaveOut(msgspec.Struct, frozen=True, kw_only=True, tag="leave_out"):
+    """A reference that the copy will not have."""
+
+    loss: Loss
+
+
+class Cannot(msgspec.Struct, frozen=True, kw_only=True, tag="cannot"):
+    """The unit's root can't be created, and nothing of the unit will be."""
+
+    id: SourceId
+    name: str | None
+    reason: str
+
+
+Step = (
+    UploadFile
+    | CreateStore
+    | AttachFiles
+    | CreateAssistant
+    | CreateAgent
+    | WriteRequest
+    | Adopt
+    | Skip
+    | Differs
+    | UpdateAssistant
+    | UpdateAgent
+    | UpdateStore
+    | UpdateMembership
+    | DetachFile
+    | LeaveOut
+    | Cannot
+)
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
+    """One root with what it needs and no earlier unit brings, in the order in which it is done."""
+
+    kind: Kind
+    id: SourceId
+    name: str | None
+    steps: list[Step]
+
+    def losses(self) -> Iterator[Loss]:
+        """What is known beforehand not to come through as it was."""
+        for step in self.steps:
+            match step:
+                case LeaveOut(loss=loss):
+                    yield loss
+                case CreateStore(losses=losses) | CreateAssistant(losses=losses) | WriteRequest(losses=losses):
+                    yield from losses
+                case CreateAgent(losses=losses) | UpdateAgent(losses=losses):
+                    yield from losses
+                case UpdateStore(losses=losses) | UpdateAssistant(losses=losses):
+                    yield from losses
+                case Skip():
+                    yield _left_alone(step)
+                case UploadFile(content=content, purpose=purpose):
+                    yield from _upload_losses(content, purpose)
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a plan does: what it would create, and by kind what it would do else."""
+
+    assistants: int = 0
+    agents: int = 0
+    requests: int = 0
+    stores: int = 0
+    files: int = 0
+    memberships: int = 0
+    bytes: int = 0
+    adopted: dict[str, int] = {}
+    updated: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    detached: int = 0
+    impossible: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
+
+    ``form`` is what becomes of its assistants; agents stay agents.
+    """
+
+    units: list[Unit]
+    prefix: str
+    chosen: int
+    of: int
+    form: Form = Form.ASSISTANTS
+
+    def steps(self) -> Iterator[Step]:
+        for unit in self.units:
+            yield from unit.steps
+
+    def losses(self) -> Iterator[Loss]:
+        for unit in self.units:
+            yield from unit.losses()
+
+    def conflicts(self) -> list[Differs]:
+        """What keeps this plan from being carried out."""
+        return [step for step in self.steps() if isinstance(step, Differs)]
+
+    def needs_agents(self) -> bool:
+        """Whether agents are among what it stands for."""
+        return any(unit.kind is Kind.AGENT for unit in self.units)
+
+    def updates(self) -> bool:
+        """Whether something that is there already would be changed."""
+        kinds = (UpdateAssistant, UpdateAgent, UpdateMembership, DetachFile)
+        return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
+
+    def pending(self) -> bool:
+        """Whether there is anything to do at all, or that can't be done."""
+        return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
+
+    def totals(self) -> Totals:
+        """What would be done."""
+        created: Counter[str] = Counter()
+        adopted: Counter[str] = Counter()
+        updated: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        for step in self.steps():
+            match step:
+                case UploadFile(content=content):
+                    created.update(files=1, bytes=content.stored)
+                case CreateStore():
+                    created["stores"] += 1
+                case AttachFiles(count=count):
+                    created["memberships"] += count
+                case CreateAssistant():
+                    created["assistants"] += 1
+                case CreateAgent():
+                    created["agents"] += 1
+                case WriteRequest():
+                    created["requests"] += 1
+                case DetachFile():
+                    created["detached"] += 1
+                case Cannot():
+                    created["impossible"] += 1
+                case Adopt(kind=kind):
+                    adopted[kind.value] += 1
+                case Skip(kind=kind):
+                    skipped[kind.value] += 1
+                case UpdateAssistant():
+                    updated[Kind.ASSISTANT.value] += 1
+                case UpdateAgent():
+                    updated[Kind.AGENT.value] += 1
+                case UpdateStore():
+                    updated[Kind.STORE.value] += 1
+                case UpdateMembership():
+                    updated[Kind.MEMBERSHIP.value] += 1
+                case LeaveOut() | Differs():
+                    pass
+        return Totals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
+
+
+def _left_alone(step: Skip) -> Loss:
+    fields = dict.fromkeys(difference.field for difference in step.differences)
+    text = f"left as it is ({step.target}), though it differs in {', '.join(fields)}"
+    return Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
+
+
+def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:
+    def loss(why: Why, text: str, field: str | None = None) -> Loss:
+        return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
+
+    if content.rung is Rung.TEXT:
+        yield loss(Why.AS_TEXT, "its parsed text stands in for the file, whose bytes could not be exported")
+        if content.truncated:
+            yield loss(Why.TRUNCATED, "the parsed text could only be exported in part")
+    if content.purpose is not None and purpose != content.purpose:
+        yield loss(Why.PURPOSE_CHANGED, f"{content.purpose} can't be given by a client, {purpose} is used", "purpose")

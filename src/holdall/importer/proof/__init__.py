@@ -1,0 +1,1 @@
+"""The destination against the bundle."""

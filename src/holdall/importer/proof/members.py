@@ -1,0 +1,178 @@
+"""The files of one store at the destination against the bundle's: each one's attributes, chunking, status and text, and
+whether the store's own search finds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.bundle.reader import BundleReader
+from holdall.dialects import assistants as dialect
+from holdall.dialects.shapes import known
+from holdall.importer.plan.difference import Difference, equal
+from holdall.importer.plan.steps import Content
+from holdall.importer.plan.text import overlap_of
+from holdall.importer.proof.reading import Readings, Text
+from holdall.importer.proof.searching import Searches
+from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account
+
+__all__ = ["FileProof", "Members"]
+
+
+class FileProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one file in one store. ``found``: by the store's search; None where that wasn't asked.
+
+    ``why`` says why its text wasn't compared, or the search not asked.
+    """
+
+    store: SourceId
+    file: SourceId
+    target: TargetId
+    name: str | None
+    status: str
+    text: Text = Text.NOT_CHECKED
+    found: bool | None = None
+    why: str = ""
+
+
+class _Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A membership as either side has it. Source: GET /vector_stores/{id}/files."""
+
+    status: str | None = None
+    attributes: dict[str, Any] | None = None
+    chunking_strategy: dict[str, Any] | None = None
+    last_error: dict[str, Any] | None = None
+
+
+class Members:
+    """Compares the stores of one destination. ``differences`` and ``proofs`` are what was found so far."""
+
+    def __init__(
+        self,
+        account: Account,
+        reader: BundleReader,
+        contents: Mapping[SourceId, Content],
+        *,
+        search: bool,
+        progress: Progress,
+    ) -> None:
+        self._reader, self._contents, self._progress = reader, contents, progress
+        self._readings = Readings(account, reader)
+        self._searches = Searches(account) if search else None
+        self._at_once = account.limits.concurrency
+        self.differences: list[Difference] = []
+        self.proofs: list[FileProof] = []
+
+    async def compare(
+        self,
+        store: SourceId,
+        target: TargetId,
+        memberships: Iterable[Record],
+        copies: Mapping[SourceId, TargetId],
+        there: Mapping[str, bytes],
+    ) -> None:
+        """Compare those ``memberships`` of the bundle that should have a copy; ``there`` is what the store lists.
+
+        Raises what stops every request, and DamagedBundle.
+        """
+        alike = self._alike(copies)
+        queue = self._due(store, memberships, copies, there)
+
+        async def work() -> None:
+            for record, copy, raw in queue:
+                await self._one(store, target, record, copy, msgspec.json.decode(raw, type=_Member), alike)
+                self._progress.advance(files=1)
+
+        workers = [asyncio.create_task(work()) for _ in range(self._at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+
+    def _due(
+        self,
+        store: SourceId,
+        memberships: Iterable[Record],
+        copies: Mapping[SourceId, TargetId],
+        there: Mapping[str, bytes],
+    ) -> Iterator[tuple[Record, TargetId, bytes]]:
+        """The memberships that are there; of those that aren't a difference is noted."""
+        for record in memberships:
+            copy = copies.get(record.id)
+            raw = there.get(copy) if copy else None
+            if copy is None or raw is None:
+                self._differ(store, record.id, copy)("membership", "present", "missing")
+            else:
+                yield record, copy, raw
+
+    async def _one(
+        self,
+        store: SourceId,
+        target: TargetId,
+        record: Record,
+        copy: TargetId,
+        now: _Member,
+        alike: Callable[[SourceId], set[TargetId]],
+    ) -> None:
+        content = self._contents[record.id]
+        differ = self._differ(store, record.id, copy)
+        expected = dialect.attachment(record, copy).body
+        differ("attributes", expected.get("attributes") or {}, now.attributes or {})
+        if "chunking_strategy" in expected:
+            strategy = expected["chunking_strategy"]
+            differ("chunking_strategy", strategy, known("chunking_strategy", strategy, now.chunking_strategy))
+        was = msgspec.json.decode(record.raw, type=_Member)
+        status = now.status or "unknown"
+        if not (was.status == "failed" and status == "failed"):
+            reason = (now.last_error or {}).get("message")
+            differ("status", "completed", f"{status}: {reason}" if reason else status)
+        proof = FileProof(
+            store=store, file=record.id, target=copy, name=content.filename, status=status, why=f"it is {status}"
+        )
+        if status == "completed":
+            overlap = overlap_of(now.chunking_strategy)
+            reading = await self._readings.compare(target, copy, content, overlap=overlap)
+            if reading.verdict is Text.DIFFERS:
+                differ("text", reading.here, reading.there)
+            proof = msgspec.structs.replace(proof, text=reading.verdict, why=reading.why)
+            if self._searches and reading.text:
+                search = await self._searches.find(target, alike(record.id) | {copy}, reading.text)
+                if search.found is False:
+                    differ("search", f"found by {search.asked!r}", "not found")
+                proof = msgspec.structs.replace(proof, found=search.found, why=proof.why or search.why)
+        self.proofs.append(proof)
+
+    def _alike(self, copies: Mapping[SourceId, TargetId]) -> Callable[[SourceId], set[TargetId]]:
+        """By file the copies of all files with the same bytes: a search can't tell these apart."""
+        by_hash: dict[str, set[TargetId]] = {}
+        hashes: dict[SourceId, str] = {}
+        if self._searches:
+            for file, copy in copies.items():
+                if entry := self._reader.content(file):
+                    hashes[file] = entry.sha256
+                    by_hash.setdefault(entry.sha256, set()).add(copy)
+        return lambda file: by_hash.get(hashes.get(file, ""), set())
+
+    def _differ(self, store: SourceId, file: SourceId, copy: TargetId | None) -> Callable[[str, Any, Any], None]:
+        def differ(field: str, here: Any, there: Any) -> None:
+            if not equal(here, there):
+                self.differences.append(
+                    Difference(
+                        kind=Kind.MEMBERSHIP,
+                        source=file,
+                        target=copy,
+                        name=self._contents[file].filename,
+                        inside=store,
+                        field=field,
+                        bundle=here,
+                        destination=there,
+                    )
+                )
+
+        return differ

@@ -1,0 +1,296 @@
+"""The destination against the bundle: is what was imported what the bundle says?
+
+Compared are the counts, every field of every imported assistant, vector store and membership, and of each file in a
+store whether it is indexed and what the destination reads in it. Not compared is what must differ: ids, our own
+metadata keys, the name's prefix, what only a server sets, and what the plan said beforehand would be left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from holdall.bundle.reader import BundleReader
+from holdall.dialects import agents, responses
+from holdall.dialects import assistants as dialect
+from holdall.dialects.responses_tools import containers
+from holdall.errors import NotFound, RequestRefused
+from holdall.importer.destination.placement import Placement
+from holdall.importer.plan.difference import UNSET, Difference, differences, equal, final
+from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, WriteRequest
+from holdall.importer.proof.members import FileProof, Members
+from holdall.importer.proof.reading import Text
+from holdall.importer.written.requestfolder import read_request
+from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account, path
+
+__all__ = ["Proof", "prove"]
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared (``assistants``, ``agents`` where there are any, ``vector_stores``, ``memberships``,
+    ``texts``, ``searches``), what differs, and what is known of each file."""
+
+    origin: str
+    compared: dict[str, int]
+    differences: list[Difference]
+    files: list[FileProof]
+
+    def unchecked(self) -> dict[str, int]:
+        """How many files' texts were not compared, by the reason."""
+        return dict(Counter(one.why for one in self.files if one.text is Text.NOT_CHECKED))
+
+
+async def prove(
+    catalogue: Catalogue,
+    reader: BundleReader,
+    account: Account,
+    placement: Placement,
+    *,
+    progress: Progress,
+    prefix: str,
+    search: bool = False,
+) -> Proof:
+    """Compare what ``placement`` places. ``prefix`` counts where the placement doesn't know the run's own.
+
+    With ``search`` each store is asked for a sentence of each of its files, and has to find the file. Reads only.
+    Raises what the account raises; an object that is gone is a difference.
+    """
+    prefix = placement.prefix if placement.prefix is not None else prefix
+    planned = plan(
+        catalogue, placement.selection, prefix=prefix, choices=Choices(form=placement.form, models=placement.models)
+    )
+    prover = _Prover(catalogue, reader, account, placement, prefix, search, progress)
+    progress.stage("comparing")
+    progress.expect(files=planned.totals().memberships)
+    for unit in planned.units:
+        for step in unit.steps:
+            match step:
+                case CreateStore(id=id):
+                    await prover.store(id)
+                case CreateAssistant():
+                    await prover.assistant(step)
+                case CreateAgent():
+                    await prover.agent(step)
+                case WriteRequest():
+                    await prover.request(step)
+                case _:
+                    pass
+    return prover.proof()
+
+
+class _Prover:
+    """One comparison: what it found so far, and which file of the copy is which."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        reader: BundleReader,
+        account: Account,
+        placement: Placement,
+        prefix: str,
+        search: bool,
+        progress: Progress,
+    ) -> None:
+        self._catalogue, self._reader, self._account = catalogue, reader, account
+        self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
+        self._placement, self._prefix = placement, prefix
+        self._records = {record.id: record for record in catalogue.assistants}
+        self._agents = {record.id: record for record in catalogue.agents}
+        self._named: dict[str, str | None] = {}
+        self._compared: Counter[str] = Counter(
+            {"assistants": 0, **({"agents": 0} if catalogue.agents else {}), "vector_stores": 0}
+        )
+        self._differences: list[Difference] = []
+
+    def proof(self) -> Proof:
+        files = self._members.proofs
+        compared = {
+            **self._compared,
+            "memberships": len(files),
+            "texts": sum(one.text is not Text.NOT_CHECKED for one in files),
+        }
+        if any(one.found is not None for one in files):
+            compared["searches"] = sum(one.found is not None for one in files)
+        return Proof(
+            origin=self._placement.origin,
+            compared=compared,
+            differences=[*self._differences, *self._members.differences],
+            files=files,
+        )
+
+    async def assistant(self, step: CreateAssistant) -> None:
+        target = self._placement.assistants.get(step.id)
+        found = await self._get("/assistants/{}", Kind.ASSISTANT, step.id, target, step.name)
+        if found is None:
+            return
+        self._compared["assistants"] += 1
+        there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
+        stores, files = await self._refers(step, there.get("file_ids") or [])
+        request = dialect.assistant(
+            self._records[step.id], prefix=self._prefix, operation="", stores=stores, files=files, model=step.model
+        )
+        self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
+
+    async def agent(self, step: CreateAgent) -> None:
+        target = self._placement.agents.get(step.id)
+        found = await self._get("/agents/{}", Kind.AGENT, step.id, target, step.name)
+        if found is not None:
+            self._compared["agents"] += 1
+            request = agents.agent(self._agents[step.id], prefix=self._prefix, operation="", model=step.model)
+            self._fields(Kind.AGENT, step.id, target, step.name, final(request), found)
+
+    async def request(self, step: WriteRequest) -> None:
+        """A written request, against what would be written now."""
+        target, output = self._placement.assistants.get(step.id), self._placement.output
+        found = read_request(output, target) if output and target else None
+        if found is None:
+            gone = f"{target} is gone, or no request" if target else "not imported"
+            self._differ(Kind.ASSISTANT, step.id, target, step.name, "request", "present", gone)
+            return
+        self._compared["assistants"] += 1
+        stores, files = await self._refers(step, containers(found))
+        draft = responses.assistant(
+            self._records[step.id], prefix=self._prefix, stores=stores, files=files, model=step.model
+        )
+        for field in {**draft.request, **found}:
+            self._differ(Kind.ASSISTANT, step.id, target, step.name, field, draft.request.get(field), found.get(field))
+
+    async def _refers(
+        self, step: CreateAssistant | WriteRequest, there: list[str]
+    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
+        """What a copy should refer to, by the ids there; ``there`` are the files that its code interpreter has."""
+        stores = {
+            store: self._placement.stores.get(store, TargetId(f"(not imported) {store}")) for store in step.stores
+        }
+        wanted = self._files_of(step, there)
+        files = await self._matched(wanted, there)
+        return stores, {file: files.get(file, TargetId(f"(not imported) {file}")) for file in wanted}
+
+    def _files_of(self, step: CreateAssistant | WriteRequest, there: Container[str]) -> list[SourceId]:
+        """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
+        known = self._placement.files or {}
+        view = msgspec.json.decode(self._records[step.id].raw, type=AssistantView)
+        return [file for file in dict.fromkeys(view.file_ids) if file in step.files or known.get(file) in there]
+
+    async def store(self, id: SourceId) -> None:
+        record = self._catalogue.stores[id]
+        expected = final(dialect.store(record, operation=""))
+        name = expected.get("name")
+        target = self._placement.stores.get(id)
+        found = await self._get("/vector_stores/{}", Kind.STORE, id, target, name)
+        if found is None or target is None:
+            return
+        self._compared["vector_stores"] += 1
+        self._fields(Kind.STORE, id, target, name, {**UNSET, **expected}, found)
+        where = path("/vector_stores/{}/files", target)
+        there = {view.id: raw async for view, raw in _memberships(self._account, where)}
+        wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
+        copies = await self._matched(wanted, there, self._placement.copies)
+        # A server may give one id to files with the same bytes.
+        distinct = len(wanted) - len(copies) + len(set(copies.values()))
+        self._differ(Kind.STORE, id, target, name, "files", distinct, len(there))
+        memberships = (record for record in self._reader.memberships(id) if self._has_copy(record.id))
+        await self._members.compare(id, target, memberships, copies, there)
+
+    def _has_copy(self, file: SourceId) -> bool:
+        """Whether a file should be there: its content is in the bundle, or it was there before, whole."""
+        content = self._catalogue.files.get(file)
+        if content is None:
+            return False
+        return content.rung is not Rung.UNAVAILABLE or file in (self._placement.files or ())
+
+    def _fields(
+        self,
+        kind: Kind,
+        source: SourceId,
+        target: TargetId | None,
+        name: str | None,
+        expected: Mapping[str, Any],
+        found: Mapping[str, Any],
+    ) -> None:
+        self._differences += differences(
+            expected, found, kind=kind, source=source, target=target, name=name, added=self._placement.added
+        )
+
+    def _differ(
+        self,
+        kind: Kind,
+        source: SourceId,
+        target: TargetId | None,
+        name: str | None,
+        field: str,
+        here: Any,
+        there: Any,
+    ) -> None:
+        if not equal(here, there):
+            self._differences.append(
+                Difference(
+                    kind=kind,
+                    source=source,
+                    target=target,
+                    name=name,
+                    field=field,
+                    bundle=here,
+                    destination=there,
+                )
+            )
+
+    async def _get(
+        self, where: str, kind: Kind, source: SourceId, target: TargetId | None, name: str | None
+    ) -> dict[str, Any] | None:
+        """The object in the copy, or None, with a difference, where there is none."""
+        if target is not None:
+            try:
+                answer = await self._account.get(path(where, target))
+                return msgspec.json.decode(answer.raw, type=dict[str, Any])
+            except (NotFound, RequestRefused) as error:
+                gone: Any = f"{target} is gone: {error.detail or error.message}"
+        else:
+            gone = "not imported"
+        self._differ(kind, source, target, name, kind.value, "present", gone)
+        return None
+
+    async def _matched(
+        self,
+        wanted: Iterable[SourceId],
+        there: Iterable[str],
+        copies: Mapping[SourceId, TargetId] = MappingProxyType({}),
+    ) -> dict[SourceId, TargetId]:
+        """Which of the files in ``there`` is which: as written down, else by the names they were uploaded under.
+
+        ``copies`` go before the files that are written down.
+        """
+        if self._placement.files is not None:
+            known = self._placement.files
+            return {file: target for file in wanted if (target := copies.get(file) or known.get(file)) is not None}
+        by_name: dict[str | None, list[TargetId]] = {}
+        for id in there:
+            by_name.setdefault(await self._filename(id), []).append(TargetId(id))
+        matched = {}
+        for file in wanted:
+            for name in self._catalogue.files[file].copy_names():
+                if by_name.get(name):
+                    matched[file] = by_name[name].pop(0)
+                    break
+        return matched
+
+    async def _filename(self, id: str) -> str | None:
+        if id not in self._named:
+            try:
+                answer = await self._account.get(path("/files/{}", id))
+                self._named[id] = msgspec.json.decode(answer.raw, type=FileView).filename
+            except (NotFound, RequestRefused, msgspec.DecodeError):
+                self._named[id] = None
+        return self._named[id]
+
+
+async def _memberships(account: Account, where: str) -> AsyncIterator[tuple[MembershipView, bytes]]:
+    async for raw in account.items(where):
+        yield msgspec.json.decode(raw, type=MembershipView), raw

@@ -1,0 +1,194 @@
+"""What the destination reads in a file, against what the bundle has of it.
+
+Of a text type the bundle has the text itself, or the text that was uploaded in the file's place: the destination's
+parts, laid one after the other, with or without an overlap, must give just that, blanks aside. HTML and office
+documents are read by every server in a way of its own, so there nearly all of the destination's words must stand in the
+file. What needs a parser that we don't have (PDF) isn't checked, and that is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import tempfile
+import unicodedata
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.reader import BundleReader
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.plan.steps import Content
+from holdall.importer.plan.text import document, is_text_name, joined
+from holdall.model import Rung, TargetId
+from holdall.remote.client import Account, path
+from holdall.remote.parsed import read_parsed
+from holdall.wording import read_wording
+
+__all__ = ["Reading", "Readings", "Text", "covered"]
+
+# Parsed text is at most 5,000,000 tokens a file; this is far above it.
+_LARGEST = 256 << 20
+# After so many refusals in a row the destination isn't asked for text any more: not every server hands it out.
+_REFUSALS = 3
+# Words that are shown around a difference.
+_AROUND = 8
+# Types whose text depends on who reads them.
+_LOOSE = frozenset({"html", "htm", "xhtml", "xml", "svg", "docx", "pptx", "xlsx", "rtf"})
+
+
+class Text(StrEnum):
+    """What came of comparing a file's text."""
+
+    EQUAL = "equal"
+    DIFFERS = "differs"
+    NOT_CHECKED = "not checked"
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One file's text. ``here`` and ``there`` show where the two begin to differ; ``text`` is what is known of it."""
+
+    verdict: Text
+    why: str = ""
+    here: str = ""
+    there: str = ""
+    text: str = ""
+
+
+class _Nowhere:
+    """A sink for what is only looked at."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def commit(self) -> object:
+        return None
+
+    def abort(self) -> None:
+        pass
+
+
+class Readings:
+    """Compares texts, of several files at once; the bundle is read, and words are compared, one file at a time."""
+
+    def __init__(self, account: Account, reader: BundleReader) -> None:
+        self._account, self._reader = account, reader
+        self._one = asyncio.Lock()
+        self._refusals = 0
+        self._refused = ""
+
+    async def compare(self, store: TargetId, file: TargetId, content: Content, *, overlap: int) -> Reading:
+        """One file that the store has indexed; ``overlap``, in tokens, is that of its parts there.
+
+        Raises what stops every request; that the text can't be had is said in the answer. Raises DamagedBundle.
+        """
+        parts: list[str] = []
+        if self._refusals >= _REFUSALS:
+            return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
+        try:
+            where = path("/vector_stores/{}/files/{}/content", store, file)
+            parsed = await read_parsed(self._account, where, _Nowhere(), parts.extend)
+        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+            return self._no_text(error)
+        self._refusals = 0
+        async with self._one:
+            if parsed.truncated:
+                why = "the destination handed its text out in part only"
+                return Reading(verdict=Text.NOT_CHECKED, why=why, text="".join(parts))
+            return await asyncio.to_thread(self._compared, content, parts, overlap)
+
+    def _no_text(self, error: RemoteError) -> Reading:
+        self._refusals += 1
+        self._refused = f"the destination doesn't hand its text out ({error.detail or error.message})"
+        return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
+
+    def _compared(self, content: Content, parts: list[str], overlap: int) -> Reading:
+        there = joined(parts, overlap)
+        if content.rung is not Rung.TEXT and _type(content) in _LOOSE:
+            return self._loosely(content, parts, there)
+        here, why = self._text(content)
+        if here is None:
+            return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
+        if covered(here, parts):
+            return Reading(verdict=Text.EQUAL, text=here)
+        ours, theirs = _apart(here, there)
+        return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
+
+    def _text(self, content: Content) -> tuple[str | None, str]:
+        """What the bundle has of the file's text; or None, and why."""
+        entry = self._reader.content(content.id)
+        if entry is None or entry.size > _LARGEST:
+            return None, "it is too large" if entry else "its content is not in the bundle"
+        if content.rung is Rung.TEXT:
+            stored = self._reader.read(entry, limit=_LARGEST)
+            text = document(stored, overlap=content.overlap, size=content.size)
+            return text.data.decode("utf-8", "surrogatepass"), ""
+        if not is_text_name(content.filename or ""):
+            return None, f"its type ({_type(content) or 'none'}) has to be parsed"
+        data = self._reader.read(entry, limit=_LARGEST)
+        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        try:
+            return data.decode(encoding), ""
+        except UnicodeDecodeError:
+            return None, "its encoding isn't known"
+
+    def _loosely(self, content: Content, parts: list[str], there: str) -> Reading:
+        """Whether the words that the destination reads stand in the file."""
+        entry = self._reader.content(content.id)
+        if entry is None:
+            return Reading(verdict=Text.NOT_CHECKED, why="its content is not in the bundle", text=there)
+        with tempfile.TemporaryDirectory(prefix="holdall-") as folder:
+            copy = Path(folder, f"content.{_type(content)}")
+            with copy.open("wb") as out, self._reader.open(entry) as stream:
+                while data := stream.read(1 << 20):
+                    out.write(data)
+            wording = read_wording(copy)
+            if wording is None:
+                why = f"its type ({_type(content)}) can't be read here"
+                return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
+            wording.compare(parts)
+        if wording.agrees:
+            return Reading(verdict=Text.EQUAL, text=there)
+        return Reading(verdict=Text.DIFFERS, here="other words", there=there[:200], text=there)
+
+
+def covered(text: str, parts: Iterable[str]) -> bool:
+    """Whether ``parts`` are all of ``text``: each begins in what came before it, or right behind, and none is missing.
+
+    Blanks don't count, because servers trim them where they cut. Of several places where a part may stand the furthest
+    is taken: where any way to lay them reaches the end, this one does.
+
+    >>> covered("a b c b c d", ["a b c", "b c b", "cd"]), covered("a b c", ["a b"]), covered("a b c", ["a", "c"])
+    (True, False, False)
+    """
+    whole = _solid(text)
+    end = 0
+    for part in filter(None, map(_solid, parts)):
+        start = whole.rfind(part, 0, end + len(part))
+        if start < 0:
+            return False
+        end = max(end, start + len(part))
+    return end == len(whole)
+
+
+def _solid(text: str) -> str:
+    return "".join(unicodedata.normalize("NFC", text).removeprefix("\ufeff").split())
+
+
+def _type(content: Content) -> str:
+    return (content.filename or "").rpartition(".")[2].lower() if "." in (content.filename or "") else ""
+
+
+def _apart(here: str, there: str) -> tuple[str, str]:
+    """The words around the first that isn't the same in both."""
+    ours, theirs = here.split(), there.split()
+    same = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    start = max(0, same - _AROUND)
+
+    def shown(words: list[str]) -> str:
+        some = " ".join(words[start : same + _AROUND])
+        return f"{'… ' if start else ''}{some}{' …' if len(words) > same + _AROUND else ''} ({len(words)} words)"
+
+    return shown(ours), shown(theirs)

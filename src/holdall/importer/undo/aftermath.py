@@ -1,0 +1,282 @@
+"""What stands at the account of a run's deeds by now, and who uses it: all that an undo has to look at. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.marks import OPERATION
+from holdall.errors import NotFound, RequestRefused
+from holdall.importer.journal.before import Before, listed
+from holdall.importer.journal.deeds import Attached, Deeds, Detached, Made, Updated, Wrote
+from holdall.importer.journal.journal import Intent
+from holdall.importer.plan.requests import sha256_of
+from holdall.importer.written.requestfolder import listed as listed_requests
+from holdall.model import AssistantView, FileView, Kind, StoreView, TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account, path
+
+__all__ = ["Aftermath", "Member", "Orphan", "User", "WrittenFile", "look"]
+
+# What one page of a list has.
+_PAGE = 100
+_FEW = 3
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An assistant, with the stores and files that it refers to."""
+
+    id: TargetId
+    name: str | None
+    stores: list[TargetId]
+    files: list[TargetId]
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A file in a store."""
+
+    attributes: dict[str, Any] | None = None
+    chunking_strategy: dict[str, Any] | None = None
+
+
+class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that may be of the run, by its name and size alone; it is never deleted."""
+
+    id: TargetId
+    name: str | None
+    size: int | float | None
+
+
+class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file among the written requests; ``mentions`` are the ids of what the run made, as far as they stand in it."""
+
+    path: TargetId
+    sha256: str
+    mentions: list[TargetId]
+
+
+class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
+    """The account as it is.
+
+    ``found`` has those assistants, agents and stores that the run made or updated and that live, as the account shows
+    them; ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files
+    that the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
+    that at least something of what the run made or updated is there, or that it did neither. ``written`` is all that is
+    among the written requests, whoever wrote it.
+    """
+
+    found: dict[TargetId, dict[str, Any]]
+    users: list[User]
+    stores: dict[TargetId, str | None]
+    members: dict[TargetId, dict[TargetId, Member]]
+    late: list[Made]
+    orphans: list[Orphan]
+    alive: bool = True
+    written: list[WrittenFile] = []
+
+
+class _Listed(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
+    metadata: dict[str, Any] | None = None
+    attributes: dict[str, Any] | None = None
+    chunking_strategy: dict[str, Any] | None = None
+
+
+async def look(
+    account: Account,
+    deeds: Deeds,
+    before: Before,
+    *,
+    everywhere: bool,
+    progress: Progress,
+    output: Path | None = None,
+) -> Aftermath:
+    """Look at what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
+    ``output`` is OUTPUT_DIR, where written requests are.
+
+    Raises what the account raises, and CannotWrite; what isn't there is no error.
+    """
+    progress.stage("looking at the destination")
+    looker = _Looker(account, deeds, everywhere)
+    await looker.assistants()
+    await looker.agents()
+    await looker.stores()
+    await looker.members()
+    orphans = await _orphans(account, deeds, before)
+    written = _written(output, deeds) if output else []
+    ours = {deed.target for deed in deeds.done if isinstance(deed, Wrote)}
+    idle = not deeds.done and not deeds.uncertain
+    alive = idle or bool(looker.found) or any(one.path in ours for one in written) or await looker.any_file()
+    return Aftermath(
+        found=looker.found,
+        users=looker.users,
+        stores=looker.names,
+        members=looker.inside,
+        late=looker.late,
+        orphans=orphans,
+        alive=alive,
+        written=written,
+    )
+
+
+def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
+    made = [deed.target for deed in deeds.done if isinstance(deed, Made)]
+    return [
+        WrittenFile(path=TargetId(path), sha256=sha256_of(data), mentions=[id for id in made if id.encode() in data])
+        for path, data in listed_requests(output)
+    ]
+
+
+class _Looker:
+    def __init__(self, account: Account, deeds: Deeds, everywhere: bool) -> None:
+        self._account, self._everywhere = account, everywhere
+        self._made = {deed.target: deed for deed in deeds.done if isinstance(deed, Made)}
+        self._touched: dict[TargetId, Kind] = {target: made.kind for target, made in self._made.items()}
+        self._in_store: dict[TargetId, set[TargetId]] = {}
+        for deed in deeds.done:
+            match deed:
+                case Attached(store=store, files=files):
+                    self._in_store.setdefault(store, set()).update(files)
+                case Detached(store=store, file=file):
+                    self._in_store.setdefault(store, set()).add(file)
+                case Updated(kind=Kind.MEMBERSHIP, store=store, target=file) if store is not None:
+                    self._in_store.setdefault(store, set()).add(file)
+                case Updated(kind=kind, target=target):
+                    self._touched[target] = kind
+                case _:
+                    pass
+        self._files = {target for target, made in self._made.items() if made.kind is Kind.FILE}
+        self._uncertain = {intent.op: intent for intent in deeds.uncertain if intent.kind is not Kind.FILE}
+        self._totals: dict[TargetId, int | None] = {}
+        self.found: dict[TargetId, dict[str, Any]] = {}
+        self.users: list[User] = []
+        self.names: dict[TargetId, str | None] = {}
+        self.inside: dict[TargetId, dict[TargetId, Member]] = {}
+        self.late: list[Made] = []
+
+    async def assistants(self) -> None:
+        async for raw in self._all(Kind.ASSISTANT, "/assistants"):
+            view = msgspec.json.decode(raw, type=AssistantView)
+            stores, files = [TargetId(id) for id in view.store_ids], [TargetId(id) for id in view.file_ids]
+            self.users.append(User(id=TargetId(view.id), name=view.name, stores=stores, files=files))
+
+    async def agents(self) -> None:
+        """Those of the run; where it had to do with none, the account need not have any."""
+        uncertain = any(intent.kind is Kind.AGENT for intent in self._uncertain.values())
+        if uncertain or Kind.AGENT in self._touched.values():
+            async for _ in self._all(Kind.AGENT, "/agents"):
+                pass
+
+    async def stores(self) -> None:
+        async for raw in self._all(Kind.STORE, "/vector_stores"):
+            view = msgspec.json.decode(raw, type=StoreView)
+            self.names[TargetId(view.id)] = view.name
+            total = view.file_counts.total if view.file_counts else None
+            self._totals[TargetId(view.id)] = None if total is None else int(total)
+
+    async def _all(self, kind: Kind, where: str) -> AsyncIterator[bytes]:
+        """Every object of a kind; those of the run that a lagging list leaves out are asked for one by one."""
+        seen: set[TargetId] = set()
+        try:
+            async for raw in self._account.items(where):
+                listed = msgspec.json.decode(raw, type=_Listed)
+                seen.add(listed.id)
+                self._keep(kind, listed, raw)
+                yield raw
+        except NotFound:  # no such endpoint (any longer): then there is nothing of this kind
+            return
+        for target in [target for target, its in self._touched.items() if its is kind and target not in seen]:
+            found = await self._get(path(where + "/{}", target))
+            if found is not None:
+                self._keep(kind, msgspec.json.decode(found, type=_Listed), found)
+                yield found
+
+    def _keep(self, kind: Kind, listed: _Listed, raw: bytes) -> None:
+        op = (listed.metadata or {}).get(OPERATION)
+        intent = self._uncertain.get(op) if isinstance(op, str) else None
+        if intent is not None and intent.kind is kind and listed.id not in self._made:
+            self._made[listed.id] = made = _late(intent, listed.id)
+            self._touched[listed.id] = kind
+            self.late.append(made)
+        if listed.id in self._touched:
+            self.found[listed.id] = msgspec.json.decode(raw)
+
+    async def members(self) -> None:
+        """Look into the stores: those of the run whole, the others for the files that matter."""
+        work: list[Coroutine[Any, Any, None]] = []
+        for store in self.names:
+            made = store in self._made
+            wanted = self._in_store.get(store, set()) | (self._files if self._everywhere else set())
+            if made or (wanted and self._totals[store] != 0):
+                work.append(self._look_into(store, None if made else wanted))
+        await _together(work, self._account.limits.concurrency)
+
+    async def _look_into(self, store: TargetId, wanted: set[TargetId] | None) -> None:
+        """Note the store's files, or those that are ``wanted``, by the shorter way: its list, or each by its id."""
+        inside = self.inside.setdefault(store, {})
+        total = self._totals[store]
+        if wanted is not None and total is not None and total > _PAGE * len(wanted):
+            for file in wanted:
+                raw = await self._get(path("/vector_stores/{}/files/{}", store, file))
+                if raw is not None:
+                    inside[file] = msgspec.json.decode(raw, type=Member)
+            return
+        try:
+            async for raw in self._account.items(path("/vector_stores/{}/files", store)):
+                listed = msgspec.json.decode(raw, type=_Listed)
+                if wanted is None or listed.id in wanted:
+                    inside[listed.id] = Member(attributes=listed.attributes, chunking_strategy=listed.chunking_strategy)
+        except NotFound:  # deleted since it was listed
+            return
+
+    async def any_file(self) -> bool:
+        """Whether one of the first few files that the run made is there."""
+        return any([await self._get(path("/files/{}", file)) for file in sorted(self._files)[:_FEW]])
+
+    async def _get(self, where: str) -> bytes | None:
+        try:
+            return (await self._account.get(where)).raw
+        except (NotFound, RequestRefused):
+            return None
+
+
+def _late(intent: Intent, target: TargetId) -> Made:
+    return Made(kind=intent.kind, target=target, source=intent.source, name=intent.name, op=intent.op)
+
+
+async def _together(work: Collection[Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Do all of ``work``, ``at_once`` at a time; the first error ends it."""
+    queue = iter(work)
+
+    async def some() -> None:
+        for task in queue:
+            await task
+
+    workers = [asyncio.create_task(some()) for _ in range(min(at_once, len(work)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        for rest in queue:
+            rest.close()
+
+
+async def _orphans(account: Account, deeds: Deeds, before: Before) -> list[Orphan]:
+    """Files that an upload with a lost answer may have left, and those that the run took for its own by their looks."""
+    wanted = {(intent.name, intent.size) for intent in deeds.uncertain if intent.kind is Kind.FILE}
+    adopted = {made.target for made in deeds.inferred}
+    claimed = {deed.target for deed in deeds.done if isinstance(deed, Made)}
+    if not wanted and not adopted:
+        return []
+    found: dict[TargetId, FileView] = {}
+    async for raw in listed(account, Kind.FILE):
+        view = msgspec.json.decode(raw, type=FileView)
+        if view.id in adopted or ((view.filename, view.bytes) in wanted and view.id not in claimed):
+            found[TargetId(view.id)] = view
+    newer: Iterable[TargetId] = before.newer(Kind.FILE, found.keys() - adopted) | (found.keys() & adopted)
+    return [Orphan(id=id, name=found[id].filename, size=found[id].bytes) for id in sorted(newer)]

@@ -1,0 +1,295 @@
+"""What has to be done so that a run's deeds are undone, and what must not be. Pure: deeds and aftermath in, values out.
+
+In reverse order: what was created is deleted, what was put into a store that stays is taken out of it, what was changed
+gets the values it had. Left alone, each with its reason, is what others have changed since, what they use by now, and
+whatever such a thing needs. What the run found there and only used isn't among its deeds at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.agents import without_nulls
+from holdall.importer.journal.deeds import (
+    Attached,
+    Chain,
+    Deed,
+    Deeds,
+    Detached,
+    Made,
+    Updated,
+    Wrote,
+    chains,
+    merged,
+    written,
+)
+from holdall.importer.journal.reversals import Act, Reversal
+from holdall.importer.plan.image import changed, fingerprint, image
+from holdall.importer.plan.requests import sha256_of
+from holdall.importer.undo.aftermath import Aftermath, Member, Orphan, User
+from holdall.model import AssistantView, Kind, TargetId
+
+__all__ = ["Rollback", "rollback"]
+
+
+class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+    """The reversals in the order in which they are to be done, and files that may be the run's, for the user to see."""
+
+    run: str
+    reversals: list[Reversal]
+    orphans: list[Orphan]
+
+    def due(self) -> list[Reversal]:
+        return [one for one in self.reversals if one.due]
+
+    def left(self) -> list[Reversal]:
+        return [one for one in self.reversals if one.left]
+
+
+def rollback(
+    deeds: Deeds,
+    aftermath: Aftermath,
+    *,
+    even_if_changed: bool = False,
+    begun: frozenset[tuple[TargetId, TargetId]] = frozenset(),
+) -> Rollback:
+    """Decide what is done about each deed. ``begun`` are the (store, file) that an undo cut short had in hand."""
+    decision = _Decision(deeds, aftermath, even_if_changed, begun)
+    return Rollback(run=deeds.opened.run, reversals=list(decision.all()), orphans=aftermath.orphans)
+
+
+_Key = TargetId | tuple[TargetId, TargetId]
+"""An object of the account, or a file (second) in a store (first)."""
+
+
+class _Decision:
+    """``_stays`` has for each store and file that is in use by what stays, by what."""
+
+    def __init__(
+        self,
+        deeds: Deeds,
+        aftermath: Aftermath,
+        even_if_changed: bool,
+        begun: frozenset[tuple[TargetId, TargetId]],
+    ) -> None:
+        self._after = aftermath
+        self._added = deeds.added
+        self._force = even_if_changed
+        self._begun = begun
+        self._deeds: list[Deed] = [*deeds.done, *aftermath.late]
+        self._made = {deed.target: deed for deed in self._deeds if isinstance(deed, Made)}
+        self._put: dict[TargetId, dict[TargetId, str]] = {}
+        for deed in self._deeds:
+            if isinstance(deed, Attached):
+                self._put.setdefault(deed.store, {}).update(deed.files)
+        self._users = {user.id: user for user in aftermath.users}
+        self._updates = merged(self._deeds)
+        self._chains = chains(self._deeds, self._made)
+        self._written = written(self._deeds)
+        self._stays: dict[TargetId, str] = {}
+
+    def all(self) -> Iterator[Reversal]:
+        # Whoever uses something is decided upon before it: assistants, then stores and what is in them, then files.
+        decided: dict[_Key, Reversal] = {}
+        for target, update in self._updates.items():
+            decided[target] = self._restored(update)
+        for made in self._of(Kind.ASSISTANT):
+            decided[made.target] = self._deleted(made, self._assistant_changed(made))
+        for made in self._of(Kind.AGENT):
+            decided[made.target] = self._deleted(made, self._assistant_changed(made))
+        for wrote in self._written.values():
+            decided[wrote.target] = self._taken_back(wrote)
+        for user in self._after.users:
+            self._note_use(user, decided.get(user.id))
+        self._note_requests(decided)
+        for (store, file), chain in self._chains.items():
+            decided[store, file] = self._membership(store, file, chain)
+        for made in self._of(Kind.STORE):
+            decided[made.target] = self._deleted(made, self._store_changed(made))
+        self._note_members(decided)
+        for made in self._of(Kind.FILE):
+            decided[made.target] = self._deleted(made, "")
+        for deed in reversed(self._deeds):
+            for key in _keys(deed):
+                # Of several deeds upon one thing the latest has its place.
+                if (reversal := decided.pop(key, None)) is not None:
+                    yield reversal
+
+    def _of(self, kind: Kind) -> Iterator[Made]:
+        return (made for made in self._made.values() if made.kind is kind)
+
+    def _deleted(self, made: Made, why_changed: str) -> Reversal:
+        found = self._after.found.get(made.target)
+        user = self._users.get(made.target)
+        uses = [*user.stores, *user.files] if user else list(self._put.get(made.target, ()))
+        name = found.get("name") if found else made.name
+        gone = found is None and made.kind is not Kind.FILE
+        one = Reversal(act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=gone)
+        return self._unless(one, why_changed or self._stays.get(made.target, ""))
+
+    def _unless(self, one: Reversal, why: str) -> Reversal:
+        """Left where there is a reason ``why`` to leave it, unless the user overrules that."""
+        if one.needless or not why:
+            return one
+        if self._force:
+            return msgspec.structs.replace(one, despite=why)
+        return msgspec.structs.replace(one, left=why)
+
+    def _assistant_changed(self, made: Made) -> str:
+        found = self._after.found.get(made.target)
+        # Without an image it was found by the run's own mark, and that is all there is to go by.
+        if found is None or made.image is None:
+            return ""
+        fields = changed(made.kind, made.image, found, self._added)
+        return _changed([field for field in fields if made.perhaps.get(field) != fingerprint(found.get(field))])
+
+    def _store_changed(self, made: Made) -> str:
+        if why := self._assistant_changed(made):
+            return why
+        inside, put = self._after.members.get(made.target, {}), self._put.get(made.target, {})
+        foreign = [file for file in inside if file not in put]
+        if foreign:
+            return f"others have put files into it since: {_some(foreign)}"
+        relabelled = [file for file, now in inside.items() if (p := fingerprint(now.attributes)) and p != put[file]]
+        return f"others have changed attributes in it since: {_some(relabelled)}" if relabelled else ""
+
+    def _restored(self, update: Updated) -> Reversal:
+        found = self._after.found.get(update.target)
+        reversal = Reversal(
+            act=Act.RESTORE, kind=update.kind, target=update.target, name=found.get("name") if found else update.name
+        )
+        if found is None:
+            return msgspec.structs.replace(reversal, needless=True)
+        was, now = image(update.kind, update.before, self._added), image(update.kind, found, self._added)
+        fields = [field for field in update.before if was.get(field) != now.get(field)]
+        before = {field: self._without_added(field, update.before[field]) for field in fields}
+        reversal = msgspec.structs.replace(reversal, body=_settable(update.kind, before, found), needless=not fields)
+        if update.image is None:
+            return self._unless(reversal, "nobody can say whether it was this run that changed it")
+        left = update.image
+        others = [field for field in fields if now.get(field, "") != left.get(field, "")]
+        return self._unless(reversal, _changed(others))
+
+    def _without_added(self, field: str, value: Any) -> Any:
+        """Metadata without the keys that the server puts in by itself."""
+        if field != "metadata" or not isinstance(value, Mapping):
+            return value
+        return {key: item for key, item in value.items() if key not in self._added}
+
+    def _taken_back(self, wrote: Wrote) -> Reversal:
+        """Of a written file: gone, or as it was, unless it isn't any more as the run left it."""
+        now = next((one.sha256 for one in self._after.written if one.path == wrote.target), None)
+        act = Act.REMOVE if wrote.before is None else Act.REWRITE
+        one = Reversal(act=act, kind=Kind.ASSISTANT, target=wrote.target, name=wrote.name)
+        if wrote.before is not None:
+            one = msgspec.structs.replace(one, body={"text": wrote.before})
+        as_before = now == (None if wrote.before is None else sha256_of(wrote.before.encode()))
+        if now is None or as_before:
+            return msgspec.structs.replace(one, needless=True)
+        return self._unless(one, "" if now in wrote.hashes else "you have changed it since")
+
+    def _note_requests(self, decided: Mapping[_Key, Reversal]) -> None:
+        """What a written request names that stays, stays with it."""
+        for one in self._after.written:
+            mine = decided.get(one.path)
+            if mine is None or mine.left:
+                for target in one.mentions:
+                    self._stays.setdefault(target, f"the written request {one.path} names it")
+
+    def _note_use(self, user: User, decided: Reversal | None) -> None:
+        """What an assistant uses that stays stays with it: as it is now, or as it will be once it is restored."""
+        if decided is not None and decided.act is Act.DELETE and not decided.left:
+            return
+        stores, files = user.stores, user.files
+        if decided is not None and decided.due and "tool_resources" in decided.body:
+            before = msgspec.convert({"id": user.id, **decided.body}, AssistantView, strict=False)
+            stores, files = [TargetId(i) for i in before.store_ids], [TargetId(i) for i in before.file_ids]
+        for target in (*stores, *files):
+            self._stays.setdefault(target, f"assistant {f'{user.name} ({user.id})' if user.name else user.id} uses it")
+
+    def _note_members(self, decided: Mapping[_Key, Reversal]) -> None:
+        """Files stay that are in a store that stays, unless they are taken out of it."""
+        for store, inside in self._after.members.items():
+            mine = decided.get(store)
+            if mine is not None and mine.act is Act.DELETE and not mine.left:
+                continue
+            name = self._after.stores.get(store)
+            for file in inside:
+                out = decided.get((store, file))
+                if out is None or not (out.act is Act.DETACH and out.due):
+                    self._stays.setdefault(file, f"vector store {f'{name} ({store})' if name else store} has it")
+
+    def _membership(self, store: TargetId, file: TargetId, chain: Chain) -> Reversal:
+        now = self._after.members.get(store, {}).get(file)
+        made = self._made.get(file)
+
+        def reversal(
+            act: Act, *, body: dict[str, Any] | None = None, needless: bool = False, left: str = ""
+        ) -> Reversal:
+            name = made.name if made else chain.name
+            one = Reversal(
+                act=act, kind=Kind.MEMBERSHIP, target=file, name=name, store=store, body=body or {}, needless=needless
+            )
+            return self._unless(one, left)
+
+        if store not in self._after.stores:
+            return reversal(Act.DETACH, needless=True)
+        if chain.before is None:
+            if now is None:
+                return reversal(Act.DETACH, needless=True)
+            ours = fingerprint(now.attributes) in ("", *chain.ends)
+            return reversal(Act.DETACH, left="" if ours else "others have changed it since: attributes")
+        before = Member(
+            attributes=chain.before.get("attributes"), chunking_strategy=chain.before.get("chunking_strategy")
+        )
+        body: dict[str, Any] = {"attributes": before.attributes} if before.attributes else {}
+        # A strategy of another type says only that nobody knows how the file was cut.
+        if (before.chunking_strategy or {}).get("type") == "static":
+            body["chunking_strategy"] = before.chunking_strategy
+        if now is None:
+            ours = None in chain.ends or (store, file) in self._begun
+            return reversal(Act.ATTACH, body=body, left="" if ours else "others have taken it out since")
+        same_cut = not before.chunking_strategy or before.chunking_strategy == now.chunking_strategy
+        same_labels = fingerprint(now.attributes) == fingerprint(before.attributes)
+        if same_cut and same_labels:
+            return reversal(Act.RESTORE, needless=True)
+        ours = fingerprint(now.attributes) in chain.ends
+        left = "" if ours else "others have changed it since: attributes"
+        if same_cut:
+            return reversal(Act.RESTORE, body={"attributes": before.attributes or {}}, left=left)
+        return reversal(Act.REPLACE, body=body, left=left)
+
+
+def _keys(deed: Deed) -> list[_Key]:
+    match deed:
+        case Attached(store=store, files=files):
+            return [(store, file) for file in files]
+        case Detached(store=store, file=file):
+            return [(store, file)]
+        case Updated(store=store, target=target) if store is not None:
+            return [(store, target)]
+        case Made(target=target) | Updated(target=target) | Wrote(target=target):
+            return [target]
+
+
+def _settable(kind: Kind, fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` as an update takes them: a tool's resources go only where they are set to nothing, and of an agent's
+    fields not all that is shown as null may be sent."""
+    if kind is Kind.AGENT:
+        return {field: without_nulls(value) for field, value in fields.items()}
+    if "tool_resources" not in fields:
+        return fields
+    empty: dict[str, Any] = {"file_search": {"vector_store_ids": []}, "code_interpreter": {"file_ids": []}}
+    now, before = found.get("tool_resources") or {}, fields["tool_resources"] or {}
+    return {**fields, "tool_resources": {**{tool: empty[tool] for tool in now if tool in empty}, **before}}
+
+
+def _changed(fields: list[str]) -> str:
+    return f"others have changed it since: {', '.join(fields)}" if fields else ""
+
+
+def _some(ids: list[TargetId]) -> str:
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

@@ -1,0 +1,188 @@
+"""Carry a rollback out: one reversal after the other, in an order in which nothing that stays loses what it needs.
+
+Every reversal may be done twice, so an undo that was cut off, at whatever point, is simply done again: what is gone is
+gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
+what stands at the account can't tell whether it was this undo that took a file out of its store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.errors import (
+    AuthenticationFailed,
+    CannotWrite,
+    NotFound,
+    QuotaExhausted,
+    RemoteError,
+    RequestRefused,
+    Unreachable,
+    one_error,
+)
+from holdall.importer.journal.before import PLACES
+from holdall.importer.journal.deeds import Deeds
+from holdall.importer.journal.journal import Closed, Journal
+from holdall.importer.journal.reversals import Act, Reversal
+from holdall.importer.journal.run import JOURNAL, timestamp
+from holdall.importer.journal.undolog import UndoLog
+from holdall.importer.undo.rollback import Rollback
+from holdall.importer.written.requestfolder import remove, replace
+from holdall.model import TargetId
+from holdall.progress import Progress
+from holdall.remote.client import Account, Answer, path
+
+__all__ = ["Undone", "undo"]
+
+
+class Undone(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. ``left`` are those that are not undone, each with its reason; ``stopped`` ended it early."""
+
+    done: list[Reversal]
+    left: list[Reversal]
+    stopped: RemoteError | None = None
+
+
+async def undo(
+    rollback: Rollback,
+    deeds: Deeds,
+    folder: Path,
+    account: Account,
+    log: UndoLog,
+    *,
+    now: Callable[[], float],
+    progress: Progress,
+    output: Path | None = None,
+) -> Undone:
+    """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
+
+    ``output`` is OUTPUT_DIR, where written requests are.
+    Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all
+    alike is in ``stopped``. Raises CannotWrite.
+    """
+    if not deeds.closed:
+        journal = Journal(folder / JOURNAL, end=deeds.end)
+        try:
+            await journal.write(Closed(ended=timestamp(now())))
+        finally:
+            await journal.close()
+    work = _Undo(account, log, progress, output)
+    progress.stage("undoing")
+    due = rollback.due()
+    progress.expect(files=len(due))
+    # What was done alike and one after the other is undone several at once.
+    for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
+        await work.group(list(group))
+    left = [*rollback.left(), *work.left]
+    if work.stopped is None:
+        log.ended(len(left))
+    return Undone(done=work.done, left=left, stopped=work.stopped)
+
+
+class _Undo:
+    def __init__(self, account: Account, log: UndoLog, progress: Progress, output: Path | None) -> None:
+        self._account, self._log, self._progress, self._output = account, log, progress, output
+        self._needed: dict[TargetId, str] = {}
+        self.done: list[Reversal] = []
+        self.left: list[Reversal] = []
+        self.stopped: RemoteError | None = None
+
+    async def group(self, reversals: list[Reversal]) -> None:
+        """Do all of them, in any order; what is in flight when one stops the work is finished."""
+        queue = iter(reversals)
+
+        async def work() -> None:
+            for one in queue:
+                if self.stopped:
+                    return
+                await self._one(one)
+                self._progress.advance(files=1)
+
+        with one_error():
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(min(self._account.limits.concurrency, len(reversals))):
+                    tasks.create_task(work())
+
+    async def _one(self, one: Reversal) -> None:
+        if why := self._needed.get(one.target):
+            self._leave(one, why)
+            return
+        if one.local:
+            self._put_back(one)
+            return
+        try:
+            answer = await self._call(one)
+        except NotFound as error:
+            if one.act in (Act.DELETE, Act.DETACH):
+                self._log.step(one, "gone", request_id=error.request_id)
+                self.done.append(one)
+            else:
+                self._leave(one, error.detail or error.message, error)
+        except (AuthenticationFailed, QuotaExhausted, Unreachable) as error:
+            self.stopped = self.stopped or error
+        except RemoteError as error:
+            self._leave(one, error.detail or error.message, error)
+        else:
+            self._log.step(one, "done", request_id=answer.request_id)
+            self.done.append(one)
+
+    def _put_back(self, one: Reversal) -> None:
+        """The one kind of thing that is on this machine."""
+        if self._output is None:
+            self._leave(one, "where the run wrote it is not known")
+            return
+        try:
+            if one.act is Act.REMOVE:
+                remove(self._output, one.target)
+            else:
+                replace(self._output, one.target, one.body["text"].encode())
+        except CannotWrite as error:
+            self._leave(one, error.message)
+            return
+        self._log.step(one, "done")
+        self.done.append(one)
+
+    def _leave(self, one: Reversal, why: str, error: RemoteError | None = None) -> None:
+        """What couldn't be undone stays, and what it uses with it."""
+        self._log.step(one, "left", request_id=error.request_id if error else None, detail=why)
+        self.left.append(msgspec.structs.replace(one, left=why))
+        name = f"{one.name} ({one.target})" if one.name else one.target
+        for target in one.uses:
+            self._needed.setdefault(target, f"{one.kind.replace('_', ' ')} {name}, which uses it, is still there")
+
+    async def _call(self, one: Reversal) -> Answer:
+        inside = path("/vector_stores/{}/files/{}", one.store, one.target) if one.store else ""
+        match one.act:
+            case Act.DELETE:
+                return await self._delete(path(PLACES[one.kind] + "/{}", one.target))
+            case Act.DETACH:
+                return await self._delete(inside)
+            case Act.RESTORE:
+                where = inside or path(PLACES[one.kind] + "/{}", one.target)
+                return await self._account.post(where, one.body)
+            case Act.REPLACE:
+                self._log.step(one, "begun")
+                await self._delete(inside)
+            case Act.ATTACH:
+                pass
+        where = path("/vector_stores/{}/files", one.store or "")
+        return await self._account.post(where, {"file_id": one.target, **one.body})
+
+    async def _delete(self, where: str) -> Answer:
+        answer = await self._account.delete(where)
+        if _refused(answer.raw):
+            raise RequestRefused(f"can't DELETE {where}: the server says that it is not deleted", status=answer.status)
+        return answer
+
+
+def _refused(raw: bytes) -> bool:
+    try:
+        found: Any = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return False
+    return isinstance(found, dict) and found.get("deleted") is False

@@ -1,0 +1,1 @@
+"""Requests for the Responses API, which no server keeps: files in OUTPUT_DIR."""

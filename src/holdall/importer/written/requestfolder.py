@@ -1,0 +1,183 @@
+"""The written requests in OUTPUT_DIR: what is there, what of it is ours, and writing without ever taking a user's work.
+
+A file is ours as long as its bytes are some that a run wrote there, by the sha256 in that run's journal. Whatever else
+is there stays, and the new one is written beside it, ``.new`` at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.bundle.durable import cannot_write, write_whole
+from holdall.bundle.names import is_safe
+from holdall.errors import CannotWrite, ImportFailed
+from holdall.importer.journal.journal import Done, Failed, Intent, lines
+from holdall.importer.journal.run import JOURNAL, RunFolder
+from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["Place", "RequestFolder", "There", "listed", "read", "read_request", "remove", "replace"]
+
+
+class There(StrEnum):
+    """What is at a place."""
+
+    NOTHING = "nothing"
+    EQUAL = "equal"
+    """Both files, as they should be."""
+    OURS = "ours"
+    """Files that a run left so, or one of the two; they may be replaced."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a pair goes. ``beside`` says that something of the user's is where it should have gone."""
+
+    request: str
+    about: str
+    there: There
+    beside: bool
+
+
+class RequestFolder:
+    """``output`` is OUTPUT_DIR. With ``replace`` unset, files of earlier runs stay as the user's do."""
+
+    def __init__(self, output: Path, *, replace: bool = True) -> None:
+        """Read what earlier runs wrote. A journal that can't be read has written nothing: what is its stays."""
+        self.output = output
+        self._written: dict[str, set[str]] = {}
+        for journal in sorted(output.glob(f"runs/*/{JOURNAL}")) if replace else ():
+            for intent in _written(journal):
+                self._written.setdefault(str(intent.target), set()).add(str(intent.sha256))
+
+    def place(self, path: str, pair: Pair | None) -> Place:
+        """Where ``pair`` goes whose request should be at ``path``; None stands for one that isn't known yet.
+
+        Raises CannotWrite where what is there can't be read.
+        """
+        for number, (request, about) in enumerate(candidates(path)):
+            wanted = {request: pair.request if pair else None, about: pair.about if pair else None}
+            found = {one: read(self.output, one) for one in wanted}
+            if all(self._may_go(one, data, wanted[one]) for one, data in found.items()):
+                there = There.OURS if any(data is not None for data in found.values()) else There.NOTHING
+                if pair and found == wanted:
+                    there = There.EQUAL
+                return Place(request=request, about=about, there=there, beside=number > 0)
+        raise AssertionError("the candidates don't end")
+
+    def _may_go(self, path: str, there: bytes | None, wanted: bytes | None) -> bool:
+        return there is None or there == wanted or sha256_of(there) in self._written.get(path, ())
+
+    async def write(
+        self,
+        folder: RunFolder,
+        source: SourceId,
+        place: Place,
+        pair: Pair,
+        *,
+        name: str | None,
+        operation: Callable[[], str],
+    ) -> None:
+        """Write both files, what is about the request first: where the request is, the other one is too.
+
+        Each is durable, and in the journal of the run in ``folder`` with what it replaces, before the next.
+        """
+        for action, path, data in (("describe", place.about, pair.about), ("write", place.request, pair.request)):
+            sha256 = sha256_of(data)
+            self._written.setdefault(path, set()).add(sha256)
+            before = read(self.output, path)
+            await _settle(folder, path, before)
+            if before == data:
+                continue
+            intent = Intent(
+                op=operation(),
+                action=action,
+                kind=Kind.ASSISTANT,
+                source=source,
+                target=TargetId(path),
+                name=name,
+                sha256=sha256,
+                size=len(data),
+                before=None if before is None else {"text": before.decode()},
+            )
+            await folder.write(intent)
+            replace(self.output, path, data)
+            await folder.write(Done(op=intent.op, target=TargetId(path)))
+            folder.audit(action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
+
+
+async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
+    """Say what came of a write that a crash cut off: it is there whole, or it is not."""
+    for intent in folder.standing.unknown("describe", "write"):
+        if intent.target != path:
+            continue
+        if there is not None and sha256_of(there) == intent.sha256:
+            await folder.write(Done(op=intent.op, target=TargetId(path)))
+        else:
+            await folder.write(Failed(op=intent.op, error="cut off before it was written"))
+
+
+def read(output: Path, path: str) -> bytes | None:
+    """What is at ``path`` below ``output``, None for nothing. Raises CannotWrite."""
+    try:
+        return output.joinpath(*path.split("/")).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CannotWrite(f"can't read {output / path}: {error.strerror or error}") from None
+
+
+def read_request(output: Path, path: str) -> dict[str, Any] | None:
+    """The request at ``path``; None where there is none. Raises CannotWrite."""
+    data = read(output, path) if path.startswith(f"{FOLDER}/") and is_safe(path) else None
+    try:
+        return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def listed(output: Path) -> Iterator[tuple[str, bytes]]:
+    """Whatever is in the folder, each file's path below ``output`` with its bytes. Raises CannotWrite."""
+    folder = output / FOLDER
+    try:
+        names = sorted(found.name for found in folder.iterdir() if found.is_file()) if folder.is_dir() else []
+    except OSError as error:
+        raise CannotWrite(f"can't read {folder}: {error.strerror or error}") from None
+    for name in names:
+        data = read(output, f"{FOLDER}/{name}")
+        if data is not None:
+            yield f"{FOLDER}/{name}", data
+
+
+def replace(output: Path, path: str, data: bytes) -> None:
+    """Have ``data`` at ``path``, whole and durable; what is there until then stays until it is. Raises CannotWrite."""
+    target = output.joinpath(*path.split("/"))
+    hint = "choose another folder with --output-dir (OUTPUT_DIR)"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(target, error, hint=hint) from None
+    write_whole(target, data, hint=hint)
+
+
+def remove(output: Path, path: str) -> None:
+    """Take a file away, and the folder with it if that is empty then. Raises CannotWrite."""
+    target = output.joinpath(*path.split("/"))
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"can't delete {target}: {error.strerror or error}") from None
+    with suppress(OSError):
+        target.parent.rmdir()
+
+
+def _written(journal: Path) -> Iterator[Intent]:
+    with suppress(CannotWrite, ImportFailed):
+        for line, _ in lines(journal):
+            if isinstance(line, Intent) and line.action in ("describe", "write") and line.target and line.sha256:
+                yield line

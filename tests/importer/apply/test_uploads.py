@@ -1,0 +1,52 @@
+"""Names of uploads, and a stream that tells its progress once however often it is read."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from holdall.importer.apply.uploads import _Watched, upload_name
+from holdall.importer.plan.steps import Content
+from holdall.model import Rung, SourceId
+
+
+@pytest.mark.parametrize(
+    ("name", "rung", "exact", "used"),
+    [
+        ("a.md", Rung.ORIGINAL, False, "a.md"),
+        ("a.md", Rung.TEXT, True, "a.md"),
+        ("a.md", Rung.TEXT, False, "a.md.txt"),
+        ("a.pdf", Rung.TEXT, True, "a.pdf.txt"),
+        ("a.pdf", Rung.SUPPLIED, False, "a.pdf"),
+        (None, Rung.TEXT, False, "file_1.txt"),
+        (None, Rung.ORIGINAL, False, "file_1"),
+    ],
+)
+def test_the_name_says_whether_it_is_the_file(name: str | None, rung: Rung, exact: bool, used: str) -> None:
+    assert upload_name(Content(id=SourceId("file_1"), filename=name, rung=rung), exact=exact) == used
+
+
+def test_a_stream_that_is_read_again_is_counted_once() -> None:
+    told: list[int] = []
+
+    class Told:
+        def stage(self, title: str) -> None: ...
+
+        def expect(self, *, files: int = 0, bytes: int = 0) -> None: ...
+
+        def advance(self, *, files: int = 0, bytes: int = 0) -> None:
+            told.append(bytes)
+
+        def note(self, text: str) -> None: ...
+
+    stream = _Watched(io.BytesIO(b"x" * 1000), Told())
+    assert stream.seek(0, io.SEEK_END) == 1000
+    assert stream.tell() == 1000
+    for _ in range(2):
+        stream.seek(0)
+        while stream.read(300):
+            pass
+    assert sum(told) == 1000
+    assert stream.seekable()
+    assert stream.readable()

@@ -1,0 +1,101 @@
+"""What a run has come to, read off its lines: each line counts once, in whatever process it was written."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdall.importer.journal.journal import Closed, Done, Failed, Intent, Learned, Line
+from holdall.importer.journal.standing import Said, Standing
+from holdall.model import Kind, SourceId, TargetId
+
+F, VS, A = SourceId("f"), SourceId("vs"), SourceId("a")
+
+
+def intent(op: str, action: str, kind: Kind, source: SourceId, **more: object) -> Intent:
+    return msgspec.convert({"op": op, "action": action, "kind": kind, "source": source, **more}, type=Intent)
+
+
+def done(op: str, target: str = "T", **more: object) -> Done:
+    return msgspec.convert({"op": op, "target": target, **more}, type=Done)
+
+
+def standing(*lines: Line) -> Standing:
+    found = Standing()
+    for line in lines:
+        found.take(line)
+    return found
+
+
+def test_what_was_created_stands_under_its_source() -> None:
+    found = standing(
+        intent("1", "create", Kind.FILE, F, name="f.md", size=3), done("1", "F1", name="other.md"),
+        intent("2", "create", Kind.STORE, VS), done("2", "V1"),
+        intent("3", "create", Kind.ASSISTANT, A, without=["top_p"]), done("3", "A1"),
+    )  # fmt: skip
+    assert found.files == {F: "F1"}
+    assert found.names == {F: "f.md"}
+    assert found.said == {F: Said(name="other.md", size=None)}
+    assert found.target(Kind.STORE, VS) == "V1"
+    assert found.without == {A: ["top_p"]}
+    assert found.open == {}
+
+
+def test_an_intent_is_open_until_its_outcome_is_known() -> None:
+    found = standing(intent("1", "create", Kind.STORE, VS), Failed(op="1", error="x", ambiguous=True))
+    assert [one.op for one in found.unknown("create", source=VS)] == ["1"]
+    assert found.unknown("create", kind=Kind.FILE) == []
+    assert found.unknown("attach") == []
+    found.take(done("1", "V1"))
+    assert found.unknown("create") == []
+    assert found.target(Kind.STORE, VS) == "V1"
+
+
+def test_a_refusal_is_an_outcome_and_leaves_nothing() -> None:
+    found = standing(intent("1", "create", Kind.FILE, F), Failed(op="1", error="x", status=400))
+    assert (found.open, found.missed, found.files) == ({}, [], {})
+
+
+def test_what_was_looked_for_in_vain_is_remembered() -> None:
+    one = intent("1", "create", Kind.FILE, F)
+    found = standing(one, Failed(op="1", error="x", ambiguous=True), Failed(op="1", error="x", looked=True))
+    assert found.missed == [one]
+    batch = intent("2", "attach", Kind.STORE, VS, target="V1", count=2)
+    assert standing(batch, Failed(op="2", error="x", looked=True)).missed == []
+
+
+def test_files_in_a_store_are_counted() -> None:
+    found = standing(
+        intent("1", "attach", Kind.STORE, VS, target="V1", count=5), done("1", "B1"),
+        intent("2", "attach", Kind.STORE, VS, target="V1", count=2),
+        intent("3", "detach", Kind.MEMBERSHIP, F, target="F1", store="V1"), done("3"),
+    )  # fmt: skip
+    assert found.attached[TargetId("V1")] == 4
+
+
+def test_a_second_upload_takes_the_place_of_the_first_once_that_is_deleted() -> None:
+    found = standing(
+        intent("1", "create", Kind.FILE, F, name="f.xml"), done("1", "F1"),
+        intent("2", "copy", Kind.FILE, F, name="f.xml.txt"), done("2", "F2"),
+    )  # fmt: skip
+    assert (found.files, found.copies) == ({F: "F1"}, {F: "F2"})
+    assert set(found.claimed(Kind.FILE)) == {"F1", "F2"}
+    found.take(intent("3", "delete", Kind.FILE, F, target="F1"))
+    found.take(done("3", "F1"))
+    assert (found.files, found.copies, found.names) == ({F: "F2"}, {}, {F: "f.xml.txt"})
+
+
+def test_updates_what_was_learned_and_the_end() -> None:
+    found = standing(
+        intent("1", "update", Kind.STORE, VS, target="V1"), done("1"),
+        intent("2", "update", Kind.MEMBERSHIP, F, target="F1", store="V1"), done("2"),
+        Learned(what="batch_files", value=500), Learned(what="batch_files", value=100),
+    )  # fmt: skip
+    assert found.updated == {(Kind.STORE, None, VS), (Kind.MEMBERSHIP, "V1", F)}
+    assert found.learned == {"batch_files": 100}
+    assert not found.closed
+    found.take(Closed(ended="now"))
+    assert found.closed
+
+
+def test_an_outcome_without_an_intent_changes_nothing() -> None:
+    assert standing(done("9"), Failed(op="8", error="x")).files == {}

@@ -1,0 +1,154 @@
+"""What a destination reads in a file: equal words in equal order, or what can be said instead."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdall.bundle.reader import BundleReader
+from holdall.errors import NotFound
+from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.proof.reading import Reading, Readings, Text, covered
+from holdall.model import SourceId, TargetId
+from holdall.remote.client import Account, Answer
+from tests.importer.shelf import Shelf
+
+LOREM = "Lorem ipsum dolor sit amet, consectetur adipiscing elit. " * 30
+
+
+class Server:
+    """Hands out one text, in its parts."""
+
+    def __init__(self, parts: list[str] | None, *, more: bool = False) -> None:
+        self.parts, self.more, self.asked = parts, more, 0
+
+    async def get(self, where: str, params: Mapping[str, Any] | None = None) -> Answer:
+        self.asked += 1
+        if self.parts is None:
+            raise NotFound("no content", detail="no content")
+        page = {"data": [{"type": "text", "text": part} for part in self.parts], "has_more": self.more}
+        return Answer(raw=json.dumps(page).encode(), status=200)
+
+
+def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0, more: bool = False) -> Reading:
+    shelf = Shelf()
+    shelf.file("f", name, content)
+    return compared(shelf, Server(parts, more=more), overlap)
+
+
+def compared(shelf: Shelf, server: Server, overlap: int = 0) -> Reading:
+    reader = cast(BundleReader, shelf)
+    readings = Readings(cast(Account, server), reader)
+    content = catalogue(reader).files[SourceId("f")]
+    return asyncio.run(readings.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"# One\n\ntwo  three\r\n", ["# One\n\ntwo three"]),
+        (b"cut anywh\nere", ["cut an", "ywh\n", "ere"]),
+        (b"one two three", ["one two", "three"]),
+        ("\ufeffÄpfel und Birnen".encode(), ["A\u0308pfel und", " Birnen"]),
+        ("\ufeffzwölf".encode("utf-16"), ["zwölf"]),
+        ("緑茶の淹れ方".encode(), ["緑茶の", "淹れ方"]),
+    ],
+)
+def test_the_same_words_are_equal_however_they_are_cut_and_spaced(content: bytes, parts: list[str]) -> None:
+    assert read("a.md", content, parts).verdict is Text.EQUAL
+
+
+def test_parts_that_overlap_are_equal_too() -> None:
+    parts = [LOREM[:900], LOREM[700:1500], LOREM[1300:]]
+    assert read("a.txt", LOREM.encode(), parts, overlap=400).verdict is Text.EQUAL
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.text(st.sampled_from("ab \n"), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(1, 20), st.integers(0, 8)), max_size=12),
+    st.data(),
+)
+def test_every_way_to_cut_a_text_covers_it_and_a_changed_part_does_not(
+    text: str, cuts: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    parts, place = [], 0
+    for length, back in cuts:
+        parts.append(text[max(0, place - back) : place + length])
+        place += length
+    parts.append(text[place:])
+    assert covered(text, parts)
+    changed = data.draw(st.integers(0, len(parts) - 1))
+    assert not covered(text, [*parts[:changed], parts[changed] + "c", *parts[changed + 1 :]])
+    assert not covered(text + "c", parts)
+
+
+def test_a_difference_is_shown_where_it_begins() -> None:
+    found = read("a.txt", b"one two three four five", ["one two THREE four five"])
+    assert found.verdict is Text.DIFFERS
+    assert (found.here, found.there) == (
+        "one two three four five (5 words)",
+        "one two THREE four five (5 words)",
+    )
+    assert read("a.txt", b"one two three", ["one two"]).verdict is Text.DIFFERS
+    assert read("a.txt", b"one two", ["two one"]).verdict is Text.DIFFERS
+    far = read("a.txt", b"w " * 100 + b"here", ["w " * 100 + "there"])
+    assert (far.here, far.there) == ("… w w w w w w w w here (101 words)", "… w w w w w w w w there (101 words)")
+
+
+def test_text_that_stands_in_for_a_file_is_compared_as_it_was_uploaded() -> None:
+    shelf = Shelf()
+    shelf.text("f", "a.pdf", ["text of ", "the pdf"], size=9999)
+    assert compared(shelf, Server(["text of the pdf"])).verdict is Text.EQUAL
+    assert compared(shelf, Server(["text of a pdf"])).verdict is Text.DIFFERS
+
+
+def docx(text: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("word/document.xml", f"<w:document><w:p><w:t>{text}</w:t></w:p></w:document>")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.html", b"<h1>Tea</h1><p>green &amp; black leaves, steeped for three minutes</p>"),
+        ("a.docx", docx("Tea green &amp; black leaves, steeped for three minutes")),
+    ],
+)
+def test_of_html_and_office_documents_the_words_must_stand_in_the_file(name: str, content: bytes) -> None:
+    said = "Tea\ngreen & black leaves, steeped for three minutes"
+    assert read(name, content, [said]).verdict is Text.EQUAL
+    assert read(name, content, ["coffee is roasted at two hundred degrees"]).verdict is Text.DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.pdf", b"%PDF", "its type (pdf) has to be parsed"),
+        ("a.txt", b"\xe9t\xe9", "its encoding isn't known"),
+        ("a.docx", b"no zip", "its type (docx) can't be read here"),
+        ("name", b"x", "its type (none) has to be parsed"),
+    ],
+)
+def test_what_can_not_be_compared_is_said_with_its_reason(name: str, content: bytes, why: str) -> None:
+    found = read(name, content, ["the text there"])
+    assert (found.verdict, found.why, found.text) == (Text.NOT_CHECKED, why, "the text there")
+
+
+def test_a_text_that_comes_in_part_or_not_at_all_is_not_checked() -> None:
+    assert read("a.txt", b"one two", ["one"], more=True).why == "the destination handed its text out in part only"
+    found = read("a.txt", b"one two", None)
+    assert (found.verdict, found.why) == (
+        Text.NOT_CHECKED,
+        "the destination doesn't hand its text out (no content)",
+    )

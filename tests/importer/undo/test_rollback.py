@@ -1,0 +1,145 @@
+"""What is undone and what is left, decided on values alone: memberships, updates, and their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdall.importer.journal.deeds import Attached, Deed, Deeds, Detached, Made, Updated
+from holdall.importer.journal.journal import Opened
+from holdall.importer.journal.reversals import Act, Reversal
+from holdall.importer.plan.image import fingerprint, image
+from holdall.importer.undo.aftermath import Aftermath, Member, User
+from holdall.importer.undo.rollback import Rollback, rollback
+from holdall.model import Kind, SourceId, TargetId
+
+STORE, FILE, ASSISTANT = TargetId("vs_1"), TargetId("file_1"), TargetId("asst_1")
+CUT = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20}}
+OTHER_CUT = {"type": "static", "static": {"max_chunk_size_tokens": 400, "chunk_overlap_tokens": 40}}
+OURS, THEIRS, BEFORE = {"k": "ours"}, {"k": "theirs"}, {"k": "before"}
+
+
+def decide(*done: Deed, begun: bool = False, force: bool = False, **there: Any) -> Rollback:
+    deeds = Deeds(
+        opened=Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={}),
+        closed=True,
+        done=list(done),
+        uncertain=[],
+        inferred=[],
+        end=0,
+    )
+    facts: dict[str, Any] = {
+        "found": {}, "users": [], "stores": {STORE: "Store"}, "members": {}, "late": [], "orphans": [], **there,
+    }  # fmt: skip
+    hands = frozenset({(STORE, FILE)}) if begun else frozenset()
+    return rollback(deeds, Aftermath(**facts), even_if_changed=force, begun=hands)
+
+
+def one(planned: Rollback) -> Reversal:
+    (reversal,) = planned.reversals
+    return reversal
+
+
+PUT_IN = [Attached(store=STORE, files={FILE: fingerprint(OURS)})]
+TAKEN_OUT = [
+    Detached(store=STORE, file=FILE, name="a.md", before={"attributes": BEFORE, "chunking_strategy": CUT}),
+]
+CUT_ANEW = [*TAKEN_OUT, *PUT_IN]
+RELABELLED = [
+    Updated(
+        kind=Kind.MEMBERSHIP, target=FILE, name=None, store=STORE,
+        before={"attributes": BEFORE}, image={"attributes": fingerprint(OURS)},
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("done", "now", "act", "state"),
+    [
+        (PUT_IN, (OURS, CUT), Act.DETACH, "due"),
+        (PUT_IN, None, Act.DETACH, "needless"),
+        (PUT_IN, (THEIRS, CUT), Act.DETACH, "left"),
+        (TAKEN_OUT, None, Act.ATTACH, "due"),
+        (TAKEN_OUT, (BEFORE, CUT), Act.RESTORE, "needless"),
+        (TAKEN_OUT, (THEIRS, CUT), Act.RESTORE, "left"),
+        (CUT_ANEW, (OURS, OTHER_CUT), Act.REPLACE, "due"),
+        (CUT_ANEW, (BEFORE, CUT), Act.RESTORE, "needless"),
+        (CUT_ANEW, (THEIRS, OTHER_CUT), Act.REPLACE, "left"),
+        (CUT_ANEW, None, Act.ATTACH, "left"),
+        (RELABELLED, (OURS, CUT), Act.RESTORE, "due"),
+        (RELABELLED, (BEFORE, CUT), Act.RESTORE, "needless"),
+        (RELABELLED, (THEIRS, CUT), Act.RESTORE, "left"),
+    ],
+)
+def test_a_file_in_a_store_that_stays(done: list[Deed], now: Any, act: Act, state: str) -> None:
+    inside = {FILE: Member(attributes=now[0], chunking_strategy=now[1])} if now else {}
+    found = one(decide(*done, members={STORE: inside}))
+    assert (found.act, found.kind, found.store) == (act, Kind.MEMBERSHIP, STORE)
+    assert {"due": found.due, "needless": found.needless, "left": bool(found.left)}[state]
+    if act in (Act.ATTACH, Act.REPLACE):
+        assert found.body == {"attributes": BEFORE, "chunking_strategy": CUT}
+    if state == "left":
+        forced = one(decide(*done, members={STORE: inside}, force=True))
+        assert forced.due
+        assert forced.despite == found.left
+
+
+def test_an_undo_that_was_cut_off_between_taking_out_and_putting_back_goes_on() -> None:
+    assert one(decide(*CUT_ANEW, members={STORE: {}}, begun=True)).due
+
+
+def test_a_strategy_that_says_nothing_is_not_sent_back() -> None:
+    deed = Detached(
+        store=STORE, file=FILE, name=None, before={"attributes": {}, "chunking_strategy": {"type": "other"}}
+    )
+    assert one(decide(deed, members={STORE: {}})).body == {}
+
+
+def test_a_store_that_is_gone_needs_nothing() -> None:
+    assert one(decide(*PUT_IN, stores={})).needless
+
+
+BEFORE_IT = {"name": "Old", "tools": [], "tool_resources": {}}
+
+
+def updated(found: dict[str, Any]) -> Updated:
+    return Updated(
+        kind=Kind.ASSISTANT, target=ASSISTANT, name="Old", before=BEFORE_IT, image=image(Kind.ASSISTANT, found)
+    )
+
+
+def test_fields_that_were_set_get_back_what_they_had_and_no_other_is_touched() -> None:
+    now = {"id": ASSISTANT, "name": "New", "tools": [], "temperature": 0.5,
+           "tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}  # fmt: skip
+    found = one(decide(updated(now), found={ASSISTANT: {**now, "temperature": 0.7}}))
+    assert found.due
+    assert found.body == {"name": "Old", "tool_resources": {"file_search": {"vector_store_ids": []}}}
+    changed = one(decide(updated(now), found={ASSISTANT: {**now, "name": "Mine"}}))
+    assert changed.left == "others have changed it since: name"
+    assert one(decide(updated(now), found={ASSISTANT: {**now, **BEFORE_IT}})).needless
+    assert one(decide(updated(now), found={})).needless
+
+
+def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
+    now = {"id": ASSISTANT, "name": "New", "tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}
+    made = Made(kind=Kind.STORE, target=STORE, source=SourceId("s"), name="Store", op="op", image={})
+    users = [User(id=ASSISTANT, name="New", stores=[STORE], files=[])]
+    planned = decide(made, updated(now), found={ASSISTANT: now, STORE: {"id": STORE}}, users=users)
+    assert [(one.act, one.kind, one.due) for one in planned.reversals] == [
+        (Act.RESTORE, Kind.ASSISTANT, True),
+        (Act.DELETE, Kind.STORE, True),
+    ]
+    left = decide(made, updated(now), found={ASSISTANT: {**now, "name": "Mine"}, STORE: {"id": STORE}}, users=users)
+    assert [bool(one.left) for one in left.reversals] == [True, True]
+    assert left.reversals[1].left == f"assistant New ({ASSISTANT}) uses it"
+
+
+def test_the_last_deed_is_undone_first() -> None:
+    made = [
+        Made(kind=kind, target=TargetId(f"{kind}{n}"), source=SourceId("s"), name=None, op=f"{kind}{n}", image={})
+        for n in (1, 2)
+        for kind in (Kind.FILE, Kind.STORE, Kind.ASSISTANT)
+    ]
+    found = {deed.target: {"id": deed.target} for deed in made}
+    assert [one.target for one in decide(*made, found=found).reversals] == [deed.target for deed in reversed(made)]
