@@ -196,6 +196,8 @@ class Connection(asyncio.Protocol):
         match method, *parts:
             case "GET", "assistants":
                 return _page(list(map(_json, project.assistants)), query)
+            case "GET", "assistants", _:
+                return _json(project.assistants[-1])
             case "GET", "vector_stores":
                 return _page([_json(self._store())] if project.stores else [], query)
             case "GET", "vector_stores", _:

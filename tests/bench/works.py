@@ -183,7 +183,7 @@ async def _sdk_import(url: str, count: int, size: int) -> None:
         for path in ("/assistants", "/vector_stores", "/files"):
             await get(path, limit=1)
         await get("/models")
-        for path in ("/assistants", "/vector_stores", "/files", "/vector_stores", "/assistants"):
+        for path in ("/assistants", "/vector_stores", "/files", "/files", "/vector_stores", "/assistants"):
             await get(path, limit=100, order="asc")
         numbers = iter(range(count))
         files: list[str] = []
@@ -205,6 +205,8 @@ async def _sdk_import(url: str, count: int, size: int) -> None:
             page = await get("/vector_stores/vs_0/files", limit=100, order="asc", **after)
             more, after = page["has_more"], {"after": page["data"][-1]["id"]}
         await sdk.post("/assistants", cast_to=object, body={"model": "gpt-4o"})
+        await get("/assistants/asst_0")
+        await get("/vector_stores/vs_0")
 
 
 def sdk_stream(url: str) -> None:
