@@ -22,6 +22,7 @@ from holdall.model import Record, SourceId, TargetId
 __all__ = [
     "BATCH_FILES",
     "DEFAULTS",
+    "FIELDS",
     "NAME_LENGTH",
     "Attachment",
     "Request",
@@ -41,7 +42,7 @@ NAME_LENGTH = 256
 DEFAULTS = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
 """Parameters that some models refuse, with what they are where nobody set them."""
 
-_ASSISTANT = (
+FIELDS = (
     "model",
     "name",
     "description",
@@ -53,6 +54,8 @@ _ASSISTANT = (
     "top_p",
     "response_format",
 )
+"""What a client can set in an assistant, but for its metadata."""
+
 _ASSISTANT_READ_ONLY = frozenset({"id", "object", "created_at", "metadata"})
 _STORE = ("name", "description", "expires_after")
 _STORE_READ_ONLY = frozenset(
@@ -103,7 +106,7 @@ def assistant(
     metadata, losses = marked(
         fields.get("metadata"), kind=record.kind, source=record.id, name=label, operation=operation
     )
-    body = {key: fields[key] for key in _ASSISTANT if key in fields}
+    body = {key: fields[key] for key in FIELDS if key in fields}
     if "name" in body:
         body["name"] = named(body["name"], prefix)
     if model is not None:
@@ -113,7 +116,7 @@ def assistant(
     if isinstance(body.get("tool_resources"), dict):
         body["tool_resources"], lost = _resources(record, label, body["tool_resources"], stores, files)
         losses += lost
-    losses += unknown_fields(record, label, fields, known={*_ASSISTANT, *_ASSISTANT_READ_ONLY})
+    losses += unknown_fields(record, label, fields, known={*FIELDS, *_ASSISTANT_READ_ONLY})
     return _request(body, metadata, losses)
 
 

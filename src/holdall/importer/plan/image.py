@@ -12,26 +12,14 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects import agents
+from holdall.dialects import agents, assistants
 from holdall.dialects.shapes import known
 from holdall.model import Kind
 
 __all__ = ["WRITABLE", "changed", "fingerprint", "image"]
 
 WRITABLE: dict[Kind, tuple[str, ...]] = {
-    Kind.ASSISTANT: (
-        "model",
-        "name",
-        "description",
-        "instructions",
-        "reasoning_effort",
-        "tools",
-        "tool_resources",
-        "temperature",
-        "top_p",
-        "response_format",
-        "metadata",
-    ),
+    Kind.ASSISTANT: (*assistants.FIELDS, "metadata"),
     Kind.AGENT: (*agents.FIELDS, "metadata"),
     Kind.STORE: ("name", "expires_after", "metadata"),
     Kind.MEMBERSHIP: ("attributes",),
