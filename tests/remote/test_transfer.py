@@ -14,7 +14,7 @@ import pytest
 from holdall.errors import ConnectionLost, RequestRefused, ServerFailed
 from holdall.progress import Progress, Silent
 from holdall.remote.download import Download, Rest
-from holdall.remote.limits import PATIENCE, Limits
+from holdall.remote.limits import FAILURE_PATIENCE, FIRST_PATIENCE, Limits
 from holdall.remote.transfer import transfer
 
 BODY = random.Random(7).randbytes(700_000)
@@ -225,7 +225,7 @@ def test_an_end_before_the_announced_length_is_a_cut() -> None:
     with pytest.raises(ServerFailed, match="breaks off after 1000 of 2000 bytes, again and again"):
         server.get()
     assert {sink.state for sink in server.sinks} == {"aborted"}
-    assert PATIENCE <= server.slept < 2 * PATIENCE
+    assert FIRST_PATIENCE <= server.slept < 2 * FAILURE_PATIENCE
 
 
 def test_a_body_that_always_breaks_off_is_that_file_s_failure_not_the_network_s() -> None:

@@ -8,8 +8,11 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
   always; writes only where the server certainly did not carry the request out.
 * The wait is what the server asks for, else exponential with full jitter. A connection that was lost while it lay idle
   costs no wait.
-* A request is repeated until it has spent ``PATIENCE``: an outage of minutes is sat out. A 500 may be about this one
-  request, so that is repeated for ``FAILURE_PATIENCE`` only. Every request has ``FEW`` tries, however long they take.
+* A request is repeated until it has spent ``PATIENCE``: an outage of minutes is sat out. A 500, and a body that breaks
+  off, may be about this one request, so these are repeated for ``FAILURE_PATIENCE`` only. Every request has ``FEW``
+  tries, however long they take.
+* Until an account has answered a first request with success, ``FIRST_PATIENCE`` is the most: a wrong address or a
+  server that is down is told at once, and nothing is under way yet that could be lost.
 * What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint: once it is spent, an endpoint that
   always fails costs its requests ``FEW`` tries each, until waiting helps again. Nobody waits in a slot.
 """
@@ -33,13 +36,23 @@ from holdall.errors import (
 )
 from holdall.remote.slots import Slots
 
-__all__ = ["BUDGET", "FAILURE_PATIENCE", "FEW", "LONGEST_WAIT", "PATIENCE", "Limits", "Tries"]
+__all__ = [
+    "BUDGET",
+    "FAILURE_PATIENCE",
+    "FEW",
+    "FIRST_PATIENCE",
+    "LONGEST_WAIT",
+    "PATIENCE",
+    "Limits",
+    "Tries",
+]
 
 # All in seconds, but for FEW.
 PATIENCE = 300.0
-FAILURE_PATIENCE = 120.0
+FAILURE_PATIENCE = 30.0
+FIRST_PATIENCE = 10.0
 LONGEST_WAIT = 600.0
-BUDGET = 600.0
+BUDGET = 120.0
 FEW = 4
 _FIRST_WAIT = 0.5
 _CAP = 30.0
@@ -50,7 +63,7 @@ _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
 class Limits:
     """The pace of one account: slots for requests in flight, and the tries of each request.
 
-    ``clock`` gives seconds that never go back. ``patience`` bounds both kinds of patience, ``PATIENCE`` if nothing is
+    ``clock`` gives seconds that never go back. ``patience`` bounds every kind of patience, ``PATIENCE`` if nothing is
     said.
     """
 
@@ -70,6 +83,7 @@ class Limits:
         self.slots = Slots(concurrency)
         self._patience = patience
         self._vain: dict[str, float] = {}
+        self._under_way = False
 
     def slot(self) -> AbstractAsyncContextManager[int]:
         """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
@@ -85,18 +99,23 @@ class Limits:
         most = PATIENCE if self._patience is None else self._patience
         if isinstance(error, UnexpectedAnswer):
             return 0.0
+        if not self._under_way:
+            return min(most, FIRST_PATIENCE)
         if isinstance(error, Unreachable):
             # Whoever gives up on these stops the whole run, so there is nobody to be starved.
             return most
         if self._vain.get(route, 0.0) >= BUDGET:
             return 0.0
-        return min(most, FAILURE_PATIENCE) if error.status == 500 else most
+        about_this_one = isinstance(error, ServerFailed) and error.status in (None, 500)
+        return min(most, FAILURE_PATIENCE) if about_this_one else most
 
     def waited_in_vain(self, route: str, seconds: float) -> None:
         self._vain[route] = self._vain.get(route, 0.0) + seconds
 
-    def waiting_helped(self, route: str) -> None:
-        self._vain.pop(route, None)
+    def succeeded(self, route: str, *, waited: bool) -> None:
+        self._under_way = True
+        if waited:
+            self._vain.pop(route, None)
 
 
 class Tries:
@@ -138,8 +157,7 @@ class Tries:
 
     def succeeded(self) -> None:
         self._limits.slots.went_well()
-        if self._waited:
-            self._limits.waiting_helped(self._route)
+        self._limits.succeeded(self._route, waited=self._waited > 0)
 
     def _wait(self, error: RemoteError) -> float | None:
         if not self._may_repeat(error):

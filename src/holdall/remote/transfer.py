@@ -48,7 +48,8 @@ class _Broken(Exception):
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(why)
-        self.error = Unreachable(f"{what}: {why}", detail=why)
+        # The server can be reached: it answered.
+        self.error = ServerFailed(f"{what}: {why}", detail=why)
 
 
 class _Arriving:
@@ -183,7 +184,7 @@ async def _whole(arriving: _Arriving, begin: Begin, what: str, limits: Limits, e
             arriving.start_again()
 
 
-def _wait(tries: Tries, error: Unreachable) -> float:
+def _wait(tries: Tries, error: ServerFailed) -> float:
     """Seconds until the next download. Raises ServerFailed where there is to be none: the server did answer."""
     try:
         return tries.after(error)
