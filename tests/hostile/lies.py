@@ -349,10 +349,27 @@ _TAR = {
     "bytes behind the tar's end": {"last": lambda data: data + b"x" * BLOCK},
     "a tar that ends early": {"tar": lambda pieces: [pieces[0], bytes(2 * BLOCK), *pieces[1:]]},
     "a tar cut in the middle": {"tar": lambda pieces: [*pieces[:5], pieces[5][:700]]},
+    "the last frame is half a header": {"last": lambda data: data[:300]},
+    "the last frame is half a pax header": {"last": lambda data: pax_header(pax(b"path", b"bag/" + b"x" * 90))},
+    "the last frame is cut": {"last": lambda data: data[:1100]},
+    "a tar that ends within a header": {"tar": lambda pieces: [*pieces[:5], pieces[5][:200]]},
     "the last frame begins elsewhere": {"last": lambda data: bytes(BLOCK) + data},
     "the last frame begins earlier": {
         "frames": lambda frames: [*frames[:-2], Frame.of(_joined(frames[-2:]))],
     },
+}
+
+
+_CUT_SMALL: Lies = {
+    "tar": lambda pieces: [b"".join(pieces)[at : at + 300] for at in range(0, len(b"".join(pieces)), 300)]
+}
+
+_TAR |= {
+    f"frames of 300 bytes, number {number} of them lost": {
+        **_CUT_SMALL,
+        **frame(number, lambda one: _bytes_changed(one, -1, 1)),
+    }
+    for number in (0, 5, 6, 13, 14, 20)
 }
 
 
@@ -363,6 +380,10 @@ def _joined(frames: list[Frame]) -> bytes:
 
 
 _FRAMES = {
+    "a frame that ends within a block": frame(2, lambda one: replace(one, raw=one.raw[:-9], length=one.length - 9)),
+    "a frame that ends within a block's header": _instead(Frame.of(b"x").raw[:8], 1, number=1),
+    "a frame that is its header alone": _instead(Frame.of(b"x").raw[:5], 1, number=1),
+    "a frame of blocks without end": _instead(bomb(3, declared=3 << 17)[:-8], 3 << 17, number=0),
     "two frames in another order": {"frames": lambda frames: [frames[0], frames[2], frames[1], *frames[3:]]},
     "a frame twice": {"frames": lambda frames: [*frames[:2], frames[1], *frames[2:]]},
     "a frame that is missing": {"frames": lambda frames: [frames[0], *frames[2:]]},
@@ -432,6 +453,12 @@ _TABLES = {
     "a table that lists too large a frame": table(lambda pairs: [(pairs[0][0], 2**32 - 1), *pairs[1:]]),
     "a table that lists nothing": table(lambda pairs: []),
     "a table without seal": {"table": lambda raw: raw[:-17] + raw[-9:]},
+    "a table that lists another seal": {"table": lambda raw: raw[:-17] + struct.pack("<II", 41, 0) + raw[-9:]},
+    "a table whose frames are others": {
+        "frames": lambda frames: [_pair(frames[0]), *frames[1:]],
+        "seal": lambda raw: raw[:8] + bytes(32),
+        **table(lambda pairs: [(pairs[0][0] - 30, 700), (30, pairs[0][1] - 700), *pairs[1:]]),
+    },
     "a table with checksums": {"table": lambda raw: raw[:-5] + b"\x80" + raw[-4:]},
     "a table of four billion entries": {"table": lambda raw: raw[:-9] + b"\xff\xff\xff\xff" + raw[-5:]},
     "a table of another length": {"table": lambda raw: raw[:4] + b"\xff\xff\xff\x7f" + raw[8:]},
@@ -449,6 +476,9 @@ _TABLES = {
     "two bundles in one": {"file": lambda raw: raw * 2},
     "a bundle and a half": {"file": lambda raw: raw + raw[: len(raw) // 2]},
     "half a bundle": {"file": lambda raw: raw[: len(raw) // 2]},
+    "ten bytes": {"file": lambda raw: raw[:10]},
+    "four bytes": {"file": lambda raw: raw[:4]},
+    "nothing": {"file": lambda raw: b""},
     "a bundle without its last byte": {"file": lambda raw: raw[:-1]},
     "only the first frames": {"file": lambda raw: raw[:600]},
 }
@@ -646,6 +676,8 @@ def _rude_ids() -> Lies:
 
 ODD: dict[str, Lies] = {
     "an honest bundle": {},
+    "frames of 300 bytes": _CUT_SMALL,
+    "a frame for everything but the last": {"tar": lambda pieces: [b"".join(pieces)]},
     "names with control characters": {
         **_assistant(name=_RUDE, model=_RUDE, instructions=_RUDE, metadata={_RUDE: _RUDE}),
         **ledger("file-4", filename=_RUDE, message=_RUDE, code=_RUDE),

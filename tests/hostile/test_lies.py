@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.hostile.forge import forge
+from holdall.bundle.reader import open_bundle
+from holdall.bundle.seekable import frame_length
+from holdall.errors import DamagedBundle
+from tests.hostile.forge import Frame, content, forge, ledger_line
 from tests.hostile.lies import CERTAIN, NAMED, ODD
 from tests.hostile.trial import Trial
 
@@ -33,3 +39,39 @@ def test_what_is_odd_crashes_nothing(name: str, tmp_path: Path) -> None:
 def test_no_command_believes_a_lie(name: str, tmp_path: Path) -> None:
     lies = CERTAIN | dict(way for ways in NAMED.values() for way in ways)
     assert Trial(tmp_path / "trial", forge(**lies[name])).run(), "the proof found nothing"
+
+
+def test_a_bundle_that_shrinks_while_it_is_read_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(forge())
+    with open_bundle(path) as bundle:
+        entry = bundle.content("file-2")
+        assert entry is not None
+        os.truncate(path, 100)
+        with pytest.raises(DamagedBundle, match="ends inside a frame"):
+            bundle.read(entry)
+        with bundle.open(entry) as stream:
+            stream.seek(-5, 2)
+            with pytest.raises(DamagedBundle):
+                stream.read()
+
+
+def test_more_than_is_kept_in_memory_is_read_again(tmp_path: Path) -> None:
+    large = content("file-1", bytes(9 << 20))
+    other = replace(large, path="data/files/again/notes.txt", about={**large.about, "id": "file-0"})
+    lies: dict[str, Any] = {
+        "contents": lambda contents: [large, other, *contents[1:]],
+        "ledger": lambda lines: [ledger_line("file-0", other), ledger_line("file-1", large), *lines[1:]],
+    }
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(forge(**lies))
+    with open_bundle(path) as bundle:
+        for _ in range(2):
+            for entry in (bundle.content("file-0"), bundle.content("file-1")):
+                assert entry is not None
+                assert bundle.read(entry, limit=entry.size) == large.data
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x24\x04", Frame.of(b"x").raw[:9]])
+def test_half_a_frame_has_no_length(raw: bytes) -> None:
+    assert frame_length(raw) is None
