@@ -65,19 +65,19 @@ def journal_of(out: Path) -> list[dict[str, Any]]:
     ("before", "first"),
     [
         (True, 1),
-        (False, 2),
-        pytest.param(True, 2, marks=pytest.mark.slow),
-        pytest.param(False, 1, marks=pytest.mark.slow),
+        (False, 3),
+        *(pytest.param(True, first, marks=pytest.mark.slow) for first in (2, 3, 4)),
+        *(pytest.param(False, first, marks=pytest.mark.slow) for first in (1, 2, 4)),
     ],
 )
 def test_a_crash_at_every_line_of_the_journal(shared: Running, tmp_path: Path, before: bool, first: int) -> None:
-    """Before a line is durable, and after; every other line in each run of the suite."""
+    """Before a line is durable, and after; every fourth line in each run of the suite."""
     run(awkward(), shared, tmp_path / "whole", key=f"sk-whole-{before}-{first}")
     count = len(journal_of(tmp_path / "whole"))
     assert count >= 30
     found = []
     # With the last line the run is at its end.
-    for line in range(first, count + before, 2):
+    for line in range(first, count + before, 4):
         out, key = tmp_path / f"{line}", f"sk-line-{line}-{before}"
         with pytest.raises(BaseException) as caught:  # noqa: PT011
             run(awkward(), shared, out, key=key, sync=crash_at(line, before=before))
