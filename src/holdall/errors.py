@@ -317,6 +317,7 @@ class Interrupted(HoldallError):
 # Codes that no error class carries, so that one list can be printed and tested.
 EXIT_DONE = 0
 EXIT_LOOK = 3
+EXIT_INCOMPLETE = 3
 EXIT_BUG = 70
 
 OTHER_EXIT_CODES: dict[int, str] = {
