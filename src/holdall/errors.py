@@ -317,12 +317,13 @@ class Interrupted(HoldallError):
 # Codes that no error class carries, so that one list can be printed and tested.
 EXIT_DONE = 0
 EXIT_LOOK = 3
-EXIT_INCOMPLETE = 3
+EXIT_INCOMPLETE = 4
 EXIT_BUG = 70
 
 OTHER_EXIT_CODES: dict[int, str] = {
     EXIT_DONE: "done",
-    EXIT_LOOK: "finished, but look: losses, findings, differences or changes pending",
+    EXIT_LOOK: "finished, but look: findings, differences or changes pending",
+    EXIT_INCOMPLETE: "incomplete: something that the source had is missing",
     EXIT_BUG: "a bug in holdall",
 }
 

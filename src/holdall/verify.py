@@ -17,12 +17,15 @@ from holdall.bundle import layout
 from holdall.bundle.audit import Audit
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.layout import HoldallInfo
+from holdall.bundle.losses import declared
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable
 from holdall.errors import CannotWrite, DamagedBundle, NotABundle
 from holdall.progress import Progress, Silent
+from holdall.verdict import COMPLETE
+from holdall.verdict import Verdict as Completeness
 
 __all__ = ["Finding", "Verdict", "verify"]
 
@@ -55,7 +58,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``sha256`` is over the whole file, None where not all of it was read."""
+    """What came of it. ``sha256`` is over the whole file, None where not all of it was read.
+
+    ``completeness`` says what the bundle lacks of what the project had when it was exported: no damage.
+    """
 
     path: Path
     findings: list[Finding]
@@ -64,6 +70,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     sha256: str | None
     quick: bool
+    completeness: Completeness = COMPLETE
 
     @property
     def whole(self) -> bool:
@@ -117,7 +124,7 @@ class _Verification:
             sha256 = _sha256(file) if self._expected is not None else None
         if self._expected is not None and sha256 != self._expected.lower():
             self._find("sha256", None, f"the file's sha256 is {sha256}, not {self._expected.lower()}")
-        losses, info = self._check_records(frames, audit)
+        losses, info, completeness = self._check_records(frames, audit)
         return Verdict(
             path=self._path,
             findings=list(self._findings.values()),
@@ -126,6 +133,7 @@ class _Verification:
             size=size,
             sha256=sha256,
             quick=self._quick,
+            completeness=completeness,
         )
 
     def _find(self, code: str, entry: str | None, message: str) -> None:
@@ -133,15 +141,15 @@ class _Verification:
         key = (code, entry, "" if code == "damaged" else message)
         self._findings.setdefault(key, Finding(code=code, entry=entry, message=message))
 
-    def _check_records(self, frames: FrameTable, audit: Audit) -> tuple[list[Loss], HoldallInfo | None]:
+    def _check_records(self, frames: FrameTable, audit: Audit) -> tuple[list[Loss], HoldallInfo | None, Completeness]:
         try:
             bundle = BundleReader(self._path, frames=frames)
         except DamagedBundle as error:
             self._find("damaged", layout.INFO, error.message)
-            return [], None
+            return [], None, COMPLETE
         except NotABundle as error:
             self._find("cut-short", None, error.message)
-            return [], None
+            return [], None, COMPLETE
         with bundle:
             references = References(bundle, self._find)
             inventory = Inventory(bundle, audit, self._find, quick=self._quick)
@@ -154,7 +162,8 @@ class _Verification:
             self._try(inventory.check_tags)
             if layout.INDEX in proven:
                 self._try(inventory.check_totals if self._quick else references.check)
-            return references.losses, bundle.info
+            completeness = declared(bundle.info) if self._quick else references.verdict
+            return references.losses, bundle.info, completeness
 
     def _try(self, check: Callable[[], None]) -> None:
         """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""

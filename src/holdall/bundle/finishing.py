@@ -13,7 +13,8 @@ from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.journal import Entry, Journal, Ledger
-from holdall.bundle.layout import Capture, Digests, HoldallInfo, IndexEntry, LedgerLine, Part, RungCount
+from holdall.bundle.layout import Capture, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, RungCount
+from holdall.bundle.losses import reason_of
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
@@ -40,6 +41,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     digests: Digests
     counts: dict[str, int]
     rungs: dict[str, RungCount]
+    losses: dict[str, int]
 
 
 class _Id(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +51,12 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
 class _Counted(msgspec.Struct, frozen=True, kw_only=True):
     rung: Rung
     size: int | None
+    truncated: bool = False
 
 
 _id = msgspec.json.Decoder(_Id).decode
 _counted_line = msgspec.json.Decoder(_Counted).decode
+_loss_line = msgspec.json.Decoder(LossLine).decode
 
 
 class Finishing:
@@ -83,6 +87,7 @@ class Finishing:
         self._counts: Counter[str] = Counter()
         self._rung_files: Counter[str] = Counter()
         self._rung_bytes: Counter[str] = Counter()
+        self._losses: Counter[str] = Counter()
 
     def run(self, *, ended: int) -> Finished:
         self._stream.settle()
@@ -101,6 +106,7 @@ class Finishing:
             digests=info.digests,
             counts=info.counts,
             rungs=info.rungs,
+            losses=info.losses or {},
         )
 
     def _read_journal(self) -> Sorter:
@@ -143,7 +149,6 @@ class Finishing:
         ledger.add(entry.id.encode(errors="surrogatepass"), _INDEXED + indexed)
 
     def _write_lines(self, sink: LineSink) -> None:
-        name = "memberships" if sink.kind is Kind.MEMBERSHIP else "files"
         records = 0
         with self._open_sink(sink.path) as out:
             lines = _Lines(out)
@@ -151,16 +156,20 @@ class Finishing:
                 records += 1
                 lines.add(line)
                 raw = line[:-1]
+                if sink.kind is None:
+                    self._losses[_loss_line(raw).reason] += 1
+                    continue
                 sha256 = record_hash(sink.kind, raw)
                 self._definitions.add(definition_line(sink.kind, _id(raw).id, sha256, sink.store_id))
             lines.flush()
             entry = out.commit()
         sink.remove()
-        self._counts[name] += records
+        if sink.kind is not None:
+            self._counts["memberships" if sink.kind is Kind.MEMBERSHIP else "files"] += records
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
     def _write_ledger(self, ledger: Sorter) -> None:
-        records = 0
+        records, minimum = 0, self._capture.min_rung
         with self._open_sink(layout.LEDGER) as out:
             lines = _Lines(out)
             for line in _last_of_each(ledger):
@@ -169,6 +178,8 @@ class Finishing:
                 found = _counted_line(line)
                 self._rung_files[found.rung] += 1
                 self._rung_bytes[found.rung] += found.size or 0
+                if reason := reason_of(found.rung, found.truncated, minimum):
+                    self._losses[reason] += 1
             lines.flush()
             entry = out.commit()
         self._list(msgspec.structs.replace(entry, records=records))
@@ -206,6 +217,8 @@ class Finishing:
             ),
             index=index,
             manifest=manifest_part,
+            min_rung=self._capture.min_rung.value,
+            losses={str(reason): count for reason, count in sorted(self._losses.items())},
         )
         self._write_last(layout.INFO, msgspec.json.format(_encode(info), indent=2) + b"\n")
         tags = b"".join(manifest_line(sha256, path) for path, sha256 in sorted(self._tags))

@@ -51,7 +51,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
 
     def goes_on(self, capture: Capture, name: str) -> bool:
         """Can an export of ``capture`` to ``name`` go on with this? Another version of the program may."""
-        same = replace(self.capture, tool=capture.tool) == capture
+        same = replace(self.capture, tool=capture.tool, min_rung=capture.min_rung) == capture
         return same and (self.format, self.name) == (layout.FORMAT, name)
 
 

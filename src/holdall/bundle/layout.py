@@ -21,6 +21,7 @@ __all__ = [
     "HoldallInfo",
     "IndexEntry",
     "LedgerLine",
+    "LossLine",
     "Part",
     "RungCount",
     "Source",
@@ -41,6 +42,7 @@ CONTENTS = "data/files/"
 TEXTS = "data/text/"
 FILES = "data/files.jsonl"
 LEDGER = "data/ledger.jsonl"
+LOSSES = "data/losses.jsonl"
 RECORD = ".json"
 MEMBERSHIPS = ".files.jsonl"
 
@@ -87,12 +89,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export was asked for. Two exports with the same capture are the same work."""
+    """What an export was asked for. Two exports with the same capture are the same work, whatever rung each asked of
+    contents: that changes what is said of a bundle, not what is in it."""
 
     tool: str
     source: Source
     selection: dict[str, Any]
     options: dict[str, Any]
+    min_rung: Rung = Rung.TEXT
 
 
 class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,6 +136,19 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool = False
 
 
+class LossLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of ``data/losses.jsonl``: something that the source had and the bundle hasn't, and no ledger line says.
+
+    ``reason`` is a ``verdict.Reason``, or that of a newer writer; ``id`` the id or path of what it is about, ``kind``
+    what that is, where it is an object.
+    """
+
+    reason: str
+    kind: Kind | None = None
+    id: str | None = None
+    message: str = ""
+
+
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``h1:`` and 64 hex digits each: equal where the project's state is equal. ``agents`` is None where there are
     none. They have a digest of their own, so that a reader of format 1.0, which doesn't know them, can check the rest.
@@ -161,7 +178,9 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``holdall.json``. Times are whole seconds since 1970, UTC.
 
     ``counts`` has ``assistants``, ``vector_stores``, ``memberships``, ``files`` (file objects), ``entries`` (payload
-    files) and ``bytes`` (their size); ``agents`` only where there are any.
+    files) and ``bytes`` (their size); ``agents`` only where there are any. ``losses`` has how much the bundle lacks of
+    what the source had, by ``verdict.Reason``, where each content should have ``min_rung``; None in a bundle that
+    doesn't say.
     """
 
     format: str
@@ -176,6 +195,8 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     digests: Digests
     index: Part
     manifest: Part
+    min_rung: str | None = None
+    losses: dict[str, Size] | None = None
 
 
 def format_of(agents: int) -> str:

@@ -20,7 +20,7 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
-from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, Part
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import SortedLines
 from holdall.bundle.names import is_safe
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _index_line = msgspec.json.Decoder(IndexEntry)
 _ledger_line = msgspec.json.Decoder(LedgerLine)
+_loss_line = msgspec.json.Decoder(LossLine)
 
 
 class _Path(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +180,14 @@ class BundleReader:
             line = lines.find(file_id.encode(errors="replace")) if lines else None
             return _ledger_line.decode(line) if line is not None else None
 
+    def losses(self) -> Iterator[LossLine]:
+        """What the source had and the bundle hasn't, besides what the ledger says of files."""
+        if entry := self.find(layout.LOSSES):
+            for raw in self._raw_lines(entry):
+                with self._guarding(entry.path):
+                    require_plain(raw)
+                    yield _loss_line.decode(raw)
+
     # -- inside --------------------------------------------------------------------------------------
 
     def part_lines(self, part: Part) -> Iterator[bytes]:
@@ -201,6 +210,10 @@ class BundleReader:
 
     def _lines(self, entry: IndexEntry, kind: Kind) -> Iterator[Record]:
         """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
+        for raw in self._raw_lines(entry):
+            yield self._record(kind, raw, entry.path)
+
+    def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
         with self.open(entry) as stream:
             while True:
                 with self._guarding(entry.path):
@@ -209,7 +222,7 @@ class BundleReader:
                         return
                     if not line.endswith(b"\n"):
                         raise ValueError("a line without end")
-                yield self._record(kind, line[:-1], entry.path)
+                yield line[:-1]
 
     def _record(self, kind: Kind, raw: bytes, path: str) -> Record:
         """A record that anybody may decode."""

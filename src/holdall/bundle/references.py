@@ -16,9 +16,11 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.losses import declared, minimum_of, reason_of, verdict_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
 from holdall.model import AssistantView, Kind, Rung
+from holdall.verdict import Reason, Verdict
 
 __all__ = ["Loss", "References", "Report"]
 
@@ -29,11 +31,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``no-store`` or
-    ``no-file``; ``id`` what is missing, ``filename`` its name where it has one."""
+    """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``no-store``,
+    ``no-file``, or the reason of a line in ``data/losses.jsonl``; ``id`` what is missing, ``filename`` its name."""
 
     code: str
-    id: str
+    id: str | None
     filename: str | None
     message: str
 
@@ -60,6 +62,8 @@ class References:
         self._counts: Counter[str] = Counter()
         self._rungs: Counter[Rung] = Counter()
         self._rung_bytes: Counter[Rung] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._minimum = minimum_of(bundle.info)
 
     def check(self) -> None:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
@@ -80,9 +84,21 @@ class References:
             previous = line.id.encode()
             self._use(line.id, by="ledger", path=layout.LEDGER, line=line)
         self._check_files()
+        self._read_losses()
         self._check_info()
         for sorter in (self._uses, self._definitions, self._contents, self._agents):
             sorter.close()
+
+    @property
+    def verdict(self) -> Verdict:
+        """How much of what the project had the bundle lacks, by its records once they were checked."""
+        return verdict_of(self._lost) if self._lost else declared(self._bundle.info)
+
+    def _read_losses(self) -> None:
+        for line in self._bundle.losses():
+            self._lost[line.reason] += 1
+            if line.reason != Reason.STORES:  # said of the assistant that refers to it
+                self.losses.append(Loss(code=line.reason, id=line.id, filename=None, message=line.message))
 
     def _use(
         self, id: str, *, by: str, path: str, entry: IndexEntry | None = None, line: LedgerLine | None = None
@@ -157,6 +173,8 @@ class References:
     def _check_line(self, line: LedgerLine, contents: dict[str, IndexEntry]) -> None:
         self._rungs[line.rung] += 1
         self._rung_bytes[line.rung] += line.size or 0
+        if lost := reason_of(line.rung, line.truncated, self._minimum):
+            self._lost[lost] += 1
         reason = f"{line.id} ({line.filename})"
         if line.rung is Rung.UNAVAILABLE:
             why = ", ".join(str(part) for part in (line.status, line.code, line.message) if part is not None)
@@ -194,6 +212,8 @@ class References:
             files, size = (declared.files, declared.bytes) if declared else (0, 0)
             if (files, size) != (self._rungs[rung], self._rung_bytes[rung]):
                 self._report("count", layout.INFO, f"files of rung {rung} are not those declared")
+        if info.losses is not None and +self._lost != Counter(info.losses):
+            self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
         if self._counts["agents"] and "agents" not in info.counts:
             self._report("count", layout.INFO, f"agents: none declared, {self._counts['agents']} there")
         digests = Digests(

@@ -85,7 +85,7 @@ class LineSink:
         self,
         file: Path,
         path: str,
-        kind: Kind,
+        kind: Kind | None,
         store_id: str | None,
         committed: Callable[[LineSink], None],
         *,

@@ -204,6 +204,10 @@ class BundleWriter:
         """A sink for the file objects, a line of JSON each; goes behind the contents in ``finish``."""
         return self._line_sink(layout.FILES, Kind.FILE, None)
 
+    def open_losses(self) -> LineSink:
+        """A sink for ``LossLine``s; goes behind the contents in ``finish``."""
+        return self._line_sink(layout.LOSSES, None, None)
+
     def add_ledger(self, line: LedgerLine) -> None:
         """What became of one file; a later line of the same id replaces an earlier one.
 
@@ -324,7 +328,7 @@ class BundleWriter:
     def _sink(self, place: Callable[[Sink], IndexEntry]) -> Sink:
         return Sink(self._spool(), place, target=self.target)
 
-    def _line_sink(self, path: str, kind: Kind, store_id: str | None) -> LineSink:
+    def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
         def committed(sink: LineSink) -> None:
             with self._lock:
                 self._line_sinks.append(sink)

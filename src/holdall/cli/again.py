@@ -24,7 +24,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     parent: str = "auto"
     resume: bool | None = None
     skip_if_unchanged: bool = False
-    strict: bool = False
+    accept_known_losses: bool = False
 
 
 def how_to_repeat(command: Any) -> Any:

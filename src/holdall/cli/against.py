@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdall.cli.console import Console, counted
+from holdall.cli.verdict import as_result
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.importer.proof.proof import Proof
+    from holdall.verdict import Verdict
 
 __all__ = ["compare", "told"]
 
@@ -25,21 +27,21 @@ _NOUNS = {
 }
 
 
-def compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> dict[str, Any]:
-    """Compare and print; the result for ``--json``, whose ``differences`` are empty for a true copy.
+def compare(
+    console: Console, settings: DestinationSettings, bundle: Path, *, search: bool, accept_known: bool
+) -> tuple[dict[str, Any], Verdict]:
+    """Compare and print; the result for ``--json``, whose ``differences`` are empty for a true copy, and the verdict.
 
     Which copy is meant, the mapping in OUTPUT_DIR says, or where there is none the copies' own marks.
     """
-    proof = asyncio.run(_compare(console, settings, bundle, search=search))
+    proof = asyncio.run(_compare(console, settings, bundle, search=search, accept_known=accept_known))
     console.close_progress()
-    return {
-        "destination": settings.endpoint.base_url,
-        **told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}"),
-    }
+    found, verdict = told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
+    return {"destination": settings.endpoint.base_url, **found}, verdict
 
 
-def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dict[str, Any]:
-    """Print a proof, the verdict last; the result for ``--json``."""
+def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
+    """Print a proof, the verdict last; the result for ``--json``, and the verdict."""
     for difference in proof.differences:
         console.result(" ".join(str(difference).splitlines()))
     unchecked = proof.unchecked()
@@ -48,18 +50,22 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dic
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
-    verdict = counted(len(proof.differences), "difference") if proof.differences else "no differences"
-    console.result(f"{title}: {verdict} ({compared} compared{origin})")
+    verdict = proof.verdict()
+    found = counted(len(proof.differences), "difference") if proof.differences else "no differences"
+    console.result(f"{title}: {verdict}; {found} ({compared} compared{origin})")
     return {
         "by": proof.origin,
         "compared": proof.compared,
         "text_not_compared": unchecked,
         "differences": msgspec.to_builtins(proof.differences),
         "files": msgspec.to_builtins(proof.files),
-    }
+        **as_result(verdict),
+    }, verdict
 
 
-async def _compare(console: Console, settings: DestinationSettings, bundle: Path, *, search: bool) -> Proof:
+async def _compare(
+    console: Console, settings: DestinationSettings, bundle: Path, *, search: bool, accept_known: bool
+) -> Proof:
     from holdall.bundle.reader import open_bundle
     from holdall.importer.destination.destination import choose
     from holdall.importer.destination.placement import by_mapping, by_marks
@@ -89,4 +95,5 @@ async def _compare(console: Console, settings: DestinationSettings, bundle: Path
                 progress=progress,
                 prefix=settings.prefix,
                 search=search,
+                accept_known=accept_known,
             )

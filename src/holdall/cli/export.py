@@ -19,13 +19,14 @@ from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, targe
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show, show_credentials
-from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault, pasteable
+from holdall.cli.verdict import as_result, conclude
+from holdall.errors import Interrupted, UsageFault, pasteable
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.exporter.policy import Policy
-    from holdall.exporter.report import Absent, Changed, ExportReport, Incomplete, Miscount, Unfinished
+    from holdall.exporter.report import ExportReport
     from holdall.exporter.roots import Start
     from holdall.exporter.rungs import Rungs
 
@@ -93,7 +94,11 @@ def what_to_export(command: Any) -> Any:
 @how_to_get
 @how_to_repeat
 @click.option("--skip-if-unchanged", is_flag=True, help="Write no bundle where it would equal its parent.")
-@click.option("--strict", is_flag=True, help="Losses that the parent had already count too.")
+@click.option(
+    "--accept-known-losses",
+    is_flag=True,
+    help="Exit with 0 where nothing is missing but what the parent lacked already.",
+)
 @options.account("src", alone=True)
 @options.shared
 @options.output
@@ -103,8 +108,8 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
 
     Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. Where the project has no Assistants API, all its
     vector stores and files are packed; --from-dump adds definitions that you saved. The only line on stdout is the path
-    of the bundle. Ends with 3 where a content is less than --min-rung asks for, or something is missing; the bundle is
-    valid all the same. After a stop the same command goes on.
+    of the bundle. Exits with 4 where something of the project is missing or below --min-rung, with 3 where there is
+    something to look at; the bundle is valid all the same. After a stop the same command resumes.
     """
     settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
     start = where_to_start(settings, parameters)
@@ -120,7 +125,7 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
     )
     console.result(str(report.bundle))
     return Outcome(
-        exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
+        exit_code=report.verdict.exit_code,
         result=result_of(console, report),
         losses=losses_of(report),
     )
@@ -129,6 +134,7 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
 def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
     """The report without its losses as a JSON-able value; with ``--json``, also what the bundle could not take in."""
     found = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
+    found |= as_result(report.verdict)
     if console.json:
         from holdall.bundle.reader import open_bundle
         from holdall.bundle.shortfall import Shortfall
@@ -226,7 +232,7 @@ async def _export(
                 label=settings.label,
                 rungs=rungs,
                 policy=policy,
-                strict=again.strict,
+                accept_known_losses=again.accept_known_losses,
                 skip_if_unchanged=again.skip_if_unchanged,
             ),
             clock=time.time,
@@ -291,17 +297,18 @@ def _tell(console: Console, report: ExportReport) -> None:
     if report.sha256:
         console.say(f"sha256 {report.sha256}")
     console.say(f"prove it:  holdall verify {pasteable(report.bundle)}")
+    conclude(console, report.verdict)
 
 
 def _tell_losses(console: Console, report: ExportReport) -> None:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
     from holdall.bundle.reader import open_bundle
     from holdall.bundle.shortfall import Shortfall
-    from holdall.exporter.report import Loss
+    from holdall.exporter.report import Loss, describe
 
     said = [loss for loss in report.losses if not isinstance(loss, Loss)]
     for loss in said[:_SHOWN]:
-        console.warn(f"  {_described(loss)}")
+        console.warn(f"  {describe(loss)}")
     if len(said) > _SHOWN:
         console.warn(f"  … and {len(said) - _SHOWN} more")
     if report.containers_made:
@@ -312,23 +319,3 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         show_credentials(console.warn, shortfall.credentials)
         if shortfall.total:
             console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")
-    if report.losses_counting:
-        console.warn(f"less than the policy asks for: {counted(report.losses_counting, 'loss counts', 'losses count')}")
-
-
-def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> str:
-    """One line about one loss that is no content's."""
-    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount, Unfinished
-
-    match loss:
-        case Absent():
-            users = f", used by {', '.join(loss.used_by)}" if loss.used_by else ""
-            return f"gone  {loss.kind} {loss.id}{users}: {loss.message}"
-        case Miscount():
-            return f"count  {loss.id}: {loss.what}: the server says {loss.counted}, found {loss.found}"
-        case Incomplete():
-            return f"incomplete  {loss.dump} says that there are more pages (has_more): what they held is not here"
-        case Unfinished():
-            return f"list  {loss.list} may lack something: {loss.message}"
-        case Changed():
-            return f"changed  {loss.kind} {loss.id} was {loss.how} during the export"

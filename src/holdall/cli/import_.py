@@ -29,13 +29,15 @@ from holdall.cli.planning import (
     what_to_import,
 )
 from holdall.cli.runs import carry_out, how_to_run, stopped_at_once
-from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
+from holdall.cli.verdict import accepting, as_result, conclude, worse
+from holdall.errors import EXIT_LOOK, UsageFault
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
     from holdall.importer.destination.preparation import Prepared
     from holdall.importer.journal.report import Report
+    from holdall.importer.plan.completeness import Completeness
     from holdall.importer.plan.document import Asked, PlanDocument
     from holdall.importer.plan.steps import Plan
 
@@ -54,6 +56,7 @@ def how_to_import(command: Any) -> Any:
             ),
             how_to_run,
             click.option("--yes", "-y", is_flag=True, help="Don't ask before something that is there is changed."),
+            accepting,
         )
     ):
         command = decorate(command)
@@ -75,8 +78,9 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
 
     Needs OPENAI_DST_API_KEY. The bundle is verified first; nothing is created from a damaged one. What is in the
     project already is used where it is equal; where it differs nothing is written, unless --on-conflict says what to
-    do. Where the project has no Assistants API, assistants are written down as requests for the Responses API. Ends
-    with 3 where something came back less than whole; after a stop the same command goes on.
+    do. Where the project has no Assistants API, assistants are written down as requests for the Responses API. Exits
+    with 4 where something that the source had is missing in the copy, with 3 where something is not as it was; after a
+    stop the same command resumes.
     """
     from holdall.importer.plan.document import read_plan
 
@@ -86,19 +90,30 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
         _require_alone(parameters)
     asked = document.asked if document else asked_of(parameters, prefix=settings.prefix)
     outcome = run_import(
-        console, settings, bundle, asked, document=document, yes=parameters["yes"], force=parameters["force"]
+        console,
+        settings,
+        bundle,
+        asked,
+        document=document,
+        yes=parameters["yes"],
+        force=parameters["force"],
+        accept_known=parameters["accept_known_losses"],
     )
-    return _verified(console, settings, bundle, outcome) if verify and not settings.dry_run else outcome
+    if not verify or settings.dry_run:
+        return outcome
+    return _verified(console, settings, bundle, outcome, accept_known=parameters["accept_known_losses"])
 
 
-def _verified(console: Console, settings: DestinationSettings, bundle: Path, outcome: Outcome) -> Outcome:
+def _verified(
+    console: Console, settings: DestinationSettings, bundle: Path, outcome: Outcome, *, accept_known: bool
+) -> Outcome:
     """The outcome of an import and, at its end, of the comparison with the bundle."""
     from holdall.cli.against import compare
 
-    compared = compare(console, settings, bundle, search=False)
+    compared, verdict = compare(console, settings, bundle, search=False, accept_known=accept_known)
     return msgspec.structs.replace(
         outcome,
-        exit_code=EXIT_LOOK if compared["differences"] else outcome.exit_code,
+        exit_code=worse(outcome.exit_code, verdict.exit_code),
         result={**(outcome.result if isinstance(outcome.result, dict) else {}), "against": compared},
     )
 
@@ -122,6 +137,7 @@ def run_import(
     document: PlanDocument | None = None,
     force: bool = False,
     yes: bool = False,
+    accept_known: bool = False,
 ) -> Outcome:
     """Verify, probe, plan and apply, telling on the way; raises what stopped the run after its report is shown.
 
@@ -136,7 +152,9 @@ def run_import(
         if document:
             require_bundle(document, msgspec.to_builtins(reader.info.digests))
         try:
-            return asyncio.run(_import(console, settings, reader, asked, document, yes=yes, force=force))
+            return asyncio.run(
+                _import(console, settings, reader, asked, document, yes=yes, force=force, accept_known=accept_known)
+            )
         except KeyboardInterrupt:
             raise stopped_at_once() from None
 
@@ -150,14 +168,17 @@ async def _import(
     *,
     force: bool,
     yes: bool,
+    accept_known: bool,
 ) -> Outcome:
     from holdall.importer.destination.destination import choose
     from holdall.importer.destination.preparation import prepare, require_no_conflict, require_within
     from holdall.importer.plan.catalogue import catalogue
+    from holdall.importer.plan.completeness import Completeness
     from holdall.importer.plan.document import require_same
     from holdall.remote.client import Account
 
     holding = catalogue(reader)
+    completeness = Completeness(holding, asked.selection, accept_known=accept_known)
     progress = console.progress()
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
@@ -190,30 +211,33 @@ async def _import(
             return prepared.plan
 
         if settings.dry_run:
-            return _dry_run(console, *await look(), asked)
+            return _dry_run(console, *await look(), asked, completeness)
         options = {**asked.options(), "concurrency": settings.concurrency}
         report = await carry_out(console, settings, reader, holding, account, options, planned=planned, force=force)
     console.close_progress()
-    return _told(console, settings, report)
+    return _told(console, settings, report, completeness)
 
 
-def _dry_run(console: Console, prepared: Prepared, lacking: dict[str, Any], asked: Asked) -> Outcome:
+def _dry_run(
+    console: Console, prepared: Prepared, lacking: dict[str, Any], asked: Asked, completeness: Completeness
+) -> Outcome:
     """What ``plan`` shows, and its exit code."""
     from holdall.importer.destination.preparation import require_no_conflict, require_within
 
-    show_plan(console, prepared)
+    verdict = completeness.of_plan(prepared.plan)
+    show_plan(console, prepared, verdict)
     console.result(DRY_RUN)
     require_no_conflict(prepared.plan)
     require_within(prepared.plan, asked.max_loss)
     return Outcome(
-        exit_code=EXIT_LOOK if prepared.plan.pending() else EXIT_DONE,
-        result={"dry_run": True, **result_of(prepared), **lacking},
+        exit_code=EXIT_LOOK if prepared.plan.pending() else verdict.exit_code,
+        result={"dry_run": True, **result_of(prepared), **as_result(verdict), **lacking},
         losses=losses_of(prepared.plan.losses()),
     )
 
 
-def _told(console: Console, settings: DestinationSettings, report: Report) -> Outcome:
-    """Show what came of it; the exit code says whether everything is whole."""
+def _told(console: Console, settings: DestinationSettings, report: Report, completeness: Completeness) -> Outcome:
+    """Show what came of it; the exit code is the verdict's."""
     from holdall.importer.journal.report import Status, mapping
 
     for result in report.results:
@@ -233,9 +257,12 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
     console.say(f"mapping and report in {settings.output_dir}, this run in {settings.output_dir / 'runs' / report.run}")
     if report.stopped:
         raise report.stopped
+    units = {result.source for result in report.results}
+    verdict = completeness.verdict(report.losses(), failed=report.failed(), units=units)
+    conclude(console, verdict)
     document = mapping(report)
     return Outcome(
-        exit_code=EXIT_DONE if report.whole else EXIT_LOOK,
+        exit_code=verdict.exit_code,
         result={
             "dry_run": False,
             "run": report.run,
@@ -248,6 +275,7 @@ def _told(console: Console, settings: DestinationSettings, report: Report) -> Ou
             "files": len(report.files),
             "possible_orphans": document["possible_orphans"],
             "requests": report.requests,
+            **as_result(verdict),
         },
         losses=losses_of(report.losses()),
     )

@@ -23,7 +23,8 @@ from holdall.cli.planning import (
     show_shortfall,
     what_to_import,
 )
-from holdall.errors import EXIT_DONE, EXIT_LOOK, pasteable
+from holdall.cli.verdict import accepting, as_result
+from holdall.errors import EXIT_LOOK, pasteable
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = ["command"]
 )
 @what_to_import
 @how_to_plan
+@accepting
 @options.account("dst")
 @options.shared
 @options.output
@@ -48,7 +50,8 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
     """Show what importing BUNDLE would do: create, adopt, update, skip, or what it can't; it only reads.
 
     Needs OPENAI_DST_API_KEY. Asks the destination which endpoints answer, which models it has and when they shut down,
-    and what of the bundle is there already. Ends with 0 where there is nothing to do, with 3 where there is.
+    and what of the bundle is there already. Exits with 3 where there is something to do, with 4 where there isn't and
+    something that the source had is missing, else with 0.
     """
     settings = options.read_destination(console, parameters)
     asked = asked_of(parameters, prefix=settings.prefix)
@@ -57,25 +60,33 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
     prove(console, bundle)
     with open_bundle(bundle) as reader:
-        return asyncio.run(_plan(console, settings, reader, asked, output))
+        accept_known = parameters["accept_known_losses"]
+        return asyncio.run(_plan(console, settings, reader, asked, output, accept_known=accept_known))
 
 
 async def _plan(
-    console: Console, settings: DestinationSettings, reader: BundleReader, asked: Asked, output: Path | None
+    console: Console,
+    settings: DestinationSettings,
+    reader: BundleReader,
+    asked: Asked,
+    output: Path | None,
+    *,
+    accept_known: bool,
 ) -> Outcome:
     from holdall.importer.destination.preparation import prepare, require_no_conflict, require_within
     from holdall.importer.journal.run import timestamp
     from holdall.importer.plan.catalogue import catalogue
+    from holdall.importer.plan.completeness import Completeness
     from holdall.importer.plan.document import write_plan
     from holdall.remote.client import Account
 
-    progress = console.progress()
+    progress, holding = console.progress(), catalogue(reader)
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
     ) as account:
         prepared = await prepare(
             account,
-            catalogue(reader),
+            holding,
             reader,
             asked,
             output=settings.output_dir,
@@ -85,7 +96,9 @@ async def _plan(
     console.close_progress()
     announce(console, prepared, settings.output_dir)
     lacking = show_shortfall(console, reader)
-    show_plan(console, prepared)
+    completeness = Completeness(holding, asked.selection, accept_known=accept_known)
+    verdict = completeness.of_plan(prepared.plan)
+    show_plan(console, prepared, verdict)
     require_no_conflict(prepared.plan)
     require_within(prepared.plan, asked.max_loss)
     if output:
@@ -94,7 +107,7 @@ async def _plan(
         carry_out = f"holdall import {pasteable(reader.path)} --plan {pasteable(output)}"
         console.say(f"the plan is in {output}; carry it out:  {carry_out}")
     return Outcome(
-        exit_code=EXIT_LOOK if prepared.plan.pending() else EXIT_DONE,
-        result={"plan": str(output) if output else None, **result_of(prepared), **lacking},
+        exit_code=EXIT_LOOK if prepared.plan.pending() else verdict.exit_code,
+        result={"plan": str(output) if output else None, **result_of(prepared), **as_result(verdict), **lacking},
         losses=losses_of(prepared.plan.losses()),
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdall.importer.plan.document import Asked
     from holdall.importer.plan.estimate import Estimate
     from holdall.importer.plan.steps import Step, Totals, Unit
+    from holdall.verdict import Verdict
 
 __all__ = [
     "announce",
@@ -222,15 +223,17 @@ def _else(total: Totals) -> Iterator[str]:
         yield f"can't be created: {total.impossible}"
 
 
-def show_plan(console: Console, prepared: Prepared) -> None:
-    """Every step, a line each, then what it will cost; on stdout."""
+def show_plan(console: Console, prepared: Prepared, verdict: Verdict) -> None:
+    """Every step, a line each, then what it will cost, then the verdict; on stdout."""
     for unit in prepared.plan.units:
         for text in _unit_lines(unit):
             console.result(text)
     for text in _cost(prepared.estimate):
         console.result(text)
     if not prepared.plan.pending():
-        console.result("nothing to do: all of it is there")
+        console.result(f"nothing to do: {verdict}")
+    else:
+        console.result(f"once done: {verdict}")
 
 
 def show_conflicts(console: Console, prepared: Prepared) -> None:

@@ -25,17 +25,19 @@ from holdall.settings import DestinationSettings
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
     from holdall.importer.proof.proof import Proof
+    from holdall.verdict import Verdict
 
 __all__ = ["rehearse"]
 
 _KEY = "sk-rehearsal-0001"
 
 
-def rehearse(console: Console, bundle: Path, *, search: bool) -> dict[str, Any]:
+def rehearse(console: Console, bundle: Path, *, search: bool, accept_known: bool) -> tuple[dict[str, Any], Verdict]:
     """Import the bundle into a sandbox on this machine, compare, print, and take everything away again.
 
     Nothing of the user's settings is used: no key, no .env, no proxy. The folder of the sandbox, where the contents
-    are for as long as it lasts, is a temporary one (TMPDIR). Returns the result for ``--json``. Raises MissingExtra.
+    are for as long as it lasts, is a temporary one (TMPDIR). Returns the result for ``--json`` and the verdict. Raises
+    MissingExtra.
     """
     from holdall.bundle.reader import open_bundle
     from holdall.sandbox.server import Behaviour, Running
@@ -51,16 +53,20 @@ def rehearse(console: Console, bundle: Path, *, search: bool) -> dict[str, Any]:
             behaviour=Behaviour(deployments=tuple(_models(reader)), agents_api=any(reader.agents())),
         ) as sandbox,
     ):
-        proof = asyncio.run(_restore_and_compare(console, reader, sandbox.url, Path(folder, "out"), search=search))
+        output = Path(folder, "out")
+        proof = asyncio.run(
+            _restore_and_compare(console, reader, sandbox.url, output, search=search, accept_known=accept_known)
+        )
     console.close_progress()
     proof, unread = _sandbox_aside(proof)
     if unread:
         console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
-    return {**told(console, proof, title=f"rehearsal of {bundle}"), "unread_by_sandbox": unread}
+    found, verdict = told(console, proof, title=f"rehearsal of {bundle}")
+    return {**found, "unread_by_sandbox": unread}, verdict
 
 
 async def _restore_and_compare(
-    console: Console, reader: BundleReader, url: str, output: Path, *, search: bool
+    console: Console, reader: BundleReader, url: str, output: Path, *, search: bool, accept_known: bool
 ) -> Proof:
     from holdall.endpoint import endpoint
     from holdall.importer.destination.placement import by_mapping, by_marks
@@ -97,7 +103,16 @@ async def _restore_and_compare(
             raise report.stopped
         placement = by_mapping(output, msgspec.to_builtins(reader.info.digests), project=None)
         placement = placement or await by_marks(account, agents=bool(holding.agents))
-        return await prove(holding, reader, account, placement, progress=progress, prefix="", search=search)
+        return await prove(
+            holding,
+            reader,
+            account,
+            placement,
+            progress=progress,
+            prefix="",
+            search=search,
+            accept_known=accept_known,
+        )
 
 
 def _models(reader: BundleReader) -> Iterator[str]:

@@ -12,7 +12,9 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.errors import EXIT_LOOK, UsageFault, pasteable
+from holdall.cli.verdict import accepting, as_exported, as_result, worse
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageFault, pasteable
+from holdall.verdict import COMPLETE
 
 if TYPE_CHECKING:
     from holdall.verify import Verdict
@@ -26,6 +28,8 @@ __all__ = ["command"]
 @click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
 @click.option("--against", type=click.Choice(["dst"]), help="Compare the destination with the bundle, too.")
 @click.option("--rehearse", is_flag=True, help="Restore into a sandbox on this machine and compare; needs no account.")
+@accepting
+@click.option("--complete", is_flag=True, help="Exit with 4 where the bundle lacks something that the source had.")
 @click.option("--search", is_flag=True, help="With either: each store's search must find each of its files.")
 @click.option("--output-dir", metavar="DIR", help="Where import left its mapping, default ./out (OUTPUT_DIR).")
 @click.option("--prefix", metavar="TEXT", help="Of the copies' names, if there is no mapping (CLONE_NAME_PREFIX).")
@@ -42,16 +46,19 @@ def command(
     against: str | None,
     rehearse: bool,
     search: bool,
+    complete: bool,
+    accept_known_losses: bool,
     **parameters: Any,
 ) -> Outcome:
     """Prove a bundle whole: seal, every checksum, the BagIt rules, index against entries, every reference.
 
-    All findings are listed at once. Files that the bundle itself declares as lost are not damage. With --against dst
-    every imported assistant, vector store and membership is compared, field by field, and the text of each file that
-    is indexed; that needs OPENAI_DST_API_KEY and ends with 3 where something differs.
+    All findings are listed at once. What the bundle itself records as lost is not damage: it is listed, and --complete
+    makes it exit with 4. With --against dst every imported assistant, vector store and membership is compared, field by
+    field, and the text of each file that is indexed; that needs OPENAI_DST_API_KEY and exits with 4 where something
+    that the source had is missing, with 3 where something differs.
 
     With --rehearse the bundle is restored into a sandbox on this machine and compared there: a restore test that needs
-    no account, reads no key and no .env, and leaves nothing behind. It prints one line, and ends with 0 or 3.
+    no account, reads no key and no .env, and leaves nothing behind. It prints one line, and exits with 0, 3 or 4.
     """
     if search and not (against or rehearse):
         raise UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse")
@@ -68,17 +75,18 @@ def command(
     console.close_progress()
     _print(console, verdict, console.say if rehearse else console.result)
     compared = rehearsed = None
+    copied = COMPLETE
     if destination and verdict.whole:
         from holdall.cli.against import compare
 
-        compared = compare(console, destination, bundle, search=search)
+        compared, copied = compare(console, destination, bundle, search=search, accept_known=accept_known_losses)
     if rehearse and verdict.whole:
         from holdall.cli import rehearse as rehearsal
 
-        rehearsed = rehearsal.rehearse(console, bundle, search=search)
-    differ = any(found and found["differences"] for found in (compared, rehearsed))
+        rehearsed, copied = rehearsal.rehearse(console, bundle, search=search, accept_known=accept_known_losses)
+    lacking = complete and not verdict.completeness.complete
     return Outcome(
-        exit_code=EXIT_LOOK if differ else verdict.exit_code,
+        exit_code=worse(verdict.exit_code, copied.exit_code, EXIT_INCOMPLETE if lacking else EXIT_DONE),
         result={
             "path": str(verdict.path),
             "whole": verdict.whole,
@@ -87,6 +95,7 @@ def command(
             "sha256": verdict.sha256,
             "digests": msgspec.to_builtins(verdict.info.digests) if verdict.info else None,
             "counts": verdict.info.counts if verdict.info else None,
+            **(as_result(verdict.completeness) if verdict.whole else {"complete": None, "verdict": None}),
             "findings": msgspec.to_builtins(verdict.findings),
             "against": compared,
             "rehearsal": rehearsed,
@@ -112,8 +121,7 @@ def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> N
         tell(f"declared: as parsed text only: {text.files} of the files")
     for loss in verdict.losses:
         tell(f"declared: {loss.message}")
-    depth = "complete (no content was read)" if verdict.quick else "whole"
-    tell(
-        f"{verdict.path}: {depth}, {info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
-        + (f", sha256 {verdict.sha256}" if verdict.sha256 else "")
-    )
+    depth = "whole by its index (no content was read)" if verdict.quick else "whole"
+    size = f"{info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
+    proven = f", sha256 {verdict.sha256}" if verdict.sha256 else ""
+    tell(f"{verdict.path}: {depth}{as_exported(verdict.completeness)} ({size}{proven})")

@@ -142,7 +142,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that does not come through as it was.
 
     ``kind``, ``id`` and ``name`` say what it happened to, ``field`` where in it, ``inside`` the store or assistant
-    that misses it, ``text`` the reason in words. Names come from servers: escape them before printing.
+    that misses it, ``text`` the reason in words. ``recorded``: the bundle says so itself, whatever the destination.
+    Names come from servers: escape them before printing.
     """
 
     why: Why
@@ -152,6 +153,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     field: str | None = None
     inside: SourceId | None = None
     text: str = ""
+    recorded: bool = False
 
     def __str__(self) -> str:
         kind = self.kind.replace("_", " ")

@@ -103,7 +103,7 @@ class Booking:
         if entry and entry.rung and self._state:
             self._state.content(file.id, entry.rung, entry.sha256)
         if file.gone:
-            self._losses.add(absent(file.gone))
+            self._losses.add(absent(file.gone), in_ledger=line.rung is Rung.UNAVAILABLE)
         if line.rung is not Rung.ORIGINAL:
             self._losses.add(
                 Loss(

@@ -15,6 +15,7 @@ import msgspec
 
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Digests, Source
+from holdall.bundle.losses import minimum_of
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import UsageFault
 from holdall.exporter.booking import Booking
@@ -47,7 +48,8 @@ _SUNSET = (
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to export, and what follows from it.
 
-    ``policy`` says which losses count; with ``strict`` also those that the parent had. ``skip_if_unchanged``: where the
+    ``policy`` says which losses change the exit code; with ``accept_known_losses`` not those that the parent had, if
+    this policy is no stricter than the parent's. ``skip_if_unchanged``: where the
     bundle would have the digests of its parent, none is written. ``rungs`` are the ways to a content that are only
     taken on request.
     """
@@ -56,7 +58,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     rungs: Rungs = Rungs()
     policy: Policy = Policy()
-    strict: bool = False
+    accept_known_losses: bool = False
     skip_if_unchanged: bool = False
 
 
@@ -113,8 +115,7 @@ async def export(
     place = target(capture)
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
         async with open_parent(await asyncio.to_thread(parent, place, capture), progress) as earlier:
-            known = earlier.knew if earlier and not options.strict else None
-            losses = Losses(msgspec.structs.replace(options.policy, known=known).counts)
+            losses = Losses(_policy(options, earlier))
             for name in start.dump.truncated if start.dump else ():
                 losses.add(Incomplete(dump=name))
             compared = options.skip_if_unchanged and earlier is not None and same_work(earlier.info, capture)
@@ -192,6 +193,7 @@ async def _fill(
             for listed, why in surveyor.doubts.items() if surveyor else ():
                 losses.add(Unfinished(list=listed, message=why))
             digests = await asyncio.to_thread(booking.digests)
+            await asyncio.to_thread(losses.write, writer)
             unchanged = parent is not None and digests == parent.info.digests and not changes
             if fetch and compared:
                 progress.stage("files")
@@ -203,6 +205,14 @@ async def _fill(
             taken=booking.taken,
             unchanged=unchanged,
         )
+
+
+def _policy(options: ExportOptions, parent: Parent | None) -> Policy:
+    """The policy, with what the parent's losses excuse."""
+    policy = options.policy
+    if parent and options.accept_known_losses and policy.no_stricter_than(minimum_of(parent.info)):
+        return msgspec.structs.replace(policy, known=parent.knew)
+    return policy
 
 
 def _report(account: Account | None, filled: _Filled, losses: Losses, parent: Parent | None) -> ExportReport:
@@ -224,6 +234,7 @@ def _report(account: Account | None, filled: _Filled, losses: Losses, parent: Pa
         containers_made=filled.containers.made,
         containers_left=filled.containers.left,
         unchanged_since=info.ended if info and filled.unchanged else None,
+        verdict=losses.verdict(),
     )
 
 
@@ -256,6 +267,7 @@ def _capture(account: Account | None, options: ExportOptions) -> Capture:
             "via_container": options.rungs.containers is not None,
             "dump": options.start.dump.digest if options.start.dump else None,
         },
+        min_rung=options.policy.min_rung,
     )
 
 

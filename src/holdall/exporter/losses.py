@@ -1,40 +1,102 @@
-"""Findings as they come, all of them counted, and so many kept as a person can read.
+"""Findings as they come: all counted, as many kept as a person can read, and all written down.
 
-What is not kept is not lost: the bundle's ledger has a line for every file. A hundred thousand files of which only the
-text could be had would otherwise be a hundred thousand values in memory, and as many lines in a report.
+Nothing is lost with what isn't kept: a content's line is in the bundle's ledger, every other finding becomes a line of
+``data/losses.jsonl``. A hundred thousand findings would otherwise be as many values in memory and lines in a report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 
-from holdall.exporter.report import Finding
+import msgspec
 
-__all__ = ["Losses"]
+from holdall.bundle.layout import LossLine
+from holdall.bundle.losses import reason_of
+from holdall.bundle.sorting import Sorter
+from holdall.bundle.writer import BundleWriter
+from holdall.exporter.policy import Policy
+from holdall.exporter.report import Absent, Changed, Finding, Incomplete, Loss, Miscount, Unfinished, describe
+from holdall.model import Kind
+from holdall.verdict import Reason, Verdict
+
+__all__ = ["Losses", "line_of", "reason"]
 
 _KEPT = 1000
+_encode = msgspec.json.Encoder().encode
 
 
 class Losses:
-    """``counts`` says whether a finding counts against the export; such findings are never pushed out by others."""
+    """The findings of one export. Those that the policy doesn't accept are never pushed out by others."""
 
-    def __init__(self, counts: Callable[[Finding], bool], *, kept: int = _KEPT) -> None:
-        self._counts, self._room = counts, kept
+    def __init__(self, policy: Policy, *, kept: int = _KEPT) -> None:
+        self._policy, self._room = policy, kept
         self._grave: list[Finding] = []
         self._light: list[Finding] = []
+        self._lines = Sorter()
+        self._reasons: Counter[Reason] = Counter()
+        self._accepted: Counter[Reason] = Counter()
         self.total = 0
         """All findings."""
         self.counting = 0
-        """Those that count against the export."""
+        """Those that the policy doesn't accept."""
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: Finding, *, in_ledger: bool = False) -> None:
+        """``in_ledger``: the file's line in the ledger says so too, so that it isn't counted again."""
         self.total += 1
-        grave = self._counts(finding)
-        self.counting += grave
+        why = reason(finding, self._policy)
+        grave = why is not None and not self._policy.accepts(finding)
         kept = self._grave if grave else self._light
         if len(kept) < self._room:
             kept.append(finding)
+        if why is None or in_ledger:
+            return
+        self.counting += grave
+        self._reasons[why] += 1
+        self._accepted[why] += not grave
+        if not isinstance(finding, Loss):
+            self._lines.add(_encode(line_of(finding, why)))
 
     def __iter__(self) -> Iterator[Finding]:
         """The kept ones, those that count first."""
         return iter([*self._grave, *self._light])
+
+    def verdict(self) -> Verdict:
+        return Verdict(counts=dict(self._reasons), accepted=dict(+self._accepted))
+
+    def write(self, writer: BundleWriter) -> None:
+        """What no ledger line says, into the bundle; to be called once, when nothing more is added."""
+        lines = self._lines.keys()
+        if first := next(lines, None):
+            with writer.open_losses() as sink:
+                sink.write(first + b"\n")
+                for line in lines:
+                    sink.write(line + b"\n")
+                sink.commit()
+        self._lines.close()
+
+
+def reason(finding: Finding, policy: Policy) -> Reason | None:
+    """Why a finding is a loss; None for a content that is as faithful as the policy asks for."""
+    match finding:
+        case Loss(rung=rung, truncated=truncated):
+            return reason_of(rung, truncated, policy.min_rung)
+        case Absent(kind=Kind.STORE):
+            return Reason.STORES
+        case Changed(how=how) if how != "added":
+            return Reason.CHANGED
+        case Miscount(counted=counted, found=found, what=what):
+            return Reason.LISTS if counted > found and what != "bytes of a file" else Reason.COUNTS
+        case Incomplete():
+            return Reason.PAGES
+        case Unfinished():
+            return Reason.LISTS
+        case _:
+            return Reason.RECORDS
+
+
+def line_of(finding: Finding, why: Reason) -> LossLine:
+    """The finding as the bundle has it."""
+    kind = getattr(finding, "kind", None)
+    about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
+    return LossLine(reason=why.value, kind=kind, id=about, message=describe(finding))

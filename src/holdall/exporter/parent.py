@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -19,10 +19,12 @@ from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.errors import BundleError, DamagedBundle, pasteable
+from holdall.exporter.losses import line_of, reason
+from holdall.exporter.policy import Policy
 from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
-from holdall.exporter.report import Absent, Finding, Loss, Miscount
-from holdall.model import AssistantView, FileView, Kind, Record, Rung, StoreView, epoch_seconds
+from holdall.exporter.report import Finding, Loss
+from holdall.model import FileView, Rung, epoch_seconds
 from holdall.progress import Progress
 
 __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
@@ -30,11 +32,12 @@ __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
 CREATE TABLE lines (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE losses (line BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 """
+_LOST = "SELECT 1 FROM losses WHERE line = ?"
 _PIECE = 1 << 20
 _RUNGS = list(Rung)
-T = TypeVar("T")
 
 
 class _Sink(Protocol):
@@ -71,7 +74,6 @@ class Parent:
         self.info: HoldallInfo = self._reader.info
         self.size = path.stat().st_size
         self._known = passing_database(_SCHEMA)
-        self._absent: set[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +88,7 @@ class Parent:
         """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
         self._insert("INSERT OR REPLACE INTO lines VALUES (?, ?)", self._read_ledger())
         self._insert("INSERT OR REPLACE INTO entries VALUES (?, ?)", self._read_entries())
+        self._insert("INSERT OR REPLACE INTO losses VALUES (?)", self._read_losses())
         self._insert("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", self._read_records())
 
     def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
@@ -98,6 +101,10 @@ class Parent:
     def _read_ledger(self) -> Iterator[tuple[object, ...]]:
         for line in self._reader.ledger():
             yield line.id, msgspec.json.encode(line)
+
+    def _read_losses(self) -> Iterator[tuple[object, ...]]:
+        for line in self._reader.losses():
+            yield (msgspec.json.encode(line),)
 
     def _read_entries(self) -> Iterator[tuple[object, ...]]:
         for entry in self._reader.entries():
@@ -123,50 +130,20 @@ class Parent:
         row = self._row("SELECT line FROM lines WHERE id = ?", file_id)
         return msgspec.json.decode(row[0], type=LedgerLine) if row else None
 
-    def _row(self, statement: str, key: str) -> tuple[Any, ...] | None:
+    def _row(self, statement: str, key: str | bytes) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._known.execute(statement, (key,)).fetchone()
         return row
 
     def knew(self, finding: Finding) -> bool:
         """Did the parent have this loss already, or a worse one?"""
         try:
-            match finding:
-                case Loss():
-                    line = self._line(finding.id)
-                    return line is not None and _worth(line.rung, line.truncated) <= _worth(
-                        finding.rung, finding.truncated
-                    )
-                case Absent(kind=Kind.FILE):
-                    record = self._row("SELECT id FROM records WHERE id = ?", finding.id)
-                    return record is None and self._line(finding.id) is not None
-                case Absent():
-                    return finding.id in self._absent_stores()
-                case Miscount(what="bytes of a file"):
-                    line = self._line(finding.id)
-                    return line is not None and (line.expected, line.size) == (finding.counted, finding.found)
-                case Miscount():
-                    entry = self._reader.memberships_entry(finding.id)
-                    return entry is not None and entry.records == finding.found and self._counted(finding)
-                case _:
-                    return False
+            if isinstance(finding, Loss):
+                line = self._line(finding.id)
+                return line is not None and _worth(line.rung, line.truncated) <= _worth(finding.rung, finding.truncated)
+            why = reason(finding, Policy())
+            return why is not None and self._row(_LOST, msgspec.json.encode(line_of(finding, why))) is not None
         except BundleError:
             return False
-
-    def _absent_stores(self) -> set[str]:
-        """The stores that the parent's assistants refer to and the parent doesn't have."""
-        if self._absent is None:
-            there = {str(record.id) for record in self._reader.stores()}
-            views = (_read(record, AssistantView) for record in self._reader.assistants())
-            self._absent = {str(ident) for view in views if view for ident in view.store_ids} - there
-        return self._absent
-
-    def _counted(self, finding: Miscount) -> bool:
-        """Did the parent's record of the store count as many files as it does now?"""
-        for record in self._reader.stores():
-            if record.id == finding.id:
-                view = _read(record, StoreView)
-                return bool(view and view.file_counts and view.file_counts.total == finding.counted)
-        return False
 
     def copy(self, taken: Taken, sink: _Sink) -> IndexEntry:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
@@ -244,10 +221,3 @@ def same_work(info: HoldallInfo, capture: Capture) -> bool:
 def _worth(rung: Rung, truncated: bool) -> tuple[int, bool]:
     """Higher is better."""
     return -_RUNGS.index(rung), not truncated
-
-
-def _read(record: Record, of: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(record.raw, type=of)
-    except (ValueError, msgspec.MsgspecError):
-        return None

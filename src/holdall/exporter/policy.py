@@ -1,6 +1,6 @@
-"""What an export may lack and still end in 0. Pure.
+"""What an export may lack and still exit with 0. Pure.
 
-Below the policy the bundle is complete and valid all the same; the exit code says that somebody has to look.
+An accepted loss is a loss: the verdict counts it all the same, only the exit code doesn't.
 """
 
 from __future__ import annotations
@@ -28,21 +28,19 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     allow_missing: frozenset[str] = frozenset()
     known: Callable[[Finding], bool] | None = None
 
-    def counts(self, finding: Finding) -> bool:
-        """Does this finding make the export less than the policy asks for?
+    def accepts(self, finding: Finding) -> bool:
+        """Did the user say that this loss changes no exit code?
 
-        A text that stops short is less than a text. A file object that is gone is as bad as a content that is not
-        there; a store that is gone, a list that contradicts its count, a dump that lacks pages and a definition that
-        changed while the export ran count under every policy.
+        ``min_rung`` UNAVAILABLE accepts whatever is lost of a file; a store that is gone, a list that contradicts its
+        count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
         """
         match finding:
             case Loss() | Absent() if finding.id in self.allow_missing:
-                return False
-            case Loss(rung=rung, truncated=truncated):
-                found = _RUNGS.index(Rung.UNAVAILABLE if truncated else rung)
-                less = found > _RUNGS.index(self.min_rung)
-            case Absent(kind=Kind.FILE):
-                less = self.min_rung is not Rung.UNAVAILABLE
-            case _:
-                less = True
-        return less and not (self.known is not None and self.known(finding))
+                return True
+            case Loss() | Absent(kind=Kind.FILE) if self.min_rung is Rung.UNAVAILABLE:
+                return True
+        return self.known is not None and self.known(finding)
+
+    def no_stricter_than(self, other: Rung) -> bool:
+        """Whether it asks for no better a rung than ``other``."""
+        return _RUNGS.index(self.min_rung) >= _RUNGS.index(other)

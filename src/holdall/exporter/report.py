@@ -10,8 +10,20 @@ import msgspec
 from holdall.bundle.layout import Digests
 from holdall.model import Kind, Rung
 from holdall.remote.survey import Missing
+from holdall.verdict import COMPLETE, Verdict
 
-__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Incomplete", "Loss", "Miscount", "Unfinished", "absent"]
+__all__ = [
+    "Absent",
+    "Changed",
+    "ExportReport",
+    "Finding",
+    "Incomplete",
+    "Loss",
+    "Miscount",
+    "Unfinished",
+    "absent",
+    "describe",
+]
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
@@ -95,11 +107,25 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     containers_made: int = 0
     containers_left: list[str] = []
     unchanged_since: int | None = None
+    verdict: Verdict = COMPLETE
 
-    @property
-    def acceptable(self) -> bool:
-        """Within the policy."""
-        return not self.losses_counting
+
+def describe(finding: Finding) -> str:
+    """One line about one finding."""
+    match finding:
+        case Loss():
+            return f"missing  file {finding.id}: {finding.message or finding.code or finding.status}"
+        case Absent():
+            users = f", used by {', '.join(finding.used_by)}" if finding.used_by else ""
+            return f"gone  {finding.kind} {finding.id}{users}: {finding.message}"
+        case Miscount():
+            return f"count  {finding.id}: {finding.what}: the server says {finding.counted}, found {finding.found}"
+        case Incomplete():
+            return f"incomplete  {finding.dump} says that there are more pages (has_more): what they held is not here"
+        case Unfinished():
+            return f"list  {finding.list} may lack something: {finding.message}"
+        case Changed():
+            return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
 
 
 def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:

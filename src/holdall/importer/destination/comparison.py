@@ -10,7 +10,7 @@ import msgspec
 from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import known
 from holdall.importer.destination.history import History
-from holdall.importer.plan.difference import UNSET, Difference, differences, equal, final, top_fields
+from holdall.importer.plan.difference import PRESENT, UNSET, Difference, differences, equal, final, top_fields
 from holdall.importer.plan.image import changed, fingerprint
 from holdall.importer.plan.presence import Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, Content
@@ -177,7 +177,7 @@ class _Members:
             return
         if target is None or member is None:
             self.missing.append(record.id)
-            differ("membership", "present", "missing")
+            differ("membership", PRESENT, "missing")
             recorded = (*self._history.files.get(record.id, ()), *self._history.copies.get(record.id, ()))
             if any(t in self._ours and t not in self._members for t in recorded):
                 self.changed.append(f"membership of {content.filename or record.id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
 from holdall.errors import HoldallError
+from holdall.importer.plan.steps import LONE_FILES
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Orphan", "Party", "Report", "Result", "Status", "mapping", "markdown"]
@@ -100,6 +102,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def whole(self) -> bool:
         return all(result.status is Status.SUCCESS for result in self.results)
+
+    def failed(self) -> Iterator[tuple[Kind, SourceId]]:
+        """What was chosen and is not there."""
+        for kind, results in ((Kind.ASSISTANT, self.assistants), (Kind.AGENT, self.agents), (Kind.STORE, self.others)):
+            for result in results:
+                if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
+                    yield (Kind.FILE if result.source == LONE_FILES else kind), result.source
 
     def losses(self) -> list[Loss]:
         """Every loss once, also where several assistants share it."""

@@ -48,6 +48,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
         stores=stores,
         members={store: _members(reader, store, files, parsed_in) for store in stores},
         files=files,
+        lost=list(reader.losses()),
     )
 
 

@@ -13,13 +13,17 @@ from holdall.dialects.marks import unmarked
 from holdall.dialects.shapes import known, narrowed
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["UNSET", "Difference", "differences", "equal", "final", "top_fields", "without_empty"]
+__all__ = ["PRESENT", "UNSET", "Difference", "differences", "equal", "final", "top_fields", "without_empty"]
 
 # Characters of a value that are shown.
 _LONGEST = 200
 
 UNSET: dict[str, Any] = {"name": None, "expires_after": None}
 """What a store has where the request that makes it leaves a field out."""
+
+
+PRESENT = "present"
+"""The bundle's side of a difference where the thing itself is not there."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +42,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         who = f"{self.kind.replace('_', ' ')} {f'{self.name} ({self.source})' if self.name else self.source}"
         where = f" in {self.inside}" if self.inside else ""
         return f"{who}{where}: {self._values()}"
+
+    @property
+    def absent(self) -> bool:
+        """Whether the thing itself is not there, and not a value of it another."""
+        return self.bundle == PRESENT and self.field in (self.kind.value, "request")
 
     def told(self) -> str:
         """The same for who knows already of which assistant or store this is."""

@@ -57,7 +57,9 @@ def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[Sour
 
 
 def left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None) -> LeaveOut:
-    loss = Loss(why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}")
+    loss = Loss(
+        why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}", recorded=True
+    )
     return LeaveOut(loss=loss)
 
 
@@ -71,5 +73,6 @@ def left_out_file(content: Content, inside: SourceId, why: str, field: str | Non
             inside=inside,
             field=field,
             text=f"left out: {why or 'its content is not in the bundle'}",
+            recorded=True,
         )
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.bundle.layout import LossLine
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
@@ -103,13 +104,17 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000."""
+    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
+
+    ``lost`` is what the bundle says that it hasn't got, besides contents.
+    """
 
     assistants: list[Record]
     stores: dict[SourceId, Record]
     agents: list[Record] = []
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
+    lost: list[LossLine] = []
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):
@@ -424,12 +429,20 @@ def _left_alone(step: Skip) -> Loss:
 
 
 def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:
-    def loss(why: Why, text: str, field: str | None = None) -> Loss:
-        return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
+    def loss(why: Why, text: str, field: str | None = None, *, recorded: bool = False) -> Loss:
+        return Loss(
+            why=why,
+            kind=Kind.FILE,
+            id=content.id,
+            name=content.filename,
+            field=field,
+            text=text,
+            recorded=recorded,
+        )
 
     if content.rung is Rung.TEXT:
         yield loss(Why.AS_TEXT, "its parsed text stands in for the file, whose bytes could not be exported")
         if content.truncated:
-            yield loss(Why.TRUNCATED, "the parsed text could only be exported in part")
+            yield loss(Why.TRUNCATED, "the parsed text could only be exported in part", recorded=True)
     if content.purpose is not None and purpose != content.purpose:
         yield loss(Why.PURPOSE_CHANGED, f"{content.purpose} can't be given by a client, {purpose} is used", "purpose")

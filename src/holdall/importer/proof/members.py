@@ -12,7 +12,7 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import known
-from holdall.importer.plan.difference import Difference, equal
+from holdall.importer.plan.difference import PRESENT, Difference, equal
 from holdall.importer.plan.steps import Content
 from holdall.importer.plan.text import overlap_of
 from holdall.importer.proof.reading import Readings, Text
@@ -107,7 +107,7 @@ class Members:
             copy = copies.get(record.id)
             raw = there.get(copy) if copy else None
             if copy is None or raw is None:
-                self._differ(store, record.id, copy)("membership", "present", "missing")
+                self._differ(store, record.id, copy)("membership", PRESENT, "missing")
             else:
                 yield record, copy, raw
 

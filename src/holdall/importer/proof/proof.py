@@ -17,30 +17,41 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import agents, responses
 from holdall.dialects import assistants as dialect
+from holdall.dialects.loss import Loss
 from holdall.dialects.responses_tools import containers
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.placement import Placement
-from holdall.importer.plan.difference import UNSET, Difference, differences, equal, final
+from holdall.importer.plan.completeness import Completeness
+from holdall.importer.plan.difference import PRESENT, UNSET, Difference, differences, equal, final
 from holdall.importer.plan.plan import Choices, plan
-from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, WriteRequest
+from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, Plan, WriteRequest
 from holdall.importer.proof.members import FileProof, Members
 from holdall.importer.proof.reading import Text
 from holdall.importer.written.requestfolder import read_request
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
+from holdall.verdict import Verdict
 
 __all__ = ["Proof", "prove"]
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared (``assistants``, ``agents`` where there are any, ``vector_stores``, ``memberships``,
-    ``texts``, ``searches``), what differs, and what is known of each file."""
+    ``texts``, ``searches``), what differs, and what is known of each file. ``losses`` are those of the plan: what the
+    copy can't have, whatever became of it."""
 
     origin: str
     compared: dict[str, int]
     differences: list[Difference]
     files: list[FileProof]
+    losses: list[Loss]
+    completeness: Completeness
+    units: set[str]
+
+    def verdict(self) -> Verdict:
+        """The copy against what the project had."""
+        return self.completeness.verdict(self.losses, differences=self.differences, units=self.units)
 
     def unchecked(self) -> dict[str, int]:
         """How many files' texts were not compared, by the reason."""
@@ -56,6 +67,7 @@ async def prove(
     progress: Progress,
     prefix: str,
     search: bool = False,
+    accept_known: bool = False,
 ) -> Proof:
     """Compare what ``placement`` places. ``prefix`` counts where the placement doesn't know the run's own.
 
@@ -82,7 +94,7 @@ async def prove(
                     await prover.request(step)
                 case _:
                     pass
-    return prover.proof()
+    return prover.proof(planned, Completeness(catalogue, placement.selection, accept_known=accept_known))
 
 
 class _Prover:
@@ -108,8 +120,9 @@ class _Prover:
             {"assistants": 0, **({"agents": 0} if catalogue.agents else {}), "vector_stores": 0}
         )
         self._differences: list[Difference] = []
+        self._there: set[tuple[SourceId | None, SourceId]] = set()
 
-    def proof(self) -> Proof:
+    def proof(self, planned: Plan, completeness: Completeness) -> Proof:
         files = self._members.proofs
         compared = {
             **self._compared,
@@ -123,6 +136,10 @@ class _Prover:
             compared=compared,
             differences=[*self._differences, *self._members.differences],
             files=files,
+            # A file that the bundle lacks may have been there before.
+            losses=[loss for loss in planned.losses() if (loss.inside, loss.id) not in self._there],
+            completeness=completeness,
+            units={unit.id for unit in planned.units},
         )
 
     async def assistant(self, step: CreateAssistant) -> None:
@@ -152,7 +169,7 @@ class _Prover:
         found = read_request(output, target) if output and target else None
         if found is None:
             gone = f"{target} is gone, or no request" if target else "not imported"
-            self._differ(Kind.ASSISTANT, step.id, target, step.name, "request", "present", gone)
+            self._differ(Kind.ASSISTANT, step.id, target, step.name, "request", PRESENT, gone)
             return
         self._compared["assistants"] += 1
         stores, files = await self._refers(step, containers(found))
@@ -177,7 +194,9 @@ class _Prover:
         """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
         known = self._placement.files or {}
         view = msgspec.json.decode(self._records[step.id].raw, type=AssistantView)
-        return [file for file in dict.fromkeys(view.file_ids) if file in step.files or known.get(file) in there]
+        lived = [file for file in dict.fromkeys(view.file_ids) if known.get(file) in there]
+        self._there.update((step.id, file) for file in lived)
+        return [file for file in dict.fromkeys(view.file_ids) if file in step.files or file in lived]
 
     async def store(self, id: SourceId) -> None:
         record = self._catalogue.stores[id]
@@ -193,6 +212,7 @@ class _Prover:
         there = {view.id: raw async for view, raw in _memberships(self._account, where)}
         wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
         copies = await self._matched(wanted, there, self._placement.copies)
+        self._there.update((id, file) for file, copy in copies.items() if copy in there)
         # A server may give one id to files with the same bytes.
         distinct = len(wanted) - len(copies) + len(set(copies.values()))
         self._differ(Kind.STORE, id, target, name, "files", distinct, len(there))
@@ -254,7 +274,7 @@ class _Prover:
                 gone: Any = f"{target} is gone: {error.detail or error.message}"
         else:
             gone = "not imported"
-        self._differ(kind, source, target, name, kind.value, "present", gone)
+        self._differ(kind, source, target, name, kind.value, PRESENT, gone)
         return None
 
     async def _matched(

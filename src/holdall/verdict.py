@@ -1,0 +1,157 @@
+"""The verdict: what became of a project against what the project had.
+
+Every command ends in one. ``complete``: everything the source had is at the place the command speaks of, the bundle or
+the destination. ``incomplete``: something is missing, counted by reason. A loss that was known before is a loss all the
+same; accepting it changes the exit code and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_LOOK
+
+__all__ = ["COMPLETE", "Count", "Reason", "Verdict"]
+
+
+class Reason(StrEnum):
+    """Why something isn't as the source had it. Those up to ``ASSISTANTS`` say that something is missing, the others
+    that something has to be looked at."""
+
+    FILES = "files"
+    """The content of a file is not there in any form that its user can take."""
+    TEXTS_CUT = "texts_cut"
+    """Only the first part of a file's text is there."""
+    BELOW_MINIMUM = "below_minimum"
+    """A content is there, but not as faithful as --min-rung asked for."""
+    NOT_INDEXED = "not_indexed"
+    """A file is in its store, and the store can't search it."""
+    STORES = "stores"
+    RECORDS = "records"
+    """An object that could not be read, or that came while the export ran."""
+    PAGES = "pages"
+    """A dump says that there is more than it holds."""
+    LISTS = "lists"
+    """A list that the server may not have given to its end."""
+    REFERENCES = "references"
+    """An id in a field that nobody reads: what it names was not looked for."""
+    SETTINGS = "settings"
+    """A tool or a value that the destination doesn't have."""
+    ASSISTANTS = "assistants"
+    """An assistant or agent that was not made."""
+
+    CHANGED = "changed"
+    """A definition that was changed or removed while the export ran."""
+    COUNTS = "counts"
+    """A number of the server's contradicts what it gave."""
+    DOUBTFUL = "doubtful"
+    """A text whose overlapping parts could not be joined with certainty."""
+    DIFFERENT = "different"
+    """A value at the destination that is not the source's."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether something that the source had is missing."""
+        return self not in _LOOK
+
+
+_LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DIFFERENT})
+
+# What a number of each is called, one and many.
+_PHRASES = {
+    Reason.FILES: ("file missing", "files missing"),
+    Reason.TEXTS_CUT: ("text cut short", "texts cut short"),
+    Reason.BELOW_MINIMUM: ("file below --min-rung", "files below --min-rung"),
+    Reason.NOT_INDEXED: ("file not indexed", "files not indexed"),
+    Reason.STORES: ("vector store missing", "vector stores missing"),
+    Reason.RECORDS: ("record missing", "records missing"),
+    Reason.PAGES: ("dump that says it has more pages", "dumps that say they have more pages"),
+    Reason.LISTS: ("list perhaps not read to its end", "lists perhaps not read to their end"),
+    Reason.REFERENCES: ("reference not followed", "references not followed"),
+    Reason.SETTINGS: ("setting missing", "settings missing"),
+    Reason.ASSISTANTS: ("assistant missing", "assistants missing"),
+    Reason.CHANGED: ("definition changed during the export", "definitions changed during the export"),
+    Reason.COUNTS: ("count that contradicts the server's own", "counts that contradict the server's own"),
+    Reason.DOUBTFUL: ("text joined doubtfully", "texts joined doubtfully"),
+    Reason.DIFFERENT: ("difference", "differences"),
+}
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How many things are not as the source had them, by reason.
+
+    ``accepted`` counts those among them that don't change the exit code. ``users`` is the number of assistants that
+    lack something, 0 where that isn't known.
+    """
+
+    counts: dict[Reason, int] = {}
+    accepted: dict[Reason, int] = {}
+    users: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Nothing that the source had is missing."""
+        return not any(count for reason, count in self.counts.items() if reason.missing)
+
+    @property
+    def exit_code(self) -> int:
+        """4 where something is missing that nobody accepted, else 3 where something has to be looked at, else 0."""
+        open_reasons = [r for r, count in self.counts.items() if count > self.accepted.get(r, 0)]
+        if any(reason.missing for reason in open_reasons):
+            return EXIT_INCOMPLETE
+        return EXIT_LOOK if open_reasons else EXIT_DONE
+
+    def __str__(self) -> str:
+        """``complete``, or ``incomplete: 13 files missing from 2 assistants``."""
+        missing = [_phrase(r, self.counts[r]) for r in Reason if r.missing and self.counts.get(r)]
+        look = [_phrase(r, self.counts[r]) for r in Reason if not r.missing and self.counts.get(r)]
+        users = f" from {self.users} assistant{'s' if self.users > 1 else ''}" if missing and self.users else ""
+        head = f"incomplete: {', '.join(missing)}{users}" if missing else "complete"
+        known = sum(count for reason, count in self.accepted.items() if reason.missing)
+        accepted = " (accepted)" if missing and known and self.exit_code != EXIT_INCOMPLETE else ""
+        return "; ".join([head + accepted, *look])
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "complete": self.complete,
+            "text": str(self),
+            "missing": {r.value: n for r, n in self.counts.items() if r.missing and n},
+            "look": {r.value: n for r, n in self.counts.items() if not r.missing and n},
+            "accepted": {r.value: n for r, n in self.accepted.items() if n},
+            "assistants": self.users,
+        }
+
+
+COMPLETE = Verdict()
+
+
+class Count:
+    """Counts losses into a verdict. The same thing lost twice for one reason is lost once."""
+
+    def __init__(self) -> None:
+        self._accepted: dict[tuple[Reason, object], bool] = {}
+        self._users: set[str] = set()
+
+    def add(self, reason: Reason, what: object, *, accepted: bool = False, user: str | None = None) -> None:
+        """``what`` names the thing lost, ``user`` the assistant that lacks it."""
+        key = (reason, what)
+        self._accepted[key] = accepted and self._accepted.get(key, True)
+        if user is not None and reason.missing:
+            self._users.add(user)
+
+    def verdict(self) -> Verdict:
+        return Verdict(
+            counts=dict(Counter(reason for reason, _ in self._accepted)),
+            accepted=dict(Counter(reason for (reason, _), accepted in self._accepted.items() if accepted)),
+            users=len(self._users),
+        )
+
+
+def _phrase(reason: Reason, count: int) -> str:
+    one, many = _PHRASES[reason]
+    return f"{count} {one if count == 1 else many}"
