@@ -179,24 +179,30 @@ def test_a_parent_that_is_named_has_to_be_a_bundle(
     assert not Path("b.tar.zst").exists()
 
 
-def test_losses_that_the_parent_had_count_only_when_strict(box: Running, hand: Hand, holdall: Terminal) -> None:
+def test_losses_that_the_parent_had_are_accepted_only_on_request(box: Running, hand: Hand, holdall: Terminal) -> None:
     gone, lost = hand.file("gone.txt", b"gone"), hand.store("lost")
     hand.assistant("A", files=[gone])
     hand.assistant("B", stores=[lost])
     hand.delete(f"/files/{gone}")
     hand.delete(f"/vector_stores/{lost}")
-    assert holdall("export", "-o", "1.tar.zst").code == 3
-    done = holdall("export", "-o", "2.tar.zst", "--json")
+    assert holdall("export", "-o", "1.tar.zst").code == 4
+    assert holdall("export", "-o", "2.tar.zst").code == 4  # the same once more is not better
+    done = holdall("export", "-o", "3.tar.zst", "--accept-known-losses", "--json")
     assert done.code == 0, done.err
+    assert "incomplete: 1 file missing, 1 vector store missing (accepted)" in done.err
+    assert (done.document["ok"], done.document["result"]["complete"]) == (True, False)
+    assert done.document["result"]["verdict"]["missing"] == {"files": 1, "stores": 1}
     assert len(done.document["losses"]) == 3
-    assert holdall("export", "-o", "3.tar.zst", "--strict").code == 3
-    assert holdall("export", "-o", "4.tar.zst", "--parent", "none").code == 3
+    assert holdall("export", "-o", "4.tar.zst", "--accept-known-losses", "--parent", "none").code == 4
+    stricter = ("--accept-known-losses", "--min-rung", "original")
+    assert holdall("export", "-o", "5.tar.zst", *stricter).code == 4
+    assert holdall("export", "-o", "6.tar.zst", *stricter).code == 0  # the parent was asked for the same
     refused = hand.file("tool.csv", b"a,b\n")
     hand.assistant("C", files=[refused])
-    done = holdall("export", "-o", "5.tar.zst")
-    assert done.code == 3
-    assert "tool.csv" in done.err
-    assert holdall("export", "-o", "6.tar.zst").code == 0
+    done = holdall("export", "-o", "7.tar.zst", "--accept-known-losses")
+    assert done.code == 4
+    assert "incomplete: 2 files missing, 1 vector store missing" in done.err
+    assert holdall("export", "-o", "8.tar.zst", "--accept-known-losses").code == 0
 
 
 # -- skipped --------------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def test_what_is_there_is_adopted_and_undone_only_once(today: Running, terminal:
     with Hand(today.url, DESTINATION) as hand:
         assert len(Agents(hand).all()) == 3
         against = to(terminal, today, "verify", "one.tar.zst", "--against", "dst", "--output-dir", "none")
-        assert against.code == 3  # the one whose metadata has no room for marks can't be found by them
+        assert against.code == 4  # the one whose metadata has no room for marks can't be found by them
         assert "agent Full" in against.out
         second = {path.name for path in Path("elsewhere" if forgotten else "out", "runs").iterdir()} - first
         assert to(terminal, today, "undo", *second, "--yes", *output).code == 0
@@ -295,6 +295,6 @@ def test_a_model_that_is_gone_is_mapped(today: Running, both: Running, terminal:
     done = to(terminal, today, "import", "one.tar.zst")
     assert done.code == 31
     assert "--map-model gpt-4-turbo=NEW" in done.err
-    assert to(terminal, today, "import", "one.tar.zst", "--skip-unmapped").code == 3
+    assert to(terminal, today, "import", "one.tar.zst", "--skip-unmapped").code == 4
     done = to(terminal, today, "import", "one.tar.zst", "--map-model", "gpt-4-turbo=gpt-5.1", "--verify")
     assert done.code == 0, done.err

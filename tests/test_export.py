@@ -90,7 +90,7 @@ def test_a_refused_purpose_is_asked_for_once_and_the_text_is_taken(box: Running,
     hand.assistant("A", stores=[store], files=[alone, picture])
     box.forget_requests()
     done = holdall("export", "-o", "b.tar.zst", "--concurrency", "1", "--json")
-    assert done.code == 3
+    assert done.code == 4
     lines = ledger("b.tar.zst")
     assert Counter(line["rung"] for line in lines.values()) == {"text": 8, "original": 1, "unavailable": 1}
     assert lines[picture]["rung"] == "original"
@@ -154,7 +154,7 @@ def test_what_is_gone_is_listed_and_the_rest_is_there(box: Running, hand: Hand, 
     hand.delete(f"/files/{gone}")
     hand.delete(f"/vector_stores/{lost}")
     done = holdall("export", "-o", "b.tar.zst", "--json")
-    assert done.code == 3
+    assert done.code == 4
     kinds = Counter((loss["loss"], loss["id"]) for loss in done.document["losses"])
     assert kinds == {("absent", lost): 1, ("absent", gone): 1, ("content", gone): 1}
     assert ledger("b.tar.zst")[kept]["rung"] == "original"
@@ -222,7 +222,7 @@ def test_a_change_while_the_export_runs_is_reported(
 
     monkeypatch.setattr(BundleWriter, "add_record", add_record)
     done = holdall("export", "-o", "b.tar.zst")
-    assert done.code == 3
+    assert done.code == 4
     assert f"changed  assistant {changed} was changed during the export" in done.err
     assert f"changed  assistant {removed} was removed during the export" in done.err
     assert "was added during the export" in done.err
@@ -249,7 +249,7 @@ def test_what_vanishes_between_list_and_get_is_named(box: Running, hand: Hand, h
     box.fault(Gone(), path=f"/files/{gone}/content")
     box.fault(Doubled(), path="/vector_stores/*/files")
     done = holdall("export", "-o", "b.tar.zst")
-    assert done.code == 3
+    assert done.code == 4
     assert f"gone  file {gone}" in done.err
     assert entries(Path("b.tar.zst"))[f"data/files/{kept}/kept.txt"] == b"kept"
     assert holdall("verify", "b.tar.zst").code == 0

@@ -80,7 +80,7 @@ def test_openai_as_it_is_today_gives_text_a_ledger_and_a_supply_list(
     made = project(hand)
     box.behave(assistants_api=False)
     done = export(holdall)
-    assert done.code == 3
+    assert done.code == 4
     assert rungs() == {
         "guide.md": "text",
         "scan.pdf": "unavailable",
@@ -143,7 +143,7 @@ def test_what_the_owner_has_is_supplied(box: Running, hand: Hand, holdall: Termi
     (mine / "table.csv").write_bytes(b"a,b\n1,2\n3,4\n")
     (mine / "photo.png").write_bytes(b"\x89PNG another!!")
     done = export(holdall, "--originals", "mine")
-    assert done.code == 3
+    assert done.code == 4
     assert rungs() == {
         "guide.md": "supplied",
         "scan.pdf": "supplied",
@@ -201,7 +201,7 @@ def test_containers_that_are_not_allowed_or_alter_files_fall_to_the_next_rung(
     made = project(hand)
     for switch, why in (("containers", "no container: "), ("container_alters_files", "not through a container: ")):
         box.behave(containers=switch != "containers", container_alters_files=switch != "containers")
-        assert export(holdall, "--via-container", "--force").code == 3
+        assert export(holdall, "--via-container", "--force").code == 4
         assert why in ledger()[made["guide.md"]]["message"]
         assert rungs()["guide.md"] == "text"
     assert hand.everything("/containers") == []
@@ -225,7 +225,7 @@ def test_without_being_asked_no_container_is_made(box: Running, hand: Hand, hold
         ("unavailable", ["original", "container", "text"]),
     ],
 )
-def test_any_rung_below_the_policy_ends_in_3_and_the_bundle_is_whole(
+def test_any_rung_below_the_policy_ends_in_4_and_the_bundle_is_whole(
     box: Running, hand: Hand, holdall: Terminal, mine: Path, rung: str, policies: list[str]
 ) -> None:
     file = hand.file("a.md", TEXT, purpose="vision" if rung == "original" else "assistants")
@@ -239,7 +239,7 @@ def test_any_rung_below_the_policy_ends_in_3_and_the_bundle_is_whole(
     for lowest in ("original", "container", "text", "any"):
         done = export(holdall, "--min-rung", lowest, "--force", *more)
         assert set(rungs().values()) == {"text" if rung == "truncated" else rung}
-        assert done.code == (3 if lowest in policies else 0), (lowest, done.err)
+        assert done.code == (4 if lowest in policies else 0), (lowest, done.err)
         assert holdall("verify", "b.tar.zst").code == 0
     assert export(holdall, "--min-rung", "original", "--allow-missing", file, "--force", *more).code == 0
 
@@ -298,7 +298,7 @@ def test_odd_texts_end_and_are_what_they_are_called(
     texts = [entry.path for entry in box.requests() if "/vector_stores/" in entry.path and "/content" in entry.path]
     assert len(texts) <= 3 * 5
     assert {(line["rung"], line["truncated"]) for line in ledger().values()} == {(rung, truncated)}
-    assert done.code == (0 if (rung, truncated) == ("text", False) else 3)
+    assert done.code == (0 if (rung, truncated) == ("text", False) else 4)
     assert "gone" not in done.err
     # An original agrees with whatever of its text there is.
     (mine / "a.md").write_bytes(TEXT)

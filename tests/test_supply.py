@@ -34,7 +34,7 @@ def made(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[
         store = hand.store("Knowledge", [ids["guide.md"], ids["other.md"], ids["scan.pdf"]])
         hand.assistant("Front desk", stores=[store], files=[ids["table.csv"], ids["photo.png"]])
     holdall = Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
-    assert holdall("export", "-o", "b.tar.zst", "--env-file", "none").code == 3
+    assert holdall("export", "-o", "b.tar.zst", "--env-file", "none").code == 4
     (tmp_path / "mine").mkdir()
     return ids
 
@@ -98,7 +98,7 @@ def test_what_comes_near_is_listed_and_nothing_is_written(holdall: Terminal) -> 
     Path("mine", "guide.md").write_bytes(TEXT.replace(b"7 leaves", b"7 sheets"))
     Path("mine", "table.csv").write_bytes(b"a,b\n1,2\n3,4\n")
     done = supply(holdall)
-    assert done.code == 3
+    assert done.code == 4
     reasons = {loss["filename"]: loss["reason"] for loss in done.document["losses"]}
     assert "its words are not those of the parsed text" in reasons["guide.md"]
     assert "table.csv (12 bytes), but 8 bytes are wanted" in reasons["table.csv"]
@@ -108,7 +108,7 @@ def test_what_comes_near_is_listed_and_nothing_is_written(holdall: Terminal) -> 
 
 def test_supplying_twice_gets_the_rest(holdall: Terminal) -> None:
     Path("mine", "guide.md").write_bytes(TEXT)
-    assert supply(holdall).code == 3
+    assert supply(holdall).code == 4
     for path in Path("mine").iterdir():
         path.unlink()
     for name, content in {"scan.pdf": PDF, "table.csv": b"a,b\n1,2\n"}.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
+from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine, LossLine
+from holdall.bundle.losses import declared, minimum_of, verdict_of
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter, Finished
@@ -25,6 +26,7 @@ from holdall.errors import DamagedBundle, NewerFormat
 from holdall.model import FileView, Rung, SourceId, TextPage, epoch_seconds
 from holdall.originals import Original, Originals, copy_original, unreadable
 from holdall.progress import Progress, Silent
+from holdall.verdict import COMPLETE, Reason, Verdict
 from holdall.version import __version__
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, differing, read_wording
 
@@ -50,6 +52,7 @@ class Supplied(msgspec.Struct, frozen=True, kw_only=True):
 
     ``wanted`` files had no bytes before, ``supplied`` of them have some now; ``refused`` files are in ``refusals``, as
     far as those are kept. ``lacking`` of the files that are left are there not at all, or as a text that stops short.
+    ``verdict`` is that of the new bundle, or of the old one where none was written.
     """
 
     bundle: Path | None = None
@@ -62,6 +65,7 @@ class Supplied(msgspec.Struct, frozen=True, kw_only=True):
     lacking: int = 0
     refused: int = 0
     refusals: list[Refused] = []
+    verdict: Verdict = COMPLETE
 
 
 class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -214,7 +218,11 @@ class _Supply:
     def write(self, target: Path, *, force: bool) -> Supplied:
         info = self._old.info
         capture = Capture(
-            tool=f"holdall/{__version__}", source=info.source, selection=info.selection, options=info.options
+            tool=f"holdall/{__version__}",
+            source=info.source,
+            selection=info.selection,
+            options=info.options,
+            min_rung=minimum_of(info),
         )
         self._progress.stage("writing the new bundle")
         with BundleWriter(target, capture, started=info.started, force=force, resume=False) as writer:
@@ -223,6 +231,7 @@ class _Supply:
                 for _, data in self._items:
                     self._write_file(writer, _item.decode(data))
                     self._progress.advance(files=1)
+                self._write_losses(writer)
                 finished = writer.finish(ended=info.ended)
             except BaseException:
                 writer.discard()
@@ -238,13 +247,14 @@ class _Supply:
             refusals=self._refusals,
         )
         if finished is None:
-            return found
+            return replace(found, verdict=declared(self._old.info))
         return replace(
             found,
             bundle=finished.path,
             size=finished.size,
             sha256=finished.sha256,
             digests=finished.digests,
+            verdict=verdict_of(finished.losses),
             rungs={rung.value: finished.rungs[rung].files if rung in finished.rungs else 0 for rung in Rung},
         )
 
@@ -269,6 +279,21 @@ class _Supply:
             for record in self._old.files():
                 lines.write(record.raw + b"\n")
             lines.commit()
+
+    def _write_losses(self, writer: BundleWriter) -> None:
+        """The old bundle's, but for what was doubtful of a file that has its original now."""
+        left = (line for line in self._old.losses() if not self._settled(writer, line))
+        if first := next(left, None):
+            with writer.open_losses() as lines:
+                for line in chain([first], left):
+                    lines.write(_encode(line) + b"\n")
+                lines.commit()
+
+    def _settled(self, writer: BundleWriter, line: LossLine) -> bool:
+        if line.reason != Reason.DOUBTFUL or line.id is None:
+            return False
+        entry = writer.content(line.id)
+        return entry is not None and entry.rung is Rung.SUPPLIED
 
     def _write_file(self, writer: BundleWriter, item: _Item) -> None:
         line = item.line

@@ -141,7 +141,7 @@ class Count:
         """``what`` names the thing lost, ``user`` the assistant that lacks it."""
         key = (reason, what)
         self._accepted[key] = accepted and self._accepted.get(key, True)
-        if user is not None and reason.missing:
+        if user is not None and reason.missing and reason is not Reason.ASSISTANTS:
             self._users.add(user)
 
     def verdict(self) -> Verdict:

@@ -85,7 +85,7 @@ def test_the_sample_becomes_requests_that_are_taken_and_loses_what_is_documented
 
     assert holdall("verify", str(bundle), "--against", "dst").code == 0
     again = holdall("plan", str(bundle))
-    assert (again.code, again.out.splitlines()[-1]) == (0, "nothing to do: all of it is there")
+    assert (again.code, again.out.splitlines()[-1]) == (0, "nothing to do: complete")
 
 
 def expected(bundle: Path) -> set[tuple[str | None, str, str]]:

@@ -65,7 +65,8 @@ def test_import_says_where_and_how_much_first_and_what_came_of_it_last(
     said = done.err.splitlines()
     assert said[0].startswith("importing b.tar.zst into 127.0.0.1:")
     assert "to create: 3 assistants, 1 vector store, 3 files (18 B)" in said
-    assert said[-2] == "3 success"
+    assert said[-3] == "3 success"
+    assert said[-1] == "complete"
     results = done.out.splitlines()
     assert [line.split("  ")[0] for line in results] == ["success"] * 3
     assert copy.counts() == {"assistants": 3, "vector_stores": 1, "files": 3}
@@ -120,21 +121,22 @@ def test_json_is_one_document(holdall: Terminal, bundle: str) -> None:
     assert document["losses"] == []
 
 
-def test_less_than_whole_ends_with_3_and_says_why(holdall: Terminal, source: Hand, box: Running, copy: Hand) -> None:
+def test_less_than_whole_ends_with_4_and_says_why(holdall: Terminal, source: Hand, box: Running, copy: Hand) -> None:
     box.behave(serve_assistants_files=False)
-    assert holdall("export", "-o", "t.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 3
+    assert holdall("export", "-o", "t.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 4
     done = holdall("import", "t.tar.zst")
-    assert done.code == 3
+    assert done.code == 4
     assert "partial" in done.out
+    assert done.err.splitlines()[-1] == "incomplete: 2 files missing from 2 assistants"
     assert "sales.csv" in done.err
     report = Path("out/report.md").read_text()
     assert "- Success: 1\n- Failed: 2\n" in report
     assert {f["filename"] for f in copy.everything("/files")} == {"one.md", "two.txt"}
     document = holdall("import", "t.tar.zst", "--json", "--on-conflict", "duplicate").document
-    assert document["exit_code"] == 3
+    assert document["exit_code"] == 4
     assert {loss["why"] for loss in document["losses"]} == {"as_text", "left_out"}
     again = holdall("import", "t.tar.zst", "--json").document
-    assert again["exit_code"] == 3
+    assert again["exit_code"] == 4
     assert {loss["why"] for loss in again["losses"]} == {"left_out"}
 
 
@@ -143,7 +145,7 @@ def test_a_store_that_was_deleted_in_the_source(holdall: Terminal, source: Hand,
     source.delete(f"/vector_stores/{store}")
     holdall("export", "-o", "d.tar.zst", OPENAI_SRC_API_KEY=SOURCE)
     done = holdall("import", "d.tar.zst")
-    assert done.code == 3, done.err
+    assert done.code == 4, done.err
     assert f"vector store {store}: tool_resources.file_search: left out" in done.err
     assert len(copy.everything("/assistants")) == 3
 
@@ -240,9 +242,9 @@ def test_verify_compares_at_the_end_of_the_import(holdall: Terminal, bundle: str
     done = holdall("import", bundle, "--verify")
     assert done.code == 0, done.err
     assert done.out.splitlines()[-1].startswith("127.0.0.1:")
-    assert ": no differences (3 assistants" in done.out.splitlines()[-1]
+    assert ": complete; no differences (3 assistants" in done.out.splitlines()[-1]
     box.behave(index_failures=("one.md",))
     done = holdall("import", bundle, "--verify", "--on-conflict", "duplicate", "--json")
-    assert done.code == 3
+    assert done.code == 4
     (difference,) = done.document["result"]["against"]["differences"]
     assert (difference["name"], difference["field"]) == ("one.md", "status")

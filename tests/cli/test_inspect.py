@@ -70,6 +70,8 @@ def test_the_tree_for_people(path: Path) -> None:
         "  1. (no name), size unknown, file-2: missing; used by Helper (asst_1)",
         "referred to by the definitions, and in no bundle:",
         "  vector store vs_gone, which is gone; used by asst_2",
+        "",
+        "incomplete: 1 file missing, as exported",
     ]
 
 

@@ -38,10 +38,13 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
         "declared: as parsed text only: 1 of the files",
         "declared: the content of file-3 (gone.pdf) could not be got",
     ]
-    assert ": whole, 7 entries" in out.splitlines()[2]
+    assert ": whole; incomplete as exported: 1 file missing (7 entries" in out.splitlines()[2]
     assert err.startswith("verifying")
     code, out, _ = holdall("verify", "--quick", "--quiet", str(path))
-    assert (code, "complete (no content was read)" in out) == (0, True)
+    assert code == 0
+    assert ": whole by its index (no content was read); incomplete as exported: 1 file missing (" in out
+    assert holdall("verify", "--complete", str(path))[0] == 4
+    assert holdall("verify", "--complete", "--quick", str(path))[0] == 4
 
 
 def test_a_damaged_one(path: Path) -> None:
@@ -65,6 +68,8 @@ def test_the_document_of_a_whole_one(path: Path) -> None:
     assert code == 0
     assert document["result"]["findings"] == []
     assert [loss["code"] for loss in document["losses"]] == ["unavailable"]
+    assert (document["result"]["whole"], document["result"]["complete"]) == (True, False)
+    assert document["result"]["verdict"]["missing"] == {"files": 1}
     sha256 = document["result"]["sha256"]
     assert holdall("verify", "--sha256", sha256, str(path))[0] == 0
     code, out, err = holdall("verify", "--sha256", "0" * 64, str(path))

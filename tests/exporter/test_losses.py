@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import msgspec
+
 from holdall.exporter.losses import Losses
+from holdall.exporter.policy import Policy
 from holdall.exporter.report import Changed, Finding, Loss
 from holdall.model import Kind, Rung
 
@@ -10,7 +13,7 @@ def loss(number: int) -> Loss:
 
 
 def test_all_are_counted_and_those_that_count_are_never_pushed_out() -> None:
-    losses = Losses(lambda finding: isinstance(finding, Changed), kept=3)
+    losses = Losses(Policy(), kept=3)
     for number in range(100):
         losses.add(loss(number))
     grave: list[Finding] = [Changed(kind=Kind.STORE, id=f"vs_{number}", how="added") for number in range(5)]
@@ -18,3 +21,14 @@ def test_all_are_counted_and_those_that_count_are_never_pushed_out() -> None:
         losses.add(finding)
     assert (losses.total, losses.counting) == (105, 5)
     assert list(losses) == [*grave[:3], loss(0), loss(1), loss(2)]
+
+
+def test_the_verdict_counts_what_is_accepted_too() -> None:
+    losses = Losses(Policy(allow_missing=frozenset({"file-1"})))
+    losses.add(msgspec.structs.replace(loss(1), rung=Rung.UNAVAILABLE))
+    losses.add(loss(2))
+    verdict = losses.verdict()
+    assert (str(verdict), verdict.exit_code) == ("incomplete: 1 file missing (accepted)", 0)
+    losses.add(msgspec.structs.replace(loss(3), rung=Rung.UNAVAILABLE))
+    verdict = losses.verdict()
+    assert (str(verdict), verdict.exit_code) == ("incomplete: 2 files missing", 4)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -7,18 +8,24 @@ import pytest
 
 from holdall.bundle.layout import Source
 from holdall.bundle.writer import BundleWriter
+from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, choose_parent
-from holdall.exporter.report import Absent, Changed, Loss, Miscount
+from holdall.exporter.policy import Policy
+from holdall.exporter.report import Absent, Changed, Finding, Loss, Miscount
 from holdall.model import FileView, Kind, Rung
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all
 
 SOURCE = CAPTURE.source
 
 
-def pack(target: Path, source: Source = SOURCE, *, ended: int = STARTED + 1) -> Path:
+def pack(target: Path, source: Source = SOURCE, *, ended: int = STARTED + 1, findings: Iterable[Finding] = ()) -> Path:
     capture = msgspec.structs.replace(CAPTURE, source=source)
     with BundleWriter(target, capture, started=STARTED, threads=1) as writer:
         add_all(writer, [File(id="file-1"), File(id="file-2", data=None), File(id="file-3", text=True)])
+        losses = Losses(Policy())
+        for finding in findings:
+            losses.add(finding)
+        losses.write(writer)
         writer.finish(ended=ended)
     return target
 
@@ -77,8 +84,19 @@ def test_losses_that_it_had(tmp_path: Path) -> None:
         assert not parent.knew(Absent(kind=Kind.STORE, id="vs_1", used_by=[], message=""))
         assert not parent.knew(Absent(kind=Kind.STORE, id="vs_9", used_by=[], message=""))
         assert not parent.knew(Changed(kind=Kind.STORE, id="vs_1", how="added"))
-        assert parent.knew(Miscount(id="file-1", what="bytes of a file", counted=11, found=11))
-        assert not parent.knew(Miscount(id="file-1", what="bytes of a file", counted=12, found=11))
+
+
+def test_what_no_ledger_line_says_is_known_by_what_it_is_about(tmp_path: Path) -> None:
+    had: list[Finding] = [
+        Absent(kind=Kind.STORE, id="vs_9", used_by=["asst_1"], message="not found, request 17"),
+        Miscount(id="file-1", what="bytes of a file", counted=12, found=11),
+    ]
+    with Parent(pack(tmp_path / "a.tar.zst", findings=had)) as parent:
+        parent.load()
+        assert parent.knew(Absent(kind=Kind.STORE, id="vs_9", used_by=[], message="not found, request 18"))
+        assert not parent.knew(Absent(kind=Kind.STORE, id="vs_8", used_by=[], message=""))
+        assert parent.knew(Miscount(id="file-1", what="bytes of a file", counted=12, found=11))
+        assert not parent.knew(Miscount(id="file-1", what="bytes of a file", counted=13, found=11))
 
 
 def test_a_file_without_a_creation_time_is_never_taken_for_the_same(tmp_path: Path) -> None:

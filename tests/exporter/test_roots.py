@@ -190,7 +190,7 @@ def test_definitions_from_a_dump_and_the_rest_from_the_living_project(
     assert held.files == {"shared.txt", "tool.csv"}
     assert set(held.rungs.values()) == {"original"}
     done = holdall("export", "-o", "c.tar.zst", "--from-dump", "august.json", "--only", "C")
-    assert done.code == 3
+    assert done.code == 4
     assert f"gone  vector_store {gone}" in done.err
 
 
@@ -218,7 +218,7 @@ def test_page_one_of_more_is_told_and_ends_with_three(hand: Hand, holdall: Termi
     page = json.loads(dumped(hand))
     Path("page.json").write_text(json.dumps({**page, "has_more": True}))
     done = holdall("export", "-o", "b.tar.zst", "--from-dump", "page.json")
-    assert done.code == 3
+    assert done.code == 4
     assert "page.json says that there are more pages" in done.err
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from holdall.bundle.layout import CONTENTS, Digests, HoldallInfo, IndexEntry, LedgerLine, Part, Source
+from holdall.bundle.layout import CONTENTS, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, Source
 from holdall.model import Kind, Record, Rung, SourceId
 
 PART = Part(offset=0, size=0, sha256="")
@@ -40,6 +40,9 @@ class Shelf:
         self._members: dict[str, list[Record]] = {}
         self._ledger: list[LedgerLine] = []
         self._contents: dict[str, bytes] = {}
+
+    def losses(self) -> Iterator[LossLine]:
+        return iter(())
 
     def assistant(
         self, id: str, *, stores: list[str] | None = None, files: list[str] | None = None, **fields: Any

@@ -70,14 +70,14 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
     Oddity.ONE_UPLOAD_A_SECOND: Outcome(page="whole: one upload at a time"),
     Oddity.REFUSED_UPLOAD_BREAKS_LIST: Outcome(
         page="the refused file named; the rest whole",
-        code=3,
+        code=4,
         later=26,
         says=("file blob.xyz", "not uploaded"),
         chosen=("--only", "Blob"),
     ),
     Oddity.FAILURES_COUNT_AS_COMPLETED: Outcome(
         page="the failed file named",
-        code=3,
+        code=4,
         later=33,
         says=("file again.txt", "attached but not searchable: failed"),
         behaviour={"index_failures": ("again*",)},

@@ -14,6 +14,7 @@ import msgspec
 from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show, show_credentials
+from holdall.cli.verdict import as_result
 from holdall.model import AgentView, AssistantView, Rung, StoreView
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 
     Reads only what it shows; verify is what proves a bundle.
     """
+    from holdall.bundle.losses import declared
     from holdall.bundle.reader import open_bundle
 
     with open_bundle(bundle) as opened:
@@ -49,6 +51,9 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
         _print_info(console, bundle, info, size)
         _print_tree(console, info, assistants, agents, others)
         shortfall = _shortfall(console, opened, everything)
+        verdict = declared(info)
+        console.result()
+        console.result(f"{verdict}, as exported")
     return Outcome(
         result={
             "path": str(bundle),
@@ -57,6 +62,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
             "assistants": assistants,
             "agents": agents,
             "other_stores": others,
+            **as_result(verdict),
             **shortfall,
         }
     )

@@ -40,13 +40,13 @@ def how_to_get(command: Any) -> Any:
                 type=click.Choice(["original", "container", "text", _ANY]),
                 default="text",
                 show_default=True,
-                help="End with 3 where a content was got by a lower rung than this.",
+                help="Exit with 4 where a content was got by a lower rung than this.",
             ),
             click.option(
                 "--allow-missing",
                 multiple=True,
                 metavar="ID",
-                help="This file or store may be lost without ending with 3. Repeatable.",
+                help="This file or store may be missing without exit code 4. Repeatable.",
             ),
         )
     ):

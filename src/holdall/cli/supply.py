@@ -11,6 +11,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show
+from holdall.cli.verdict import as_result, conclude, worse
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     """Make a new bundle out of BUNDLE, with your own originals where it has only texts or nothing.
 
     No network, no key. A file is taken where its name and its size are exactly those of the file that is wanted, and
-    its words those of the parsed text. The only line on stdout is the path of the new bundle. Ends with 3 where
-    something is still missing, or an original came near and was not taken.
+    its words those of the parsed text. The only line on stdout is the path of the new bundle. Exits with 4
+    where something is still missing, with 3 where an original came near and was not taken.
     """
     from holdall.originals import Originals
     from holdall.supply import supply
@@ -61,10 +62,11 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     if supplied.refused > _SHOWN:
         console.warn(f"  … and {supplied.refused - _SHOWN} more")
     lists = _tell(console, bundle, supplied)
-    well = not supplied.lacking and not supplied.refused and (supplied.supplied or not supplied.wanted)
+    conclude(console, supplied.verdict)
+    well = not supplied.refused and (supplied.supplied or not supplied.wanted)
     return Outcome(
-        exit_code=EXIT_DONE if well else EXIT_LOOK,
-        result={**msgspec.to_builtins(supplied, enc_hook=str), **lists},
+        exit_code=worse(supplied.verdict.exit_code, EXIT_DONE if well else EXIT_LOOK),
+        result={**msgspec.to_builtins(supplied, enc_hook=str), **as_result(supplied.verdict), **lists},
         losses=[msgspec.to_builtins(refusal) for refusal in supplied.refusals],
     )
 

@@ -20,7 +20,7 @@ from holdall.exporter.report import Absent, Changed, Finding, Incomplete, Loss, 
 from holdall.model import Kind
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["Losses", "line_of", "reason"]
+__all__ = ["Losses", "line_of", "reason", "same_loss"]
 
 _KEPT = 1000
 _encode = msgspec.json.Encoder().encode
@@ -99,4 +99,11 @@ def line_of(finding: Finding, why: Reason) -> LossLine:
     """The finding as the bundle has it."""
     kind = getattr(finding, "kind", None)
     about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
-    return LossLine(reason=why.value, kind=kind, id=about, message=describe(finding))
+    message = finding.message if isinstance(finding, Absent) else describe(finding)
+    return LossLine(reason=why.value, kind=kind, id=about, message=message)
+
+
+def same_loss(line: LossLine) -> bytes:
+    """Equal for two lines of the same loss, in whatever words a server told it; another number is another loss."""
+    said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
+    return _encode((line.reason, line.kind, line.id, said))

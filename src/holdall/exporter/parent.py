@@ -19,7 +19,7 @@ from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.errors import BundleError, DamagedBundle, pasteable
-from holdall.exporter.losses import line_of, reason
+from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
 from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
@@ -104,7 +104,7 @@ class Parent:
 
     def _read_losses(self) -> Iterator[tuple[object, ...]]:
         for line in self._reader.losses():
-            yield (msgspec.json.encode(line),)
+            yield (same_loss(line),)
 
     def _read_entries(self) -> Iterator[tuple[object, ...]]:
         for entry in self._reader.entries():
@@ -141,7 +141,7 @@ class Parent:
                 line = self._line(finding.id)
                 return line is not None and _worth(line.rung, line.truncated) <= _worth(finding.rung, finding.truncated)
             why = reason(finding, Policy())
-            return why is not None and self._row(_LOST, msgspec.json.encode(line_of(finding, why))) is not None
+            return why is not None and self._row(_LOST, same_loss(line_of(finding, why))) is not None
         except BundleError:
             return False
 
