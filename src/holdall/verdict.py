@@ -115,6 +115,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         accepted = " (accepted)" if missing and known and self.exit_code != EXIT_INCOMPLETE else ""
         return "; ".join([head + accepted, *look])
 
+    def without(self, reason: Reason) -> Verdict:
+        """The same without what has ``reason``."""
+        return msgspec.structs.replace(self, counts={r: count for r, count in self.counts.items() if r is not reason})
+
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {

@@ -50,9 +50,11 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
+    from holdall.verdict import Reason
+
     verdict = proof.verdict()
     found = counted(len(proof.differences), "difference") if proof.differences else "no differences"
-    console.result(f"{title}: {verdict}; {found} ({compared} compared{origin})")
+    console.result(f"{title}: {verdict.without(Reason.DIFFERENT)}; {found} ({compared} compared{origin})")
     return {
         "by": proof.origin,
         "compared": proof.compared,

@@ -230,10 +230,10 @@ def show_plan(console: Console, prepared: Prepared, verdict: Verdict) -> None:
             console.result(text)
     for text in _cost(prepared.estimate):
         console.result(text)
-    if not prepared.plan.pending():
-        console.result(f"nothing to do: {verdict}")
-    else:
-        console.result(f"once done: {verdict}")
+    plan = prepared.plan
+    console.result(
+        f"{'as it is' if plan.conflicts() else 'once done' if plan.pending() else 'nothing to do'}: {verdict}"
+    )
 
 
 def show_conflicts(console: Console, prepared: Prepared) -> None:

@@ -45,10 +45,11 @@ class Completeness:
                 self._users.setdefault(used, []).append(record.id)
 
     def of_plan(self, plan: Plan) -> Verdict:
-        """What would be missing once ``plan`` is carried out."""
+        """What would be missing once ``plan`` is carried out; where it can't be, what is missing as it is."""
         return self.verdict(
             plan.losses(),
             failed=((Kind.ASSISTANT, step.id) for step in plan.steps() if isinstance(step, Cannot)),
+            differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},
         )
 

@@ -322,7 +322,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
                 case UpdateStore(losses=losses) | UpdateAssistant(losses=losses):
                     yield from losses
                 case Skip():
-                    yield _left_alone(step)
+                    yield from _left_alone(step)
                 case UploadFile(content=content, purpose=purpose):
                     yield from _upload_losses(content, purpose)
 
@@ -422,10 +422,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return Totals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
 
 
-def _left_alone(step: Skip) -> Loss:
+def _left_alone(step: Skip) -> Iterator[Loss]:
     fields = dict.fromkeys(difference.field for difference in step.differences)
     text = f"left as it is ({step.target}), though it differs in {', '.join(fields)}"
-    return Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
+    yield Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
+    for one in step.differences:
+        if one.absent and one.inside:
+            text = "not there, and left so"
+            yield Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
 
 
 def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:

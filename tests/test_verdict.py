@@ -1,0 +1,306 @@
+"""No command says complete, or exits with 0, while something that the source had is missing at the place it speaks of;
+and none names a difference between an object and its true copy.
+
+Random projects, random losses at every stage. What is missing is found out by this file alone: it compares names and
+bytes over the wire and reads the bundle's tar.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdall.remote import limits
+from holdall.sandbox.oddities.oddity import Oddity
+from holdall.sandbox.server import Behaviour, Running
+from holdall.verdict import COMPLETE, Count, Reason
+from tests.cli.terminal import Done, Terminal
+from tests.oracle import entries
+from tests.project import Hand
+
+SOURCE_SIDE = (None, None, Oddity.TEXT_404, Oddity.TEXT_MORE_WITHOUT_TOKEN, Oddity.MISSING_400)
+DESTINATION_SIDE = (
+    None,
+    None,
+    None,
+    Oddity.METADATA_IGNORED,
+    Oddity.DESCRIPTION_IGNORED,
+    Oddity.ATTRIBUTES_IGNORED,
+    Oddity.STORE_STAYS_IN_PROGRESS,
+)
+SEEDS = range(8)
+MORE_SEEDS = range(100, 160)
+
+Place = tuple[str, str, str]
+"""An assistant's name, what of it (``store NAME`` or ``tool``), and a file's name; a store without files has ''."""
+
+
+class World:
+    """One source and one destination project of a seed's own, and what was done to them."""
+
+    def __init__(self, box: Running, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.box = box
+        self.source = Hand(box.url, f"sk-source-{seed:04}")
+        self.copy = Hand(box.url, f"sk-copied-{seed:04}")
+        self.had: set[Place] = set()
+        self.told: list[str] = []
+
+    def close(self) -> None:
+        self.source.close()
+        self.copy.close()
+
+    def fill(self) -> None:
+        chance, hand = self.chance, self.source
+        files = {}
+        for number in range(chance.randint(3, 7)):
+            name = f"{chance.choice(['notes', 'Prüfung', 'a b'])} {number}.{chance.choice(['txt', 'md', 'csv'])}"
+            files[hand.file(name, f"{name}: the words of it, number {number}\n".encode() * chance.randint(1, 40))] = (
+                name
+            )
+        stores = {}
+        for number in range(chance.randint(1, 3)):
+            inside = chance.sample(sorted(files), chance.randint(0, len(files)))
+            described = {file: {"attributes": {"n": 1}} for file in inside if chance.random() < 0.3}
+            stores[hand.store(f"Store {number}", inside, described)] = (f"Store {number}", inside)
+        for number in range(chance.randint(1, 4)):
+            mine = chance.sample(sorted(stores), chance.choice([0, 1, 1]))
+            tool = chance.sample(sorted(files), chance.randint(0, 2))
+            name = f"Assistant {number}"
+            optional = {
+                "instructions": f"Do as {number} says.",
+                "description": "d" * number,
+                "metadata": {"team": "red"},
+                "temperature": 0.5,
+                "response_format": "auto",
+            }
+            chosen = {key: value for key, value in optional.items() if chance.random() < 0.5}
+            hand.assistant(name, stores=mine, files=tool, **chosen)
+            self.had |= {(name, "", "")}
+            self.had |= {(name, "tool", files[file]) for file in tool}
+            self.had |= {(name, f"store {stores[s][0]}", files[file]) for s in mine for file in stores[s][1]}
+            self.had |= {(name, f"store {stores[s][0]}", "") for s in mine}
+        self.lose_at_source(files, sorted(stores))
+
+    def lose_at_source(self, files: dict[str, str], stores: list[str]) -> None:
+        """What is deleted behind the back of the assistants that refer to it. A file's deletion takes it out of its
+        stores, so that these don't have it any more."""
+        if self.chance.random() < 0.3:
+            gone = self.chance.choice(sorted(files))
+            self.source.delete(f"/files/{gone}")
+            self.had = {place for place in self.had if place[1] == "tool" or place[2] != files[gone]}
+            self.told.append(f"file {gone} deleted at the source")
+        if self.chance.random() < 0.25:
+            gone = self.chance.choice(stores)
+            self.source.delete(f"/vector_stores/{gone}")
+            self.told.append(f"store {gone} deleted at the source")
+
+    def behave(self, side: str, oddity: Oddity | None, *, serve: bool) -> None:
+        self.told.append(f"{side}: {oddity or 'nothing odd'}, files {'served' if serve else 'refused'}")
+        self.box.behave(oddities=frozenset([oddity] if oddity else []), serve_assistants_files=serve)
+
+    def even(self) -> None:
+        self.box.behave(oddities=frozenset(), serve_assistants_files=True)
+
+    def lose_at_destination(self) -> None:
+        kind = self.chance.choice(["/assistants", "/vector_stores", "/files", "member", "rename", "", ""])
+        if kind in ("/assistants", "/vector_stores", "/files"):
+            there = self.copy.everything(kind)
+            if there:
+                gone = self.chance.choice(there)
+                self.copy.delete(f"{kind}/{gone['id']}")
+                self.told.append(f"{kind} {gone['id']} deleted at the destination")
+        elif kind == "member":
+            there = [
+                (store["id"], member["id"])
+                for store in self.copy.everything("/vector_stores")
+                for member in self.copy.everything(f"/vector_stores/{store['id']}/files")
+            ]
+            if there:
+                store, member = self.chance.choice(there)
+                self.copy.delete(f"/vector_stores/{store}/files/{member}")
+                self.told.append(f"{member} taken out of {store} at the destination")
+        elif kind == "rename":
+            for one in self.copy.everything("/assistants")[:1]:
+                self.copy.post(f"/assistants/{one['id']}", instructions="others wrote this")
+                self.told.append("instructions changed at the destination")
+
+    def missing_in(self, hand: Hand) -> set[Place]:
+        """What the source had and ``hand``'s project hasn't. A text may have got ``.txt`` behind its name."""
+        has: set[Place] = set()
+        names = {file["id"]: file["filename"] for file in hand.everything("/files")}
+        stores = {store["id"]: store for store in hand.everything("/vector_stores")}
+        for one in hand.everything("/assistants"):
+            name, resources = one["name"], one["tool_resources"] or {}
+            has.add((name, "", ""))
+            for file in (resources.get("code_interpreter") or {}).get("file_ids") or []:
+                if file in names:
+                    has.add((name, "tool", names[file]))
+            for id in (resources.get("file_search") or {}).get("vector_store_ids") or []:
+                if id not in stores:
+                    continue
+                has.add((name, f"store {stores[id]['name']}", ""))
+                for member in hand.everything(f"/vector_stores/{id}/files"):
+                    if member["status"] == "completed" and member["id"] in names:
+                        has.add((name, f"store {stores[id]['name']}", names[member["id"]].removesuffix(".txt")))
+        return {(who, what, file.removesuffix(".txt") if what != "tool" else file) for who, what, file in self.had} - {
+            (who, what, file.removesuffix(".txt") if what != "tool" else file) for who, what, file in has
+        }
+
+    def equal(self) -> bool:
+        """Whether the copy is a true one: every field of every object, but for ids, times and our own marks."""
+        return _plain(self.source) == _plain(self.copy)
+
+
+def _plain(hand: Hand) -> Any:
+    names = {file["id"]: (file["filename"], file["bytes"]) for file in hand.everything("/files")}
+    stores = {}
+    for store in hand.everything("/vector_stores"):
+        members = [
+            (names.get(member["id"]), member["status"], member["attributes"] or {}, member["chunking_strategy"])
+            for member in hand.everything(f"/vector_stores/{store['id']}/files")
+        ]
+        stores[store["id"]] = (store["name"], _unmarked(store), store["expires_after"], sorted(members, key=str))
+    found = []
+    for one in hand.everything("/assistants"):
+        resources = one["tool_resources"] or {}
+        fields = {k: v for k, v in one.items() if k not in ("id", "created_at", "metadata", "tool_resources")}
+        found.append(
+            (
+                json.dumps(fields, sort_keys=True),
+                _unmarked(one),
+                [stores.get(id) for id in (resources.get("file_search") or {}).get("vector_store_ids") or []],
+                [names.get(id) for id in (resources.get("code_interpreter") or {}).get("file_ids") or []],
+            )
+        )
+    return sorted(found, key=str)
+
+
+def _unmarked(record: dict[str, Any]) -> dict[str, str]:
+    return {k: v for k, v in (record["metadata"] or {}).items() if k not in ("cloned_from", "holdall_op")}
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("verdict"), behaviour=Behaviour(serve_assistants_files=True)) as running:
+        yield running
+
+
+@pytest.fixture
+def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    return Terminal(
+        monkeypatch, {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "HOLDALL_SETTLE": "0"}
+    )
+
+
+def says_complete(done: Done) -> bool:
+    """Whether a command calls something complete without more ado."""
+    return re.search(r"(?<!in)\bcomplete\b", done.out + done.err) is not None
+
+
+@pytest.mark.parametrize(
+    "seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE_SEEDS)], ids=str
+)
+def test_nothing_missing_is_called_complete(box: Running, holdall: Terminal, seed: int) -> None:
+    world = World(box, seed)
+    try:
+        _try(world, holdall)
+    finally:
+        world.even()
+        world.close()
+
+
+def _try(world: World, holdall: Terminal) -> None:
+    chance, source, copy = world.chance, world.source.key, world.copy.key
+    world.even()
+    world.fill()
+
+    def run(*arguments: str) -> Done:
+        done = holdall(*arguments, "--env-file", "none", OPENAI_SRC_API_KEY=source, OPENAI_DST_API_KEY=copy)
+        world.told.append(f"$ holdall {' '.join(arguments)}\n{done.out}{done.err}-> {done.code}")
+        assert done.code in (0, 3, 4, 33), told()
+        return done
+
+    def told() -> str:
+        return "\n".join(world.told)
+
+    world.behave("source", chance.choice(SOURCE_SIDE), serve=chance.random() < 0.5)
+    exported = run("export", "-o", "b.tar.zst", "--parent", "none")
+    again, known = run("export", "-o", "again.tar.zst"), run("export", "-o", "known.tar.zst", "--accept-known-losses")
+    world.even()
+    ledger = [json.loads(line) for line in entries(Path("b.tar.zst"))["data/ledger.jsonl"].splitlines()]
+    gone_at_source = world.missing_in(world.source)
+    lacks = gone_at_source or any(line["rung"] == "unavailable" or line["truncated"] for line in ledger)
+    verified, quick = run("verify", "b.tar.zst"), run("verify", "b.tar.zst", "--quick")
+    inspected = holdall("inspect", "b.tar.zst")
+    assert (verified.code, quick.code, inspected.code) == (0, 0, 0), told()
+    assert run("verify", "b.tar.zst", "--complete").code == (4 if lacks else 0), told()
+    if lacks:
+        assert exported.code == 4, told()
+        assert not says_complete(exported), told()
+        for one in (verified, quick, inspected):
+            assert "incomplete" in one.out, told()
+        assert (again.code, known.code) == (4, 0), told()
+        assert "incomplete" in known.err, told()
+        rehearsed = run("verify", "b.tar.zst", "--rehearse")
+        assert rehearsed.code == 4, told()
+        assert not says_complete(rehearsed), told()
+        accepted = run("verify", "b.tar.zst", "--rehearse", "--accept-known-losses")
+        assert accepted.code == 0, told()
+        assert "incomplete" in accepted.out, told()
+    else:
+        assert exported.code == 0, told()
+        assert says_complete(exported), told()
+
+    world.behave("destination", chance.choice(DESTINATION_SIDE), serve=True)
+    imported = run("import", "b.tar.zst", "--verify")
+    if chance.random() < 0.5:
+        world.even()
+    if missing := world.missing_in(world.copy):
+        world.told.append(f"missing at the destination: {sorted(missing)}")
+        assert imported.code == 4, told()
+        assert not says_complete(imported), told()
+        assert run("plan", "b.tar.zst").code in (3, 4, 33), told()
+        assert run("verify", "b.tar.zst", "--against", "dst").code == 4, told()
+    world.lose_at_destination()
+    against = run("verify", "b.tar.zst", "--against", "dst")
+    if missing := world.missing_in(world.copy):
+        world.told.append(f"missing at the destination: {sorted(missing)}")
+        assert against.code == 4, told()
+        assert not says_complete(against), told()
+        assert run("plan", "b.tar.zst").code in (3, 4, 33), told()
+    elif world.equal():
+        assert "no differences" in against.out, told()
+        assert (against.code, says_complete(against)) == (0, True) or lacks, told()
+
+
+def test_the_words() -> None:
+    assert (str(COMPLETE), COMPLETE.exit_code, COMPLETE.complete) == ("complete", 0, True)
+    count = Count()
+    for number in range(13):
+        count.add(Reason.FILES, f"file-{number}", user=f"asst_{number % 2}")
+    count.add(Reason.FILES, "file-1", user="asst_1")
+    verdict = count.verdict()
+    assert str(verdict) == "incomplete: 13 files missing from 2 assistants"
+    assert (verdict.exit_code, verdict.complete) == (4, False)
+    count.add(Reason.COUNTS, "vs_1")
+    assert str(count.verdict()).endswith("; 1 count that contradicts the server's own")
+
+
+def test_what_is_accepted_changes_the_exit_code_alone() -> None:
+    count = Count()
+    count.add(Reason.FILES, "file-1", accepted=True)
+    assert str(count.verdict()) == "incomplete: 1 file missing (accepted)"
+    assert (count.verdict().exit_code, count.verdict().complete) == (0, False)
+    count.add(Reason.DIFFERENT, "asst_1")
+    assert count.verdict().exit_code == 3
+    count.add(Reason.FILES, "file-1")  # the same loss, for a reason that nobody accepted
+    assert (str(count.verdict()), count.verdict().exit_code) == ("incomplete: 1 file missing; 1 difference", 4)
