@@ -45,7 +45,7 @@ _PLAIN = Names()
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One account: base URL without its query string, the query that goes on every request, key and scope.
 
-    With a ``token_command`` the key is not used: the command's output is.
+    With a ``token_command`` the key is not used: the command's output is. ``names`` is where its parts come from.
     """
 
     base_url: str
@@ -54,6 +54,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     organization: str | None = None
     project: str | None = None
     query: dict[str, str] = {}
+    names: Names = _PLAIN
 
     @property
     def host(self) -> str:
@@ -100,6 +101,7 @@ def endpoint(
         organization=_word(organization, names.organization) if organization else None,
         project=_word(project, names.project) if project else None,
         query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        names=names,
     )
 
 

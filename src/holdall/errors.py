@@ -20,6 +20,7 @@ __all__ = [
     "BundleInUse",
     "CannotWrite",
     "ConnectionLost",
+    "ConnectionMisconfigured",
     "DamagedBundle",
     "DestinationDiffers",
     "DestinationUnfit",
@@ -34,6 +35,7 @@ __all__ = [
     "NoSuchEntry",
     "NotABundle",
     "NotFound",
+    "NotTheApi",
     "OutputLocked",
     "PermissionDenied",
     "PlanOutdated",
@@ -212,6 +214,10 @@ class ConnectionLost(Unreachable):
     """A connection that stood was lost before an answer came: mostly one that the server closed while it lay idle."""
 
 
+class ConnectionMisconfigured(Unreachable):
+    """No connection comes about until a setting is changed: a certificate, no TLS, a proxy's login. Not repeated."""
+
+
 class PermissionDenied(RemoteError):
     exit_code = 23
     meaning = "the key lacks a permission"
@@ -246,6 +252,10 @@ class NoAssistantsApi(RemoteError):
 
 class UnexpectedAnswer(RemoteError):
     """An answer that isn't JSON, or not of a shape that can be read."""
+
+
+class NotTheApi(UnexpectedAnswer):
+    """What answered is a web page, or sent the request elsewhere: a login, or a wrong base URL. Not repeated."""
 
 
 # -- 30-39: import -------------------------------------------------------------------------------------

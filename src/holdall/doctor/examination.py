@@ -92,7 +92,8 @@ def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteE
     if denied and all(each.status in (401, None) and not each.scopes for each in denied):
         return AuthenticationFailed(
             f"can't look at the {account.side}: its key is not accepted ({denied[0].message})",
-            hint=f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
+            hint=denied[0].hint
+            or f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
         )
     if denied:
         return PermissionDenied(
@@ -104,11 +105,11 @@ def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteE
         return RemoteError(
             f"can't look at the {account.side} at {account.endpoint.base_url}: every endpoint fails "
             f"({failing[0].name}: {failing[0].message})",
-            hint=f"is {variable}_BASE_URL an OpenAI-compatible API?",
+            hint=failing[0].hint or f"is {variable}_BASE_URL an OpenAI-compatible API?",
         )
     return NotFound(
         f"can't look at the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
-        hint="the base URL usually ends in /v1",
+        hint=next((each.hint for each in answers if each.hint), "the base URL usually ends in /v1"),
     )
 
 

@@ -2,8 +2,9 @@
 
 The rules, in one place; ``docs/retries.md`` tells them to users.
 
-* Never repeated: what waiting doesn't change (quota, credit and spend limits, a bad key, a refusal, 501), and what the
-  server asks not to repeat (``x-should-retry: false``).
+* Never repeated: what waiting doesn't change (quota, credit and spend limits, a bad key, a refusal, 501, a certificate
+  that isn't trusted, a web page in place of an answer), and what the server asks not to repeat
+  (``x-should-retry: false``).
 * Repeated: a rate limit (429), a server failure (5xx, 408), a lost connection, an answer that can't be read. Reads
   always; writes only where the server certainly did not carry the request out.
 * The wait is what the server asks for, else exponential with full jitter. A connection that was lost while it lay idle
@@ -27,6 +28,8 @@ from contextlib import AbstractAsyncContextManager
 
 from holdall.errors import (
     ConnectionLost,
+    ConnectionMisconfigured,
+    NotTheApi,
     QuotaExhausted,
     RateLimited,
     RemoteError,
@@ -57,6 +60,7 @@ FEW = 4
 _FIRST_WAIT = 0.5
 _CAP = 30.0
 
+_STAYING = (QuotaExhausted, ConnectionMisconfigured, NotTheApi)
 _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
 
 
@@ -175,6 +179,6 @@ class Tries:
     def _may_repeat(self, error: RemoteError) -> bool:
         if not self._repeatable and error.ambiguous:
             return False
-        if isinstance(error, QuotaExhausted) or error.status == 501 or error.should_retry is False:
+        if isinstance(error, _STAYING) or error.status == 501 or error.should_retry is False:
             return False
         return isinstance(error, _PASSING) or error.should_retry is True

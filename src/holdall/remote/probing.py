@@ -45,8 +45,11 @@ async def require_assistants(account: Account) -> Capabilities:
         raise NoAssistantsApi(
             f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
             "(OpenAI ended it on 2026-08-26)",
-            hint="files and vector stores live on there; servers that still speak Assistants v2 are named by "
-            f"OPENAI_{'DST' if account.side == 'destination' else 'SRC'}_BASE_URL",
+            hint="--as responses writes them down as requests for the Responses API instead; a server that still "
+            "speaks Assistants v2 is named by OPENAI_DST_BASE_URL"
+            if account.side == "destination"
+            else "files and vector stores live on there; a server that still speaks Assistants v2 is named by "
+            "OPENAI_SRC_BASE_URL",
             status=404,
         )
     return found
@@ -54,15 +57,16 @@ async def require_assistants(account: Account) -> Capabilities:
 
 async def require_any_endpoint(account: Account) -> None:
     """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
+    hint = ""
     for where in ("/vector_stores", "/files", "/models"):
         try:
             await account.get(where, None if where == "/models" else {"limit": 1})
             return
-        except NotFound:
-            continue
+        except NotFound as error:
+            hint = hint or error.hint
     raise NotFound(
         f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
-        hint="the base URL usually ends in /v1",
+        hint=hint or "the base URL usually ends in /v1",
         status=404,
     )
 
