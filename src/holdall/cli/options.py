@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,8 @@ import click
 from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
-from holdall.cli.modes import output
-from holdall.errors import UsageFault
+from holdall.cli.modes import Command, OutputFile, output
+from holdall.errors import HoldallError, Mistakes, UsageFault
 from holdall.settings import (
     BothSettings,
     DestinationSettings,
@@ -24,7 +24,17 @@ from holdall.settings import (
     source_settings,
 )
 
-__all__ = ["account", "output", "read_both", "read_destination", "read_source", "shared"]
+__all__ = [
+    "Command",
+    "OutputFile",
+    "account",
+    "faults",
+    "output",
+    "read_both",
+    "read_destination",
+    "read_source",
+    "shared",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,23 +82,45 @@ def shared(command: F) -> F:
 
 def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
     """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
-    settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
-    _announce(console, settings.log_level, settings.notices)
+    lookup = _lookup(console, parameters)
+    settings = source_settings(lookup, key_needed=key_needed)
+    _announce(console, settings.log_level, [*settings.notices, *lookup.near_misses()])
     return settings
 
 
 def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
     """As ``read_source``, for the destination side."""
-    settings = destination_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, settings.notices)
+    lookup = _lookup(console, parameters)
+    settings = destination_settings(lookup)
+    _announce(console, settings.log_level, [*settings.notices, *lookup.near_misses()])
     return settings
 
 
 def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
     """As ``read_source``, for each side that has a key."""
-    settings = both_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, [])
+    lookup = _lookup(console, parameters)
+    settings = both_settings(lookup)
+    _announce(console, settings.log_level, lookup.near_misses())
     return settings
+
+
+def faults(console: Console, parameters: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
+    """What else is wrong in the settings of a command with the options ``names``, some of which can't be read.
+
+    A key that isn't set is not among them: whether it is needed may depend on the others.
+    """
+    if "env_file" not in names or ("against" in names and not parameters.get("against")):
+        return []
+    mistakes = Mistakes()
+    reads: list[tuple[str, Callable[[Lookup], object]]] = [
+        ("src_base_url", source_settings),
+        ("dst_base_url", destination_settings),
+    ]
+    for name, read in reads:
+        with mistakes.noted():
+            if name in names:
+                read(_lookup(console, parameters))
+    return [error for error in mistakes if isinstance(error, UsageFault)]
 
 
 def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
@@ -122,4 +154,4 @@ def _announce(console: Console, log_level: str, notices: list[str]) -> None:
             logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
     for notice in notices:
-        console.warn(f"note: {notice}")
+        console.warn_once(f"note: {notice}")

@@ -23,7 +23,7 @@ from holdall.cli.planning import (
     show_shortfall,
     what_to_import,
 )
-from holdall.errors import EXIT_DONE, EXIT_LOOK, pasteable
+from holdall.errors import EXIT_DONE, EXIT_LOOK, Mistakes, pasteable
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("plan")
+@click.command("plan", cls=options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan, for import --plan."
-)
+@click.option("-o", "--output", metavar="FILE", type=options.OutputFile(), help="Write the plan, for import --plan.")
 @what_to_import
 @how_to_plan
 @options.account("dst")
@@ -50,8 +48,13 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
     Needs OPENAI_DST_API_KEY. Asks the destination which endpoints answer, which models it has and when they shut down,
     and what of the bundle is there already. Ends with 0 where there is nothing to do, with 3 where there is.
     """
-    settings = options.read_destination(console, parameters)
-    asked = asked_of(parameters, prefix=settings.prefix)
+    mistakes = Mistakes()
+    with mistakes.noted():
+        settings = options.read_destination(console, parameters)
+    with mistakes.noted():
+        asked = asked_of(parameters)
+    mistakes.raise_all()
+    asked = msgspec.structs.replace(asked, prefix=settings.prefix)
     from holdall.bundle.reader import open_bundle
 
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")

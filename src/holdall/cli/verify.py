@@ -12,7 +12,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.errors import EXIT_LOOK, UsageFault, pasteable
+from holdall.errors import EXIT_LOOK, Mistakes, UsageFault, pasteable
 
 if TYPE_CHECKING:
     from holdall.verify import Verdict
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("verify")
+@click.command("verify", cls=options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Structure and completeness only; reads no content.")
 @click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
@@ -53,17 +53,21 @@ def command(
     With --rehearse the bundle is restored into a sandbox on this machine and compared there: a restore test that needs
     no account, reads no key and no .env, and leaves nothing behind. It prints one line, and ends with 0 or 3.
     """
+    mistakes = Mistakes()
     if search and not (against or rehearse):
-        raise UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse")
+        mistakes.add(UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse"))
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them")
+        mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
     if against and rehearse:
-        raise UsageFault("can't compare with two copies at once: --against and --rehearse are two commands")
+        mistakes.add(UsageFault("can't compare with two copies at once: --against and --rehearse are two commands"))
+    destination = None
+    with mistakes.noted():
+        destination = options.read_destination(console, parameters) if against else None
+    mistakes.raise_all()
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
     from holdall.verify import verify
 
-    destination = options.read_destination(console, parameters) if against else None
     verdict = verify(bundle, quick=quick, sha256=sha256, progress=console.progress())
     console.close_progress()
     _print(console, verdict, console.say if rehearse else console.result)

@@ -147,7 +147,7 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     left, right = one.side, other.side
     if left.failure or right.failure:
         return None, "one of them could not be looked at"
-    if _same_way_in(one.endpoint, other.endpoint):
+    if one.endpoint.is_same(other.endpoint):
         return True, "it is the same key for the same address"
     if one.ids & other.ids:
         return True, "they list the same ids"
@@ -161,13 +161,6 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     if left.doubts or right.doubts or _readable(left) != _readable(right):
         return None, "no answer names a project, and the two keys don't see the same lists whole"
     return False, "they list no id in common"
-
-
-def _same_way_in(one: Endpoint, other: Endpoint) -> bool:
-    def known(each: Endpoint) -> tuple[object, ...]:
-        return each.base_url, each.query, each.key.reveal(), each.token_command, each.organization, each.project
-
-    return known(one) == known(other)
 
 
 def _readable(side: Side) -> set[str]:

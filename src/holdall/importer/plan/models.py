@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from holdall.errors import UsageFault, pasteable
+from holdall.errors import Mistakes, UsageFault, pasteable
 
 __all__ = ["Catalog", "ModelMap", "Verdict", "judge", "model_map", "offered"]
 
@@ -51,16 +51,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def model_map(texts: Iterable[str]) -> ModelMap:
-    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault."""
-    rules = []
+    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault for all that can't be read."""
+    rules, mistakes = [], Mistakes()
     for text in texts:
         old, equals, new = (part.strip() for part in text.partition("="))
         if not (old and equals and new):
-            raise UsageFault(
-                f"can't use --map-model {text!r}: it must be OLD=NEW",
-                hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'",
-            )
+            fault = f"can't use --map-model {text!r}: it must be OLD=NEW"
+            mistakes.add(UsageFault(fault, hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'"))
         rules.append((old, new))
+    mistakes.raise_all()
     return ModelMap(rules=tuple(rules))
 
 
