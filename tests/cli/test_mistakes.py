@@ -210,3 +210,26 @@ def test_a_clone_into_itself_makes_everything_anew(holdall: Terminal, box: Runni
         assert len(hand.everything("/vector_stores")) == 2
     mapping = json.loads(Path("out/mapping.json").read_text())
     assert all(row["srcId"] != row["dstId"] for row in mapping["mappings"])
+
+
+def test_a_model_that_is_mapped_and_not_there_is_said(holdall: Terminal, box: Running) -> None:
+    fill(box)
+    assert holdall("export", "-o", "b.tar.zst", "--env-file", "none").code == 0
+    done = holdall(
+        "plan", "b.tar.zst", "--env-file", "none", "--map-model", "gtp-4o=gpt-4o", "--map-model", "gpt*=gpt-4o"
+    )
+    assert "warning: --map-model gtp-4o=gpt-4o changes nothing" in done.err
+    assert done.err.count("changes nothing") == 1
+
+
+def test_what_only_a_comparison_reads_is_refused_without_one(holdall: Terminal, bundle: Path) -> None:
+    done = holdall("verify", str(bundle), "--env-file", "none", "--output-dir", "x", "--prefix", "p", "--search")
+    assert done.code == 2
+    assert len(errors(done)) == 3
+    assert holdall("verify", str(bundle), "--env-file", "none", OUTPUT_DIR="x").code == 0
+
+
+def test_one_hint_that_is_about_several_is_printed_once(holdall: Terminal) -> None:
+    done = holdall("export", "--colour", "red", "--nonsense", "--env-file", "none")
+    assert len(errors(done)) == 2
+    assert done.err.count("--help") == 1

@@ -155,9 +155,11 @@ class Console:
         """Print one error with its hint, and return its exit code."""
         self.close_progress()
         code = error.exit_code if exit_code is None else exit_code
-        for each in error.mistakes or [error]:
+        told = error.mistakes or [error]
+        for each, following in zip(told, [*(other.hint for other in told[1:]), ""], strict=True):
             self._write(self.stderr, f"Error: {each.message}")
-            for line in f"hint: {each.hint}".split("\n") if each.hint else ():
+            # One hint that is about several stands below the last of them.
+            for line in f"hint: {each.hint}".split("\n") if each.hint and each.hint != following else ():
                 self._write(self.stderr, line)
         if self.json:
             described: dict[str, Any] = {"type": type(error).__name__, "message": error.message, "hint": error.hint}

@@ -14,7 +14,7 @@ import msgspec
 
 from holdall.errors import Mistakes, UsageFault, pasteable
 
-__all__ = ["Catalog", "ModelMap", "Verdict", "judge", "model_map", "offered"]
+__all__ = ["Catalog", "ModelMap", "Verdict", "idle", "judge", "model_map", "offered"]
 
 
 class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,16 @@ def model_map(texts: Iterable[str]) -> ModelMap:
         rules.append((old, new))
     mistakes.raise_all()
     return ModelMap(rules=tuple(rules))
+
+
+def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
+    """A line for each rule whose OLD is none of the bundle's ``models``: a slip of the pen, most likely."""
+    there = sorted(set(models))
+    return [
+        f"--map-model {old}={new} changes nothing; models of the bundle: {', '.join(there) or 'none'}"
+        for old, new in mapped.rules
+        if not any(model == old or fnmatchcase(model, old) for model in there)
+    ]
 
 
 def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> Verdict:
