@@ -119,7 +119,7 @@ def test_a_web_page_is_no_matter_of_trying_again(holdall: Terminal, opened: Call
     said = done.out + done.err
     assert '"Welcome"' in said
     assert "a login page" in said
-    assert "/v1 at its end is missing" in said
+    assert "is /v1 missing at its end" in said
     assert "malformed" not in said
     if command == "export":
         assert door.requests == 1

@@ -200,11 +200,11 @@ PAGE = "<!doctype html><html><head><title>Sign in &amp; go</title></head><body><
 def test_a_page_that_refuses(status: int, cls: type[RemoteError], kind: str) -> None:
     found = refused(status, PAGE, kind=kind, url="https://x.example")
     assert type(found) is cls
-    assert ("the /v1 at its end is missing" in found.hint) == (status != 503)
+    assert ("is /v1 missing at its end" in found.hint) == (status != 503)
 
 
 def test_a_page_behind_a_redirect_names_where_it_is() -> None:
     place = Place(side="destination", endpoint=AT)
     assert "login.corp.example" in for_page(place, "https://login.corp.example/sso?x=1")
-    assert "/v1 at its end" not in for_page(place)
+    assert "missing at its end" not in for_page(place)
     assert "OPENAI_DST_BASE_URL (https://api.example/v1)" in for_page(place)

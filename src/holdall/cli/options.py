@@ -82,25 +82,22 @@ def shared(command: F) -> F:
 
 def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
     """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
-    lookup = _lookup(console, parameters)
-    settings = source_settings(lookup, key_needed=key_needed)
-    _announce(console, settings.log_level, [*settings.notices, *lookup.near_misses()])
+    settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
+    _announce(console, settings.log_level, settings.notices)
     return settings
 
 
 def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
     """As ``read_source``, for the destination side."""
-    lookup = _lookup(console, parameters)
-    settings = destination_settings(lookup)
-    _announce(console, settings.log_level, [*settings.notices, *lookup.near_misses()])
+    settings = destination_settings(_lookup(console, parameters))
+    _announce(console, settings.log_level, settings.notices)
     return settings
 
 
 def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
     """As ``read_source``, for each side that has a key."""
-    lookup = _lookup(console, parameters)
-    settings = both_settings(lookup)
-    _announce(console, settings.log_level, lookup.near_misses())
+    settings = both_settings(_lookup(console, parameters))
+    _announce(console, settings.log_level, [])
     return settings
 
 
@@ -124,23 +121,30 @@ def faults(console: Console, parameters: Mapping[str, Any], names: Container[str
 
 
 def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
+    """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
     flags = {f"--{name.rstrip('_').replace('_', '-')}": value for name, value in parameters.items()}
-    chosen = parameters.get("env_file")
+    lookup = Lookup(flags, os.environ, *_dotenv(console, parameters.get("env_file")))
+    for line in lookup.near_misses():
+        console.warn_once(f"warning: {line}")
+    return lookup
+
+
+def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | None], str]:
+    """The values of the ``.env`` file and its path, which is said."""
     if chosen == "none":
-        return Lookup(flags, os.environ, {})
+        return {}, ""
     if chosen and not Path(chosen).is_file():
         raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
     found = chosen or find_dotenv(usecwd=True)
     if not found:
-        return Lookup(flags, os.environ, {})
+        return {}, ""
     if console.env_file != found:
         console.env_file = found
         console.say(f"settings from {found}")
     try:
-        values = dotenv_values(found, interpolate=False, encoding="utf-8-sig")
+        return dotenv_values(found, interpolate=False, encoding="utf-8-sig"), found
     except UnicodeDecodeError:
         raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
-    return Lookup(flags, os.environ, values, found)
 
 
 def _announce(console: Console, log_level: str, notices: list[str]) -> None:

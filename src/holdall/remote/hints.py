@@ -52,8 +52,8 @@ _OTHER_NAME = (62, 63, 64)
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 _CERTIFICATES = (
-    "name the certificates to trust with SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR; they take the place of the "
-    "system's, and a company's proxy has one of its own (REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are not read)"
+    "set SSL_CERT_FILE to a PEM file with the certificates to trust (or SSL_CERT_DIR), behind a company's proxy those "
+    "of the company; they replace the system's (REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are not read)"
 )
 
 
@@ -195,9 +195,7 @@ def _for_scope(what: str, place: Place) -> str:
     if value is None or ours is None:
         return f"set {variable} to the id of the key's {title}"
     named = ours.names.project if what == "project" else ours.names.organization
-    return (
-        f"{named} says {value}: set {variable} to the key's own {title}, or take it away, which keys of a project allow"
-    )
+    return f"{named} says {value}: set {variable} to the key's own {title}, or unset it (project keys need none)"
 
 
 def _for_azure(status: int, detail: str, place: Place) -> str:
@@ -220,11 +218,9 @@ def _for_azure(status: int, detail: str, place: Place) -> str:
 def for_page(place: Place, reached: str = "") -> str:
     """The way out where a web page came in place of the API's answer. ``reached`` is the URL that redirects led to."""
     path = urlsplit(place.endpoint.base_url).path if place.endpoint else ""
-    missing = "" if "/v1" in path else " or the /v1 at its end is missing"
+    missing = "" if "/v1" in path else " (is /v1 missing at its end?)"
     elsewhere = urlsplit(reached).hostname or ""
+    wrong = f"the wrong address: {place.base_url}{missing}"
     if elsewhere and elsewhere != place.host:
-        return (
-            f"requests are redirected to {elsewhere}: a login page, so log in to this network or pass by its portal; "
-            f"or {place.base_url} is not the API{missing}"
-        )
-    return f"a login page, a block page of a proxy, or {place.base_url} is not the API{missing}"
+        return f"redirected to {elsewhere}: a login page (log in to this network first), or {wrong}"
+    return f"a login page, a block page of a proxy, or {wrong}"
