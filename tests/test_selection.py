@@ -83,3 +83,40 @@ def test_what_fits_nothing_is_told_of_what_there_is_to_choose_from() -> None:
     with pytest.raises(UsageFault, match="no file of the bundle") as caught:
         choose(roots, Selection(only=("file:file-1",)))
     assert "file:" not in caught.value.hint
+
+
+@pytest.mark.parametrize("everything", ["*", "**", "?*", "*?", "asst:*", "asst:?*", "asst_*", "asst:asst_?"])
+def test_a_pattern_of_everything_takes_what_has_no_name_too(everything: str) -> None:
+    assert chosen((everything,)) == ["asst_1", "asst_2", "asst_3"]
+    with pytest.raises(UsageFault, match="nothing is left"):
+        chosen(exclude=(everything,))
+
+
+def test_a_glob_of_names_is_none_of_ids_and_the_other_way_round() -> None:
+    assert chosen(("asst_[12]",)) == ["asst_1", "asst_2"]
+    for of_no_name in ("a*", "*_1", "?", "[a-z]*"):
+        with pytest.raises(UsageFault):
+            chosen((of_no_name,))
+
+
+def test_white_space_around_a_name_and_its_encoding_make_no_difference() -> None:
+    odd = [
+        Root(kind=Kind.ASSISTANT, id=SourceId("asst_1"), name="Support "),
+        Root(kind=Kind.ASSISTANT, id=SourceId("asst_2"), name="Pru\u0308fung"),
+        Root(kind=Kind.ASSISTANT, id=SourceId("asst_3"), name="  "),
+    ]
+    for text, id_ in (("Support", "asst_1"), ("Supp*t", "asst_1"), ("Support ", "asst_1"), ("Pr\u00fcfung", "asst_2")):
+        assert [root.id for root in choose(odd, Selection(only=(text,)))] == [id_]
+    assert len(choose(odd, Selection(only=("*",)))) == 3
+
+
+def test_all_that_fits_nothing_is_told_at_once_with_what_is_near() -> None:
+    with pytest.raises(UsageFault) as caught:
+        chosen(("support de", "Sales", "Support*", "asst_9"))
+    assert [each.message.split(":")[0] for each in caught.value.mistakes] == [
+        "can't select --only support de",
+        "can't select --only Sales",
+        "can't select --only asst_9",
+    ]
+    assert "did you mean 'Support DE'?" in caught.value.mistakes[0].hint
+    assert "did you mean" not in caught.value.mistakes[1].hint

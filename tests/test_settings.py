@@ -176,3 +176,60 @@ def test_variables_that_nothing_reads_are_named_with_their_origin() -> None:
         ("OPENAI_SRC_KEY", "environment"),
         ("OPENAI_API_KEY", "/x/.env"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "both"),
+    [
+        ({"CLONE_NAMES": "S*"}, "can't use CLONE_NAMES from /x/.env: CLONE_MODE is not set"),
+        ({"CLONE_IDS": "asst_1"}, "can't use CLONE_IDS from /x/.env: CLONE_MODE is not set"),
+        ({"CLONE_IDS": "asst_1", "CLONE_MODE": "all"}, "can't use CLONE_IDS from /x/.env: CLONE_MODE is all"),
+        (
+            {"CLONE_IDS": "asst_1", "CLONE_NAMES": "S*", "CLONE_MODE": "by_name"},
+            "can't use CLONE_IDS from /x/.env: CLONE_MODE is by_name",
+        ),
+    ],
+)
+def test_a_list_without_its_mode_is_refused(said: dict[str, str], both: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        source(dotenv=said)
+    assert both in caught.value.message
+    assert f"CLONE_MODE={'by_id' if 'CLONE_IDS' in both else 'by_name'}" in caught.value.hint
+    # A flag says it all, so that the file's list isn't ignored silently but on purpose.
+    assert source({"--all": True}, dotenv=said).selection == Selection()
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    wrong = {
+        "CLONE_MODE": "some",
+        "CLONE_NAMES": "S*",
+        "INCLUDE_FILE_SEARCH": "flase",
+        "INCLUDE_CODE_INTERPRETER": "ture",
+        "MAX_CONCURRENCY": "0",
+        "LOG_LEVEL": "loud",
+        "OPENAI_SRC_BASE_URL": "api.example/v1",
+        "OPENAI_SRC_ORG_ID": "org a",
+        "OPENAI_SRC_PROJECT_ID": "proj a",
+    }
+    with pytest.raises(UsageFault) as caught:
+        source({"--only": ("store:",)}, environ={"OPENAI_SRC_API_KEY": "sk-a b"}, dotenv=wrong)
+    # --only makes the mode and its lists mute.
+    named = [name for name in wrong if not name.startswith("CLONE_")]
+    assert len(caught.value.mistakes) == len(named) + 2
+    for name in (*named, "OPENAI_SRC_API_KEY", "store:"):
+        assert name in caught.value.message
+    assert "sk-a b" not in caught.value.message
+    with pytest.raises(UsageFault) as caught:
+        destination(
+            dotenv={"DRY_RUN": "yep", "HOLDALL_SETTLE": "-1", "OPENAI_DST_BASE_URL": "x", "MAX_CONCURRENCY": "y"}
+        )
+    assert len(caught.value.mistakes) == 4
+
+
+def test_a_key_that_is_missing_keeps_its_class_where_nothing_else_is_wrong() -> None:
+    with pytest.raises(AuthenticationFailed):
+        source_settings(Lookup({}, {}, {}))
+    with pytest.raises(UsageFault) as caught:
+        source_settings(Lookup({}, {"MAX_CONCURRENCY": "x", "OPENAI_SRC_BASE_URL": "x"}, {}))
+    assert [type(each) for each in caught.value.mistakes].count(AuthenticationFailed) == 1
+    assert len(caught.value.mistakes) == 3

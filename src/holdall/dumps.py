@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.errors import UsageFault
+from holdall.errors import Mistakes, UsageFault
 from holdall.model import Kind, Record, SourceId
 
 __all__ = ["Dump", "read_dumps"]
@@ -69,21 +69,20 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
 def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
     """Read dumps, given as (name, content).
 
-    Raises UsageFault for one that isn't JSON or has nothing in it that can be used, and where none has an assistant.
+    Raises UsageFault for those that aren't JSON or have nothing in them that can be used, all together, and where none
+    has an assistant.
     """
-    found = _Found()
-    useless = []
+    found, mistakes = _Found(), Mistakes()
+    nothing = 'it should hold objects with "object": "assistant", as the API listed them'
     for name, content in dumps:
         before = found.taken
-        found.read(name, content)
-        if found.taken == before:
-            useless.append(name)
-    if useless or not found.assistants:
-        named = f"dump {useless[0]}" if useless else "the dumps"
-        raise UsageFault(
-            f"can't use {named}: there is no assistant in {'it' if useless else 'them'}",
-            hint='it should hold objects with "object": "assistant", as the API listed them',
-        )
+        with mistakes.noted():
+            found.read(name, content)
+            if found.taken == before:
+                raise UsageFault(f"can't use dump {name}: there is no assistant in it", hint=nothing)
+    if not mistakes and not found.assistants:
+        mistakes.add(UsageFault("can't use the dumps: there is no assistant in them", hint=nothing))
+    mistakes.raise_all()
     return found.dump()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from holdall.errors import UsageFault
+from holdall.errors import Mistakes, UsageFault
 
 __all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint"]
 
@@ -45,7 +45,7 @@ _PLAIN = Names()
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One account: base URL without its query string, the query that goes on every request, key and scope.
 
-    With a ``token_command`` the key is not used: the command's output is.
+    With a ``token_command`` the key is not used: the command's output is. ``names`` is where its parts come from.
     """
 
     base_url: str
@@ -54,6 +54,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     organization: str | None = None
     project: str | None = None
     query: dict[str, str] = {}
+    names: Names = _PLAIN
+
+    def is_same(self, other: Endpoint) -> bool:
+        """Whether the two are one account by what is known without asking: the same key for the same address."""
+
+        def known(each: Endpoint) -> tuple[object, ...]:
+            return each.base_url, each.query, each.key.reveal(), each.token_command, each.organization, each.project
+
+        return known(self) == known(other)
 
     @property
     def host(self) -> str:
@@ -79,8 +88,30 @@ def endpoint(
     """An Endpoint from what a user writes. A query string in ``base_url`` (Azure needs one) goes on every request.
 
     Raises UsageFault, by ``names``, for a URL that isn't http(s) or holds a password, and for a key or id that can't
-    stand in a header.
+    stand in a header; for all of them together.
     """
+    mistakes = Mistakes()
+    with mistakes.noted():
+        parts = _split(base_url, names)
+    with mistakes.noted():
+        secret = Secret("" if token_command else _word(key, names.key))
+    with mistakes.noted():
+        organization = _word(organization, names.organization) if organization else None
+    with mistakes.noted():
+        project = _word(project, names.project) if project else None
+    mistakes.raise_all()
+    return Endpoint(
+        base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")),
+        key=secret,
+        token_command=token_command,
+        organization=organization,
+        project=project,
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        names=names,
+    )
+
+
+def _split(base_url: str, names: Names) -> SplitResult:
     try:
         parts = urlsplit(base_url.strip())
         fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -93,14 +124,7 @@ def endpoint(
         )
     if parts.username or parts.password:
         raise UsageFault(f"can't use {names.base_url}: it holds a user name or password, which no server here wants")
-    return Endpoint(
-        base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")),
-        key=Secret("" if token_command else _word(key, names.key)),
-        token_command=token_command,
-        organization=_word(organization, names.organization) if organization else None,
-        project=_word(project, names.project) if project else None,
-        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-    )
+    return parts
 
 
 def _word(text: str, name: str) -> str:

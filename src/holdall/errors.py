@@ -20,6 +20,7 @@ __all__ = [
     "BundleInUse",
     "CannotWrite",
     "ConnectionLost",
+    "ConnectionMisconfigured",
     "DamagedBundle",
     "DestinationDiffers",
     "DestinationUnfit",
@@ -29,11 +30,13 @@ __all__ = [
     "Interrupted",
     "LossTooGreat",
     "MissingExtra",
+    "Mistakes",
     "NewerFormat",
     "NoAssistantsApi",
     "NoSuchEntry",
     "NotABundle",
     "NotFound",
+    "NotTheApi",
     "OutputLocked",
     "PermissionDenied",
     "PlanOutdated",
@@ -77,7 +80,10 @@ def one_error() -> Iterator[None]:
 
 
 class HoldallError(Exception):
-    """Base of all. ``message`` is one sentence, ``hint`` the way out or ``""``."""
+    """Base of all. ``message`` is one sentence, ``hint`` the way out or ``""``.
+
+    ``mistakes`` are the errors that this one tells of together, each with its own message and hint; mostly none.
+    """
 
     exit_code: ClassVar[int] = 1
     meaning: ClassVar[str] = "an unlisted failure"
@@ -86,6 +92,7 @@ class HoldallError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.mistakes: list[HoldallError] = []
 
 
 class UsageFault(HoldallError):
@@ -97,6 +104,45 @@ class UsageFault(HoldallError):
 
 class MissingExtra(UsageFault):
     """A command needs packages of an extra that isn't installed."""
+
+
+class Mistakes:
+    """Collects errors that can all be mended before the next try, so that they are told of together."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, HoldallError] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, error: HoldallError) -> None:
+        """Note one; what was said already is not said twice."""
+        for each in error.mistakes or [error]:
+            self._found.setdefault(each.message, each)
+
+    def __iter__(self) -> Iterator[HoldallError]:
+        return iter(self._found.values())
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the error that the block ends in, and go on behind it."""
+        try:
+            yield
+        except HoldallError as error:
+            self.add(error)
+
+    def raise_all(self) -> None:
+        """Raise what was noted, if anything: one error as it is, several as one of their class or as UsageFault."""
+        found = list(self._found.values())
+        if not found:
+            return
+        if len(found) == 1:
+            raise found[0] from None
+        classes = {type(error) for error in found}
+        together = (classes.pop() if len(classes) == 1 else UsageFault)("; ".join(error.message for error in found))
+        together.hint = "\n".join(dict.fromkeys(error.hint for error in found if error.hint))
+        together.mistakes = found
+        raise together from None
 
 
 # -- 10-19: the bundle ---------------------------------------------------------------------------------
@@ -212,6 +258,10 @@ class ConnectionLost(Unreachable):
     """A connection that stood was lost before an answer came: mostly one that the server closed while it lay idle."""
 
 
+class ConnectionMisconfigured(Unreachable):
+    """No connection comes about until a setting is changed: a certificate, no TLS, a proxy's login. Not repeated."""
+
+
 class PermissionDenied(RemoteError):
     exit_code = 23
     meaning = "the key lacks a permission"
@@ -246,6 +296,10 @@ class NoAssistantsApi(RemoteError):
 
 class UnexpectedAnswer(RemoteError):
     """An answer that isn't JSON, or not of a shape that can be read."""
+
+
+class NotTheApi(UnexpectedAnswer):
+    """What answered is a web page, or sent the request elsewhere: a login, or a wrong base URL. Not repeated."""
 
 
 # -- 30-39: import -------------------------------------------------------------------------------------

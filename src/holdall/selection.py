@@ -7,12 +7,15 @@ copy that lacks its files.
 
 from __future__ import annotations
 
+import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import msgspec
 
-from holdall.errors import UsageFault
+from holdall.errors import Mistakes, UsageFault
 from holdall.model import Kind, SourceId
 
 __all__ = ["Pattern", "Root", "Selection", "choose", "pattern"]
@@ -45,8 +48,20 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return not self.only or any(pattern(text).kind in (None, kind) for text in self.only)
 
 
+# How ids begin on OpenAI and Azure, and on most servers that follow them.
+_ID_LIKE = re.compile(r"(?:asst|assistant|agent|vs|file)[_-]")
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
-    """One pattern: an id, a name, or a GLOB on the name (``*``, ``?``, ``[…]``; upper and lower case differ)."""
+    """One pattern: an id, a name, or a GLOB (``*``, ``?``, ``[…]``; upper and lower case differ).
+
+    A GLOB fits names, and also ids where it begins as ids do (``asst_*``). ``*`` fits everything, also what has no
+    name. White space around a name, and how its accents are encoded, make no difference.
+    """
 
     text: str
     kind: Kind | None = None
@@ -54,9 +69,12 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
     def fits(self, root: Root) -> bool:
         if self.kind is not None and self.kind is not root.kind:
             return False
-        if self.text == root.id:
+        if self.text == root.id or (not self.text.strip("*?") and "*" in self.text):
             return True
-        return root.name is not None and (self.text == root.name or fnmatchcase(root.name, self.text))
+        if _ID_LIKE.match(self.text) and fnmatchcase(root.id, self.text):
+            return True
+        text, name = _plain(self.text), _plain(root.name or "")
+        return bool(name) and (text == name or fnmatchcase(name, text))
 
     def __str__(self) -> str:
         return next((prefix for prefix, kind in _PREFIXES.items() if kind is self.kind), "") + self.text
@@ -78,22 +96,16 @@ def choose(
     """The chosen roots, in their order.
 
     ``default`` are the roots where nothing is asked for; ``others`` can be asked for too, by a pattern with their kind
-    before it. Raises UsageFault for an ``--only`` that fits nothing, and where nothing at all is left of something.
+    before it. Raises UsageFault for every ``--only`` that fits nothing, and where nothing at all is left of something.
     """
     roots, more = list(default), list(others)
     only = [pattern(text) for text in selection.only]
     exclude = [pattern(text) for text in selection.exclude]
+    mistakes = Mistakes()
     for wanted in only:
         if not any(wanted.fits(root) for root in roots) and not (wanted.kind and any(map(wanted.fits, more))):
-            kinds = [wanted.kind] if wanted.kind else dict.fromkeys(root.kind for root in roots)
-            what = " or ".join(_TITLES[kind] for kind in kinds) or _TITLES[Kind.ASSISTANT]
-            kind = "" if wanted.kind else "; what is no root by itself needs its kind: store:…, file:…"
-            raise UsageFault(
-                f"can't select --only {wanted}: no {what} of {where} has that id or name",
-                hint="`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes" + kind
-                if where == "the bundle"
-                else "names are matched whole, with * and ?; put a GLOB between quotes" + kind,
-            )
+            mistakes.add(_nothing_fits(wanted, roots, more, where))
+    mistakes.raise_all()
     if only:
         chosen = [root for root in roots if any(wanted.fits(root) for wanted in only)]
         taken = {(root.kind, root.id) for root in chosen}
@@ -106,3 +118,20 @@ def choose(
     if chosen and not left:
         raise UsageFault(f"nothing is left: --exclude takes out all {len(chosen)} that were selected of {where}")
     return left
+
+
+def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str) -> UsageFault:
+    kinds = [wanted.kind] if wanted.kind else list(dict.fromkeys(root.kind for root in roots))
+    what = " or ".join(_TITLES[kind] for kind in kinds) or _TITLES[Kind.ASSISTANT]
+    hint = (
+        "`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes"
+        if where == "the bundle"
+        else "names are matched whole, with * and ?; put a GLOB between quotes"
+    )
+    named = {_plain(root.name).lower(): root.name for root in (*roots, *more) if root.name and root.kind in kinds}
+    near = difflib.get_close_matches(_plain(wanted.text).lower(), named, n=1, cutoff=0.8)
+    if near:
+        hint = f"did you mean {named[near[0]]!r}? Upper and lower case differ; {hint}"
+    if not wanted.kind:
+        hint += "; what is no root by itself needs its kind: store:…, file:…"
+    return UsageFault(f"can't select --only {wanted}: no {what} of {where} has that id or name", hint=hint)

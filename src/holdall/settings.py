@@ -7,7 +7,6 @@ flag, because a command line is visible to every process of a machine.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, Names, endpoint
-from holdall.errors import AuthenticationFailed, UsageFault
-from holdall.selection import Selection
+from holdall.errors import AuthenticationFailed, Mistakes, UsageFault
+from holdall.selection import Selection, pattern
+from holdall.variables import VARIABLES, meant
 
 __all__ = [
     "BothSettings",
@@ -35,11 +35,8 @@ T = TypeVar("T")
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 MODES = ("all", "by_id", "by_name")
+_LISTS = {"by_id": "CLONE_IDS", "by_name": "CLONE_NAMES"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-# Every OPENAI_* variable that is read. The SDK's own (OPENAI_API_KEY, OPENAI_BASE_URL, …) are not among them.
-_READ = re.compile("OPENAI_(SRC|DST)_(API_KEY|BASE_URL|ORG_ID|PROJECT_ID|TOKEN_COMMAND)|OPENAI_SRC_LABEL")
 
 
 class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -106,7 +103,7 @@ class Lookup:
     """Finds a setting by its flag, then by its variables in the environment, then in the ``.env`` file.
 
     ``flags`` maps a flag (``--label``) to its value, None or an empty tuple where it wasn't given. An empty variable
-    counts as not set. Raises UsageFault that names the variable and what is allowed.
+    counts as not set. What can't be used is noted in ``mistakes``, with the variable's name and what is allowed.
     """
 
     def __init__(
@@ -118,6 +115,7 @@ class Lookup:
     ) -> None:
         self._flags = flags
         self._layers = (("environment", environ), (dotenv_name or ".env", dotenv))
+        self.mistakes = Mistakes()
 
     def flag(self, flag: str) -> Any:
         """The flag's value, or None where it wasn't given."""
@@ -146,8 +144,18 @@ class Lookup:
             (name, origin)
             for origin, layer in self._layers
             for name in sorted(layer)
-            if name.startswith("OPENAI_") and not _READ.fullmatch(name) and layer.get(name)
+            if name.startswith("OPENAI_") and name not in VARIABLES and layer.get(name)
         ]
+
+    def near_misses(self) -> list[str]:
+        """A line for each variable that is set, isn't read, and was surely meant for holdall."""
+        lines = []
+        for origin, layer in self._layers:
+            for name in sorted(name for name in layer if layer[name]):
+                ours = meant(name)
+                if ours is not None:
+                    lines.append(f"{name} from {origin} is not read{f': did you mean {ours}?' if ours else ''}")
+        return lines
 
     def text(self, flag: str | None, *names: str, default: T) -> Value[str | T]:
         found = self.find(flag, *names)
@@ -163,7 +171,8 @@ class Lookup:
         value = parse(found.value.strip())
         if value is None:
             where = "" if found.is_flag else f" from {found.origin}"
-            raise UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}")
+            self.mistakes.add(UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}"))
+            return Value(value=default)
         return Value(value=value, origin=found.origin, name=found.name)
 
     def boolean(self, flag: str | None, name: str, default: bool) -> Value[bool]:
@@ -214,32 +223,42 @@ def _token_command(lookup: Lookup, side: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _endpoint(lookup: Lookup, side: str) -> Endpoint:
-    """The account of one side, ``SRC`` or ``DST``. Raises AuthenticationFailed where no key is set."""
+def _no_key(lookup: Lookup, side: str) -> AuthenticationFailed:
     title = "source" if side == "SRC" else "destination"
+    unread = lookup.find(None, f"OPENAI_{side}_TOKEN_COMMAND")
+    return AuthenticationFailed(
+        f"no key for the {title} project: OPENAI_{side}_API_KEY is not set",
+        hint=f"{unread} is not read, because it would be run: export it instead"
+        if unread
+        else f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
+        "so that no key is ever used for the wrong side)",
+    )
+
+
+def _endpoint(lookup: Lookup, side: str) -> Endpoint:
+    """The account of one side, ``SRC`` or ``DST``. Raises AuthenticationFailed where no key is set, UsageFault."""
+    mistakes = Mistakes()
     key = lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY")
-    command = _token_command(lookup, side)
-    if key is None and not command:
-        unread = lookup.find(None, f"OPENAI_{side}_TOKEN_COMMAND")
-        raise AuthenticationFailed(
-            f"no key for the {title} project: OPENAI_{side}_API_KEY is not set",
-            hint=f"{unread} is not read, because it would be run: export it instead"
-            if unread
-            else f"export OPENAI_{side}_API_KEY=sk-… or put it into a .env file (OPENAI_API_KEY is not read, "
-            "so that no key is ever used for the wrong side)",
-        )
+    command: tuple[str, ...] = ()
+    with mistakes.noted():
+        command = _token_command(lookup, side)
+        if key is None and not command:
+            raise _no_key(lookup, side)
     low = side.lower()
     base_url = lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL)
     organization = lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None)
     project = lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None)
-    return endpoint(
-        key.value if key else "",
-        base_url.value,
-        organization=organization.value,
-        project=project.value,
-        token_command=command,
-        names=Names(key=str(key), base_url=str(base_url), organization=str(organization), project=str(project)),
-    )
+    with mistakes.noted():
+        found = endpoint(
+            key.value if key else "(none)",
+            base_url.value,
+            organization=organization.value,
+            project=project.value,
+            token_command=command,
+            names=Names(key=str(key), base_url=str(base_url), organization=str(organization), project=str(project)),
+        )
+    mistakes.raise_all()
+    return found
 
 
 def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
@@ -250,47 +269,68 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
     only = [*(lookup.flag("--id") or ()), *(lookup.flag("--name") or ())]
     patterns = (*(f"asst:{text}" for text in only), *(lookup.flag("--only") or ()))
     exclude = tuple(lookup.flag("--exclude") or ())
+    for text in (*patterns, *exclude):
+        with lookup.mistakes.noted():
+            pattern(text)
     if lookup.flag("--all") and patterns:
-        raise UsageFault("--all can't be given together with --only, --id or --name")
+        lookup.mistakes.add(UsageFault("--all can't be given together with --only, --id or --name"))
     if lookup.flag("--all") or patterns:
         return Selection(only=patterns, exclude=exclude), []
     mode = lookup.choice(None, "CLONE_MODE", "all", MODES)
+    for needed, other in _LISTS.items():
+        muted = lookup.find(None, other)
+        if muted and mode.value != needed:
+            said = f"CLONE_MODE is {mode.value} ({mode.origin})" if mode.name else "CLONE_MODE is not set"
+            lookup.mistakes.add(
+                UsageFault(
+                    f"can't use {other} from {muted.origin}: {said}, so it would be ignored",
+                    hint=f"set CLONE_MODE={needed}, or leave {other} empty; --all exports everything",
+                )
+            )
     if mode.value == "all":
         return Selection(exclude=exclude), []
-    variable = "CLONE_IDS" if mode.value == "by_id" else "CLONE_NAMES"
+    variable = _LISTS[mode.value]
     chosen = lookup.find(None, variable)
     listed = _list(chosen.value) if chosen else []
     if not chosen or not listed:
-        raise UsageFault(
-            f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
-            hint=f"{variable} takes a list with commas; --all exports everything",
+        lookup.mistakes.add(
+            UsageFault(
+                f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
+                hint=f"{variable} takes a list with commas; --all exports everything",
+            )
         )
+        return Selection(exclude=exclude), []
     notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
     return Selection(only=tuple(f"asst:{text}" for text in listed), exclude=exclude), [notice]
 
 
 def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSettings:
-    """The settings of an export. Raises UsageFault, or AuthenticationFailed where a key is needed and not set."""
+    """The settings of an export. Raises UsageFault, or AuthenticationFailed where a key is needed and not set; all
+    that is wrong together."""
     selection, notices = _selection(lookup)
     file_search = lookup.boolean("--file-search", "INCLUDE_FILE_SEARCH", True)
     code_interpreter = lookup.boolean("--code-interpreter", "INCLUDE_CODE_INTERPRETER", True)
     for included in (file_search, code_interpreter):
         if not included.value and not included.is_flag:
             notices.append(f"{included.name}=false from {included.origin}")
+    account, concurrency, log_level = None, _shared_concurrency(lookup), _log_level(lookup)
+    with lookup.mistakes.noted():
+        account = _endpoint(lookup, "SRC") if key_needed or _has_key(lookup, "SRC") else None
+    lookup.mistakes.raise_all()
     return SourceSettings(
-        endpoint=_endpoint(lookup, "SRC") if key_needed or _has_key(lookup, "SRC") else None,
+        endpoint=account,
         label=lookup.text("--label", "OPENAI_SRC_LABEL", default=None).value,
         selection=selection,
         file_search=file_search.value,
         code_interpreter=code_interpreter.value,
-        concurrency=_shared_concurrency(lookup),
-        log_level=_log_level(lookup),
+        concurrency=concurrency,
+        log_level=log_level,
         notices=notices,
     )
 
 
 def destination_settings(lookup: Lookup) -> DestinationSettings:
-    """The settings of an import. Raises UsageFault or AuthenticationFailed."""
+    """The settings of an import. Raises UsageFault or AuthenticationFailed; all that is wrong together."""
     notices = []
     dry_run = lookup.boolean("--dry-run", "DRY_RUN", False)
     prefix = lookup.text("--prefix", "CLONE_NAME_PREFIX", default="")
@@ -298,31 +338,42 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
         notices.append(f"{dry_run.name}=true from {dry_run.origin}")
     if prefix.value and not prefix.is_flag:
         notices.append(f"{prefix.name}={prefix.value!r} from {prefix.origin}")
+    settle = lookup.parsed("--settle", "HOLDALL_SETTLE", 60.0, _seconds, "seconds from 0 to 3600")
+    concurrency, log_level = _shared_concurrency(lookup), _log_level(lookup)
+    with lookup.mistakes.noted():
+        account = _endpoint(lookup, "DST")
+    lookup.mistakes.raise_all()
     return DestinationSettings(
-        endpoint=_endpoint(lookup, "DST"),
+        endpoint=account,
         prefix=prefix.value,
         dry_run=dry_run.value,
         output_dir=Path(lookup.text("--output-dir", "OUTPUT_DIR", default="./out").value),
-        settle=lookup.parsed("--settle", "HOLDALL_SETTLE", 60.0, _seconds, "seconds from 0 to 3600").value,
-        concurrency=_shared_concurrency(lookup),
-        log_level=_log_level(lookup),
+        settle=settle.value,
+        concurrency=concurrency,
+        log_level=log_level,
         notices=notices,
     )
 
 
 def both_settings(lookup: Lookup) -> BothSettings:
     """The settings of a look at the accounts. Raises UsageFault, or AuthenticationFailed where no key is set at all."""
-    found = {side: _endpoint(lookup, side) if _has_key(lookup, side) else None for side in ("SRC", "DST")}
-    if not any(found.values()):
+    found: dict[str, Endpoint] = {}
+    for side in ("SRC", "DST"):
+        with lookup.mistakes.noted():
+            if _has_key(lookup, side):
+                found[side] = _endpoint(lookup, side)
+    concurrency, log_level = _shared_concurrency(lookup), _log_level(lookup)
+    lookup.mistakes.raise_all()
+    if not found:
         raise AuthenticationFailed(
             "no key for any project: neither OPENAI_SRC_API_KEY nor OPENAI_DST_API_KEY is set",
             hint="export OPENAI_SRC_API_KEY=sk-… or put it into a .env file; each side that has a key is looked at",
         )
     return BothSettings(
-        source=found["SRC"],
-        destination=found["DST"],
-        concurrency=_shared_concurrency(lookup),
-        log_level=_log_level(lookup),
+        source=found.get("SRC"),
+        destination=found.get("DST"),
+        concurrency=concurrency,
+        log_level=log_level,
         ignored=lookup.ignored(),
     )
 

@@ -20,6 +20,7 @@ from holdall.endpoint import Endpoint, endpoint
 from holdall.errors import (
     AuthenticationFailed,
     NotFound,
+    NotTheApi,
     RemoteError,
     ServerFailed,
     UnexpectedAnswer,
@@ -249,6 +250,20 @@ def test_a_cut_body_never_passes_for_whole(script: Script) -> None:
 
     with pytest.raises(Unreachable):
         use(script, work)
+
+
+def test_a_redirect_that_makes_a_read_of_a_write_is_no_answer(script: Script) -> None:
+    def answer(method: str, target: str) -> Reply:
+        return (200, {}, b'{"id": "file-other"}') if method == "GET" else (301, {"location": "/v1/moved"}, b"")
+
+    script.answer = answer
+    with pytest.raises(NotTheApi, match="made a GET of it") as caught:
+        use(script, lambda account: account.upload("n.txt", io.BytesIO(b"x"), purpose="assistants"))
+    assert caught.value.ambiguous
+    script.answer = lambda method, target: (
+        (200, {}, b"{}") if "moved" in target else (307, {"location": "/v1/moved"}, b"")
+    )
+    assert use(script, lambda account: account.post("/assistants", {})).raw == b"{}"
 
 
 def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:

@@ -60,7 +60,7 @@ def waits(fails: Fails, *, repeatable: bool = True) -> list[float]:
 def test_an_outage_of_minutes_is_sat_out_with_growing_waits(fails: Fails) -> None:
     found = waits(fails)
     assert found[:8] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert PATIENCE <= sum(found) < PATIENCE + 30
+    assert sum(found) == pytest.approx(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,19 @@ def test_an_outage_of_minutes_is_sat_out_with_growing_waits(fails: Fails) -> Non
 def test_who_never_answered_is_told_of_at_once(fails: Fails) -> None:
     moment = Moment()
     found = moment.waits(moment.limits(under_way=False).tries("GET /x", repeatable=True), fails)
-    assert FIRST_PATIENCE <= sum(found) < FIRST_PATIENCE + 10
+    assert sum(found) == pytest.approx(FIRST_PATIENCE)
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(15.0, 2), (120.0, 2), (0.0, 6)])
+def test_where_nobody_ever_answered_two_slow_tries_are_enough(seconds: float, tries: int) -> None:
+    moment = Moment()
+    limits = moment.limits(under_way=False)
+
+    def fails() -> RemoteError:
+        moment.now += seconds
+        return Unreachable("x")
+
+    assert len(moment.waits(limits.tries("GET /x", repeatable=True), fails)) == tries - 1
 
 
 def test_a_500_may_be_about_this_request_alone_and_is_given_up_earlier() -> None:

@@ -19,9 +19,13 @@ __all__ = ["Again", "again_with", "how_to_repeat", "parent_of", "target_of"]
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """``parent`` is ``auto``, ``none`` or a bundle's path; ``resume`` None goes on with what is fresh enough."""
+    """``parent`` is ``auto``, ``none`` or a bundle's path; ``resume`` None goes on with what is fresh enough.
+
+    ``parents`` is the folder in which ``auto`` looks, None for that of the new bundle.
+    """
 
     parent: str = "auto"
+    parents: Path | None = None
     resume: bool | None = None
     skip_if_unchanged: bool = False
     accept_known_losses: bool = False
@@ -77,7 +81,7 @@ def parent_of(console: Console, again: Again, target: Path, capture: Capture) ->
     if again.parent == "none":
         return None
     if again.parent == "auto":
-        found = choose_parent(target.parent, capture.source, is_whole, console.warn)
+        found = choose_parent(again.parents or target.parent, capture.source, is_whole, console.warn)
     else:
         found = Path(again.parent)
         if not is_whole(found):

@@ -14,27 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdall.errors import HoldallError, pasteable
+from holdall.variables import VARIABLES
 
 __all__ = ["ambient", "command_line", "no_proxies", "program", "run", "serving"]
 
-# Variables that holdall reads, besides all that begin with OPENAI_.
-_SETTINGS = frozenset(
-    (
-        "CLONE_IDS",
-        "CLONE_MODE",
-        "CLONE_NAMES",
-        "CLONE_NAME_PREFIX",
-        "DRY_RUN",
-        "DST_PROJECT_API_KEY",
-        "HOLDALL_SETTLE",
-        "INCLUDE_CODE_INTERPRETER",
-        "INCLUDE_FILE_SEARCH",
-        "LOG_LEVEL",
-        "MAX_CONCURRENCY",
-        "OUTPUT_DIR",
-        "SRC_PROJECT_API_KEY",
-    )
-)
 _COLUMNS = 78
 
 # Seconds that a process has to end by itself, and to begin to serve.
@@ -48,7 +31,7 @@ def ambient(environ: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environ.items()
         if not name.upper().startswith("OPENAI_")
-        and name.upper() not in _SETTINGS
+        and name.upper() not in VARIABLES
         and not name.upper().endswith("_PROXY")
     }
     # NO_PROXY also keeps macOS and Windows from looking the proxies up elsewhere.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from holdall.cli import options
 from holdall.cli.again import again_with, how_to_repeat
 from holdall.cli.console import Console, Outcome
-from holdall.cli.export import losses_of, result_of, run_export, what_to_export, where_to_start
+from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.import_ import how_to_import, run_import
 from holdall.cli.planning import asked_of
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.verdict import worse
-from holdall.settings import DestinationSettings
+from holdall.errors import Mistakes, UsageFault
+from holdall.settings import DestinationSettings, SourceSettings
 
 if TYPE_CHECKING:
     from holdall.importer.plan.document import Asked
@@ -23,11 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(cls=options.Command)
 @what_to_export
 @how_to_get
 @how_to_repeat
 @how_to_import
+@click.option(
+    "--same-project",
+    is_flag=True,
+    help="Copy a project into itself: everything is made anew, under --prefix. Refused without this.",
+)
 @options.account("src")
 @options.account("dst")
 @options.shared
@@ -37,43 +47,101 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     """Export one project and import it into another, through a bundle that stays in archives/.
 
     Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first what it can take, so that
-    nothing is exported in vain. Exits with 4 where either half says that something is missing, with 3 where there is
-    something to look at.
+    nothing is exported in vain. With --dry-run the bundle is not kept. Exits with 4 where either half says that
+    something is missing, with 3 where there is something to look at.
     """
-    source = options.read_source(console, parameters)
-    destination = options.read_destination(console, parameters)
-    asked = asked_of(parameters, prefix=destination.prefix)
-    asyncio.run(_ask(destination, asked))
-    report = run_export(
-        console,
-        source,
-        where_to_start(source, parameters),
-        None,
-        force=False,
-        again=again_with(parameters),
-        rungs=rungs_with(parameters),
-        policy=policy_with(parameters),
-    )
-    console.result(str(report.bundle))
-    imported = run_import(
-        console,
-        destination,
-        report.bundle,
-        asked,
-        force=parameters["force"],
-        yes=parameters["yes"],
-        accept_known=parameters["accept_known_losses"],
-    )
+    mistakes = Mistakes()
+    with mistakes.noted():
+        source = options.read_source(console, parameters)
+    with mistakes.noted():
+        destination = options.read_destination(console, parameters)
+    with mistakes.noted():
+        asked = asked_of(parameters)
+    with mistakes.noted():
+        dump = dump_of(parameters)
+    if not mistakes and parameters["same_project"]:
+        with mistakes.noted():
+            asked = _anew(asked, destination.prefix)
+    mistakes.raise_all()
+    asked = msgspec.structs.replace(asked, prefix=destination.prefix)
+    asyncio.run(_ask(source, destination, asked, same_allowed=parameters["same_project"]))
+    again = again_with(parameters)
+    kept = not destination.dry_run
+    with ExitStack() as stack:
+        folder = None
+        if not kept:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="holdall-")))
+            again = msgspec.structs.replace(again, parents=ARCHIVES)
+        report = run_export(
+            console,
+            source,
+            where_to_start(source, parameters, dump),
+            folder,
+            force=False,
+            again=again,
+            rungs=rungs_with(parameters),
+            policy=policy_with(parameters),
+            kept=kept,
+        )
+        if kept:
+            console.result(str(report.bundle))
+        exported = result_of(console, report) | ({} if kept else {"bundle": None})
+        imported = run_import(
+            console,
+            destination,
+            report.bundle,
+            asked,
+            force=parameters["force"],
+            yes=parameters["yes"],
+            accept_known=parameters["accept_known_losses"],
+            kept=kept,
+        )
     return Outcome(
         exit_code=worse(report.verdict.exit_code, imported.exit_code),
-        result={"export": result_of(console, report), "import": imported.result},
+        result={"export": exported, "import": imported.result},
         losses=[*losses_of(report), *imported.losses],
     )
 
 
-async def _ask(destination: DestinationSettings, asked: Asked) -> None:
+def _anew(asked: Asked, prefix: str) -> Asked:
+    """What is asked for where a project is copied into itself: everything anew, under names that can be told apart."""
+    from holdall.importer.plan.steps import OnConflict
+
+    mistakes = Mistakes()
+    if asked.on_conflict not in (OnConflict.STOP, OnConflict.DUPLICATE):
+        mistakes.add(
+            UsageFault(
+                f"--same-project makes everything anew; --on-conflict {asked.on_conflict} can't be given with it"
+            )
+        )
+    if not prefix:
+        mistakes.add(
+            UsageFault(
+                "--same-project needs --prefix, or originals and copies have the same names", hint="--prefix 'Copy of '"
+            )
+        )
+    mistakes.raise_all()
+    return msgspec.structs.replace(asked, on_conflict=OnConflict.DUPLICATE)
+
+
+async def _ask(source: SourceSettings, destination: DestinationSettings, asked: Asked, *, same_allowed: bool) -> None:
+    """See that the destination can take what is asked for, and that it is another project. Raises UsageFault."""
     from holdall.importer.destination.destination import choose
     from holdall.remote.client import Account
+    from holdall.remote.probing import same_project
 
+    assert source.endpoint is not None  # read with the key needed
+    same = UsageFault(
+        "source and destination are the same project: everything would be found to be there already",
+        hint="check OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; "
+        "--same-project --prefix 'Copy of ' copies a project into itself",
+    )
+    if source.endpoint.is_same(destination.endpoint) and not same_allowed:
+        raise same
     async with Account(destination.endpoint, side="destination") as account:
         await choose(account, asked.form)
+        if same_allowed:
+            return
+        async with Account(source.endpoint, side="source") as other:
+            if await same_project(other, account):
+                raise same

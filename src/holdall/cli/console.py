@@ -103,6 +103,7 @@ class Console:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock
+        self._warned: set[str] = set()
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bars: Bars | None = None
@@ -120,6 +121,12 @@ class Console:
     def warn(self, text: str) -> None:
         """A line that must be seen, on stderr, also with ``--quiet``."""
         self._write(self.stderr, text)
+
+    def warn_once(self, text: str) -> None:
+        """As ``warn``, but a line that was said already is not said again."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.warn(text)
 
     def progress(self) -> Progress:
         """What the engines report to: bars on a terminal, sparse lines elsewhere, nothing with ``--quiet``."""
@@ -148,11 +155,18 @@ class Console:
         """Print one error with its hint, and return its exit code."""
         self.close_progress()
         code = error.exit_code if exit_code is None else exit_code
-        self._write(self.stderr, f"Error: {error.message}")
-        for line in f"hint: {error.hint}".split("\n") if error.hint else ():
-            self._write(self.stderr, line)
+        told = error.mistakes or [error]
+        for each, following in zip(told, [*(other.hint for other in told[1:]), ""], strict=True):
+            self._write(self.stderr, f"Error: {each.message}")
+            # One hint that is about several stands below the last of them.
+            for line in f"hint: {each.hint}".split("\n") if each.hint and each.hint != following else ():
+                self._write(self.stderr, line)
         if self.json:
-            described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+            described: dict[str, Any] = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+            if error.mistakes:
+                described["mistakes"] = [
+                    {"type": type(each).__name__, "message": each.message, "hint": each.hint} for each in error.mistakes
+                ]
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:

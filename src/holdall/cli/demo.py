@@ -30,7 +30,7 @@ _DESTINATION = {"OPENAI_DST_API_KEY": "sk-demo-destination"}
 NO_DIFFERENCES = "no differences"
 
 
-@click.command(name="demo", short_help="See the whole way, without an account.")
+@click.command(name="demo", cls=options.Command, short_help="See the whole way, without an account.")
 @click.option(
     "--dir",
     "folder",

@@ -29,6 +29,7 @@ _MODELS = 8
 
 @click.command(
     "doctor",
+    cls=options.Command,
     epilog="Example:  OPENAI_SRC_API_KEY=… OPENAI_DST_API_KEY=… holdall doctor",
 )
 @options.account("src")

@@ -20,17 +20,18 @@ from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result, conclude
-from holdall.errors import Interrupted, UsageFault, pasteable
+from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
+    from holdall.dumps import Dump
     from holdall.exporter.policy import Policy
     from holdall.exporter.report import ExportReport
     from holdall.exporter.roots import Start
     from holdall.exporter.rungs import Rungs
 
-__all__ = ["command", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]
+__all__ = ["ARCHIVES", "command", "dump_of", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]
 
 ARCHIVES = Path("archives")
 SUFFIX = ".tar.zst"
@@ -85,9 +86,13 @@ def what_to_export(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.option(
-    "-o", "--output", metavar="FILE", help="The bundle to write. Default: archives/<label>-<UTC time>.tar.zst"
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=options.OutputFile(),
+    help="The bundle to write. Default: archives/<label>-<UTC time>.tar.zst",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @what_to_export
@@ -103,7 +108,7 @@ def what_to_export(command: Any) -> Any:
 @options.shared
 @options.output
 @click.pass_obj
-def command(console: Console, /, output: str | None, force: bool, **parameters: Any) -> Outcome:
+def command(console: Console, /, output: Path | None, force: bool, **parameters: Any) -> Outcome:
     """Pack a project's assistants, agents, vector stores and files into one bundle file.
 
     Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. Where the project has no Assistants API, all its
@@ -111,13 +116,18 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
     of the bundle. Exits with 4 where something of the project is missing or below --min-rung, with 3 where there is
     something to look at; the bundle is valid all the same. After a stop the same command resumes.
     """
-    settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
-    start = where_to_start(settings, parameters)
+    mistakes = Mistakes()
+    with mistakes.noted():
+        settings = options.read_source(console, parameters, key_needed=not parameters["from_dump"])
+    with mistakes.noted():
+        dump = dump_of(parameters)
+    mistakes.raise_all()
+    start = where_to_start(settings, parameters, dump)
     report = run_export(
         console,
         settings,
         start,
-        Path(output) if output else None,
+        output,
         force=force,
         again=again_with(parameters),
         rungs=rungs_with(parameters),
@@ -149,22 +159,35 @@ def losses_of(report: ExportReport) -> list[Any]:
     return [msgspec.to_builtins(loss) for loss in report.losses]
 
 
-def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any]) -> Start:
-    """The roots that the user asks for, dumps read. Raises UsageFault, CannotWrite."""
+def dump_of(parameters: Mapping[str, Any]) -> Dump | None:
+    """What is in the dumps that were given. Raises UsageFault and CannotWrite, for all that can't be read together."""
     from holdall.dumps import read_dumps
+
+    mistakes, dumps = Mistakes(), []
+    if parameters["from_dump"] and parameters["no_assistants"]:
+        mistakes.add(UsageFault("--from-dump can't be given together with --no-assistants"))
+    for name in parameters["from_dump"]:
+        try:
+            dumps.append((name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()))
+        except OSError as error:
+            mistakes.add(CannotWrite(f"can't read {name}: {error.strerror or error}"))
+    with mistakes.noted():
+        found = read_dumps(dumps) if dumps else None
+    mistakes.raise_all()
+    return found
+
+
+def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any], dump: Dump | None) -> Start:
+    """The roots that the user asks for."""
     from holdall.exporter.roots import Start
 
-    names = parameters["from_dump"]
-    if names and parameters["no_assistants"]:
-        raise UsageFault("--from-dump can't be given together with --no-assistants")
-    dumps = [(name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()) for name in names]
     return Start(
         selection=settings.selection,
         file_search=settings.file_search,
         code_interpreter=settings.code_interpreter,
         assistants=not parameters["no_assistants"],
         unused=parameters["unused"],
-        dump=read_dumps(dumps) if dumps else None,
+        dump=dump,
     )
 
 
@@ -178,15 +201,19 @@ def run_export(
     again: Again,
     rungs: Rungs,
     policy: Policy,
+    kept: bool = True,
 ) -> ExportReport:
-    """Export with these settings and say on stderr what came of it. Raises Interrupted after Ctrl-C."""
+    """Export with these settings and say on stderr what came of it. Raises Interrupted after Ctrl-C.
+
+    ``kept`` says whether the bundle outlives the command.
+    """
     chosen: list[Path] = []
     try:
         report = asyncio.run(_export(console, settings, start, output, force, again, rungs, policy, chosen))
     except KeyboardInterrupt:
-        raise _interrupted(chosen) from None
+        raise _interrupted(chosen if kept else []) from None
     console.close_progress()
-    _tell(console, report)
+    _tell(console, report, kept=kept)
     return report
 
 
@@ -268,7 +295,7 @@ def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "project"
 
 
-def _tell(console: Console, report: ExportReport) -> None:
+def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
     if report.unchanged_since is not None:
         when = datetime.fromtimestamp(report.unchanged_since, UTC)
         console.say(
@@ -288,19 +315,21 @@ def _tell(console: Console, report: ExportReport) -> None:
     console.say(
         "files by rung: " + ", ".join(f"{rung} {n}" for rung, n in report.rungs.items() if n or rung == "original")
     )
-    _tell_losses(console, report)
+    _tell_losses(console, report, kept=kept)
     if report.parent and report.taken:
         console.say(f"{report.taken} contents are unchanged since {report.parent}: not downloaded again")
     if report.requests:
         kinds = sorted(report.requests.items(), key=lambda kind: -kind[1])
         console.say(f"{sum(report.requests.values())} requests: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
+    if not kept:
+        return
     if report.sha256:
         console.say(f"sha256 {report.sha256}")
     console.say(f"prove it:  holdall verify {pasteable(report.bundle)}")
     conclude(console, report.verdict)
 
 
-def _tell_losses(console: Console, report: ExportReport) -> None:
+def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
     from holdall.bundle.reader import open_bundle
     from holdall.bundle.shortfall import Shortfall
@@ -315,7 +344,7 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
         console.say(f"containers: {report.containers_made} made{left}")
     with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
-        show(console.warn, shortfall, more=f"holdall inspect {pasteable(report.bundle)} --all")
+        show(console.warn, shortfall, more=f"holdall inspect {pasteable(report.bundle)} --all" if kept else "")
         show_credentials(console.warn, shortfall.credentials)
-        if shortfall.total:
+        if shortfall.total and kept:
             console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")

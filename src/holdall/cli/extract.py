@@ -17,7 +17,7 @@ __all__ = ["command"]
 _SHOWN = 50  # files named one by one for people; --json names them all
 
 
-@click.command("extract")
+@click.command("extract", cls=modes.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to.")

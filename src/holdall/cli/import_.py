@@ -30,7 +30,7 @@ from holdall.cli.planning import (
 )
 from holdall.cli.runs import carry_out, how_to_run, stopped_at_once
 from holdall.cli.verdict import accepting, as_result, conclude, worse
-from holdall.errors import EXIT_LOOK, UsageFault
+from holdall.errors import EXIT_LOOK, Mistakes, UsageFault
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def how_to_import(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Carry out exactly what this plan says.")
 @what_to_import
@@ -84,11 +84,19 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
     """
     from holdall.importer.plan.document import read_plan
 
-    settings = options.read_destination(console, parameters)
-    document = read_plan(plan_file) if plan_file else None
-    if document:
-        _require_alone(parameters)
-    asked = document.asked if document else asked_of(parameters, prefix=settings.prefix)
+    mistakes = Mistakes()
+    with mistakes.noted():
+        settings = options.read_destination(console, parameters)
+    document = None
+    with mistakes.noted():
+        document = read_plan(plan_file) if plan_file else None
+    with mistakes.noted():
+        if plan_file:
+            _require_alone(parameters)
+        else:
+            asked = asked_of(parameters)
+    mistakes.raise_all()
+    asked = document.asked if document else msgspec.structs.replace(asked, prefix=settings.prefix)
     outcome = run_import(
         console,
         settings,
@@ -121,11 +129,12 @@ def _verified(
 def _require_alone(parameters: Mapping[str, Any]) -> None:
     """A plan says all that these flags could say. Raises UsageFault for one that is given beside it."""
     plain = {"on_conflict": "stop", "form": "auto", "max_loss": "any"}
-    titles = {"form": "as"}
+    titles, mistakes = {"form": "as"}, Mistakes()
     for flag in (*plain, "prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete"):
         if parameters[flag] and parameters[flag] != plain.get(flag):
             title = titles.get(flag, flag).replace("_", "-")
-            raise UsageFault(f"--{title} can't be given together with --plan, which says it already")
+            mistakes.add(UsageFault(f"--{title} can't be given together with --plan, which says it already"))
+    mistakes.raise_all()
 
 
 def run_import(
@@ -138,10 +147,11 @@ def run_import(
     force: bool = False,
     yes: bool = False,
     accept_known: bool = False,
+    kept: bool = True,
 ) -> Outcome:
     """Verify, probe, plan and apply, telling on the way; raises what stopped the run after its report is shown.
 
-    With a ``document`` nothing but the plan in it is carried out.
+    With a ``document`` nothing but the plan in it is carried out. ``kept``: the bundle outlives the command.
     """
     from holdall.bundle.reader import open_bundle
     from holdall.importer.plan.document import require_bundle
@@ -153,7 +163,17 @@ def run_import(
             require_bundle(document, msgspec.to_builtins(reader.info.digests))
         try:
             return asyncio.run(
-                _import(console, settings, reader, asked, document, yes=yes, force=force, accept_known=accept_known)
+                _import(
+                    console,
+                    settings,
+                    reader,
+                    asked,
+                    document,
+                    yes=yes,
+                    force=force,
+                    accept_known=accept_known,
+                    kept=kept,
+                )
             )
         except KeyboardInterrupt:
             raise stopped_at_once() from None
@@ -169,6 +189,7 @@ async def _import(
     force: bool,
     yes: bool,
     accept_known: bool,
+    kept: bool,
 ) -> Outcome:
     from holdall.importer.destination.destination import choose
     from holdall.importer.destination.preparation import prepare, require_no_conflict, require_within
@@ -200,7 +221,7 @@ async def _import(
                 require_same(document, prepared.party(), prepared.plan)
             console.close_progress()
             announce(console, prepared, settings.output_dir)
-            return prepared, show_shortfall(console, reader)
+            return prepared, show_shortfall(console, reader, kept=kept)
 
         async def planned() -> Plan:
             prepared, _ = await look()

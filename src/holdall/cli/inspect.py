@@ -29,7 +29,7 @@ _ASSISTANTS = 100
 _AT_ONCE = 10_000
 
 
-@click.command("inspect")
+@click.command("inspect", cls=modes.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
 @modes.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,8 @@ import click
 from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
-from holdall.cli.modes import output
-from holdall.errors import UsageFault
+from holdall.cli.modes import Command, OutputFile, output
+from holdall.errors import HoldallError, Mistakes, UsageFault
 from holdall.settings import (
     BothSettings,
     DestinationSettings,
@@ -24,7 +24,17 @@ from holdall.settings import (
     source_settings,
 )
 
-__all__ = ["account", "output", "read_both", "read_destination", "read_source", "shared"]
+__all__ = [
+    "Command",
+    "OutputFile",
+    "account",
+    "faults",
+    "output",
+    "read_both",
+    "read_destination",
+    "read_source",
+    "shared",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,24 +101,50 @@ def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
     return settings
 
 
+def faults(console: Console, parameters: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
+    """What else is wrong in the settings of a command with the options ``names``, some of which can't be read.
+
+    A key that isn't set is not among them: whether it is needed may depend on the others.
+    """
+    if "env_file" not in names or ("against" in names and not parameters.get("against")):
+        return []
+    mistakes = Mistakes()
+    reads: list[tuple[str, Callable[[Lookup], object]]] = [
+        ("src_base_url", source_settings),
+        ("dst_base_url", destination_settings),
+    ]
+    for name, read in reads:
+        with mistakes.noted():
+            if name in names:
+                read(_lookup(console, parameters))
+    return [error for error in mistakes if isinstance(error, UsageFault)]
+
+
 def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
+    """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
     flags = {f"--{name.rstrip('_').replace('_', '-')}": value for name, value in parameters.items()}
-    chosen = parameters.get("env_file")
+    lookup = Lookup(flags, os.environ, *_dotenv(console, parameters.get("env_file")))
+    for line in lookup.near_misses():
+        console.warn_once(f"warning: {line}")
+    return lookup
+
+
+def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | None], str]:
+    """The values of the ``.env`` file and its path, which is said."""
     if chosen == "none":
-        return Lookup(flags, os.environ, {})
+        return {}, ""
     if chosen and not Path(chosen).is_file():
         raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
     found = chosen or find_dotenv(usecwd=True)
     if not found:
-        return Lookup(flags, os.environ, {})
+        return {}, ""
     if console.env_file != found:
         console.env_file = found
         console.say(f"settings from {found}")
     try:
-        values = dotenv_values(found, interpolate=False, encoding="utf-8-sig")
+        return dotenv_values(found, interpolate=False, encoding="utf-8-sig"), found
     except UnicodeDecodeError:
         raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
-    return Lookup(flags, os.environ, values, found)
 
 
 def _announce(console: Console, log_level: str, notices: list[str]) -> None:
@@ -122,4 +158,4 @@ def _announce(console: Console, log_level: str, notices: list[str]) -> None:
             logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
     for notice in notices:
-        console.warn(f"note: {notice}")
+        console.warn_once(f"note: {notice}")

@@ -24,7 +24,7 @@ from holdall.cli.planning import (
     what_to_import,
 )
 from holdall.cli.verdict import accepting, as_result
-from holdall.errors import EXIT_LOOK, pasteable
+from holdall.errors import EXIT_LOOK, Mistakes, pasteable
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("plan")
+@click.command("plan", cls=options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan, for import --plan."
-)
+@click.option("-o", "--output", metavar="FILE", type=options.OutputFile(), help="Write the plan, for import --plan.")
 @what_to_import
 @how_to_plan
 @accepting
@@ -53,8 +51,13 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
     and what of the bundle is there already. Exits with 3 where there is something to do, with 4 where there isn't and
     something that the source had is missing, else with 0.
     """
-    settings = options.read_destination(console, parameters)
-    asked = asked_of(parameters, prefix=settings.prefix)
+    mistakes = Mistakes()
+    with mistakes.noted():
+        settings = options.read_destination(console, parameters)
+    with mistakes.noted():
+        asked = asked_of(parameters)
+    mistakes.raise_all()
+    asked = msgspec.structs.replace(asked, prefix=settings.prefix)
     from holdall.bundle.reader import open_bundle
 
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")

@@ -14,7 +14,7 @@ from holdall.cli.console import Console, counted, human_size
 from holdall.cli.losses import show as show_losses
 from holdall.cli.losses import told
 from holdall.cli.shortfall import as_json, show
-from holdall.errors import DamagedBundle, UsageFault, pasteable
+from holdall.errors import DamagedBundle, Mistakes, UsageFault, pasteable
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
@@ -108,21 +108,29 @@ def how_to_plan(command: Any) -> Any:
     return command
 
 
-def asked_of(parameters: Mapping[str, Any], *, prefix: str) -> Asked:
-    """What the command line asks for; ``prefix`` is that of the settings. Raises UsageFault."""
+def asked_of(parameters: Mapping[str, Any]) -> Asked:
+    """What the command line asks for, but for the prefix, which is a setting. Raises UsageFault, all at once."""
     from holdall.dialects.forms import Form
     from holdall.dialects.loss import MaxLoss
     from holdall.importer.plan.document import Asked
+    from holdall.importer.plan.models import model_map
     from holdall.importer.plan.steps import OnConflict
+    from holdall.selection import pattern
 
+    mistakes = Mistakes()
     on_conflict = OnConflict(parameters["on_conflict"])
     for flag in ("delete", "even_if_changed"):
         if parameters[flag] and on_conflict is not OnConflict.UPDATE:
-            raise UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update")
+            mistakes.add(UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update"))
+    with mistakes.noted():
+        model_map(parameters["map_model"])
+    for text in (*(parameters.get("only") or ()), *(parameters.get("exclude") or ())):
+        with mistakes.noted():
+            pattern(text)
+    mistakes.raise_all()
     return Asked(
         form=None if parameters["form"] == "auto" else Form(parameters["form"]),
         max_loss=MaxLoss(parameters["max_loss"]),
-        prefix=prefix,
         only=tuple(parameters.get("only") or ()),
         exclude=tuple(parameters.get("exclude") or ()),
         map_model=tuple(parameters["map_model"]),
@@ -151,12 +159,15 @@ def prove(console: Console, bundle: Path) -> None:
         )
 
 
-def show_shortfall(console: Console, reader: BundleReader) -> dict[str, Any]:
-    """What the bundle itself could not take in, as ``export`` and ``inspect`` show it; its values under ``--json``."""
+def show_shortfall(console: Console, reader: BundleReader, *, kept: bool = True) -> dict[str, Any]:
+    """What the bundle itself could not take in, as ``export`` and ``inspect`` show it; its values under ``--json``.
+
+    ``kept`` says whether the bundle outlives the command, so that another one can be named that shows more.
+    """
     from holdall.bundle.shortfall import Shortfall
 
     with Shortfall(reader) as shortfall:
-        show(console.warn, shortfall, more=f"holdall inspect {pasteable(reader.path)} --all")
+        show(console.warn, shortfall, more=f"holdall inspect {pasteable(reader.path)} --all" if kept else "")
         return as_json(shortfall, limit=_LISTED) if console.json else {}
 
 

@@ -20,7 +20,7 @@ __all__ = ["command"]
 _SHOWN = 20
 
 
-@click.command("remap")
+@click.command("remap", cls=options.Command)
 @click.argument("mapping", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
 @click.option("--write", "really", is_flag=True, help="Rewrite the files; without it a diff is printed.")

@@ -25,6 +25,7 @@ __all__ = ["command"]
 
 @click.command(
     name="sandbox",
+    cls=options.Command,
     short_help="Serve an OpenAI-compatible project on this machine.",
     epilog="Example:  holdall sandbox --port 8400 --data ./sandbox",
 )

@@ -24,7 +24,7 @@ _SHOWN = 20
 _LISTED = 1000
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--originals", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Searched with all below it."
@@ -33,7 +33,7 @@ _LISTED = 1000
     "-o",
     "--output",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=options.OutputFile(),
     help="The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")

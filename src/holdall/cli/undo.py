@@ -31,7 +31,7 @@ _SHOWN = 20
 DRY_RUN = "DRY RUN: nothing undone"
 
 
-@click.command("undo")
+@click.command("undo", cls=options.Command)
 @click.argument("run")
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be undone, undo nothing (DRY_RUN).")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")

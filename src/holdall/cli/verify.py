@@ -13,7 +13,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, human_size
 from holdall.cli.verdict import accepting, as_exported, as_result, worse
-from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageFault, pasteable
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Mistakes, UsageFault, pasteable
 from holdall.verdict import COMPLETE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("verify")
+@click.command("verify", cls=options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Structure and completeness only; reads no content.")
 @click.option("--sha256", metavar="HEX", help="What the whole file's sha256 must be, as export printed it.")
@@ -60,17 +60,24 @@ def command(
     With --rehearse the bundle is restored into a sandbox on this machine and compared there: a restore test that needs
     no account, reads no key and no .env, and leaves nothing behind. It prints one line, and exits with 0, 3 or 4.
     """
+    mistakes = Mistakes()
     if search and not (against or rehearse):
-        raise UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse")
+        mistakes.add(UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse"))
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them")
+        mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
     if against and rehearse:
-        raise UsageFault("can't compare with two copies at once: --against and --rehearse are two commands")
+        mistakes.add(UsageFault("can't compare with two copies at once: --against and --rehearse are two commands"))
+    for name in ("output_dir", "prefix", "dst_base_url", "dst_org_id", "dst_project_id"):
+        if parameters[name] is not None and not against:
+            mistakes.add(UsageFault(f"--{name.replace('_', '-')} needs --against dst"))
+    destination = None
+    with mistakes.noted():
+        destination = options.read_destination(console, parameters) if against else None
+    mistakes.raise_all()
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
     from holdall.verify import verify
 
-    destination = options.read_destination(console, parameters) if against else None
     verdict = verify(bundle, quick=quick, sha256=sha256, progress=console.progress())
     console.close_progress()
     _print(console, verdict, console.say if rehearse else console.result)

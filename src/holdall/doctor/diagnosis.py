@@ -20,13 +20,17 @@ class Answer(StrEnum):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One endpoint. ``scopes`` are the permissions that the server says the key lacks; ``message`` its own words."""
+    """One endpoint. ``scopes`` are the permissions that the server says the key lacks; ``message`` its own words.
+
+    ``hint`` is the way out, where the kind of refusal is known.
+    """
 
     name: str
     answer: Answer
     status: int | None = None
     scopes: list[str] = []
     message: str = ""
+    hint: str = ""
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ def judged(name: str, error: RemoteError) -> Endpoint:
         status=error.status,
         scopes=re.split(r"\s*,\s*", scopes[1].rstrip(".")) if scopes else [],
         message=error.detail or error.message,
+        hint=error.hint,
     )
 
 

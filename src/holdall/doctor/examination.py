@@ -92,7 +92,8 @@ def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteE
     if denied and all(each.status in (401, None) and not each.scopes for each in denied):
         return AuthenticationFailed(
             f"can't look at the {account.side}: its key is not accepted ({denied[0].message})",
-            hint=f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
+            hint=denied[0].hint
+            or f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
         )
     if denied:
         return PermissionDenied(
@@ -104,11 +105,11 @@ def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteE
         return RemoteError(
             f"can't look at the {account.side} at {account.endpoint.base_url}: every endpoint fails "
             f"({failing[0].name}: {failing[0].message})",
-            hint=f"is {variable}_BASE_URL an OpenAI-compatible API?",
+            hint=failing[0].hint or f"is {variable}_BASE_URL an OpenAI-compatible API?",
         )
     return NotFound(
         f"can't look at the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
-        hint="the base URL usually ends in /v1",
+        hint=next((each.hint for each in answers if each.hint), "the base URL usually ends in /v1"),
     )
 
 
@@ -146,7 +147,7 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     left, right = one.side, other.side
     if left.failure or right.failure:
         return None, "one of them could not be looked at"
-    if _same_way_in(one.endpoint, other.endpoint):
+    if one.endpoint.is_same(other.endpoint):
         return True, "it is the same key for the same address"
     if one.ids & other.ids:
         return True, "they list the same ids"
@@ -160,13 +161,6 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     if left.doubts or right.doubts or _readable(left) != _readable(right):
         return None, "no answer names a project, and the two keys don't see the same lists whole"
     return False, "they list no id in common"
-
-
-def _same_way_in(one: Endpoint, other: Endpoint) -> bool:
-    def known(each: Endpoint) -> tuple[object, ...]:
-        return each.base_url, each.query, each.key.reveal(), each.token_command, each.organization, each.project
-
-    return known(one) == known(other)
 
 
 def _readable(side: Side) -> set[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.endpoint import Endpoint
 from holdall.errors import (
     AuthenticationFailed,
     NotFound,
@@ -27,8 +28,10 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
+from holdall.remote import hints
+from holdall.remote.hints import Place
 
-__all__ = ["from_answer", "redacted", "retry_after", "until_reset"]
+__all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
 
 # 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
 _SPENT = re.compile(
@@ -36,7 +39,10 @@ _SPENT = re.compile(
 )
 _KEYLIKE = re.compile(r"\b(?:sk|pk|sess|rk)-[A-Za-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.-]*")
 _TAGS = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.S | re.I)
+_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title\s*>", re.S | re.I)
 _LONGEST_DETAIL = 300
+_LONGEST_TITLE = 80
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
@@ -120,8 +126,33 @@ def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
     return ("" if body is None else str(body)), None, None, None
 
 
-def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *, key: str, side: str) -> RemoteError:
+def is_page(headers: Mapping[str, str], text: str) -> bool:
+    """Whether an answer is a web page."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
+
+
+def page_title(text: str, key: str = "") -> str:
+    """What the page calls itself, in quotes, or ``""``."""
+    found = _TITLE.search(text[:100_000])
+    title = " ".join(redacted(html.unescape(found[1]), key).split())[:_LONGEST_TITLE] if found else ""
+    return f'"{title}"' if title else ""
+
+
+def from_answer(
+    what: str,
+    status: int,
+    headers: Mapping[str, str],
+    text: str,
+    *,
+    key: str,
+    side: str,
+    endpoint: Endpoint | None = None,
+    reached: str = "",
+) -> RemoteError:
     """The error for one refused request. ``what`` reads ``can't list assistants``; ``side`` is source or destination.
+
+    ``endpoint`` is for hints alone, and so is ``reached``, the URL that answered where redirects led to another.
 
     A 5xx (and 408) to a write is ambiguous: the server may have carried it out before it failed.
     """
@@ -133,9 +164,12 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
         value and redacted(value, key) for value in (code, kind, param, headers.get("x-request-id"))
     )
     cls, why, hint = _verdict(status, code, kind, detail, side)
+    place = Place(side=side, endpoint=endpoint)
+    page = cls in _PAGES and (reached or is_page(headers, text))
+    known = hints.for_refusal(status, code, detail, place) or (hints.for_page(place, reached) if page else "")
     return cls(
         f"{what}: {why}",
-        hint=hint,
+        hint=known or hint,
         status=status,
         code=code,
         kind=kind,
@@ -146,6 +180,10 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
         ambiguous=status >= 500 or status == 408,
     )
+
+
+# A page in place of one of these says that it isn't the API that refuses; servers that fail show pages too.
+_PAGES = (AuthenticationFailed, NotFound, PermissionDenied, RequestRefused, UnexpectedAnswer)
 
 
 def _wait(status: int, headers: Mapping[str, str]) -> float | None:
@@ -159,9 +197,12 @@ def _verdict(
     said = f" ({detail})" if detail else ""
     var = "OPENAI_DST_" if side == "destination" else "OPENAI_SRC_"
     if status == 401:
+        named = {"organization": "organisation", "project": "project"}.get(hints.scope(code, detail) or "")
         return (
             AuthenticationFailed,
-            f"the {side} key is not accepted{said}",
+            f"the {side} key is not one of the {named} that is asked for{said}"
+            if named
+            else f"the {side} key is not accepted{said}",
             f"check {var}API_KEY, and {var}BASE_URL if the key is for another server",
         )
     spent = _SPENT.search(code or "") or _SPENT.search(kind or "")

@@ -2,8 +2,9 @@
 
 The rules, in one place; ``docs/retries.md`` tells them to users.
 
-* Never repeated: what waiting doesn't change (quota, credit and spend limits, a bad key, a refusal, 501), and what the
-  server asks not to repeat (``x-should-retry: false``).
+* Never repeated: what waiting doesn't change (quota, credit and spend limits, a bad key, a refusal, 501, a certificate
+  that isn't trusted, a web page in place of an answer), and what the server asks not to repeat
+  (``x-should-retry: false``).
 * Repeated: a rate limit (429), a server failure (5xx, 408), a lost connection, an answer that can't be read. Reads
   always; writes only where the server certainly did not carry the request out.
 * The wait is what the server asks for, else exponential with full jitter. A connection that was lost while it lay idle
@@ -12,7 +13,8 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
   off, may be about this one request, so these are repeated for ``FAILURE_PATIENCE`` only. Every request has ``FEW``
   tries, however long they take.
 * Until an account has answered a first request with success, ``FIRST_PATIENCE`` is the most: a wrong address or a
-  server that is down is told at once, and nothing is under way yet that could be lost.
+  server that is down is told at once, and nothing is under way yet that could be lost. Where there is no answer at
+  all, two tries do: each may take as long as a connection may.
 * What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint: once it is spent, an endpoint that
   always fails costs its requests ``FEW`` tries each, until waiting helps again. Nobody waits in a slot.
 """
@@ -27,6 +29,8 @@ from contextlib import AbstractAsyncContextManager
 
 from holdall.errors import (
     ConnectionLost,
+    ConnectionMisconfigured,
+    NotTheApi,
     QuotaExhausted,
     RateLimited,
     RemoteError,
@@ -57,6 +61,7 @@ FEW = 4
 _FIRST_WAIT = 0.5
 _CAP = 30.0
 
+_STAYING = (QuotaExhausted, ConnectionMisconfigured, NotTheApi)
 _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
 
 
@@ -108,6 +113,10 @@ class Limits:
             return 0.0
         about_this_one = isinstance(error, ServerFailed) and error.status in (None, 500)
         return min(most, FAILURE_PATIENCE) if about_this_one else most
+
+    def tries_at_least(self, error: RemoteError) -> int:
+        """How many tries a request that meets ``error`` has, however long they take."""
+        return FEW if self._under_way or not isinstance(error, Unreachable) else 2
 
     def waited_in_vain(self, route: str, seconds: float) -> None:
         self._vain[route] = self._vain.get(route, 0.0) + seconds
@@ -164,17 +173,20 @@ class Tries:
             return None
         # A clock that tests don't move must not make this endless.
         spent = max(self._limits.clock() - self._since, self._waited)
-        if self._failed >= FEW and spent >= self._limits.patience(self._route, error):
+        left = self._limits.patience(self._route, error) - spent
+        enough = self._failed >= self._limits.tries_at_least(error)
+        if enough and left <= 0:
             self._limits.waited_in_vain(self._route, spent)
             return None
         if error.retry_after is not None:
             # A little on top, so that many waiters don't come back in the same instant.
             return error.retry_after + self._limits.uniform(0, 0.25) if error.retry_after <= LONGEST_WAIT else None
-        return self._limits.uniform(0, min(_CAP, _FIRST_WAIT * 2 ** min(self._failed - 1, 20)))
+        wait = self._limits.uniform(0, min(_CAP, _FIRST_WAIT * 2 ** min(self._failed - 1, 20)))
+        return min(wait, left) if enough else wait
 
     def _may_repeat(self, error: RemoteError) -> bool:
         if not self._repeatable and error.ambiguous:
             return False
-        if isinstance(error, QuotaExhausted) or error.status == 501 or error.should_retry is False:
+        if isinstance(error, _STAYING) or error.status == 501 or error.should_retry is False:
             return False
         return isinstance(error, _PASSING) or error.should_retry is True

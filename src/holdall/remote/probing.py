@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import msgspec
 
 from holdall.errors import NoAssistantsApi, NotFound, RemoteError, RequestRefused
 from holdall.remote.client import Account, path
 
-__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants", "responses"]
+__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants", "responses", "same_project"]
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _NOWHERE = "nowhere_" + "0" * 24
@@ -45,8 +46,11 @@ async def require_assistants(account: Account) -> Capabilities:
         raise NoAssistantsApi(
             f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
             "(OpenAI ended it on 2026-08-26)",
-            hint="files and vector stores live on there; servers that still speak Assistants v2 are named by "
-            f"OPENAI_{'DST' if account.side == 'destination' else 'SRC'}_BASE_URL",
+            hint="--as responses writes them down as requests for the Responses API instead; a server that still "
+            "speaks Assistants v2 is named by OPENAI_DST_BASE_URL"
+            if account.side == "destination"
+            else "files and vector stores live on there; a server that still speaks Assistants v2 is named by "
+            "OPENAI_SRC_BASE_URL",
             status=404,
         )
     return found
@@ -54,17 +58,52 @@ async def require_assistants(account: Account) -> Capabilities:
 
 async def require_any_endpoint(account: Account) -> None:
     """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
+    hint = ""
     for where in ("/vector_stores", "/files", "/models"):
         try:
             await account.get(where, None if where == "/models" else {"limit": 1})
             return
-        except NotFound:
-            continue
+        except NotFound as error:
+            hint = hint or error.hint
     raise NotFound(
         f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
-        hint="the base URL usually ends in /v1",
+        hint=hint or "the base URL usually ends in /v1",
         status=404,
     )
+
+
+async def same_project(one: Account, other: Account) -> bool:
+    """Whether two accounts surely are one project: by the answers' headers, else by an id that both list first.
+
+    Raises what the first answer of an account is refused with.
+    """
+    if one.endpoint.is_same(other.endpoint):
+        return True
+    if one.endpoint.host != other.endpoint.host:
+        return False
+    await require_any_endpoint(one)
+    await require_any_endpoint(other)
+    if one.project and other.project:
+        return (one.organization, one.project) == (other.organization, other.project)
+    return bool(await _first_ids(one) & await _first_ids(other))
+
+
+async def _first_ids(account: Account) -> set[str]:
+    """An id of each list, the same one for whoever may read the same list."""
+    found = set()
+    for where in ("/assistants", "/vector_stores", "/files"):
+        with suppress(RemoteError, msgspec.DecodeError):
+            listed = msgspec.json.decode((await account.get(where, {"limit": 1, "order": "asc"})).raw, type=_Ids)
+            found |= {each.id for each in listed.data[:1]}
+    return found
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Ids(msgspec.Struct, frozen=True):
+    data: list[_Id] = []
 
 
 async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:

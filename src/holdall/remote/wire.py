@@ -14,15 +14,27 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import msgspec
 import openai
 
 from holdall.endpoint import Endpoint
-from holdall.errors import ConnectionLost, NotFound, RemoteError, UnexpectedAnswer, Unreachable, UsageFault
-from holdall.remote import faults, tokens
+from holdall.errors import (
+    ConnectionLost,
+    ConnectionMisconfigured,
+    NotFound,
+    NotTheApi,
+    RemoteError,
+    UnexpectedAnswer,
+    Unreachable,
+    UsageFault,
+)
+from holdall.remote import faults, hints, tokens
 from holdall.remote.download import Download, Rest
+from holdall.remote.hints import Place
 from holdall.remote.tokens import TokenCommand
 from holdall.version import __version__
 
@@ -73,6 +85,18 @@ def _timeout(silence: float, *, answer: float) -> httpx2.Timeout:
     return httpx2.Timeout(connect=min(_CONNECTING, silence), read=answer, write=silence, pool=None)
 
 
+def _proxy(url: str) -> str:
+    """The host of the proxy that requests to ``url`` go through, ``""`` for none: for messages."""
+    parts, found = urlsplit(url), getproxies()
+    proxy = found.get(parts.scheme) or found.get("all") or ""
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return ""
+    try:
+        return urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
 class Wire:
     """Sends requests to one endpoint, each once. ``requests`` counts them by method and route.
 
@@ -109,6 +133,8 @@ class Wire:
                     f"can't set up connections to {endpoint.host}: {error}",
                     hint="look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
+
+        self._place = Place(side=side, endpoint=endpoint, proxy=_proxy(endpoint.base_url))
 
     async def close(self) -> None:
         await self._sdk.close()
@@ -220,6 +246,7 @@ class Wire:
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         raw = response.content
         answer = Answer(raw=raw, status=response.status_code, request_id=self._heard(response.headers, "x-request-id"))
+        self._refuse_page(what, response)
         try:
             document = msgspec.json.decode(raw, type=msgspec.Raw)
         except msgspec.DecodeError as error:
@@ -227,6 +254,23 @@ class Wire:
         if bytes(document) == b"null":  # seen on look-alikes for "not found"
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
         return answer
+
+    def _refuse_page(self, what: str, response: httpx2.Response) -> None:
+        """Raise NotTheApi where something else answered than what was asked."""
+        reached, sent = _reached(response), response.history[0].request.method if response.history else ""
+        why = ""
+        if sent and sent != response.request.method:
+            why = f"it was redirected, which made a {response.request.method} of it"
+        elif faults.is_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
+            title = faults.page_title(response.text, self.secret)
+            why = f"the answer is a web page{f', {title}' if title else ''}"
+        if why:
+            raise NotTheApi(
+                f"{what}: {why}",
+                hint=hints.for_page(self._place, reached),
+                status=response.status_code,
+                ambiguous=True,
+            )
 
     def _listen(self, headers: Mapping[str, str]) -> None:
         self.organization = self._heard(headers, "openai-organization") or self.organization
@@ -257,21 +301,46 @@ class Wire:
             self._listen(error.response.headers)
             headers = {name.lower(): value for name, value in error.response.headers.items()}
             return faults.from_answer(
-                what, error.response.status_code, headers, error.response.text, key=key, side=self.side
+                what,
+                error.response.status_code,
+                headers,
+                error.response.text,
+                key=key,
+                side=self.side,
+                endpoint=self.endpoint,
+                reached=_reached(error.response),
             )
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+        if isinstance(cause, httpx2.TooManyRedirects):
+            return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._place), ambiguous=True)
         if isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError)):
-            # Only where no connection came about is it certain that nothing was carried out.
-            unsent = isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
-            timed_out = isinstance(cause, httpx2.TimeoutException)
-            why = "no answer in time" if timed_out else faults.redacted(str(cause), key) or type(cause).__name__
-            cls = Unreachable if unsent or timed_out else ConnectionLost
-            return cls(
-                f"{what}: {self.endpoint.host} can't be reached ({why})",
-                hint="check the network, a proxy (HTTPS_PROXY) and the base URL",
-                ambiguous=not unsent,
-            )
+            return self._unanswered(what, cause)
         return UnexpectedAnswer(
             f"{what}: the answer can't be used ({faults.redacted(str(error), key) or type(error).__name__})",
             ambiguous=True,
         )
+
+    def _unanswered(self, what: str, cause: Exception) -> Unreachable:
+        proxied = isinstance(cause, httpx2.ProxyError)
+        # Only where no connection came about is it certain that nothing was carried out.
+        unsent = proxied or isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
+        timed_out = isinstance(cause, httpx2.TimeoutException)
+        said = faults.redacted(str(cause), self.secret) or type(cause).__name__
+        status = said.split(" ")[0] if proxied else ""
+        kind = hints.trouble(
+            cause,
+            proxy_status=(int(status) if status.isdigit() else 0) if proxied else None,
+            timed_out=timed_out,
+            unsent=unsent,
+        )
+        cls: type[Unreachable] = Unreachable if unsent or timed_out else ConnectionLost
+        return (ConnectionMisconfigured if unsent and kind.lasts else cls)(
+            f"{what}: {self.endpoint.host} can't be reached: {kind}{'' if timed_out else f' ({said})'}",
+            hint=hints.for_trouble(kind, self._place),
+            ambiguous=not unsent,
+        )
+
+
+def _reached(response: httpx2.Response) -> str:
+    """The URL that answered, where redirects led to it."""
+    return str(response.url) if response.history else ""

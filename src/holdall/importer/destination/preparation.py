@@ -16,7 +16,7 @@ from holdall.importer.destination.history import history
 from holdall.importer.destination.recognition import recognise
 from holdall.importer.plan.document import Asked, PlanDocument
 from holdall.importer.plan.estimate import Estimate, estimate
-from holdall.importer.plan.models import Catalog, Verdict, judge, model_map, offered
+from holdall.importer.plan.models import Catalog, Verdict, idle, judge, model_map, offered
 from holdall.importer.plan.plan import Choices, plan
 from holdall.importer.plan.presence import NOTHING, Presence, Several
 from holdall.importer.plan.steps import (
@@ -131,8 +131,14 @@ async def prepare(
         plan=planned,
         presence=presence,
         estimate=estimate(planned, catalogue, concurrency=account.limits.concurrency, usage=presence.usage),
-        warnings=[*destination.warnings, *notes, *verdict.warnings],
+        warnings=[*destination.warnings, *notes, *idle(models, _all_models(catalogue)), *verdict.warnings],
     )
+
+
+def _all_models(catalogue: Catalogue) -> Iterable[str]:
+    assistants = (msgspec.json.decode(record.raw, type=AssistantView).model for record in catalogue.assistants)
+    agents = (msgspec.json.decode(record.raw, type=AgentView).model for record in catalogue.agents)
+    return [model for model in (*assistants, *agents) if model is not None]
 
 
 def require_no_conflict(planned: Plan) -> None:

@@ -12,9 +12,9 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from holdall.errors import UsageFault, pasteable
+from holdall.errors import Mistakes, UsageFault, pasteable
 
-__all__ = ["Catalog", "ModelMap", "Verdict", "judge", "model_map", "offered"]
+__all__ = ["Catalog", "ModelMap", "Verdict", "idle", "judge", "model_map", "offered"]
 
 
 class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,17 +51,26 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def model_map(texts: Iterable[str]) -> ModelMap:
-    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault."""
-    rules = []
+    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault for all that can't be read."""
+    rules, mistakes = [], Mistakes()
     for text in texts:
         old, equals, new = (part.strip() for part in text.partition("="))
         if not (old and equals and new):
-            raise UsageFault(
-                f"can't use --map-model {text!r}: it must be OLD=NEW",
-                hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'",
-            )
+            fault = f"can't use --map-model {text!r}: it must be OLD=NEW"
+            mistakes.add(UsageFault(fault, hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'"))
         rules.append((old, new))
+    mistakes.raise_all()
     return ModelMap(rules=tuple(rules))
+
+
+def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
+    """A line for each rule whose OLD is none of the bundle's ``models``: a slip of the pen, most likely."""
+    there = sorted(set(models))
+    return [
+        f"--map-model {old}={new} changes nothing; models of the bundle: {', '.join(there) or 'none'}"
+        for old, new in mapped.rules
+        if not any(model == old or fnmatchcase(model, old) for model in there)
+    ]
 
 
 def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> Verdict:
