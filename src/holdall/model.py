@@ -8,9 +8,10 @@ nearly everything is optional and numbers may be floats.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeGuard
 
 import msgspec
 
@@ -21,6 +22,7 @@ __all__ = [
     "CodeInterpreterResources",
     "FileSearchResources",
     "FileView",
+    "InventedId",
     "Kind",
     "MembershipView",
     "Moment",
@@ -34,6 +36,8 @@ __all__ = [
     "ToolResources",
     "ToolView",
     "epoch_seconds",
+    "invented",
+    "is_invented",
 ]
 
 SourceId = NewType("SourceId", str)
@@ -42,8 +46,27 @@ SourceId = NewType("SourceId", str)
 TargetId = NewType("TargetId", str)
 """An id in the project that is imported into."""
 
+InventedId = NewType("InventedId", str)
+"""An id for something that has none in its source, in a bundle alone. No server knows it, so none is asked for it."""
+
 Sha256 = NewType("Sha256", str)
 """64 lower-case hex digits."""
+
+
+_INVENTED = "invented_"
+
+
+def invented(prefix: str, seed: bytes) -> InventedId:
+    """The id for what ``seed`` stands for: the same for the same seed, and like no id that a server gives.
+
+    >>> invented("vs", b"x")
+    'invented_vs_2d711642b726b04401627ca9'
+    """
+    return InventedId(f"{_INVENTED}{prefix}_{hashlib.sha256(seed).hexdigest()[:24]}")
+
+
+def is_invented(id: str) -> TypeGuard[InventedId]:
+    return id.startswith(_INVENTED)
 
 
 Moment = int | float | str | None
