@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pprint
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,16 +12,23 @@ from hypothesis import strategies as st
 
 from holdall.dumps import Dump, read_dumps
 from holdall.errors import UsageFault
-from holdall.model import AssistantView, SourceId, is_invented
+from holdall.model import SourceId, is_invented
 from tests.test_dumps import read
 
 A, B = "asst_Rk2mWq8LzT5vXc9Bn3Hd7Jf1", "asst_Zt6pLk3Nw9Qx2Vb8Yc5Md4Hs"
 F, G = "file-Pq7Lm2Xn9Rt4Vb6Yc8Wd1K5z", "file-Hs3Jf8Gd5Kt2Zx7Nv9Bm4Qw6"
 DESK: dict[str, Any] = {
-    "id": A, "object": "assistant", "created_at": 1718000000, "name": "Skipper's desk", "description": None,
-    "model": "gpt-4o", "instructions": "Answer \"briefly\".\nSee http://a.example//x # not a comment", "tools": [],
-    "metadata": {"k": "v"}, "temperature": 1.0,
-}  # fmt: skip
+    "id": A,
+    "object": "assistant",
+    "created_at": 1718000000,
+    "name": "Skipper's desk",
+    "description": None,
+    "model": "gpt-4o",
+    "instructions": 'Answer "briefly".\nSee http://a.example//x # not a comment',
+    "tools": [],
+    "metadata": {"k": "v"},
+    "temperature": 1.0,
+}
 FERRY = {**DESK, "id": B, "name": "Ferry"}
 
 
@@ -61,9 +67,13 @@ def logged(value: Any) -> str:
 
 def commented(value: Any) -> str:
     lines = json.dumps(value, indent=2).splitlines()
-    return "// ours\n" + "".join(
-        f"{line} /* a, b */\n" if line.endswith(("{", "[", ",")) else f"{line}, // live\n" for line in lines[:-1]
-    ) + lines[-1]  # fmt: skip
+    return (
+        "// ours\n"
+        + "".join(
+            f"{line} /* a, b */\n" if line.endswith(("{", "[", ",")) else f"{line}, // live\n" for line in lines[:-1]
+        )
+        + lines[-1]
+    )
 
 
 WRAPPINGS = {
@@ -77,15 +87,23 @@ WRAPPINGS = {
     "console.log": logged,
     "console.log of a page": lambda value: f"AssistantsPage {{\n  options: [Object],\n  data: [ {logged(value)} ]\n}}",
     "in a log": lambda value: f"2024-06-10 08:00:00 [info] created: {json.dumps(value)} (812 ms)\n[info] done\n",
-    "after a curl": lambda value: f"$ curl -s https://api.example/v1/assistants\n< HTTP/2 200\n\n{json.dumps(value, indent=2)}\n# real 0m1.2s",
-    "in Markdown": lambda value: f"# Ours\n\nIt's *this* one (see [there](x)):\n\n```json\n{json.dumps(value, indent=1)}\n```\n",
-    "in an answer's text": lambda value: json.dumps({"result": {"content": [{"type": "text", "text": json.dumps(value, indent=2)}]}}),
+    "after a curl": lambda value: (
+        f"$ curl -s https://api.example/v1/assistants\n< HTTP/2 200\n\n{json.dumps(value, indent=2)}\n# real 0m1.2s"
+    ),
+    "in Markdown": lambda value: (
+        f"# Ours\n\nIt's *this* one (see [there](x)):\n\n```json\n{json.dumps(value, indent=1)}\n```\n"
+    ),
+    "in an answer's text": lambda value: json.dumps(
+        {"result": {"content": [{"type": "text", "text": json.dumps(value, indent=2)}]}}
+    ),
     "in a string in a string": lambda value: json.dumps({"body": json.dumps({"details": json.dumps(value)})}),
-    "in a notebook's output": lambda value: json.dumps({"cells": [{"outputs": [{"text": json.dumps(value, indent=1).splitlines(keepends=True)}]}]}),
+    "in a notebook's output": lambda value: json.dumps(
+        {"cells": [{"outputs": [{"text": json.dumps(value, indent=1).splitlines(keepends=True)}]}]}
+    ),
     "as bytes in a log": lambda value: f"DEBUG body={json.dumps(value, ensure_ascii=False).encode()!r}",
     "escaped in a log": lambda value: f"DEBUG body={json.dumps(json.dumps(value))} ok",
     "as a list of one, in Terraform": lambda value: json.dumps({"resources": [{"instances": [{"attributes": value}]}]}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
@@ -109,14 +127,28 @@ definitions = st.fixed_dictionaries(
         "model": st.text(min_size=1, max_size=10),
         "instructions": st.text(max_size=200),
         "metadata": st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=3),
-        "response_format": st.fixed_dictionaries({"type": st.just("json_schema"), "json_schema": st.fixed_dictionaries({"schema": json_values})}),
+        "response_format": st.fixed_dictionaries(
+            {"type": st.just("json_schema"), "json_schema": st.fixed_dictionaries({"schema": json_values})}
+        ),
     }
-)  # fmt: skip
+)
 
 
 @settings(deadline=None)
-@given(value=definitions, wrapping=st.sampled_from(["as it is", "comments and trailing commas", "Python's print", "in a log",
-                                                    "in an answer's text", "in a string in a string", "in Markdown"]))  # fmt: skip
+@given(
+    value=definitions,
+    wrapping=st.sampled_from(
+        [
+            "as it is",
+            "comments and trailing commas",
+            "Python's print",
+            "in a log",
+            "in an answer's text",
+            "in a string in a string",
+            "in Markdown",
+        ]
+    ),
+)
 def test_any_definition_comes_out_of_any_wrapping_as_it_was(value: dict[str, Any], wrapping: str) -> None:
     assert one(WRAPPINGS[wrapping](value)) == value
 
@@ -125,8 +157,12 @@ def test_any_definition_comes_out_of_any_wrapping_as_it_was(value: dict[str, Any
 @given(
     st.text(alphabet="{}[]()<>'\"`\\/*#:=,.\n abinOe1-@", max_size=400)
     | st.text(max_size=100)
-    | st.lists(st.sampled_from(['{"id":', '"asst_1"', "Assistant(", "[Object]", "'", "{", "}", "]", "...", "// ", "/*", "model="])).map("".join)
-)  # fmt: skip
+    | st.lists(
+        st.sampled_from(
+            ['{"id":', '"asst_1"', "Assistant(", "[Object]", "'", "{", "}", "]", "...", "// ", "/*", "model="]
+        )
+    ).map("".join)
+)
 @example("{/*" * 2000)
 @example("[" * 5000)
 @example("{'" * 3000)
@@ -172,7 +208,7 @@ def test_only_a_text_that_ends_inside_a_value_was_cut_off() -> None:
     whole = json.dumps({"object": "list", "data": [DESK, FERRY]})
     dump = read(whole[: whole.index("Ferry")])
     assert records(dump) == [DESK]
-    assert dump.truncated == {"dump0.json": "the text ends inside the value that begins in line 1"}
+    assert dump.truncated == {"dump0.json": "ends inside the value that begins in line 1"}
     assert [found.id for found in dump.unread] == [B]
     with pytest.raises(UsageFault) as caught:
         read(json.dumps(DESK)[:90])
@@ -206,8 +242,6 @@ PLAIN = {"name": "Desk", "model": "gpt-4o", "instructions": "Answer.", "tools": 
     "extra", [{"object": "assistant"}, {}, {"id": 4}, {"id": "6f1c5c0e-2f6b-4a55-9d0f-5f7f4f0e1a11"}]
 )
 def test_the_id_under_another_key(key: str, extra: dict[str, Any]) -> None:
-    if extra == {"object": "assistant", "id": ""}:
-        return
     found = one(json.dumps({**PLAIN, key: A, **extra}))
     assert found["id"] == A
     assert key not in found
@@ -220,8 +254,14 @@ def test_the_id_under_another_key(key: str, extra: dict[str, Any]) -> None:
         ({"files": [F, G]}, {"tool_resources": {"code_interpreter": {"file_ids": [F, G]}}}),
         ({"fileIds": [F]}, {"tool_resources": {"code_interpreter": {"file_ids": [F]}}}),
         ({"files": [{"id": F, "filename": "a.txt"}]}, {"tool_resources": {"code_interpreter": {"file_ids": [F]}}}),
-        ({"toolResources": {"codeInterpreter": {"fileIds": [F]}}}, {"tool_resources": {"code_interpreter": {"file_ids": [F]}}}),
-        ({"tool_resources": [{"file_search": [{"vector_store_ids": ["vs_1"]}]}]}, {"tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}}}),
+        (
+            {"toolResources": {"codeInterpreter": {"fileIds": [F]}}},
+            {"tool_resources": {"code_interpreter": {"file_ids": [F]}}},
+        ),
+        (
+            {"tool_resources": [{"file_search": [{"vector_store_ids": ["vs_1"]}]}]},
+            {"tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}}},
+        ),
         ({"vectorStoreIds": ["vs_1"]}, {"tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}}}),
         ({"vector_store_id": "vs_1"}, {"tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}}}),
         (
@@ -231,13 +271,20 @@ def test_the_id_under_another_key(key: str, extra: dict[str, Any]) -> None:
         ({"tools": ["file_search"]}, {"tools": [{"type": "file_search"}]}),
         ({"tools": '[{"type": "fileSearch"}]'}, {"tools": [{"type": "file_search"}]}),
         ({"tools": "", "metadata": ""}, {"tools": [], "metadata": {}}),
-        ({"topP": 0.5, "responseFormat": {"type": "json_schema", "jsonSchema": {"name": "n", "schema": {"aB": 1}}}},
-         {"top_p": 0.5, "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"aB": 1}}}}),
+        (
+            {"topP": 0.5, "responseFormat": {"type": "json_schema", "jsonSchema": {"name": "n", "schema": {"aB": 1}}}},
+            {
+                "top_p": 0.5,
+                "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"aB": 1}}},
+            },
+        ),
         ({"metadata": {"camelKey": "v"}}, {"metadata": {"camelKey": "v"}}),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"fileIds": {}}}}]},
-         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"fileIds": {}}}}]}),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"fileIds": {}}}}]},
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"fileIds": {}}}}]},
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_names_and_shapes_of_fields(fields: dict[str, Any], want: dict[str, Any]) -> None:
     assert one(json.dumps({"id": A, **PLAIN, **fields})) == {"id": A, **PLAIN, **want}
 
@@ -254,7 +301,8 @@ def test_a_maps_keys_are_the_names_or_the_ids() -> None:
 def test_a_table_out_of_a_database() -> None:
     table = (
         "id,openai_assistant_id,name,model,instructions,tools,file_ids,temperature\r\n"
-        f'4,{A},Desk,gpt-4o,"Answer ""briefly"".\nTwo lines, one cell.","[{{""type"": ""code_interpreter""}}]","[""{F}""]",0.5\r\n'
+        f'4,{A},Desk,gpt-4o,"Answer ""briefly"".\nTwo lines, one cell.",'
+        f'"[{{""type"": ""code_interpreter""}}]","[""{F}""]",0.5\r\n'
         f"5,{B},Ferry,gpt-4o,Answer.,[],,\r\n"
     )
     first, second = records(read(table))
@@ -322,7 +370,6 @@ def test_links_by_name_are_links_by_id() -> None:
 
 def test_files_that_no_tool_reads_are_kept_all_the_same() -> None:
     dump = read(json.dumps({**DESK, "tools": [], "file_ids": [F]}))
-    assert AssistantView(**{k: v for k, v in {"id": A}.items()}).file_ids == []
     assert records(dump)[0]["tool_resources"] == {"code_interpreter": {"file_ids": [F]}}
     assert "no tool that reads them" in dump.notes[-1]
 
@@ -339,8 +386,6 @@ def test_what_was_made_is_called_by_ids_that_no_server_gives() -> None:
 
 
 def test_nothing_is_run() -> None:
-    ran = SimpleNamespace(it=False)
     with pytest.raises(UsageFault):
         read(f"__import__('os').system('true') or Assistant(id='{A}'.upper(), model=open('/etc/passwd').read())")
-    assert not ran.it
     assert read_dumps([("d", json.dumps(DESK).encode())]).assistants

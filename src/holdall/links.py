@@ -6,13 +6,17 @@ name in ``name_from_id`` instead, since an id means nothing in another project.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["NAME", "linked", "relinked", "with_ids"]
+import msgspec
+
+from holdall.model import AssistantView, Record
+
+__all__ = ["linked", "named", "named_links", "relinked"]
 
 _TYPE = "connected_agent"
-NAME = "name_from_id"
+_NAME = "name_from_id"
 
 
 def linked(tools: object) -> list[str]:
@@ -25,39 +29,52 @@ def linked(tools: object) -> list[str]:
     return list(dict.fromkeys(one for one in ids if isinstance(one, str) and one))
 
 
-def relinked(tools: list[Any], to: Callable[[str], str | None]) -> tuple[list[Any], list[str]]:
-    """``tools`` with the ids that ``to`` gives for those that they call, and the ids for which it gives none: tools that
-    call those are left out."""
-    kept: list[Any] = []
-    lost: list[str] = []
+def named(tools: object) -> list[str]:
+    """The names of those that ``tools`` call by their names alone."""
+    names = (link.get(_NAME) for link in _links(tools) if not link.get("id"))
+    return list(dict.fromkeys(one for one in names if isinstance(one, str)))
+
+
+def relinked(tools: list[Any], targets: Mapping[Any, str | None]) -> list[Any]:
+    """``tools`` where those that call others call them by the ids of ``targets``; where that is None, without the tool.
+    One that ``targets`` don't have is called as before."""
+    found: list[Any] = []
     for tool in tools:
-        called = linked([tool])
-        if not called:
-            kept.append(tool)
-        elif (target := to(called[0])) is None:
-            lost.append(called[0])
-        else:
-            kept.append({**tool, _TYPE: {**tool[_TYPE], "id": target}})
-    return kept, lost
+        called = next(iter(linked([tool])), None)
+        if called is None or called not in targets:
+            found.append(tool)
+        elif (target := targets[called]) is not None:
+            found.append({**tool, _TYPE: {**tool[_TYPE], "id": target}})
+    return found
 
 
-def with_ids(tools: object, of: Callable[[str], str | None]) -> list[Any] | None:
-    """``tools`` where those that call another by its name alone call it by the id that ``of`` gives; None where there
-    is nothing to change."""
-    changed = False
+def named_links(records: list[Record]) -> list[Record]:
+    """The assistants, where those that call one of the others by its name alone call it by its id. Where several have
+    the name, or none, nothing is changed."""
+    if not any(_NAME.encode() in record.raw for record in records):
+        return records
+    ids: dict[str | None, list[str]] = {}
+    for record in records:
+        ids.setdefault(msgspec.json.decode(record.raw, type=AssistantView).name, []).append(record.id)
+    return [
+        _with_ids(record, {name: same[0] for name, same in ids.items() if name and len(same) == 1})
+        for record in records
+    ]
+
+
+def _with_ids(record: Record, ids: Mapping[str, str]) -> Record:
+    fields = msgspec.json.decode(record.raw, type=dict[str, Any])
+    tools = fields.get("tools")
+    if not any(name in ids for name in named(tools)):
+        return record
     found = []
-    for tool in tools if isinstance(tools, list) else ():
-        link = next(_links([tool]), None)
-        name = link.get(NAME) if link and not link.get("id") else None
-        ident = of(name) if isinstance(name, str) else None
-        if link and ident:
-            changed = True
-            tool = {
-                **tool,
-                _TYPE: {"id": ident, **{key: value for key, value in link.items() if key not in ("id", NAME)}},
-            }
+    for tool in tools or ():
+        name = next(iter(named([tool])), "")
+        if name in ids:
+            link = {key: value for key, value in tool[_TYPE].items() if key not in ("id", _NAME)}
+            tool = {**tool, _TYPE: {"id": ids[name], **link}}
         found.append(tool)
-    return found if changed else None
+    return msgspec.structs.replace(record, raw=msgspec.json.encode({**fields, "tools": found}))
 
 
 def _links(tools: object) -> Iterator[dict[str, Any]]:

@@ -120,6 +120,7 @@ class ToolResources(msgspec.Struct, frozen=True, kw_only=True):
 
 class ToolView(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
+    connected_agent: object = None
 
 
 class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +146,13 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
         """The files that code_interpreter uses, as the definition orders them."""
         found = self.tool_resources and self.tool_resources.code_interpreter
         return [SourceId(i) for i in (found.file_ids or [])] if found else []
+
+    @property
+    def assistant_ids(self) -> list[SourceId]:
+        """The assistants that its tools call, each once. Source: Azure's agents, connected_agent."""
+        links = (tool.connected_agent for tool in self.tools or () if tool.type == "connected_agent")
+        ids = (link.get("id") for link in links if isinstance(link, dict))
+        return [SourceId(i) for i in dict.fromkeys(ids) if isinstance(i, str) and i]
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):

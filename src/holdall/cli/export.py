@@ -19,13 +19,22 @@ from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, targe
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show, show_credentials
-from holdall.errors import EXIT_DONE, EXIT_LOOK, Interrupted, UsageFault, pasteable
+from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Interrupted, UsageFault, pasteable
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.exporter.policy import Policy
-    from holdall.exporter.report import Absent, Changed, ExportReport, Incomplete, Miscount, Unfinished
+    from holdall.exporter.report import (
+        Absent,
+        Changed,
+        ExportReport,
+        Incomplete,
+        Miscount,
+        Unfinished,
+        Unread,
+        Unreadable,
+    )
     from holdall.exporter.roots import Start
     from holdall.exporter.rungs import Rungs
 
@@ -120,7 +129,7 @@ def command(console: Console, /, output: str | None, force: bool, **parameters: 
     )
     console.result(str(report.bundle))
     return Outcome(
-        exit_code=EXIT_DONE if report.acceptable else EXIT_LOOK,
+        exit_code=EXIT_DONE if report.acceptable else EXIT_INCOMPLETE,
         result=result_of(console, report),
         losses=losses_of(report),
     )
@@ -316,9 +325,9 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         console.warn(f"less than the policy asks for: {counted(report.losses_counting, 'loss counts', 'losses count')}")
 
 
-def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> str:
+def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished | Unread | Unreadable) -> str:
     """One line about one loss that is no content's."""
-    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount, Unfinished
+    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount, Unfinished, Unread, Unreadable
 
     match loss:
         case Absent():
@@ -327,7 +336,11 @@ def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> s
         case Miscount():
             return f"count  {loss.id}: {loss.what}: the server says {loss.counted}, found {loss.found}"
         case Incomplete():
-            return f"incomplete  {loss.dump} says that there are more pages (has_more): what they held is not here"
+            return f"incomplete  {loss.dump} {loss.message}: what else there was is not here"
+        case Unreadable():
+            return f"unreadable  {loss.kind} {loss.id}{f' in {loss.dump}' if loss.dump else ''}: {loss.message}"
+        case Unread():
+            return f"unread  {loss.kind} {loss.id}: {loss.field} refers to {', '.join(loss.refers)}: {loss.message}"
         case Unfinished():
             return f"list  {loss.list} may lack something: {loss.message}"
         case Changed():

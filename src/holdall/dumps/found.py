@@ -17,8 +17,8 @@ from holdall.dumps.normal import Unfit, assistant, assistant_id, spelled
 from holdall.dumps.table import rows
 from holdall.dumps.text import Text, decoded, looks_like
 from holdall.errors import UsageFault
-from holdall.links import NAME, with_ids
-from holdall.model import AssistantView, Kind, Record, SourceId, invented
+from holdall.links import named_links
+from holdall.model import Kind, Record, SourceId, invented
 from holdall.untrusted import require_plain
 
 __all__ = ["Dump", "MadeStore", "Unread", "read_dumps"]
@@ -50,10 +50,10 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True):
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, each object once: of several with one id the last. ``memberships`` are by store.
 
-    ``made`` are the stores that lifting from v1 made, which no server ever had. ``truncated`` names the dumps that lack
-    something, and why: they end inside a value, or say of themselves that they are page 1 of more where no last page is
-    among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done to records that
-    were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps together.
+    ``made`` are the stores that lifting from v1 made, which no server ever had. ``truncated`` are the dumps that lack
+    something, and what they do: they end inside a value, or say of themselves that they are page 1 of more where no
+    last page is among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done to
+    records that were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps together.
     """
 
     assistants: list[Record]
@@ -148,7 +148,7 @@ class _Found:
             if (Kind.ASSISTANT, SourceId(ident)) not in self._records and ident not in self._others:
                 self._unread.setdefault(ident, Unread(dump=name, id=ident, message=why))
         if text.cut is not None:
-            self._truncated[name] = f"the text ends inside the value that begins in line {text.cut}"
+            self._truncated[name] = f"ends inside the value that begins in line {text.cut}"
         if self.taken == taken:
             return self._useless(name, text, string)
         if text.error:
@@ -159,7 +159,7 @@ class _Found:
     def _useless(self, name: str, text: Text, string: str) -> tuple[str, str]:
         unread = next((one for one in self.unread if one.dump == name), None)
         if text.cut is not None:
-            return f"it is {text.error}; {self._truncated[name]}", "was the download cut off?"
+            return f"it is {text.error}; it {self._truncated[name]}", "was the download cut off?"
         if unread and not text.error:
             return f"assistant {unread.id} can't be read: {unread.message}", ""
         if text.error:
@@ -178,13 +178,14 @@ class _Found:
         pages = [name for name in self._pages if name not in self._truncated]
         if pages and self._last_page:
             self._notes.append(
-                f"{', '.join(pages)} and the last page are in the dumps; that no page between is missing, they can't tell"
+                f"{', '.join(pages)} and the last page are in the dumps; that no page between is missing, "
+                "they can't tell"
             )
         elif pages:
-            why = "it says that there are more pages (has_more)"
+            why = "says that there are more pages (has_more)"
             self._truncated.update(dict.fromkeys(pages, why))
         return Dump(
-            assistants=self._linked(of(Kind.ASSISTANT)),
+            assistants=named_links(of(Kind.ASSISTANT)),
             stores=of(Kind.STORE),
             files=of(Kind.FILE),
             memberships={store: list(members.values()) for store, members in self._memberships.items()},
@@ -230,7 +231,7 @@ class _Found:
 
     def _string(self, raw: bytes, source: _Source) -> None:
         """Look into a string, or the lines of a list, that may hold JSON."""
-        if source.strings == _STRINGS_DEEP or b"{" not in raw and b"(" not in raw or not _TELLING.search(raw):
+        if source.strings == _STRINGS_DEEP or (b"{" not in raw and b"(" not in raw) or not _TELLING.search(raw):
             return
         said = msgspec.json.decode(raw)
         if isinstance(said, list):
@@ -242,7 +243,7 @@ class _Found:
         if text.error:
             self._named.update(dict.fromkeys(_ID.findall(said), "only part of it could be read"))
         if text.cut is not None and self.taken > before:
-            self._truncated[source.dump] = "a string in it ends inside a value"
+            self._truncated[source.dump] = "has a string in it that ends inside a value"
 
     # -- taking --------------------------------------------------------------------------------------
 
@@ -277,7 +278,7 @@ class _Found:
         return False
 
     def _decide(self, name: str) -> None:
-        """What looks like an assistant and has no id: a request where there is an assistant to it, else an assistant."""
+        """What looks like an assistant and has no id: a request where its assistant is there, else an assistant."""
         known = {_gist(record.raw) for (kind, _), record in self._records.items() if kind is Kind.ASSISTANT}
         is_alone = not self._assistants
         passed = 0
@@ -326,26 +327,6 @@ class _Found:
     def _note(self, note: str) -> None:
         if note not in self._notes:
             self._notes.append(note)
-
-    def _linked(self, records: list[Record]) -> list[Record]:
-        """The assistants, where those that call another by its name call it by its id."""
-        if not any(NAME.encode() in record.raw for record in records):
-            return records
-        ids: dict[str, list[str]] = {}
-        for record in records:
-            name = msgspec.json.decode(record.raw, type=AssistantView).name
-            ids.setdefault(name or "", []).append(record.id)
-
-        def of(name: str) -> str | None:
-            return ids[name][0] if len(ids.get(name, ())) == 1 else None
-
-        found = []
-        for record in records:
-            fields = msgspec.json.decode(record.raw, type=dict[str, Any])
-            if (tools := with_ids(fields.get("tools"), of)) is not None:
-                record = msgspec.structs.replace(record, raw=msgspec.json.encode({**fields, "tools": tools}))
-            found.append(record)
-        return found
 
 
 class _Likeness(Enum):

@@ -75,7 +75,7 @@ def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeSt
         "metadata": {},
         **common,
     }
-    members = [
+    members: list[dict[str, Any]] = [
         {
             "id": file,
             "object": "vector_store.file",

@@ -28,7 +28,10 @@ _GENERIC = re.compile(r"\[[^\[\](){}\n]*+\](?=\()")
 _ENUM = re.compile(r"<[\w.]++:\s*+")
 _ANGLES = re.compile(r"<[^<>\n]*+>")
 _REFERENCE = re.compile(r"<ref \*\d+>\s*+|\[Object: null prototype\]\s*+")
-_ELISION = r"\[(?:Object|Array|(?:Circular|(?:Async)?(?:Generator)?Function|[GS]etter|class\b)[^\[\]\n]{0,200}|[A-Z]\w{0,100})\]"
+_ELISION = (
+    r"\[(?:Object|Array|(?:Circular|(?:Async)?(?:Generator)?Function|[GS]etter|class\b)[^\[\]\n]{0,200}"
+    r"|[A-Z]\w{0,100})\]"
+)
 _ELIDED = re.compile(_ELISION)
 _MORE = re.compile(r"(?:\.\.\.|…)\s*(?:\d+ more \w+)?")
 _BODY = {quote: re.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+{quote}", re.DOTALL) for quote in "\"'`"}

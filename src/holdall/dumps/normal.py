@@ -31,9 +31,10 @@ _IN_STRINGS = frozenset({*_STRUCTURED, "files", "vector_store_ids", "vector_stor
 _TOOLS = frozenset({"code_interpreter", "file_search", "retrieval"})
 # A key of a map that says what the value is, not which one.
 _GENERIC = frozenset(
-    "assistant agent data result response body request item items value record raw json object payload output content"
-    " attributes values details config params parameters before after text message input metadata options".split()
-)
+    {"after", "agent", "assistant", "attributes", "before", "body", "config", "content", "data", "details", "input",
+     "item", "items", "json", "message", "metadata", "object", "options", "output", "parameters", "params", "payload",
+     "raw", "record", "request", "response", "result", "text", "value", "values"}
+)  # fmt: skip
 
 
 def _is_text(value: object) -> bool:
@@ -47,7 +48,10 @@ _ALIASES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
     "instructions": (("instruction", "system_prompt", "system_instructions", "system_message"), _is_text),
     "created_at": (("created", "created_time", "created_on"), lambda value: isinstance(value, (str, int, float))),
     "file_ids": (("files", "file_id"), lambda value: bool(_ids(value, _FILE_ID))),
-    "vector_store_ids": (("vector_stores", "vector_store_id", "vector_store"), lambda value: bool(_ids(value, _STORE_ID))),
+    "vector_store_ids": (
+        ("vector_stores", "vector_store_id", "vector_store"),
+        lambda value: bool(_ids(value, _STORE_ID)),
+    ),
     "top_p": (("nucleus_sampling_factor",), lambda value: isinstance(value, (int, float))),
 }  # fmt: skip
 

@@ -158,7 +158,7 @@ _LOOKS = (
     (r"\[(?:Object|Array)\]|\.\.\. \d+ more item", "It looks like console.log, which leaves out what lies deep: print "
      "JSON.stringify(value, null, 2) instead"),
     (r"<[\w.]+ object at 0x\w+>", "It looks like Python's print of an object: print value.model_dump_json() instead"),
-    (r"\A\s*(?:<!doctype|<html|<\?xml)", "It looks like a web page: was it saved after a login, or from another address?"),
+    (r"\A\s*(?:<!doctype|<html|<\?xml)", "It looks like a web page: was it saved without a login?"),
     (r"\A---\s*\n(?:[^\n]*+\n)*?---\s*(?:\n|\Z)", "It looks like Markdown with YAML before it: "
      "yq --front-matter=extract -o=json . FILE writes that part as JSON; add the text as its \"instructions\""),
     (r"^\s*-?\s*[\w\"']+:(?:\s|$)", "It looks like YAML: yq -o=json . FILE writes it as JSON"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.exporter.report import Absent, Finding, Loss
+from holdall.exporter.report import Absent, Finding, Loss, Unread
 from holdall.model import Kind, Rung
 
 __all__ = ["Policy"]
@@ -32,11 +32,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Does this finding make the export less than the policy asks for?
 
         A text that stops short is less than a text. A file object that is gone is as bad as a content that is not
-        there; a store that is gone, a list that contradicts its count, a dump that lacks pages and a definition that
-        changed while the export ran count under every policy.
+        there; a store that is gone, a list that contradicts its count, a dump that lacks something, a definition
+        that can't be read or changed while the export ran, and a reference that nobody follows count under every
+        policy.
         """
         match finding:
             case Loss() | Absent() if finding.id in self.allow_missing:
+                return False
+            case Unread(refers=refers) if self.allow_missing.issuperset(refers):
                 return False
             case Loss(rung=rung, truncated=truncated):
                 found = _RUNGS.index(Rung.UNAVAILABLE if truncated else rung)

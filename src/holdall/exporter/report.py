@@ -11,7 +11,19 @@ from holdall.bundle.layout import Digests
 from holdall.model import Kind, Rung
 from holdall.remote.survey import Missing
 
-__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Incomplete", "Loss", "Miscount", "Unfinished", "absent"]
+__all__ = [
+    "Absent",
+    "Changed",
+    "ExportReport",
+    "Finding",
+    "Incomplete",
+    "Loss",
+    "Miscount",
+    "Unfinished",
+    "Unread",
+    "Unreadable",
+    "absent",
+]
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
@@ -55,9 +67,11 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="incomplete"):
-    """A dump that says of itself that it is one page of more: what was on the others is nowhere."""
+    """A dump that ends inside a value, or says of itself that it is one page of more: what else there was is nowhere.
+    ``message`` says which, of the dump: "ends inside …"."""
 
     dump: str
+    message: str = ""
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
@@ -67,7 +81,27 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     message: str
 
 
-Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unreadable"):
+    """A definition that is there and can't be read, so that it isn't in the bundle. ``dump`` names where it is from, if
+    not from the server."""
+
+    kind: Kind
+    id: str
+    message: str
+    dump: str | None = None
+
+
+class Unread(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unread"):
+    """A ``field`` of a record that nothing reads, and that refers to other things: to those of the ids ``refers``."""
+
+    kind: Kind
+    id: str
+    field: str
+    refers: list[str]
+    message: str
+
+
+Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
