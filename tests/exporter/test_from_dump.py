@@ -1,9 +1,10 @@
-"""Exports of dumps as people have them: nothing that they refer to is lost without a word, and nothing invented asked for."""
+"""Exports of dumps as people have them: nothing is lost without a word, and nothing invented is asked for."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from holdall.exporter.roots import Start, gather
 from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Record, SourceId
 from holdall.remote.client import path
+from holdall.sandbox.entra import token
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
@@ -71,11 +73,7 @@ def test_files_of_old_definitions_are_found_in_any_living_store(box: Running, ha
     assert any(f"/vector_stores/{store}/files/{file}/content" in request.path for request in box.requests())
     assert holdall("verify", "b.tar.zst").code == 0
     done = holdall("import", "b.tar.zst", OPENAI_DST_API_KEY=DESTINATION)
-    assert "High water" in json.dumps([entry for entry in done.out.splitlines()]) or done.code in (
-        0,
-        3,
-        EXIT_INCOMPLETE,
-    )
+    assert done.code in (0, 3), done.out + done.err
     with Hand(box.url, DESTINATION) as copy:
         assert copy.counts() == {"assistants": 1, "vector_stores": 1, "files": 1}
     # In no store at all, it is lost, and no reason speaks of what is invented.
@@ -181,28 +179,35 @@ def test_agents_that_are_linked_by_name_call_each_other_in_the_copy(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with Running(tmp_path / "foundry", behaviour=PROFILES["foundry-classic"]) as foundry:
+        key = token(time.time() + 3600)
+        base, _, query = foundry.url.partition("?")
+        name, version = query.split("=")
+
+        def there() -> list[Any]:
+            with Hand(base, key) as copy:
+                return copy.everything("/assistants", **{name: version})
+
         holdall = Terminal(
-            monkeypatch,
-            {"OPENAI_DST_BASE_URL": foundry.url, "OPENAI_DST_API_KEY": DESTINATION, "OPENAI_SRC_API_KEY": ""},
+            monkeypatch, {"OPENAI_DST_BASE_URL": foundry.url, "OPENAI_DST_API_KEY": key, "OPENAI_SRC_API_KEY": ""}
         )
         others = [{**PLAIN, "name": name, "created_at": 1718000001} for name in ("Stock-Keeper", "Post-Room")]
         done = export(holdall, lead("Stock-Keeper", "Post-Room"), *others)
         assert done.code == 0, done.err
         assert "connected_agent" not in done.err
-        done = holdall("import", "b.tar.zst")
+        done = holdall("import", "b.tar.zst", "--map-model", "gpt-4o=gpt-4.1")
         assert done.code == 0, done.out + done.err
-        with Hand(foundry.url, DESTINATION) as copy:
-            there = {one["name"]: one for one in copy.everything("/assistants")}
-        called = [tool["connected_agent"]["id"] for tool in there["Lead"]["tools"]]
-        assert called == [there["Stock-Keeper"]["id"], there["Post-Room"]["id"]]
-        assert holdall("verify", "b.tar.zst", "--against", "dst").code == 0
-        again = holdall("import", "b.tar.zst")
-        assert again.code == 0, again.out + again.err
-        assert holdall("plan", "b.tar.zst").code == 0
+        made = {one["name"]: one for one in there()}
+        called = [tool["connected_agent"]["id"] for tool in made["Lead"]["tools"]]
+        assert called == [made["Stock-Keeper"]["id"], made["Post-Room"]["id"]]
+        done = holdall("verify", "b.tar.zst", "--against", "dst")
+        assert done.code == 0, done.out + done.err
+        done = holdall("plan", "b.tar.zst", "--map-model", "gpt-4o=gpt-4.1")
+        assert done.code == 0, done.out + done.err
         # Chosen alone, it brings those that it calls.
-        done = holdall("import", "b.tar.zst", "--only", "Lead", "--on-conflict", "duplicate", "--output-dir", "other")
-        with Hand(foundry.url, DESTINATION) as copy:
-            assert len(copy.everything("/assistants")) == 6, done.out + done.err
+        alone = ("--only", "Lead", "--on-conflict", "duplicate", "--force")
+        done = holdall("import", "b.tar.zst", "--map-model", "gpt-4o=gpt-4.1", *alone)
+        assert done.code == 0, done.out + done.err
+        assert len(there()) == 6
 
 
 def test_a_link_to_nobody_is_a_loss_that_counts(holdall: Terminal) -> None:

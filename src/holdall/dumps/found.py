@@ -36,6 +36,7 @@ _DEFINING = frozenset({"tools", "instructions", "instruction", "system_prompt", 
 # What runs, messages and requests for other APIs have.
 _NO_ASSISTANT = frozenset({"thread_id", "run_id", "role", "messages", "input"})
 _MOST_FIELDS = 200
+_IN_PART = "only part of it could be read"
 _NEEDED = 'it should hold objects with "object": "assistant", as the API listed them'
 
 
@@ -143,7 +144,7 @@ class _Found:
             raise UsageFault(f"can't use dump {name}: {error.message}", hint=error.hint) from None
         self._decide(name)
         if text.error:
-            self._named.update(dict.fromkeys(_ID.findall(string), "only part of it could be read"))
+            self._named.update(dict.fromkeys(_ID.findall(string), _IN_PART))
         for ident, why in self._named.items():
             if (Kind.ASSISTANT, SourceId(ident)) not in self._records and ident not in self._others:
                 self._unread.setdefault(ident, Unread(dump=name, id=ident, message=why))
@@ -160,10 +161,11 @@ class _Found:
         unread = next((one for one in self.unread if one.dump == name), None)
         if text.cut is not None:
             return f"it is {text.error}; it {self._truncated[name]}", "was the download cut off?"
-        if unread and not text.error:
-            return f"assistant {unread.id} can't be read: {unread.message}", ""
+        hint = looks_like(string) if text.error else ""
+        if unread and unread.message != _IN_PART:
+            return f"assistant {unread.id} can't be read: {unread.message}", hint
         if text.error:
-            return f"it is {text.error}", looks_like(string)
+            return f"it is {text.error}", hint
         return "there is no assistant in it", _NEEDED
 
     def _values(self, text: Text, source: _Source) -> None:
@@ -241,7 +243,7 @@ class _Found:
         before = self.taken
         self._values(text, inner)
         if text.error:
-            self._named.update(dict.fromkeys(_ID.findall(said), "only part of it could be read"))
+            self._named.update(dict.fromkeys(_ID.findall(said), _IN_PART))
         if text.cut is not None and self.taken > before:
             self._truncated[source.dump] = "has a string in it that ends inside a value"
 

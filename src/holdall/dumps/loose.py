@@ -30,7 +30,7 @@ _ANGLES = re.compile(r"<[^<>\n]*+>")
 _REFERENCE = re.compile(r"<ref \*\d+>\s*+|\[Object: null prototype\]\s*+")
 _ELISION = (
     r"\[(?:Object|Array|(?:Circular|(?:Async)?(?:Generator)?Function|[GS]etter|class\b)[^\[\]\n]{0,200}"
-    r"|[A-Z]\w{0,100})\]"
+    r"|(?!(?:None|True|False|NaN|Infinity|NULL)\])[A-Z]\w{0,100})\]"
 )
 _ELIDED = re.compile(_ELISION)
 _MORE = re.compile(r"(?:\.\.\.|…)\s*(?:\d+ more \w+)?")
