@@ -190,7 +190,8 @@ def test_bytes_are_refused_in_words(content: bytes) -> None:
         (f"{{ id: '{A}', object: 'assistant', model: 'm', tools: [ [Object] ] }}", "JSON.stringify"),
         (f"@{{id={A}; object=assistant; model=gpt-4o}}", "ConvertTo-Json -Depth 100"),
         (f"id           : {A}\nobject       : assistant\nmodel        : gpt-4o\n", "ConvertTo-Json"),
-        ("---\nname: Desk\nmodel: gpt-4o\ntools:\n- type: file_search\n---\n\nAnswer.\n", "YAML"),
+        ("---\nname: &a Desk\nmodel: gpt-4o\ntools:\n- type: file_search\n---\n\nAnswer.\n", "YAML"),
+        ("---\ntitle: Our notes\n---\n\nAnswer.\n", "YAML"),
         ("name: Desk\nmodel: gpt-4o\n", "YAML"),
         ("<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
         ("[<openai.types.beta.assistant.Assistant object at 0x7f12>]", "model_dump_json"),
@@ -219,8 +220,8 @@ def test_what_is_passed_over_is_said() -> None:
     request = {"model": "gpt-4o", "name": "Skipper's desk", "instructions": "Answer."}
     dump = read(f"$ curl -d '{json.dumps(request)}'\n200 OK\n{json.dumps(DESK)}\n")
     assert records(dump) == [DESK]
-    assert any("passed over as requests" in note for note in dump.notes)
-    assert any("characters of text around" in note for note in dump.notes)
+    assert any("passed over: requests" in note for note in dump.notes)
+    assert any("characters of text around it" in note for note in dump.notes)
     # In plain JSON, too: what was asked for beside what was answered.
     asked = {key: DESK[key] for key in ("name", "model", "instructions", "tools")}
     assert records(read(json.dumps([{"request": asked, "response": DESK}]))) == [DESK]
@@ -309,6 +310,40 @@ def test_a_table_out_of_a_database() -> None:
     assert first["instructions"] == 'Answer "briefly".\nTwo lines, one cell.'
     assert first["tool_resources"] == {"code_interpreter": {"file_ids": [F]}}
     assert (first["id"], first["temperature"], second["id"], second["name"]) == (A, 0.5, B, "Ferry")
+
+
+def test_markdown_with_its_fields_before_the_text() -> None:
+    found = one(
+        "---\nname: Harbour desk\nobject: assistant\nmodel: gpt-4o # ours\ntemperature: 1.0\nmetadata: {}\n"
+        "description: |-\n  Two\n  lines\ntools:\n- type: file_search\n- type: function\n  function:\n    name: f\n"
+        "    description: 'It''s long\n      and goes on'\n    parameters: {\"type\": \"object\"}\n    strict: null\n"
+        'tool_resources:\n  file_search:\n    vector_store_ids:\n      - "vs_1"\n---\n\n# Answer\n\nbriefly.\n'
+    )
+    assert found == {
+        "id": found["id"],
+        "name": "Harbour desk",
+        "object": "assistant",
+        "model": "gpt-4o",
+        "temperature": 1.0,
+        "metadata": {},
+        "description": "Two\nlines",
+        "tools": [
+            {"type": "file_search"},
+            {
+                "type": "function",
+                "function": {"name": "f", "description": "It's long and goes on", "parameters": {"type": "object"}},
+            },
+        ],
+        "tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}},
+        "instructions": "# Answer\n\nbriefly.",
+    }
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab:-'\"{}[]|># \n", max_size=200))
+def test_odd_yaml_is_refused_in_words(text: str) -> None:
+    with pytest.raises(UsageFault):
+        read(f"---\n{text}\n---\nx")
 
 
 def test_records_one_by_one_what_powershell_cut_is_named() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.dumps.frontmatter import definition
 from holdall.dumps.lifting import MadeStore, lifted
 from holdall.dumps.loose import DEEPEST
 from holdall.dumps.normal import Unfit, assistant, assistant_id, spelled
@@ -138,6 +139,9 @@ class _Found:
                 self._notes.append(f"{name} is a table: {len(table)} rows")
                 for row in table:
                     self._walk(msgspec.json.encode(row), None, 0, _Source(dump=name, exact=False))
+            elif written := definition(string):
+                self._notes.append(f"{name} is Markdown: the text in it is the instructions")
+                self._walk(msgspec.json.encode(written), None, 0, _Source(dump=name, exact=False))
             else:
                 self._values(text, _Source(dump=name))
         except UsageFault as error:
@@ -153,8 +157,8 @@ class _Found:
         if self.taken == taken:
             return self._useless(name, text, string)
         if text.error:
-            around = f"; {text.passed} characters of text around what was read are passed over" if text.passed else ""
-            self._notes.append(f"{name} is {text.error}: it was read as far as it can be{around}")
+            around = f"; {text.passed} characters of text around it were passed over" if text.passed else ""
+            self._notes.append(f"{name} was read though it is {text.error}{around}")
         return None
 
     def _useless(self, name: str, text: Text, string: str) -> tuple[str, str]:
@@ -290,7 +294,9 @@ class _Found:
             else:
                 self._assistant(raw, key, source)
         if passed:
-            self._notes.append(f"{name}: {passed} without an id are passed over as requests: the assistants are there")
+            self._notes.append(
+                f"{name}: {passed} definitions without an id passed over: requests for assistants that are there"
+            )
 
     def _assistant(self, raw: bytes, key: str | None, source: _Source) -> None:
         self._assistants += 1
