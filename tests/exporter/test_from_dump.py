@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdall.errors import EXIT_INCOMPLETE
+from holdall.errors import EXIT_INCOMPLETE, EXIT_LOOK
 from holdall.exporter.roots import Start, gather
 from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Record, SourceId
@@ -208,6 +208,25 @@ def test_agents_that_are_linked_by_name_call_each_other_in_the_copy(
         done = holdall("import", "b.tar.zst", "--map-model", "gpt-4o=gpt-4.1", *alone)
         assert done.code == 0, done.out + done.err
         assert len(there()) == 6
+
+
+def test_agents_that_call_each_other_are_made_and_what_is_left_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calling(own: str, other: str) -> dict[str, Any]:
+        link = {"id": other, "name": "n", "description": "d"}
+        return {**PLAIN, "id": own, "tools": [{"type": "connected_agent", "connected_agent": link}]}
+
+    monkeypatch.chdir(tmp_path)
+    with Running(tmp_path / "foundry", behaviour=PROFILES["foundry-classic"]) as foundry:
+        key = token(time.time() + 3600)
+        holdall = Terminal(
+            monkeypatch, {"OPENAI_DST_BASE_URL": foundry.url, "OPENAI_DST_API_KEY": key, "OPENAI_SRC_API_KEY": ""}
+        )
+        assert export(holdall, calling(A, B), calling(B, A)).code == 0
+        done = holdall("import", "b.tar.zst")
+        assert done.code in (EXIT_LOOK, EXIT_INCOMPLETE), done.out + done.err
+        assert "call each other" in done.out + done.err
 
 
 def test_a_link_to_nobody_is_a_loss_that_counts(holdall: Terminal) -> None:

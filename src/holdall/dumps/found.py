@@ -110,7 +110,7 @@ class _Found:
         self._truncated: dict[str, str] = {}
         self._pages: list[str] = []
         self._last_page = False
-        self._notes: list[str] = []
+        self._notes: dict[str, None] = {}
         self.taken = 0
         """Objects of any kind that were kept."""
         # Of one dump:
@@ -136,11 +136,11 @@ class _Found:
         text = Text(string)
         try:
             if table := list(rows(string)):
-                self._notes.append(f"{name} is a table: {len(table)} rows")
+                self._note(f"{name} is a table: {len(table)} rows")
                 for row in table:
                     self._walk(msgspec.json.encode(row), None, 0, _Source(dump=name, exact=False))
             elif written := definition(string):
-                self._notes.append(f"{name} is Markdown: the text in it is the instructions")
+                self._note(f"{name} is Markdown: the text in it is the instructions")
                 self._walk(msgspec.json.encode(written), None, 0, _Source(dump=name, exact=False))
             else:
                 self._values(text, _Source(dump=name))
@@ -158,7 +158,7 @@ class _Found:
             return self._useless(name, text, string)
         if text.error:
             around = f"; {text.passed} characters of text around it were passed over" if text.passed else ""
-            self._notes.append(f"{name} was read though it is {text.error}{around}")
+            self._note(f"{name} was read though it is {text.error}{around}")
         return None
 
     def _useless(self, name: str, text: Text, string: str) -> tuple[str, str]:
@@ -183,7 +183,7 @@ class _Found:
 
         pages = [name for name in self._pages if name not in self._truncated]
         if pages and self._last_page:
-            self._notes.append(
+            self._note(
                 f"{', '.join(pages)} and the last page are in the dumps; that no page between is missing, "
                 "they can't tell"
             )
@@ -198,7 +198,7 @@ class _Found:
             made=list(self._made.values()),
             truncated=self._truncated,
             unread=self.unread,
-            notes=self._notes,
+            notes=list(self._notes),
             digest=self._digest.hexdigest(),
         )
 
@@ -294,7 +294,7 @@ class _Found:
             else:
                 self._assistant(raw, key, source)
         if passed:
-            self._notes.append(
+            self._note(
                 f"{name}: {passed} definitions without an id passed over: requests for assistants that are there"
             )
 
@@ -317,7 +317,9 @@ class _Found:
             self._note(f"an assistant in {source.dump} has no id: it is called {ident} here")
             found["id"] = ident
         if renamed := [field for field in fields if field not in found]:
-            self._note(f"assistant {ident} is read under other names than the API's: {', '.join(renamed)[:200]}")
+            self._note(
+                f"{source.dump} has other names of fields than the API, which are read: {', '.join(renamed)[:200]}"
+            )
         found, store, notes = lifted(found, ident)
         for note in notes:
             self._note(note)
@@ -333,8 +335,7 @@ class _Found:
         self.taken += 1
 
     def _note(self, note: str) -> None:
-        if note not in self._notes:
-            self._notes.append(note)
+        self._notes[note] = None
 
 
 class _Likeness(Enum):

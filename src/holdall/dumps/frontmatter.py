@@ -28,6 +28,8 @@ class _Beyond(Exception):
 
 def definition(text: str) -> dict[str, Any] | None:
     """The fields, with the text as ``instructions`` where they have none; None where it isn't such a definition."""
+    if not text[:100].lstrip().startswith("---"):
+        return None
     parts = _PARTS.match(text.replace("\r\n", "\n"))
     if parts is None:
         return None
