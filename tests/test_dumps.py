@@ -52,7 +52,7 @@ def test_every_shape_gives_the_same_assistants(shape: str) -> None:
     dump = read(content)
     assert [json.loads(record.raw) for record in dump.assistants] == [ONE, TWO]
     assert [record.id for record in dump.assistants] == ["asst_1", "asst_2"]
-    assert dump.truncated == []
+    assert dump.truncated == {}
     assert dump.notes == []
 
 
@@ -67,20 +67,20 @@ def test_one_object_is_enough_also_without_its_type() -> None:
 
 
 def test_a_page_that_says_there_are_more_is_told() -> None:
-    assert read(pretty({**LIST, "has_more": True})).truncated == ["dump0.json"]
+    assert read(pretty({**LIST, "has_more": True})).truncated.keys() == {"dump0.json"}
     pages = pretty({"wrapped": {**LIST, "has_more": True}})
-    assert read(pages).truncated == ["dump0.json"]
+    assert read(pages).truncated.keys() == {"dump0.json"}
 
 
 def test_pages_up_to_the_last_are_a_whole_list() -> None:
     first, last = pretty({**LIST, "data": [ONE], "has_more": True}), pretty({**LIST, "data": [TWO]})
     for dumps in ([first, last], [last, first], [first + last]):
         dump = read(*dumps)
-        assert (len(dump.assistants), dump.truncated, len(dump.notes)) == (2, [], 1)
+        assert (len(dump.assistants), dump.truncated, len(dump.notes)) == (2, {}, 1)
         assert "that no page between is missing" in dump.notes[0]
     # The last page of another list says nothing of this one.
     stores = pretty({"object": "list", "data": [{"id": "vs_1", "object": "vector_store"}], "has_more": False})
-    assert read(first, stores).truncated == ["dump0.json"]
+    assert read(first, stores).truncated.keys() == {"dump0.json"}
 
 
 def test_a_dump_of_nothing_but_stores_goes_with_one_of_assistants() -> None:
@@ -138,9 +138,9 @@ def test_v1_with_retrieval_becomes_a_store_and_file_search() -> None:
     dump = read(json.dumps({**V1, "tools": [{"type": "retrieval"}]}))
     lifted = view(dump)
     assert [tool.type for tool in lifted.tools or ()] == ["file_search"]
-    assert lifted.store_ids == [dump.stores[0].id]
+    assert lifted.store_ids == [dump.made[0].id]
     assert lifted.file_ids == []
-    assert [r.id for r in dump.memberships[dump.stores[0].id]] == ["file-a", "file-b"]
+    assert [r.id for r in dump.made[0].members] == ["file-a", "file-b"]
     assert "file_ids" not in json.loads(dump.assistants[0].raw)
     assert "lifted from v1" in dump.notes[-1]
 
@@ -148,13 +148,13 @@ def test_v1_with_retrieval_becomes_a_store_and_file_search() -> None:
 def test_v1_with_both_tools_gives_the_files_to_both() -> None:
     dump = read(json.dumps({**V1, "tools": [{"type": "code_interpreter"}, {"type": "retrieval"}]}))
     assert view(dump).file_ids == ["file-a", "file-b"]
-    assert len(dump.memberships[dump.stores[0].id]) == 2
+    assert len(dump.made[0].members) == 2
 
 
 def test_v1_without_files_just_loses_the_empty_list() -> None:
     dump = read(json.dumps({**V1, "file_ids": [], "tools": [{"type": "code_interpreter"}]}))
     assert "file_ids" not in json.loads(dump.assistants[0].raw)
-    assert dump.stores == []
+    assert dump.made == []
     assert dump.notes == []
 
 
@@ -165,7 +165,7 @@ def test_v1_without_files_just_loses_the_empty_list() -> None:
         (b"[]", "no assistant"),
         (b'{"error": {"message": "Not found"}}', "no assistant"),
         (b"<html>", "not JSON in the value that begins in line 1"),
-        (pretty(ONE).encode() + b'\n{"cut": ', "not JSON in the value that begins in line"),
+        (pretty(ONE)[:90].encode(), "ends inside the value that begins in line 1"),
         (b"\xff\xfe\xff", "not text"),
         (b"\x80abc", "not text"),
         (b"[" * 100_000, "not JSON"),

@@ -8,12 +8,13 @@ that name such things, so that a new type is told too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from holdall.links import linked
 from holdall.model import Kind, Record
 
 __all__ = ["Dependency", "User", "dependencies", "user"]
@@ -111,10 +112,12 @@ def dependencies(users: Iterable[Record]) -> list[Dependency]:
     ['MCP server x, https://h/s']
     """
     found: dict[tuple[str, str | None], dict[str, User]] = {}
+    users = list(users)
+    present = {record.id for record in users}
     for record in users:
         view = _read(record)
         if view is not None:
-            outside = _outside_of_agent(record, view) if record.kind is Kind.AGENT else _outside(view)
+            outside = _outside_of_agent(record, view) if record.kind is Kind.AGENT else _outside(view, present)
             for kind, name in outside:
                 found.setdefault((kind, name), {})[record.id] = user(record)
     return [
@@ -130,12 +133,14 @@ def _read(assistant: Record) -> _Definition | None:
         return None  # a look-alike's odd assistant: kept as it is, not for us to read
 
 
-def _outside(view: _Definition) -> Iterator[tuple[str, str | None]]:
+def _outside(view: _Definition, present: Container[str]) -> Iterator[tuple[str, str | None]]:
     resources = view.tool_resources if isinstance(view.tool_resources, dict) else {}
     for tool in view.tools if isinstance(view.tools, list) else ():
         if not isinstance(tool, dict):
             continue
         kind = str(tool.get("type") or "tool")
+        if (called := linked([tool])) and called[0] in present:
+            continue
         if kind == "function":
             function = tool.get("function")
             yield kind, _text((function if isinstance(function, dict) else tool).get("name"))

@@ -8,9 +8,10 @@ nearly everything is optional and numbers may be floats.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeGuard
 
 import msgspec
 
@@ -21,6 +22,7 @@ __all__ = [
     "CodeInterpreterResources",
     "FileSearchResources",
     "FileView",
+    "InventedId",
     "Kind",
     "MembershipView",
     "Moment",
@@ -34,6 +36,8 @@ __all__ = [
     "ToolResources",
     "ToolView",
     "epoch_seconds",
+    "invented",
+    "is_invented",
 ]
 
 SourceId = NewType("SourceId", str)
@@ -42,8 +46,27 @@ SourceId = NewType("SourceId", str)
 TargetId = NewType("TargetId", str)
 """An id in the project that is imported into."""
 
+InventedId = NewType("InventedId", str)
+"""An id for something that has none in its source, in a bundle alone. No server knows it, so none is asked for it."""
+
 Sha256 = NewType("Sha256", str)
 """64 lower-case hex digits."""
+
+
+_INVENTED = "invented_"
+
+
+def invented(prefix: str, seed: bytes) -> InventedId:
+    """The id for what ``seed`` stands for: the same for the same seed, and like no id that a server gives.
+
+    >>> invented("vs", b"x")
+    'invented_vs_2d711642b726b04401627ca9'
+    """
+    return InventedId(f"{_INVENTED}{prefix}_{hashlib.sha256(seed).hexdigest()[:24]}")
+
+
+def is_invented(id: str) -> TypeGuard[InventedId]:
+    return id.startswith(_INVENTED)
 
 
 Moment = int | float | str | None
@@ -97,6 +120,7 @@ class ToolResources(msgspec.Struct, frozen=True, kw_only=True):
 
 class ToolView(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
+    connected_agent: object = None
 
 
 class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +146,13 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
         """The files that code_interpreter uses, as the definition orders them."""
         found = self.tool_resources and self.tool_resources.code_interpreter
         return [SourceId(i) for i in (found.file_ids or [])] if found else []
+
+    @property
+    def assistant_ids(self) -> list[SourceId]:
+        """The assistants that its tools call, each once. Source: Azure's agents, connected_agent."""
+        links = (tool.connected_agent for tool in self.tools or () if tool.type == "connected_agent")
+        ids = (link.get("id") for link in links if isinstance(link, dict))
+        return [SourceId(i) for i in dict.fromkeys(ids) if isinstance(i, str) and i]
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,7 +65,7 @@ def what_to_export(command: Any) -> Any:
                 "--from-dump",
                 multiple=True,
                 metavar="FILE",
-                help="Assistants out of a JSON dump instead of the API. Repeatable; - is stdin.",
+                help="Assistants out of a dump (JSON, prints, logs, CSV) instead of the API. Repeatable; - is stdin.",
             ),
             click.option(
                 "--file-search/--no-file-search",

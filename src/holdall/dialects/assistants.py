@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from holdall.dialects.loss import Loss
 from holdall.dialects.marks import Marked, marked
 from holdall.dialects.reading import read_fields, unknown_fields
+from holdall.links import relinked
 from holdall.model import Record, SourceId, TargetId
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "DEFAULTS",
     "FIELDS",
     "NAME_LENGTH",
+    "STORE_FIELDS",
+    "STORE_READ_ONLY",
     "Attachment",
     "Request",
     "assistant",
@@ -57,8 +61,8 @@ FIELDS = (
 """What a client can set in an assistant, but for its metadata."""
 
 _ASSISTANT_READ_ONLY = frozenset({"id", "object", "created_at", "metadata"})
-_STORE = ("name", "description", "expires_after")
-_STORE_READ_ONLY = frozenset(
+STORE_FIELDS = ("name", "description", "expires_after")
+STORE_READ_ONLY = frozenset(
     {
         "id",
         "object",
@@ -96,10 +100,14 @@ def assistant(
     operation: str,
     stores: Mapping[SourceId, TargetId],
     files: Mapping[SourceId, TargetId],
+    assistants: Mapping[SourceId, TargetId | None] = MappingProxyType({}),
     model: str | None = None,
 ) -> Request:
-    """POST /assistants for one assistant, with ``model`` in place of its own. References that ``stores`` and ``files``
-    don't map are left out of it; that they are is said by the plan, which knows why."""
+    """POST /assistants for one assistant, with ``model`` in place of its own.
+
+    References that ``stores`` and ``files`` don't map are left out of it, and tools that call one of ``assistants``
+    which is None there; that they are is said by the plan, which knows why.
+    """
     fields = read_fields(record)
     name = fields.get("name")
     label = name if isinstance(name, str) else None
@@ -113,6 +121,8 @@ def assistant(
         body["model"] = model
     if body.get("tools", ()) is None:
         body["tools"] = []
+    if assistants and isinstance(body.get("tools"), list):
+        body["tools"] = relinked(body["tools"], assistants)
     if isinstance(body.get("tool_resources"), dict):
         body["tool_resources"], lost = _resources(record, label, body["tool_resources"], stores, files)
         losses += lost
@@ -129,8 +139,8 @@ def store(record: Record, *, operation: str) -> Request:
         fields.get("metadata"), kind=record.kind, source=record.id, name=label, operation=operation
     )
     # The create call takes no null for any of these, though the server answers null where they were not given.
-    body = {key: fields[key] for key in _STORE if fields.get(key) is not None}
-    losses += unknown_fields(record, label, fields, known={*_STORE, *_STORE_READ_ONLY})
+    body = {key: fields[key] for key in STORE_FIELDS if fields.get(key) is not None}
+    losses += unknown_fields(record, label, fields, known={*STORE_FIELDS, *STORE_READ_ONLY})
     return _request(body, metadata, losses)
 
 

@@ -6,10 +6,10 @@ Source: the official OpenAPI description.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["known", "narrowed"]
+__all__ = ["known", "narrowed", "respelled"]
 
 Shape = Mapping[str, Any]
 """Members by name, each with its own shape, or None where it is taken as it is."""
@@ -62,6 +62,40 @@ def narrowed(here: Any, there: Any) -> Any:
     if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
         return [narrowed(a, b) for a, b in zip(here, there, strict=True)]
     return there
+
+
+def respelled(field: str, value: Any, spelled: Callable[[str], str], *, nulls: bool) -> Any:
+    """``value`` of ``field`` with its members named as the API names them, where ``spelled`` makes their names so.
+
+    An object that stands in a list by itself is taken out of it, where the API has one object. Without ``nulls``,
+    members of tools and their resources that are null are left out.
+
+    >>> respelled("tool_resources", [{"fileSearch": {"x": 1}}], lambda key: "file_search", nulls=True)
+    {'file_search': {'x': 1}}
+    """
+    value = value if field == "tools" else _single(value)
+    return _respelled(_SHAPES.get(field), value, spelled, nulls or field not in ("tools", "tool_resources"))
+
+
+def _single(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) else value
+
+
+def _respelled(shape: Shape | None, value: Any, spelled: Callable[[str], str], nulls: bool) -> Any:
+    if shape is None:
+        return value
+    if isinstance(value, list):
+        return [_respelled(shape, item, spelled, nulls) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = spelled(key)
+        key = name if name in shape and name not in value and key not in shape else key
+        if nulls or item is not None:
+            inner = shape.get(key)
+            found[key] = _respelled(inner, item if inner is None else _single(item), spelled, nulls)
+    return found
 
 
 def _known(shape: Shape | None, here: Any, there: Any) -> Any:

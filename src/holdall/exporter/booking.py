@@ -10,8 +10,9 @@ from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.register import File, Register
-from holdall.exporter.report import Absent, Finding, Loss, Miscount, absent
+from holdall.exporter.report import Absent, Finding, Loss, Miscount, Unread, Unreadable, absent
 from holdall.exporter.state import State
+from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Rung, SourceId
 from holdall.progress import Progress
 from holdall.remote.contents import Content
@@ -47,6 +48,8 @@ class Booking:
         """How many contents came out of the parent."""
         for missing in definitions.missing:
             losses.add(absent(missing))
+        for one in definitions.unreadable:
+            losses.add(Unreadable(kind=one.kind, id=one.id, message=one.message))
 
     def got(self, file: File, content: Content) -> None:
         """A file whose content the ladder got, or did not get."""
@@ -89,6 +92,9 @@ class Booking:
 
     def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         """A record that goes into the bundle; a membership with its store."""
+        for field, refers in unread_references(kind, id, raw, store).items():
+            message = "nothing reads this field, so what it refers to is not followed"
+            self._losses.add(Unread(kind=kind, id=id, field=field, refers=refers, message=message))
         if self._state:
             self._state.record(kind, id, raw, store)
 
@@ -134,7 +140,8 @@ class Booking:
     def _used_by(self, file_id: SourceId) -> list[str]:
         users = list(self._tool_users.get(file_id, ()))
         for number in self._register.stores(file_id):
-            users.extend(self._store_users.get(self._stores[number], ()))
+            if number < len(self._stores):  # others only lent the text
+                users.extend(self._store_users.get(self._stores[number], ()))
         return list(dict.fromkeys(users))
 
 

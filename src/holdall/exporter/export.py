@@ -6,7 +6,7 @@ The order on disk is the order of trust: definitions first, contents as they arr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Digests, Source
 from holdall.bundle.losses import minimum_of
 from holdall.bundle.writer import BundleWriter
+from holdall.dumps import Dump
 from holdall.errors import UsageFault
 from holdall.exporter.booking import Booking
 from holdall.exporter.fetch import Fetch
@@ -24,7 +25,7 @@ from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
 from holdall.exporter.policy import Policy
 from holdall.exporter.register import Register
-from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, Unfinished
+from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, Unfinished, Unreadable
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.exporter.state import State
@@ -116,8 +117,8 @@ async def export(
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
         async with open_parent(await asyncio.to_thread(parent, place, capture), progress) as earlier:
             losses = Losses(_policy(options, earlier))
-            for name in start.dump.truncated if start.dump else ():
-                losses.add(Incomplete(dump=name))
+            for loss in _losses_of(start.dump):
+                losses.add(loss)
             compared = options.skip_if_unchanged and earlier is not None and same_work(earlier.info, capture)
             filled = await _fill(
                 account,
@@ -245,6 +246,14 @@ async def _to_its_end(work: Awaitable[T]) -> T:
         with suppress(asyncio.CancelledError):
             await asyncio.shield(task)
     return task.result()
+
+
+def _losses_of(dump: Dump | None) -> Iterator[Finding]:
+    """What dumps don't have, or have in no form that can be read."""
+    for name, why in dump.truncated.items() if dump else ():
+        yield Incomplete(dump=name, message=why)
+    for one in dump.unread if dump else ():
+        yield Unreadable(kind=Kind.ASSISTANT, id=one.id, dump=one.dump, message=one.message)
 
 
 def _capture(account: Account | None, options: ExportOptions) -> Capture:

@@ -6,12 +6,21 @@ Memory stays flat: memberships and file objects go to disk line by line, and so 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import DamagedBundle, HoldallError, one_error
+from holdall.errors import (
+    DamagedBundle,
+    HoldallError,
+    NotFound,
+    PermissionDenied,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+    one_error,
+)
 from holdall.exporter.booking import Booking
 from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords, file_view
@@ -26,6 +35,7 @@ __all__ = ["Fetch"]
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
+_REFUSED = (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer)
 
 Queue = asyncio.Queue[SourceId | Waiting | None]
 
@@ -69,7 +79,13 @@ class Fetch:
         defer: bool = False,
     ) -> None:
         """``parent`` has contents of an earlier bundle; with ``defer`` they are taken in ``take_deferred`` only."""
-        self._surveyor, self._definitions, self._writer, self._progress = surveyor, definitions, writer, progress
+        self._account, self._surveyor, self._definitions, self._writer, self._progress = (
+            account,
+            surveyor,
+            definitions,
+            writer,
+            progress,
+        )
         self._register, self._booking, self._parent, self._defer = register, booking, parent, defer
         self._workers = account.limits.concurrency
         self._ladder = ladder
@@ -87,6 +103,7 @@ class Fetch:
                     await self._one(await self._identified(found, records, files))
 
                 await self._each(self._list, one)
+                await self._look_elsewhere()
                 # A store that was listed later may have the text that an earlier one had not.
                 await self._each(self._waiting(content=True), self._again)
             await asyncio.to_thread(files.commit)
@@ -137,6 +154,40 @@ class Fetch:
         if self._register.want(file_id, store):
             self._progress.expect(files=1)
             await queue.put(file_id)
+
+    async def _look_elsewhere(self) -> None:
+        """For files of which nothing was got, and that no store of the definitions has: the project's other stores.
+
+        Files of the code interpreter may be in one, and those of definitions from before there were stores were put
+        into some. They are read no further than to see which of the files they have.
+        """
+        lacking = {id for id in self._register.lacking() if not self._living(self._register.stores(id))}
+        if not lacking:
+            return
+        self._progress.stage("looking for files in other vector stores")
+        surveyor = Surveyor(self._account)  # whose doubts are nobody's: what is listed here isn't exported
+        try:
+            others = [record for record in await surveyor.stores() if record.id not in self._stores]
+        except _REFUSED as error:
+            self._progress.note(f"files that could not be got are not looked for in other stores: {error.message}")
+            return
+        for record in others:
+            if not lacking:
+                return
+            number = len(self._stores)
+            self._stores.append(record.id)
+            try:
+                async for membership, _ in surveyor.memberships(record.id):
+                    if membership.id in lacking:
+                        self._register.want(SourceId(membership.id), number)
+                        lacking.discard(SourceId(membership.id))
+            except _REFUSED as error:
+                self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
+
+    def _living(self, numbers: Iterable[int]) -> list[SourceId]:
+        """The stores of these numbers that the server has; others are there by the word of a dump only."""
+        stores = (self._stores[number] for number in numbers)
+        return [store for store in stores if store not in self._definitions.memberships]
 
     def _waiting(self, *, content: bool) -> Callable[[Queue], Awaitable[None]]:
         async def feed(queue: Queue) -> None:
@@ -232,7 +283,7 @@ class Fetch:
         self._booking.got(file, content)
 
     async def _fetch(self, file: File, stores: list[int], *, text: bool = True) -> Content:
-        holders = [self._stores[number] for number in stores]
+        holders = self._living(stores)
         return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file), text=text)
 
     def _unchanged(self, file: File) -> Taken | None:
@@ -261,7 +312,7 @@ class Fetch:
         if taken.line.rung is not Rung.TEXT:
             return sinks.content(taken.line.rung)
         # Under the store that it was read from, if that still holds the file.
-        holders = [self._stores[number] for number in self._register.stores(file.id)]
+        holders = self._living(self._register.stores(file.id))
         assert self._parent is not None
         told = SourceId(self._parent.store_of(taken) or "")
         return sinks.text(told if told in holders or not holders else holders[0])

@@ -16,7 +16,7 @@ from holdall.bundle.losses import reason_of
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.policy import Policy
-from holdall.exporter.report import Absent, Changed, Finding, Incomplete, Loss, Miscount, Unfinished, describe
+from holdall.exporter.report import Absent, Changed, Finding, Incomplete, Loss, Miscount, Unfinished, Unread, describe
 from holdall.model import Kind
 from holdall.verdict import Reason, Verdict
 
@@ -91,6 +91,8 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
             return Reason.PAGES
         case Unfinished():
             return Reason.LISTS
+        case Unread():
+            return Reason.REFERENCES
         case _:
             return Reason.RECORDS
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.exporter.report import Absent, Finding, Loss
+from holdall.exporter.report import Absent, Finding, Loss, Unread
 from holdall.model import Kind, Rung
 
 __all__ = ["Policy"]
@@ -38,6 +38,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             case Loss() | Absent() if finding.id in self.allow_missing:
                 return True
             case Loss() | Absent(kind=Kind.FILE) if self.min_rung is Rung.UNAVAILABLE:
+                return True
+            case Unread(refers=refers) if self.allow_missing.issuperset(refers):
                 return True
         return self.known is not None and self.known(finding)
 

@@ -163,6 +163,11 @@ class Register:
             (what.content is not None, msgspec.json.encode(what)),
         )
 
+    def lacking(self) -> set[SourceId]:
+        """The files that wait because nothing was got of them."""
+        rows = self._database.execute("SELECT what FROM waiting WHERE has_content = 1 ORDER BY place")
+        return {msgspec.json.decode(what, type=Waiting).file.id for (what,) in rows}
+
     def waiting(self, *, content: bool) -> Iterator[Waiting]:
         """All that waits with or without a content, in the order in which it came; what is handed out waits no more."""
         while page := self._database.execute(

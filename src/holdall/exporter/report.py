@@ -21,6 +21,8 @@ __all__ = [
     "Loss",
     "Miscount",
     "Unfinished",
+    "Unread",
+    "Unreadable",
     "absent",
     "describe",
 ]
@@ -67,9 +69,11 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="incomplete"):
-    """A dump that says of itself that it is one page of more: what was on the others is nowhere."""
+    """A dump that ends inside a value, or says of itself that it is one page of more: what else there was is nowhere.
+    ``message`` says which, of the dump: "ends inside …"."""
 
     dump: str
+    message: str = ""
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
@@ -79,7 +83,27 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     message: str
 
 
-Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unreadable"):
+    """A definition that is there and can't be read, so that it isn't in the bundle. ``dump`` names where it is from, if
+    not from the server."""
+
+    kind: Kind
+    id: str
+    message: str
+    dump: str | None = None
+
+
+class Unread(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unread"):
+    """A ``field`` of a record that nothing reads, and that refers to other things: to those of the ids ``refers``."""
+
+    kind: Kind
+    id: str
+    field: str
+    refers: list[str]
+    message: str
+
+
+Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +145,13 @@ def describe(finding: Finding) -> str:
         case Miscount():
             return f"count  {finding.id}: {finding.what}: the server says {finding.counted}, found {finding.found}"
         case Incomplete():
-            return f"incomplete  {finding.dump} says that there are more pages (has_more): what they held is not here"
+            return f"incomplete  {finding.dump} {finding.message}: what else there was is not here"
+        case Unreadable():
+            where = f" in {finding.dump}" if finding.dump else ""
+            return f"unreadable  {finding.kind} {finding.id}{where}: {finding.message}"
+        case Unread():
+            refers = ", ".join(finding.refers)
+            return f"unread  {finding.kind} {finding.id}: {finding.field} refers to {refers}: {finding.message}"
         case Unfinished():
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():

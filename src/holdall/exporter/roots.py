@@ -7,17 +7,22 @@ the dump, if the dump has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
-from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView
-from holdall.remote.survey import Definitions, Missing, Surveyor, viewed
+from holdall.links import named
+from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView, is_invented
+from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Start", "gather"]
+
+View = TypeVar("View")
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5
@@ -53,22 +58,30 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     is raised. Raises UsageFault where the selection fits nothing.
     """
     records = await _assistants(surveyor, start)
-    views = {ident: viewed(record.raw, AssistantView, f"assistant {ident}") for ident, record in records.items()}
+    unreadable: list[Missing] = []
+    views = _views(records.values(), AssistantView, unreadable)
     agents = await _agents(surveyor, start)
+    agent_views = _views(agents.values(), AgentView, unreadable)
     everything = start.unused or not start.assistants
     kinds = start.selection.kinds()
     listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
     default = [Root(kind=Kind.ASSISTANT, id=ident, name=view.name) for ident, view in views.items()]
-    default += [Root(kind=Kind.AGENT, id=id, name=_agent_name(record)) for id, record in agents.items()]
-    stores = [Root(kind=Kind.STORE, id=i, name=_name(record)) for i, record in (listed.stores or {}).items()]
+    default += [Root(kind=Kind.AGENT, id=ident, name=view.name) for ident, view in agent_views.items()]
+    store_views = _views((listed.stores or {}).values(), StoreView, unreadable)
+    stores = [Root(kind=Kind.STORE, id=ident, name=view.name) for ident, view in store_views.items()]
     loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
     if everything and surveyor:
         unused_stores, unused_files = await _unused(surveyor, start, views.values(), stores, listed.files)
         default += unused_stores + unused_files
     chosen = choose(default, start.selection, others=[*stores, *loose], where="the project")
-    picked = [views[root.id] for root in chosen if root.kind is Kind.ASSISTANT]
+    picked = _with_called([views[root.id] for root in chosen if root.kind is Kind.ASSISTANT], views)
     found = await _closed(surveyor, start, listed, records, picked, chosen)
-    return msgspec.structs.replace(found, agents=[agents[root.id] for root in chosen if root.kind is Kind.AGENT])
+    known = {(one.kind, one.id) for one in unreadable}
+    return msgspec.structs.replace(
+        found,
+        agents=[agents[root.id] for root in chosen if root.kind is Kind.AGENT],
+        unreadable=[*unreadable, *(one for one in found.unreadable if (one.kind, one.id) not in known)],
+    )
 
 
 async def _assistants(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
@@ -140,16 +153,44 @@ async def _closed(
         _refuse_without_key(start, picked)
     stores, missing, from_dump = await _stores(surveyor, start.dump, listed.stores, wanted)
     dump = start.dump
+    members = _members(dump)
+    unreadable: list[Missing] = []
+    store_views = _views(stores, StoreView, unreadable)
     return Definitions(
         assistants=[records[SourceId(view.id)] for view in picked],
         views=picked,
-        stores=stores,
-        store_views=[viewed(record.raw, StoreView, f"vector store {record.id}") for record in stores],
-        missing=missing,
+        stores=[record for record in stores if record.id in store_views],
+        store_views=list(store_views.values()),
+        unreadable=unreadable,
+        missing=[*missing, *_uncalled(records, picked)],
         files=[root.id for root in chosen if root.kind is Kind.FILE],
-        memberships={i: dump.memberships.get(i, []) for i in from_dump} if dump else {},
+        memberships={i: members[i] for i in from_dump},
         file_records={record.id: record for record in dump.files} if dump else {},
     )
+
+
+def _with_called(picked: list[AssistantView], views: Mapping[SourceId, AssistantView]) -> list[AssistantView]:
+    """The assistants, and those that they call."""
+    found = {view.id: view for view in picked}
+    queue = list(picked)
+    while queue:
+        for id in queue.pop().assistant_ids:
+            if id in views and id not in found:
+                found[id] = views[id]
+                queue.append(views[id])
+    return list(found.values())
+
+
+def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[AssistantView]) -> Iterator[Missing]:
+    """The assistants that others call, and that are not there."""
+    users: dict[str, list[str]] = {}
+    for view in picked:
+        tools = msgspec.json.decode(records[SourceId(view.id)].raw, type=dict[str, Any]).get("tools")
+        for one in (*(id for id in view.assistant_ids if id not in records), *named(tools)):
+            users.setdefault(one, []).append(view.id)
+    for one, by in users.items():
+        message = "an assistant that others call is not there"
+        yield Missing(kind=Kind.ASSISTANT, id=SourceId(one), used_by=by, message=message)
 
 
 async def _stores(
@@ -163,12 +204,11 @@ async def _stores(
         return [], [], []
     if listed is None and len(wanted) >= _LIST_FROM:
         listed = {record.id: record for record in await surveyor.stores()}
-    in_dump = {record.id: record for record in dump.stores} if dump else {}
-    made = set(dump.made) if dump else set()
+    in_dump = {record.id: record for record in (*dump.stores, *(made.record for made in dump.made))} if dump else {}
     stores, missing, from_dump = [], [], []
     for store_id, users in wanted.items():
         found: Record | Missing | None = (listed or {}).get(store_id)
-        if found is None and store_id not in made:
+        if found is None and not is_invented(store_id):
             found = await surveyor.store(store_id, users)
         if isinstance(found, Missing):
             missing.append(found)
@@ -179,6 +219,15 @@ async def _stores(
             from_dump.append(store_id)
         stores.append(found)
     return stores, missing, from_dump
+
+
+def _members(dump: Dump | None) -> defaultdict[SourceId, list[Record]]:
+    """What stores hold by the word of a dump."""
+    known: defaultdict[SourceId, list[Record]] = defaultdict(list)
+    if dump:
+        known.update(dump.memberships)
+        known.update({made.record.id: made.members for made in dump.made})
+    return known
 
 
 def _refuse_without_key(start: Start, picked: Iterable[AssistantView]) -> None:
@@ -206,9 +255,13 @@ def refuse_nothing(definitions: Definitions, start: Start) -> None:
     )
 
 
-def _agent_name(record: Record) -> str | None:
-    return viewed(record.raw, AgentView, f"agent {record.id}").name
-
-
-def _name(record: Record) -> str | None:
-    return viewed(record.raw, StoreView, f"vector store {record.id}").name
+def _views(records: Iterable[Record], of: type[View], unreadable: list[Missing]) -> dict[SourceId, View]:
+    """What is acted upon in each record; those that can't be read go to ``unreadable``."""
+    views: dict[SourceId, View] = {}
+    for record in records:
+        try:
+            views.setdefault(record.id, msgspec.json.decode(record.raw, type=of))
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            message = f"its record is not of a shape known here ({error})"
+            unreadable.append(Missing(kind=record.kind, id=record.id, message=message))
+    return views

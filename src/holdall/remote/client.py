@@ -13,6 +13,7 @@ import msgspec
 
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import AuthenticationFailed, RemoteError
+from holdall.model import is_invented
 from holdall.progress import Progress, Silent
 from holdall.remote import lists
 from holdall.remote.download import Download, Rest
@@ -44,6 +45,8 @@ def path(template: str, *ids: str) -> str:
     >>> path("/vector_stores/{}/files", "vs_1/../x")
     '/vector_stores/vs_1%2F..%2Fx/files'
     """
+    if any(map(is_invented, ids)):
+        raise ValueError(f"a request for an id that no server gave: {ids}")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
 
 

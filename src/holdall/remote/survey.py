@@ -50,6 +50,9 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     store_views: list[StoreView]
     """One for each of ``stores``, in the same order."""
 
+    unreadable: list[Missing] = []
+    """Definitions that the server has in a form that can't be read: they are in none of the lists."""
+
     agents: list[Record] = []
     """Reusable agents, which refer to no store and no file."""
 

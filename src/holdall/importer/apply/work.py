@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
@@ -51,7 +53,7 @@ from holdall.importer.plan.steps import (
     WriteRequest,
 )
 from holdall.importer.written.writing import Writing
-from holdall.model import Kind, SourceId, TargetId
+from holdall.model import AssistantView, Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
 
@@ -210,8 +212,15 @@ class Work:
             operation=op,
             stores=stores,
             files=files,
+            assistants=self._calls(step),
             model=step.model,
         )
+
+    def _calls(self, step: CreateAssistant | UpdateAssistant) -> dict[SourceId, TargetId | None]:
+        """The assistants of the bundle that this one calls, by their ids here; None for one that isn't here."""
+        called = msgspec.json.decode(self._assistants[step.id].raw, type=AssistantView).assistant_ids
+        here = self._standing.targets[Kind.ASSISTANT]
+        return {id: here.get(id) for id in called if id in self._assistants}
 
     def _refers(
         self, step: CreateAssistant | UpdateAssistant | WriteRequest, made: str

@@ -114,7 +114,8 @@ class _Look:
         found_stores = {source: self._store(source, there, by) for source, (there, by) in stores.items()}
         return Presence(
             assistants={
-                source: self._assistant(source, there, by, found_stores) for source, (there, by) in assistants.items()
+                source: self._assistant(source, there, by, found_stores, assistants)
+                for source, (there, by) in assistants.items()
             },
             agents={
                 source: self._agent(source, there, by) for source, (there, by) in agents_there.recognised().items()
@@ -307,7 +308,14 @@ class _Look:
             by=by,
         )
 
-    def _assistant(self, source: SourceId, there: Object, by: By, stores: Mapping[SourceId, FoundStore]) -> Found:
+    def _assistant(
+        self,
+        source: SourceId,
+        there: Object,
+        by: By,
+        stores: Mapping[SourceId, FoundStore],
+        assistants: Mapping[SourceId, tuple[Object, By]],
+    ) -> Found:
         view = self._views[source]
         refers = references(view, self._catalogue, whole(self._files, self._catalogue))
         request = dialect.assistant(
@@ -316,6 +324,11 @@ class _Look:
             operation="",
             stores={id: stores[id].target if id in stores else TargetId(f"(new) {id}") for id in refers.stores},
             files={id: self._files[id].target if id in self._files else TargetId(f"(new) {id}") for id in refers.files},
+            assistants={
+                id: assistants[id][0].target if id in assistants else TargetId(f"(new) {id}")
+                for id in view.assistant_ids
+                if id in self._assistants
+            },
             model=self._models.rule(view.model),
         )
         return compare_whole(Kind.ASSISTANT, source, view.name, request, there.fields(), self._history, by=by)

@@ -12,6 +12,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.errors import DamagedBundle
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.importer.plan.text import overlap_of
+from holdall.links import named_links
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -43,7 +44,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
     stores = {record.id: record for record in reader.stores() if _read(record, StoreView)}
     return Catalogue(
         # Oldest first, as the server lists them, so that the copy lists them in the same order.
-        assistants=sorted(reader.assistants(), key=_age),
+        assistants=named_links(sorted(reader.assistants(), key=_age)),
         agents=sorted(reader.agents(), key=_agent_age),
         stores=stores,
         members={store: _members(reader, store, files, parsed_in) for store in stores},

@@ -18,7 +18,7 @@ from holdall.importer.plan.agentcopies import AgentCopies
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copies import Copies
 from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
-from holdall.importer.plan.references import left_out_file, references, whole
+from holdall.importer.plan.references import left_out, left_out_file, references, whole
 from holdall.importer.plan.steps import (
     LONE_FILES,
     Adopt,
@@ -80,6 +80,7 @@ class _Planner:
         self._agent_copies = AgentCopies(prefix, choices, presence)
         self._uploaded: set[SourceId] = set()
         self._created: set[SourceId] = set()
+        self._placed: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
         stores = [Root(kind=Kind.STORE, id=id, name=_store_name(r)) for id, r in self.catalogue.stores.items()]
@@ -93,13 +94,26 @@ class _Planner:
         # Not made for nothing: a bundle may have 100,000 files.
         files = map(_file, self.catalogue.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*stores, *files])
-        units = [self._assistant(root) for root in chosen if root.kind is Kind.ASSISTANT]
+        units = [self._assistant(root) for root in self._callees_first(chosen)]
         units += [self._agent(root) for root in chosen if root.kind is Kind.AGENT]
         units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
         lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
         return Plan(
             units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots), form=self.choices.form
         )
+
+    def _callees_first(self, chosen: Iterable[Root]) -> Iterator[Root]:
+        """The assistants with those that they call, each after the ones that it calls, else in their order."""
+        seen: set[SourceId] = set()
+        stack = [(root.id, False) for root in chosen if root.kind is Kind.ASSISTANT][::-1]
+        while stack:
+            id, called = stack.pop()
+            if called:
+                yield Root(kind=Kind.ASSISTANT, id=id, name=self._views[id].name)
+            elif id not in seen:
+                seen.add(id)
+                stack.append((id, True))
+                stack += [(callee, False) for callee in self._views[id].assistant_ids[::-1] if callee in self._views]
 
     def _lone_files(self, files: list[SourceId]) -> list[Unit]:
         """One unit for all files that nothing refers to: each stands for itself, so they go up together."""
@@ -132,8 +146,14 @@ class _Planner:
         for file in refers.files:
             self._upload(self._content(file), uploads)
         last = self._copies.step(root, view, refers)
+        in_a_circle = [
+            left_out(Kind.ASSISTANT, callee, root.id, "the two call each other, and one has to be there first", "tools")
+            for callee in view.assistant_ids
+            if callee in self._views and callee not in self._placed and callee not in self.presence.assistants
+        ]
+        self._placed.add(root.id)
         # What a copy lacks is said of one that was there before, too.
-        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, *_unkept(found), last])
+        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, *in_a_circle, *_unkept(found), last])
 
     def _agent(self, root: Root) -> Unit:
         found = self.presence.agents.get(root.id)

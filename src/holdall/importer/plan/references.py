@@ -11,7 +11,7 @@ from holdall.importer.plan.presence import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
 from holdall.model import AssistantView, Kind, Rung, SourceId
 
-__all__ = ["References", "left_out_file", "references", "whole"]
+__all__ = ["References", "left_out", "left_out_file", "references", "whole"]
 
 
 class References(msgspec.Struct, frozen=True, kw_only=True):

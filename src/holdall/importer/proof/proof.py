@@ -150,8 +150,19 @@ class _Prover:
         self._compared["assistants"] += 1
         there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
         stores, files = await self._refers(step, there.get("file_ids") or [])
+        called = msgspec.json.decode(self._records[step.id].raw, type=AssistantView).assistant_ids
         request = dialect.assistant(
-            self._records[step.id], prefix=self._prefix, operation="", stores=stores, files=files, model=step.model
+            self._records[step.id],
+            prefix=self._prefix,
+            operation="",
+            stores=stores,
+            files=files,
+            assistants={
+                id: self._placement.assistants.get(id, TargetId(f"(not imported) {id}"))
+                for id in called
+                if id in self._records
+            },
+            model=step.model,
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 

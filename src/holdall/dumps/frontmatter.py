@@ -1,0 +1,144 @@
+"""A definition written as Markdown: its fields as YAML between two lines of dashes, its instructions as the text below.
+
+Of YAML that much is read as tools that write definitions use: mappings, sequences and scalars in lines, JSON inside of
+them. What goes beyond (anchors, tags, several documents) is not guessed at.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from holdall.dumps.loose import DEEPEST, Unreadable, parse
+from holdall.dumps.normal import spelled
+
+__all__ = ["definition"]
+
+_PARTS = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|\Z)(.*)\Z", re.DOTALL)
+_KEY = re.compile(r"(\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s\"'#&*!|>%@`{}\[\],?-][^:#]*?)\s*:(?:\s+(.*))?")
+_COMMENT = re.compile(r"\s+#.*")
+_NUMBER = re.compile(r"[+-]?(?:\d+|\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_BLOCK = re.compile(r"([|>])([+-]?)(?:\s+#.*)?")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+class _Beyond(Exception):
+    """YAML that isn't read here."""
+
+
+def definition(text: str) -> dict[str, Any] | None:
+    """The fields, with the text as ``instructions`` where they have none; None where it isn't such a definition."""
+    if not text[:100].lstrip().startswith("---"):
+        return None
+    parts = _PARTS.match(text.replace("\r\n", "\n"))
+    if parts is None:
+        return None
+    try:
+        fields = _Lines(parts[1]).value(0, 0)
+    except (_Beyond, Unreadable):
+        return None
+    if not isinstance(fields, dict) or "model" not in {spelled(str(key)) for key in fields}:
+        return None
+    return {**fields, "instructions": fields.get("instructions") or parts[2].strip("\n")}
+
+
+class _Lines:
+    def __init__(self, text: str) -> None:
+        self._lines = [line.rstrip() for line in text.split("\n")]
+        self._at = 0
+
+    def value(self, least: int, depth: int) -> Any:
+        """What the next lines say that are indented by ``least`` or more; None where there are none."""
+        indent = self._indent()
+        if indent is None or indent < least:
+            return None
+        if depth > DEEPEST:
+            raise _Beyond
+        return self._sequence(indent, depth) if self._is_item() else self._mapping(indent, depth)
+
+    def _indent(self) -> int | None:
+        """That of the next line with something in it."""
+        while self._at < len(self._lines) and self._lines[self._at].lstrip()[:1] in ("", "#"):
+            self._at += 1
+        if self._at == len(self._lines):
+            return None
+        line = self._lines[self._at]
+        return len(line) - len(line.lstrip(" "))
+
+    def _is_item(self) -> bool:
+        return re.match(r" *-(?: |$)", self._lines[self._at]) is not None
+
+    def _sequence(self, indent: int, depth: int) -> list[Any]:
+        found = []
+        while self._indent() == indent and self._is_item():
+            line = self._lines[self._at]
+            rest = line[indent + 1 :].lstrip()
+            if rest and (_KEY.fullmatch(rest) or re.match(r"-(?: |$)", rest)):
+                self._lines[self._at] = " " * (len(line) - len(rest)) + rest
+                found.append(self.value(indent + 1, depth + 1))
+            else:
+                self._at += 1
+                found.append(self._scalar(rest, indent, depth) if rest else self.value(indent + 1, depth + 1))
+        return found
+
+    def _mapping(self, indent: int, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while self._indent() == indent and not self._is_item():
+            key = _KEY.fullmatch(self._lines[self._at].strip())
+            if key is None:
+                raise _Beyond(self._lines[self._at])
+            self._at += 1
+            name = key[1][1:-1] if key[1][0] in "\"'" else key[1]
+            rest = _COMMENT.sub("", f" {key[2] or ''}").strip() if (key[2] or "#")[0] == "#" else key[2].strip()
+            if rest:
+                found[name] = self._scalar(rest, indent, depth)
+            else:
+                same = self._indent() == indent and self._is_item()
+                found[name] = self.value(indent if same else indent + 1, depth + 1)
+        if (after := self._indent()) is not None and after > indent:
+            raise _Beyond(self._lines[self._at])
+        return found
+
+    def _scalar(self, said: str, indent: int, depth: int) -> Any:
+        """A value that begins on the line of its key; what is indented more goes on with it."""
+        if block := _BLOCK.fullmatch(said):
+            return self._block(block, indent)
+        if said[0] in "&*!%@`":
+            raise _Beyond(said)
+        if said[0] in '"{[':
+            value, end = parse(said, 0)
+            if said[end:].strip() and not said[end:].lstrip().startswith("#"):
+                raise _Beyond(said)
+            return value
+        lines = [said]
+        while (deeper := self._indent()) is not None and deeper > indent:
+            lines.append(self._lines[self._at].strip())
+            self._at += 1
+        text = " ".join(lines)
+        if text[0] == "'":
+            if len(text) < 2 or text[-1] != "'":
+                raise _Beyond(text)
+            return text[1:-1].replace("''", "'")
+        text = _COMMENT.sub("", text)
+        if text.lower() in _WORDS:
+            return _WORDS[text.lower()]
+        if _NUMBER.fullmatch(text):
+            return int(text) if text.lstrip("+-").isdigit() else float(text)
+        return text
+
+    def _block(self, block: re.Match[str], indent: int) -> str:
+        lines: list[str] = []
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            if line.strip() and len(line) - len(line.lstrip(" ")) <= indent:
+                break
+            lines.append(line)
+            self._at += 1
+        inner = min((len(line) - len(line.lstrip(" ")) for line in lines if line), default=0)
+        lines = [line[inner:] for line in lines]
+        while lines and not lines[-1]:
+            lines.pop()
+        text = "\n".join(lines)
+        if block[1] == ">":
+            text = re.sub(r"(?<!\n)\n(?!\n)", " ", text).replace("\n\n", "\n")
+        return text if block[2] == "-" else f"{text}\n"

@@ -1,0 +1,224 @@
+"""An assistant in other words as the API has it: other spellings of its fields, aliases, JSON in strings. Pure.
+
+Databases, SDKs and infrastructure tools keep assistants under names of their own. What is known to mean the same is
+renamed; what isn't known is left, for whoever reads the record to name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from holdall.dialects import assistants as dialect
+from holdall.dialects.shapes import respelled
+from holdall.dumps.loose import Unreadable, left_out_by, parse
+from holdall.model import AssistantView
+
+__all__ = ["Unfit", "assistant", "assistant_id", "spelled"]
+
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[-\s.]+")
+_ASSISTANT_ID = re.compile(r"asst_\w+")
+_FILE_ID = re.compile(r"(?:file|assistant)-[\w-]+")
+_STORE_ID = re.compile(r"vs_\w+")
+# Free text and what its owner put in: never read for ids.
+_OWNERS = frozenset({"name", "description", "instructions", "metadata", "tools", "tool_resources", "response_format"})
+_STRUCTURED = ("tools", "tool_resources", "metadata", "response_format", "file_ids")
+_IN_STRINGS = frozenset({*_STRUCTURED, "files", "vector_store_ids", "vector_stores"})
+_TOOLS = frozenset({"code_interpreter", "file_search", "retrieval"})
+# A key of a map that says what the value is, not which one.
+_GENERIC = frozenset(
+    {"after", "agent", "assistant", "attributes", "before", "body", "config", "content", "data", "details", "input",
+     "item", "items", "json", "message", "metadata", "object", "options", "output", "parameters", "params", "payload",
+     "raw", "record", "request", "response", "result", "text", "value", "values"}
+)  # fmt: skip
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+# Other names of a field, and what its value has to be to be it.
+_ALIASES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
+    "name": (("assistant_name", "display_name", "title"), _is_text),
+    "model": (("model_name", "model_id", "deployment_name"), _is_text),
+    "instructions": (("instruction", "system_prompt", "system_instructions", "system_message"), _is_text),
+    "created_at": (("created", "created_time", "created_on"), lambda value: isinstance(value, (str, int, float))),
+    "file_ids": (("files", "file_id"), lambda value: bool(_ids(value, _FILE_ID))),
+    "vector_store_ids": (
+        ("vector_stores", "vector_store_id", "vector_store"),
+        lambda value: bool(_ids(value, _STORE_ID)),
+    ),
+    "top_p": (("nucleus_sampling_factor",), lambda value: isinstance(value, (int, float))),
+}  # fmt: skip
+
+
+class Unfit(Exception):
+    """A definition that can't be read; the message says why."""
+
+
+@lru_cache(maxsize=4096)
+def spelled(key: str) -> str:
+    """``key`` as the API would write it.
+
+    >>> [spelled(key) for key in ("fileIds", "ToolResources", "openAIAssistantID", "top-p")]
+    ['file_ids', 'tool_resources', 'open_ai_assistant_id', 'top_p']
+    """
+    return _WORDS.sub("_", key).lower().strip("_")
+
+
+def assistant_id(fields: Mapping[str, Any]) -> str | None:
+    """The id of the assistant that ``fields`` define: ``id``, or the one ``asst_…`` under whatever key.
+
+    A row's own number, or the id of another kind, gives way to it; where the object says that it is an assistant, its
+    ``id`` stands.
+    """
+    own = fields.get("id")
+    if isinstance(own, str) and own and (_ASSISTANT_ID.fullmatch(own) or fields.get("object") == "assistant"):
+        return own
+    found = {
+        value
+        for key, value in fields.items()
+        if key not in _OWNERS and isinstance(value, str) and _ASSISTANT_ID.fullmatch(value)
+    }
+    if len(found) == 1:
+        return found.pop()
+    return own if isinstance(own, str) and own else None
+
+
+def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[str, Any]:
+    """``fields`` with the API's names and shapes; equal to ``fields`` where they were in them already.
+
+    ``key`` is that of the map in which the definition stands, if it is a map of them: then it is its id or its name.
+    Without ``exact`` a printer has written it, and a null inside of a tool is a field that isn't there. Raises Unfit.
+    """
+    found: dict[str, Any] = {}
+    for field, value in fields.items():
+        name = spelled(field)
+        found[field if name in fields or name in found else name] = value
+    ident = assistant_id(found)
+    if ident is None and key and _ASSISTANT_ID.fullmatch(key):
+        ident = key
+    for field in found.keys() & _IN_STRINGS:
+        found[field] = _out_of_string(found[field])
+    for field, (others, fits) in _ALIASES.items():
+        for other in others:
+            if found.get(field) is None and other in found and fits(found[other]):
+                found = {field if key == other else key: value for key, value in found.items() if key != field}
+    if ident is not None:
+        found = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
+        found["id"] = ident
+    elif "id" in found and not isinstance(found["id"], str):
+        del found["id"]
+    if "name" not in found and key and key != ident and _names_one(key):
+        found["name"] = key
+    for field in _STRUCTURED:
+        if field in found:
+            found[field] = _shaped(field, found[field], exact=exact)
+    _stores(found)
+    _refuse_unfit(found)
+    return found
+
+
+def _names_one(key: str) -> bool:
+    return spelled(key) not in _GENERIC and not key.isdigit()
+
+
+def _out_of_string(value: Any) -> Any:
+    """The list or object that stands in a string, as in a column of a database; else ``value``."""
+    if isinstance(value, str) and (text := value.strip())[:1] in ("{", "["):
+        try:
+            said, end = parse(text, 0)
+        except Unreadable:
+            return value
+        return said if end == len(text) else value
+    return value
+
+
+def _shaped(field: str, value: Any, *, exact: bool) -> Any:
+    if value == "" or (value == [] and field in ("tool_resources", "metadata")):
+        return [] if field in ("tools", "file_ids") else None if field == "response_format" else {}
+    if field == "metadata":
+        return value
+    if field == "file_ids":
+        return value if value is None else _ids(value, None)
+    if field == "tools" and isinstance(value, list):
+        value = [_tool(tool) for tool in value]
+    return respelled(field, value, spelled, nulls=exact)
+
+
+def _tool(tool: Any) -> Any:
+    if isinstance(tool, str) and spelled(tool) in _TOOLS:
+        return {"type": spelled(tool)}
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if isinstance(kind, str) and kind not in _TOOLS and spelled(kind) in _TOOLS:
+        return {**tool, "type": spelled(kind)}
+    return tool
+
+
+def _stores(found: dict[str, Any]) -> None:
+    """Stores that stand beside ``tool_resources``, or in the tool that searches them, are moved into them."""
+    ids = list(_ids(found.pop("vector_store_ids", None), None))
+    tools = found.get("tools")
+    for place, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and tool.get("type") == "file_search":
+            inner = tool.get("file_search")
+            for holder in (tool, inner if isinstance(inner, dict) else {}):
+                ids += _ids(holder.get("vector_store_ids"), None)
+            bare = {key: value for key, value in tool.items() if key != "vector_store_ids"}
+            if isinstance(inner, dict) and "vector_store_ids" in inner:
+                bare["file_search"] = {key: value for key, value in inner.items() if key != "vector_store_ids"}
+            if bare != tool:
+                found["tools"] = [*found["tools"][:place], bare, *found["tools"][place + 1 :]]
+    if not ids:
+        return
+    resources = found.get("tool_resources")
+    resources = dict(resources) if isinstance(resources, dict) else {}
+    search = resources.get("file_search")
+    search = dict(search) if isinstance(search, dict) else {}
+    search["vector_store_ids"] = list(dict.fromkeys([*_ids(search.get("vector_store_ids"), None), *ids]))
+    found["tool_resources"] = {**resources, "file_search": search}
+
+
+def _ids(value: Any, shape: re.Pattern[str] | None) -> list[str]:
+    """The ids that a list, a map or a single value has; [] where one of them isn't of the ``shape``."""
+    ids = []
+    several = isinstance(value, list) or (_is_map(value) and "id" not in value)
+    for one in value if several else [value]:
+        said = next((one[key] for key in ("id", "file_id", "fileId") if one.get(key)), None) if _is_map(one) else one
+        if not isinstance(said, str) or (shape is not None and not shape.fullmatch(said)):
+            return []
+        ids.append(said)
+    return ids
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _refuse_unfit(found: Mapping[str, Any]) -> None:
+    """Raise Unfit for what a printer has left out, and for what isn't of the API's types."""
+    for field in (*dialect.FIELDS, "metadata", "file_ids"):
+        for value in _strings([found.get(field)] if field not in ("name", "description", "instructions") else ()):
+            if why := left_out_by(value):
+                raise Unfit(f"{field}: {why}")
+    try:
+        msgspec.convert({"id": "", **found}, type=AssistantView)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise Unfit(str(error)) from None
+
+
+def _strings(values: Iterable[Any]) -> Iterator[str]:
+    stack = list(values)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            stack += value.values()
+            stack += (key for key in value if key == "…")
+        elif isinstance(value, list):
+            stack += value

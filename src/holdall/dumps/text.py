@@ -1,0 +1,173 @@
+"""The JSON values of a dump's text. Strictly read first, which takes any size; where that ends, tolerantly.
+
+Tolerantly: values that are nearly JSON, or that some language printed, and values with text around them. What is around
+them is passed over. Each place is tried once, all tries together read a few times the text, and there are only so many
+of them: a text that is no dump costs seconds.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from holdall.dumps.loose import Unreadable, encoded, parse
+from holdall.errors import UsageFault
+
+__all__ = ["LONGEST", "Text", "decoded", "looks_like"]
+
+LONGEST = 64 << 20
+"""Characters that are read tolerantly."""
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_BETWEEN = re.compile(r"[ \t\r\n,;\x1e\ufeff]*+")
+# Where a value may begin in the midst of text: a container, a printed object, a string with a container in it.
+_START = re.compile(
+    r"[\[{]|\b[A-Z][\w.]*+(?:\[[^\[\](){}\n]*+\])?\(\s*+(?:\w++\s*+=(?!=)|[\[{\"'])|(?:\bb|(?<!\w))[\"'](?=\\?[\[{])"
+)
+# What begins as JSON does. The standard decoder is the fast way to read it, but each of its errors counts the lines.
+_PLAIN = re.compile(r"\{\s*+(?:\"[^\"\\]{0,200}\"\s*+:|\})|\[\s*+[\[{\"\]]")
+_MOST_FAILURES = 1000
+# How many times the length of a text may be read in vain.
+_PATIENCE = 4
+_LEAST = 1 << 20
+_MOST_TRIES = 300_000
+_LENIENT = json.JSONDecoder(strict=False)
+
+
+class Text:
+    """The values of one text, one after another. What was met on the way is known once all have been taken.
+
+    ``error`` says what is wrong with the first value that isn't JSON, where there is one; from there on the text was
+    read tolerantly. ``cut`` is the line of a value that the text ends inside of, ``passed`` how many characters are
+    around the values.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.error = ""
+        self.cut: int | None = None
+        self.passed = 0
+        self._failures = 0
+
+    def values(self) -> Iterator[tuple[bytes, bool]]:
+        """Each value as JSON, and whether it is the dump's own bytes. Raises UsageFault where what isn't JSON is too
+        long, or too much like it."""
+        decoder = json.JSONDecoder()
+        position, end = 0, len(self._text)
+        while True:
+            between = _BETWEEN.match(self._text, position)
+            position = between.end() if between else position
+            if position == end:
+                return
+            try:
+                _, stop = decoder.raw_decode(self._text, position)
+                value = self._text[position:stop].encode()
+                msgspec.json.decode(value, type=msgspec.Raw)
+            except (ValueError, RecursionError, msgspec.DecodeError) as error:
+                self.error = f"not JSON in the value that begins in line {self._line(position)} ({error})"
+                break
+            yield value, True
+            position = stop
+        if end - position > LONGEST:
+            raise UsageFault(f"{self.error}, and more than {LONGEST >> 20} MiB are read as JSON only")
+        yield from self._scan(position)
+
+    def _scan(self, position: int) -> Iterator[tuple[bytes, bool]]:
+        """Values out of any text, from ``position`` on."""
+        text, patience, tries = self._text, _PATIENCE * len(self._text) + _LEAST, _MOST_TRIES
+        while (found := _START.search(text, position)) is not None:
+            start = found.start()
+            try:
+                value, begin, stop = self._one(start)
+            except Unreadable as error:
+                if error.ended and self.cut is None:
+                    self.cut = self._line(start)
+                tries -= 1
+                if not tries:
+                    raise UsageFault(
+                        f"{self.error}, and {_MOST_TRIES} places in it look like values and are none"
+                    ) from None
+                patience -= error.position - start
+                # What failed may have whole values inside; once too much was read twice, what was read is left.
+                after = max(error.position if error.deep or patience < 0 else start, start + 1)
+                self.passed += after - position
+                position = after
+                continue
+            self.passed += len(text[position:begin].strip())
+            yield value
+            position = stop
+        self.passed += len(text[position:].strip())
+
+    def _one(self, start: int) -> tuple[tuple[bytes, bool], int, int]:
+        """The value that begins here, as JSON; where it begins and ends. Raises Unreadable."""
+        text = self._text
+        # Between quotes a shell has JSON as it is, a language with escapes of its own.
+        for begin in (start + 1, start) if text[start] in "\"'" else (start,):
+            if self._failures < _MOST_FAILURES and _PLAIN.match(text, begin):
+                try:
+                    value, stop = _LENIENT.raw_decode(text, begin)
+                    break
+                except (ValueError, RecursionError):
+                    self._failures += 1
+        else:
+            value, stop = parse(text, start)
+            if isinstance(value, str) and value[-1:] not in ("}", "]"):
+                raise Unreadable("a string without a value in it", start + 1)
+            begin = start
+        try:
+            raw = text[begin:stop].encode()
+            msgspec.json.decode(raw, type=msgspec.Raw)
+        except (ValueError, msgspec.DecodeError):
+            return (encoded(value), False), begin, stop
+        return (raw, True), begin, stop
+
+    def _line(self, position: int) -> int:
+        return self._text.count("\n", 0, position) + 1
+
+
+def decoded(name: str, content: bytes) -> str:
+    """The dump as text: by its byte order mark, else UTF-16 where every other byte is NUL, else UTF-8."""
+    encoding = next((encoding for bom, encoding in _BOMS if content.startswith(bom)), None)
+    if encoding is None:
+        head = content[:64]
+        if head[1::2].count(0) > len(head) // 3:
+            encoding = "utf-16-le"
+        elif head[::2].count(0) > len(head) // 3:
+            encoding = "utf-16-be"
+        else:
+            encoding = "utf-8"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UsageFault(f"can't use dump {name}: it is not text ({error.reason} at byte {error.start})") from None
+
+
+_LOOKS = (
+    (r"@\{|System\.Object\[\]|^id\s{2,}: asst_", "It looks like PowerShell's own form: write it with "
+     "ConvertTo-Json -Depth 100"),
+    (r"\[(?:Object|Array)\]|\.\.\. \d+ more item", "It looks like console.log, which leaves out what lies deep: print "
+     "JSON.stringify(value, null, 2) instead"),
+    (r"<[\w.]+ object at 0x\w+>", "It looks like Python's print of an object: print value.model_dump_json() instead"),
+    (r"\A\s*(?:<!doctype|<html|<\?xml)", "It looks like a web page: was it saved without a login?"),
+    (r"\A---\s*\n(?:[^\n]*+\n)*?---\s*(?:\n|\Z)", "It looks like Markdown with YAML before it: "
+     "yq --front-matter=extract -o=json . FILE writes that part as JSON; add the text as its \"instructions\""),
+    (r"^\s*-?\s*[\w\"']+:(?:\s|$)", "It looks like YAML: yq -o=json . FILE writes it as JSON"),
+    (r"\b\w+\{id=", "It looks like Java's toString: write it with a JSON mapper"),
+)  # fmt: skip
+_HEAD = 1 << 20
+
+
+def looks_like(text: str) -> str:
+    """What a text seems to be that isn't JSON, and the command that gives JSON; empty where nothing comes to mind."""
+    head = text[:_HEAD]
+    return next((words for shape, words in _LOOKS if re.search(shape, head, re.MULTILINE | re.IGNORECASE)), "")

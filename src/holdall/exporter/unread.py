@@ -1,0 +1,98 @@
+"""References that nobody follows: fields of a record which hold the id of an assistant, a store or a file, and which
+neither an export nor an import reads. Pure.
+
+What the API has for its owner's own words is carried whole and read by nobody on purpose: instructions, metadata,
+attributes, the parameters and schemas of functions. An id in there is theirs to mend. Everywhere else it is a
+reference, and where it is not followed, what it refers to is not in the bundle, or not where it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from holdall.dialects import agents, assistants
+from holdall.links import linked
+from holdall.model import Kind
+
+__all__ = ["unread_references"]
+
+_IDS = re.compile(r"(?<![A-Za-z0-9_-])(?:asst_|vs_|(?:file|assistant)-)[A-Za-z0-9]{6,}(?![A-Za-z0-9]*[.])")
+_MAYBE = re.compile(rb"(?:asst_|vs_|file-|assistant-)[A-Za-z0-9]{6,}")
+_SURE = 16  # so many letters after the prefix are an id without a digit in them, too
+_COMMON = frozenset({"id", "object", "created_at", "metadata"})
+_READ = {
+    Kind.ASSISTANT: _COMMON | set(assistants.FIELDS),
+    Kind.AGENT: _COMMON | set(agents.FIELDS) | {"updated_at"},
+    Kind.STORE: _COMMON | {*assistants.STORE_FIELDS, *assistants.STORE_READ_ONLY},
+    Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
+    Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
+}
+_FOLLOWED = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+_OWNERS = frozenset(
+    {"function", "custom", "description", "instructions", "parameters", "schema", "metadata", "headers"}
+)
+
+
+def unread_references(kind: Kind, id: str, raw: bytes, store: str | None = None) -> dict[str, list[str]]:
+    """The ids by the fields that hold them; ``store`` is that of a membership.
+
+    >>> raw = b'{"id": "asst_1234567a", "parent": "asst_7654321a", "metadata": {"seen": "file-1234567a"}}'
+    >>> unread_references(Kind.ASSISTANT, "asst_1234567a", raw)
+    {'parent': ['asst_7654321a']}
+    """
+    own = {id, store}
+    if {found.decode() for found in _MAYBE.findall(raw)} <= own:
+        return {}
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, Any])
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        return {}
+    found: dict[str, list[str]] = {}
+    own.update(linked(fields.get("tools")))
+    for field, value in _unread(kind, fields):
+        for ident in _ids(value):
+            if ident not in own and ident not in found.get(field, ()):
+                found.setdefault(field, []).append(ident)
+    return found
+
+
+def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The parts of a record that nobody reads, by their names."""
+    for field, value in fields.items():
+        if field not in _READ[kind]:
+            yield field, value
+    if kind in (Kind.ASSISTANT, Kind.AGENT):
+        tools = fields.get("tools")
+        for tool in tools if isinstance(tools, list) else ():
+            if isinstance(tool, dict):
+                yield "tools", tool
+    resources = fields.get("tool_resources") if kind is Kind.ASSISTANT else None
+    for tool, resource in resources.items() if isinstance(resources, dict) else ():
+        read = _FOLLOWED.get(tool)
+        if isinstance(resource, dict):
+            yield f"tool_resources.{tool}", {key: value for key, value in resource.items() if key != read}
+        else:
+            yield f"tool_resources.{tool}", resource
+
+
+def _ids(value: Any) -> Iterator[str]:
+    """The ids anywhere in a value, in its keys too."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, str):
+            yield from filter(_is_id, _IDS.findall(one))
+        elif isinstance(one, list):
+            stack += reversed(one)
+        elif isinstance(one, dict):
+            stack += [part for key, item in reversed(one.items()) if key not in _OWNERS for part in (item, key)]
+
+
+def _is_id(text: str) -> bool:
+    """Whether it is one, and no word such as ``file-manager``."""
+    body = re.split(r"[_-]", text, maxsplit=1)[1]
+    return text.startswith("asst_") or len(body) >= _SURE or any(char.isdigit() for char in body)
