@@ -288,7 +288,7 @@ class _Supply:
                 assert entry is not None
                 said = "; ".join(part for part in (line.message, item.check) if part)
                 line = replace(line, rung=Rung.SUPPLIED, path=entry.path, size=entry.size, message=said)
-                writer.add_ledger(replace(line, route=found.name, truncated=False))
+                writer.add_ledger(replace(line, route=found.name, truncated=False, doubt=msgspec.UNSET))
                 return
         if item.entry:
             line = replace(line, path=self._carry(writer, item.entry, item.created_at).path)

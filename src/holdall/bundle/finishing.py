@@ -49,6 +49,7 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
 class _Counted(msgspec.Struct, frozen=True, kw_only=True):
     rung: Rung
     size: int | None
+    doubt: str | None = None
 
 
 _id = msgspec.json.Decoder(_Id).decode
@@ -83,6 +84,7 @@ class Finishing:
         self._counts: Counter[str] = Counter()
         self._rung_files: Counter[str] = Counter()
         self._rung_bytes: Counter[str] = Counter()
+        self._doubts = 0
 
     def run(self, *, ended: int) -> Finished:
         self._stream.settle()
@@ -169,6 +171,7 @@ class Finishing:
                 found = _counted_line(line)
                 self._rung_files[found.rung] += 1
                 self._rung_bytes[found.rung] += found.size or 0
+                self._doubts += bool(found.doubt)
             lines.flush()
             entry = out.commit()
         self._list(msgspec.structs.replace(entry, records=records))
@@ -186,7 +189,7 @@ class Finishing:
         index = self._write_tag(layout.INDEX, (found[_SHA256:] + b"\n" for _, found in self._index))
         self._stream.cut()
         info = HoldallInfo(
-            format=layout.format_of(self._counts["agents"]),
+            format=layout.format_of(agents=self._counts["agents"], doubts=self._doubts),
             tool=self._capture.tool,
             source=self._capture.source,
             selection=self._capture.selection,

@@ -30,9 +30,8 @@ __all__ = [
     "specification",
 ]
 
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 FORMAT = f"{MAJOR}.{MINOR}"
-_WITHOUT_AGENTS = f"{MAJOR}.0"
 
 ASSISTANTS = "data/assistants/"
 AGENTS = "data/agents/"
@@ -117,6 +116,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
     ``expected`` is the size that the file object declares, ``size`` what is stored at ``path``; ``route`` the API
     path that was asked last, ``status``, ``code`` and ``message`` its refusal. ``truncated``: the text stops short.
+    ``doubt`` says why the parts of a text can't be joined for certain; left out where they can.
     """
 
     id: str
@@ -130,6 +130,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None
     message: str | None
     truncated: bool = False
+    doubt: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -178,9 +179,9 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Part
 
 
-def format_of(agents: int) -> str:
-    """The version that a bundle with so many agents has: the lowest one that has all that is in it."""
-    return FORMAT if agents else _WITHOUT_AGENTS
+def format_of(*, agents: int, doubts: int) -> str:
+    """The version of a bundle with so many agents and doubtful texts: the lowest one that has all that is in it."""
+    return f"{MAJOR}.{2 if doubts else 1 if agents else 0}"
 
 
 def kind_of(path: str) -> Kind:

@@ -25,7 +25,7 @@ from holdall.settings import SourceSettings
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.exporter.policy import Policy
-    from holdall.exporter.report import Absent, Changed, ExportReport, Incomplete, Miscount, Unfinished
+    from holdall.exporter.report import Absent, Changed, Doubtful, ExportReport, Incomplete, Miscount, Unfinished
     from holdall.exporter.roots import Start
     from holdall.exporter.rungs import Rungs
 
@@ -316,9 +316,9 @@ def _tell_losses(console: Console, report: ExportReport) -> None:
         console.warn(f"less than the policy asks for: {counted(report.losses_counting, 'loss counts', 'losses count')}")
 
 
-def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> str:
-    """One line about one loss that is no content's."""
-    from holdall.exporter.report import Absent, Changed, Incomplete, Miscount, Unfinished
+def _described(loss: Absent | Changed | Doubtful | Incomplete | Miscount | Unfinished) -> str:
+    """One line about one loss that is not that of a content."""
+    from holdall.exporter.report import Absent, Changed, Doubtful, Incomplete, Miscount, Unfinished
 
     match loss:
         case Absent():
@@ -326,6 +326,9 @@ def _described(loss: Absent | Changed | Incomplete | Miscount | Unfinished) -> s
             return f"gone  {loss.kind} {loss.id}{users}: {loss.message}"
         case Miscount():
             return f"count  {loss.id}: {loss.what}: the server says {loss.counted}, found {loss.found}"
+        case Doubtful():
+            named = f" {loss.filename}" if loss.filename else ""
+            return f"doubtful  {loss.kind} {loss.id}{named}: text, joined doubtfully: {loss.message}"
         case Incomplete():
             return f"incomplete  {loss.dump} says that there are more pages (has_more): what they held is not here"
         case Unfinished():

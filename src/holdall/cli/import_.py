@@ -98,7 +98,7 @@ def _verified(console: Console, settings: DestinationSettings, bundle: Path, out
     compared = compare(console, settings, bundle, search=False)
     return msgspec.structs.replace(
         outcome,
-        exit_code=EXIT_LOOK if compared["differences"] else outcome.exit_code,
+        exit_code=EXIT_LOOK if compared["differences"] or compared["text_doubtful"] else outcome.exit_code,
         result={**(outcome.result if isinstance(outcome.result, dict) else {}), "against": compared},
     )
 

@@ -76,7 +76,7 @@ def command(
         from holdall.cli import rehearse as rehearsal
 
         rehearsed = rehearsal.rehearse(console, bundle, search=search)
-    differ = any(found and found["differences"] for found in (compared, rehearsed))
+    differ = any(found and (found["differences"] or found["text_doubtful"]) for found in (compared, rehearsed))
     return Outcome(
         exit_code=EXIT_LOOK if differ else verdict.exit_code,
         result={

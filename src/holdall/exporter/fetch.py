@@ -16,10 +16,11 @@ from holdall.exporter.booking import Booking
 from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords, file_view
 from holdall.exporter.register import File, Register, Waiting
+from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
-from holdall.remote.contents import Content, Ladder
+from holdall.remote.contents import Content, Holder, Ladder
 from holdall.remote.survey import Definitions, Surveyor
 
 __all__ = ["Fetch"]
@@ -115,22 +116,24 @@ class Fetch:
         store_id = SourceId(store.id)
         with self._writer.open_memberships(store_id) as lines:
             count = 0
-            async for file_id, line in self._memberships(store_id):
+            async for file_id, line, overlap in self._memberships(store_id):
                 lines.write(line + b"\n")
                 self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 count += 1
+                self._register.cut(file_id, number, overlap)
                 await self._found(queue, file_id, number)
             await asyncio.to_thread(lines.commit)
         if store_id not in self._definitions.memberships:
             self._booking.store(store_id, store.file_counts.total if store.file_counts else None, count)
 
-    async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes]]:
+    async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
+        """Each membership's file, its record, and how many tokens the parts of the file's text share."""
         if store_id in self._definitions.memberships:
             for record in self._definitions.memberships[store_id]:
-                yield record.id, record.raw
+                yield record.id, record.raw, DEFAULT_OVERLAP
             return
         async for membership, line in self._surveyor.memberships(store_id):
-            yield SourceId(membership.id), line
+            yield SourceId(membership.id), line, overlap_of(membership.chunking_strategy)
 
     async def _found(self, queue: Queue, file_id: SourceId, store: int | None = None) -> None:
         """A file was seen: remember the store that holds it; fetch it the first time."""
@@ -232,7 +235,9 @@ class Fetch:
         self._booking.got(file, content)
 
     async def _fetch(self, file: File, stores: list[int], *, text: bool = True) -> Content:
-        holders = [self._stores[number] for number in stores]
+        holders = [
+            Holder(store=self._stores[number], overlap=self._register.overlap(file.id, number)) for number in stores
+        ]
         return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file), text=text)
 
     def _unchanged(self, file: File) -> Taken | None:

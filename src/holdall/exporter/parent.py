@@ -21,7 +21,7 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
-from holdall.exporter.report import Absent, Finding, Loss, Miscount
+from holdall.exporter.report import Absent, Doubtful, Finding, Loss, Miscount
 from holdall.model import AssistantView, FileView, Kind, Record, Rung, StoreView, epoch_seconds
 from holdall.progress import Progress
 
@@ -136,6 +136,9 @@ class Parent:
                     return line is not None and _worth(line.rung, line.truncated) <= _worth(
                         finding.rung, finding.truncated
                     )
+                case Doubtful():
+                    line = self._line(finding.id)
+                    return line is not None and bool(line.doubt)
                 case Absent(kind=Kind.FILE):
                     record = self._row("SELECT id FROM records WHERE id = ?", finding.id)
                     return record is None and self._line(finding.id) is not None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.exporter.report import Absent, Finding, Loss
+from holdall.exporter.report import Absent, Doubtful, Finding, Loss
 from holdall.model import Kind, Rung
 
 __all__ = ["Policy"]
@@ -31,17 +31,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def counts(self, finding: Finding) -> bool:
         """Does this finding make the export less than the policy asks for?
 
-        A text that stops short is less than a text. A file object that is gone is as bad as a content that is not
-        there; a store that is gone, a list that contradicts its count, a dump that lacks pages and a definition that
-        changed while the export ran count under every policy.
+        A text that stops short is less than a text. A file object that is gone, and a text whose parts may be joined
+        wrongly, are as bad as a content that is not there; a store that is gone, a list that contradicts its count, a
+        dump that lacks pages and a definition that changed while the export ran count under every policy.
         """
         match finding:
-            case Loss() | Absent() if finding.id in self.allow_missing:
+            case Loss() | Absent() | Doubtful() if finding.id in self.allow_missing:
                 return False
             case Loss(rung=rung, truncated=truncated):
                 found = _RUNGS.index(Rung.UNAVAILABLE if truncated else rung)
                 less = found > _RUNGS.index(self.min_rung)
-            case Absent(kind=Kind.FILE):
+            case Absent(kind=Kind.FILE) | Doubtful():
                 less = self.min_rung is not Rung.UNAVAILABLE
             case _:
                 less = True

@@ -11,7 +11,18 @@ from holdall.bundle.layout import Digests
 from holdall.model import Kind, Rung
 from holdall.remote.survey import Missing
 
-__all__ = ["Absent", "Changed", "ExportReport", "Finding", "Incomplete", "Loss", "Miscount", "Unfinished", "absent"]
+__all__ = [
+    "Absent",
+    "Changed",
+    "Doubtful",
+    "ExportReport",
+    "Finding",
+    "Incomplete",
+    "Loss",
+    "Miscount",
+    "Unfinished",
+    "absent",
+]
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
@@ -67,7 +78,16 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     message: str
 
 
-Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished
+class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="doubtful"):
+    """A file of which the bundle has the text in parts that can't be joined for certain."""
+
+    id: str
+    kind: Kind = Kind.FILE
+    filename: str | None
+    message: str
+
+
+Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished | Doubtful
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):

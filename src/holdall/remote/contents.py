@@ -24,6 +24,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
+from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import FileView, Rung, SourceId
 from holdall.originals import Original, Originals, copy_original, unreadable
 from holdall.progress import Progress, Silent
@@ -33,7 +34,7 @@ from holdall.remote.parsed import Parsed, read_parsed
 from holdall.remote.transfer import Sink, transfer
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
 
-__all__ = ["Content", "Ladder", "Sinks"]
+__all__ = ["Content", "Holder", "Ladder", "Sinks"]
 
 # The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
 REFUSAL = "not allowed to download files of purpose"
@@ -50,12 +51,20 @@ class Sinks(Protocol):
     def text(self, store_id: SourceId) -> Sink: ...
 
 
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A store that holds a file, and how many tokens the parts share that it cuts the file's text into."""
+
+    store: SourceId
+    overlap: int = DEFAULT_OVERLAP
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """How one file's content was got. ``size`` counts the bytes that were stored.
 
     ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder; ``status`` and
     ``code`` say why the server refused the bytes, ``message`` what came of every rung above and how a supplied file
-    was checked. ``truncated`` marks a text whose later pages the server did not give.
+    was checked. ``truncated`` marks a text whose later pages the server did not give; ``doubt`` says why the parts of a
+    text can't be joined for certain.
     """
 
     rung: Rung
@@ -65,6 +74,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     message: str | None = None
     truncated: bool = False
+    doubt: str | None = None
 
 
 class _Text(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +83,14 @@ class _Text(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     sink: Sink
     parsed: Parsed
+    doubt: str | None
 
 
 class _File:
     """One file on its way up and down the ladder."""
 
     def __init__(
-        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[SourceId]], sinks: Sinks
+        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[Holder]], sinks: Sinks
     ) -> None:
         self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
         self.route = path("/files/{}/content", file_id)
@@ -92,7 +103,15 @@ class _File:
     def size(self) -> int | None:
         return int(self.view.bytes) if self.view and self.view.bytes is not None else None
 
-    def got(self, rung: Rung, *, size: int | None = None, route: str | None = None, truncated: bool = False) -> Content:
+    def got(
+        self,
+        rung: Rung,
+        *,
+        size: int | None = None,
+        route: str | None = None,
+        truncated: bool = False,
+        doubt: str | None = None,
+    ) -> Content:
         error = self.error
         said = [error.detail or error.message] if error else []
         return Content(
@@ -103,6 +122,7 @@ class _File:
             code=error.code if error else None,
             message="; ".join([*said, *self.notes]) or None,
             truncated=truncated,
+            doubt=doubt,
         )
 
     def nothing(self) -> Content:
@@ -138,7 +158,7 @@ class Ladder:
         self,
         file_id: SourceId,
         file: FileView | None,
-        stores: Callable[[], Sequence[SourceId]],
+        stores: Callable[[], Sequence[Holder]],
         sinks: Sinks,
         *,
         text: bool = True,
@@ -237,16 +257,28 @@ class Ladder:
         text, work.text = work.text, None
         await asyncio.to_thread(text.sink.commit)
         self._progress.advance(bytes=work.size or 0)
-        return work.got(Rung.TEXT, size=text.parsed.size, route=text.route, truncated=text.parsed.truncated)
+        return work.got(
+            Rung.TEXT,
+            size=text.parsed.size,
+            route=text.route,
+            truncated=text.parsed.truncated,
+            doubt=text.doubt,
+        )
 
     async def _read_text(self, work: _File, wording: Wording | None = None) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
-        each = wording.compare if wording else None
-        for store_id in () if work.text else work.stores():
-            work.route = path("/vector_stores/{}/files/{}/content", store_id, work.id)
-            sink = work.sinks.text(store_id)
+        for holder in () if work.text else work.stores():
+            work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
+            sink = work.sinks.text(holder.store)
+            joining = Joining(holder.overlap)
             if wording:
                 wording.restart()
+
+            def each(parts: list[str], joining: Joining = joining) -> None:
+                joining.add(parts)
+                if wording:
+                    wording.compare(parts)
+
             try:
                 parsed = await read_parsed(self._account, work.route, sink, each)
                 if not parsed.letters and work.size:
@@ -257,6 +289,8 @@ class Ladder:
                     raise
                 work.no_text = f"no parsed text: {error.detail or error.message}"
                 continue
-            work.text = _Text(route=work.route, sink=sink, parsed=parsed)
+            size = comparable_size(work.view.filename, work.size) if work.view and self._sizes_hold else None
+            doubt = joining.reading(None if parsed.truncated else size).doubt
+            work.text = _Text(route=work.route, sink=sink, parsed=parsed, doubt=doubt)
             break
         return work.text is not None

@@ -42,6 +42,10 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
     files: list[FileProof]
 
+    def doubtful(self) -> dict[str, int]:
+        """How many files' texts may have been joined wrongly, by the reason."""
+        return dict(Counter(one.why for one in self.files if one.text is Text.DOUBTFUL))
+
     def unchecked(self) -> dict[str, int]:
         """How many files' texts were not compared, by the reason."""
         return dict(Counter(one.why for one in self.files if one.text is Text.NOT_CHECKED))
