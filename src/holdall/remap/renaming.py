@@ -131,7 +131,7 @@ class Matcher:
         odd = sorted((id for id in known if not _WORD.fullmatch(id)), key=len, reverse=True)
         parts = [*map(re.escape, odd), rf"[A-Za-z0-9_-]{{{shortest},}}"]
         self._pattern = re.compile(
-            rf"(?P<border>{_BORDER}|(?<![A-Za-z0-9_-]))(?P<word>{'|'.join(parts)})(?![A-Za-z0-9_-])"
+            rf"(?P<border>(?<![A-Za-z0-9_-])|{_BORDER})(?P<word>{'|'.join(parts)})(?![A-Za-z0-9_-])"
         )
 
     def rewrite(self, text: str) -> Rewritten:

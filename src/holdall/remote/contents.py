@@ -26,13 +26,13 @@ from holdall.errors import (
 )
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import FileView, Rung, SourceId
-from holdall.originals import Original, Originals, copy_original, unreadable
+from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Closed, Containers
 from holdall.remote.parsed import Parsed, read_parsed
 from holdall.remote.transfer import Sink, transfer
-from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
+from holdall.wording import Wording
 
 __all__ = ["Content", "Holder", "Ladder", "Sinks"]
 
@@ -210,30 +210,21 @@ class Ladder:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:
             return None
         try:
-            found = await asyncio.to_thread(self._originals.find, work.view.filename, work.size)
-            if not isinstance(found, Original):
+            candidates = await asyncio.to_thread(self._originals.candidates, work.view.filename, work.size)
+            wordings = candidates.wordings
+            compared = bool(wordings) and await self._read_text(work, wordings)
+            found = candidates.choose(compared=compared)
+            if isinstance(found, Unmatched):
                 work.notes.append(found.reason)
                 return None
-            check = await self._compare(work, found)
-            if check is None:
-                work.notes.append(differing(found.name))
-                return None
-            await asyncio.to_thread(copy_original, found, work.sinks.content(Rung.SUPPLIED))
+            self._originals.use(found.original)
+            await asyncio.to_thread(copy_original, found.original, work.sinks.content(Rung.SUPPLIED))
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
-        self._progress.advance(bytes=found.size)
-        work.notes.append(check)
-        return work.got(Rung.SUPPLIED, size=found.size, route=found.name)
-
-    async def _compare(self, work: _File, original: Original) -> str | None:
-        """Compare the words of an original with the parsed text: what was found out, or None where they differ."""
-        wording = await asyncio.to_thread(read_wording, original.path)
-        if wording is None:
-            return NO_TEXT_FILE
-        if not await self._read_text(work, wording):
-            return NO_PARSED_TEXT
-        return WORDS_AGREE if wording.agrees else None
+        self._progress.advance(bytes=found.original.size)
+        work.notes.append(found.check)
+        return work.got(Rung.SUPPLIED, size=found.original.size, route=found.original.name)
 
     async def _container(self, work: _File) -> Content | None:
         if self._containers is None or work.view is None:
@@ -265,18 +256,18 @@ class Ladder:
             doubt=text.doubt,
         )
 
-    async def _read_text(self, work: _File, wording: Wording | None = None) -> bool:
+    async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
         for holder in () if work.text else work.stores():
             work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
             sink = work.sinks.text(holder.store)
             joining = Joining(holder.overlap)
-            if wording:
+            for wording in wordings:
                 wording.restart()
 
             def each(parts: list[str], joining: Joining = joining) -> None:
                 joining.add(parts)
-                if wording:
+                for wording in wordings:
                     wording.compare(parts)
 
             try:
