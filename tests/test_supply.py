@@ -190,3 +190,50 @@ def test_it_never_imports_the_sdk(holdall: Terminal) -> None:
         "sys.exit('openai' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_the_words_decide_and_what_is_passed_over_is_said(
+    box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same by an export with originals and by a supply later."""
+    monkeypatch.chdir(tmp_path)
+    words = ["heron", "river", "stone", "lantern", "paper", "copper", "winter", "garden", "signal", "orchard"]
+    texts = [
+        "".join(" ".join(words[(n * i + k) % 10] for k in range(9)) + "\n" for i in range(12)).encode()
+        for n in (3, 7, 9)
+    ]
+    with Hand(box.url, KEY) as hand:
+        files = [hand.file(name, text) for name, text in zip(("shared.txt", "Tide.txt", "two.txt"), texts, strict=True)]
+        hand.assistant("Clerk", stores=[hand.store("Papers", files)])
+    for path, content in {
+        "elsewhere/shared.txt": texts[0],
+        "mine/a/tide.TXT": texts[1],
+        "mine/a/two.txt": texts[2],
+        "mine/b/two.txt": texts[2][:-2] + b"y\n",
+    }.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(content)
+    try:
+        Path("mine/share").symlink_to("../elsewhere", target_is_directory=True)
+    except OSError:
+        pytest.skip("no links on this system")
+    holdall = Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url})
+    assert holdall("export", "-o", "plain.tar.zst").code == 0
+    done = {
+        "with.tar.zst": holdall("export", "-o", "with.tar.zst", "--originals", "mine", "--parent", "none"),
+        "plain_supplied.tar.zst": holdall("supply", "plain.tar.zst", "--originals", "mine"),
+    }
+    for bundle, said in done.items():
+        assert said.code == 0, said.err
+        lines = ledger(bundle)
+        assert {
+            name: (line["rung"], line["route"].rpartition("/files/")[0] or line["route"])
+            for name, line in lines.items()
+        } == {
+            "shared.txt": ("text", lines["shared.txt"]["route"].rpartition("/files/")[0]),
+            "Tide.txt": ("supplied", "a/tide.TXT"),
+            "two.txt": ("supplied", "a/two.txt"),
+        }
+        assert "size and words agree, its name differs in case only" in lines["Tide.txt"]["message"]
+        assert "links to folders are not followed, so no originals are looked for in share" in said.err
+        assert "under another name" not in str(lines["shared.txt"]["message"]) + said.err

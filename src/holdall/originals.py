@@ -1,7 +1,8 @@
 """The owner's own files: a folder, searched with all that is below it, for the original of a file that a server has.
 
-An original is one of exactly that name and exactly that size. Several that differ, or one that nearly fits, are
-told, never guessed. Reads only. The index lies in a temporary database, so memory is flat however large the folder.
+An original is one of exactly that name and exactly that size. Where the server has parsed text, the words decide
+between several, and let one pass whose name differs in case or folder only. What is not certain is told, never
+guessed. Reads only. The index lies in a temporary database, so memory is flat however large the folder.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -19,16 +21,20 @@ from typing import Protocol, Self
 import msgspec
 
 from holdall.errors import UsageFault
+from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
 
-__all__ = ["Original", "Originals", "Unmatched", "copy_original", "unreadable"]
+__all__ = ["Candidates", "Chosen", "Original", "Originals", "Unmatched", "copy_original", "unreadable"]
 
 # How many files are named where several fit, or nearly.
 _NAMED = 5
+# So many files of other bytes are compared with a parsed text; who has more of one name and size has to choose.
+_COMPARED = 10
 # A thousand files of one name and one size are looked at no further.
 _LOOKED_AT = 1000
 # Two files without relation may have one small size; from here on it says something.
 _TELLING_SIZE = 256
 _PIECE = 1 << 20
+_NOTHING = "no original of that name and size"
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,93 @@ class Unmatched(msgspec.Struct, frozen=True, kw_only=True):
     near: bool = False
 
 
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """The original of a file; ``check`` says how that was found out."""
+
+    original: Original
+    check: str
+
+
+class Fit(StrEnum):
+    """How well candidates fit. All have the size."""
+
+    NAME = "name"
+    """They have the name, and the folders that are in it."""
+    NEAR = "near"
+    """Their name differs in case, or they are in another folder."""
+    SIZE = "size"
+    """They have another name, with the same ending."""
+    NONE = "none"
+
+
+class Candidates:
+    """The files that may be the original of one file, those that fit best. ``wordings`` are to be given the parts of
+    its parsed text, where there is one, before ``choose``: files whose words can't be read have none.
+
+    Made by ``Originals.candidates``.
+    """
+
+    def __init__(self, wanted: str, fit: Fit, files: Sequence[Original], reason: str) -> None:
+        self._wanted, self._fit, self._files, self._reason = wanted, fit, files, reason
+        self._wordings = [read_wording(file.path) for file in files]
+
+    @property
+    def wordings(self) -> list[Wording]:
+        return [wording for wording in self._wordings if wording]
+
+    def choose(self, *, compared: bool) -> Chosen | Unmatched:
+        """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
+        if not self._files:
+            return Unmatched(reason=self._reason, near=self._fit is not Fit.NONE)
+        pairs = list(zip(self._files, self._wordings, strict=True))
+        agreed = [(file, wording.closeness) for file, wording in pairs if compared and wording and wording.agrees]
+        closest = max((closeness for _, closeness in agreed), default=0)
+        agreeing = [file for file, closeness in agreed if closeness == closest]
+        # Those of which nothing says that they are other files.
+        possible = [file for file, wording in pairs if not compared or wording is None or file in agreeing]
+        sure = len(agreeing) == len(possible) == 1
+        if self._fit is Fit.NAME:
+            if sure:
+                return Chosen(original=agreeing[0], check=WORDS_AGREE)
+            if possible and len(self._files) == 1:
+                return Chosen(original=possible[0], check=NO_PARSED_TEXT if self.wordings else NO_TEXT_FILE)
+        if self._fit is Fit.NEAR and sure:
+            check = f"size and words agree, its name {_apart(agreeing[0].name, self._wanted)}"
+            return Chosen(original=agreeing[0], check=check)
+        reason = self._why_not(agreeing, possible)
+        return Unmatched(reason=reason, near=reason != _NOTHING)
+
+    def _why_not(self, agreeing: list[Original], possible: list[Original]) -> str:
+        match self._fit:
+            case Fit.NAME if possible:
+                too = ", and the words of all of them agree" if len(agreeing) == len(possible) else ""
+                return f"several originals fit and differ{too}: {_list(possible)}"
+            case Fit.NAME if len(self._files) == 1:
+                return differing(self._files[0].name)
+            case Fit.NAME:
+                return f"originals of that name and size, but with other words: {_list(self._files)}"
+            case Fit.NEAR if not possible:
+                return (
+                    f"no original of exactly that name; of its size, but with other words: {self._named(self._files)}"
+                )
+            case Fit.NEAR if len(possible) > 1:
+                return f"no original of exactly that name; of its size: {self._named(possible)}"
+            case Fit.NEAR:
+                why = "there is no parsed text" if self.wordings else "its type has to be parsed"
+                return f"no original of exactly that name: {self._named(possible)}; words not compared: {why}"
+            case _ if agreeing:
+                return (
+                    f"no original of that name; of its size and with its words, under another name: {_list(agreeing)}"
+                )
+            case _ if possible:
+                return f"no original of that name; of the same size, under another name: {_list(possible)}"
+        return _NOTHING
+
+    def _named(self, files: Sequence[Original]) -> str:
+        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+        return ", ".join(f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files[:_NAMED]) + more
+
+
 class Originals:
     """One folder, indexed when this is made; a context manager. ``find`` may be called from any thread."""
 
@@ -57,12 +150,16 @@ class Originals:
         self.files = 0
         self.unreadable: list[str] = []
         """Folders that could not be looked into."""
+        self.links: list[str] = []
+        """Links to folders, by their place inside the folder: they are not followed."""
         self._lock = threading.Lock()
         # A database without a name lives in memory until it is large, then in a temporary file; gone when closed.
         self._index = sqlite3.connect("", check_same_thread=False)
-        self._index.execute("CREATE TABLE original (name BLOB, folded BLOB, ending BLOB, size INTEGER, path BLOB)")
-        self._index.executemany("INSERT INTO original VALUES (?, ?, ?, ?, ?)", self._rows())
-        for columns in ("name, size", "folded", "size, ending"):
+        self._index.execute(
+            "CREATE TABLE original (name BLOB, folded BLOB, ending BLOB, size INTEGER, path BLOB, used)"
+        )
+        self._index.executemany("INSERT INTO original VALUES (?, ?, ?, ?, ?, 0)", self._rows())
+        for columns in ("name, size", "folded", "size, ending", "path"):
             self._index.execute(f'CREATE INDEX "by {columns}" ON original ({columns})')
 
     def __enter__(self) -> Self:
@@ -73,21 +170,51 @@ class Originals:
     ) -> None:
         self._index.close()
 
-    def find(self, filename: str, size: int) -> Original | Unmatched:
-        """The original of a file of that name and size, where there is one and no doubt about it.
+    def notes(self) -> list[str]:
+        """What was not looked into, a sentence each."""
+        found = [f"can't look for originals in {folder}" for folder in self.unreadable]
+        if self.links:
+            more = f" and {len(self.links) - _NAMED} more" if len(self.links) > _NAMED else ""
+            named = ", ".join(self.links[:_NAMED]) + more
+            found.append(f"links to folders are not followed, so no originals are looked for in {named}")
+        return found
 
-        A name with folders in it must have them too. Several of that name and size are one where their bytes are
-        equal. Raises OSError where they can't be read to find that out.
+    def candidates(self, filename: str, size: int) -> Candidates:
+        """The files that may be the original of a file of that name and size, in bytes.
+
+        A name with folders in it must have them too. Files with the same bytes are one. Raises OSError where they
+        can't be read to find that out.
         """
         name = _normal(filename.replace("\\", "/"))
-        same = self._query("name = ? AND size = ?", _key(_base(name)), size)
-        fitting = [found for found in same if _named(found.name, name)]
-        if not fitting:
-            return self._nothing(name, size)
-        first, *others = fitting
-        if all(filecmp.cmp(first.path, other.path, shallow=False) for other in others):
-            return first
-        return Unmatched(reason=f"several originals fit and differ: {_list(fitting)}", near=True)
+        base = _base(name)
+        same = self._query("name = ? AND size = ?", _key(base), size)
+        if fitting := [found for found in same if _named(found.name, name)]:
+            return Candidates(name, Fit.NAME, _distinct(fitting), "")
+        named = self._query("folded = ? AND NOT used", _key(_folded(base)))
+        if near := [found for found in named if found.size == size]:
+            return Candidates(name, Fit.NEAR, _distinct(near), "")
+        if named:
+            said = ", ".join(f"{found.name} ({found.size} bytes)" for found in named[:_NAMED])
+            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+            return Candidates(
+                name, Fit.SIZE, [], f"no original fits exactly: {said}{more}, but {size} bytes are wanted"
+            )
+        if size >= _TELLING_SIZE:
+            alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
+            if alike:
+                return Candidates(name, Fit.SIZE, _distinct(alike), "")
+        return Candidates(name, Fit.NONE, [], _NOTHING)
+
+    def use(self, original: Original) -> None:
+        """Offer a file no more for files of another name: it is the original of one."""
+        with self._lock:
+            self._index.execute("UPDATE original SET used = 1 WHERE path = ?", (os.fsencode(original.path),))
+
+    def reserve(self, filename: str, size: int) -> None:
+        """Offer the files of that very name and size for no other."""
+        base = _base(_normal(filename.replace("\\", "/")))
+        with self._lock:
+            self._index.execute("UPDATE original SET used = 1 WHERE name = ? AND size = ?", (_key(base), size))
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -95,7 +222,11 @@ class Originals:
         def unreadable(error: OSError) -> None:
             self.unreadable.append(str(error.filename))
 
-        for folder, _, names in os.walk(self.folder, onerror=unreadable):
+        for folder, folders, names in os.walk(self.folder, onerror=unreadable):
+            for name in folders:
+                path = os.path.join(folder, name)
+                if os.path.islink(path):
+                    self.links.append(self._name(Path(path)))
             for name in names:
                 path = os.path.join(folder, name)
                 try:
@@ -106,23 +237,6 @@ class Originals:
                     self.files += 1
                     keys = _key(_normal(name)), _key(_folded(name)), _key(_ending(name))
                     yield *keys, status.st_size, os.fsencode(path)
-
-    def _nothing(self, name: str, size: int) -> Unmatched:
-        """Why nothing fits: what has the name but not the size, or the size and the kind but not the name."""
-        base = _base(name)
-        named = self._query("folded = ?", _key(_folded(base)))
-        if named:
-            said = ", ".join(f"{found.name} ({found.size} bytes)" for found in named[:_NAMED])
-            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-            return Unmatched(reason=f"no original fits exactly: {said}{more}, but {size} bytes are wanted", near=True)
-        if size >= _TELLING_SIZE:
-            ending = _ending(base)
-            alike = self._query("size = ? AND ending = ?", size, _key(ending))
-            if alike:
-                return Unmatched(
-                    reason=f"no original of that name; of the same size, under another name: {_list(alike)}", near=True
-                )
-        return Unmatched(reason="no original of that name and size")
 
     def _query(self, where: str, *values: object) -> list[Original]:
         sought = f"SELECT path, size FROM original WHERE {where} ORDER BY path LIMIT {_LOOKED_AT}"
@@ -164,7 +278,23 @@ def _named(relative: str, wanted: str) -> bool:
     return path == wanted or path.endswith(f"/{wanted.lstrip('/')}")
 
 
-def _list(found: list[Original]) -> str:
+def _apart(relative: str, wanted: str) -> str:
+    """In which way the file at ``relative`` has not the name ``wanted``."""
+    return "differs in case only" if _named(_folded(relative), _folded(wanted)) else "is in another folder"
+
+
+def _distinct(files: Sequence[Original]) -> list[Original]:
+    """The first of all that have the same bytes. OSError."""
+    found: list[Original] = []
+    for file in files:
+        if not any(filecmp.cmp(file.path, other.path, shallow=False) for other in found):
+            found.append(file)
+            if len(found) == _COMPARED:
+                break
+    return found
+
+
+def _list(found: Sequence[Original]) -> str:
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return ", ".join(one.name for one in found[:_NAMED]) + more
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from itertools import chain, groupby
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -17,18 +17,17 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine, LossLine
+from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
 from holdall.bundle.losses import declared, minimum_of, verdict_of
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.model import FileView, Rung, SourceId, TextPage, epoch_seconds
-from holdall.originals import Original, Originals, copy_original, unreadable
+from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
 from holdall.progress import Progress, Silent
-from holdall.verdict import COMPLETE, Reason, Verdict
+from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
-from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, differing, read_wording
 
 __all__ = ["Refused", "Supplied", "supply"]
 
@@ -142,6 +141,8 @@ class _Supply:
                 self._mention(traces, entry.id, _Trace(entry=entry))
         for line in self._old.ledger():
             self._progress.expect(files=1)
+            if line.rung in _WANTED and line.filename and line.expected is not None:
+                self._originals.reserve(line.filename, line.expected)
             self._mention(traces, line.id, _Trace(line=line))
         for _, group in groupby(traces, key=itemgetter(0)):
             self._decide([_trace.decode(trace) for _, trace in group])
@@ -185,27 +186,22 @@ class _Supply:
         if not line.filename or line.expected is None:
             return ""
         try:
-            found = self._originals.find(line.filename, line.expected)
-            if not isinstance(found, Original):
-                return found.reason if found.near else ""
-            check = self._compare(item.entry, found)
+            candidates = self._originals.candidates(line.filename, line.expected)
         except OSError as error:
             return unreadable(error)
-        if not check:
-            return differing(found.name)
-        original = _Original(path=os.fsencode(found.path), name=found.name, size=found.size)
-        return replace(item, original=original, check=check)
-
-    def _compare(self, entry: IndexEntry | None, original: Original) -> str:
-        """How the original was checked; ``""`` where its words are others."""
-        if entry is None:
-            return NO_PARSED_TEXT
-        wording = read_wording(original.path)
-        if wording is None:
-            return NO_TEXT_FILE
-        for page in self._pages(entry):
-            wording.compare(page.parts)
-        return WORDS_AGREE if wording.agrees else ""
+        wordings = candidates.wordings
+        compared = item.entry is not None and bool(wordings)
+        if item.entry is not None and wordings:
+            for page in self._pages(item.entry):
+                for wording in wordings:
+                    wording.compare(page.parts)
+        found = candidates.choose(compared=compared)
+        if isinstance(found, Unmatched):
+            return found.reason if found.near else ""
+        self._originals.use(found.original)
+        path = os.fsencode(found.original.path)
+        original = _Original(path=path, name=found.original.name, size=found.original.size)
+        return replace(item, original=original, check=found.check)
 
     def _pages(self, entry: IndexEntry) -> list[TextPage]:
         try:
@@ -281,19 +277,12 @@ class _Supply:
             lines.commit()
 
     def _write_losses(self, writer: BundleWriter) -> None:
-        """The old bundle's, but for what was doubtful of a file that has its original now."""
-        left = (line for line in self._old.losses() if not self._settled(writer, line))
-        if first := next(left, None):
+        """What else the old bundle lacks is lacking in the new one."""
+        if self._old.find(layout.LOSSES):
             with writer.open_losses() as lines:
-                for line in chain([first], left):
+                for line in self._old.losses():
                     lines.write(_encode(line) + b"\n")
                 lines.commit()
-
-    def _settled(self, writer: BundleWriter, line: LossLine) -> bool:
-        if line.reason != Reason.DOUBTFUL or line.id is None:
-            return False
-        entry = writer.content(line.id)
-        return entry is not None and entry.rung is Rung.SUPPLIED
 
     def _write_file(self, writer: BundleWriter, item: _Item) -> None:
         line = item.line
@@ -313,7 +302,7 @@ class _Supply:
                 assert entry is not None
                 said = "; ".join(part for part in (line.message, item.check) if part)
                 line = replace(line, rung=Rung.SUPPLIED, path=entry.path, size=entry.size, message=said)
-                writer.add_ledger(replace(line, route=found.name, truncated=False))
+                writer.add_ledger(replace(line, route=found.name, truncated=False, doubt=msgspec.UNSET))
                 return
         if item.entry:
             line = replace(line, path=self._carry(writer, item.entry, item.created_at).path)

@@ -62,6 +62,10 @@ class Wording(Protocol):
     def agrees(self) -> bool:
         """So far every part had its words in the file."""
 
+    @property
+    def closeness(self) -> float:
+        """Of several files that agree with one text the one that is it has the most of this."""
+
     def restart(self) -> None:
         """Another parsed text of the file comes: the last one could not be had to its end."""
 
@@ -102,12 +106,17 @@ class _Strict:
         self.restart()
 
     def restart(self) -> None:
-        self._from = 0
+        self._from = self._edges = 0
         self._found = self._unsure = self._missing = False
 
     @property
     def agrees(self) -> bool:
         return not self._missing and (self._found or not self._unsure)
+
+    @property
+    def closeness(self) -> float:
+        """How many words at the edges of parts, which need not be whole, stand in the file as well."""
+        return self._edges
 
     def compare(self, parts: Iterable[str]) -> None:
         for part in parts:
@@ -130,6 +139,9 @@ class _Strict:
                 found = self._find(array("q", words).tobytes())
                 if found >= 0:
                     self._from = found
+                    start, end = found - 8 * (words is inner), found + 8 * (len(words) + (words is inner))
+                    self._edges += self._words[start : start + 8] == array("q", sought[:1]).tobytes()
+                    self._edges += self._words[end - 8 : end] == array("q", sought[-1:]).tobytes()
                     return True
         return False
 
@@ -159,6 +171,11 @@ class _Loose:
     @property
     def agrees(self) -> bool:
         return len(self._seen & self._words) >= _LEAST_SHARE * len(self._seen)
+
+    @property
+    def closeness(self) -> float:
+        """How many of the text's words are in the file."""
+        return len(self._seen & self._words)
 
 
 def _words(text: str) -> list[str]:

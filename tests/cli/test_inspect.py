@@ -92,7 +92,8 @@ def test_the_document(path: Path) -> None:
     assert result["digests"]["contents"].startswith("h1:")
     store = result["assistants"][0]["stores"][0]
     assert (store["id"], store["file_count"], len(store["files"])) == ("vs_1", 17, 10)
-    assert store["files"][0] == {"id": "file-1", "filename": FILES[0].filename, "rung": "original", "size": 1500}
+    first = {"id": "file-1", "filename": FILES[0].filename, "rung": "original", "size": 1500, "doubt": None}
+    assert store["files"][0] == first
 
 
 def test_no_content_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ def test_text_in_place_of_bytes_is_worth_saying_but_does_not_make_a_copy_partial
     assert {why for why in Why if why.weighs} == {
         Why.UNKNOWN_TOOL,
         Why.TRUNCATED,
+        Why.JOINED_DOUBTFULLY,
         Why.LEFT_OUT,
         Why.LEFT_ALONE,
         Why.NOT_KEPT,

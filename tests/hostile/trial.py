@@ -113,7 +113,9 @@ class Trial:
                 if content.rung is Rung.TEXT and (entry := refused(lambda c=content: bundle.content(c.id))):
                     stored = refused(lambda entry=entry: bundle.read(entry))
                     if stored is not None:
-                        refused(lambda s=stored, c=content: document(s, overlap=c.overlap, size=c.size))
+                        refused(
+                            lambda s=stored, c=content: document(s, overlap=c.overlap, filename=c.filename, size=c.size)
+                        )
 
     def deliveries(self, damaged: bool) -> None:
         from holdall.extract import extract, salvage

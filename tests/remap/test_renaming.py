@@ -39,6 +39,55 @@ def test_a_part_of_a_longer_word_is_left_and_said(around: str) -> None:
     assert left.why == f"{OLD} is only a part of it"
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        r"Desk\n{}\nanswers",
+        r"\t{}\r\n{}\0",
+        r"\"\u0022{}\u0022",
+        r"id\u003d{}\u0026x",
+        r"id\x3d{}\x26",
+        r"\U0000003d{}",
+        r"\u2014{}",
+        r"?to=%2Fassistants%2F{}%3Ftab%3D1",
+        r"%22{}%22",
+        r"next=%252F{}%253F",
+        r"a\\n{}\\n",
+        r"(\b{}\b)",
+        r"LIKE '%{}%'",
+    ],
+)
+def test_an_escape_is_a_border_like_the_character_that_it_stands_for(around: str) -> None:
+    found = matcher().rewrite(around.replace("{}", OLD))
+    assert (found.text, found.left) == (around.replace("{}", NEW), [])
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        r"backup%2D{}",
+        r"MY%5F{}",
+        r"\x2d{}",
+        r"\u0061{}",
+        r"{}%2Dold",
+        r"{}\x5fold",
+        r"{}\u002dold",
+        r"{}%252Dold",
+        r"\q{}",
+    ],
+)
+def test_an_escape_of_a_letter_is_a_part_of_the_word(around: str) -> None:
+    found = matcher().rewrite(around.replace("{}", OLD))
+    assert (found.text, found.count) == (around.replace("{}", OLD), 0)
+    assert [left.why for left in found.left] == [f"{OLD} is only a part of it"]
+
+
+def test_an_id_that_could_be_read_as_an_escape_is_taken_for_the_id() -> None:
+    hexed, named = "0a1b2c3d4e5f6071", "nine_of_these"
+    odd = matcher(**{hexed: "65f0aa11bb22cc33", named: "ten_of_them"})
+    assert odd.rewrite(rf"LIKE '%{hexed}%' C:\{named}").text == r"LIKE '%65f0aa11bb22cc33%' C:\ten_of_them"
+
+
 def test_ids_that_swap_are_rewritten_in_one_pass() -> None:
     one, two = "file-aaaaaaaaaaaaaaaa", "file-bbbbbbbbbbbbbbbb"
     assert Matcher(Renaming(ids={one: two, two: one}, unusable={})).rewrite(f"{one} {two}").text == f"{two} {one}"

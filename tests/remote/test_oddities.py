@@ -92,6 +92,7 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.BYTES_WRONG: Outcome(code=3, says=("bytes of a file: the server says",)),
     Oddity.FILENAMES_ASCII: WHOLE,
     Oddity.TEXT_OVERLAPS: TEXT,
+    Oddity.TEXT_CUT_BY_BYTES: TEXT,
     Oddity.TEXT_OTHER_SHAPE: TEXT,
     Oddity.TEXT_501: NO_TEXT,
     Oddity.TEXT_404: NO_TEXT,

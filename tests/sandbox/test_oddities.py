@@ -367,6 +367,15 @@ def _(shelf: Shelf) -> None:
     assert left[-1600:] == right[:1600]
 
 
+@shows(Oddity.TEXT_CUT_BY_BYTES)
+def _(shelf: Shelf) -> None:
+    file = upload(shelf.box.url, "umlauts.txt", ("x" + "ö" * 3000).encode()).json()["id"]
+    store = shelf.post("/vector_stores", {"name": "t", "file_ids": [file]})["id"]
+    left, right = (item["text"] for item in shelf.get(f"/vector_stores/{store}/files/{file}/content")["data"][:2])
+    assert (left[-1], right[0]) == ("\ufffd", "\ufffd")
+    assert left[-700:-1] == right[1:700]
+
+
 @shows(Oddity.TEXT_OTHER_SHAPE)
 def _(shelf: Shelf) -> None:
     answer = shelf.get(shelf.text)
@@ -506,6 +515,12 @@ def test_a_body_that_is_no_json_is_refused_as_ever(shelf: Shelf) -> None:
 
 
 def test_every_oddity_is_done_somewhere() -> None:
-    inside = {Oddity.UNKNOWN_FILE_ACCEPTED, Oddity.SAME_BYTES_SAME_ID, Oddity.TEXT_OVERLAPS, Oddity.DROPS_AFTER_ERROR}
+    inside = {
+        Oddity.UNKNOWN_FILE_ACCEPTED,
+        Oddity.SAME_BYTES_SAME_ID,
+        Oddity.TEXT_OVERLAPS,
+        Oddity.TEXT_CUT_BY_BYTES,
+        Oddity.DROPS_AFTER_ERROR,
+    }
     inside |= {oddity for oddity in Oddity if oddity.startswith("id-")}
     assert {*REQUESTS, *ANSWERS, *inside} == {*Oddity}

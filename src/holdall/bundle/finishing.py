@@ -20,6 +20,7 @@ from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
 from holdall.model import Kind, Rung
+from holdall.verdict import Reason
 
 __all__ = ["Finished", "Finishing"]
 
@@ -52,6 +53,7 @@ class _Counted(msgspec.Struct, frozen=True, kw_only=True):
     rung: Rung
     size: int | None
     truncated: bool = False
+    doubt: str | None = None
 
 
 _id = msgspec.json.Decoder(_Id).decode
@@ -180,6 +182,7 @@ class Finishing:
                 self._rung_bytes[found.rung] += found.size or 0
                 if reason := reason_of(found.rung, found.truncated, minimum):
                     self._losses[reason] += 1
+                self._losses[Reason.DOUBTFUL] += bool(found.doubt)
             lines.flush()
             entry = out.commit()
         self._list(msgspec.structs.replace(entry, records=records))
@@ -218,7 +221,7 @@ class Finishing:
             index=index,
             manifest=manifest_part,
             min_rung=self._capture.min_rung.value,
-            losses={str(reason): count for reason, count in sorted(self._losses.items())},
+            losses={str(reason): count for reason, count in sorted(self._losses.items()) if count},
         )
         self._write_last(layout.INFO, msgspec.json.format(_encode(info), indent=2) + b"\n")
         tags = b"".join(manifest_line(sha256, path) for path, sha256 in sorted(self._tags))

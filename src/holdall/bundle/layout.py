@@ -121,6 +121,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
     ``expected`` is the size that the file object declares, ``size`` what is stored at ``path``; ``route`` the API
     path that was asked last, ``status``, ``code`` and ``message`` its refusal. ``truncated``: the text stops short.
+    ``doubt`` says why the parts of a text can't be joined for certain; left out where they can.
     """
 
     id: str
@@ -134,6 +135,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None
     message: str | None
     truncated: bool = False
+    doubt: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class LossLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -31,8 +31,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``no-store``,
-    ``no-file``, or the reason of a line in ``data/losses.jsonl``; ``id`` what is missing, ``filename`` its name."""
+    """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``doubtful``,
+    ``no-store``, ``no-file``, or the reason of a line in ``data/losses.jsonl``; ``id`` what is missing, ``filename``
+    its name."""
 
     code: str
     id: str | None
@@ -186,6 +187,10 @@ class References:
         if line.truncated:
             message = f"the text of {reason} stops short"
             self.losses.append(Loss(code="truncated", id=line.id, filename=line.filename, message=message))
+        if line.doubt:
+            self._lost[Reason.DOUBTFUL] += 1
+            message = f"the text of {reason} is joined doubtfully: {line.doubt}"
+            self.losses.append(Loss(code="doubtful", id=line.id, filename=line.filename, message=message))
         entry = contents.get(line.path or "")
         if entry is None:
             self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")

@@ -25,7 +25,7 @@ from holdall.model import AssistantView, Record, Rung
 __all__ = ["Shortfall", "Wanted"]
 
 _encode = msgspec.json.Encoder().encode
-# Worst first: what isn't there at all, what stops short, what is text only.
+# Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
 _WEIGHT = {Rung.UNAVAILABLE: b"0", Rung.TEXT: b"2"}
 _CUT = b"1"
 
@@ -33,8 +33,9 @@ _CUT = b"1"
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A file that its owner could still supply. ``number`` counts from 1, the worst losses first, then by name.
 
-    ``size`` is what the file object declares, in bytes; ``message`` says why the bytes are not there; ``gone`` that
-    the project has no file object of that id any more; ``used_by`` are the assistants that use it.
+    ``size`` is what the file object declares, in bytes; ``message`` says why the bytes are not there, ``doubt`` why its
+    text may be joined wrongly; ``gone`` that the project has no file object of that id any more; ``used_by`` are the
+    assistants that use it.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None
     rung: Rung
     truncated: bool
+    doubt: str | None
     message: str | None
     gone: bool
     used_by: list[User]
@@ -164,7 +166,7 @@ class Shortfall:
 
     def _want(self, line: LedgerLine, gone: bool, users: list[User]) -> None:
         self.total += 1
-        weight = _CUT if line.truncated else _WEIGHT[line.rung]
+        weight = _CUT if line.truncated or line.doubt else _WEIGHT[line.rung]
         name = (line.filename or "").encode("utf-8", "surrogatepass")
         item = Wanted(
             number=0,
@@ -173,6 +175,7 @@ class Shortfall:
             size=line.expected,
             rung=line.rung,
             truncated=line.truncated,
+            doubt=line.doubt or None,
             message=line.message,
             gone=gone,
             used_by=users,

@@ -47,6 +47,9 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
     unchecked = proof.unchecked()
     for why, count in sorted(unchecked.items()):
         console.say(f"text not compared: {counted(count, 'file')}: {why}")
+    doubtful = proof.doubtful()
+    for why, count in sorted(doubtful.items()):
+        console.result(f"{counted(count, 'file')}: {why}")
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
@@ -59,6 +62,7 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
         "by": proof.origin,
         "compared": proof.compared,
         "text_not_compared": unchecked,
+        "text_doubtful": doubtful,
         "differences": msgspec.to_builtins(proof.differences),
         "files": msgspec.to_builtins(proof.files),
         **as_result(verdict),

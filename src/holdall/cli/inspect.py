@@ -150,8 +150,14 @@ class _Tree:
     def _file(self, id: str) -> dict[str, Any]:
         line = self._bundle.ledger_line(id)
         if line is None:
-            return {"id": id, "filename": None, "rung": None, "size": None}
-        return {"id": id, "filename": line.filename, "rung": line.rung, "size": line.size}
+            return {"id": id, "filename": None, "rung": None, "size": None, "doubt": None}
+        return {
+            "id": id,
+            "filename": line.filename,
+            "rung": line.rung,
+            "size": line.size,
+            "doubt": line.doubt or None,
+        }
 
 
 def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
@@ -224,7 +230,10 @@ def _print_store(console: Console, store: dict[str, Any], indent: str) -> None:
 def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
     for file in holder["files"]:
         size = human_size(file["size"]) if file["size"] is not None else "-"
-        console.result(f"{indent}{file['filename'] or '(no name)'}  {file['id']}  {file['rung'] or 'unknown'}, {size}")
+        doubtful = ", joined doubtfully" if file["doubt"] else ""
+        console.result(
+            f"{indent}{file['filename'] or '(no name)'}  {file['id']}  {file['rung'] or 'unknown'}{doubtful}, {size}"
+        )
     left = holder["file_count"] - len(holder["files"])
     if left > 0:
         console.result(f"{indent}… and {left} more (--all shows them)")

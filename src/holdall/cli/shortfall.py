@@ -62,6 +62,8 @@ def _wanted(wanted: Wanted) -> str:
     name = _flat(wanted.filename or "(no name)")
     size = human_size(wanted.size) if wanted.size is not None else "size unknown"
     has = "missing" if wanted.rung != "text" else "its text stops short" if wanted.truncated else "only its text"
+    if wanted.doubt:
+        has += f" (text, joined doubtfully: {_flat(wanted.doubt)})"
     gone = ", gone from the project" if wanted.gone else ""
     return f"{name}, {size}, {wanted.id}: {has}{gone}{_users(wanted.used_by)}"
 

@@ -43,8 +43,9 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     """Make a new bundle out of BUNDLE, with your own originals where it has only texts or nothing.
 
     No network, no key. A file is taken where its name and its size are exactly those of the file that is wanted, and
-    its words those of the parsed text. The only line on stdout is the path of the new bundle. Exits with 4
-    where something is still missing, with 3 where an original came near and was not taken.
+    its words those of the parsed text; where these agree, the name may differ in case or folder. The only line on
+    stdout is the path of the new bundle. Exits with 4 where something is still missing, with 3 where an original came
+    near and was not taken.
     """
     from holdall.originals import Originals
     from holdall.supply import supply
@@ -52,8 +53,8 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     target = _target(bundle, output)
     with Originals(originals) as found:
         console.say(f"{counted(found.files, 'file')} below {originals}")
-        for folder in found.unreadable:
-            console.warn(f"note: can't look into {folder}")
+        for note in found.notes():
+            console.warn(f"note: {note}")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
     console.close_progress()
     for refusal in supplied.refusals[:_SHOWN]:

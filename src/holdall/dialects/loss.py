@@ -80,6 +80,8 @@ class Why(StrEnum):
     """The server gave the file another name than the one sent."""
     TRUNCATED = "truncated"
     """Only the first part of the parsed text could be exported."""
+    JOINED_DOUBTFULLY = "joined_doubtfully"
+    """The parts of the parsed text may overlap otherwise than they were joined."""
     LEFT_OUT = "left_out"
     """Not in the bundle, or of no use where it stood: the reference is gone from the copy."""
     MERGED = "merged"
@@ -112,6 +114,7 @@ _MAJOR = frozenset(
     {
         Why.UNKNOWN_TOOL,
         Why.TRUNCATED,
+        Why.JOINED_DOUBTFULLY,
         Why.LEFT_OUT,
         Why.LEFT_ALONE,
         Why.NOT_KEPT,

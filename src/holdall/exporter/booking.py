@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.register import File, Register
-from holdall.exporter.report import Absent, Finding, Loss, Miscount, Unread, Unreadable, absent
+from holdall.exporter.report import Absent, Doubtful, Finding, Loss, Miscount, Unread, Unreadable, absent
 from holdall.exporter.state import State
 from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Rung, SourceId
@@ -110,6 +111,8 @@ class Booking:
             self._state.content(file.id, entry.rung, entry.sha256)
         if file.gone:
             self._losses.add(absent(file.gone), in_ledger=line.rung is Rung.UNAVAILABLE)
+        if line.doubt:
+            self._losses.add(Doubtful(id=file.id, filename=file.filename, message=line.doubt))
         if line.rung is not Rung.ORIGINAL:
             self._losses.add(
                 Loss(
@@ -159,4 +162,5 @@ def line_of(file: File, content: Content, entry: IndexEntry | None = None) -> Le
         code=content.code,
         message=content.message,
         truncated=content.truncated,
+        doubt=content.doubt or msgspec.UNSET,
     )

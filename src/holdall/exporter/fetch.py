@@ -25,10 +25,11 @@ from holdall.exporter.booking import Booking
 from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords, file_view
 from holdall.exporter.register import File, Register, Waiting
+from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
-from holdall.remote.contents import Content, Ladder
+from holdall.remote.contents import Content, Holder, Ladder
 from holdall.remote.survey import Definitions, Surveyor
 
 __all__ = ["Fetch"]
@@ -132,22 +133,24 @@ class Fetch:
         store_id = SourceId(store.id)
         with self._writer.open_memberships(store_id) as lines:
             count = 0
-            async for file_id, line in self._memberships(store_id):
+            async for file_id, line, overlap in self._memberships(store_id):
                 lines.write(line + b"\n")
                 self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 count += 1
+                self._register.cut(file_id, number, overlap)
                 await self._found(queue, file_id, number)
             await asyncio.to_thread(lines.commit)
         if store_id not in self._definitions.memberships:
             self._booking.store(store_id, store.file_counts.total if store.file_counts else None, count)
 
-    async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes]]:
+    async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
+        """Each membership's file, its record, and how many tokens the parts of the file's text share."""
         if store_id in self._definitions.memberships:
             for record in self._definitions.memberships[store_id]:
-                yield record.id, record.raw
+                yield record.id, record.raw, DEFAULT_OVERLAP
             return
         async for membership, line in self._surveyor.memberships(store_id):
-            yield SourceId(membership.id), line
+            yield SourceId(membership.id), line, overlap_of(membership.chunking_strategy)
 
     async def _found(self, queue: Queue, file_id: SourceId, store: int | None = None) -> None:
         """A file was seen: remember the store that holds it; fetch it the first time."""
@@ -180,14 +183,14 @@ class Fetch:
                 async for membership, _ in surveyor.memberships(record.id):
                     if membership.id in lacking:
                         self._register.want(SourceId(membership.id), number)
+                        self._register.cut(SourceId(membership.id), number, overlap_of(membership.chunking_strategy))
                         lacking.discard(SourceId(membership.id))
             except _REFUSED as error:
                 self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
 
-    def _living(self, numbers: Iterable[int]) -> list[SourceId]:
-        """The stores of these numbers that the server has; others are there by the word of a dump only."""
-        stores = (self._stores[number] for number in numbers)
-        return [store for store in stores if store not in self._definitions.memberships]
+    def _living(self, numbers: Iterable[int]) -> list[int]:
+        """Those of the stores that the server has; others are there by the word of a dump only."""
+        return [number for number in numbers if self._stores[number] not in self._definitions.memberships]
 
     def _waiting(self, *, content: bool) -> Callable[[Queue], Awaitable[None]]:
         async def feed(queue: Queue) -> None:
@@ -283,7 +286,10 @@ class Fetch:
         self._booking.got(file, content)
 
     async def _fetch(self, file: File, stores: list[int], *, text: bool = True) -> Content:
-        holders = self._living(stores)
+        holders = [
+            Holder(store=self._stores[number], overlap=self._register.overlap(file.id, number))
+            for number in self._living(stores)
+        ]
         return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file), text=text)
 
     def _unchanged(self, file: File) -> Taken | None:
@@ -312,7 +318,7 @@ class Fetch:
         if taken.line.rung is not Rung.TEXT:
             return sinks.content(taken.line.rung)
         # Under the store that it was read from, if that still holds the file.
-        holders = self._living(self._register.stores(file.id))
+        holders = [self._stores[number] for number in self._living(self._register.stores(file.id))]
         assert self._parent is not None
         told = SourceId(self._parent.store_of(taken) or "")
         return sinks.text(told if told in holders or not holders else holders[0])

@@ -16,7 +16,18 @@ from holdall.bundle.losses import reason_of
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.policy import Policy
-from holdall.exporter.report import Absent, Changed, Finding, Incomplete, Loss, Miscount, Unfinished, Unread, describe
+from holdall.exporter.report import (
+    Absent,
+    Changed,
+    Doubtful,
+    Finding,
+    Incomplete,
+    Loss,
+    Miscount,
+    Unfinished,
+    Unread,
+    describe,
+)
 from holdall.model import Kind
 from holdall.verdict import Reason, Verdict
 
@@ -54,7 +65,7 @@ class Losses:
         self.counting += grave
         self._reasons[why] += 1
         self._accepted[why] += not grave
-        if not isinstance(finding, Loss):
+        if not isinstance(finding, Loss | Doubtful):  # of which the ledger has a line
             self._lines.add(_encode(line_of(finding, why)))
 
     def __iter__(self) -> Iterator[Finding]:
@@ -93,6 +104,8 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
             return Reason.LISTS
         case Unread():
             return Reason.REFERENCES
+        case Doubtful():
+            return Reason.DOUBTFUL
         case _:
             return Reason.RECORDS
 

@@ -23,7 +23,7 @@ from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
 from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
-from holdall.exporter.report import Finding, Loss
+from holdall.exporter.report import Doubtful, Finding, Loss
 from holdall.model import FileView, Rung, epoch_seconds
 from holdall.progress import Progress
 
@@ -137,9 +137,11 @@ class Parent:
     def knew(self, finding: Finding) -> bool:
         """Did the parent have this loss already, or a worse one?"""
         try:
-            if isinstance(finding, Loss):
+            if isinstance(finding, Loss | Doubtful):
                 line = self._line(finding.id)
-                return line is not None and _worth(line.rung, line.truncated) <= _worth(finding.rung, finding.truncated)
+                if line is None or isinstance(finding, Doubtful):
+                    return line is not None and bool(line.doubt)
+                return _worth(line.rung, line.truncated) <= _worth(finding.rung, finding.truncated)
             why = reason(finding, Policy())
             return why is not None and self._row(_LOST, same_loss(line_of(finding, why))) is not None
         except BundleError:

@@ -15,6 +15,7 @@ import msgspec
 
 from holdall.bundle.layout import LedgerLine
 from holdall.errors import CannotWrite
+from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import FileView, SourceId
 from holdall.remote.contents import Content
 from holdall.remote.survey import Missing
@@ -23,6 +24,7 @@ __all__ = ["File", "Register", "Waiting", "passing_database"]
 
 _SCHEMA = """
 CREATE TABLE wanted (id TEXT PRIMARY KEY, stores TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE overlaps (id TEXT, store INTEGER, tokens INTEGER NOT NULL, PRIMARY KEY (id, store)) WITHOUT ROWID;
 CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE earlier (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, what BLOB NOT NULL);
@@ -127,6 +129,18 @@ class Register:
         """The numbers of the stores that are known to hold a file, in the order in which they were seen."""
         row = self._database.execute("SELECT stores FROM wanted WHERE id = ?", (file_id,)).fetchone()
         return [int(number) for number in row[0].split(",")] if row and row[0] else []
+
+    def cut(self, file_id: SourceId, store: int, overlap: int) -> None:
+        """A store cuts the text of a file into parts that share so many tokens."""
+        if overlap != DEFAULT_OVERLAP:
+            self._database.execute("INSERT OR REPLACE INTO overlaps VALUES (?, ?, ?)", (file_id, store, overlap))
+
+    def overlap(self, file_id: SourceId, store: int) -> int:
+        """How many tokens the parts share that a store cuts the text of a file into."""
+        row = self._database.execute(
+            "SELECT tokens FROM overlaps WHERE id = ? AND store = ?", (file_id, store)
+        ).fetchone()
+        return int(row[0]) if row else DEFAULT_OVERLAP
 
     # -- what is known -------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from holdall.verdict import COMPLETE, Verdict
 __all__ = [
     "Absent",
     "Changed",
+    "Doubtful",
     "ExportReport",
     "Finding",
     "Incomplete",
@@ -103,7 +104,16 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="u
     message: str
 
 
-Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread
+class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="doubtful"):
+    """A file of which the bundle has the text in parts that can't be joined for certain."""
+
+    id: str
+    kind: Kind = Kind.FILE
+    filename: str | None
+    message: str
+
+
+Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread | Doubtful
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +156,9 @@ def describe(finding: Finding) -> str:
             return f"count  {finding.id}: {finding.what}: the server says {finding.counted}, found {finding.found}"
         case Incomplete():
             return f"incomplete  {finding.dump} {finding.message}: what else there was is not here"
+        case Doubtful():
+            named = f" {finding.filename}" if finding.filename else ""
+            return f"doubtful  {finding.kind} {finding.id}{named}: text, joined doubtfully: {finding.message}"
         case Unreadable():
             where = f" in {finding.dump}" if finding.dump else ""
             return f"unreadable  {finding.kind} {finding.id}{where}: {finding.message}"

@@ -55,8 +55,8 @@ async def open_ladder(account: Account, rungs: Rungs, progress: Progress) -> Asy
         if rungs.originals:
             progress.stage("looking at the originals")
             originals = stack.enter_context(await asyncio.to_thread(Originals, rungs.originals))
-            for folder in originals.unreadable:
-                progress.note(f"can't look for originals in {folder}")
+            for note in originals.notes():
+                progress.note(note)
         if rungs.containers:
             containers = Containers(account, name=rungs.containers, progress=progress)
             await stack.enter_async_context(containers)

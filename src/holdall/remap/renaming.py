@@ -1,8 +1,9 @@
 """Which old id becomes which new one, as a mapping says, and how ids are found and rewritten in a text. Pure but for
 reading the mapping.
 
-What is rewritten is an id that stands alone: no letter, digit, ``_`` or ``-`` right before or after it. Both ids come
-from servers, so a new one that holds more than letters, digits and a few marks is never written into anybody's code.
+What is rewritten is an id that stands alone: no letter, digit, ``_`` or ``-`` right before or after it. An escape
+(``\\n``, ``\\u0022``, ``\\x3d``, ``%2F``) counts as the character that it stands for. Both ids come from servers, so a
+new one that holds more than letters, digits and a few marks is never written into anybody's code.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ _SHORTEST = 8
 _OLD = re.compile(r"[!-~]+")
 _NEW = re.compile(r"[A-Za-z0-9_.:~@+=/-]+")
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
+# Two hex digits that stand for a letter, a digit, _ or -, and those that don't.
+_LETTER = r"(?:2[dD]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[fF])"
+_OTHER = rf"(?:(?!{_LETTER})[0-9A-Fa-f]{{2}})"
+# In strings of programs and JSON, in regular expressions, and in addresses, also in those inside of addresses.
+_BORDER = (
+    rf"(?:\\(?:[abefnrstv0]|x{_OTHER}|u00{_OTHER}|u(?!00)[0-9A-Fa-f]{{4}}|U000000{_OTHER}|U(?!000000)[0-9A-Fa-f]{{8}})"
+    rf"|%(?:25)*{_OTHER})"
+)
+_CONTINUED = re.compile(rf"\\x{_LETTER}|\\u00{_LETTER}|\\U000000{_LETTER}|%(?:25)*{_LETTER}")
 # What OpenAI and Azure give; an id of this form that the mapping doesn't have is worth a line.
 _ID = re.compile(r"(?:asst_|agent_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
 
@@ -120,7 +130,9 @@ class Matcher:
         shortest = min([*map(len, known), 20])
         odd = sorted((id for id in known if not _WORD.fullmatch(id)), key=len, reverse=True)
         parts = [*map(re.escape, odd), rf"[A-Za-z0-9_-]{{{shortest},}}"]
-        self._pattern = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(parts)})(?![A-Za-z0-9_-])")
+        self._pattern = re.compile(
+            rf"(?P<border>(?<![A-Za-z0-9_-])|{_BORDER})(?P<word>{'|'.join(parts)})(?![A-Za-z0-9_-])"
+        )
 
     def rewrite(self, text: str) -> Rewritten:
         """Rewrite every whole id.
@@ -134,16 +146,20 @@ class Matcher:
 
         def replaced(match: re.Match[str]) -> str:
             nonlocal count
-            word = match.group()
-            new = self._ids.get(word)
+            border, word = match.group("border", "word")
+            if border and border[1:] + word in self._ids:  # the sign isn't one of an escape
+                border, word = border[0], border[1:] + word
+            new, why = self._ids.get(word), ""
+            if new is not None and _CONTINUED.match(text, match.end()):
+                new, why = None, f"{word} is only a part of it"
             if new is not None:
                 count += 1
-                return new
+                return border + new
             if word in left:
                 left[word] = msgspec.structs.replace(left[word], count=left[word].count + 1)
-            elif why := self._left(word):
+            elif why := why or self._left(word):
                 left[word] = Left(id=word, why=why, line=text.count("\n", 0, match.start()) + 1, count=1)
-            return word
+            return match.group()
 
         return Rewritten(text=self._pattern.sub(replaced, text), count=count, left=list(left.values()))
 

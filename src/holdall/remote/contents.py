@@ -24,16 +24,17 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
+from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import FileView, Rung, SourceId
-from holdall.originals import Original, Originals, copy_original, unreadable
+from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Closed, Containers
 from holdall.remote.parsed import Parsed, read_parsed
 from holdall.remote.transfer import Sink, transfer
-from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
+from holdall.wording import Wording
 
-__all__ = ["Content", "Ladder", "Sinks"]
+__all__ = ["Content", "Holder", "Ladder", "Sinks"]
 
 # The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
 REFUSAL = "not allowed to download files of purpose"
@@ -50,12 +51,20 @@ class Sinks(Protocol):
     def text(self, store_id: SourceId) -> Sink: ...
 
 
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A store that holds a file, and how many tokens the parts share that it cuts the file's text into."""
+
+    store: SourceId
+    overlap: int = DEFAULT_OVERLAP
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """How one file's content was got. ``size`` counts the bytes that were stored.
 
     ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder; ``status`` and
     ``code`` say why the server refused the bytes, ``message`` what came of every rung above and how a supplied file
-    was checked. ``truncated`` marks a text whose later pages the server did not give.
+    was checked. ``truncated`` marks a text whose later pages the server did not give; ``doubt`` says why the parts of a
+    text can't be joined for certain.
     """
 
     rung: Rung
@@ -65,6 +74,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     message: str | None = None
     truncated: bool = False
+    doubt: str | None = None
 
 
 class _Text(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +83,14 @@ class _Text(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     sink: Sink
     parsed: Parsed
+    doubt: str | None
 
 
 class _File:
     """One file on its way up and down the ladder."""
 
     def __init__(
-        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[SourceId]], sinks: Sinks
+        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[Holder]], sinks: Sinks
     ) -> None:
         self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
         self.route = path("/files/{}/content", file_id)
@@ -92,7 +103,15 @@ class _File:
     def size(self) -> int | None:
         return int(self.view.bytes) if self.view and self.view.bytes is not None else None
 
-    def got(self, rung: Rung, *, size: int | None = None, route: str | None = None, truncated: bool = False) -> Content:
+    def got(
+        self,
+        rung: Rung,
+        *,
+        size: int | None = None,
+        route: str | None = None,
+        truncated: bool = False,
+        doubt: str | None = None,
+    ) -> Content:
         error = self.error
         said = [error.detail or error.message] if error else []
         return Content(
@@ -103,6 +122,7 @@ class _File:
             code=error.code if error else None,
             message="; ".join([*said, *self.notes]) or None,
             truncated=truncated,
+            doubt=doubt,
         )
 
     def nothing(self) -> Content:
@@ -138,7 +158,7 @@ class Ladder:
         self,
         file_id: SourceId,
         file: FileView | None,
-        stores: Callable[[], Sequence[SourceId]],
+        stores: Callable[[], Sequence[Holder]],
         sinks: Sinks,
         *,
         text: bool = True,
@@ -190,30 +210,21 @@ class Ladder:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:
             return None
         try:
-            found = await asyncio.to_thread(self._originals.find, work.view.filename, work.size)
-            if not isinstance(found, Original):
+            candidates = await asyncio.to_thread(self._originals.candidates, work.view.filename, work.size)
+            wordings = candidates.wordings
+            compared = bool(wordings) and await self._read_text(work, wordings)
+            found = candidates.choose(compared=compared)
+            if isinstance(found, Unmatched):
                 work.notes.append(found.reason)
                 return None
-            check = await self._compare(work, found)
-            if check is None:
-                work.notes.append(differing(found.name))
-                return None
-            await asyncio.to_thread(copy_original, found, work.sinks.content(Rung.SUPPLIED))
+            self._originals.use(found.original)
+            await asyncio.to_thread(copy_original, found.original, work.sinks.content(Rung.SUPPLIED))
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
-        self._progress.advance(bytes=found.size)
-        work.notes.append(check)
-        return work.got(Rung.SUPPLIED, size=found.size, route=found.name)
-
-    async def _compare(self, work: _File, original: Original) -> str | None:
-        """Compare the words of an original with the parsed text: what was found out, or None where they differ."""
-        wording = await asyncio.to_thread(read_wording, original.path)
-        if wording is None:
-            return NO_TEXT_FILE
-        if not await self._read_text(work, wording):
-            return NO_PARSED_TEXT
-        return WORDS_AGREE if wording.agrees else None
+        self._progress.advance(bytes=found.original.size)
+        work.notes.append(found.check)
+        return work.got(Rung.SUPPLIED, size=found.original.size, route=found.original.name)
 
     async def _container(self, work: _File) -> Content | None:
         if self._containers is None or work.view is None:
@@ -237,16 +248,28 @@ class Ladder:
         text, work.text = work.text, None
         await asyncio.to_thread(text.sink.commit)
         self._progress.advance(bytes=work.size or 0)
-        return work.got(Rung.TEXT, size=text.parsed.size, route=text.route, truncated=text.parsed.truncated)
+        return work.got(
+            Rung.TEXT,
+            size=text.parsed.size,
+            route=text.route,
+            truncated=text.parsed.truncated,
+            doubt=text.doubt,
+        )
 
-    async def _read_text(self, work: _File, wording: Wording | None = None) -> bool:
+    async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
-        each = wording.compare if wording else None
-        for store_id in () if work.text else work.stores():
-            work.route = path("/vector_stores/{}/files/{}/content", store_id, work.id)
-            sink = work.sinks.text(store_id)
-            if wording:
+        for holder in () if work.text else work.stores():
+            work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
+            sink = work.sinks.text(holder.store)
+            joining = Joining(holder.overlap)
+            for wording in wordings:
                 wording.restart()
+
+            def each(parts: list[str], joining: Joining = joining) -> None:
+                joining.add(parts)
+                for wording in wordings:
+                    wording.compare(parts)
+
             try:
                 parsed = await read_parsed(self._account, work.route, sink, each)
                 if not parsed.letters and work.size:
@@ -257,6 +280,8 @@ class Ladder:
                     raise
                 work.no_text = f"no parsed text: {error.detail or error.message}"
                 continue
-            work.text = _Text(route=work.route, sink=sink, parsed=parsed)
+            size = comparable_size(work.view.filename, work.size) if work.view and self._sizes_hold else None
+            doubt = joining.reading(None if parsed.truncated else size).doubt
+            work.text = _Text(route=work.route, sink=sink, parsed=parsed, doubt=doubt)
             break
         return work.text is not None

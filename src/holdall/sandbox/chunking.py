@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdall.sandbox.documents import CHARS_PER_TOKEN
 
-__all__ = ["chunks"]
+__all__ = ["byte_chunks", "chunks"]
 
 
 def chunks(text: str, *, size: int, overlap: int) -> list[str]:
@@ -27,6 +27,17 @@ def chunks(text: str, *, size: int, overlap: int) -> list[str]:
         end = _break(text, end - longest // 10, end)
         found.append(text[start:end])
         start = end - repeated
+
+
+def byte_chunks(text: str, *, size: int, overlap: int) -> list[str]:
+    """As ``chunks``, with four bytes of UTF-8 for a token, and cut anywhere: pieces of characters come as U+FFFD.
+
+    >>> byte_chunks("öööö", size=1, overlap=0), byte_chunks("xöööö", size=1, overlap=0)
+    (['öö', 'öö'], ['xö�', '�ö�', '�'])
+    """
+    data, longest, repeated = text.encode(), size * CHARS_PER_TOKEN, overlap * CHARS_PER_TOKEN
+    ends = range(longest, max(len(data) - repeated, 1) + longest, longest - repeated)
+    return [data[end - longest : end].decode("utf-8", "replace") for end in ends]
 
 
 def _break(text: str, earliest: int, end: int) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox import store_files, stores
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.refusals import invalid
 from holdall.sandbox.service import Call
 from holdall.sandbox.shapes import (
@@ -96,7 +97,7 @@ def index_some(call: Call) -> bool:
 
 def _index(connection: sqlite3.Connection, call: Call, membership: sqlite3.Row) -> None:
     file = connection.execute("SELECT * FROM files WHERE seq = ?", (membership["file"],)).fetchone()
-    found = store_files.pieces(call, membership, file, overlapping=True)
+    found = store_files.pieces(call, membership, file, oddities={Oddity.TEXT_OVERLAPS})
     first = connection.execute("SELECT coalesce(max(rowid), 0) + 1 FROM passages").fetchone()[0]
     connection.executemany(
         "INSERT INTO passages (rowid, shelf, words, membership, position) VALUES (?, ?, ?, ?, ?)",
@@ -184,7 +185,7 @@ def _folded(text: str) -> str:
 
 def _result(connection: sqlite3.Connection, call: Call, row: sqlite3.Row, score: float) -> dict[str, Any]:
     file = connection.execute("SELECT * FROM files WHERE seq = ?", (row["file"],)).fetchone()
-    piece = store_files.pieces(call, row, file, overlapping=True)[row["position"]]
+    piece = store_files.pieces(call, row, file, oddities={Oddity.TEXT_OVERLAPS})[row["position"]]
     return {
         "file_id": row["id"],
         "filename": file["filename"],

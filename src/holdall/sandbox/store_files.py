@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from holdall.sandbox import memberships, stores
-from holdall.sandbox.chunking import chunks
+from holdall.sandbox.chunking import byte_chunks, chunks
 from holdall.sandbox.documents import text_of
 from holdall.sandbox.memberships import CHUNKING, STATUS, Wanted
 from holdall.sandbox.oddities.oddity import Oddity
@@ -107,7 +108,7 @@ def content(call: Call) -> dict[str, Any]:
     if memberships.shown(row, store["id"], call.now)["status"] != "completed" or file is None:
         raise not_found(f"No content found for file '{row['id']}' in vector store '{store['id']}'.")
     behaviour = call.service.behaviour
-    items = pieces(call, row, file, overlapping=Oddity.TEXT_OVERLAPS in behaviour.oddities)
+    items = pieces(call, row, file, oddities=behaviour.oddities)
     first = _first_item(call.query.get("page"), len(items))
     after = first + behaviour.content_page_items
     has_more = after < len(items)
@@ -119,14 +120,14 @@ def content(call: Call) -> dict[str, Any]:
     }
 
 
-def pieces(call: Call, membership: sqlite3.Row, file: sqlite3.Row, *, overlapping: bool) -> list[str]:
+def pieces(call: Call, membership: sqlite3.Row, file: sqlite3.Row, *, oddities: Collection[Oddity] = ()) -> list[str]:
     """A completed membership's text in chunks, as its chunking strategy says."""
     static = msgspec.json.decode(membership["chunking"])["static"]
-    return chunks(
-        text_of(call.service.blobs, file["blob"], file["filename"]),
-        size=static["max_chunk_size_tokens"],
-        overlap=static["chunk_overlap_tokens"] if overlapping else 0,
-    )
+    size, overlap = static["max_chunk_size_tokens"], static["chunk_overlap_tokens"]
+    text = text_of(call.service.blobs, file["blob"], file["filename"])
+    if Oddity.TEXT_CUT_BY_BYTES in oddities:
+        return byte_chunks(text, size=size, overlap=overlap)
+    return chunks(text, size=size, overlap=overlap if Oddity.TEXT_OVERLAPS in oddities else 0)
 
 
 def _first_item(page: str | None, items: int) -> int:

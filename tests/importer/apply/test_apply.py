@@ -133,11 +133,23 @@ def test_text_stands_in_for_bytes_under_a_name_that_says_so(box: Running, hand: 
 
 def test_a_file_that_is_only_text_in_a_store_leaves_the_copy_whole(box: Running, tmp_path: Path) -> None:
     shelf = Shelf()
-    shelf.text("f1", "b.md", ["not the file"], size=500)
+    shelf.text("f1", "b.pdf", ["not the file"], size=500)
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     assert run(shelf, box, tmp_path).whole
     assert "its parsed text stands in" in (tmp_path / "report.md").read_text()
+
+
+def test_a_text_of_another_size_than_its_file_is_said_though_the_bundle_says_nothing(
+    box: Running, tmp_path: Path
+) -> None:
+    shelf = Shelf()
+    shelf.text("f1", "b.md", ["not the file"], size=500)
+    shelf.store("vs", ["f1"])
+    shelf.assistant("a1", stores=["vs"])
+    assert not run(shelf, box, tmp_path).whole
+    said = "text, joined doubtfully: its parts make 12 bytes, and the file has 500"
+    assert said in (tmp_path / "report.md").read_text()
 
 
 def test_overlaps_are_removed_as_far_as_the_membership_says(box: Running, hand: Hand, tmp_path: Path) -> None:

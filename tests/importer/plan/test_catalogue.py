@@ -7,7 +7,7 @@ from typing import cast
 from holdall.bundle.reader import BundleReader
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.steps import Catalogue
-from holdall.importer.plan.text import DEFAULT_OVERLAP
+from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import Rung, SourceId
 from tests.importer.shelf import Shelf
 

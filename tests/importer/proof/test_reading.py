@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
 from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.text import Document, document
 from holdall.importer.proof.reading import Reading, Readings, Text, covered
 from holdall.model import SourceId, TargetId
 from holdall.remote.client import Account, Answer
@@ -89,6 +90,57 @@ def test_every_way_to_cut_a_text_covers_it_and_a_changed_part_does_not(
     changed = data.draw(st.integers(0, len(parts) - 1))
     assert not covered(text, [*parts[:changed], parts[changed] + "c", *parts[changed + 1 :]])
     assert not covered(text + "c", parts)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(
+        ["ab", "äöü", "緑茶の", "😀👍🏽", "ab é緑😀\r\n", "\ufffdaé", "e\u0301o\u0308", "한글", "각"]
+    ).flatmap(lambda letters: st.text(alphabet=letters, min_size=1, max_size=120)),
+    st.lists(st.tuples(st.integers(8, 40), st.integers(0, 8)), max_size=12),
+)
+def test_a_text_covered_by_parts_that_begin_and_end_inside_characters(text: str, cuts: list[tuple[int, int]]) -> None:
+    data, parts, place = text.encode(), [], 0
+    for length, back in cuts:
+        parts.append(data[max(0, place - back) : place + length].decode("utf-8", "replace"))
+        place += length
+    parts.append(data[place:].decode("utf-8", "replace"))
+    assert covered(text, parts)
+    assert not covered(f"{text}c", parts)
+    assert not covered(f"c{text}", parts)
+
+
+def test_letters_on_either_side_of_a_cut_are_no_pieces_of_it() -> None:
+    assert covered("Käse", ["K\ufffd", "\ufffdse"])
+    assert not covered("Kxäse", ["K\ufffd", "\ufffdse"])
+    assert not covered("Kääse", ["K\ufffd", "se"])
+
+
+def test_a_text_that_was_joined_wrongly_is_found_though_the_destination_has_just_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = Shelf()
+    shelf.text("f", "a.txt", ["the river runs past ", "an old stone"], size=32)
+
+    def wrongly(stored: bytes, **more: Any) -> Document:
+        return Document(
+            data=b"the river runs past stone", exact=False, truncated=False, parts=document(stored, **more).parts
+        )
+
+    assert compared(shelf, Server(["the river runs past an old stone"])).verdict is Text.EQUAL
+    monkeypatch.setattr("holdall.importer.proof.reading.document", wrongly)
+    found = compared(shelf, Server(["the river runs past stone"]))
+    assert (found.verdict, found.there) == (Text.DIFFERS, "other text: they were joined wrongly")
+
+
+def test_a_text_joined_doubtfully_is_neither_equal_nor_different() -> None:
+    shelf = Shelf()
+    shelf.text("f", "a.txt", ["the river runs past an old stone"], size=90)
+    found = compared(shelf, Server(["the river runs past an old stone"]))
+    assert (found.verdict, found.why) == (
+        Text.DOUBTFUL,
+        "text, joined doubtfully: its parts make 32 bytes, and the file has 90",
+    )
 
 
 def test_a_difference_is_shown_where_it_begins() -> None:

@@ -20,8 +20,9 @@ from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Content, UploadFile
-from holdall.importer.plan.text import document, is_text_name
-from holdall.model import Kind, Rung, TargetId
+from holdall.importer.plan.text import document
+from holdall.joining import is_text_name
+from holdall.model import Kind, Rung, SourceId, TargetId
 from holdall.progress import Progress
 
 __all__ = ["Uploads", "upload_name"]
@@ -63,6 +64,7 @@ class Uploads:
         self._concurrency = concurrency
         self._progress = progress
         self._one_text = asyncio.Lock()
+        self._doubts: dict[SourceId, str] = {}
         # Held while an upload of that name and size is under way: if its answer is lost, it alone can be meant.
         self._under_way: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
@@ -178,6 +180,9 @@ class Uploads:
         if content.rung is not Rung.TEXT and sent not in ("", upload_name(content, exact=True)):
             text = f"the destination refuses its type, so it is there as text, under the name {sent}"
             losses.append(loss(Why.RENAMED, "filename", text))
+        # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
+        if (doubt := self._doubts.get(content.id)) and not content.doubt:
+            losses.append(loss(Why.JOINED_DOUBTFULLY, "text", f"text, joined doubtfully: {doubt}"))
         said = self._standing.said.get(content.id)
         if said and said.name is not None:
             losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
@@ -195,7 +200,9 @@ class Uploads:
         """The joined text as a stream. One at a time: while it is joined, a long text is in memory thrice."""
         async with self._one_text:
             stored = self._reader.read(entry, limit=_LARGEST_TEXT)
-            text = document(stored, overlap=content.overlap, size=content.size)
+            text = document(stored, overlap=content.overlap, filename=content.filename, size=content.size)
+            if text.doubt:
+                self._doubts[content.id] = text.doubt
             spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
             spool.write(text.data)
             spool.seek(0)

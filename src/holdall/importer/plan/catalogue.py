@@ -11,7 +11,7 @@ from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.errors import DamagedBundle
 from holdall.importer.plan.steps import Catalogue, Content
-from holdall.importer.plan.text import overlap_of
+from holdall.joining import overlap_of
 from holdall.links import named_links
 from holdall.model import (
     AgentView,
@@ -91,6 +91,7 @@ def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
         size=line.expected,
         created_at=created_at,
         truncated=line.truncated,
+        doubt=line.doubt or None,
         reason=sys.intern(reason),
     )
 

@@ -59,13 +59,16 @@ class Completeness:
         *,
         failed: Iterable[tuple[Kind, str]] = (),
         differences: Iterable[Difference] = (),
+        doubtful: Iterable[str] = (),
         units: AbstractSet[str] | None = None,
     ) -> Verdict:
-        """``failed`` are the objects that are not there, ``units`` the ids of what was chosen, where that is known."""
+        """``failed`` are the objects that are not there, ``doubtful`` files whose text was found to be so there,
+        ``units`` the ids of what was chosen, where that is known."""
         count = Count()
         for loss in losses:
             if reason := _reason(loss):
-                what = loss.id if reason is Reason.FILES else (loss.id, loss.inside, loss.field)
+                of_file = reason in (Reason.FILES, Reason.DOUBTFUL)
+                what = loss.id if of_file else (loss.id, loss.inside, loss.field)
                 self._add(count, reason, what, loss.inside or loss.id, known=loss.recorded)
         for kind, id in failed:
             self._add(count, _OF_KIND[kind], id, id)
@@ -73,6 +76,9 @@ class Completeness:
             reason = _OF_KIND[one.kind] if one.absent else Reason.DIFFERENT
             what = one.source if one.absent else (one.source, one.inside, one.field)
             self._add(count, reason, what, one.inside or one.source)
+        for file in doubtful:
+            if (Reason.DOUBTFUL, file) not in count:
+                self._add(count, Reason.DOUBTFUL, file, file)
         for line in self._lost:
             reason = known_reason(line.reason)
             # A store that the source had lost is left out of each assistant that refers to it: a loss of the plan.
@@ -99,6 +105,8 @@ def _reason(loss: Loss) -> Reason | None:
     match loss.why:
         case Why.TRUNCATED:
             return Reason.TEXTS_CUT
+        case Why.JOINED_DOUBTFULLY:
+            return Reason.DOUBTFUL
         case Why.NOT_INDEXED:
             return Reason.NOT_INDEXED
         case Why.NOT_KEPT | Why.LEFT_ALONE:

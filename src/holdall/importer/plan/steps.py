@@ -16,7 +16,7 @@ from holdall.bundle.layout import LossLine
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.text import DEFAULT_OVERLAP, is_text_name
+from holdall.joining import DEFAULT_OVERLAP, is_text_name
 from holdall.model import Kind, Record, Rung, SourceId, TargetId
 
 __all__ = [
@@ -80,8 +80,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file as the bundle holds it.
 
     ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
-    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share;
-    ``reason`` why it is unavailable.
+    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share,
+    ``doubt`` why they may be joined wrongly; ``reason`` why it is unavailable.
     """
 
     id: SourceId
@@ -93,6 +93,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at: int = 0
     truncated: bool = False
     overlap: int = DEFAULT_OVERLAP
+    doubt: str | None = None
     reason: str = ""
 
     def copy_names(self) -> list[str]:
@@ -448,5 +449,7 @@ def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:
         yield loss(Why.AS_TEXT, "its parsed text stands in for the file, whose bytes could not be exported")
         if content.truncated:
             yield loss(Why.TRUNCATED, "the parsed text could only be exported in part", recorded=True)
+        if content.doubt:
+            yield loss(Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {content.doubt}", recorded=True)
     if content.purpose is not None and purpose != content.purpose:
         yield loss(Why.PURPOSE_CHANGED, f"{content.purpose} can't be given by a client, {purpose} is used", "purpose")

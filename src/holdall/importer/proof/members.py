@@ -14,9 +14,9 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import known
 from holdall.importer.plan.difference import PRESENT, Difference, equal
 from holdall.importer.plan.steps import Content
-from holdall.importer.plan.text import overlap_of
 from holdall.importer.proof.reading import Readings, Text
 from holdall.importer.proof.searching import Searches
+from holdall.joining import overlap_of
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account

@@ -51,7 +51,12 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
     def verdict(self) -> Verdict:
         """The copy against what the project had."""
-        return self.completeness.verdict(self.losses, differences=self.differences, units=self.units)
+        doubtful = (one.file for one in self.files if one.text is Text.DOUBTFUL)
+        return self.completeness.verdict(self.losses, differences=self.differences, doubtful=doubtful, units=self.units)
+
+    def doubtful(self) -> dict[str, int]:
+        """How many files' texts may have been joined wrongly, by the reason."""
+        return dict(Counter(one.why for one in self.files if one.text is Text.DOUBTFUL))
 
     def unchecked(self) -> dict[str, int]:
         """How many files' texts were not compared, by the reason."""

@@ -1,7 +1,8 @@
 """What the destination reads in a file, against what the bundle has of it.
 
 Of a text type the bundle has the text itself, or the text that was uploaded in the file's place: the destination's
-parts, laid one after the other, with or without an overlap, must give just that, blanks aside. HTML and office
+parts, laid one after the other, with or without an overlap, must give just that, blanks and cut characters aside. Of
+a text that was joined the parts in the bundle must lie in it as well, or it was joined wrongly. HTML and office
 documents are read by every server in a way of its own, so there nearly all of the destination's words must stand in the
 file. What needs a parser that we don't have (PDF) isn't checked, and that is said.
 """
@@ -21,7 +22,8 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.plan.steps import Content
-from holdall.importer.plan.text import document, is_text_name, joined
+from holdall.importer.plan.text import document
+from holdall.joining import is_text_name, joined
 from holdall.model import Rung, TargetId
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed
@@ -33,6 +35,9 @@ __all__ = ["Reading", "Readings", "Text", "covered"]
 _LARGEST = 256 << 20
 # After so many refusals in a row the destination isn't asked for text any more: not every server hands it out.
 _REFUSALS = 3
+_CUT = "\ufffd"
+# No character comes apart into more.
+_DECOMPOSED = 4
 # Words that are shown around a difference.
 _AROUND = 8
 # Types whose text depends on who reads them.
@@ -44,6 +49,8 @@ class Text(StrEnum):
 
     EQUAL = "equal"
     DIFFERS = "differs"
+    DOUBTFUL = "doubtful"
+    """Equal to what was joined, and it can't be told whether that was joined rightly."""
     NOT_CHECKED = "not checked"
 
 
@@ -108,6 +115,8 @@ class Readings:
         there = joined(parts, overlap)
         if content.rung is not Rung.TEXT and _type(content) in _LOOSE:
             return self._loosely(content, parts, there)
+        if content.rung is Rung.TEXT:
+            return self._as_joined(content, parts, there)
         here, why = self._text(content)
         if here is None:
             return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
@@ -116,15 +125,30 @@ class Readings:
         ours, theirs = _apart(here, there)
         return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
 
+    def _as_joined(self, content: Content, parts: list[str], there: str) -> Reading:
+        """What the destination reads in the joined text, against that and against the parts that it was joined of."""
+        entry = self._reader.content(content.id)
+        if entry is None or entry.size > _LARGEST:
+            why = "it is too large" if entry else "its content is not in the bundle"
+            return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
+        stored = self._reader.read(entry, limit=_LARGEST)
+        found = document(stored, overlap=content.overlap, filename=content.filename, size=content.size)
+        here = found.data.decode("utf-8", "surrogatepass")
+        if not covered(here, parts):
+            ours, theirs = _apart(here, there)
+            return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
+        if not covered(here, found.parts):
+            ours, theirs = "the parts as the source gave them", "other text: they were joined wrongly"
+            return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
+        if found.doubt:
+            return Reading(verdict=Text.DOUBTFUL, why=f"text, joined doubtfully: {found.doubt}", text=here)
+        return Reading(verdict=Text.EQUAL, text=here)
+
     def _text(self, content: Content) -> tuple[str | None, str]:
         """What the bundle has of the file's text; or None, and why."""
         entry = self._reader.content(content.id)
         if entry is None or entry.size > _LARGEST:
             return None, "it is too large" if entry else "its content is not in the bundle"
-        if content.rung is Rung.TEXT:
-            stored = self._reader.read(entry, limit=_LARGEST)
-            text = document(stored, overlap=content.overlap, size=content.size)
-            return text.data.decode("utf-8", "surrogatepass"), ""
         if not is_text_name(content.filename or ""):
             return None, f"its type ({_type(content) or 'none'}) has to be parsed"
         data = self._reader.read(entry, limit=_LARGEST)
@@ -157,24 +181,45 @@ class Readings:
 def covered(text: str, parts: Iterable[str]) -> bool:
     """Whether ``parts`` are all of ``text``: each begins in what came before it, or right behind, and none is missing.
 
-    Blanks don't count, because servers trim them where they cut. Of several places where a part may stand the furthest
-    is taken: where any way to lay them reaches the end, this one does.
+    Blanks don't count, because servers trim them where they cut; nor does a character that is cut, of which U+FFFD is
+    left at the edge of a part. Of several places where a part may stand the furthest is taken: where any way to lay
+    them reaches the end, this one does.
 
     >>> covered("a b c b c d", ["a b c", "b c b", "cd"]), covered("a b c", ["a b"]), covered("a b c", ["a", "c"])
     (True, False, False)
+    >>> covered("Käse", ["K\ufffd", "\ufffdse"]), covered("Kxse", ["K\ufffd", "\ufffdse"])
+    (True, False)
     """
     whole = _solid(text)
-    end = 0
+    end = pieces = before = 0
     for part in filter(None, map(_solid, parts)):
-        start = whole.rfind(part, 0, end + len(part))
+        core = part.strip(_CUT)
+        if not core:
+            pieces += len(part)
+            continue
+        pieces += len(part) - len(part.lstrip(_CUT))
+        reach = _behind(whole, end, pieces)
+        # No further back than the part before it: a search of all that came before would be one of all for each part.
+        start = whole.rfind(core, max(0, end - before - len(core)), reach + len(core))
         if start < 0:
             return False
-        end = max(end, start + len(part))
-    return end == len(whole)
+        end, before, pieces = max(end, start + len(core)), len(core), len(part) - len(part.rstrip(_CUT))
+    return _behind(whole, end, pieces) == len(whole)
+
+
+def _behind(whole: str, end: int, pieces: int) -> int:
+    """The furthest place behind ``end`` with nothing between but characters that so many U+FFFD may be pieces of."""
+    furthest = end
+    for place in range(end + 1, min(end + _DECOMPOSED * pieces, len(whole)) + 1 if pieces else 0):
+        between = unicodedata.normalize("NFC", whole[end:place])
+        if len(between) <= pieces and not any(char.isascii() for char in between):
+            furthest = place
+    return furthest
 
 
 def _solid(text: str) -> str:
-    return "".join(unicodedata.normalize("NFC", text).removeprefix("\ufeff").split())
+    # Decomposed, so that a cut between a letter and its accent changes nothing.
+    return "".join(unicodedata.normalize("NFD", text).removeprefix("\ufeff").split())
 
 
 def _type(content: Content) -> str:

@@ -79,6 +79,10 @@ class Oddity(StrEnum):
 
     # Parsed text.
     TEXT_OVERLAPS = "text-overlaps", "items of parsed text repeat each other by the chunk overlap"
+    TEXT_CUT_BY_BYTES = (
+        "text-cut-by-bytes",
+        "items of parsed text repeat each other and begin and end inside characters, which come as U+FFFD",
+    )
     TEXT_OTHER_SHAPE = "text-other-shape", "parsed text comes as {file_id, filename, content}"
     TEXT_501 = "text-501", "parsed text is not implemented"
     TEXT_404 = "text-404", "parsed text is not found"

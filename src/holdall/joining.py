@@ -1,0 +1,353 @@
+"""Parsed text out of its parts: where neighbouring parts overlap, and whether that can be told for certain.
+
+A server cuts a file's text by tokens. A token may end inside a character, which then is one or more U+FFFD at the edge
+of one part and whole in the other, if the two overlap; some servers trim or add white space where they cut. How far
+parts overlap is counted in tokens, and differs from server to server, as does whether they overlap at all. A reading
+of the parts is proved by the file's size, where the text is the file. Where nothing proves it, and the parts contradict
+each other or fit in several ways, the reading is doubtful.
+
+Parts are looked at one after another: of the text only the last part is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = ["DEFAULT_OVERLAP", "Joining", "Reading", "comparable_size", "is_text_name", "joined", "overlap_of"]
+
+DEFAULT_OVERLAP = 400
+"""Tokens that parts share where the source does not say (the API's ``auto``)."""
+
+# No text has as many tokens, whatever a server says.
+_MOST = 1 << 30
+# The longest tokens of the encodings in use are runs of 128 blanks.
+_TOKEN_LENGTH = 128
+# Edges equal by chance are short: of parts that do not overlap, every tenth or so shares a letter or a space.
+_CHANCE = 8
+# Places that are tried one by one before a search that is slower, and linear whatever the text.
+_TRIES = 32
+# So many characters are compared before a place counts as tried.
+_PROBE = 64
+# White space that a server may have trimmed off the ends of a text, in bytes.
+_TRIMMED = 4
+
+_CUT = "\ufffd"
+_BLANK = " \t\r\n\v\f\u00a0"
+
+# fmt: off
+_TEXT_NAMES = frozenset(
+    {
+        "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go",
+        "h", "hpp", "htm", "html", "ini", "java", "js", "json", "jsonl", "kt", "log", "lua",
+        "markdown", "md", "mjs", "org", "patch", "php", "pl", "ps1", "py", "r", "rb", "rs", "rst",
+        "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts", "tsv", "tsx",
+        "txt", "vtt", "xml", "yaml", "yml",
+    }
+)
+# fmt: on
+# Of these a server may hand out what a reader would see, which is shorter than the file.
+_MARKUP_NAMES = frozenset({"htm", "html", "rtf", "svg", "xml"})
+
+
+def is_text_name(filename: str) -> bool:
+    """True for names of plain-text types: what the parser reads in these is the file itself."""
+    stem, dot, extension = filename.rpartition(".")
+    return bool(dot and stem) and extension.lower() in _TEXT_NAMES
+
+
+def comparable_size(filename: str | None, size: int | None) -> int | None:
+    """``size``, a file's bytes, where the whole text of a file of that name must have as many; else None."""
+    markup = (filename or "").rpartition(".")[2].lower() in _MARKUP_NAMES
+    return size if filename and is_text_name(filename) and not markup else None
+
+
+def overlap_of(strategy: Mapping[str, Any] | None) -> int:
+    """The tokens that a file's parts share, by its chunking strategy; some servers say 400.0."""
+    static = (strategy or {}).get("static")
+    overlap = static.get("chunk_overlap_tokens") if isinstance(static, dict) else None
+    return int(min(overlap, _MOST)) if isinstance(overlap, (int, float)) and overlap >= 0 else DEFAULT_OVERLAP
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """How to read the parts: for each of them how many characters the end of the text so far loses, and how many its
+    own beginning. ``size`` is that of the text in bytes of UTF-8; ``doubt`` says why it may not be the file's text."""
+
+    cuts: list[tuple[int, int]]
+    size: int
+    doubt: str | None = None
+
+    def text(self, parts: Iterable[str]) -> str:
+        """The text; ``parts`` are those that were read."""
+        out: list[str] = []
+        for part, (cut, skip) in zip(parts, self.cuts, strict=True):
+            drop = cut
+            while drop and out:
+                last = out.pop()
+                out += [last[:-drop]] if drop < len(last) else []
+                drop -= min(drop, len(last))
+            if skip < len(part):
+                out.append(part[skip:])
+        return "".join(out)
+
+
+class _Measure(msgspec.Struct, frozen=True, gc=False):
+    """A length as the ways to store a text count it, in bytes: UTF-8, UTF-8 with CRLF for LF, UTF-16."""
+
+    utf8: int = 0
+    crlf: int = 0
+    utf16: int = 0
+
+    def elsewhere(self) -> tuple[int, ...]:
+        """The sizes of files with this text but for plain UTF-8: with a byte order mark, with CRLF, in UTF-16."""
+        return self.utf8 + 3, self.crlf, self.crlf + 3, self.utf16, self.utf16 + 2
+
+    def plus(self, other: _Measure, times: int = 1) -> _Measure:
+        return _Measure(
+            self.utf8 + times * other.utf8, self.crlf + times * other.crlf, self.utf16 + times * other.utf16
+        )
+
+
+class _Edge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a part meets what came before it. It fits ``fits`` times: the longest fit takes ``skip`` characters off its
+    beginning and ``drop`` off the end before it, each further one ``step`` fewer off its beginning.
+
+    ``saved`` and ``period`` measure ``drop`` and ``skip``, and ``step``. ``strong``: more fits than does by chance;
+    ``likely``: about as much as parts are said to share. ``rival``: the second fit is no less likely than the first.
+    ``cut``: a character is cut at the edge; ``blank``: there is white space at it.
+    """
+
+    drop: int = 0
+    skip: int = 0
+    saved: _Measure = _Measure()
+    fits: int = 0
+    step: int = 0
+    period: _Measure = _Measure()
+    strong: bool = False
+    likely: bool = False
+    rival: bool = False
+    cut: bool = False
+    blank: bool = False
+
+    def saves(self, choice: int | None) -> _Measure:
+        """What the fit number ``choice`` from the longest saves."""
+        return _Measure() if choice is None else self.saved.plus(self.period, -choice)
+
+
+# For each edge the number of its fit, None for none.
+_Choice = list[int | None]
+
+
+class Joining:
+    """The parts of one text, as they come; ``overlap`` is in tokens."""
+
+    def __init__(self, overlap: int) -> None:
+        self._overlap = overlap
+        self._longest = (overlap or DEFAULT_OVERLAP) * _TOKEN_LENGTH
+        self._chance = min(_CHANCE, overlap) if overlap else _CHANCE
+        # A token is at least a byte. Where parts are said to share nothing, this is too much for chance.
+        self._likely = overlap or DEFAULT_OVERLAP // 4
+        self._previous = ""
+        self._edges: list[_Edge | None] = []
+        self._total = _Measure()
+
+    def add(self, parts: Iterable[str]) -> None:
+        """The next parts."""
+        for part in parts:
+            self._total = self._total.plus(_measure(part))
+            edge = self._edge(self._previous, part) if self._previous and part else None
+            self._edges.append(edge)
+            # A part that lies in the one before it as a whole says nothing of where the next one begins.
+            if part and not (edge and edge.strong and edge.skip == len(part)):
+                self._previous = part
+
+    def reading(self, size: int | None) -> Reading:
+        """How to read the parts; ``size`` in bytes, where the text of the file must have just that, else None."""
+        edges = [edge for edge in self._edges if edge]
+        strong: _Choice = [0 if edge.strong else None for edge in edges]
+        weak: _Choice = [0 if edge.fits else None for edge in edges]
+        plain: _Choice = [None] * len(edges)
+        ways = [strong, plain, weak] if self._overlap else [plain, strong, weak]
+        if size is not None and (proved := self._proved(edges, ways, size)) is not None:
+            return proved
+        usual = ways[0]
+        if self._overlap and 2 * sum(edge.strong for edge in edges) < len(edges):
+            usual = plain
+        return self._read(edges, usual, self._doubt(edges, usual, size))
+
+    # -- inside --------------------------------------------------------------------------------------
+
+    def _proved(self, edges: list[_Edge], ways: list[_Choice], size: int) -> Reading | None:
+        """The reading that has the file's size. Of all fits the longest, and none at all, are each the only way to
+        come to their size; between them there are several where more than one edge fits in several ways."""
+        lengths = [self._length(edges, way) for way in ways]
+        for way, length in zip(ways, lengths, strict=True):
+            if length.utf8 == size:
+                return self._read(edges, way)
+        several = [number for number, edge in enumerate(edges) if edge.fits > 1]
+        if several:
+            way = self._levelled(edges, several, size)
+            if self._length(edges, way).utf8 == size:
+                why = "its parts overlap where the text repeats itself, so how far can't be told"
+                return self._read(edges, way, why if len(several) > 1 else None)
+        # As text is stored in other ways, or by a server that trims it. Between several fits these prove nothing.
+        for way, length in zip(ways, lengths, strict=True):
+            fitted = any(choice is not None for choice in way)
+            if any(edge.rival if fitted else edge.cut for edge in edges) or way is ways[2]:
+                continue
+            # Where a server trims parts, there is no white space at any edge that does not overlap.
+            whole = all(choice is not None for choice in way) or any(edge.blank for edge in edges)
+            if any(0 <= size - other <= (_TRIMMED if whole else 0) for other in (length.utf8, *length.elsewhere())):
+                return self._read(edges, way)
+        return None
+
+    def _levelled(self, edges: list[_Edge], several: list[int], size: int) -> _Choice:
+        """All edges that fit in several ways save as nearly the same as can be, so that all comes to ``size``."""
+        way: _Choice = [0 if edge.strong else None for edge in edges]
+        left = self._total.utf8 - size - sum(edge.saves(choice).utf8 for edge, choice in zip(edges, way, strict=True))
+        left += sum(edges[number].saves(way[number]).utf8 for number in several)
+        for done, number in enumerate(several):
+            edge = edges[number]
+            share = left / (len(several) - done)
+            choice = round((edge.saved.utf8 - share) / edge.period.utf8)
+            way[number] = min(max(choice, 0), edge.fits - 1)
+            left -= edge.saves(way[number]).utf8
+        return way
+
+    def _doubt(self, edges: list[_Edge], way: _Choice, size: int | None) -> str | None:
+        chosen = [choice is not None for choice in way]
+        if any(edge.cut and not taken for edge, taken in zip(edges, chosen, strict=True)):
+            return "a character is cut where its parts meet, and no part has it whole"
+        if size is not None:
+            return f"its parts make {self._length(edges, way).utf8} bytes, and the file has {size}"
+        if any(edge.rival and taken for edge, taken in zip(edges, chosen, strict=True)):
+            return "its parts overlap where the text repeats itself, so how far can't be told"
+        # Parts that share what chance can share, in few places, don't overlap.
+        overlaps = sum(edge.strong if any(chosen) else edge.likely for edge in edges)
+        if overlaps and not all(chosen):
+            return f"of the {len(edges)} places where its parts meet {overlaps} show an overlap"
+        return None
+
+    def _length(self, edges: list[_Edge], way: _Choice) -> _Measure:
+        length = self._total
+        for edge, choice in zip(edges, way, strict=True):
+            length = length.plus(edge.saves(choice), -1)
+        return length
+
+    def _read(self, edges: list[_Edge], way: _Choice, doubt: str | None = None) -> Reading:
+        cuts, choices = [], iter(zip(edges, way, strict=True))
+        for found in self._edges:
+            edge, choice = next(choices) if found else (_Edge(), None)
+            cuts.append((0, 0) if choice is None else (edge.drop, edge.skip - choice * edge.step))
+        return Reading(cuts=cuts, size=self._length(edges, way).utf8, doubt=doubt)
+
+    def _edge(self, before: str, part: str) -> _Edge:
+        """How ``part`` fits behind ``before``, as they are, or without what a cut has left at the edge."""
+        cut = before.endswith(_CUT) or part.startswith(_CUT)
+        for end, start in _borders(before, part):
+            longest = min(len(before) - end, len(part) - start, self._longest)
+            left, right = before[len(before) - end - longest : len(before) - end], part[start : start + longest]
+            fit, second = _fits(left, right, self._chance)
+            if fit and right[:fit].strip(_CUT):
+                return self._fitting(before, part, end, start, fit, second, cut)
+        for end, start in _borders(before, part):
+            left, right = before[: len(before) - end], part[start:]
+            fit = next((n for n in range(min(self._chance - 1, len(right)), 0, -1) if left.endswith(right[:n])), 0)
+            if fit and right[:fit].strip(_CUT):
+                return self._fitting(before, part, end, start, fit, 0, cut)
+        if part.strip(_CUT) and cut:
+            # Nothing but a piece of a character may be what the two share.
+            end, start = len(before) - len(before.rstrip(_CUT)), len(part) - len(part.lstrip(_CUT))
+            return self._fitting(before, part, end, start, 0, 0, cut)
+        return _Edge(cut=cut, blank=before[-1].isspace() or part[0].isspace())
+
+    def _fitting(self, before: str, part: str, end: int, start: int, fit: int, second: int, cut: bool) -> _Edge:
+        skip = start + fit
+        if skip == len(part):
+            end = 0  # it adds nothing, so nothing of what is before it is in it once more
+        step = fit - second if second else 0
+        # A text that begins and ends with the same is one that repeats itself in steps of what lies between.
+        fits = 1 + ((fit - self._chance) // step if step else 0)
+        saved = _measure(part[:skip]).plus(_measure(before[len(before) - end :] if end else ""))
+        period = _measure(part[skip - step : skip]) if step else _Measure()
+        least = self._likely if saved.utf8 >= self._likely else 0
+        strong = fit >= self._chance
+        return _Edge(
+            drop=end,
+            skip=skip,
+            saved=saved,
+            fits=fits,
+            step=step,
+            period=period,
+            strong=strong,
+            likely=strong and saved.utf8 >= self._likely,
+            rival=fits > 1 and saved.utf8 - period.utf8 >= least,
+            cut=cut,
+            blank=before[-1].isspace() or part[0].isspace(),
+        )
+
+
+def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
+    """``parts`` with their overlaps removed; ``overlap`` in tokens, ``size`` the bytes of the text if known.
+
+    >>> joined(["one two three four", "three four five"], 400), joined(["a long caf\\ufffd", " long café au lait"], 400)
+    ('one two three four five', 'a long café au lait')
+    """
+    joining = Joining(overlap)
+    joining.add(parts)
+    return joining.reading(size).text(parts)
+
+
+def _borders(before: str, part: str) -> Iterator[tuple[int, int]]:
+    """How much to leave aside at the end of ``before`` and at the beginning of ``part``: nothing; what a cut leaves."""
+    yield 0, 0
+    aside = _CUT + _BLANK
+    end, start = len(before) - len(before.rstrip(aside)), len(part) - len(part.lstrip(aside))
+    if (end or start) and end < len(before) and start < len(part):
+        yield end, start
+
+
+def _fits(left: str, right: str, least: int) -> tuple[int, int]:
+    """The longest two ends of ``left`` that ``right`` begins with; 0 for those of less than ``least`` characters."""
+    anchor = right[:least]
+    longest = tries = 0
+    start = left.find(anchor) if len(anchor) == least else -1
+    while start >= 0:
+        if right.startswith(left[start : start + _PROBE]):
+            if tries == _TRIES:
+                return _fits_linear(left, right, least)
+            tries += 1
+            if right.startswith(left[start:]):
+                if longest:
+                    return longest, len(left) - start
+                longest = len(left) - start
+        start = left.find(anchor, start + 1)
+    return longest, 0
+
+
+def _fits_linear(left: str, right: str, least: int) -> tuple[int, int]:
+    """As ``_fits``, in time linear in the length: Knuth, Morris and Pratt's search of ``right`` in ``left``."""
+    failure = [0] * (len(right) + 1)
+    matched = 0
+    for place in range(1, len(right)):
+        while matched and right[place] != right[matched]:
+            matched = failure[matched]
+        matched += right[place] == right[matched]
+        failure[place + 1] = matched
+    matched = 0
+    for char in left:
+        if matched == len(right):
+            matched = failure[matched]
+        while matched and char != right[matched]:
+            matched = failure[matched]
+        matched += char == right[matched]
+    second = failure[matched]
+    return (matched if matched >= least else 0), (second if second >= least else 0)
+
+
+def _measure(text: str) -> _Measure:
+    utf8 = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    crlf = utf8 + text.count("\n") - text.count("\r\n")
+    return _Measure(utf8, crlf, 2 * len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")))
