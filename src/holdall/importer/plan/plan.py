@@ -126,7 +126,7 @@ class _Planner:
             return _unit(Kind.ASSISTANT, root, [Cannot(id=root.id, name=root.name, reason=reason)])
         uploads: list[Step] = []
         rest: list[Step] = []
-        refers = references(view, self.catalogue, self._whole)
+        refers = references(view, self.catalogue, self._whole, self.choices.table)
         for store in refers.stores:
             self._store(store, uploads, rest)
         for file in refers.files:
@@ -206,7 +206,7 @@ class _Planner:
                 count += 1
                 self._upload(content, uploads)
         record = self.catalogue.stores[store]
-        losses = dialect.store(record, operation="").losses
+        losses = [*dialect.store(record, operation="").losses, *self.catalogue.unfit.get(store, ())]
         rest.append(CreateStore(id=store, name=_store_name(record), losses=losses))
         if count:
             rest.append(AttachFiles(store=store, count=count))
@@ -218,7 +218,9 @@ class _Planner:
         incoming = [*found.missing, *found.replaced]
         for file in incoming:
             self._upload(self._content(file), uploads)
-        losses = [] if self.choices.delete else _kept(root, found)
+        losses = dialect.store(self.catalogue.stores[root.id], operation="").losses
+        losses += self.catalogue.unfit.get(root.id, ())
+        losses += [] if self.choices.delete else _kept(root, found)
         rest.append(
             UpdateStore(
                 id=root.id,

@@ -7,6 +7,8 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Table
+from holdall.errors import pasteable
 from holdall.importer.plan.presence import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
 from holdall.model import AssistantView, Kind, Rung, SourceId
@@ -22,17 +24,22 @@ class References(msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[LeaveOut]
 
 
-def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId]) -> References:
-    """What the copy of an assistant will refer to; the files in ``living`` are there already, whole."""
+def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> References:
+    """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
+    there already, whole."""
     stores: list[SourceId] = []
     files: list[SourceId] = []
     lost: list[LeaveOut] = []
     for store in dict.fromkeys(view.store_ids):
-        if store in catalogue.stores:
-            stores.append(store)
-        else:
+        if store not in catalogue.stores:
             why = "it is not in the bundle"
-            lost.append(left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
+        elif len(stores) == table.stores:
+            why = f"an assistant there searches {table.stores} of its {len(set(view.store_ids))} vector stores"
+            why += f"; --only {pasteable(store)} imports it alone"
+        else:
+            stores.append(store)
+            continue
+        lost.append(left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
     for file in dict.fromkeys(view.file_ids):
         content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
         if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
@@ -41,9 +48,12 @@ def references(view: AssistantView, catalogue: Catalogue, living: Container[Sour
                 if content.rung is Rung.TEXT
                 else content.reason
             )
-            lost.append(left_out_file(content, SourceId(view.id), why, "tool_resources.code_interpreter"))
+        elif len(files) == table.files:
+            why = f"its code interpreter has {len(set(view.file_ids))} files, and {table.files} are allowed there"
         else:
             files.append(file)
+            continue
+        lost.append(left_out_file(content, SourceId(view.id), why, "tool_resources.code_interpreter"))
     return References(stores=stores, files=files, left_out=lost)
 
 

@@ -103,13 +103,15 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000."""
+    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000. ``unfit`` has by store
+    what no destination takes of them."""
 
     assistants: list[Record]
     stores: dict[SourceId, Record]
     agents: list[Record] = []
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
+    unfit: Mapping[SourceId, list[Loss]] = {}
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):

@@ -18,10 +18,12 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import agents, responses
 from holdall.dialects import assistants as dialect
 from holdall.dialects.responses_tools import containers
+from holdall.dialects.tables import AS_IS, Table
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.placement import Placement
+from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.difference import UNSET, Difference, differences, equal, final
-from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.plan import plan
 from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, WriteRequest
 from holdall.importer.proof.members import FileProof, Members
 from holdall.importer.proof.reading import Text
@@ -63,10 +65,10 @@ async def prove(
     Raises what the account raises; an object that is gone is a difference.
     """
     prefix = placement.prefix if placement.prefix is not None else prefix
-    planned = plan(
-        catalogue, placement.selection, prefix=prefix, choices=Choices(form=placement.form, models=placement.models)
-    )
-    prover = _Prover(catalogue, reader, account, placement, prefix, search, progress)
+    table = table_of(placement.form, account.endpoint.base_url, reader.info)
+    choices = Choices(form=placement.form, limits=table, models=placement.models)
+    planned = plan(catalogue, placement.selection, prefix=prefix, choices=choices)
+    prover = _Prover(catalogue, reader, account, placement, table, prefix, search, progress)
     progress.stage("comparing")
     progress.expect(files=planned.totals().memberships)
     for unit in planned.units:
@@ -94,13 +96,14 @@ class _Prover:
         reader: BundleReader,
         account: Account,
         placement: Placement,
+        table: Table,
         prefix: str,
         search: bool,
         progress: Progress,
     ) -> None:
         self._catalogue, self._reader, self._account = catalogue, reader, account
         self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
-        self._placement, self._prefix = placement, prefix
+        self._placement, self._table, self._prefix = placement, table, prefix
         self._records = {record.id: record for record in catalogue.assistants}
         self._agents = {record.id: record for record in catalogue.agents}
         self._named: dict[str, str | None] = {}
@@ -134,7 +137,13 @@ class _Prover:
         there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
         stores, files = await self._refers(step, there.get("file_ids") or [])
         request = dialect.assistant(
-            self._records[step.id], prefix=self._prefix, operation="", stores=stores, files=files, model=step.model
+            self._records[step.id],
+            prefix=self._prefix,
+            operation="",
+            stores=stores,
+            files=files,
+            model=step.model,
+            table=AS_IS if str(target) == str(step.id) else self._table,
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 
@@ -181,9 +190,9 @@ class _Prover:
 
     async def store(self, id: SourceId) -> None:
         record = self._catalogue.stores[id]
-        expected = final(dialect.store(record, operation=""))
-        name = expected.get("name")
         target = self._placement.stores.get(id)
+        expected = final(dialect.store(record, operation="", as_is=str(target) == str(id)))
+        name = expected.get("name")
         found = await self._get("/vector_stores/{}", Kind.STORE, id, target, name)
         if found is None or target is None:
             return
