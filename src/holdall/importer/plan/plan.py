@@ -18,7 +18,7 @@ from holdall.importer.plan.agentcopies import AgentCopies
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copies import Copies
 from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
-from holdall.importer.plan.references import left_out_file, references, whole
+from holdall.importer.plan.references import left_out_file, references, store_name, whole
 from holdall.importer.plan.steps import (
     LONE_FILES,
     Adopt,
@@ -39,7 +39,7 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
-from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
+from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, TargetId
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Choices", "plan"]
@@ -82,7 +82,7 @@ class _Planner:
         self._created: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
-        stores = [Root(kind=Kind.STORE, id=id, name=_store_name(r)) for id, r in self.catalogue.stores.items()]
+        stores = [Root(kind=Kind.STORE, id=id, name=store_name(r)) for id, r in self.catalogue.stores.items()]
         used = {store for view in self._views.values() for store in view.store_ids}
         needed = {file for view in self._views.values() for file in view.file_ids}
         needed.update(file for members in self.catalogue.members.values() for file in members)
@@ -187,7 +187,7 @@ class _Planner:
             self._create_store(store, uploads, rest)
             return
         rest += _unkept(found)
-        root = Root(kind=Kind.STORE, id=store, name=_store_name(self.catalogue.stores[store]))
+        root = Root(kind=Kind.STORE, id=store, name=store_name(self.catalogue.stores[store]))
         if not found.differences:
             self._files_there(store, uploads)
             rest += self._lacking(store)
@@ -207,7 +207,7 @@ class _Planner:
                 self._upload(content, uploads)
         record = self.catalogue.stores[store]
         losses = [*dialect.store(record, operation="").losses, *self.catalogue.unfit.get(store, ())]
-        rest.append(CreateStore(id=store, name=_store_name(record), losses=losses))
+        rest.append(CreateStore(id=store, name=store_name(record), losses=losses))
         if count:
             rest.append(AttachFiles(store=store, count=count))
 
@@ -303,10 +303,6 @@ def _purpose(content: Content) -> str:
 
 def _agent_name(record: Record) -> str | None:
     return msgspec.json.decode(record.raw, type=AgentView).name
-
-
-def _store_name(record: Record) -> str | None:
-    return msgspec.json.decode(record.raw, type=StoreView).name
 
 
 def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:

@@ -11,9 +11,9 @@ from holdall.dialects.tables import Table
 from holdall.errors import pasteable
 from holdall.importer.plan.presence import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
-from holdall.model import AssistantView, Kind, Rung, SourceId
+from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView
 
-__all__ = ["References", "left_out_file", "references", "whole"]
+__all__ = ["References", "left_out_file", "references", "store_name", "whole"]
 
 
 class References(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,8 @@ def references(view: AssistantView, catalogue: Catalogue, living: Container[Sour
         else:
             stores.append(store)
             continue
-        lost.append(left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
+        name = store_name(catalogue.stores[store]) if store in catalogue.stores else None
+        lost.append(left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search", name))
     for file in dict.fromkeys(view.file_ids):
         content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
         if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
@@ -66,8 +67,13 @@ def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[Sour
     }
 
 
-def left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None) -> LeaveOut:
-    loss = Loss(why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}")
+def store_name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=StoreView).name
+
+
+def left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None, name: str | None) -> LeaveOut:
+    text = f"left out: {why}"
+    loss = Loss(why=Why.LEFT_OUT, kind=kind, id=id, name=name, inside=SourceId(inside), field=field, text=text)
     return LeaveOut(loss=loss)
 
 
