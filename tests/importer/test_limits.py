@@ -336,7 +336,7 @@ def test_each_row_of_a_stores_file(
 def test_null_is_not_sent_where_absence_says_the_same(tmp_path: Path, keys: Keys) -> None:
     shelf = Shelf()
     shelf.store("vs", expires_after=None)
-    nulls = dict.fromkeys(("description", "instructions", "temperature", "top_p", "metadata"))
+    nulls = dict.fromkeys(("description", "instructions", "temperature", "top_p", "response_format", "metadata"))
     tools = function(description=None, strict=None)["tools"]
     shelf.assistant("a1", stores=["vs"], name=None, tools=tools, **nulls)
     with Running(tmp_path / "box", behaviour=Behaviour(oddities=frozenset({Oddity.NULL_REFUSED}))) as odd:

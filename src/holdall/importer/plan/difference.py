@@ -100,7 +100,8 @@ def differences(
                 ours, theirs = agents.without_nulls(here or []), agents.without_nulls(there or [])
                 differ(field, ours, _defaults_aside(ours, theirs))
             case "response_format":
-                differ(field, agents.without_nulls(here), agents.without_nulls(there))
+                # Null is the default, and some servers show the one, some the other.
+                differ(field, agents.without_nulls(here) or "auto", agents.without_nulls(there) or "auto")
             case "name":
                 # Servers call what has no name "" or null.
                 differ(field, here or None, there or None)
