@@ -68,7 +68,10 @@ def project(hand: Hand) -> dict[str, str]:
         "photo.png": hand.file("photo.png", b"\x89PNG and so on", purpose="vision"),
     }
     store = hand.store("Knowledge", [made["guide.md"], made["scan.pdf"]])
-    function = {"type": "function", "function": {"name": "get_price", "parameters": {}}}
+    function = {
+        "type": "function",
+        "function": {"name": "get_price", "parameters": {"type": "object", "properties": {}}},
+    }
     hand.assistant("Front desk", stores=[store], files=[made["table.csv"], made["photo.png"]], tools=[function])
     hand.assistant("Back office", stores=[store])
     return made

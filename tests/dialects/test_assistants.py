@@ -25,7 +25,10 @@ WHOLE: dict[str, Any] = {
     "tools": [
         {"type": "file_search", "file_search": {"max_num_results": 7, "ranking_options": {"score_threshold": 0.0}}},
         {"type": "code_interpreter"},
-        {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": False}},
+        {
+            "type": "function",
+            "function": {"name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False},
+        },
     ],
     "tool_resources": {
         "file_search": {"vector_store_ids": ["vs_1"]},
@@ -55,7 +58,7 @@ def request(fields: dict[str, Any], prefix: str = "") -> dialect.Request:
 def test_every_field_is_sent_as_it_was_with_the_ids_of_the_copy() -> None:
     found = request(WHOLE)
     assert found.body == {
-        **{k: v for k, v in WHOLE.items() if k not in ("id", "object", "created_at")},
+        **{k: v for k, v in WHOLE.items() if k not in ("id", "object", "created_at", "reasoning_effort")},
         "tool_resources": {
             "file_search": {"vector_store_ids": ["VS"]},
             "code_interpreter": {"file_ids": ["F1", "F2"]},
@@ -64,6 +67,7 @@ def test_every_field_is_sent_as_it_was_with_the_ids_of_the_copy() -> None:
     }
     assert found.update is None
     assert found.losses == []
+    assert found.create == {field: value for field, value in found.body.items() if field != "description"}
 
 
 def test_numbers_keep_their_kind() -> None:

@@ -56,12 +56,6 @@ def test_sixteen_keys_are_all_restored() -> None:
     assert said == [Why.MARKS_LEFT_OUT]
 
 
-def test_what_is_more_than_sixteen_is_left_out_and_said() -> None:
-    found, said = mark({str(i): "v" for i in range(20)})
-    assert found.final == {str(i): "v" for i in range(16)}
-    assert said == [Why.OVER_LIMIT, Why.MARKS_LEFT_OUT]
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=4) | st.sampled_from([CLONED_FROM, OPERATION]), st.text(max_size=3), max_size=16)

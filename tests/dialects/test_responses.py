@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 
 from holdall.dialects import responses as dialect
 from holdall.dialects.loss import Severity, Why
-from holdall.dialects.responses_tools import CONTAINER_FILES
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.dialects.sdk import accept
 
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
 WHOLE: dict[str, Any] = {
     "id": "asst_1",
     "object": "assistant",
@@ -119,7 +123,11 @@ def test_response_formats(asked: object, text: object) -> None:
 
 def test_a_function_is_flat_and_has_parameters_and_strict_in_any_event() -> None:
     plain = {"type": "function", "function": {"name": "f", "description": None, "strict": None}}
-    assert request(tools=[plain])["tools"] == [{"type": "function", "name": "f", "parameters": {}, "strict": False}]
+    empty = {"type": "object", "properties": {}}
+    assert request(tools=[plain])["tools"] == [{"type": "function", "name": "f", "parameters": empty, "strict": False}]
+    strict = {"type": "function", "function": {"name": "f", "strict": True}}
+    whole = {**empty, "required": [], "additionalProperties": False}
+    assert request(tools=[strict])["tools"] == [{"type": "function", "name": "f", "parameters": whole, "strict": True}]
 
 
 def test_defaults_are_left_out_and_that_is_no_loss() -> None:
@@ -164,15 +172,6 @@ def test_a_tool_that_the_api_does_not_know_is_a_part_of_the_assistant_that_is_lo
     assert "tools" not in found.request
     assert [loss.why for loss in found.losses] == [Why.UNKNOWN_TOOL] * 5
     assert found.left_out["tools[0]"] == tools[0]
-
-
-def test_a_container_has_no_more_files_than_it_takes() -> None:
-    ids = {SourceId(f"file_{n}"): TargetId(f"F{n}") for n in range(CONTAINER_FILES + 3)}
-    resources = {"code_interpreter": {"file_ids": [*ids, *ids]}}
-    fields = {"id": "asst_1", "model": "m", "tools": [{"type": "code_interpreter"}], "tool_resources": resources}
-    found = draft(fields, files=ids)
-    assert len(found.request["tools"][0]["container"]["file_ids"]) == CONTAINER_FILES
-    assert [(loss.why, loss.why.weighs) for loss in found.losses] == [(Why.LEFT_OUT, True)]
 
 
 def test_metadata_over_the_limits_is_left_out_key_by_key() -> None:

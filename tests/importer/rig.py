@@ -21,7 +21,8 @@ from holdall.importer.journal.pace import Halt, Pace
 from holdall.importer.journal.report import Report
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.choices import Choices, table_of
+from holdall.importer.plan.plan import plan
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits
@@ -87,11 +88,12 @@ def run(
                 "organization": account.organization,
                 "project": account.project,
             }
+            choices = Choices(form=form, limits=table_of(form, account.endpoint.base_url, reader.info))
             again = unfinished(out, msgspec.to_builtins(shelf.info.digests), destination, options)
             folder = RunFolder(out, now=time.time, token=secrets.token_hex(3), again=again, sync=sync)
             try:
                 return await apply(
-                    folder.plan() if again else plan(holding, Selection(), prefix=prefix, choices=Choices(form=form)),
+                    folder.plan() if again else plan(holding, Selection(), prefix=prefix, choices=choices),
                     holding,
                     reader,
                     account,

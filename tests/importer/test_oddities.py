@@ -62,6 +62,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
     Oddity.DESCRIPTION_IGNORED: dropped("description", "assistant Reader", "description"),
     Oddity.REASONING_EFFORT_IGNORED: dropped("reasoning_effort", "reasoning_effort"),
     Oddity.ATTRIBUTES_IGNORED: dropped("attributes", "file Prüfung 0.txt", "attributes"),
+    Oddity.NULL_REFUSED: Outcome(page="whole: what is null is left out"),
     Oddity.SAME_BYTES_SAME_ID: Outcome(
         page="one file there for two; what the second had of its own named as not kept",
         code=3,

@@ -68,6 +68,7 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.DESCRIPTION_IGNORED: ANEW,
     Oddity.REASONING_EFFORT_IGNORED: ANEW,
     Oddity.ATTRIBUTES_IGNORED: ANEW,
+    Oddity.NULL_REFUSED: WHOLE,
     Oddity.UNKNOWN_FILE_ACCEPTED: Outcome(code=4, says=("gone  file file-nowhere",), project="anew"),
     Oddity.SAME_BYTES_SAME_ID: ANEW,
     Oddity.ONE_UPLOAD_A_SECOND: WHOLE,

@@ -214,6 +214,18 @@ def _(shelf: Shelf) -> None:
     assert shelf.get(f"/vector_stores/{store}/files/{file}")["attributes"] == {}
 
 
+@shows(Oddity.NULL_REFUSED)
+def _(shelf: Shelf) -> None:
+    function = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"default": None}}}}
+    whole = {"model": "gpt-4o", "tools": [{"type": "function", "function": function}]}
+    shelf.post("/assistants", whole)
+    assert shelf.raw("POST", "/assistants", {**whole, "name": None}).status == 400
+    assert shelf.raw("POST", "/vector_stores", {"expires_after": None}).status == 400
+    function["strict"] = None
+    assert shelf.raw("POST", "/assistants", whole).status == 400
+    shelf.post(f"/assistants/{shelf.assistant}", {"name": None})
+
+
 @shows(Oddity.UNKNOWN_FILE_ACCEPTED)
 def _(shelf: Shelf) -> None:
     store = shelf.post("/vector_stores", {"file_ids": [shelf.files[0], "file-nowhere"]})["id"]

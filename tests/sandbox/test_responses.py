@@ -153,7 +153,12 @@ def test_what_is_not_kept(client: OpenAI) -> None:
 SEARCH = {"type": "file_search", "vector_store_ids": ["vs_none"]}
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": ""}
-FUNCTION = {"type": "function", "name": "f", "parameters": {}, "strict": False}
+FUNCTION = {
+    "type": "function",
+    "name": "f",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
 SCHEMA = {"type": "json_schema", "name": "n", "schema": {}}
 
 

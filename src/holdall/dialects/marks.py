@@ -39,15 +39,9 @@ def unmarked(metadata: object) -> dict[str, Any]:
 def marked(
     metadata: object, *, kind: Kind, source: SourceId, name: str | None, operation: str
 ) -> tuple[Marked, list[Loss]]:
-    """The source's metadata with our marks in it, and what is to be said about it."""
+    """The source's metadata, which has no more keys than are allowed, with our marks in it; and what is said of it."""
     own = unmarked(metadata)
     losses = []
-    if len(own) > METADATA_KEYS:
-        # A server that takes more, or puts in keys of its own.
-        too_many = list(own)[METADATA_KEYS:]
-        own = {key: own[key] for key in list(own)[:METADATA_KEYS]}
-        text = f"{METADATA_KEYS} keys are allowed; left out: {', '.join(too_many)}"
-        losses.append(Loss(why=Why.OVER_LIMIT, kind=kind, id=source, name=name, field="metadata", text=text))
     inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
     if inherited is not None:
         losses.append(

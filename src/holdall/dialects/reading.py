@@ -54,10 +54,10 @@ class Reading:
     """A record as it is read for another API: what is lost on the way, and in ``left_out`` what it was."""
 
     def __init__(self, record: Record) -> None:
-        self._record = record
+        self.record = record
         self.fields = read_fields(record)
         name = self.fields.get("name")
-        self._name = name if isinstance(name, str) else None
+        self.name = name if isinstance(name, str) else None
         self.left_out: dict[str, Any] = {}
         self.losses: list[Loss] = []
 
@@ -69,13 +69,15 @@ class Reading:
         return None
 
     def lose(self, why: Why, field: str, value: object, text: str) -> None:
-        """``field`` isn't sent as it was: ``value``, as the source had it."""
+        """``field`` isn't sent as it was: ``value``, as the source had it. That says what was said of its parts."""
+        self.losses = [loss for loss in self.losses if not str(loss.field).startswith(f"{field}.")]
+        self.left_out = {key: was for key, was in self.left_out.items() if not key.startswith(f"{field}.")}
         self.left_out[field] = value
-        record = self._record
-        self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self._name, field=field, text=text))
+        record = self.record
+        self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
 
     def lose_unknown(self, fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
         """All of ``fields`` that aren't ``known`` are lost; ``where`` is what they are inside of, with a dot."""
-        for loss in unknown_fields(self._record, self._name, fields, known=known, where=where):
+        for loss in unknown_fields(self.record, self.name, fields, known=known, where=where):
             self.left_out[str(loss.field)] = fields[str(loss.field).removeprefix(where)]
             self.losses.append(loss)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import agents, assistants
+from holdall.dialects.tables import STORE
 from holdall.links import linked
 from holdall.model import Kind
 
@@ -27,7 +28,7 @@ _COMMON = frozenset({"id", "object", "created_at", "metadata"})
 _READ = {
     Kind.ASSISTANT: _COMMON | set(assistants.FIELDS),
     Kind.AGENT: _COMMON | set(agents.FIELDS) | {"updated_at"},
-    Kind.STORE: _COMMON | {*assistants.STORE_FIELDS, *assistants.STORE_READ_ONLY},
+    Kind.STORE: _COMMON | {*STORE, *assistants.STORE_READ_ONLY},
     Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
     Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
 }

@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox import catalogue, stores
-from holdall.sandbox.definitions import check_parameters, check_tools, shown, shown_tool, to_create, to_update
+from holdall.sandbox.definitions import (
+    check_parameters,
+    check_response_format,
+    check_tools,
+    shown,
+    shown_tool,
+    to_create,
+    to_update,
+)
 from holdall.sandbox.paging import listing, select, window
 from holdall.sandbox.refusals import Refusal, invalid, not_found
 from holdall.sandbox.service import Call
@@ -57,6 +65,7 @@ def create(call: Call) -> dict[str, Any]:
     catalogue.assistant_model(service.behaviour, call.project, asked["model"])
     check_parameters(asked["model"], asked)
     check_tools(asked.get("tools", []))
+    check_response_format(asked.get("response_format"))
     asked["tools"] = [shown_tool(tool) for tool in asked.get("tools", [])]
     with service.database.write() as connection:
         asked["tool_resources"] = _resolved(connection, call, asked.get("tool_resources") or {})
@@ -92,6 +101,7 @@ def update(call: Call) -> dict[str, Any]:
         if "model" in asked:
             catalogue.assistant_model(call.service.behaviour, call.project, model)
         check_parameters(model, asked)
+        check_response_format(asked.get("response_format"))
         if "tools" in asked:
             check_tools(asked["tools"])
             asked["tools"] = [shown_tool(tool) for tool in asked["tools"]]

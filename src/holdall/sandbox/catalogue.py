@@ -72,12 +72,13 @@ _MODELS: dict[str, tuple[int, str | None]] = {
     "whisper-1": (1677532384, None),
 }
 
-_REASONING = re.compile(r"(ft:)?(o\d|gpt-5(?!.*chat))")
+# Also deployments that their owner named after one.
+_REASONING = re.compile(r"(?:^|[:-])(o\d|gpt-5(?!.*chat))")
 
 
 def is_reasoning(model: str) -> bool:
     """Whether the model reasons, and so refuses ``temperature`` and takes ``reasoning_effort``."""
-    return _REASONING.match(model) is not None
+    return _REASONING.search(model) is not None
 
 
 def _living(behaviour: Behaviour) -> dict[str, tuple[int, str | None]]:

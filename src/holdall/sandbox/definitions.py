@@ -7,6 +7,7 @@ from typing import Any
 from holdall.sandbox import catalogue, stores
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.refusals import invalid
+from holdall.sandbox.schemas import check_format, check_function
 from holdall.sandbox.shapes import (
     METADATA,
     Shape,
@@ -24,7 +25,7 @@ from holdall.sandbox.shapes import (
     text,
 )
 
-__all__ = ["check_parameters", "check_tools", "shown", "shown_tool", "to_create", "to_update"]
+__all__ = ["check_parameters", "check_response_format", "check_tools", "shown", "shown_tool", "to_create", "to_update"]
 
 _TYPE = text()
 _FUNCTION_NAME = text(64, minimum=1, pattern="[a-zA-Z0-9_-]+")
@@ -51,8 +52,8 @@ _TOOLS: dict[str, Shape] = {
             "function": record(
                 {
                     "name": _FUNCTION_NAME,
-                    "description": nullable(text(1024)),
-                    "parameters": nullable(open_object),
+                    "description": text(1024),
+                    "parameters": open_object,
                     "strict": nullable(boolean),
                 },
                 required=("name",),
@@ -88,7 +89,7 @@ _FORMAT_OBJECT = tagged(
                 "json_schema": record(
                     {
                         "name": _FUNCTION_NAME,
-                        "description": nullable(text()),
+                        "description": text(),
                         "schema": open_object,
                         "strict": nullable(boolean),
                     },
@@ -118,8 +119,8 @@ def _resources(*, inline: bool, foreign: bool) -> Shape:
     if inline:
         search["vector_stores"] = _STORES_INLINE
     fields: dict[str, Shape] = {
-        "code_interpreter": nullable(record({"file_ids": array(text(), 20)})),
-        "file_search": nullable(record(search)),
+        "code_interpreter": record({"file_ids": array(text(), 20)}),
+        "file_search": record(search),
     }
     return nullable(record(fields | (dict.fromkeys(_FOREIGN_TOOLS, anything) if foreign else {})))
 
@@ -187,14 +188,25 @@ def check_parameters(model: str, asked: dict[str, Any]) -> None:
 
 
 def check_tools(tools: list[dict[str, Any]]) -> None:
-    """Refuse a second search, a second interpreter and two functions of one name."""
+    """Refuse a second search, a second interpreter, two functions of one name, and parameters that are none."""
     for kind in ("code_interpreter", "file_search"):
         if sum(tool["type"] == kind for tool in tools) > 1:
             raise invalid(f"Invalid 'tools': only one tool of type '{kind}' is allowed.", "tools", "invalid_value")
+    for place, tool in enumerate(tools):
+        if tool["type"] == "function":
+            check_function(tool["function"], f"tools[{place}].function")
     names = [tool["function"]["name"] for tool in tools if tool["type"] == "function"]
     for name in names:
         if names.count(name) > 1:
             raise invalid(f"Invalid 'tools': duplicate function name '{name}'.", "tools", "invalid_value")
+
+
+def check_response_format(wanted: Any) -> None:
+    """Refuse a schema that is to be kept to strictly and can't be."""
+    if isinstance(wanted, dict) and wanted["type"] == "json_schema":
+        asked = wanted["json_schema"]
+        where = "response_format.json_schema.schema"
+        check_format(asked.get("schema"), asked["name"], where, strict=bool(asked.get("strict")))
 
 
 def shown(id_: str, created_at: int, settings: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from holdall.sandbox import catalogue, search
 from holdall.sandbox.refusals import invalid
+from holdall.sandbox.schemas import check_format, check_function
 from holdall.sandbox.shapes import (
     METADATA,
     Shape,
@@ -59,7 +60,7 @@ _TOOLS: dict[str, Shape] = {
     "file_search": record(
         {
             "type": _TYPE,
-            "vector_store_ids": array(text(), minimum=1),
+            "vector_store_ids": array(text(), 2, minimum=1),
             "max_num_results": integer(1, 50),
             "filters": nullable(search.FILTER),
             "ranking_options": record(
@@ -243,10 +244,15 @@ def check(asked: dict[str, Any]) -> None:
             "missing_required_parameter",
         )
     _check_model(asked["model"], asked)
+    for place, tool in enumerate(asked.get("tools", [])):
+        if tool["type"] == "function":
+            check_function(tool, f"tools[{place}]")
+    wanted = asked.get("text", {}).get("format", {})
+    if wanted.get("type") == "json_schema":
+        check_format(wanted["schema"], wanted["name"], "text.format.schema", strict=bool(wanted.get("strict")))
     _check_choice(asked.get("tool_choice"), asked.get("tools", []))
-    wanted = asked.get("text", {}).get("format", {}).get("type")
     says_json = asked.get("previous_response_id") or re.search("json", repr(asked.get("input", "")), re.IGNORECASE)
-    if wanted == "json_object" and not says_json:
+    if wanted.get("type") == "json_object" and not says_json:
         raise invalid(
             "Response input messages must contain the word 'json' in some form to use 'text.format' of type "
             "'json_object'.",

@@ -15,7 +15,7 @@ from holdall.importer.apply.indexing import STALLED
 from holdall.importer.journal.pace import SETTLE
 from holdall.importer.journal.report import Status
 from holdall.model import Rung
-from holdall.sandbox.behaviour import Fail, NoQuota, RateLimit, Reset
+from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, Time, run
 from tests.importer.shelf import Shelf
@@ -206,23 +206,41 @@ def test_purposes_that_only_the_server_gives(box: Running, hand: Hand, tmp_path:
 def test_one_failed_assistant_does_not_stop_the_others(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.assistant("a1", model="gpt-nowhere")
-    shelf.assistant("a2", name="n" * 300)
-    shelf.assistant("a3")
+    shelf.assistant("a2")
     report = run(shelf, box, tmp_path)
-    assert [result.status for result in report.assistants] == [Status.FAILED, Status.FAILED, Status.SUCCESS]
+    assert [result.status for result in report.assistants] == [Status.FAILED, Status.SUCCESS]
     assert "gpt-nowhere" in str(report.assistants[0].error)
     assert report.stopped is None
     assert len(hand.everything("/assistants")) == 1
 
 
-def test_defaults_that_a_reasoning_model_refuses_are_left_out(box: Running, hand: Hand, tmp_path: Path) -> None:
+def test_what_a_reasoning_model_refuses_is_left_out_beforehand(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.assistant("a1", model="o3", temperature=1.0, top_p=1.0, reasoning_effort="high")
     shelf.assistant("a2", model="o3", temperature=0.5)
     report = run(shelf, box, tmp_path)
-    assert [result.status for result in report.assistants] == [Status.SUCCESS, Status.FAILED]
-    assert [loss.field for loss in report.losses()] == ["temperature", "top_p"]
+    assert [result.status for result in report.assistants] == [Status.SUCCESS] * 2
+    assert [(loss.why, loss.field) for loss in report.losses()] == [
+        (Why.DEFAULT_LEFT_OUT, "temperature"),
+        (Why.DEFAULT_LEFT_OUT, "top_p"),
+        (Why.MODEL_REFUSES, "temperature"),
+    ]
+    assert {request.status for request in box.requests()} == {200}
     assert hand.everything("/assistants")[0]["reasoning_effort"] == "high"
+
+
+def test_defaults_that_a_model_of_an_unknown_name_refuses_are_left_out(tmp_path: Path) -> None:
+    shelf = Shelf()
+    shelf.assistant("a1", model="o3", temperature=1.0, top_p=1.0)
+    behaviour = Behaviour(extra_models=("support-o3",))
+    with Running(tmp_path / "box", behaviour=behaviour) as box:
+        shelf.assistant("a2", model="support-o3", temperature=1.0, top_p=1.0)
+        report = run(shelf, box, tmp_path)
+    assert [result.status for result in report.assistants] == [Status.SUCCESS] * 2
+    assert [(loss.why, loss.field) for loss in report.assistants[1].losses] == [
+        (Why.DEFAULT_LEFT_OUT, "temperature"),
+        (Why.DEFAULT_LEFT_OUT, "top_p"),
+    ]
 
 
 def test_the_prefix_is_part_of_the_copys_name(box: Running, hand: Hand, tmp_path: Path) -> None:
@@ -305,7 +323,8 @@ def test_rate_limits_are_waited_out(box: Running, hand: Hand, tmp_path: Path) ->
 
 def test_a_store_that_is_refused_fails_all_that_need_it(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = Shelf()
-    shelf.store("vs", metadata={"k": "v" * 600})
+    shelf.store("vs")
+    box.fault(Fail(), "POST", "/vector_stores", times=20)
     shelf.assistant("a1", stores=["vs"])
     shelf.assistant("a2", stores=["vs"])
     shelf.assistant("a3")

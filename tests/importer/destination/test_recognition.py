@@ -15,7 +15,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.recognition import recognise
 from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.plan.models import ModelMap
+from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.presence import Presence
 from holdall.importer.plan.steps import By
@@ -49,7 +49,7 @@ def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "
             if out is not None:
                 past = history(out, base_url=account.endpoint.base_url, project=found.project, prefix=prefix)
             planned = plan(holding, Selection(), prefix=prefix)
-            return await recognise(account, holding, reader, planned, past, models=ModelMap(), progress=Silent())
+            return await recognise(account, holding, reader, planned, past, choices=Choices(), progress=Silent())
 
     return asyncio.run(go())
 

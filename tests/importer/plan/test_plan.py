@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.models import ModelMap
@@ -62,10 +63,16 @@ def holding(assistants: list[Record], members: dict[str, list[str]], files: list
     )
 
 
-def shape(catalogue: Catalogue, *, only: tuple[str, ...] = (), prefix: str = "") -> list[list[str]]:
+def shape(
+    catalogue: Catalogue,
+    *,
+    only: tuple[str, ...] = (),
+    prefix: str = "",
+    choices: Choices = Choices(),  # noqa: B008
+) -> list[list[str]]:
     """Each unit as one word a step."""
     words = []
-    for unit in plan(catalogue, Selection(only=only), prefix=prefix).units:
+    for unit in plan(catalogue, Selection(only=only), prefix=prefix, choices=choices).units:
         steps = []
         for step in unit.steps:
             match step:
@@ -146,14 +153,35 @@ def test_purposes_that_only_the_server_gives_are_said() -> None:
     assert [loss.why for loss in made.losses()] == [Why.PURPOSE_CHANGED, Why.AS_TEXT, Why.PURPOSE_CHANGED]
 
 
-def test_a_name_that_grows_too_long_is_found_out_beforehand() -> None:
-    catalogue = holding([assistant("a1", stores=["s1"], name="n" * 250), assistant("a2")], {"s1": ["f1"]}, [file("f1")])
-    assert shape(catalogue, prefix="copy of ") == [["cannot a1"], ["assistant a2"]]
+def test_a_name_that_grows_too_long_is_cut_and_that_is_said() -> None:
+    catalogue = holding([assistant("a1", name="n" * 250), assistant("a2")], {}, [])
+    planned = plan(catalogue, Selection(), prefix="copy of ")
+    assert [(loss.why, loss.id, loss.field) for loss in planned.losses()] == [(Why.OVER_LIMIT, "a1", "name")]
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("model", [None, ""])
+def test_what_names_no_model_is_found_out_beforehand(form: Form, model: str | None) -> None:
+    catalogue = holding([assistant("a1", stores=["s1"], model=model)], {"s1": ["f1"]}, [file("f1")])
+    assert shape(catalogue, choices=Choices(form=form)) == [["cannot a1"]]
+
+
+@pytest.mark.parametrize(("form", "stores", "files"), [(Form.ASSISTANTS, 1, 20), (Form.RESPONSES, 2, 50)])
+def test_what_an_assistant_has_too_many_of_is_not_made_at_all(form: Form, stores: int, files: int) -> None:
+    ids = [f"f{n}" for n in range(52)]
+    members = {"s1": ["f0"], "s2": ["f0"], "s3": ["f0"]}
+    catalogue = holding([assistant("a1", stores=[*members, "s1"], files=ids)], members, [file(f) for f in ids])
+    planned = plan(catalogue, Selection(), choices=Choices(form=form))
+    totals = planned.totals()
+    assert (totals.stores, totals.files) == (stores, files)
+    lost = [loss for loss in planned.losses() if loss.inside == "a1"]
+    assert {loss.why for loss in lost} == {Why.LEFT_OUT}
+    assert [loss.id for loss in lost] == [*list(members)[stores:], *ids[files:]]
 
 
 def test_totals_count_what_would_be_created() -> None:
     catalogue = holding(
-        [assistant("a1", stores=["s1"]), assistant("a2", stores=["s1", "s2"])],
+        [assistant("a1", stores=["s1"]), assistant("a2", stores=["s2"])],
         {"s1": ["f1", "f2", "f1"], "s2": ["f1"]},
         [file("f1"), file("f2")],
     )
@@ -374,6 +402,8 @@ def test_whatever_is_there_every_reference_is_placed_before_it_is_used_and_once(
             case CreateAssistant(id=id, stores=used, files=needed) | UpdateAssistant(id=id, stores=used, files=needed):
                 assert {*used, *needed} <= set(placed)
                 placed.append(id)
+            case LeaveOut(loss=loss):
+                assert loss.text.startswith("left out: an assistant there searches 1 of its 2 vector stores")
             case _:
                 raise AssertionError(step)
     assert len(placed) == len(set(placed))

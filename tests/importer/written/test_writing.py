@@ -13,6 +13,7 @@ from holdall.bundle.durable import durable
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
 from holdall.importer.journal.report import Report, Status
+from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.dialects.sdk import accept
@@ -71,7 +72,8 @@ def test_files_and_stores_are_there_and_assistants_are_written_down(
 def test_an_assistant_whose_knowledge_could_not_be_made_is_not_written(
     shelf: Shelf, today: Running, tmp_path: Path
 ) -> None:
-    shelf.store("vs2", ["f1"], metadata={"k" * 65: "too long"})
+    shelf.store("vs2", ["f1"])
+    today.fault(Fail(), "POST", "/vector_stores", skip=1, times=20)
     shelf.assistant("a3", stores=["vs2"])
     report = write(shelf, today, tmp_path / "out")
     assert [result.status for result in report.assistants] == [Status.SUCCESS, Status.PARTIAL, Status.FAILED]

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import known
+from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused
 from holdall.importer.apply.attempts import TRIES
 from holdall.importer.apply.writes import Writes
@@ -98,7 +98,10 @@ def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
 class Attaching:
     """Sends batches, for one run."""
 
-    def __init__(self, account: Account, writes: Writes, folder: RunFolder, *, pace: Pace) -> None:
+    def __init__(
+        self, account: Account, writes: Writes, folder: RunFolder, *, batch_files: int = BATCH_FILES, pace: Pace
+    ) -> None:
+        self._most = batch_files
         self._account = account
         self._writes = writes
         self._folder = folder
@@ -106,8 +109,8 @@ class Attaching:
 
     @property
     def limit(self) -> int:
-        """Files in one call: what the dialect allows, or what this destination was found to take."""
-        return self._folder.standing.learned.get(BATCH_LIMIT, dialect.BATCH_FILES)
+        """Files in one call: what the destination's table allows, or what this destination was found to take."""
+        return self._folder.standing.learned.get(BATCH_LIMIT, self._most)
 
     async def members(self, store: TargetId) -> AsyncIterator[MembershipView]:
         """What the store's own list says."""

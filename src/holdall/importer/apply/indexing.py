@@ -15,6 +15,7 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import narrowed
+from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, AsText, Attaching, Filling
 from holdall.importer.apply.attempts import FRESH
@@ -81,9 +82,18 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Indexing:
     """Fills and waits, store by store."""
 
-    def __init__(self, account: Account, writes: Writes, folder: RunFolder, *, pace: Pace, progress: Progress) -> None:
+    def __init__(
+        self,
+        account: Account,
+        writes: Writes,
+        folder: RunFolder,
+        *,
+        batch_files: int = BATCH_FILES,
+        pace: Pace,
+        progress: Progress,
+    ) -> None:
         self._account = account
-        self._attaching = Attaching(account, writes, folder, pace=pace)
+        self._attaching = Attaching(account, writes, folder, batch_files=batch_files, pace=pace)
         self._folder = folder
         self._pace = pace
         self._progress = progress

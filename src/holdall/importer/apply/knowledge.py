@@ -54,7 +54,7 @@ class Knowledge:
         request = dialect.store(record, operation="")
         try:
             target = await self._writes.create(
-                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).body, []
+                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).create, []
             )
             if request.update is not None and (Kind.STORE, None, step.id) not in self._standing.updated:
                 await self._writes.update(Kind.STORE, step.id, target, request.update)

@@ -30,6 +30,7 @@ from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.report import Orphan
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.tally import Tally, parts
+from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
 from holdall.importer.plan.steps import (
     Adopt,
@@ -88,7 +89,9 @@ class Work:
         self._standing = folder.standing
         self._settlement = Settlement(account, folder, pace=pace, progress=progress)
         self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
-        indexing = Indexing(account, self._writes, folder, pace=pace, progress=progress)
+        self._table = table_of(plan.form, account.endpoint.base_url, reader.info)
+        most = self._table.batch_files
+        indexing = Indexing(account, self._writes, folder, batch_files=most, pace=pace, progress=progress)
         concurrency = account.limits.concurrency
         self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
         self._changes = Changes(account, self._writes, folder.standing)
@@ -214,6 +217,7 @@ class Work:
             files=files,
             assistants=self._calls(step),
             model=step.model,
+            table=self._table,
         )
 
     def _calls(self, step: CreateAssistant | UpdateAssistant) -> dict[SourceId, TargetId | None]:
@@ -252,7 +256,7 @@ class Work:
         left_out = set(self._standing.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
-            return {field: value for field, value in request(op).body.items() if field not in left_out}
+            return {field: value for field, value in request(op).create.items() if field not in left_out}
 
         fresh = [*(self.stores[s] for s in step.stores), *(self.files[f] for f in step.files if f in self.files)]
         while True:
@@ -273,7 +277,7 @@ class Work:
 
     async def _create_agent(self, step: CreateAgent) -> TargetId:
         request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
-        target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).body, [])
+        target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).create, [])
         await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
         await self._look(Kind.AGENT, step, target, final(request(operation="")))
         return target

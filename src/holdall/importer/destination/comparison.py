@@ -68,7 +68,7 @@ def compare_store(
     ``files`` are the copies that are there, ``stale`` those with other bytes than the bundle has.
     """
     target = TargetId(str(there["id"]))
-    expected = {**UNSET, **final(dialect.store(record, operation=""))}
+    expected = {**UNSET, **final(dialect.store(record, operation="", as_is=by is By.ORIGIN))}
     if "description" not in there:  # it is never given back
         expected.pop("description", None)
     name = expected["name"]
@@ -78,7 +78,7 @@ def compare_store(
     changed = _changed(Kind.STORE, target, there, top_fields(found), history)
     unkept, found = _told_apart(found, history.unkept.get(target, ()), changed)
     fields = top_fields(found)
-    work = _Members(record.id, target, members, history)
+    work = _Members(record.id, target, members, history, as_is=by is By.ORIGIN)
     seen: set[SourceId] = set()
     for membership in memberships:
         content = contents.get(membership.id) or Content(id=membership.id)
@@ -130,8 +130,15 @@ class _Members:
     """The members of one store, taken one after the other."""
 
     def __init__(
-        self, store: SourceId, target: TargetId, members: Mapping[TargetId, MemberThere], history: History
+        self,
+        store: SourceId,
+        target: TargetId,
+        members: Mapping[TargetId, MemberThere],
+        history: History,
+        *,
+        as_is: bool,
     ) -> None:
+        self._as_is = as_is
         self._store, self._members, self._history = store, members, history
         self._ours = history.attached.get(target, {})
         self._not_kept = history.unkept_files.get(target, ())
@@ -187,7 +194,7 @@ class _Members:
             target in self._not_kept and self._ours.get(target) == fingerprint(member.attributes)
         )
         self.claimed.add(target)
-        expected = dialect.attachment(record, target).body
+        expected = dialect.attachment(record, target, as_is=self._as_is).body
         wanted = expected.get("attributes") or {}
         if differ("attributes", wanted, member.attributes or {}):
             self.relabelled[record.id] = (target, wanted)

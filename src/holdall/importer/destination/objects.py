@@ -14,6 +14,7 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, unmarked
+from holdall.dialects.tables import AGENT, OPENAI, STORE
 from holdall.importer.journal.before import PLACES
 from holdall.importer.plan.presence import Several
 from holdall.importer.plan.steps import By
@@ -65,7 +66,8 @@ class Objects:
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
-        self._own = {id: _object(kind, record.raw) for id, record in records.items()}
+        self._rules = {Kind.ASSISTANT: OPENAI.fields, Kind.AGENT: AGENT}.get(kind, STORE)
+        self._own = {id: self._copied(record) for id, record in records.items()}
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
         self._alike: dict[str | None, list[Object]] = {}
@@ -122,8 +124,12 @@ class Objects:
 
     def _wanted(self, own: Object) -> str | None:
         """The name that a copy has."""
-        name = dialect.named(own.name, self._prefix)
-        return name if isinstance(name, str) else None
+        return dialect.named(own.name, self._prefix, self._rules)
+
+    def _copied(self, record: Record) -> Object:
+        """What the bundle has, with the metadata that a copy of it has."""
+        own = _object(self._kind, record.raw)
+        return msgspec.structs.replace(own, metadata=dialect.own_metadata(record))
 
     def _count(self, raw: bytes) -> None:
         if self._kind is Kind.STORE:
@@ -156,5 +162,4 @@ def _is_full(one: Object) -> bool:
 
 def _has_keys(one: Object, own: Object) -> bool:
     """Whether ``one`` has the metadata that a copy of ``own`` has; a server may have put keys of its own beside it."""
-    wanted = list(unmarked(own.metadata).items())[:METADATA_KEYS]
-    return all(one.metadata.get(key) == value for key, value in wanted)
+    return all(one.metadata.get(key) == value for key, value in unmarked(own.metadata).items())

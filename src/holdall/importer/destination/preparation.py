@@ -14,10 +14,11 @@ from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
 from holdall.importer.destination.recognition import recognise
+from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.document import Asked, PlanDocument
 from holdall.importer.plan.estimate import Estimate, estimate
 from holdall.importer.plan.models import Catalog, Verdict, idle, judge, model_map, offered
-from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.plan import plan
 from holdall.importer.plan.presence import NOTHING, Presence, Several
 from holdall.importer.plan.steps import (
     Catalogue,
@@ -90,8 +91,10 @@ async def prepare(
     plan with conflicts in it is returned; see ``require_no_conflict``.
     """
     models = model_map(asked.map_model)
+    form = form or await choose(account, asked.form)
     choices = Choices(
-        form=form or await choose(account, asked.form),
+        form=form,
+        limits=table_of(form, account.endpoint.base_url, reader.info),
         models=models,
         on_conflict=asked.on_conflict,
         delete=asked.delete,
@@ -111,7 +114,9 @@ async def prepare(
         notes = [*past.notes, *past.dropped()]
         if asked.on_conflict is OnConflict.UPDATE:
             past.try_again()
-        presence = await recognise(account, catalogue, reader, towards_nothing, past, models=models, progress=progress)
+        presence = await recognise(
+            account, catalogue, reader, towards_nothing, past, choices=choices, progress=progress
+        )
     if presence.several:
         raise _ambiguous(presence.several)
     planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
@@ -130,7 +135,13 @@ async def prepare(
         destination=destination,
         plan=planned,
         presence=presence,
-        estimate=estimate(planned, catalogue, concurrency=account.limits.concurrency, usage=presence.usage),
+        estimate=estimate(
+            planned,
+            catalogue,
+            concurrency=account.limits.concurrency,
+            usage=presence.usage,
+            batch_files=choices.table.batch_files,
+        ),
         warnings=[*destination.warnings, *notes, *idle(models, _all_models(catalogue)), *verdict.warnings],
     )
 

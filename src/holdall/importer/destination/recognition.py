@@ -21,11 +21,12 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.forms import Form
+from holdall.dialects.tables import AS_IS
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.comparison import MemberThere, compare_store, compare_whole
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import Object, Objects
-from holdall.importer.plan.models import ModelMap
+from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presence
 from holdall.importer.plan.references import references, whole
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
@@ -47,11 +48,12 @@ async def recognise(
     planned: Plan,
     history: History,
     *,
-    models: ModelMap,
+    choices: Choices,
     progress: Progress,
 ) -> Presence:
-    """What of ``planned``, a plan towards an empty destination, is there. Raises what the account raises."""
-    return await _Look(account, catalogue, reader, planned, history, models, progress).run()
+    """What of ``planned``, a plan by ``choices`` towards an empty destination, is there. Raises what the account
+    raises."""
+    return await _Look(account, catalogue, reader, planned, history, choices, progress).run()
 
 
 class _Look:
@@ -64,11 +66,12 @@ class _Look:
         reader: BundleReader,
         planned: Plan,
         history: History,
-        models: ModelMap,
+        choices: Choices,
         progress: Progress,
     ) -> None:
         self._account, self._catalogue, self._reader = account, catalogue, reader
-        self._history, self._models, self._progress = history, models, progress
+        self._history, self._models, self._progress = history, choices.models, progress
+        self._table = choices.table
         self._prefix = planned.prefix
         self._kept_there = planned.form is Form.ASSISTANTS
         units = {unit.id for unit in planned.units if unit.kind is Kind.ASSISTANT}
@@ -317,7 +320,8 @@ class _Look:
         assistants: Mapping[SourceId, tuple[Object, By]],
     ) -> Found:
         view = self._views[source]
-        refers = references(view, self._catalogue, whole(self._files, self._catalogue))
+        table = AS_IS if by is By.ORIGIN else self._table
+        refers = references(view, self._catalogue, whole(self._files, self._catalogue), table)
         request = dialect.assistant(
             self._assistants[source],
             prefix=self._prefix,
@@ -330,6 +334,7 @@ class _Look:
                 if id in self._assistants
             },
             model=self._models.rule(view.model),
+            table=table,
         )
         return compare_whole(Kind.ASSISTANT, source, view.name, request, there.fields(), self._history, by=by)
 

@@ -9,6 +9,8 @@ import msgspec
 
 from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
+from holdall.dialects.assistants import attachment
+from holdall.dialects.loss import Loss
 from holdall.errors import DamagedBundle
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.joining import overlap_of
@@ -17,11 +19,13 @@ from holdall.model import (
     AgentView,
     AssistantView,
     FileView,
+    Kind,
     MembershipView,
     Record,
     Rung,
     SourceId,
     StoreView,
+    TargetId,
     epoch_seconds,
 )
 
@@ -42,14 +46,16 @@ def catalogue(reader: BundleReader) -> Catalogue:
         if content.rung is Rung.TEXT and line.path:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
     stores = {record.id: record for record in reader.stores() if _read(record, StoreView)}
+    unfit: dict[SourceId, list[Loss]] = {}
     return Catalogue(
         # Oldest first, as the server lists them, so that the copy lists them in the same order.
         assistants=named_links(sorted(reader.assistants(), key=_age)),
         agents=sorted(reader.agents(), key=_agent_age),
         stores=stores,
-        members={store: _members(reader, store, files, parsed_in) for store in stores},
+        members={store: _members(reader, store, files, parsed_in, unfit) for store in stores},
         files=files,
         lost=list(reader.losses()),
+        unfit=unfit,
     )
 
 
@@ -97,14 +103,24 @@ def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
 
 
 def _members(
-    reader: BundleReader, store: SourceId, files: dict[SourceId, Content], parsed_in: dict[SourceId, str]
+    reader: BundleReader,
+    store: SourceId,
+    files: dict[SourceId, Content],
+    parsed_in: dict[SourceId, str],
+    unfit: dict[SourceId, list[Loss]],
 ) -> list[SourceId]:
-    """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap."""
+    """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap; and in
+    ``unfit`` what of a file's settings can't be sent."""
     ids = []
     for record in reader.memberships(store):
         content, view = files.get(record.id), _read(record, MembershipView)
         # The id that is held already, so that 100,000 memberships cost a pointer each.
         ids.append(content.id if content else record.id)
+        if view.attributes or view.chunking_strategy:
+            name = content.filename if content else None
+            for loss in attachment(record, TargetId("")).losses:
+                told = msgspec.structs.replace(loss, kind=Kind.FILE, name=name, inside=store)
+                unfit.setdefault(store, []).append(told)
         if content and parsed_in.get(content.id) == store:
             overlap = overlap_of(view.chunking_strategy)
             if overlap != content.overlap:

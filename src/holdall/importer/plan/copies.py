@@ -53,12 +53,7 @@ class Copies:
             return ""
         if view.model is not None and view.model in self._choices.missing:
             return f"its model {self._choices.missing[view.model]}"
-        if self._choices.form is Form.RESPONSES:
-            return "" if view.model else "it names no model, and a request has to"
-        name, most = self._prefix + (view.name or ""), assistants.NAME_LENGTH
-        if view.name is not None and len(name) > most:
-            return f"its name would have {len(name)} characters with the prefix, and {most} are allowed"
-        return ""
+        return "" if view.model else "it names no model, and has to"
 
     def _make(self, root: Root, view: AssistantView, refers: References, found: Found | None) -> Step:
         """Create the assistant, or make the one that is there equal."""
@@ -71,6 +66,7 @@ class Copies:
             stores={id: TargetId(id) for id in refers.stores},
             files={id: TargetId(id) for id in refers.files},
             model=new,
+            table=self._choices.table,
         )
         losses = [*request.losses, *mapped(root, view.model, new)]
         if found is None:

@@ -11,6 +11,7 @@ from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import unmarked
 from holdall.dialects.shapes import known, narrowed
+from holdall.dialects.tables import DEFAULTS
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["PRESENT", "UNSET", "Difference", "differences", "equal", "final", "top_fields", "without_empty"]
@@ -105,13 +106,17 @@ def differences(
             case "tool_resources":
                 differ(field, without_empty(here), without_empty(there))
             case "tools":
-                differ(field, here or [], _defaults_aside(here or [], there or []))
+                ours, theirs = agents.without_nulls(here or []), agents.without_nulls(there or [])
+                differ(field, ours, _defaults_aside(ours, theirs))
+            case "response_format":
+                # Null is the default, and some servers show the one, some the other.
+                differ(field, agents.without_nulls(here) or "auto", agents.without_nulls(there) or "auto")
             case "name":
                 # Servers call what has no name "" or null.
                 differ(field, here or None, there or None)
-            case _ if field in dialect.DEFAULTS and there in (None, dialect.DEFAULTS[field]):
+            case _ if field in DEFAULTS and there in (None, DEFAULTS[field]):
                 # Null is the default, and some models show the one, some the other.
-                differ(field, here, here if here in (None, dialect.DEFAULTS[field]) else there)
+                differ(field, here, here if here in (None, DEFAULTS[field]) else there)
             case _:
                 differ(field, here, there)
     return seen

@@ -10,7 +10,7 @@ from collections import Counter
 
 import msgspec
 
-from holdall.dialects.assistants import BATCH_FILES
+from holdall.dialects.tables import BATCH_FILES
 from holdall.importer.plan.steps import (
     AttachFiles,
     Catalogue,
@@ -53,8 +53,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     chargeable: int | None
 
 
-def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: int | None) -> Estimate:
-    """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes."""
+def estimate(
+    planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: int | None, batch_files: int = BATCH_FILES
+) -> Estimate:
+    """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
+    is how many files it attaches in one call."""
     side_by_side = one_by_one = attached = storage = 0
     writes: Counter[SourceId] = Counter()
     for step in planned.steps():
@@ -73,7 +76,7 @@ def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: in
                 one_by_one += 1
                 writes[store] += 1
             case AttachFiles(store=store, count=count, files=files):
-                batches = -(-count // BATCH_FILES)
+                batches = -(-count // batch_files)
                 one_by_one += batches
                 writes[store] += batches
                 attached += count

@@ -18,7 +18,7 @@ from holdall.importer.plan.agentcopies import AgentCopies
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copies import Copies
 from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
-from holdall.importer.plan.references import left_out, left_out_file, references, whole
+from holdall.importer.plan.references import left_out, left_out_file, references, store_name, whole
 from holdall.importer.plan.steps import (
     LONE_FILES,
     Adopt,
@@ -39,7 +39,7 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
-from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, StoreView, TargetId
+from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, TargetId
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Choices", "plan"]
@@ -83,7 +83,7 @@ class _Planner:
         self._placed: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
-        stores = [Root(kind=Kind.STORE, id=id, name=_store_name(r)) for id, r in self.catalogue.stores.items()]
+        stores = [Root(kind=Kind.STORE, id=id, name=store_name(r)) for id, r in self.catalogue.stores.items()]
         used = {store for view in self._views.values() for store in view.store_ids}
         needed = {file for view in self._views.values() for file in view.file_ids}
         needed.update(file for members in self.catalogue.members.values() for file in members)
@@ -140,14 +140,15 @@ class _Planner:
             return _unit(Kind.ASSISTANT, root, [Cannot(id=root.id, name=root.name, reason=reason)])
         uploads: list[Step] = []
         rest: list[Step] = []
-        refers = references(view, self.catalogue, self._whole)
+        refers = references(view, self.catalogue, self._whole, self.choices.table)
         for store in refers.stores:
             self._store(store, uploads, rest)
         for file in refers.files:
             self._upload(self._content(file), uploads)
         last = self._copies.step(root, view, refers)
+        why = "the two call each other, and one has to be there first"
         in_a_circle = [
-            left_out(Kind.ASSISTANT, callee, root.id, "the two call each other, and one has to be there first", "tools")
+            left_out(Kind.ASSISTANT, callee, root.id, why, "tools", recorded=False)
             for callee in view.assistant_ids
             if callee in self._views and callee not in self._placed and callee not in self.presence.assistants
         ]
@@ -207,7 +208,7 @@ class _Planner:
             self._create_store(store, uploads, rest)
             return
         rest += _unkept(found)
-        root = Root(kind=Kind.STORE, id=store, name=_store_name(self.catalogue.stores[store]))
+        root = Root(kind=Kind.STORE, id=store, name=store_name(self.catalogue.stores[store]))
         if not found.differences:
             self._files_there(store, uploads)
             rest += self._lacking(store)
@@ -226,8 +227,8 @@ class _Planner:
                 count += 1
                 self._upload(content, uploads)
         record = self.catalogue.stores[store]
-        losses = dialect.store(record, operation="").losses
-        rest.append(CreateStore(id=store, name=_store_name(record), losses=losses))
+        losses = [*dialect.store(record, operation="").losses, *self.catalogue.unfit.get(store, ())]
+        rest.append(CreateStore(id=store, name=store_name(record), losses=losses))
         if count:
             rest.append(AttachFiles(store=store, count=count))
 
@@ -238,7 +239,9 @@ class _Planner:
         incoming = [*found.missing, *found.replaced]
         for file in incoming:
             self._upload(self._content(file), uploads)
-        losses = [] if self.choices.delete else _kept(root, found)
+        losses = dialect.store(self.catalogue.stores[root.id], operation="").losses
+        losses += self.catalogue.unfit.get(root.id, ())
+        losses += [] if self.choices.delete else _kept(root, found)
         rest.append(
             UpdateStore(
                 id=root.id,
@@ -321,10 +324,6 @@ def _purpose(content: Content) -> str:
 
 def _agent_name(record: Record) -> str | None:
     return msgspec.json.decode(record.raw, type=AgentView).name
-
-
-def _store_name(record: Record) -> str | None:
-    return msgspec.json.decode(record.raw, type=StoreView).name
 
 
 def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:

@@ -7,11 +7,13 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Table
+from holdall.errors import pasteable
 from holdall.importer.plan.presence import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
-from holdall.model import AssistantView, Kind, Rung, SourceId
+from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView
 
-__all__ = ["References", "left_out", "left_out_file", "references", "whole"]
+__all__ = ["References", "left_out", "left_out_file", "references", "store_name", "whole"]
 
 
 class References(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,28 +24,42 @@ class References(msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[LeaveOut]
 
 
-def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId]) -> References:
-    """What the copy of an assistant will refer to; the files in ``living`` are there already, whole."""
+def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> References:
+    """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
+    there already, whole."""
     stores: list[SourceId] = []
     files: list[SourceId] = []
     lost: list[LeaveOut] = []
     for store in dict.fromkeys(view.store_ids):
-        if store in catalogue.stores:
-            stores.append(store)
-        else:
+        if store not in catalogue.stores:
             why = "it is not in the bundle"
-            lost.append(left_out(Kind.STORE, store, view.id, why, "tool_resources.file_search"))
+        elif len(stores) == table.stores:
+            why = f"an assistant there searches {table.stores} of its {len(set(view.store_ids))} vector stores"
+            why += f"; --only {pasteable(store)} imports it alone"
+        else:
+            stores.append(store)
+            continue
+        there = store in catalogue.stores
+        name = store_name(catalogue.stores[store]) if there else None
+        field = "tool_resources.file_search"
+        lost.append(left_out(Kind.STORE, store, view.id, why, field, name, recorded=not there))
     for file in dict.fromkeys(view.file_ids):
         content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        recorded = True
         if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
             why = (
                 "only its parsed text is in the bundle, which the code interpreter can't take for the file"
                 if content.rung is Rung.TEXT
                 else content.reason
             )
-            lost.append(left_out_file(content, SourceId(view.id), why, "tool_resources.code_interpreter"))
+        elif len(files) == table.files:
+            recorded = False
+            why = f"its code interpreter has {len(set(view.file_ids))} files, and {table.files} are allowed there"
         else:
             files.append(file)
+            continue
+        field = "tool_resources.code_interpreter"
+        lost.append(left_out_file(content, SourceId(view.id), why, field, recorded=recorded))
     return References(stores=stores, files=files, left_out=lost)
 
 
@@ -56,14 +72,30 @@ def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[Sour
     }
 
 
-def left_out(kind: Kind, id: SourceId, inside: str, why: str, field: str | None) -> LeaveOut:
+def store_name(record: Record) -> str | None:
+    return msgspec.json.decode(record.raw, type=StoreView).name
+
+
+def left_out(
+    kind: Kind, id: SourceId, inside: str, why: str, field: str | None, name: str | None = None, *, recorded: bool
+) -> LeaveOut:
+    """``recorded``: because the bundle hasn't got it, and not for the sake of the destination."""
     loss = Loss(
-        why=Why.LEFT_OUT, kind=kind, id=id, inside=SourceId(inside), field=field, text=f"left out: {why}", recorded=True
+        why=Why.LEFT_OUT,
+        kind=kind,
+        id=id,
+        name=name,
+        inside=SourceId(inside),
+        field=field,
+        text=f"left out: {why}",
+        recorded=recorded,
     )
     return LeaveOut(loss=loss)
 
 
-def left_out_file(content: Content, inside: SourceId, why: str, field: str | None) -> LeaveOut:
+def left_out_file(
+    content: Content, inside: SourceId, why: str, field: str | None, *, recorded: bool = True
+) -> LeaveOut:
     return LeaveOut(
         loss=Loss(
             why=Why.LEFT_OUT,
@@ -73,6 +105,6 @@ def left_out_file(content: Content, inside: SourceId, why: str, field: str | Non
             inside=inside,
             field=field,
             text=f"left out: {why or 'its content is not in the bundle'}",
-            recorded=True,
+            recorded=recorded,
         )
     )

@@ -107,7 +107,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
 
-    ``lost`` is what the bundle says that it hasn't got, besides contents.
+    ``lost`` is what the bundle says that it hasn't got, besides contents; ``unfit`` by store what no destination takes
+    of its memberships.
     """
 
     assistants: list[Record]
@@ -116,6 +117,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
     lost: list[LossLine] = []
+    unfit: Mapping[SourceId, list[Loss]] = {}
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):

@@ -19,11 +19,13 @@ from holdall.dialects import agents, responses
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss
 from holdall.dialects.responses_tools import containers
+from holdall.dialects.tables import AS_IS, Table
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.placement import Placement
+from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, UNSET, Difference, differences, equal, final
-from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.plan import plan
 from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, Plan, WriteRequest
 from holdall.importer.proof.members import FileProof, Members
 from holdall.importer.proof.reading import Text
@@ -80,10 +82,10 @@ async def prove(
     Raises what the account raises; an object that is gone is a difference.
     """
     prefix = placement.prefix if placement.prefix is not None else prefix
-    planned = plan(
-        catalogue, placement.selection, prefix=prefix, choices=Choices(form=placement.form, models=placement.models)
-    )
-    prover = _Prover(catalogue, reader, account, placement, prefix, search, progress)
+    table = table_of(placement.form, account.endpoint.base_url, reader.info)
+    choices = Choices(form=placement.form, limits=table, models=placement.models)
+    planned = plan(catalogue, placement.selection, prefix=prefix, choices=choices)
+    prover = _Prover(catalogue, reader, account, placement, table, prefix, search, progress)
     progress.stage("comparing")
     progress.expect(files=planned.totals().memberships)
     for unit in planned.units:
@@ -111,13 +113,14 @@ class _Prover:
         reader: BundleReader,
         account: Account,
         placement: Placement,
+        table: Table,
         prefix: str,
         search: bool,
         progress: Progress,
     ) -> None:
         self._catalogue, self._reader, self._account = catalogue, reader, account
         self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
-        self._placement, self._prefix = placement, prefix
+        self._placement, self._table, self._prefix = placement, table, prefix
         self._records = {record.id: record for record in catalogue.assistants}
         self._agents = {record.id: record for record in catalogue.agents}
         self._named: dict[str, str | None] = {}
@@ -168,6 +171,7 @@ class _Prover:
                 if id in self._records
             },
             model=step.model,
+            table=AS_IS if str(target) == str(step.id) else self._table,
         )
         self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
 
@@ -216,9 +220,9 @@ class _Prover:
 
     async def store(self, id: SourceId) -> None:
         record = self._catalogue.stores[id]
-        expected = final(dialect.store(record, operation=""))
-        name = expected.get("name")
         target = self._placement.stores.get(id)
+        expected = final(dialect.store(record, operation="", as_is=str(target) == str(id)))
+        name = expected.get("name")
         found = await self._get("/vector_stores/{}", Kind.STORE, id, target, name)
         if found is None or target is None:
             return

@@ -11,6 +11,9 @@ from holdall.sandbox.refusals import Refusal, server_error
 __all__ = ["ANSWERS", "REQUESTS"]
 
 
+_CREATES = ("assistants", "agents", "vector_stores", "file_batches")
+
+
 def _posted(exchange: Exchange, *ends: str) -> bool:
     """Whether this is a POST of a JSON object to a path that begins or ends so."""
     return exchange.method == "POST" and isinstance(exchange.body, dict) and bool({*exchange.parts} & {*ends})
@@ -66,6 +69,25 @@ def _attributes_ignored(exchange: Exchange, memory: Memory) -> None:
             each.pop("attributes", None)
 
 
+def _null_refused(exchange: Exchange, memory: Memory) -> None:
+    """The owner's own objects may have nulls in them."""
+    creates = _posted(exchange, *_CREATES) and exchange.parts[-1] in _CREATES
+    if creates and (where := _null(exchange.body, "")):
+        raise Refusal(400, f"Invalid type for '{where}': expected a value, but got null instead.", param=where)
+
+
+def _null(value: object, where: str) -> str:
+    """The first place below ``where`` that holds null; empty where there is none."""
+    if value is None:
+        return where
+    if isinstance(value, dict):
+        inside = ((key, item) for key, item in value.items() if key not in ("parameters", "schema"))
+        return next((found for key, item in inside if (found := _null(item, f"{where}.{key}".lstrip(".")))), "")
+    if isinstance(value, list):
+        return next((found for place, item in enumerate(value) if (found := _null(item, f"{where}[{place}]"))), "")
+    return ""
+
+
 def _one_upload_a_second(exchange: Exchange, memory: Memory) -> None:
     if exchange.method == "POST" and exchange.parts == ["files"]:
         before = memory.uploaded_at.get(exchange.project)
@@ -115,6 +137,7 @@ REQUESTS: Mapping[Oddity, Change] = {
     Oddity.DESCRIPTION_IGNORED: _description_ignored,
     Oddity.REASONING_EFFORT_IGNORED: _reasoning_effort_ignored,
     Oddity.ATTRIBUTES_IGNORED: _attributes_ignored,
+    Oddity.NULL_REFUSED: _null_refused,
     Oddity.ONE_UPLOAD_A_SECOND: _one_upload_a_second,
     Oddity.REFUSED_UPLOAD_BREAKS_LIST: _broken_list,
 }

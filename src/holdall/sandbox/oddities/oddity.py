@@ -43,6 +43,7 @@ class Oddity(StrEnum):
     DESCRIPTION_IGNORED = "description-ignored", "description is dropped"
     REASONING_EFFORT_IGNORED = "reasoning-effort-ignored", "reasoning_effort is dropped"
     ATTRIBUTES_IGNORED = "attributes-ignored", "attributes of a store's files are dropped"
+    NULL_REFUSED = "null-refused", "null in a call that creates something is refused with 400"
     UNKNOWN_FILE_ACCEPTED = "unknown-file-accepted", "a file id that does not exist is attached, and fails"
     SAME_BYTES_SAME_ID = "same-bytes-same-id", "the same bytes uploaded twice are one file"
     ONE_UPLOAD_A_SECOND = "one-upload-a-second", "429 without Retry-After to a second upload within a second"

@@ -1,0 +1,121 @@
+"""JSON Schemas as the APIs take them: of a function's parameters, and of what a model is made to answer. Pure.
+
+The parameters of a function are an object with properties, and a list says what is in it. Where ``strict`` is true,
+every object names all its properties as required and allows no others. Source: the guide to Structured Outputs, and
+the services' own refusals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["as_parameters", "as_strict"]
+
+# Not among what a strict schema may have.
+_NEVER_STRICT = frozenset(
+    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"}
+)
+_INSIDE = ("properties", "$defs", "definitions")
+_LISTED = ("anyOf", "allOf", "oneOf", "prefixItems")
+
+
+def as_parameters(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """``schema`` as a function's parameters, None where it can't be: it is of no object.
+
+    >>> as_parameters({})
+    {'type': 'object', 'properties': {}}
+    """
+    kind = schema.get("type", "object")
+    if isinstance(kind, list) and "object" in kind:
+        kind = "object"
+    if kind != "object":
+        return None
+    properties = schema.get("properties")
+    rest = {key: value for key, value in schema.items() if key not in ("type", "properties")}
+    whole = {"type": "object", "properties": properties if isinstance(properties, dict) else {}, **rest}
+    listed: dict[str, Any] = _with_items(whole)
+    return listed
+
+
+def as_strict(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """``schema`` as one that ``strict`` takes, None where that would mean something else.
+
+    That no other properties are allowed is what ``strict`` asks for, so it is added where nothing is said; which of
+    them are required is the owner's to say.
+
+    >>> as_strict({"type": "object", "properties": {}})
+    {'type': 'object', 'properties': {}, 'required': [], 'additionalProperties': False}
+    """
+    if schema.get("type") != "object" or "anyOf" in schema:
+        return None
+    closed: dict[str, Any] = _closed(schema)
+    return closed if all(map(_is_strict, _inside(closed))) else None
+
+
+def _with_items(schema: Any) -> Any:
+    """A list has to say what is in it."""
+    if not isinstance(schema, dict):
+        return schema
+    found = _mapped(schema, _with_items)
+    is_list = found.get("type") == "array" or (isinstance(found.get("type"), list) and "array" in found["type"])
+    return {**found, "items": {}} if is_list and "items" not in found and "prefixItems" not in found else found
+
+
+def _closed(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    found = _mapped(schema, _closed)
+    if not _is_object(found):
+        return found
+    if not isinstance(found.get("properties"), dict):
+        found = {**found, "properties": {}}
+    if not found["properties"]:
+        found.setdefault("required", [])
+    found.setdefault("additionalProperties", False)
+    return found
+
+
+def _mapped(schema: dict[str, Any], change: Any) -> dict[str, Any]:
+    """A copy of ``schema`` with each schema in it changed."""
+    found = dict(schema)
+    for key in _INSIDE:
+        if isinstance(found.get(key), dict):
+            found[key] = {name: change(each) for name, each in found[key].items()}
+    for key in _LISTED:
+        if isinstance(found.get(key), list):
+            found[key] = [change(each) for each in found[key]]
+    for key in ("items", "additionalProperties"):
+        if isinstance(found.get(key), dict):
+            found[key] = change(found[key])
+    return found
+
+
+def _inside(schema: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for key in _INSIDE:
+        if isinstance(schema.get(key), dict):
+            for each in schema[key].values():
+                yield from _inside(each)
+    for key in _LISTED:
+        if isinstance(schema.get(key), list):
+            for each in schema[key]:
+                yield from _inside(each)
+    yield from _inside(schema.get("items"))
+
+
+def _is_object(schema: dict[str, Any]) -> bool:
+    kind = schema.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+
+
+def _is_strict(schema: dict[str, Any]) -> bool:
+    if _NEVER_STRICT & schema.keys():
+        return False
+    if not _is_object(schema):
+        return True
+    required = schema.get("required")
+    names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+    return schema["additionalProperties"] is False and names == set(schema["properties"])
