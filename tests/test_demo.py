@@ -33,9 +33,6 @@ HOSTILE = {
     "HTTP_PROXY": "http://127.0.0.1:9",
     "ALL_PROXY": "http://127.0.0.1:9",
 }
-# One demo serves all of these, so one process has them all.
-pytestmark = pytest.mark.xdist_group("demo")
-
 DOTENV = "OPENAI_SRC_API_KEY=sk-mark-dotenv\nINCLUDE_FILE_SEARCH=false\nOUTPUT_DIR=elsewhere\nLOG_LEVEL=debug\n"
 
 
@@ -44,69 +41,65 @@ def demo(folder: Path, *arguments: str) -> Ended:
         return child.end()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """Where a user stands who has settings of every kind, and a folder of the name that the demo would take."""
-    folder = tmp_path_factory.mktemp("here")
+    folder = tmp_path / "here"
+    folder.mkdir()
     (folder / ".env").write_text(DOTENV)
     (folder / "holdall-demo").mkdir()
     (folder / "holdall-demo" / "mine.txt").write_text("mine")
     return folder
 
 
-@pytest.fixture(scope="module")
-def ran(folder: Path) -> Ended:
-    return demo(folder)
-
-
-def test_it_ends_with_no_differences(ran: Ended) -> None:
+def it_ends_with_no_differences(folder: Path, ran: Ended) -> None:
     assert ran.code == 0, ran.err
     assert "Verdict: no differences." in ran.out
     assert "47 files" in ran.err
     assert "original 47" in ran.err
 
 
-def test_it_shows_the_report(ran: Ended) -> None:
+def it_shows_the_report(folder: Path, ran: Ended) -> None:
     assert "# Clone Report" in ran.out
     assert "- Total: 8 assistants" in ran.out
     assert "- Success: 8" in ran.out
     assert "\\n" not in ran.out + ran.err  # folded lines are lines
 
 
-def test_it_shows_the_commands_it_runs(ran: Ended) -> None:
+def it_shows_the_commands_it_runs(folder: Path, ran: Ended) -> None:
     shown = re.sub(r" \\\n +", " ", ran.err)
     for command in ("sandbox --port 0", "export -o", "verify holdall-demo-2", "import holdall-demo-2"):
         assert re.search(rf"^\$ .*holdall {command}", shown, re.MULTILINE), command
     assert re.search(r"^\$ OPENAI_DST_API_KEY=sk-\S+ .*--against dst", shown, re.MULTILINE) or os.name == "nt"
 
 
-def test_it_writes_into_a_folder_of_its_own_and_touches_nothing_else(folder: Path, ran: Ended) -> None:
+def it_writes_into_a_folder_of_its_own_and_touches_nothing_else(folder: Path, ran: Ended) -> None:
     assert ran.code == 0
     assert sorted(path.name for path in folder.iterdir()) == [".env", "holdall-demo", "holdall-demo-2"]
     assert [path.name for path in (folder / "holdall-demo").iterdir()] == ["mine.txt"]
     assert (folder / "holdall-demo-2" / "larkmoor.tar.zst").exists()
 
 
-def test_no_setting_of_the_user_has_a_say(folder: Path, ran: Ended) -> None:
+def no_setting_of_the_user_has_a_say(folder: Path, ran: Ended) -> None:
     assert "-mark" not in ran.out + ran.err
     for path in (folder / "holdall-demo-2").rglob("*"):
         if path.is_file():
             assert b"-mark" not in path.read_bytes(), path
 
 
-def test_nothing_is_left_running(ran: Ended) -> None:
+def nothing_is_left_running(folder: Path, ran: Ended) -> None:
     url = re.search(r"http://127\.0\.0\.1:\d+/v1", ran.err)
     assert url is not None
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", urlsplit(url[0]).port or 0))
 
 
-def test_output_is_readable_at_80_columns(ran: Ended) -> None:
+def output_is_readable_at_80_columns(folder: Path, ran: Ended) -> None:
     ours = [line for line in ran.err.splitlines() if not line.startswith("  ")]
     assert [line for line in ours if len(line) > 80 and not line.startswith("$")] == []
 
 
-def test_the_commands_to_try_next_work(folder: Path, ran: Ended) -> None:
+def the_commands_to_try_next_work(folder: Path, ran: Ended) -> None:
     said = re.sub(r" \\\n +", " ", ran.out)
     lines = [line.strip() for line in said.splitlines() if re.match(r"  \S+ -m holdall (inspect|extract)", line)]
     assert len(lines) == 2
@@ -116,6 +109,22 @@ def test_the_commands_to_try_next_work(folder: Path, ran: Ended) -> None:
             done = child.end()
         assert done.code == 0, done.err
     assert len(list((folder / "holdall-demo-2" / "pdf").rglob("*.pdf"))) == 5
+
+
+def test_the_demo(folder: Path) -> None:
+    """All of it of one demo, which is the dearest thing in the suite."""
+    ran = demo(folder)
+    for check in (
+        it_ends_with_no_differences,
+        it_shows_the_report,
+        it_shows_the_commands_it_runs,
+        it_writes_into_a_folder_of_its_own_and_touches_nothing_else,
+        no_setting_of_the_user_has_a_say,
+        nothing_is_left_running,
+        output_is_readable_at_80_columns,
+        the_commands_to_try_next_work,
+    ):
+        check(folder, ran)
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
