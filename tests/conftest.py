@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from httpx2._config import create_ssl_context
+from hypothesis import HealthCheck, settings
 
 from holdall.sandbox.server import Running
 
@@ -19,18 +20,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TLS = ssl.create_default_context()
+_CERTIFICATES = os.environ.get("SSL_CERT_FILE")
+
+# A busy machine takes its time over an example, and over drawing one.
+settings.register_profile("holdall", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("holdall")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_tls_context() -> Iterator[None]:
-    """Nothing here speaks TLS, and every new client would read all the certificates of the machine."""
+def cheap() -> Iterator[None]:
+    """Without what costs a lot and shows nothing here: certificates read for each client, and waits for the disk."""
 
     def context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
         # A test that names certificates is about them.
-        return create_ssl_context(*args, **kwargs) if "SSL_CERT_FILE" in os.environ else _TLS
+        return create_ssl_context(*args, **kwargs) if os.environ.get("SSL_CERT_FILE") != _CERTIFICATES else _TLS
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("httpx2._transports.default.create_ssl_context", context)
+        # No test turns the machine off. Processes of their own do without this, and so do the tests of full disks.
+        patch.setattr(os, "fsync", os.fstat)
         yield
 
 

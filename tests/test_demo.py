@@ -7,17 +7,17 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-import holdall.settings
+from holdall import settings
 from holdall.cli import children
 from holdall.cli.demo import _folded
 from holdall.errors import HoldallError
+from tests.waiting import Ended, holdall
 
 HOSTILE = {
     "OPENAI_API_KEY": "sk-mark-ambient",
@@ -36,136 +36,124 @@ HOSTILE = {
 DOTENV = "OPENAI_SRC_API_KEY=sk-mark-dotenv\nINCLUDE_FILE_SEARCH=false\nOUTPUT_DIR=elsewhere\nLOG_LEVEL=debug\n"
 
 
-def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, **HOSTILE, "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(
-        [sys.executable, "-m", "holdall", "demo", *arguments],
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
+def demo(folder: Path, *arguments: str) -> Ended:
+    with holdall("demo", *arguments, cwd=folder, env={**os.environ, **HOSTILE, "PYTHONIOENCODING": "utf-8"}) as child:
+        return child.end()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """Where a user stands who has settings of every kind, and a folder of the name that the demo would take."""
-    folder = tmp_path_factory.mktemp("here")
+    folder = tmp_path / "here"
+    folder.mkdir()
     (folder / ".env").write_text(DOTENV)
     (folder / "holdall-demo").mkdir()
     (folder / "holdall-demo" / "mine.txt").write_text("mine")
     return folder
 
 
-@pytest.fixture(scope="module")
-def ran(folder: Path) -> subprocess.CompletedProcess[str]:
-    return demo(folder)
+def it_ends_with_no_differences(folder: Path, ran: Ended) -> None:
+    assert ran.code == 0, ran.err
+    assert "Verdict: no differences." in ran.out
+    assert "47 files" in ran.err
+    assert "original 47" in ran.err
 
 
-def test_it_ends_with_no_differences(ran: subprocess.CompletedProcess[str]) -> None:
-    assert ran.returncode == 0, ran.stderr
-    assert "Verdict: no differences." in ran.stdout
-    assert "47 files" in ran.stderr
-    assert "original 47" in ran.stderr
+def it_shows_the_report(folder: Path, ran: Ended) -> None:
+    assert "# Clone Report" in ran.out
+    assert "- Total: 8 assistants" in ran.out
+    assert "- Success: 8" in ran.out
+    assert "\\n" not in ran.out + ran.err  # folded lines are lines
 
 
-def test_it_shows_the_report(ran: subprocess.CompletedProcess[str]) -> None:
-    assert "# Clone Report" in ran.stdout
-    assert "- Total: 8 assistants" in ran.stdout
-    assert "- Success: 8" in ran.stdout
-    assert "\\n" not in ran.stdout + ran.stderr  # folded lines are lines
-
-
-def test_it_shows_the_commands_it_runs(ran: subprocess.CompletedProcess[str]) -> None:
-    shown = re.sub(r" \\\n +", " ", ran.stderr)
+def it_shows_the_commands_it_runs(folder: Path, ran: Ended) -> None:
+    shown = re.sub(r" \\\n +", " ", ran.err)
     for command in ("sandbox --port 0", "export -o", "verify holdall-demo-2", "import holdall-demo-2"):
         assert re.search(rf"^\$ .*holdall {command}", shown, re.MULTILINE), command
     assert re.search(r"^\$ OPENAI_DST_API_KEY=sk-\S+ .*--against dst", shown, re.MULTILINE) or os.name == "nt"
 
 
-def test_it_writes_into_a_folder_of_its_own_and_touches_nothing_else(
-    folder: Path, ran: subprocess.CompletedProcess[str]
-) -> None:
-    assert ran.returncode == 0
+def it_writes_into_a_folder_of_its_own_and_touches_nothing_else(folder: Path, ran: Ended) -> None:
+    assert ran.code == 0
     assert sorted(path.name for path in folder.iterdir()) == [".env", "holdall-demo", "holdall-demo-2"]
     assert [path.name for path in (folder / "holdall-demo").iterdir()] == ["mine.txt"]
     assert (folder / "holdall-demo-2" / "larkmoor.tar.zst").exists()
 
 
-def test_no_setting_of_the_user_has_a_say(folder: Path, ran: subprocess.CompletedProcess[str]) -> None:
-    assert "-mark" not in ran.stdout + ran.stderr
+def no_setting_of_the_user_has_a_say(folder: Path, ran: Ended) -> None:
+    assert "-mark" not in ran.out + ran.err
     for path in (folder / "holdall-demo-2").rglob("*"):
         if path.is_file():
             assert b"-mark" not in path.read_bytes(), path
 
 
-def test_nothing_is_left_running(ran: subprocess.CompletedProcess[str]) -> None:
-    url = re.search(r"http://127\.0\.0\.1:\d+/v1", ran.stderr)
+def nothing_is_left_running(folder: Path, ran: Ended) -> None:
+    url = re.search(r"http://127\.0\.0\.1:\d+/v1", ran.err)
     assert url is not None
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", urlsplit(url[0]).port or 0), timeout=5)
+        socket.create_connection(("127.0.0.1", urlsplit(url[0]).port or 0))
 
 
-def test_output_is_readable_at_80_columns(ran: subprocess.CompletedProcess[str]) -> None:
-    ours = [line for line in ran.stderr.splitlines() if not line.startswith("  ")]
+def output_is_readable_at_80_columns(folder: Path, ran: Ended) -> None:
+    ours = [line for line in ran.err.splitlines() if not line.startswith("  ")]
     assert [line for line in ours if len(line) > 80 and not line.startswith("$")] == []
 
 
-def test_the_commands_to_try_next_work(folder: Path, ran: subprocess.CompletedProcess[str]) -> None:
-    said = re.sub(r" \\\n +", " ", ran.stdout)
+def the_commands_to_try_next_work(folder: Path, ran: Ended) -> None:
+    said = re.sub(r" \\\n +", " ", ran.out)
     lines = [line.strip() for line in said.splitlines() if re.match(r"  \S+ -m holdall (inspect|extract)", line)]
     assert len(lines) == 2
     for line in lines:
         words = line.replace("'", "").replace('"', "").split(" -m holdall ", 1)[1].split()
-        done = subprocess.run(
-            [sys.executable, "-m", "holdall", *words], cwd=folder, capture_output=True, encoding="utf-8", timeout=60
-        )
-        assert done.returncode == 0, done.stderr
+        with holdall(*words, cwd=folder) as child:
+            done = child.end()
+        assert done.code == 0, done.err
     assert len(list((folder / "holdall-demo-2" / "pdf").rglob("*.pdf"))) == 5
+
+
+def test_the_demo(folder: Path) -> None:
+    """All of it of one demo, which is the dearest thing in the suite."""
+    ran = demo(folder)
+    for check in (
+        it_ends_with_no_differences,
+        it_shows_the_report,
+        it_shows_the_commands_it_runs,
+        it_writes_into_a_folder_of_its_own_and_touches_nothing_else,
+        no_setting_of_the_user_has_a_say,
+        nothing_is_left_running,
+        output_is_readable_at_80_columns,
+        the_commands_to_try_next_work,
+    ):
+        check(folder, ran)
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     ended = demo(tmp_path, "--json", "--dir", "full")
-    assert ended.returncode == 13
-    assert "it isn't empty" in json.loads(ended.stdout)["error"]["message"]
+    assert ended.code == 13
+    assert "it isn't empty" in json.loads(ended.out)["error"]["message"]
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process can't be sent Ctrl-C alone on Windows")
 @pytest.mark.parametrize("sent", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_every_process(tmp_path: Path, sent: str) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "holdall", "demo"],
-        cwd=tmp_path,
-        env=children.ambient(os.environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        start_new_session=True,
-    )
-    with child:
-        assert child.stdout is not None
-        said = []
-        for line in child.stdout:
-            said.append(line)
-            if "== 1." in line:
-                child.send_signal(getattr(signal, sent))
-                break
-        rest = child.stdout.read()
-        assert child.wait(30) == 130, rest
-    port = next(urlsplit(line.strip()).port for line in said if line.startswith("  http://"))
+    with holdall("demo", cwd=tmp_path, env=children.ambient(os.environ)) as child:
+        child.says("== 1.")
+        child.process.send_signal(getattr(signal, sent))
+        done = child.end()
+    assert done.code == 130, done.out + done.err
+    port = next(urlsplit(line.strip()).port for line in done.err.splitlines() if line.startswith("  http://"))
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port or 0), timeout=5)
+        socket.create_connection(("127.0.0.1", port or 0))
 
 
 # -- child processes --------------------------------------------------------------------------------------
 
 
 def test_children_see_no_setting_and_no_key() -> None:
-    source = Path(holdall.settings.__file__).read_text(encoding="utf-8")
+    source = Path(settings.__file__).read_text(encoding="utf-8")
     named = set(re.findall(r'"([A-Z][A-Z_]{5,})"', source))
     assert {"CLONE_MODE", "OUTPUT_DIR", "DRY_RUN"} <= named
     environ = dict.fromkeys(

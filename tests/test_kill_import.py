@@ -20,11 +20,11 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.importer.standing_once import faults_of, make
 from tests.project import Hand
+from tests.waiting import Child
 
 SEED = 20261122
 SOURCE = "sk-source-0001"
 AT_ONCE = 8
-PATIENCE = 60.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -55,18 +55,12 @@ class Server:
 
     def start(self) -> None:
         flags = ("--serve-assistants-files", "--latency", "0.03")
-        self._process = holdall("sandbox", "--port", str(self.port), "--data", "data", *flags, cwd=self._folder)
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise AssertionError(self._process.stderr)
+        command = [sys.executable, "-m", "holdall", "sandbox", "--port", str(self.port), "--data", "data", *flags]
+        self._process = Child(command, cwd=self._folder, env=environment())
+        self._process.says(self.url)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self._process.stop()
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):

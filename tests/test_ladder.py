@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from holdall.sandbox.behaviour import NoQuota
+from holdall.sandbox.behaviour import NoQuota, Slow
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand
+from tests.waiting import holdall as process
 
 KEY = "sk-source-0001"
 TEXT = "\n".join(f"Line {n} of a guide that says how {n} leaves are steeped." for n in range(200)).encode()
@@ -260,22 +258,18 @@ def test_an_error_in_the_middle_leaves_no_container(box: Running, hand: Hand, ho
 @pytest.mark.skipif(os.name == "nt", reason="a process of its own can't be sent Ctrl-C alone")
 def test_ctrl_c_leaves_no_container(box: Running, hand: Hand, tmp_path: Path) -> None:
     project(hand)
-    box.behave(latency=0.05)
+    box.fault(Slow(seconds=3600), "GET", "/containers/*/content")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HOLDALL_"))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "holdall", "export", "-o", "b.tar.zst", "--env-file", "none", "--via-container"],
+    with process(
+        *("export", "-o", "b.tar.zst", "--env-file", "none", "--via-container"),
         env={**kept, "OPENAI_SRC_API_KEY": KEY, "OPENAI_SRC_BASE_URL": box.url},
         cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not hand.everything("/containers") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    ) as child:
+        child.until(lambda: any("/containers/" in each.path and "/content" in each.path for each in box.requests()))
+        assert hand.everything("/containers") != []
+        child.process.send_signal(signal.SIGINT)
+        done = child.end()
+    assert done.code == 130, done.err
     assert hand.everything("/containers") == []
 
 

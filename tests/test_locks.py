@@ -15,13 +15,13 @@ from holdall.locks import FileLock
 BUSY = OutputLocked("busy")
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from holdall.errors import OutputLocked
 from holdall.locks import FileLock
 lock = FileLock(Path(sys.argv[1]), busy=OutputLocked("busy"))
 print("held", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
@@ -34,7 +34,8 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(OutputLocked):

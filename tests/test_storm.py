@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdall.remote import limits, wire
 from holdall.sandbox.behaviour import Behaviour, Storm
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
+from tests.clock import Clock
 from tests.importer.standing_once import faults_of, make
 from tests.oracle import differences
 from tests.project import Hand
@@ -22,8 +22,8 @@ SEEDS = range(101, 121)
 CHEAP = (104, 108)
 SOURCE, LARGE = "sk-source-0001", "sk-large-00001"
 
-# Waits a hundredth as long as they are, and connections that count as dead after half a second instead of two minutes.
-WAIT, CAP, SILENCE, SETTLE = 0.005, 0.3, 0.5, "0.7"
+# Seconds that rate limits ask for, slow answers take, and stalled ones are silent before they end.
+WAIT = 0.005
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +61,9 @@ def terminal(patch: pytest.MonkeyPatch, box: Running) -> Terminal:
 
 
 def weather(day: Day, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_FIRST_WAIT", WAIT)
-    monkeypatch.setattr(limits, "_CAP", CAP)
-    monkeypatch.setattr(wire, "SILENCE", SILENCE)
+    Clock().rule(monkeypatch)
     day.box.clear_faults()
-    day.box.fault(Storm(seed=seed, wait=WAIT, silence=60.0))
+    day.box.fault(Storm(seed=seed, wait=WAIT, silence=WAIT))
     day.box.forget_requests()
 
 
@@ -80,8 +78,7 @@ def through(day: Day, seed: int, monkeypatch: pytest.MonkeyPatch, folder: Path) 
             done = holdall("export", "-o", bundle, "--parent", "none", OPENAI_SRC_API_KEY=key)
             assert done.code == 0, f"seed {seed}: {done.err}"
             assert differences(calm, Path(bundle)) == [], f"seed {seed}"
-        flags = ("--settle", SETTLE, "--concurrency", "8")
-        done = holdall("import", "storm-calm.tar.zst", *flags, OPENAI_DST_API_KEY=destination)
+        done = holdall("import", "storm-calm.tar.zst", "--concurrency", "8", OPENAI_DST_API_KEY=destination)
         assert done.code == 0, f"seed {seed}: {done.err}{done.out}"
         done = holdall("verify", "storm-calm.tar.zst", "--against", "dst", OPENAI_DST_API_KEY=destination)
         assert done.code == 0, f"seed {seed}: {done.err}{done.out}"

@@ -13,6 +13,7 @@ import pytest
 from holdall import errors
 from holdall.cli import main as entry
 from holdall.cli.console import Console, human_size, printable
+from tests.waiting import Child
 
 
 def run(*argv: str) -> tuple[int, str, str]:
@@ -97,8 +98,9 @@ def test_help_never_imports_the_sdk(argv: list[str]) -> None:
         "import sys; from holdall.cli.main import run; from holdall.cli.console import Console;"
         f"run({argv!r}, Console()); sys.exit(int(any(m in sys.modules for m in ('openai', 'starlette'))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with Child([sys.executable, "-c", code]) as child:
+        done = child.end()
+    assert done.code == 0, done.out + done.err
 
 
 def test_a_reader_that_goes_away_is_no_bug() -> None:

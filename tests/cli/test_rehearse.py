@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from holdall.sandbox import assistants
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.waiting import Child
 
 SOURCE = "sk-source-0001"
 HOSTILE = {
@@ -107,16 +107,27 @@ def test_flags_that_do_not_go_together(holdall: Terminal, bundle: str) -> None:
     assert holdall("verify", bundle, "--rehearse", "--against", "dst").code == 2
 
 
+# A rehearsal that stops in the middle, so that it can't come to its end before it is ended.
+IN_THE_MIDDLE = """
+import asyncio, sys
+from holdall.cli.main import main
+from holdall.importer.apply import apply
+
+async def middle(*_, pace, **__):
+    print("in the middle", flush=True)
+    await pace.halt.during(asyncio.sleep, 3600)
+
+apply.apply = middle
+sys.argv[1:] = ["verify", sys.argv[1], "--rehearse"]
+main()
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without asking them")
 def test_one_that_is_ended_leaves_nothing_behind(holdall: Terminal, bundle: str, temporary: Path) -> None:
-    environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "holdall", "verify", bundle, "--rehearse"]
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stderr is not None
-        for line in child.stderr:
-            if line.startswith("looking"):
-                child.send_signal(signal.SIGTERM)
-                break
-        child.stderr.read()
-        assert child.wait(20) == 130
+    with Child([sys.executable, "-c", IN_THE_MIDDLE, bundle], env={**os.environ, "TMPDIR": str(temporary)}) as child:
+        child.says("in the middle")
+        assert list(temporary.iterdir()) != []
+        child.process.send_signal(signal.SIGTERM)
+        assert child.end().code == 130
     assert list(temporary.iterdir()) == []

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdall.importer.journal.run import locked
-from holdall.sandbox.behaviour import Behaviour, NoQuota
+from holdall.sandbox.behaviour import Behaviour, NoQuota, Slow
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.waiting import Child, holdall
 
 SOURCE, TARGET = "sk-source-0001", "sk-target-0001"
 
@@ -98,33 +98,30 @@ def test_a_settle_window_that_can_not_be_meant(terminal: Terminal, value: str) -
     assert "HOLDALL_SETTLE" in done.err
 
 
-def start(box: Running, tmp_path: Path) -> subprocess.Popen[str]:
+@contextmanager
+def uploading(box: Running, tmp_path: Path) -> Iterator[Child]:
+    """An import whose first upload has reached the server, and is answered when the faults are cleared."""
+    box.forget_requests()
+    box.fault(Slow(seconds=3600), "POST", "/files")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "HOLDALL_"))}
-    return subprocess.Popen(
-        [sys.executable, "-m", "holdall", "import", "b.tar.zst", "--env-file", "none", "--concurrency", "1", "--json"],
+    with holdall(
+        *("import", "b.tar.zst", "--env-file", "none", "--concurrency", "1", "--json"),
         env={**kept, "OPENAI_DST_API_KEY": TARGET, "OPENAI_DST_BASE_URL": box.url},
         cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def uploading(box: Running) -> None:
-    while not any(entry.method == "POST" and entry.path == "/v1/files" for entry in box.requests()):
-        time.sleep(0.005)
+    ) as child:
+        child.until(lambda: any((entry.method, entry.path) == ("POST", "/v1/files") for entry in box.requests()))
+        yield child
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a test can't press Ctrl-C for another process there")
 def test_ctrl_c_once_and_twice(terminal: Terminal, box: Running, tmp_path: Path) -> None:
-    box.behave(latency=0.05)
-    process = start(box, tmp_path)
-    uploading(box)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "Ctrl-C once more" in err
-    document = json.loads(out)
+    with uploading(box, tmp_path) as child:
+        child.process.send_signal(signal.SIGINT)
+        child.says("Ctrl-C once more")
+        box.clear_faults()
+        done = child.end()
+    assert done.code == 130, done.err
+    document = json.loads(done.out)
     assert document["error"]["type"] == "Interrupted"
     assert "run the same command again" in document["error"]["hint"]
     assert statuses() == ["not_attempted"] * 3
@@ -133,22 +130,16 @@ def test_ctrl_c_once_and_twice(terminal: Terminal, box: Running, tmp_path: Path)
         line["op"] for line in lines if line["line"] == "done"
     }
 
-    process = start(box, tmp_path)
-    box.forget_requests()
-    uploading(box)
-    box.behave(latency=3.0)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    begun = time.monotonic()
-    out, err = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 2.5
-    assert process.returncode == 130, err
-    assert "stopped at once" in err
-    assert "run the same command again" in err
+    with uploading(box, tmp_path) as child:
+        child.process.send_signal(signal.SIGINT)
+        child.says("Ctrl-C once more")
+        child.process.send_signal(signal.SIGINT)
+        stopped = child.end()  # although the answer has not come
+    assert stopped.code == 130, stopped.err
+    assert "stopped at once" in stopped.err
+    assert "run the same command again" in stopped.err
 
-    box.behave(latency=0.0)
+    box.clear_faults()
     done = terminal("import", "b.tar.zst", "--env-file", "none", "--settle", "1")
     assert done.code == 0, done.err
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,10 +202,16 @@ def test_a_cancellation_that_comes_while_they_are_deleted_waits(box: Running, ha
             async def inner() -> None:
                 async with Containers(account, name="test-2") as containers:
                     await containers.read(file, 1, use.sink)
-                    box.behave(latency=0.2)
-                    asyncio.get_running_loop().call_later(0.05, task.cancel)
-                    asyncio.get_running_loop().call_later(0.1, task.cancel)
+                    account.delete = cancelled_twice
 
+            async def cancelled_twice(where: str) -> Any:
+                for _ in range(2):
+                    task.cancel()
+                    for _ in range(5):  # until it waits again
+                        await asyncio.sleep(0)
+                return await delete(where)
+
+            delete = account.delete
             task = asyncio.create_task(inner())
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -21,6 +21,7 @@ from holdall.errors import (
 )
 from holdall.remote.limits import BUDGET, FAILURE_PATIENCE, FEW, FIRST_PATIENCE, LONGEST_WAIT, PATIENCE, Limits, Tries
 from holdall.remote.slots import Slots
+from tests.waiting import STANDSTILL
 
 Fails = Callable[[], RemoteError]
 
@@ -236,7 +237,7 @@ def test_no_more_are_in_flight_than_allowed_and_nobody_is_forgotten() -> None:
         for task in tasks[20::5]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(STANDSTILL):
             async with slots.one():
                 pass
         return most, later, done
@@ -258,7 +259,7 @@ def test_a_place_given_to_whom_is_cancelled_is_given_on() -> None:
         await asyncio.sleep(0)
         await holding.__aexit__(None, None, None)
         unlucky.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(STANDSTILL):
             await next_
 
     asyncio.run(main())

@@ -15,6 +15,7 @@ from holdall.sandbox.oddities.layer import ANSWERS, REQUESTS
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import KEY, Answer, ask, form, upload
+from tests.waiting import STANDSTILL
 
 TEXT = " ".join(f"word{number}" for number in range(900))
 
@@ -494,7 +495,7 @@ def _(shelf: Shelf) -> None:
 def _(shelf: Shelf) -> None:
     where = urlsplit(shelf.box.url)
     headers = {"Authorization": f"Bearer {KEY}"}
-    connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=10)
+    connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=STANDSTILL)
     try:
         for _ in range(2):
             connection.request("GET", "/v1/files", headers=headers)

@@ -124,7 +124,7 @@ def test_stores_use_every_field() -> None:
 
 def test_an_account_takes_all_of_it(box: Running) -> None:
     box.behave(index_delay=0.2)
-    made = asyncio.run(_filled(box))
+    made = asyncio.run(_filled(box, clock=lambda: 0.0))
     assistants, stores, files = asyncio.run(_listed(box, "/assistants", "/vector_stores", "/files"))
     assert [assistant["id"] for assistant in assistants] == made.assistants
     assert [assistant["name"] for assistant in assistants] == [request["name"] for request in REQUESTS]

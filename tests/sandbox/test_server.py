@@ -19,6 +19,7 @@ import pytest
 from holdall.errors import CannotWrite, UsageFault
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import KEY, ask, form, upload
+from tests.waiting import Child
 
 # Without lingering a close is a reset. The structure's fields are half as long on Windows.
 LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -64,13 +65,13 @@ def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
     with process("--data", str(tmp_path)) as (running, url):
         assert ask(url, "GET", "/files").status == 200
         running.send_signal(signal.SIGINT)
-        assert running.wait(10) == 0
+        assert running.wait() == 0
 
 
 def gone_away(url: str, request: bytes, *, read: int = 0) -> None:
     """Send a request or a part of one, read so much of the answer, and reset the connection."""
     where = urlsplit(url)
-    with socket.create_connection((str(where.hostname), where.port or 0), timeout=10) as connection:
+    with socket.create_connection((str(where.hostname), where.port or 0)) as connection:
         connection.sendall(request)
         if read:
             connection.recv(read)
@@ -93,7 +94,7 @@ def test_clients_that_go_away_are_nothing_to_speak_of(tmp_path: Path) -> None:
         gone_away(url, f"GET /v1/files HTTP/1.1\r\n{head}\r\n".encode())
         assert len(ask(url, "GET", "/files").json()["data"]) == 1
         running.terminate()
-        running.wait(10)
+        running.wait()
         said.seek(0)
         assert [line for line in said.read().splitlines() if "rror" in line or "Traceback" in line] == []
 
@@ -132,12 +133,11 @@ def test_a_missing_extra_says_what_to_install(package: str, tmp_path: Path) -> N
         f"importlib.util.find_spec = lambda name, *rest: None if name == {package!r} else find(name, *rest); "
         f"from holdall.cli.main import main; sys.argv = ['holdall', 'sandbox', '--data', {str(tmp_path)!r}]; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", timeout=30, check=False
-    )
-    assert done.returncode == 2
-    assert f"{package} is missing" in done.stderr
-    assert "pip install 'holdall[sandbox]'" in done.stderr
+    with Child([sys.executable, "-c", program]) as child:
+        done = child.end()
+    assert done.code == 2
+    assert f"{package} is missing" in done.err
+    assert "pip install 'holdall[sandbox]'" in done.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tests.waiting import STANDSTILL
+
 KEY = "sk-source-0001"
 
 
@@ -41,7 +43,7 @@ def ask(
     """One request. ``url`` is the base URL; a body that isn't bytes is sent as JSON."""
     where = urlsplit(url)
     assert where.hostname is not None
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=STANDSTILL)
     given = {"OpenAI-Beta": "assistants=v2", "Content-Type": "application/json"}
     if key is not None:
         given["Authorization"] = f"Bearer {key}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from holdall.errors import HoldallError, pasteable
 from holdall.variables import VARIABLES
@@ -20,9 +20,8 @@ __all__ = ["ambient", "command_line", "no_proxies", "program", "run", "serving"]
 
 _COLUMNS = 78
 
-# Seconds that a process has to end by itself, and to begin to serve.
+# Seconds that a process has to end by itself.
 _GRACE = 5.0
-_START = 20.0
 
 
 def ambient(environ: Mapping[str, str]) -> dict[str, str]:
@@ -130,32 +129,25 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with log.open("wb") as diary, _start(arguments, environment, diary.fileno()) as child:
-            first: queue.SimpleQueue[str] = queue.SimpleQueue()
-            listener = threading.Thread(target=_listen, args=(child, first))
-            listener.start()
+            assert child.stdout is not None
+            listener = threading.Thread(target=_drain, args=(child.stdout,))
             try:
-                yield _first(first, arguments[0], log)
+                # However long it takes to start: it ends, and with it its output, if it can't.
+                line = child.stdout.readline().strip()
+                if not line:
+                    said = log.read_text(encoding="utf-8", errors="replace").strip()
+                    raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
+                listener.start()
+                yield line
             finally:
                 _stop(child)
-                listener.join()
+                if listener.is_alive():
+                    listener.join()
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _first(lines: queue.SimpleQueue[str], name: str, log: Path) -> str:
-    try:
-        line = lines.get(timeout=_START)
-    except queue.Empty:
-        line = ""
-    if not line:
-        said = log.read_text(encoding="utf-8", errors="replace").strip()
-        raise HoldallError(f"can't start holdall {name}: {said or 'it gave no sign of life'}")
-    return line
-
-
-def _listen(child: subprocess.Popen[str], first: queue.SimpleQueue[str]) -> None:
-    """Pass the first line on, empty where there is none, and keep the pipe from filling after it."""
-    assert child.stdout is not None
-    first.put(child.stdout.readline().strip())
-    for _ in child.stdout:
+def _drain(pipe: IO[str]) -> None:
+    """Keep a pipe from filling."""
+    for _ in pipe:
         pass

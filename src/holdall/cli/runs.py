@@ -90,7 +90,9 @@ async def carry_out(
                     options=options,
                     operation=lambda: secrets.token_hex(8),
                     now=time.time,
-                    pace=Pace(clock=time.monotonic, sleep=asyncio.sleep, settle=settings.settle, halt=halt),
+                    pace=Pace(
+                        clock=account.limits.clock, sleep=account.limits.sleep, settle=settings.settle, halt=halt
+                    ),
                     progress=account.progress,
                     force=force,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -42,11 +43,13 @@ class Answer:
         headers: list[tuple[bytes, bytes]],
         fault: Fault | None,
         answering: Callable[[int], None],
+        cleared: threading.Event,
     ) -> None:
         self._send = send
         self._headers = headers
         self._fault = fault
         self._answering = answering
+        self._cleared = cleared
         self._started = time.perf_counter()
         self.is_lost = False
         """Whether the client has to find out that nothing more comes."""
@@ -70,7 +73,7 @@ class Answer:
             case CutBody() | Stall():
                 await self._cut(message)
             case Slow(seconds=seconds) if message["type"] == "http.response.start":
-                await asyncio.sleep(seconds)
+                await self._hold(seconds)
                 await self._send(message)
             case WrongLength(missing=missing):
                 await self._changed(message, lambda body: body[: max(0, len(body) - missing)])
@@ -78,6 +81,12 @@ class Answer:
                 await self._changed(message, _doubled)
             case _:
                 await self._send(message)
+
+    async def _hold(self, seconds: float) -> None:
+        """Wait for so long, or until the faults are cleared."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0 and not self._cleared.is_set():
+            await asyncio.sleep(min(left, 0.02))
 
     async def _cut(self, message: Message) -> None:
         if self.is_lost:

@@ -162,7 +162,7 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True, tag="stall", forbid_unkno
 
 
 class Slow(msgspec.Struct, frozen=True, kw_only=True, tag="slow", forbid_unknown_fields=True):
-    """The request is executed, and its answer begins so many seconds later."""
+    """The request is executed, and its answer begins so many seconds later, or when the faults are cleared."""
 
     seconds: float
 

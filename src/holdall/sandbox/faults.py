@@ -37,6 +37,8 @@ class Faults:
         self._lock = threading.Lock()
         self._rules: list[FaultRule] = []
         self._met: Counter[str] = Counter()
+        self.cleared = threading.Event()
+        """Set by the next ``clear``, for what a fault holds back."""
 
     def add(self, rule: FaultRule) -> None:
         with self._lock:
@@ -46,6 +48,8 @@ class Faults:
         with self._lock:
             self._rules.clear()
             self._met.clear()
+            self.cleared.set()
+            self.cleared = threading.Event()
 
     def take(self, method: str, path: str, project: str | None) -> Fault | None:
         """The fault for this request: of the first rule that matches and has passed its ``skip``."""

@@ -34,6 +34,7 @@ class Gate:
         await self._postponed.run_due()
         path: str = scope["path"]
         faults, behaviour = self._service.faults, self._service.behaviour
+        cleared = faults.cleared
         project: Project | None = None
         fault: Fault | None = None
         refusal: Refusal | None = None
@@ -61,7 +62,8 @@ class Gate:
             )
 
         headers = self._headers(project)
-        plain, answer = Answer(send, headers, None, answering), Answer(send, headers, fault, answering)
+        plain = Answer(send, headers, None, answering, cleared)
+        answer = Answer(send, headers, fault, answering, cleared)
         if refusal is not None or project is None:
             refused = refusal or server_error()
             await respond(plain.send, refused.status, refused.body(), refused.headers.items())

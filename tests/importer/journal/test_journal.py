@@ -54,7 +54,7 @@ def test_one_sync_serves_all_that_wait(tmp_path: Path) -> None:
             syncs += 1
             if syncs == 1:
                 loop.call_soon_threadsafe(begun.set)
-                gate.wait(10)
+                gate.wait()
 
         journal = Journal(tmp_path / "j", sync=sync)
         first = asyncio.create_task(journal.write(done(0)))
