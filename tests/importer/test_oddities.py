@@ -50,6 +50,8 @@ SHORT = Outcome(also=frozenset({Oddity.LIST_SHORT_PAGES}))
 # The batch limit and a parameter that a model refuses are told from these words.
 WORDS = Outcome(page="whole; refusals are read by their words")
 
+LOWER = Outcome(page="whole; the ending is in lower case there", says=("so it is there as NOTES.txt",))
+
 OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
     Oddity.LIST_NO_HAS_MORE: SHORT,
     Oddity.LIST_NO_OBJECT: SHORT,
@@ -68,6 +70,10 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
         says=("file again.txt", "attributes: the destination does not keep it"),
     ),
     Oddity.ONE_UPLOAD_A_SECOND: Outcome(page="whole: one upload at a time"),
+    Oddity.UPLOAD_LOWER_CASE: LOWER,
+    Oddity.SEARCH_LOWER_CASE: LOWER,
+    Oddity.INDEX_LOWER_CASE: LOWER,
+    Oddity.BATCH_500: Outcome(page="whole: files are attached one by one"),
     Oddity.REFUSED_UPLOAD_BREAKS_LIST: Outcome(
         page="the refused file named; the rest whole",
         code=3,
@@ -100,6 +106,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
     Oddity.ERROR_FLAT: WORDS,
     Oddity.ERROR_PLAIN: WORDS,
     Oddity.ERROR_HTML: WORDS,
+    Oddity.REFUSAL_NAMES_MODEL: WORDS,
     Oddity.ERROR_EMPTY: Outcome(page="whole: what is refused without a word is found by trying"),
 }
 
@@ -115,7 +122,7 @@ TOUCHING = [
 def fill(hand: Hand) -> None:
     """Everything that some server drops, cuts or renames; two files with the same bytes; types that are refused."""
     texts = [hand.file("Prüfung 0.txt", b"the text number 0"), hand.file("1.txt", b"the text number 1")]
-    texts += [hand.file("2.txt", b"the text number 2"), hand.file("again.txt", b"the text number 0")]
+    texts += [hand.file("NOTES.TXT", b"the text number 2"), hand.file("again.txt", b"the text number 0")]
     chunks = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 100}}
     members = {file: {"attributes": {"n": n}, "chunking_strategy": chunks} for n, file in enumerate(texts)}
     expiry = {"anchor": "last_active_at", "days": 30}

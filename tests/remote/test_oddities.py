@@ -71,6 +71,10 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.UNKNOWN_FILE_ACCEPTED: Outcome(code=3, says=("gone  file file-nowhere",), project="anew"),
     Oddity.SAME_BYTES_SAME_ID: ANEW,
     Oddity.ONE_UPLOAD_A_SECOND: WHOLE,
+    Oddity.UPLOAD_LOWER_CASE: WHOLE,
+    Oddity.SEARCH_LOWER_CASE: WHOLE,
+    Oddity.INDEX_LOWER_CASE: WHOLE,
+    Oddity.BATCH_500: WHOLE,
     Oddity.REFUSED_UPLOAD_BREAKS_LIST: Outcome(code=26, says=("can't GET /files",), arguments=("--unused",)),
     Oddity.FAILURES_COUNT_AS_COMPLETED: WHOLE,
     Oddity.STORE_STAYS_IN_PROGRESS: ANEW,
@@ -107,6 +111,7 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.ERROR_PLAIN: GAPS,
     Oddity.ERROR_HTML: GAPS,
     Oddity.ERROR_EMPTY: GAPS,
+    Oddity.REFUSAL_NAMES_MODEL: ANEW,
     Oddity.STATUS_201: ANEW,
     Oddity.DROPS_AFTER_ERROR: GAPS,
 }

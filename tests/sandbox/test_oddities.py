@@ -238,6 +238,37 @@ def _(shelf: Shelf) -> None:
     assert "retry-after" not in refused.headers
 
 
+@shows(Oddity.UPLOAD_LOWER_CASE)
+def _(shelf: Shelf) -> None:
+    assert "Invalid extension TXT" in upload(shelf.box.url, "A.TXT", b"x").error["message"]
+    assert upload(shelf.box.url, "A.txt", b"x").status == 200
+
+
+def _attached(shelf: Shelf, filename: str) -> Answer:
+    file = upload(shelf.box.url, filename, b"x").json()["id"]
+    store = shelf.post("/vector_stores", {})["id"]
+    return shelf.raw("POST", f"/vector_stores/{store}/files", {"file_id": file})
+
+
+@shows(Oddity.SEARCH_LOWER_CASE)
+def _(shelf: Shelf) -> None:
+    assert _attached(shelf, "A.TXT").error["code"] == "unsupported_file"
+    assert _attached(shelf, "A.txt").status == 200
+
+
+@shows(Oddity.INDEX_LOWER_CASE)
+def _(shelf: Shelf) -> None:
+    assert _attached(shelf, "A.TXT").json()["last_error"]["code"] == "unsupported_file"
+    assert _attached(shelf, "A.txt").json()["last_error"] is None
+
+
+@shows(Oddity.BATCH_500)
+def _(shelf: Shelf) -> None:
+    where, file = f"/vector_stores/{shelf.post('/vector_stores', {})['id']}/file_batches", shelf.files[0]
+    assert shelf.raw("POST", where, {"files": [{"file_id": file}]}).status == 500
+    assert shelf.raw("POST", where, {"file_ids": [file]}).status == 200
+
+
 @shows(Oddity.REFUSED_UPLOAD_BREAKS_LIST)
 def _(shelf: Shelf) -> None:
     key = "sk-broken-0001"
@@ -462,6 +493,14 @@ def _(shelf: Shelf) -> None:
     assert _refusal(shelf).body == b""
 
 
+@shows(Oddity.REFUSAL_NAMES_MODEL)
+def _(shelf: Shelf) -> None:
+    refused = shelf.raw("POST", "/assistants", {"model": "o3", "temperature": 1.0}).error
+    assert (refused["param"], refused["code"]) == ("model", "unsupported_model")
+    assert "'temperature'" in refused["message"]
+    assert shelf.raw("POST", "/assistants", {"model": "gpt-4o", "tools": 3}).error["param"] == "tools"
+
+
 @shows(Oddity.STATUS_201)
 def _(shelf: Shelf) -> None:
     assert shelf.raw("POST", "/vector_stores", {}).status == 201
@@ -507,5 +546,5 @@ def test_a_body_that_is_no_json_is_refused_as_ever(shelf: Shelf) -> None:
 
 def test_every_oddity_is_done_somewhere() -> None:
     inside = {Oddity.UNKNOWN_FILE_ACCEPTED, Oddity.SAME_BYTES_SAME_ID, Oddity.TEXT_OVERLAPS, Oddity.DROPS_AFTER_ERROR}
-    inside |= {oddity for oddity in Oddity if oddity.startswith("id-")}
+    inside |= {oddity for oddity in Oddity if oddity.startswith("id-") or oddity.endswith("-lower-case")}
     assert {*REQUESTS, *ANSWERS, *inside} == {*Oddity}

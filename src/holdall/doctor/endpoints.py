@@ -5,7 +5,6 @@ Lists are asked for one item; responses have none (see ``probing.responses``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +14,11 @@ from holdall.doctor.diagnosis import Answer, Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
 from holdall.remote import probing
 from holdall.remote.client import Account
+from holdall.remote.refusals import missing_scopes
 
 __all__ = ["ask", "judged"]
 
 _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
-_SCOPES = re.compile(r"missing scopes?:\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)", re.IGNORECASE)
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +59,8 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
 
 def judged(name: str, error: RemoteError) -> Endpoint:
     """What an error says of an endpoint that was asked for something that is there if the endpoint is."""
-    scopes = _SCOPES.search(error.detail)
-    if scopes or isinstance(error, (AuthenticationFailed, PermissionDenied)):
+    scopes = missing_scopes(error)
+    if scopes is not None or isinstance(error, (AuthenticationFailed, PermissionDenied)):
         answer = Answer.DENIED
     elif isinstance(error, NotFound) or error.status in (405, 501):
         answer = Answer.ABSENT
@@ -71,7 +70,7 @@ def judged(name: str, error: RemoteError) -> Endpoint:
         name=name,
         answer=answer,
         status=error.status,
-        scopes=re.split(r"\s*,\s*", scopes[1].rstrip(".")) if scopes else [],
+        scopes=scopes or [],
         message=error.detail or error.message,
     )
 

@@ -203,16 +203,6 @@ def test_one_failed_assistant_does_not_stop_the_others(box: Running, hand: Hand,
     assert len(hand.everything("/assistants")) == 1
 
 
-def test_defaults_that_a_reasoning_model_refuses_are_left_out(box: Running, hand: Hand, tmp_path: Path) -> None:
-    shelf = Shelf()
-    shelf.assistant("a1", model="o3", temperature=1.0, top_p=1.0, reasoning_effort="high")
-    shelf.assistant("a2", model="o3", temperature=0.5)
-    report = run(shelf, box, tmp_path)
-    assert [result.status for result in report.assistants] == [Status.SUCCESS, Status.FAILED]
-    assert [loss.field for loss in report.losses()] == ["temperature", "top_p"]
-    assert hand.everything("/assistants")[0]["reasoning_effort"] == "high"
-
-
 def test_the_prefix_is_part_of_the_copys_name(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = simple()
     shelf.assistant("a2", name=None)

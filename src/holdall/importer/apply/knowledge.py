@@ -13,7 +13,7 @@ from holdall.errors import RemoteError
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.indexing import Attached, Indexing, Trouble
 from holdall.importer.apply.readback import ReadBack
-from holdall.importer.apply.uploads import Uploads
+from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Shown
 from holdall.importer.journal.run import RunFolder
@@ -84,7 +84,7 @@ class Knowledge:
             files = {file: files[file] for file in step.files if file in files}
         try:
             done = await self._indexing.attach(
-                step.store, store, memberships, files, self._standing.names, self._as_text
+                step.store, store, memberships, files, self._standing.names, self._renamed
             )
         except RemoteError as error:
             self.failed[step.store] = f"vector store {step.store}: {explained(error)}"
@@ -136,19 +136,31 @@ class Knowledge:
             await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files))
         for difference in done.unkept:
             self._tally.lose(self._unkept(source, difference))
-        for file in done.as_text:
-            await self._said_as_text(source, file)
+        for file in done.renamed:
+            await self._say_renamed(source, file)
+        for trouble in done.troubles:
+            if trouble.refused and not trouble.missing:
+                await self._uploads.drop_copy(trouble.file)
 
-    async def _as_text(self, file: SourceId) -> TargetId | None:
-        return await self._uploads.as_text(self._catalogue.files[file])
+    async def _renamed(self, file: SourceId, refused: TargetId) -> TargetId | None:
+        return await self._uploads.under_another_name(self._catalogue.files[file], refused)
 
-    async def _said_as_text(self, store: SourceId, file: SourceId) -> None:
+    async def _say_renamed(self, store: SourceId, file: SourceId) -> None:
         """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
-        name = self._catalogue.files[file].filename
-        text = f"the destination refuses its type for search, so it is there as text: {self._standing.names[file]}"
+        content = self._catalogue.files[file]
+        text = renamed(content, self._standing.names[file], " for search")
         self._tally.lose(
-            Loss(why=Why.RENAMED, kind=Kind.FILE, id=file, name=name, inside=store, field="filename", text=text)
+            Loss(
+                why=Why.RENAMED,
+                kind=Kind.FILE,
+                id=file,
+                name=content.filename,
+                inside=store,
+                field="filename",
+                text=text,
+            )
         )
+        await self._uploads.keep_copy(file)
         ours = (Kind.FILE, file) not in self._standing.adopted
         # A server may give the same id for the same bytes.
         alone = list(self._standing.files.values()).count(self._standing.files[file]) == 1

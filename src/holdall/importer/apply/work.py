@@ -7,16 +7,18 @@ units that are left are not attempted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
-from holdall.importer.apply.changes import Changes
+from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.knowledge import Knowledge, explained
 from holdall.importer.apply.readback import ReadBack
@@ -231,10 +233,10 @@ class Work:
         return target
 
     async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
-        for field in await self._changes.assistant(step, self._request(step, "")):
-            text = f"left as it is: {step.model} refuses it, and the bundle has its default"
-            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
-        await self._look(Kind.ASSISTANT, step, step.target, final(self._request(step, "")))
+        wanted = final(self._request(step, ""))
+        left_out = await self._changes.assistant(step, wanted)
+        self._say_left_out(step, wanted, left_out, "left as it is")
+        await self._look(Kind.ASSISTANT, step, step.target, wanted, left_out)
         return step.target
 
     async def _create_assistant(self, step: CreateAssistant) -> TargetId:
@@ -251,16 +253,30 @@ class Work:
                 target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
                 break
             except RequestRefused as error:
-                spare = dialect.dispensable(body(""), error.param, error.detail)
+                spare = refused_fields(error, dialect.dispensable(body("")))
                 if not spare:
                     raise
                 left_out.update(spare)
-        for field in sorted(self._standing.without.get(step.id, ())):
-            text = f"left out: {step.model} refuses it, and it was at its default"
-            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+        # What an earlier attempt left out whose answer was lost counts too.
+        left_out = set(self._standing.without.get(step.id, ()))
+        self._say_left_out(step, request("").body, left_out, "left out")
         await self._set_metadata(Kind.ASSISTANT, step, target, update)
-        await self._look(Kind.ASSISTANT, step, target, final(request("")))
+        await self._look(Kind.ASSISTANT, step, target, final(request("")), left_out)
         return target
+
+    def _say_left_out(
+        self, step: CreateAssistant | UpdateAssistant, wanted: Mapping[str, Any], fields: Collection[str], what: str
+    ) -> None:
+        """Of the ``fields`` that the destination refuses, those that say something are told."""
+        at_default = dialect.dispensable(wanted)
+        for field in sorted(field for field in fields if wanted[field] is not None):
+            value = msgspec.json.encode(wanted[field]).decode()
+            if at_default[field]:
+                text = f"{what}: {step.model} refuses it, and {value} is its default"
+                self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+            else:
+                text = f"{what}: {step.model} refuses it; in the bundle it is {value}"
+                self.tally.lose(self._of(step, Why.REFUSED, field, text))
 
     async def _create_agent(self, step: CreateAgent) -> TargetId:
         request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
@@ -282,11 +298,16 @@ class Work:
         step: CreateAssistant | CreateAgent | UpdateAssistant | UpdateAgent,
         target: TargetId,
         sent: Mapping[str, Any],
+        without: Container[str] = (),
     ) -> None:
-        """Read back what was written. That it stands is known, so an error here stops what comes next, not this."""
+        """Read back what was written, ``without`` the fields of which it is known that they weren't.
+
+        That it stands is known, so an error here stops what comes next, not this.
+        """
         try:
             for loss in await self._read_back.losses(kind, step.id, target, step.name, sent):
-                self.tally.lose(loss)
+                if loss.field not in without:
+                    self.tally.lose(loss)
         except RemoteError as error:
             self.stopped = await self._writes.stopping(error)
             text = f"it stands, but what the destination made of it could not be read: {explained(error)}"

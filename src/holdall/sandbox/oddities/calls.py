@@ -21,6 +21,11 @@ def _batch_ignores_files(exchange: Exchange, memory: Memory) -> None:
         exchange.body = {"files": []}
 
 
+def _batch_500(exchange: Exchange, memory: Memory) -> None:
+    if _posted(exchange, "file_batches") and "files" in exchange.body:
+        raise server_error()
+
+
 def _store_ignores_files(exchange: Exchange, memory: Memory) -> None:
     if _posted(exchange, "vector_stores") and exchange.parts == ["vector_stores"]:
         exchange.body.pop("file_ids", None)
@@ -108,6 +113,7 @@ def _counts_contradict(exchange: Exchange, memory: Memory) -> None:
 
 REQUESTS: Mapping[Oddity, Change] = {
     Oddity.BATCH_IGNORES_FILES: _batch_ignores_files,
+    Oddity.BATCH_500: _batch_500,
     Oddity.STORE_IGNORES_FILES: _store_ignores_files,
     Oddity.INLINE_STORES_IGNORED: _inline_stores_ignored,
     Oddity.EXPIRES_AFTER_IGNORED: _expires_after_ignored,

@@ -111,6 +111,12 @@ def _error_empty(exchange: Exchange, memory: Memory) -> None:
         exchange.raw, exchange.media_type = b"", "text/plain"
 
 
+def _refusal_names_model(exchange: Exchange, memory: Memory) -> None:
+    error = exchange.answer.get("error") if exchange.status == 400 and isinstance(exchange.answer, dict) else None
+    if isinstance(error, dict) and error["code"] == "unsupported_parameter":
+        error |= {"param": "model", "code": "unsupported_model"}
+
+
 def _status_201(exchange: Exchange, memory: Memory) -> None:
     if exchange.method == "POST" and exchange.status == 200:
         exchange.status = 201
@@ -130,6 +136,7 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.MISSING_400: _missing_400,
     Oddity.MISSING_500: _missing_500,
     Oddity.MISSING_NULL: _missing_null,
+    Oddity.REFUSAL_NAMES_MODEL: _refusal_names_model,
     Oddity.ERROR_DETAIL: _error_detail,
     Oddity.ERROR_TEXT: _error_text,
     Oddity.ERROR_FLAT: _error_flat,

@@ -46,6 +46,10 @@ class Oddity(StrEnum):
     UNKNOWN_FILE_ACCEPTED = "unknown-file-accepted", "a file id that does not exist is attached, and fails"
     SAME_BYTES_SAME_ID = "same-bytes-same-id", "the same bytes uploaded twice are one file"
     ONE_UPLOAD_A_SECOND = "one-upload-a-second", "429 without Retry-After to a second upload within a second"
+    UPLOAD_LOWER_CASE = "upload-lower-case", "uploads whose name ends in upper case are refused for their extension"
+    SEARCH_LOWER_CASE = "search-lower-case", "no store takes a file whose name ends in upper case"
+    INDEX_LOWER_CASE = "index-lower-case", "in a store, a file whose name ends in upper case fails as unsupported_file"
+    BATCH_500 = "batch-500", "file_batches(files=[…]) answers 500; single files are taken"
     REFUSED_UPLOAD_BREAKS_LIST = (
         "refused-upload-breaks-list",
         "once an upload was refused, the list of files fails with 500",
@@ -96,5 +100,9 @@ class Oddity(StrEnum):
     ERROR_PLAIN = "error-plain", "errors are plain text"
     ERROR_HTML = "error-html", "errors are HTML"
     ERROR_EMPTY = "error-empty", "errors have no body"
+    REFUSAL_NAMES_MODEL = (
+        "refusal-names-model",
+        "a parameter that a model doesn't take is refused with param model; only the sentence names it",
+    )
     STATUS_201 = "status-201", "201 in place of 200"
     DROPS_AFTER_ERROR = "drops-after-error", "after an error the kept-alive connection is reset by the next request"
