@@ -24,7 +24,7 @@ class Server:
         raise self._agents
         yield b""
 
-    async def get(self, where: str) -> Answer:
+    async def get(self, where: str, **_: Any) -> Answer:
         if isinstance(self._nowhere, RemoteError):
             raise self._nowhere
         return Answer(raw=b"{}", status=self._nowhere, request_id=None)

@@ -44,12 +44,15 @@ async def ask(account: Account) -> list[Endpoint]:
 
 async def _listed(account: Account, name: str, params: Mapping[str, Any] | None) -> Endpoint:
     try:
-        answer = await account.get(f"/{name}", params)
+        answer = await account.get(f"/{name}", params, patient=False)
         listing = msgspec.json.decode(answer.raw, type=_Listing)
     except RemoteError as error:
         if isinstance(error, Unreachable) and not error.ambiguous:
             raise
-        return judged(name, error)
+        found = judged(name, error)
+        if found.answer is Answer.FAILS and await probing.is_absent(account, error):
+            return msgspec.structs.replace(found, answer=Answer.ABSENT)
+        return found
     except msgspec.DecodeError:
         return Endpoint(name=name, answer=Answer.FAILS, message="what it answers is no list")
     if listing.data is msgspec.UNSET and listing.value is msgspec.UNSET:

@@ -210,5 +210,6 @@ def _unmapped(verdict: Verdict, catalog: Catalog) -> DestinationUnfit:
         f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
         f"{'; '.join(verdict.missing.values())}",
         hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
-        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\nmodels there: {' '.join(offered(catalog).splitlines())}",
+        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
+        f"models there: {' '.join(offered(catalog).splitlines())}",
     )

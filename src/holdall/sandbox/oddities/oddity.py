@@ -100,6 +100,12 @@ class Oddity(StrEnum):
     ERROR_PLAIN = "error-plain", "errors are plain text"
     ERROR_HTML = "error-html", "errors are HTML"
     ERROR_EMPTY = "error-empty", "errors have no body"
+    UNKNOWN_405 = "unknown-405", "an unknown path answers 405"
+    UNKNOWN_500 = "unknown-500", "an unknown path answers 500"
+    UNKNOWN_501 = "unknown-501", "an unknown path answers 501"
+    UNKNOWN_PAGE = "unknown-page", "an unknown path answers 200 with a web page"
+    DELETE_NO_TYPE = "delete-no-type", "a DELETE with a Content-Type and no body is refused"
+    BETA_MISPLACED = "beta-misplaced", "OpenAI-Beta is refused where it doesn't belong"
     REFUSAL_NAMES_MODEL = (
         "refusal-names-model",
         "a parameter that a model doesn't take is refused with param model; only the sentence names it",
