@@ -89,6 +89,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
         behaviour={"index_failures": ("again*",)},
     ),
     Oddity.METADATA_OWN_KEYS: Outcome(page="whole; the server's keys are no difference"),
+    Oddity.METADATA_RESERVED: Outcome(page="whole; the server's keys are no difference"),
     Oddity.METADATA_MANY_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.STRINGS_CUT: dropped("what was cut", "assistant Reader", "instructions"),
     Oddity.SCHEMA_RENAMED: dropped("response_format", "assistant Reader", "response_format"),

@@ -80,6 +80,7 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.STORE_STAYS_IN_PROGRESS: ANEW,
     Oddity.COUNTS_CONTRADICT: Outcome(code=3, says=("the server says 10, found 8",)),
     Oddity.METADATA_OWN_KEYS: WHOLE,
+    Oddity.METADATA_RESERVED: WHOLE,
     Oddity.METADATA_MANY_KEYS: WHOLE,
     Oddity.NUMBERS_AS_FLOATS: WHOLE,
     Oddity.STRINGS_CUT: WHOLE,

@@ -305,6 +305,13 @@ def _(shelf: Shelf) -> None:
     assert shelf.get(f"/assistants/{shelf.assistant}")["metadata"] == {"_server_revision": "1"}
 
 
+@shows(Oddity.METADATA_RESERVED)
+def _(shelf: Shelf) -> None:
+    assert {"provider_id", "embedding_model", "purpose"} <= set(shelf.get(f"/vector_stores/{shelf.store}")["metadata"])
+    refused = shelf.raw("POST", "/vector_stores", {"metadata": {"embedding_model": "m"}})
+    assert (refused.status, refused.error["param"]) == (400, "metadata")
+
+
 @shows(Oddity.METADATA_MANY_KEYS)
 def _(shelf: Shelf) -> None:
     assert len(shelf.get(f"/vector_stores/{shelf.store}")["metadata"]) == 21

@@ -109,7 +109,8 @@ def _require_alone(parameters: Mapping[str, Any]) -> None:
     """A plan says all that these flags could say. Raises UsageFault for one that is given beside it."""
     plain = {"on_conflict": "stop", "form": "auto", "max_loss": "any"}
     titles = {"form": "as"}
-    for flag in (*plain, "prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete"):
+    others = ("prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete")
+    for flag in (*plain, *others, "keep_metadata", "drop_metadata"):
         if parameters[flag] and parameters[flag] != plain.get(flag):
             title = titles.get(flag, flag).replace("_", "-")
             raise UsageFault(f"--{title} can't be given together with --plan, which says it already")

@@ -59,6 +59,10 @@ class Changes:
         if step.fields:
             await self._set(Kind.STORE, step.id, step.target, {**UNSET, **final(request)}, step.fields)
 
+    async def metadata(self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any]) -> None:
+        """Set the metadata of something that this run made; our marks stay."""
+        await self._set(kind, source, target, {"metadata": wanted}, ["metadata"])
+
     async def membership(self, step: UpdateMembership, store: TargetId) -> None:
         there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
         if equal(there.get("attributes") or {}, step.attributes) and not self._lost(Kind.MEMBERSHIP, step.file):

@@ -13,6 +13,7 @@ from holdall.errors import RemoteError
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.indexing import Attached, Indexing, Trouble
 from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Shown
@@ -42,20 +43,33 @@ class Knowledge:
         read_back: ReadBack,
         tally: Tally,
         in_code: Container[SourceId],
+        server_keys: ServerKeys,
     ) -> None:
         self._catalogue, self._reader, self._folder = catalogue, reader, folder
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
         self._changes, self._read_back, self._tally, self._in_code = changes, read_back, tally, in_code
         self._standing = folder.standing
+        self._server_keys = server_keys
         self.failed: dict[SourceId, str] = {}
 
     async def create(self, step: CreateStore) -> TargetId:
         record = self._catalogue.stores[step.id]
-        request = dialect.store(record, operation="")
+        sent = self._server_keys.sent(record)
+        request = dialect.store(sent, operation="")
         try:
             target = await self._writes.create(
-                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).body, []
+                Kind.STORE, step.id, lambda op: dialect.store(sent, operation=op).body, []
             )
+            if self._server_keys.is_open(record):
+                if self._server_keys.is_untouched(record):
+                    await self._read_back.losses(Kind.STORE, step.id, target, step.name, final(request))
+                if refused := await self._server_keys.settle(record, target):
+                    why = Why.REFUSED
+                    self._tally.lose(
+                        Loss(why=why, kind=Kind.STORE, id=step.id, name=step.name, field="metadata", text=refused)
+                    )
+                else:
+                    request = dialect.store(self._server_keys.sent(record), operation="")
             if request.update is not None and (Kind.STORE, None, step.id) not in self._standing.updated:
                 await self._writes.update(Kind.STORE, step.id, target, request.update)
             await self._look(step, target, final(request))

@@ -22,6 +22,7 @@ from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.knowledge import Knowledge, explained
 from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.settle import Settlement
 from holdall.importer.apply.strays import strays
 from holdall.importer.apply.uploads import Uploads
@@ -53,7 +54,7 @@ from holdall.importer.plan.steps import (
     WriteRequest,
 )
 from holdall.importer.written.writing import Writing
-from holdall.model import Kind, SourceId, TargetId
+from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
 
@@ -93,6 +94,7 @@ class Work:
         self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
         self._changes = Changes(account, self._writes, folder.standing)
         self._read_back = ReadBack(account, folder, pace=pace)
+        self._server_keys = ServerKeys(plan, folder.standing, self._changes, progress)
         self._writing = Writing(plan, catalogue, folder, destination, operation)
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
@@ -111,6 +113,7 @@ class Work:
             self._read_back,
             self.tally,
             {file for step in plan.steps() if isinstance(step, users) for file in step.files},
+            self._server_keys,
         )
 
     @property
@@ -206,8 +209,9 @@ class Work:
     def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
         """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
         stores, files = self._refers(step, "created" if isinstance(step, CreateAssistant) else "updated")
+        record = self._assistants[step.id]
         return dialect.assistant(
-            self._assistants[step.id],
+            self._server_keys.sent(record) if isinstance(step, CreateAssistant) else record,
             prefix=self._plan.prefix,
             operation=op,
             stores=stores,
@@ -241,7 +245,7 @@ class Work:
 
     async def _create_assistant(self, step: CreateAssistant) -> TargetId:
         request = partial(self._request, step)
-        update = request("").update
+        request("")  # fails here where a store that it needs does
         left_out = set(self._standing.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
@@ -260,7 +264,8 @@ class Work:
         # What an earlier attempt left out whose answer was lost counts too.
         left_out = set(self._standing.without.get(step.id, ()))
         self._say_left_out(step, request("").body, left_out, "left out")
-        await self._set_metadata(Kind.ASSISTANT, step, target, update)
+        await self._settle_metadata(step, self._assistants[step.id], target, final(request("")))
+        await self._set_metadata(Kind.ASSISTANT, step, target, request("").update)
         await self._look(Kind.ASSISTANT, step, target, final(request("")), left_out)
         return target
 
@@ -279,8 +284,14 @@ class Work:
                 self.tally.lose(self._of(step, Why.REFUSED, field, text))
 
     async def _create_agent(self, step: CreateAgent) -> TargetId:
-        request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
+        record = self._agents[step.id]
+
+        def request(*, operation: str) -> dialect.Request:
+            sent = self._server_keys.sent(record)
+            return agents.agent(sent, prefix=self._plan.prefix, operation=operation, model=step.model)
+
         target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).body, [])
+        await self._settle_metadata(step, record, target, final(request(operation="")))
         await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
         await self._look(Kind.AGENT, step, target, final(request(operation="")))
         return target
@@ -312,6 +323,23 @@ class Work:
             self.stopped = await self._writes.stopping(error)
             text = f"it stands, but what the destination made of it could not be read: {explained(error)}"
             self.tally.lose(Loss(why=Why.NOT_KEPT, kind=kind, id=step.id, name=step.name, text=text))
+
+    async def _settle_metadata(
+        self, step: CreateAssistant | CreateAgent, record: Record, target: TargetId, sent: Mapping[str, Any]
+    ) -> None:
+        """With the first of a kind, find out which metadata keys are the server's, and set those that aren't."""
+        if not self._server_keys.is_open(record):
+            return
+        try:
+            if self._server_keys.is_untouched(record):
+                await self._read_back.losses(record.kind, step.id, target, step.name, sent)
+            refused = await self._server_keys.settle(record, target)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            refused = f"created, but not set to its true metadata: {explained(error)}"
+        if refused:
+            why = Why.REFUSED
+            self.tally.lose(Loss(why=why, kind=record.kind, id=step.id, name=step.name, field="metadata", text=refused))
 
     async def _set_metadata(
         self, kind: Kind, step: CreateAssistant | CreateAgent, target: TargetId, update: dict[str, Any] | None

@@ -348,7 +348,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
 
-    ``form`` is what becomes of its assistants; agents stay agents.
+    ``form`` is what becomes of its assistants; agents stay agents. ``dropped_keys`` are left out of all metadata;
+    ``shared_keys``, by kind, are left out where the destination turns out to put them in by itself.
     """
 
     units: list[Unit]
@@ -356,6 +357,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chosen: int
     of: int
     form: Form = Form.ASSISTANTS
+    dropped_keys: list[str] = []
+    shared_keys: dict[Kind, list[str]] = {}
 
     def steps(self) -> Iterator[Step]:
         for unit in self.units:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
+from holdall.sandbox.oddities.records import RESERVED
 from holdall.sandbox.refusals import Refusal, server_error
 
 __all__ = ["ANSWERS", "REQUESTS"]
@@ -47,6 +48,13 @@ def _expires_after_ignored(exchange: Exchange, memory: Memory) -> None:
 def _metadata_ignored(exchange: Exchange, memory: Memory) -> None:
     if _posted(exchange, "assistants", "vector_stores"):
         exchange.body.pop("metadata", None)
+
+
+def _metadata_reserved(exchange: Exchange, memory: Memory) -> None:
+    if _posted(exchange, "vector_stores"):
+        for key in RESERVED:
+            if key in (exchange.body.get("metadata") or {}):
+                raise Refusal(400, f"metadata.{key} is reserved", param="metadata")
 
 
 def _description_ignored(exchange: Exchange, memory: Memory) -> None:
@@ -118,6 +126,7 @@ REQUESTS: Mapping[Oddity, Change] = {
     Oddity.INLINE_STORES_IGNORED: _inline_stores_ignored,
     Oddity.EXPIRES_AFTER_IGNORED: _expires_after_ignored,
     Oddity.METADATA_IGNORED: _metadata_ignored,
+    Oddity.METADATA_RESERVED: _metadata_reserved,
     Oddity.DESCRIPTION_IGNORED: _description_ignored,
     Oddity.REASONING_EFFORT_IGNORED: _reasoning_effort_ignored,
     Oddity.ATTRIBUTES_IGNORED: _attributes_ignored,

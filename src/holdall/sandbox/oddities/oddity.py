@@ -62,6 +62,10 @@ class Oddity(StrEnum):
 
     # Records.
     METADATA_OWN_KEYS = "metadata-own-keys", "metadata has a key of the server's own"
+    METADATA_RESERVED = (
+        "metadata-reserved",
+        "metadata of a store has provider_id and embedding_model, with which none can be made or updated",
+    )
     METADATA_MANY_KEYS = "metadata-many-keys", "metadata has twenty keys more"
     NUMBERS_AS_FLOATS = "numbers-as-floats", "whole numbers come back as 3.0"
     STRINGS_CUT = "strings-cut", "names, instructions and metadata are cut to 60 letters"
