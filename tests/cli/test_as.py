@@ -260,3 +260,16 @@ def test_without_a_mapping_requests_are_known_by_what_is_beside_them(holdall: Te
     differing = [each["name"] for each in done.document["result"]["against"]["differences"]]
     assert "Wholesale desk" not in differing
     assert "Numbers" in differing
+
+
+def test_the_owners_word_for_a_model_counts_for_requests_that_are_only_written(
+    holdall: Terminal, tmp_path: Path
+) -> None:
+    dump = tmp_path / "dump.json"
+    dump.write_text(json.dumps({"id": "asst_1", "object": "assistant", "name": "A", "model": "own-model", "tools": []}))
+    assert holdall("export", "-o", "own.tar.zst", "--from-dump", str(dump)).code == 0
+    assert holdall("import", "own.tar.zst", "--as", "responses").code == 31
+    done = holdall("import", "own.tar.zst", "--as", "responses", "--map-model", "own-model=own-model")
+    assert done.code == 0, done.err
+    assert "used on your word" in done.err
+    assert [request["model"] for request in requests().values()] == ["own-model"]

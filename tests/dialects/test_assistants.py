@@ -180,17 +180,14 @@ def test_a_record_that_is_no_object_is_damage() -> None:
         dialect.store(Record(kind=Kind.ASSISTANT, id=SourceId("asst_9"), raw=b"[1]"), operation="")
 
 
-@pytest.mark.parametrize(
-    ("param", "said", "spare"),
-    [
-        ("temperature", "", ["temperature"]),
-        ("model", "temperature", []),
-        (None, "Unsupported parameter: 'top_p' is not supported with this model.", ["top_p"]),
-        (None, "no such file", []),
-        (None, "", ["temperature", "top_p"]),
-    ],
-)
-def test_what_is_at_its_default_can_be_left_out_where_it_may_be_the_reason(
-    param: str | None, said: str, spare: list[str]
-) -> None:
-    assert dialect.dispensable({"temperature": 1.0, "top_p": 1, "reasoning_effort": "high"}, param, said) == spare
+def test_what_a_create_call_can_do_without_and_what_is_lost_by_it() -> None:
+    body = {
+        "model": None,
+        "name": "n",
+        "temperature": 1.0,
+        "top_p": 0.5,
+        "reasoning_effort": "high",
+        "description": None,
+    }
+    found = dialect.dispensable({**body, "model": "o3"})
+    assert found == {"temperature": True, "top_p": False, "reasoning_effort": False, "description": True}

@@ -30,7 +30,6 @@ def test_text_in_place_of_bytes_is_worth_saying_but_does_not_make_a_copy_partial
 def test_what_was_asked_for_and_what_is_ours_is_no_loss_of_the_source() -> None:
     assert {why for why in Why if why.severity is Severity.NOTE} == {
         Why.BESIDE,
-        Why.DEFAULT_LEFT_OUT,
         Why.MODEL_MAPPED,
         Why.KEPT,
         Why.MARKS_REPLACED,

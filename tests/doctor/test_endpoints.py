@@ -47,7 +47,7 @@ class Answers:
     def __init__(self, answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str]) -> None:
         self._answers, self._otherwise = answers, otherwise
 
-    async def get(self, where: str, params: Mapping[str, Any] | None = None) -> client.Answer:
+    async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> client.Answer:
         status, text = next((v for k, v in self._answers.items() if where.startswith(k)), self._otherwise)
         if status != 200:
             raise refusal(status, text.replace("PATH", where))
@@ -99,7 +99,7 @@ def test_deployments_are_only_asked_for_where_there_are_no_models() -> None:
 
 def test_no_connection_ends_it() -> None:
     class Nobody:
-        async def get(self, where: str, params: Mapping[str, Any] | None = None) -> client.Answer:
+        async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> client.Answer:
             raise Unreachable("down")
 
     with pytest.raises(Unreachable):

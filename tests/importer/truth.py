@@ -171,8 +171,15 @@ def unnamed(lacks: Collection[Lack], document: Mapping[str, Any]) -> list[Lack]:
     for each in (document["result"].get("against") or {}).get("differences", []):
         named.add((each["source"], each["inside"], each["field"].split(".")[0] if each["field"] else None))
 
+    merged = " ".join(each["text"] for each in document["losses"] if each["field"] == "id")
+
     def is_named(lack: Lack) -> bool:
+        # Which of two files was taken for the other is a matter of chance.
+        if lack.field == "id" and lack.copy and str(lack.copy) in merged:
+            return True
         # Whoever names a whole thing names all of its fields, and a whole file its places in stores.
+        if any((id, field) == (lack.id, lack.field) for id, _, field in named):
+            return True
         return bool({(lack.id, lack.inside, lack.field), (lack.id, lack.inside, None), (lack.id, None, None)} & named)
 
     return [lack for lack in lacks if not is_named(lack)]

@@ -105,15 +105,31 @@ AMBIENT = {
 }
 
 
-def test_each_beta_is_asked_for_by_its_own_header(script: Script) -> None:
-    for where in ("/assistants", "/agents", "/agents/a", "/agentsmith"):
+def test_each_beta_is_asked_for_by_its_own_header_and_only_where_it_belongs(script: Script) -> None:
+    betas = {
+        "/assistants": "assistants=v2",
+        "/vector_stores/vs_1/files": "assistants=v2",
+        "/agents": "agents=v1",
+        "/agents/a": "agents=v1",
+        "/agentsmith": None,
+        "/files": None,
+        "/models": None,
+        "/responses/resp_0": None,
+        "/containers": None,
+    }
+    for where in betas:
         use(script, lambda account, where=where: account.get(where))
-    assert [headers["openai-beta"] for _, _, headers, _ in script.seen] == [
-        "assistants=v2",
-        "agents=v1",
-        "agents=v1",
-        "assistants=v2",
-    ]
+    assert [headers.get("openai-beta") for _, _, headers, _ in script.seen] == list(betas.values())
+
+
+def test_only_a_request_with_a_body_says_of_what_type_it_is(script: Script) -> None:
+    async def work(account: Account) -> None:
+        await account.delete("/vector_stores/vs_1")
+        await account.get("/models")
+        await account.post("/containers", {"name": "c"})
+
+    use(script, work)
+    assert [headers.get("content-type") for _, _, headers, _ in script.seen] == [None, None, "application/json"]
 
 
 def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

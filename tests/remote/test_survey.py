@@ -24,7 +24,7 @@ class Server:
         raise self._agents
         yield b""
 
-    async def get(self, where: str) -> Answer:
+    async def get(self, where: str, **_: Any) -> Answer:
         if isinstance(self._nowhere, RemoteError):
             raise self._nowhere
         return Answer(raw=b"{}", status=self._nowhere, request_id=None)
@@ -57,8 +57,9 @@ def test_an_endpoint_that_fails_as_any_unknown_path_is_not_there(
     assert surveyed(agents, nowhere).doubts == {}
 
 
-def test_a_server_that_fails_at_everything_may_have_agents_all_the_same() -> None:
-    assert list(surveyed(failing(ServerFailed, 500), failing(ServerFailed, 500)).doubts) == ["/agents"]
+def test_a_server_that_fails_at_whatever_it_does_not_know_has_no_agents() -> None:
+    found = surveyed(failing(ServerFailed, 500), failing(ServerFailed, 500))
+    assert (found.absent, found.doubts) == (["/agents"], {})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
 from holdall.cli.losses import losses_of
+from holdall.cli.losses import show as show_losses
 from holdall.cli.planning import (
     announce,
     asked_of,
@@ -35,6 +36,7 @@ from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
+    from holdall.dialects.loss import Loss
     from holdall.importer.destination.preparation import Prepared
     from holdall.importer.journal.report import Report
     from holdall.importer.plan.completeness import Completeness
@@ -130,7 +132,8 @@ def _require_alone(parameters: Mapping[str, Any]) -> None:
     """A plan says all that these flags could say. Raises UsageFault for one that is given beside it."""
     plain = {"on_conflict": "stop", "form": "auto", "max_loss": "any"}
     titles, mistakes = {"form": "as"}, Mistakes()
-    for flag in (*plain, "prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete"):
+    others = ("prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete")
+    for flag in (*plain, *others, "keep_metadata", "drop_metadata"):
         if parameters[flag] and parameters[flag] != plain.get(flag):
             title = titles.get(flag, flag).replace("_", "-")
             mistakes.add(UsageFault(f"--{title} can't be given together with --plan, which says it already"))
@@ -223,8 +226,11 @@ async def _import(
             announce(console, prepared, settings.output_dir)
             return prepared, show_shortfall(console, reader, kept=kept)
 
+        foreseen: set[Loss] = set()
+
         async def planned() -> Plan:
             prepared, _ = await look()
+            foreseen.update(prepared.plan.losses())
             show_conflicts(console, prepared)
             require_no_conflict(prepared.plan)
             require_within(prepared.plan, asked.max_loss)
@@ -236,7 +242,7 @@ async def _import(
         options = {**asked.options(), "concurrency": settings.concurrency}
         report = await carry_out(console, settings, reader, holding, account, options, planned=planned, force=force)
     console.close_progress()
-    return _told(console, settings, report, completeness)
+    return _told(console, settings, report, completeness, foreseen)
 
 
 def _dry_run(
@@ -257,8 +263,15 @@ def _dry_run(
     )
 
 
-def _told(console: Console, settings: DestinationSettings, report: Report, completeness: Completeness) -> Outcome:
-    """Show what came of it; the exit code is the verdict's."""
+def _told(
+    console: Console,
+    settings: DestinationSettings,
+    report: Report,
+    completeness: Completeness,
+    foreseen: Container[Loss],
+) -> Outcome:
+    """Show what came of it; the exit code is the verdict's. ``foreseen`` was shown before."""
+    from holdall.dialects.loss import Severity
     from holdall.importer.journal.report import Status, mapping
 
     for result in report.results:
@@ -270,6 +283,8 @@ def _told(console: Console, settings: DestinationSettings, report: Report, compl
         else:
             there = f" -> {result.target}" if result.target else ""
             console.result(line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))
+    minor = [loss for loss in report.losses() if loss.why.severity is Severity.MINOR]
+    show_losses(console, [loss for loss in dict.fromkeys(minor) if loss not in foreseen])
     counts = Counter(result.status for result in report.results)
     console.say(", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "nothing to import")
     for orphan in report.orphans[:20]:

@@ -85,6 +85,15 @@ def how_to_plan(command: Any) -> Any:
             ),
             click.option("--skip-unmapped", is_flag=True, help="Leave out assistants whose model isn't there."),
             click.option(
+                "--keep-metadata",
+                multiple=True,
+                metavar="KEY",
+                help="Send this metadata key, though it seems to be the server's own. Repeatable.",
+            ),
+            click.option(
+                "--drop-metadata", multiple=True, metavar="GLOB", help="Leave out these metadata keys. Repeatable."
+            ),
+            click.option(
                 "--on-conflict",
                 type=click.Choice(["stop", "skip", "update", "duplicate"]),
                 default="stop",
@@ -139,6 +148,8 @@ def asked_of(parameters: Mapping[str, Any]) -> Asked:
         delete=parameters["delete"],
         even_if_changed=parameters["even_if_changed"],
         mapping=parameters["mapping"],
+        keep_metadata=tuple(parameters["keep_metadata"]),
+        drop_metadata=tuple(parameters["drop_metadata"]),
     )
 
 

@@ -6,7 +6,6 @@ that only the server sets are no loss; any other field that the create call does
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -163,17 +162,15 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
     return Attachment(body=body, recut="chunking_strategy" not in body, losses=reading.losses)
 
 
-def dispensable(body: Mapping[str, Any], param: str | None, said: str) -> list[str]:
-    """The fields of a refused ``body`` that can be left out, because the model refuses what is the default anyway.
+def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields of ``body`` that a create call can do without, and whether nothing is lost by that.
 
     Reasoning models take no temperature and no top_p, yet the server answers both, at 1, for assistants that have
-    such a model; other models take no reasoning_effort. ``param`` is what the server names; where it names nothing, its
-    words (``said``) may, and where it has none either, all that is at its default may be the reason.
+    such a model; other models take no reasoning_effort. A null says what leaving the field out says.
     """
-    at_default = [field for field, value in DEFAULTS.items() if body.get(field) == value]
-    if param is not None:
-        return [field for field in at_default if field == param]
-    return [field for field in at_default if not said or re.search(rf"\b{field}\b", said)]
+    found = {field: body[field] == default for field, default in DEFAULTS.items() if field in body}
+    nulls = {field: True for field, value in body.items() if value is None}
+    return {**found, **nulls}
 
 
 def named(name: object, prefix: str, rules: Mapping[str, Rule] = OPENAI.fields) -> str | None:

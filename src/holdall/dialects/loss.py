@@ -131,6 +131,7 @@ _MINOR = frozenset(
         Why.OVER_LIMIT,
         Why.VALUE_CHANGED,
         Why.MODEL_REFUSES,
+        Why.DEFAULT_LEFT_OUT,
         Why.CHUNKING_UNKNOWN,
         Why.PURPOSE_CHANGED,
         Why.AS_TEXT,

@@ -5,7 +5,6 @@ Lists are asked for one item; responses have none (see ``probing.responses``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +14,11 @@ from holdall.doctor.diagnosis import Answer, Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
 from holdall.remote import probing
 from holdall.remote.client import Account
+from holdall.remote.refusals import missing_scopes
 
 __all__ = ["ask", "judged"]
 
 _LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
-_SCOPES = re.compile(r"missing scopes?:\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)", re.IGNORECASE)
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +44,15 @@ async def ask(account: Account) -> list[Endpoint]:
 
 async def _listed(account: Account, name: str, params: Mapping[str, Any] | None) -> Endpoint:
     try:
-        answer = await account.get(f"/{name}", params)
+        answer = await account.get(f"/{name}", params, patient=False)
         listing = msgspec.json.decode(answer.raw, type=_Listing)
     except RemoteError as error:
         if isinstance(error, Unreachable) and not error.ambiguous:
             raise
-        return judged(name, error)
+        found = judged(name, error)
+        if found.answer is Answer.FAILS and await probing.is_absent(account, error):
+            return msgspec.structs.replace(found, answer=Answer.ABSENT)
+        return found
     except msgspec.DecodeError:
         return Endpoint(name=name, answer=Answer.FAILS, message="what it answers is no list")
     if listing.data is msgspec.UNSET and listing.value is msgspec.UNSET:
@@ -60,8 +62,8 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
 
 def judged(name: str, error: RemoteError) -> Endpoint:
     """What an error says of an endpoint that was asked for something that is there if the endpoint is."""
-    scopes = _SCOPES.search(error.detail)
-    if scopes or isinstance(error, (AuthenticationFailed, PermissionDenied)):
+    scopes = missing_scopes(error)
+    if scopes is not None or isinstance(error, (AuthenticationFailed, PermissionDenied)):
         answer = Answer.DENIED
     elif isinstance(error, NotFound) or error.status in (405, 501):
         answer = Answer.ABSENT
@@ -71,7 +73,7 @@ def judged(name: str, error: RemoteError) -> Endpoint:
         name=name,
         answer=answer,
         status=error.status,
-        scopes=re.split(r"\s*,\s*", scopes[1].rstrip(".")) if scopes else [],
+        scopes=scopes or [],
         message=error.detail or error.message,
         hint=error.hint,
     )

@@ -153,7 +153,7 @@ class Look:
 
         async def files() -> dict[str, int]:
             sizes: dict[str, int] = {}
-            async for file in self._surveyor.files():
+            for file in await self._surveyor.files():
                 self._remember(file.id)
                 self._purposes.setdefault(file.purpose or "", _Purpose()).add(file)
                 if file.id in wanted or (knowledge and file.purpose in KNOWLEDGE):

@@ -32,7 +32,7 @@ from holdall.exporter.state import State
 from holdall.model import Kind, Record, Rung
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
-from holdall.remote.probing import probe
+from holdall.remote.probing import probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
@@ -102,8 +102,10 @@ async def export(
     progress.stage("reading definitions")
     start = options.start
     notes = list(start.dump.notes) if start.dump else []
-    if account and start.assistants and start.dump is None and not (await probe(account)).assistants:
+    doubt = None
+    if account and start.assistants and start.dump is None and not (found := await probe(account)).assistants:
         start = msgspec.structs.replace(start, assistants=False)
+        doubt = found.doubt
         notes.append(_SUNSET)
     for note in notes:
         progress.note(note)
@@ -111,6 +113,10 @@ async def export(
         Surveyor(account, file_search=start.file_search, code_interpreter=start.code_interpreter) if account else None
     )
     definitions = await gather(surveyor, start)
+    if surveyor and account:
+        await _say_absent(surveyor, account, definitions, progress)
+        if doubt:
+            surveyor.doubts["/assistants"] = doubt
     refuse_nothing(definitions, start)
     capture = _capture(account, options)
     place = target(capture)
@@ -147,6 +153,15 @@ async def export(
         digests=finished.digests,
         counts=dict(finished.counts),
     )
+
+
+async def _say_absent(surveyor: Surveyor, account: Account, definitions: Definitions, progress: Progress) -> None:
+    """Name the endpoints that the server hasn't, but for agents, which few have. Raises NotFound where it has none."""
+    absent = [where for where in surveyor.absent if where != "/agents"]
+    for where in absent:
+        progress.note(f"the server has no {where}, so there is nothing of the kind to export")
+    if absent and not (definitions.assistants or definitions.agents or definitions.stores or definitions.files):
+        await require_any_endpoint(account)
 
 
 async def _fill(

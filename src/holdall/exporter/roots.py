@@ -104,7 +104,7 @@ async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _A
         return _Account()
     return _Account(
         stores={record.id: record for record in await surveyor.stores()} if stores else None,
-        files=[file async for file in surveyor.files()] if files else [],
+        files=await surveyor.files() if files else [],
     )
 
 

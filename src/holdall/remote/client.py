@@ -101,36 +101,51 @@ class Account:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    async def get(self, where: str, params: Mapping[str, Any] | None = None) -> Answer:
-        """One JSON document; repeated while ``limits`` says so."""
+    async def get(self, where: str, params: Mapping[str, Any] | None = None, *, patient: bool = True) -> Answer:
+        """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means."""
 
         async def once(stack: AsyncExitStack) -> Answer:
             return await self._wire.json("GET", where, params=params)
 
-        return await self._repeat(f"GET {route(where)}", once, repeatable=True)
+        return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
 
     async def items(
-        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100, doubt: Doubt | None = None
+        self,
+        where: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        limit: int = 100,
+        doubt: Doubt | None = None,
+        patient: bool = True,
     ) -> AsyncIterator[bytes]:
         """Every item of a list, each as the slice of JSON that the server sent, each id once, oldest first.
 
         See ``pages``.
         """
-        async for page in self.pages(where, params, limit=limit, doubt=doubt):
+        async for page in self.pages(where, params, limit=limit, doubt=doubt, patient=patient):
             for item in page:
                 yield item
 
     async def pages(
-        self, where: str, params: Mapping[str, Any] | None = None, *, limit: int = 100, doubt: Doubt | None = None
+        self,
+        where: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        limit: int = 100,
+        doubt: Doubt | None = None,
+        patient: bool = True,
     ) -> AsyncIterator[list[bytes]]:
         """A list page by page, mostly one request each; ``items`` has what is true of the items.
 
-        Ends with every server (see ``lists``); ``doubt`` is told where the list may lack something all the same. Raises
-        UnexpectedAnswer for a page that has no ``data``.
+        ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
+        ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
+        that has no ``data``.
         """
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
-            answer = await self.get(where, {**(params or {}), **query})
+            nonlocal patient
+            answer = await self.get(where, {**(params or {}), **query}, patient=patient)
+            patient = True
             try:
                 page = msgspec.json.decode(answer.raw, type=_Page)
                 items = [bytes(item) for item in page.data or []]
@@ -204,10 +219,11 @@ class Account:
         once: Callable[[AsyncExitStack], Awaitable[T]],
         *,
         repeatable: bool,
+        patient: bool = True,
         held: AsyncExitStack | None = None,
     ) -> T:
         """``once``, in a slot, until it succeeds or its error stands; what it enters and the slot pass to ``held``."""
-        tries = self.limits.tries(endpoint, repeatable=repeatable)
+        tries = self.limits.tries(endpoint, repeatable=repeatable, patient=patient)
         renewed = False
         while True:
             secret = self._wire.secret

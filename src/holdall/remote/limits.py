@@ -15,6 +15,8 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
 * Until an account has answered a first request with success, ``FIRST_PATIENCE`` is the most: a wrong address or a
   server that is down is told at once, and nothing is under way yet that could be lost. Where there is no answer at
   all, two tries do: each may take as long as a connection may.
+* Whether an endpoint is there at all is asked twice at most where the server answers 500 or with a page, which some do
+  of every path that they don't know: the answer is held against that to a path that can't be there.
 * What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint: once it is spent, an endpoint that
   always fails costs its requests ``FEW`` tries each, until waiting helps again. Nobody waits in a slot.
 """
@@ -94,10 +96,11 @@ class Limits:
         """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
         return self.slots.one()
 
-    def tries(self, route: str, *, repeatable: bool) -> Tries:
+    def tries(self, route: str, *, repeatable: bool, patient: bool = True) -> Tries:
         """The tries of one request. ``route`` names its endpoint, without ids; ``repeatable`` says whether it may be
-        carried out twice."""
-        return Tries(self, route, repeatable=repeatable)
+        carried out twice. One that isn't ``patient`` asks twice at most where the answer may be that there is no such
+        endpoint."""
+        return Tries(self, route, repeatable=repeatable, patient=patient)
 
     def patience(self, route: str, error: RemoteError) -> float:
         """For how long a request may go on that meets ``error``."""
@@ -130,8 +133,8 @@ class Limits:
 class Tries:
     """One request from its first try to its last."""
 
-    def __init__(self, limits: Limits, route: str, *, repeatable: bool) -> None:
-        self._limits, self._route, self._repeatable = limits, route, repeatable
+    def __init__(self, limits: Limits, route: str, *, repeatable: bool, patient: bool = True) -> None:
+        self._limits, self._route, self._repeatable, self._patient = limits, route, repeatable, patient
         self._failed = self._lost = self._silent = 0
         self._since = self._waited = 0.0
         self._answered: RemoteError | None = None
@@ -171,6 +174,8 @@ class Tries:
     def _wait(self, error: RemoteError) -> float | None:
         if not self._may_repeat(error):
             return None
+        if not self._patient and self._failed >= 2 and _may_mean_absent(error):
+            return None
         # A clock that tests don't move must not make this endless.
         spent = max(self._limits.clock() - self._since, self._waited)
         left = self._limits.patience(self._route, error) - spent
@@ -190,3 +195,8 @@ class Tries:
         if isinstance(error, _STAYING) or error.status == 501 or error.should_retry is False:
             return False
         return isinstance(error, _PASSING) or error.should_retry is True
+
+
+def _may_mean_absent(error: RemoteError) -> bool:
+    """Whether servers were seen that say so of a path that they don't know; of 404, 405 and 501 nothing is repeated."""
+    return isinstance(error, UnexpectedAnswer) or (isinstance(error, ServerFailed) and error.status == 500)

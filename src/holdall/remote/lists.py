@@ -109,8 +109,9 @@ def _sized(ask: Ask, limit: int) -> Ask:
         while True:
             try:
                 return await ask({**sizes[0], **query})
-            except RequestRefused:
-                if len(sizes) == 1 or "after" in query:
+            except RequestRefused as error:
+                # 405 is no word about the size of a page.
+                if len(sizes) == 1 or "after" in query or error.status == 405:
                     raise
                 del sizes[0]
 

@@ -7,21 +7,81 @@ from contextlib import suppress
 
 import msgspec
 
-from holdall.errors import NoAssistantsApi, NotFound, RemoteError, RequestRefused
+from holdall.errors import (
+    NoAssistantsApi,
+    NotFound,
+    PermissionDenied,
+    RemoteError,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
 from holdall.remote.client import Account, path
 
-__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants", "responses", "same_project"]
+__all__ = [
+    "Capabilities",
+    "absence",
+    "is_absent",
+    "may_be_there",
+    "probe",
+    "require_any_endpoint",
+    "require_assistants",
+    "responses",
+    "same_project",
+]
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _NOWHERE = "nowhere_" + "0" * 24
+_NO_SUCH_ROUTE = (405, 501)
+# What servers were seen to say of a path that they don't know.
+_UNKNOWN = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe found out about an account."""
+    """What a probe found out about an account. ``doubt`` says why there may be assistants all the same."""
 
     assistants: bool
+    doubt: str | None = None
     organization: str | None = None
     project: str | None = None
+
+
+async def absence(account: Account, where: str) -> RemoteError | None:
+    """The error that says that a list isn't there, None where it is. Raises what stands where it is, and fails."""
+    params = None if where == "/models" else {"limit": 1}
+    try:
+        await account.get(where, params, patient=False)
+    except _UNKNOWN as error:
+        if await is_absent(account, error):
+            return error
+        if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
+            raise
+        await account.get(where, params)  # it may pass
+    return None
+
+
+async def is_absent(account: Account, error: RemoteError, *, denied: bool = False) -> bool:
+    """Whether a list that ends in ``error`` isn't there at all: few servers say that with a 404.
+
+    So an error is held against what comes of a path that can't be there; ``denied``: a 403, too. A server that fails at
+    everything is taken for one without that list; see ``may_be_there``.
+    """
+    if isinstance(error, NotFound) or error.status in _NO_SUCH_ROUTE:
+        return True
+    if not isinstance(error, _UNKNOWN) and not (denied and isinstance(error, PermissionDenied)):
+        return False
+    try:
+        nowhere = (await account.get(f"/{_NOWHERE}", patient=False)).status
+    except RemoteError as refused:
+        return refused.status == error.status
+    return nowhere == error.status
+
+
+def may_be_there(error: RemoteError) -> str | None:
+    """What is to be said where ``error`` was taken for the absence of a list, and may pass."""
+    if isinstance(error, ServerFailed) and error.status not in _NO_SUCH_ROUTE:
+        return f"the server fails with {error.status} here, as wherever it is asked"
+    return None
 
 
 async def probe(account: Account) -> Capabilities:
@@ -30,13 +90,15 @@ async def probe(account: Account) -> Capabilities:
     Raises AuthenticationFailed, PermissionDenied, Unreachable … as any request; NotFound where nothing at all
     answers, which means that the base URL is wrong.
     """
-    assistants = True
-    try:
-        await account.get("/assistants", {"limit": 1})
-    except NotFound:
-        assistants = False
+    absent = await absence(account, "/assistants")
+    if absent:
         await require_any_endpoint(account)
-    return Capabilities(assistants=assistants, organization=account.organization, project=account.project)
+    return Capabilities(
+        assistants=not absent,
+        doubt=may_be_there(absent) if absent else None,
+        organization=account.organization,
+        project=account.project,
+    )
 
 
 async def require_assistants(account: Account) -> Capabilities:
@@ -58,13 +120,15 @@ async def require_assistants(account: Account) -> Capabilities:
 
 async def require_any_endpoint(account: Account) -> None:
     """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
-    hint = ""
     for where in ("/vector_stores", "/files", "/models"):
-        try:
-            await account.get(where, None if where == "/models" else {"limit": 1})
+        if not await absence(account, where):
             return
-        except NotFound as error:
-            hint = hint or error.hint
+    # Where everything fails alike, that error stands.
+    try:
+        await account.get("/models")
+        return
+    except NotFound as error:
+        hint = error.hint
     raise NotFound(
         f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
         hint=hint or "the base URL usually ends in /v1",
@@ -118,7 +182,7 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
         return True, None
     if nowhere is not None and _same(nowhere, error):
         return (False if error.detail else None), error
-    if error.status in (405, 501):
+    if error.status in _NO_SUCH_ROUTE:
         return False, error
     # Servers were seen that say 500 for what isn't there.
     return (True if isinstance(error, (NotFound, RequestRefused)) else None), error
@@ -126,7 +190,7 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
 
 async def _error(account: Account, where: str) -> RemoteError | None:
     try:
-        await account.get(where)
+        await account.get(where, patient=False)
     except RemoteError as error:
         return error
     return None

@@ -6,13 +6,14 @@ compared here with the counts that the server gives.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
+from holdall.remote import probing
 from holdall.remote.client import Account, path
 
 __all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line", "viewed"]
@@ -22,8 +23,8 @@ T = TypeVar("T")
 FILES_PAGE = 10_000
 """The longest page of GET /files; servers may give shorter ones."""
 
-_NOWHERE = "/nothing_" + "0" * 24
-_NO_SUCH_ROUTE = (405, 501)
+
+_TOLD = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,8 @@ class Surveyor:
         self._file_search = file_search
         self.doubts: dict[str, str] = {}
         """The lists that may lack something, by their paths, and why."""
+        self.absent: list[str] = []
+        """The lists that were asked for and that the server hasn't, by their paths."""
         self._code_interpreter = code_interpreter
 
     async def assistants(self) -> list[Record]:
@@ -84,50 +87,50 @@ class Surveyor:
         ]
 
     async def agents(self) -> list[Record]:
-        """Every reusable agent of the project, oldest first; none where the server has no such endpoint.
-
-        Whether it has one, few servers say with a 404: so an error is held against what comes of a path that can't be
-        there. Raises what the list raises where the two differ.
-        """
-        try:
-            return [
-                Record(kind=Kind.AGENT, id=SourceId(_id_of(raw, "agent")), raw=raw)
-                async for raw in self._list("/agents")
-            ]
-        except NotFound:
-            return []
-        except (PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
-            if error.status not in _NO_SUCH_ROUTE:
-                if await self._status(_NOWHERE) != error.status:
-                    raise
-                if isinstance(error, ServerFailed):  # which may pass
-                    self.doubts["/agents"] = f"the server fails with {error.status} here, as wherever it is asked"
-            return []
-
-    async def _status(self, where: str) -> int | None:
-        """That of the answer to a GET, whatever it is."""
-        try:
-            return (await self._account.get(where)).status
-        except RemoteError as error:
-            return error.status
+        """Every reusable agent of the project, oldest first."""
+        return await self._records("/agents", Kind.AGENT)
 
     async def stores(self) -> list[Record]:
         """Every vector store of the project, oldest first."""
-        return [
-            Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-            async for raw in self._list("/vector_stores")
-        ]
+        return await self._records("/vector_stores", Kind.STORE)
 
-    async def files(self) -> AsyncIterator[FileView]:
+    async def files(self) -> list[FileView]:
         """Every file of the project, oldest first."""
-        async for raw in self._list("/files", limit=FILES_PAGE):
-            yield viewed(raw, FileView, "a file")
+        return await self._present("/files", lambda raw: viewed(raw, FileView, "a file"), limit=FILES_PAGE)
 
-    def _list(self, where: str, *, limit: int = 100) -> AsyncIterator[bytes]:
+    async def _records(self, where: str, kind: Kind) -> list[Record]:
+        what = kind.replace("_", " ")
+        return await self._present(where, lambda raw: Record(kind=kind, id=SourceId(_id_of(raw, what)), raw=raw))
+
+    async def _present(self, where: str, read: Callable[[bytes], T], *, limit: int = 100) -> list[T]:
+        """A whole list; an endpoint that the server hasn't has none of its kind, and is ``absent`` from then on.
+
+        Raises what the list raises where it is there. Of agents a 403 may say so, too: few servers have them.
+        """
+        if where in self.absent:
+            return []
+        found: list[T] = []
+        try:
+            async for raw in self._list(where, limit=limit, patient=False):
+                found.append(read(raw))
+            return found
+        except RemoteError as error:
+            if found or not await probing.is_absent(self._account, error, denied=where == "/agents"):
+                if found or not isinstance(error, (ServerFailed, UnexpectedAnswer)):
+                    raise
+            else:
+                self.absent.append(where)
+                # Few servers have agents; a list that most have may only be failing.
+                if where != "/agents" and (doubt := probing.may_be_there(error)):
+                    self.doubts[where] = doubt
+                return []
+        return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
+
+    def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
         def doubt(why: str) -> None:
             self.doubts[where] = why
 
-        return self._account.items(where, limit=limit, doubt=doubt)
+        return self._account.items(where, limit=limit, doubt=doubt, patient=patient)
 
     async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
@@ -139,7 +142,7 @@ class Surveyor:
         try:
             raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
             return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-        except (NotFound, RequestRefused, ServerFailed) as error:
+        except _TOLD as error:
             return absent(Kind.STORE, store_id, _told(error), users)
 
     def stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
@@ -167,13 +170,14 @@ class Surveyor:
         try:
             raw = one_line((await self._account.get(path("/files/{}", file_id))).raw)
             return Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "file")), raw=raw)
-        except (NotFound, RequestRefused, ServerFailed) as error:
+        except _TOLD as error:
             return absent(Kind.FILE, file_id, _told(error))
 
 
 def _told(error: RemoteError) -> RemoteError:
-    """The error, if it may mean that something isn't there: servers were seen that say 500 for that, every time."""
-    if isinstance(error, ServerFailed) and error.status != 500:
+    """The error, if it may mean that something isn't there: servers were seen that say 500 for that, every time, and of
+    what they have no path for, 501 or a page."""
+    if isinstance(error, ServerFailed) and error.status not in (500, 501):
         raise error
     return error
 

@@ -49,9 +49,8 @@ SILENCE = 120.0
 _THINKING = 5.0
 _CONNECTING = 15.0
 _CHUNK = 1 << 20
-# Assistants, and on older servers vector stores too, answer only with this header; agents with one of their own.
-_BETA = {"OpenAI-Beta": "assistants=v2"}
-_AGENTS_BETA = {"OpenAI-Beta": "agents=v1"}
+# By the first part of a path, as the SDK's own calls send it: these answer only with it, others may refuse it.
+_BETAS = {"assistants": "assistants=v2", "vector_stores": "assistants=v2", "agents": "agents=v1"}
 _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 
@@ -157,7 +156,12 @@ class Wire:
         self.requests[f"{method} {route(where)}"] += 1
 
         async def send() -> Answer:
-            options: Any = {"headers": _AGENTS_BETA if where.split("/")[1] == "agents" else _BETA}
+            headers: dict[str, Any] = {}
+            if beta := _BETAS.get(where.split("/")[1]):
+                headers["OpenAI-Beta"] = beta
+            if body is None:  # some servers take the type of a body that isn't there for a mistake
+                headers["Content-Type"] = openai.Omit()
+            options: Any = {"headers": headers}
             if params:
                 options["params"] = dict(params)
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]

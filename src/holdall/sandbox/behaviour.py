@@ -51,6 +51,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     assistants_api: bool = True
     """Whether there is an ``/assistants``; without it every call below answers 404, as OpenAI does today."""
 
+    files_api: bool = True
+    """Whether there is a ``/files``."""
+
+    vector_stores_api: bool = True
+    """Whether there is a ``/vector_stores``."""
+
     responses_api: bool = True
     """Whether there is a ``/responses``."""
 

@@ -18,7 +18,16 @@ import msgspec
 
 from holdall.sandbox.blobs import Blobs
 
-__all__ = ["CHARS_PER_TOKEN", "RETRIEVABLE", "UPLOADABLE", "Examined", "examine", "extension", "text_of"]
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "RETRIEVABLE",
+    "UPLOADABLE",
+    "Examined",
+    "examine",
+    "extension",
+    "text_of",
+    "written_extension",
+]
 
 CHARS_PER_TOKEN = 4
 _MAX_TOKENS = 5_000_000
@@ -51,7 +60,12 @@ _UNSUPPORTED = Examined(code="unsupported_file", message="The file type is not s
 
 def extension(filename: str) -> str:
     """What stands after the last dot, in lower case; empty if there is none."""
-    return filename.rpartition(".")[2].lower() if "." in filename else ""
+    return written_extension(filename).lower()
+
+
+def written_extension(filename: str) -> str:
+    """The same as it is written."""
+    return filename.rpartition(".")[2] if "." in filename else ""
 
 
 def examine(blobs: Blobs, name: str, filename: str) -> Examined:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Container
 from typing import Any
 
 import msgspec
 
 from holdall.sandbox import memberships
-from holdall.sandbox.documents import UPLOADABLE, Examined, extension
+from holdall.sandbox.documents import UPLOADABLE, Examined, extension, written_extension
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.paging import listing, select, window
 from holdall.sandbox.refusals import Refusal, invalid, missing_parameter, not_found
@@ -35,7 +36,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: int | None
 
 
-def check_upload(fields: dict[str, str], filename: str | None) -> Upload:
+def check_upload(fields: dict[str, str], filename: str | None, oddities: Container[Oddity] = ()) -> Upload:
     """What an upload's form says, checked; raises the refusals."""
     for name in fields:
         if name not in ("purpose", "expires_after[anchor]", "expires_after[seconds]"):
@@ -48,6 +49,8 @@ def check_upload(fields: dict[str, str], filename: str | None) -> Upload:
     if purpose not in _PURPOSES:
         raise invalid(f"'{purpose}' is not one of {list(_PURPOSES)} - 'purpose'", None)
     kind = extension(filename)
+    if Oddity.UPLOAD_LOWER_CASE in oddities:
+        kind = written_extension(filename)
     if purpose == "assistants" and kind not in UPLOADABLE:
         allowed = ", ".join(f'"{each}"' for each in sorted(UPLOADABLE))
         raise invalid(f"Invalid extension {kind}. Supported formats: {allowed}", None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.sandbox.documents import RETRIEVABLE, extension
+from holdall.sandbox.documents import RETRIEVABLE, extension, written_extension
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.rates import ATTACHED_PER_PROJECT
 from holdall.sandbox.refusals import invalid, not_found
@@ -96,7 +96,9 @@ def _files(connection: sqlite3.Connection, call: Call, wanted: Sequence[Wanted],
         if where == "file_id":
             raise not_found(f"No such File object: {missing[0]}", "file_id")
         raise not_found(f"Files {missing} were not found", where)
-    refused = sorted({extension(row["filename"]) for row in rows} - RETRIEVABLE)
+    lower_case = Oddity.SEARCH_LOWER_CASE in call.service.behaviour.oddities
+    kind = written_extension if lower_case else extension
+    refused = sorted({kind(row["filename"]) for row in rows} - RETRIEVABLE)
     if refused:
         raise invalid(
             f"Files with extensions [{', '.join('.' + each if each else 'none' for each in refused)}] are not "
@@ -148,6 +150,8 @@ def _row(call: Call, store: int, wanted: Wanted, file: sqlite3.Row | None) -> tu
         code, message = "server_error", "File not found."
     elif any(fnmatch.fnmatchcase(file["filename"], glob) for glob in behaviour.index_failures):
         code, message = "server_error", "An internal error occurred."
+    elif Oddity.INDEX_LOWER_CASE in behaviour.oddities and not written_extension(file["filename"]).islower():
+        code, message = "unsupported_file", "The file type is not supported."
     else:
         code, message = file["error_code"], file["error_message"]
     chunking = wanted.chunking

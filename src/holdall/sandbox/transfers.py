@@ -123,7 +123,7 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
     incoming = service.blobs.incoming()
     try:
         rest = await _receive(request, call, form, incoming)
-        checked = files.check_upload(form.fields, form.filename)
+        checked = files.check_upload(form.fields, form.filename, call.service.behaviour.oddities)
         blob, examined = await service.reading(_kept, call, incoming, rest, checked.filename)
     except BaseException:
         incoming.drop()

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.apply.attaching import BATCHES, _extensions
+from holdall.importer.apply.attaching import BATCHES
 from holdall.importer.apply.attempts import FRESH
 from holdall.importer.apply.indexing import STALLED, Attached, Indexing
 from holdall.importer.apply.writes import Writes
@@ -121,7 +121,7 @@ def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str
     files = {SourceId(name): TargetId(same or f"T-{name}") for name in names}
     known = {SourceId(name): name for name in names}
 
-    async def nothing(file: SourceId) -> None:
+    async def nothing(file: SourceId, refused: TargetId) -> None:
         return None
 
     return asyncio.run(indexing.attach(SourceId("vs"), STORE, lambda: records, files, known, nothing))
@@ -269,16 +269,3 @@ def test_each_state_of_a_file_is_told_with_the_servers_reason() -> None:
         ("b.md", "cancelled: why"),
         ("c.md", "still being indexed when the deadline came"),
     }
-
-
-@pytest.mark.parametrize(
-    ("message", "found"),
-    [
-        ("Files with extensions [.png, .GIF] are not supported for retrieval. See https://x.y/a.md", {"png", "gif"}),
-        ('Invalid extension xyz. Supported formats: "c", "md"', {"invalid", "extension", "xyz"}),
-        ("Unsupported file type: .zip. Supported types are .md and .txt", {"zip"}),
-    ],
-)
-def test_the_types_that_a_refusal_accuses(message: str, found: set[str]) -> None:
-    assert found <= _extensions(message)
-    assert not {"md", "c", "txt"} & _extensions(message)

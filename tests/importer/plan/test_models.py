@@ -57,6 +57,15 @@ def test_a_model_mapped_to_itself_is_taken_on_its_owners_word() -> None:
     assert judged("old", mapped=("old=old",)) == ({}, ["model old should have shut down on 2026-10-23"])
 
 
+def test_the_owners_word_counts_where_the_list_lacks_the_model() -> None:
+    word = "is not in the destination's list; used on your word (--map-model)"
+    assert judged("gone", mapped=("gone=gone",)) == ({}, [f"model gone {word}"])
+    assert judged("gone", mapped=("g*=new", "new=new")) == ({}, [f"model new {word}"])
+    assert judged("stays", mapped=("*=old", "old=old"))[0] == {}
+    # A GLOB that happens to fit says nothing of the one model.
+    assert "gone" in judged("gone", mapped=("g*=gone",))[0]
+
+
 def test_fine_tuned_models_of_others_are_called_so() -> None:
     missing, _ = judged("ft:gpt-4o:acme::x1", "ft:gpt-4o")
     assert "another organisation or project (acme)" in missing["ft:gpt-4o:acme::x1"]

@@ -14,6 +14,7 @@ from holdall.importer.journal.journal import Closed, Opened
 from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.report import Party, Report
 from holdall.importer.journal.run import RunFolder, timestamp
+from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import Catalogue, Plan
 from holdall.model import Kind
 from holdall.progress import Progress
@@ -49,6 +50,7 @@ async def apply(
         "organization": account.organization,
         "project": account.project,
     }
+    catalogue = without_keys(catalogue, plan.dropped_keys)
     work = Work(plan, catalogue, reader, account, folder, destination, operation, pace=pace, progress=progress)
     standing = folder.standing
     started = standing.opened.started if standing.opened else timestamp(now())
@@ -82,7 +84,7 @@ async def apply(
             stores=work.stores,
             files=work.files,
             copies=standing.copies,
-            added=frozenset(standing.added),
+            added=frozenset({*standing.added, *plan.dropped_keys}),
             requests=dict(account.requests),
             form=plan.form,
             stopped=stopped,

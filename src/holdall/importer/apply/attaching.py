@@ -6,7 +6,6 @@ says which of its files are there, and only those that are missing are sent agai
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,7 +14,7 @@ import msgspec
 
 from holdall.dialects.shapes import known
 from holdall.dialects.tables import BATCH_FILES
-from holdall.errors import NotFound, RemoteError, RequestRefused
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.attempts import TRIES
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Done, Failed, Learned
@@ -23,9 +22,11 @@ from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import fingerprint
 from holdall.model import MembershipView, SourceId, TargetId
+from holdall.remote import refusals
 from holdall.remote.client import Account, path
+from holdall.remote.refusals import Reason
 
-__all__ = ["BATCHES", "BATCH_LIMIT", "AsText", "Attaching", "Filling"]
+__all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
 
 BATCH_LIMIT = "batch_files"
 """Learned of an account: the most files that it takes in one batch."""
@@ -33,27 +34,25 @@ BATCH_LIMIT = "batch_files"
 BATCHES = "batches"
 """Learned of an account: 0 where it knows no batches of files with settings of their own, or attaches none of them."""
 
-AsText = Callable[[SourceId], Awaitable[TargetId | None]]
-"""Makes a second upload of a file, as text, and returns its id; None where the file is no text."""
+Renamed = Callable[[SourceId, TargetId], Awaitable[TargetId | None]]
+"""Makes another upload of a file, under another name than the one whose type was refused, and returns its id; None
+where no name is left."""
 
 Body = dict[str, Any]
 
 # Files of one store that are refused one after the other, and none taken, until it is the store that is refused.
 _HOPELESS = 20
 
-_TYPE = re.compile(r"extension|(?:file )?(?:type|format)s?\b.*not supported|unsupported (?:file|type|format)", re.I)
-_ALREADY = re.compile(r"\balready\b", re.I)
-_TOO_MANY = re.compile(
-    r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long", re.I
-)
+# What a server says of a path that it doesn't know, besides 404.
+_NO_SUCH_ROUTE = (405, 501)
 
 
 class Filling:
     """One store while it is being filled. ``sources`` has the files by the ids of their copies, ``refused`` those
     that the store doesn't take, with the reason and the body that was sent. ``merged`` have the copy of one of the
-    ``sources``, ``untyped`` are those ``refused`` for their type. ``ignored``: a batch was accepted and nothing came of
-    it. ``sent`` has the fingerprints of what each copy was given, ``unlike`` what the store shows of those that have
-    something else."""
+    ``sources``, ``untyped`` are those ``refused`` for their type, as far as their names go. ``ignored``: a batch was
+    accepted and nothing came of it. ``sent`` has the fingerprints of what each copy was given, ``unlike`` what the
+    store shows of those that have something else."""
 
     def __init__(self, source: SourceId, store: TargetId, names: Mapping[SourceId, str]) -> None:
         self.source = source
@@ -149,7 +148,7 @@ class Attaching:
         """Send ``bodies``, the first of which is number ``first`` of the store's memberships.
 
         Where a batch is refused for some files' type, the others are sent without them. Raises what the account raises
-        for anything else, also where ``TRIES`` answers were lost.
+        for anything else, also where ``TRIES`` answers were lost and a single file fares no better.
         """
         while len(bodies) > self.limit:
             size = self.limit
@@ -171,16 +170,22 @@ class Attaching:
             await self.send(filling, bodies[1:], first + 1)
             return
         except RemoteError as error:
-            if not error.ambiguous or tried >= TRIES:
+            if not error.ambiguous:
                 raise
+            if tried >= TRIES or error.status in _NO_SUCH_ROUTE:
+                await self._singly_after_all(filling, bodies, error)
+                return
             found = await self.there(filling)
             await self.send(filling, _without(bodies, found), first, tried=tried + 1)
             return
+        if refusal.status in _NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
+            await self.send(filling, bodies[1:], first + 1)
+            return
         if await self._learned_limit(refusal, len(bodies)):
             await self.send(filling, bodies, first)
-        elif _is_type(refusal):
-            await self._without_culprits(filling, bodies, first, refusal.detail or refusal.message)
-        elif _ALREADY.search(refusal.detail):
+        elif (reason := refusals.read(refusal).reason) is Reason.TYPE:
+            await self._without_culprits(filling, bodies, first, refusal)
+        elif reason is Reason.ALREADY:
             left = _without(bodies, await self._listed(filling.store))
             if len(left) == len(bodies):
                 raise refusal
@@ -193,11 +198,21 @@ class Attaching:
         that the destination doesn't know."""
         try:
             await self._writes.attach_one(filling.source, filling.store, body)
-        except (NotFound, RequestRefused):
+        except (NotFound, RequestRefused, ServerFailed):
             return False
         if not filling.batches:
             await self._folder.write(Learned(what=BATCHES, value=0))
         return True
+
+    async def _singly_after_all(self, filling: Filling, bodies: list[Body], error: RemoteError) -> None:
+        """Attach one by one what no batch is taken with, if that goes: some servers fail over what they don't know.
+        Raises ``error`` where it doesn't."""
+        if not isinstance(error, ServerFailed):
+            raise error
+        left = _without(bodies, await self.there(filling))
+        if left and not await self._batchless(filling, left[0]):
+            raise error
+        await self.send_singly(filling, left[1:])
 
     async def send_singly(self, filling: Filling, bodies: list[Body]) -> None:
         """Attach files one by one: for servers without batches, or that make nothing of them. Raises as ``send``."""
@@ -214,7 +229,9 @@ class Attaching:
 
     def _refuse(self, filling: Filling, file: SourceId, refusal: RequestRefused, body: Body) -> None:
         filling.refused[file] = refusal.detail or refusal.message, body
-        if _is_type(refusal) or not refusal.detail:
+        name, reason = filling.names.get(file, ""), refusals.read(refusal).reason
+        named = [name, f".{_ending(name)}"] if _ending(name) else []
+        if reason in (Reason.TYPE, Reason.UNTOLD) or any(word in refusal.detail for word in named):
             filling.untyped.add(file)
 
     async def _halved(self, filling: Filling, bodies: list[Body], first: int, refusal: RequestRefused) -> None:
@@ -230,23 +247,35 @@ class Attaching:
         await self.send(filling, bodies[:half], first)
         await self.send(filling, bodies[half:], first + half)
 
-    async def send_as_text(self, filling: Filling, as_text: AsText) -> list[SourceId]:
-        """Attach in place of the refused files what ``as_text`` makes of them; returns which that are."""
-        bodies, made = [], []
-        for target, file in list(filling.sources.items()):
-            if file not in filling.untyped:
-                continue
-            copy = await as_text(file)
-            if copy is not None:
-                body = {**filling.refused.pop(file)[1], "file_id": copy}
-                del filling.sources[target]
+    async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> list[SourceId]:
+        """Attach the files whose type was refused by what ``renamed`` makes of them; returns which that are.
+
+        ``failed`` are the bodies of those that are in the store, and whose indexing failed for their type: they are
+        taken out. Where no name is left, a file is refused as it was, or stays as it is.
+        """
+        made: dict[SourceId, None] = {}
+        while True:
+            bodies = []
+            for target, file in list(filling.sources.items()):
+                if file not in filling.untyped and file not in failed:
+                    continue
                 filling.untyped.discard(file)
-                filling.take(file, body)
-                bodies.append(body)
-                made.append(file)
-        if bodies:
+                copy = await renamed(file, target)
+                if copy is None:
+                    continue
+                if file in filling.refused:
+                    body = filling.refused.pop(file)[1]
+                else:
+                    body = failed[file]
+                    await self._writes.detach(file, filling.store, target)
+                del filling.sources[target]
+                bodies.append({**body, "file_id": copy})
+                filling.take(file, bodies[-1])
+                made[file] = None
+            if not bodies:
+                return list(made)
             await self.send(filling, _without(bodies, await self.there(filling)))
-        return made
+            failed = {}
 
     async def again(self, filling: Filling, bodies: list[Body]) -> None:
         """Take files out and put them in once more: what is in a store already isn't indexed anew."""
@@ -264,21 +293,29 @@ class Attaching:
 
     async def _learned_limit(self, refusal: RequestRefused, sent: int) -> bool:
         """Whether the batch was refused for its length; then what fits is known from here on."""
-        too_many = refusal.code == "array_above_max_length" or refusal.status == 413 or _TOO_MANY.search(refusal.detail)
-        if sent == 1 or not too_many:
+        read = refusals.read(refusal)
+        if sent == 1 or read.reason is not Reason.TOO_MUCH:
             return False
-        named = [int(number) for number in re.findall(r"\d+", refusal.detail) if 0 < int(number) < sent]
-        await self._folder.write(Learned(what=BATCH_LIMIT, value=max(named, default=sent // 2)))
+        await self._folder.write(Learned(what=BATCH_LIMIT, value=read.most(sent)))
         return True
 
-    async def _without_culprits(self, filling: Filling, bodies: list[Body], first: int, reason: str) -> None:
-        extensions = _extensions(reason)
-        culprits = [b for b in bodies if _extension(filling.names.get(filling.sources[b["file_id"]], "")) in extensions]
+    async def _without_culprits(
+        self, filling: Filling, bodies: list[Body], first: int, refusal: RequestRefused
+    ) -> None:
+        def ending(body: Body) -> str:
+            return _ending(filling.names.get(filling.sources[body["file_id"]], ""))
+
+        accused = {word.lower() for word in refusals.read(refusal).endings()}
+        culprits = [body for body in bodies if ending(body).lower() in accused]
+        upper = [body for body in culprits if ending(body) != ending(body).lower()]
+        if 0 < len(upper) < len(culprits):
+            # It may be their upper case alone; if it isn't, the others are refused next.
+            culprits = upper
         if not culprits and len(bodies) == 1:
             culprits = bodies
         for body in culprits:
             file = filling.sources[body["file_id"]]
-            filling.refused[file] = reason, body
+            filling.refused[file] = refusal.detail or refusal.message, body
             filling.untyped.add(file)
         if culprits:
             rest = [body for body in bodies if filling.sources[body["file_id"]] not in filling.refused]
@@ -290,22 +327,9 @@ class Attaching:
         await self.send(filling, bodies[half:], first + half)
 
 
-def _is_type(refusal: RequestRefused) -> bool:
-    return refusal.code == "unsupported_file" or bool(_TYPE.search(refusal.detail))
-
-
 def _without(bodies: list[Body], there: set[TargetId]) -> list[Body]:
     return [body for body in bodies if body["file_id"] not in there]
 
 
-def _extension(name: str) -> str:
-    return name.rpartition(".")[2].lower() if "." in name else ""
-
-
-def _extensions(message: str) -> set[str]:
-    """The extensions that a refusal names, without their dots; not those of a list of what would be accepted."""
-    accused = re.split(
-        r"supported (?:formats|types|files|extensions)\b", re.sub(r"https?://\S+", " ", message), flags=re.I
-    )
-    dotted = re.findall(r"\.([A-Za-z0-9_+-]+)", accused[0])
-    return {word.lower() for word in dotted or re.findall(r"[A-Za-z0-9_+-]+", accused[0])}
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2] if "." in name else ""

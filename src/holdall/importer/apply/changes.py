@@ -6,7 +6,7 @@ written that is so already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,9 +20,10 @@ from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.difference import UNSET, differences, equal, final
 from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
 from holdall.model import Kind, SourceId, TargetId
+from holdall.remote import refusals
 from holdall.remote.client import Account, path
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "refused_fields"]
 
 
 class Changes:
@@ -33,12 +34,8 @@ class Changes:
         self._writes = writes
         self._standing = standing
 
-    async def assistant(self, step: UpdateAssistant, request: dialect.Request) -> list[str]:
-        """Set what the step names to what ``request`` says.
-
-        Returns the fields that were left out because the model refuses them, being at their default.
-        """
-        wanted = final(request)
+    async def assistant(self, step: UpdateAssistant, wanted: dict[str, Any]) -> list[str]:
+        """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""
         left_out: list[str] = []
         while True:
             fields = [field for field in step.fields if field not in left_out]
@@ -46,7 +43,9 @@ class Changes:
                 await self._set(Kind.ASSISTANT, step.id, step.target, wanted, fields)
                 return left_out
             except RequestRefused as error:
-                spare = dialect.dispensable({f: wanted[f] for f in fields if f in wanted}, error.param, error.detail)
+                # To leave out a null here would leave what stands there.
+                sent = {field: wanted[field] for field in fields if wanted.get(field) is not None}
+                spare = refused_fields(error, dialect.dispensable(sent))
                 if not spare:
                     raise
                 left_out += spare
@@ -59,6 +58,10 @@ class Changes:
         """Set the store's own fields; its files are steps of their own."""
         if step.fields:
             await self._set(Kind.STORE, step.id, step.target, {**UNSET, **final(request)}, step.fields)
+
+    async def metadata(self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any]) -> None:
+        """Set the metadata of something that this run made; our marks stay."""
+        await self._set(kind, source, target, {"metadata": wanted}, ["metadata"])
 
     async def membership(self, step: UpdateMembership, store: TargetId) -> None:
         there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
@@ -105,6 +108,17 @@ class Changes:
 
     async def _there(self, where: str) -> dict[str, Any]:
         return msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
+
+
+def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> list[str]:
+    """Those of the ``dispensable`` fields for which a request was refused, so that it can be sent without them.
+
+    Where the server has no word for it, all by which nothing is lost may be the reason.
+    """
+    refusal = refusals.read(error)
+    if refusal.reason is refusals.Reason.UNTOLD:
+        return [field for field, lossless in dispensable.items() if lossless]
+    return refusal.blames(dispensable)
 
 
 def _with_marks(wanted: object, there: object) -> dict[str, Any]:

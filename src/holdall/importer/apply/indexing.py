@@ -17,7 +17,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import narrowed
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
-from holdall.importer.apply.attaching import BATCHES, AsText, Attaching, Filling
+from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
 from holdall.importer.apply.attempts import FRESH
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Learned
@@ -33,8 +33,9 @@ __all__ = ["STALLED", "Attached", "Indexing", "Trouble"]
 STALLED = 600.0
 """Seconds after which a store that finishes no further file is waited for no longer."""
 
-# A file that failed for one of these fails again.
-_FINAL = frozenset({"unsupported_file", "invalid_file"})
+# A file whose indexing failed for this may do under another name; for these it fails again.
+_UNFIT = "unsupported_file"
+_FINAL = frozenset({_UNFIT, "invalid_file"})
 
 # Looks after which the user is told that something is being waited for: some ten seconds.
 _PATIENCE = 8
@@ -57,12 +58,12 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a store: ``recut`` files whose chunking the source didn't tell, those that are there ``as_text``
-    under another name because their type was refused, the troubles, and what is ``unkept`` of what was sent."""
+    """What came of a store: ``recut`` files whose chunking the source didn't tell, those that are there ``renamed``
+    because their type was refused, the troubles, and what is ``unkept`` of what was sent."""
 
     troubles: list[Trouble]
     recut: int
-    as_text: list[SourceId] = []
+    renamed: list[SourceId] = []
     unkept: list[Difference] = []
 
 
@@ -105,13 +106,13 @@ class Indexing:
         memberships: Callable[[], Iterable[Record]],
         files: Mapping[SourceId, TargetId],
         names: Mapping[SourceId, str],
-        as_text: AsText,
+        renamed: Renamed,
     ) -> Attached:
         """Attach those of ``memberships`` (read anew by each call) whose files were uploaded, and wait until each is
         indexed or given up.
 
         What the store has already from an earlier attempt is left as it is. ``names`` are the files' names at the
-        destination. A file whose type is refused is attached by what ``as_text`` makes of it, if anything. Raises what
+        destination. A file whose type is refused is attached by what ``renamed`` makes of it, if anything. Raises what
         the account raises for a batch, apart from a refusal of single files, which is in the outcome.
         """
         filling = Filling(source, store, names)
@@ -129,13 +130,19 @@ class Indexing:
                     filling.failed_before.add(record.id)
             await self._attaching.send(filling, bodies, position)
             position += len(group)
-        copied = await self._attaching.send_as_text(filling, as_text) if filling.refused else []
+        copied = await self._attaching.send_renamed(filling, renamed, {}) if filling.refused else []
         troubles = await self._outcome(filling)
 
         def bodies_of(wanted: Container[SourceId]) -> list[dict[str, Any]]:
             copies = {file: target for target, file in filling.sources.items() if file in wanted}
             return [dialect.attachment(r, copies[r.id]).body for r in _unique(memberships(), copies)]
 
+        while unfit := {trouble.file for trouble in troubles if trouble.code == _UNFIT and not trouble.failed_before}:
+            unfit_bodies = {filling.sources[body["file_id"]]: body for body in bodies_of(unfit)}
+            if not (more := await self._attaching.send_renamed(filling, renamed, unfit_bodies)):
+                break
+            copied += more
+            troubles = await self._outcome(filling)
         if missing := {trouble.file for trouble in troubles if trouble.missing}:
             await self._attaching.send_singly(filling, bodies_of(missing))
             if len(missing) == len(filling.sources):
@@ -144,9 +151,9 @@ class Indexing:
         if failed := _worth_repeating(troubles):
             await self._attaching.again(filling, bodies_of(failed))
             troubles = await self._outcome(filling)
-        second = [file for file in copied if file not in filling.refused]
+        second = [file for file in dict.fromkeys(copied) if file not in filling.refused]
         unkept = [*_unkept(filling, memberships(), files)] if filling.unlike or filling.merged else []
-        return Attached(troubles=troubles, recut=recut, as_text=second, unkept=unkept)
+        return Attached(troubles=troubles, recut=recut, renamed=second, unkept=unkept)
 
     async def _outcome(self, filling: Filling) -> list[Trouble]:
         patient = True

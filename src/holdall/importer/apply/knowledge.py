@@ -13,7 +13,8 @@ from holdall.errors import RemoteError
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.indexing import Attached, Indexing, Trouble
 from holdall.importer.apply.readback import ReadBack
-from holdall.importer.apply.uploads import Uploads
+from holdall.importer.apply.serverkeys import ServerKeys
+from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Shown
 from holdall.importer.journal.run import RunFolder
@@ -42,20 +43,33 @@ class Knowledge:
         read_back: ReadBack,
         tally: Tally,
         in_code: Container[SourceId],
+        server_keys: ServerKeys,
     ) -> None:
         self._catalogue, self._reader, self._folder = catalogue, reader, folder
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
         self._changes, self._read_back, self._tally, self._in_code = changes, read_back, tally, in_code
         self._standing = folder.standing
+        self._server_keys = server_keys
         self.failed: dict[SourceId, str] = {}
 
     async def create(self, step: CreateStore) -> TargetId:
         record = self._catalogue.stores[step.id]
-        request = dialect.store(record, operation="")
+        sent = self._server_keys.sent(record)
+        request = dialect.store(sent, operation="")
         try:
             target = await self._writes.create(
-                Kind.STORE, step.id, lambda op: dialect.store(record, operation=op).create, []
+                Kind.STORE, step.id, lambda op: dialect.store(sent, operation=op).create, []
             )
+            if self._server_keys.is_open(record):
+                if self._server_keys.is_untouched(record):
+                    await self._read_back.losses(Kind.STORE, step.id, target, step.name, final(request))
+                if refused := await self._server_keys.settle(record, target):
+                    why = Why.REFUSED
+                    self._tally.lose(
+                        Loss(why=why, kind=Kind.STORE, id=step.id, name=step.name, field="metadata", text=refused)
+                    )
+                else:
+                    request = dialect.store(self._server_keys.sent(record), operation="")
             if request.update is not None and (Kind.STORE, None, step.id) not in self._standing.updated:
                 await self._writes.update(Kind.STORE, step.id, target, request.update)
             await self._look(step, target, final(request))
@@ -84,7 +98,7 @@ class Knowledge:
             files = {file: files[file] for file in step.files if file in files}
         try:
             done = await self._indexing.attach(
-                step.store, store, memberships, files, self._standing.names, self._as_text
+                step.store, store, memberships, files, self._standing.names, self._renamed
             )
         except RemoteError as error:
             self.failed[step.store] = f"vector store {step.store}: {explained(error)}"
@@ -136,19 +150,31 @@ class Knowledge:
             await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files))
         for difference in done.unkept:
             self._tally.lose(self._unkept(source, difference))
-        for file in done.as_text:
-            await self._said_as_text(source, file)
+        for file in done.renamed:
+            await self._say_renamed(source, file)
+        for trouble in done.troubles:
+            if trouble.refused and not trouble.missing:
+                await self._uploads.drop_copy(trouble.file)
 
-    async def _as_text(self, file: SourceId) -> TargetId | None:
-        return await self._uploads.as_text(self._catalogue.files[file])
+    async def _renamed(self, file: SourceId, refused: TargetId) -> TargetId | None:
+        return await self._uploads.under_another_name(self._catalogue.files[file], refused)
 
-    async def _said_as_text(self, store: SourceId, file: SourceId) -> None:
+    async def _say_renamed(self, store: SourceId, file: SourceId) -> None:
         """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
-        name = self._catalogue.files[file].filename
-        text = f"the destination refuses its type for search, so it is there as text: {self._standing.names[file]}"
+        content = self._catalogue.files[file]
+        text = renamed(content, self._standing.names[file], " for search")
         self._tally.lose(
-            Loss(why=Why.RENAMED, kind=Kind.FILE, id=file, name=name, inside=store, field="filename", text=text)
+            Loss(
+                why=Why.RENAMED,
+                kind=Kind.FILE,
+                id=file,
+                name=content.filename,
+                inside=store,
+                field="filename",
+                text=text,
+            )
         )
+        await self._uploads.keep_copy(file)
         ours = (Kind.FILE, file) not in self._standing.adopted
         # A server may give the same id for the same bytes.
         alone = list(self._standing.files.values()).count(self._standing.files[file]) == 1

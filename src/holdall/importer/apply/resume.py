@@ -14,6 +14,7 @@ from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Ope
 from holdall.importer.journal.run import JOURNAL, RunFolder
 from holdall.importer.plan.steps import (
     Adopt,
+    AttachFiles,
     CreateAgent,
     CreateAssistant,
     CreateStore,
@@ -75,9 +76,10 @@ async def begin(
     is_new = folder.standing.opened is None
     # Who has assistants written down need not be allowed to see those that are there.
     left_out = {Kind.ASSISTANT} if plan.form is not Form.ASSISTANTS else set()
-    if not plan.needs_agents():
-        left_out.add(Kind.AGENT)
-    kinds = [kind for kind in PLACES if kind not in left_out]
+    needed = {kind for kind, _ in _sources(plan)} - left_out
+    if any(isinstance(step, (UploadFile, AttachFiles)) for step in plan.steps()):
+        needed.add(Kind.FILE)
+    kinds = [kind for kind in PLACES if kind in needed]
     if is_new:
         found = await folder.before.take(account, kinds, uploads=_uploads(plan))
     else:

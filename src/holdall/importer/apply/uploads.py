@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import codecs
 import io
-import re
 import tempfile
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from typing import BinaryIO, cast
 from weakref import WeakValueDictionary
 
@@ -21,29 +20,28 @@ from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Content, UploadFile
 from holdall.importer.plan.text import document
-from holdall.joining import is_text_name
 from holdall.model import Kind, Rung, SourceId, TargetId
 from holdall.progress import Progress
+from holdall.remote import refusals
+from holdall.remote.refusals import Reason
 
-__all__ = ["Uploads", "upload_name"]
+__all__ = ["Uploads", "renamed", "upload_name"]
 
 # A joined text up to this many bytes stays in memory while it is sent.
 _IN_MEMORY = 1 << 20
 # Parsed text is at most 5,000,000 tokens a file; this is far above it, and far below what would hurt.
 _LARGEST_TEXT = 256 << 20
 _PIECE = 1 << 20
-_TYPE = re.compile(
-    r"invalid (?:file )?extension|unsupported (?:file|extension)|file (?:type|format) .*not supported", re.I
-)
-_TOO_LARGE = re.compile(r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than", re.I)
 
 
 def upload_name(content: Content, *, exact: bool) -> str:
     """The name a file is uploaded under. ``exact``: the text that stands in for it has just its size."""
-    name = content.filename or content.id
-    if content.rung is not Rung.TEXT or (exact and is_text_name(name)):
-        return name
-    return f"{name}.txt"
+    return _names(content, exact=exact)[0]
+
+
+def _names(content: Content, *, exact: bool) -> list[str]:
+    names = content.copy_names()
+    return names[-1:] if content.rung is Rung.TEXT and not exact else names
 
 
 class Uploads:
@@ -63,6 +61,7 @@ class Uploads:
         self._standing = standing
         self._concurrency = concurrency
         self._progress = progress
+        self._in_use: set[TargetId] = set()
         self._one_text = asyncio.Lock()
         self._doubts: dict[SourceId, str] = {}
         # Held while an upload of that name and size is under way: if its answer is lost, it alone can be meant.
@@ -114,41 +113,71 @@ class Uploads:
         if content.id in self._standing.files:
             self._progress.advance(bytes=content.stored)
             return self._differences(content)
-        try:
-            await self._send(content, purpose=step.purpose)
-        except RequestRefused as error:
-            # Servers refuse names whose extension they don't know, whatever is in the file.
-            if not _is_type_refused(error) or not self._is_text(content):
-                raise
-            await self._send(content, purpose=step.purpose, as_text=True)
+        await self._send(content, purpose=step.purpose)
         return self._differences(content)
 
-    async def as_text(self, content: Content) -> TargetId | None:
-        """Upload ``content``, which is up already, once more under a name that says text; None where it is none."""
-        if (done := self._standing.copies.get(content.id)) is not None:
-            return done
-        if not self._is_text(content):
-            return None
-        try:
-            return await self._send(content, purpose="assistants", as_text=True, action="copy")
-        except RequestRefused:
-            return None
+    async def under_another_name(self, content: Content, refused: TargetId) -> TargetId | None:
+        """Upload ``content``, which is up already, once more, for a store that took ``refused`` for a wrong type.
 
-    async def _send(self, content: Content, *, purpose: str, as_text: bool = False, action: str = "create") -> TargetId:
+        None where no name is left to try.
+        """
+        copy, tried = self._standing.copies.get(content.id), self._standing.names.get(content.id)
+        if copy is not None and copy != refused:
+            return copy
+        with suppress(RequestRefused):
+            return await self._send(content, purpose="assistants", action="copy", after=tried or "")
+        return None
+
+    async def keep_copy(self, file: SourceId) -> None:
+        """A store has the second upload of a file: take away the ones before it, which were refused."""
+        if file in self._standing.copies:
+            self._in_use.add(self._standing.copies[file])
+            await self._take_away(file, self._standing.superseded.get(file, ()))
+
+    async def drop_copy(self, file: SourceId) -> None:
+        """Take away the second uploads of a file of which no store took one."""
+        if copy := self._standing.copies.get(file):
+            await self._take_away(file, [*self._standing.superseded.get(file, ()), copy])
+
+    async def _take_away(self, file: SourceId, copies: Iterable[TargetId]) -> None:
+        # A server may give the same id for the same bytes.
+        for copy in {*copies} - self._in_use - {*self._standing.files.values()}:
+            await self._writes.delete(file, copy)
+
+    async def _send(
+        self, content: Content, *, purpose: str, action: str = "create", after: str | None = None
+    ) -> TargetId | None:
+        """Upload under the first name whose type the server takes, of those ``after`` one that it doesn't.
+
+        None where there is none to be tried. Raises what the account raises; of the types that are refused the last.
+        """
+        refusal = None
         with ExitStack() as stack:
             entry = self._entry(content)
             if content.rung is Rung.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)
             else:
                 stream, size, exact = stack.enter_context(self._reader.open(entry)), entry.size, True
-            name = upload_name(content, exact=exact)
-            if as_text:
-                name = f"{name}.txt"
+            names = _names(content, exact=exact)
+            if after is not None:
+                # What the server calls otherwise than it was sent was sent under the first.
+                names = names[names.index(after) + 1 :] if after in names else names[1:]
             watched = cast(BinaryIO, _Watched(stream, self._progress))
-            async with self._under_way.setdefault((name, size), asyncio.Lock()):
-                return await self._writes.upload(
-                    content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, action=action
-                )
+            for name in names:
+                if _adds_txt(content, name) and not self._is_text(content):
+                    continue
+                async with self._under_way.setdefault((name, size), asyncio.Lock()):
+                    try:
+                        return await self._writes.upload(
+                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, action=action
+                        )
+                    except RequestRefused as error:
+                        if refusals.read(error).reason is not Reason.TYPE:
+                            raise
+                        refusal = error
+        if refusal:
+            raise refusal
+        return None
 
     def _entry(self, content: Content) -> IndexEntry:
         entry = self._reader.content(content.id)
@@ -157,9 +186,9 @@ class Uploads:
         return entry
 
     def _is_text(self, content: Content) -> bool:
-        """Whether the bytes are UTF-8 without control characters. Parsed text goes up as text anyway."""
+        """Whether the bytes are UTF-8 without control characters, as parsed text is."""
         if content.rung is Rung.TEXT:
-            return False
+            return True
         decoder = codecs.getincrementaldecoder("utf-8")()
         with self._reader.open(self._entry(content)) as stream:
             while piece := stream.read(_PIECE):
@@ -178,8 +207,7 @@ class Uploads:
 
         sent, losses = self._standing.names.get(content.id, ""), []
         if content.rung is not Rung.TEXT and sent not in ("", upload_name(content, exact=True)):
-            text = f"the destination refuses its type, so it is there as text, under the name {sent}"
-            losses.append(loss(Why.RENAMED, "filename", text))
+            losses.append(loss(Why.RENAMED, "filename", renamed(content, sent)))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:
             losses.append(loss(Why.JOINED_DOUBTFULLY, "text", f"text, joined doubtfully: {doubt}"))
@@ -242,12 +270,24 @@ def _refused(content: Content, error: RemoteError) -> Loss:
     why, text = Why.REFUSED, f"not uploaded: {error.message}"
     if error.ambiguous:
         why, text = Why.UNCERTAIN, f"{text}; it may be there all the same, used by nothing"
-    elif error.status == 413 or _TOO_LARGE.search(error.detail):
+    elif (reason := refusals.read(error).reason) is Reason.TOO_MUCH:
         text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
-    elif isinstance(error, RequestRefused) and _is_type_refused(error):
+    elif reason is Reason.TYPE and isinstance(error, RequestRefused):
         text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
     return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, text=text)
 
 
-def _is_type_refused(error: RequestRefused) -> bool:
-    return error.code == "unsupported_file" or bool(_TYPE.search(error.detail))
+def renamed(content: Content, name: str, purpose: str = "") -> str:
+    """That a file is there under another name than its own, and why; ``purpose`` is what its type is refused for."""
+    own = content.filename or content.id
+    if name.lower() == own.lower():
+        ending = own.rpartition(".")[2]
+        return (
+            f"the destination refuses the ending .{ending}{purpose}, so it is there as {name}; its bytes are the same"
+        )
+    return f"the destination refuses its type{purpose}, so it is there as text, under the name {name}"
+
+
+def _adds_txt(content: Content, name: str) -> bool:
+    """Whether a name only says of the file that it is text."""
+    return name == f"{content.filename or content.id}.txt"

@@ -7,7 +7,7 @@ units that are left are not attempted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,11 @@ from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
-from holdall.importer.apply.changes import Changes
+from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.knowledge import Knowledge, explained
 from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.settle import Settlement
 from holdall.importer.apply.strays import strays
 from holdall.importer.apply.uploads import Uploads
@@ -54,7 +55,7 @@ from holdall.importer.plan.steps import (
     WriteRequest,
 )
 from holdall.importer.written.writing import Writing
-from holdall.model import AssistantView, Kind, SourceId, TargetId
+from holdall.model import AssistantView, Kind, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account
 
@@ -96,6 +97,7 @@ class Work:
         self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
         self._changes = Changes(account, self._writes, folder.standing)
         self._read_back = ReadBack(account, folder, pace=pace)
+        self._server_keys = ServerKeys(plan, folder.standing, self._changes, progress)
         self._writing = Writing(plan, catalogue, folder, destination, operation)
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
@@ -114,6 +116,7 @@ class Work:
             self._read_back,
             self.tally,
             {file for step in plan.steps() if isinstance(step, users) for file in step.files},
+            self._server_keys,
         )
 
     @property
@@ -209,8 +212,9 @@ class Work:
     def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
         """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
         stores, files = self._refers(step, "created" if isinstance(step, CreateAssistant) else "updated")
+        record = self._assistants[step.id]
         return dialect.assistant(
-            self._assistants[step.id],
+            self._server_keys.sent(record) if isinstance(step, CreateAssistant) else record,
             prefix=self._plan.prefix,
             operation=op,
             stores=stores,
@@ -244,15 +248,15 @@ class Work:
         return target
 
     async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
-        for field in await self._changes.assistant(step, self._request(step, "")):
-            text = f"left as it is: {step.model} refuses it, and the bundle has its default"
-            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
-        await self._look(Kind.ASSISTANT, step, step.target, final(self._request(step, "")))
+        wanted = final(self._request(step, ""))
+        left_out = await self._changes.assistant(step, wanted)
+        self._say_left_out(step, wanted, left_out, "left as it is")
+        await self._look(Kind.ASSISTANT, step, step.target, wanted, left_out)
         return step.target
 
     async def _create_assistant(self, step: CreateAssistant) -> TargetId:
         request = partial(self._request, step)
-        update = request("").update
+        request("")  # fails here where a store that it needs does
         left_out = set(self._standing.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
@@ -264,20 +268,41 @@ class Work:
                 target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
                 break
             except RequestRefused as error:
-                spare = dialect.dispensable(body(""), error.param, error.detail)
+                spare = refused_fields(error, dialect.dispensable(body("")))
                 if not spare:
                     raise
                 left_out.update(spare)
-        for field in sorted(self._standing.without.get(step.id, ())):
-            text = f"left out: {step.model} refuses it, and it was at its default"
-            self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
-        await self._set_metadata(Kind.ASSISTANT, step, target, update)
-        await self._look(Kind.ASSISTANT, step, target, final(request("")))
+        # What an earlier attempt left out whose answer was lost counts too.
+        left_out = set(self._standing.without.get(step.id, ()))
+        self._say_left_out(step, request("").body, left_out, "left out")
+        await self._settle_metadata(step, self._assistants[step.id], target, final(request("")))
+        await self._set_metadata(Kind.ASSISTANT, step, target, request("").update)
+        await self._look(Kind.ASSISTANT, step, target, final(request("")), left_out)
         return target
 
+    def _say_left_out(
+        self, step: CreateAssistant | UpdateAssistant, wanted: Mapping[str, Any], fields: Collection[str], what: str
+    ) -> None:
+        """Of the ``fields`` that the destination refuses, those that say something are told."""
+        at_default = dialect.dispensable(wanted)
+        for field in sorted(field for field in fields if wanted[field] is not None):
+            value = msgspec.json.encode(wanted[field]).decode()
+            if at_default[field]:
+                text = f"{what}: {step.model} refuses it, and {value} is its default"
+                self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+            else:
+                text = f"{what}: {step.model} refuses it; in the bundle it is {value}"
+                self.tally.lose(self._of(step, Why.REFUSED, field, text))
+
     async def _create_agent(self, step: CreateAgent) -> TargetId:
-        request = partial(agents.agent, self._agents[step.id], prefix=self._plan.prefix, model=step.model)
+        record = self._agents[step.id]
+
+        def request(*, operation: str) -> dialect.Request:
+            sent = self._server_keys.sent(record)
+            return agents.agent(sent, prefix=self._plan.prefix, operation=operation, model=step.model)
+
         target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).create, [])
+        await self._settle_metadata(step, record, target, final(request(operation="")))
         await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
         await self._look(Kind.AGENT, step, target, final(request(operation="")))
         return target
@@ -295,15 +320,37 @@ class Work:
         step: CreateAssistant | CreateAgent | UpdateAssistant | UpdateAgent,
         target: TargetId,
         sent: Mapping[str, Any],
+        without: Container[str] = (),
     ) -> None:
-        """Read back what was written. That it stands is known, so an error here stops what comes next, not this."""
+        """Read back what was written, ``without`` the fields of which it is known that they weren't.
+
+        That it stands is known, so an error here stops what comes next, not this.
+        """
         try:
             for loss in await self._read_back.losses(kind, step.id, target, step.name, sent):
-                self.tally.lose(loss)
+                if loss.field not in without:
+                    self.tally.lose(loss)
         except RemoteError as error:
             self.stopped = await self._writes.stopping(error)
             text = f"it stands, but what the destination made of it could not be read: {explained(error)}"
             self.tally.lose(Loss(why=Why.NOT_KEPT, kind=kind, id=step.id, name=step.name, text=text))
+
+    async def _settle_metadata(
+        self, step: CreateAssistant | CreateAgent, record: Record, target: TargetId, sent: Mapping[str, Any]
+    ) -> None:
+        """With the first of a kind, find out which metadata keys are the server's, and set those that aren't."""
+        if not self._server_keys.is_open(record):
+            return
+        try:
+            if self._server_keys.is_untouched(record):
+                await self._read_back.losses(record.kind, step.id, target, step.name, sent)
+            refused = await self._server_keys.settle(record, target)
+        except RemoteError as error:
+            self.stopped = await self._writes.stopping(error)
+            refused = f"created, but not set to its true metadata: {explained(error)}"
+        if refused:
+            why = Why.REFUSED
+            self.tally.lose(Loss(why=why, kind=record.kind, id=step.id, name=step.name, field="metadata", text=refused))
 
     async def _set_metadata(
         self, kind: Kind, step: CreateAssistant | CreateAgent, target: TargetId, update: dict[str, Any] | None

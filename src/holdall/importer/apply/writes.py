@@ -7,7 +7,6 @@ may be unknown for some seconds.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -34,11 +33,9 @@ from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, Answer, path
 from holdall.remote.probing import probe
+from holdall.remote.refusals import missing_scopes
 
 __all__ = ["Writes"]
-
-# How OpenAI says of a restricted key that it may not do this to anything.
-_LACKING = re.compile("missing scopes?", re.I)
 
 
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +80,12 @@ class Writes:
     ) -> TargetId:
         """POST /files. Two uploads of equal name and size must not be under way at once."""
         standing = self._folder.standing
-        done = standing.files if action == "create" else standing.copies
+
+        def done() -> TargetId | None:
+            if action == "create":
+                return standing.files.get(source)
+            # A second upload counts under its own name only.
+            return standing.copies.get(source) if standing.names.get(source) == filename else None
 
         async def once() -> TargetId:
             intent = Intent(
@@ -105,7 +107,7 @@ class Writes:
             uploads = standing.unknown("create", "copy", kind=Kind.FILE)
             return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
 
-        return await self._attempts.surely(once, lambda: done.get(source), unknown)
+        return await self._attempts.surely(once, done, unknown)
 
     async def create(
         self,
@@ -256,7 +258,8 @@ class Writes:
         A bad key and an empty account do, and so does a key that lacks a permission for all of a kind; a 403 alone may
         be about one model. A lost connection does if the server can't be reached for a read either.
         """
-        lacking = isinstance(error, PermissionDenied) and _LACKING.search(error.detail)
+        # So OpenAI says of a restricted key that it may not do this to anything.
+        lacking = isinstance(error, PermissionDenied) and missing_scopes(error) is not None
         if lacking or isinstance(error, (AuthenticationFailed, QuotaExhausted)):
             return error
         if isinstance(error, Unreachable):

@@ -99,13 +99,11 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
 
 
 async def _answers(account: Account, where: str) -> Answers:
-    try:
-        await account.get(where, {"limit": 1})
-    except NotFound:
+    if await probing.absence(account, where):
         raise DestinationUnfit(
             f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
             hint="what needs it can be left out with --only and --exclude",
-        ) from None
+        )
     return Answers.YES
 
 
@@ -122,7 +120,7 @@ async def _responses(account: Account) -> tuple[Answers, list[str]]:
 
 async def _catalog(account: Account) -> tuple[Catalog, Answers]:
     try:
-        models = read((await account.get("/models")).raw)
+        models = read((await account.get("/models", patient=False)).raw)
     except PermissionDenied:
         return Catalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):

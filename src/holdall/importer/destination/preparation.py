@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from glob import escape
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from holdall.importer.destination.recognition import recognise
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.document import Asked, PlanDocument
 from holdall.importer.plan.estimate import Estimate, estimate
+from holdall.importer.plan.metadata import matching, shared_keys, without_keys
 from holdall.importer.plan.models import Catalog, Verdict, idle, judge, model_map, offered
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.presence import NOTHING, Presence, Several
@@ -24,6 +26,7 @@ from holdall.importer.plan.steps import (
     Catalogue,
     CreateAgent,
     CreateAssistant,
+    CreateStore,
     Differs,
     OnConflict,
     Plan,
@@ -33,7 +36,7 @@ from holdall.importer.plan.steps import (
 )
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
-from holdall.model import AgentView, AssistantView
+from holdall.model import AgentView, AssistantView, Kind
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.models import day
@@ -43,6 +46,8 @@ __all__ = ["Prepared", "prepare", "require_no_conflict", "require_within"]
 
 # What an error names one by one; the rest is counted.
 _NAMED = 20
+
+_MAKES = {CreateAssistant: Kind.ASSISTANT, CreateAgent: Kind.AGENT, CreateStore: Kind.STORE}
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +105,8 @@ async def prepare(
         delete=asked.delete,
         even_if_changed=asked.even_if_changed,
     )
+    dropped = matching(catalogue, asked.drop_metadata) - {*asked.keep_metadata}
+    catalogue = without_keys(catalogue, dropped)
     towards_nothing = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
     destination = await probe(account, towards_nothing, asked=asked.form)
     presence, notes = NOTHING, []
@@ -114,6 +121,10 @@ async def prepare(
         notes = [*past.notes, *past.dropped()]
         if asked.on_conflict is OnConflict.UPDATE:
             past.try_again()
+        past.added -= {*asked.keep_metadata}
+        dropped |= matching(catalogue, [escape(key) for key in past.added])
+        catalogue = without_keys(catalogue, dropped)
+        past.added |= dropped
         presence = await recognise(
             account, catalogue, reader, towards_nothing, past, choices=choices, progress=progress
         )
@@ -131,6 +142,11 @@ async def prepare(
             raise _unmapped(verdict, destination.catalog)
         choices = msgspec.structs.replace(choices, missing=verdict.missing)
         planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    made = {
+        _MAKES[type(step)] for step in planned.steps() if isinstance(step, (CreateAssistant, CreateAgent, CreateStore))
+    }
+    shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
+    planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     return Prepared(
         destination=destination,
         plan=planned,
@@ -142,7 +158,13 @@ async def prepare(
             usage=presence.usage,
             batch_files=choices.table.batch_files,
         ),
-        warnings=[*destination.warnings, *notes, *idle(models, _all_models(catalogue)), *verdict.warnings],
+        warnings=[
+            *destination.warnings,
+            *notes,
+            *idle(models, _all_models(catalogue)),
+            *verdict.warnings,
+            *_about_metadata(planned),
+        ],
     )
 
 
@@ -191,6 +213,17 @@ def _changed_words(step: Differs) -> str:
     return f"{step.kind.replace('_', ' ')} {step.name or step.id}: {', '.join(step.changed)}"
 
 
+def _about_metadata(planned: Plan) -> Iterator[str]:
+    """Which metadata keys are left out, or may be."""
+    if planned.dropped_keys:
+        yield f"metadata left out: {', '.join(planned.dropped_keys)} (--keep-metadata KEY sends it)"
+    for kind, keys in planned.shared_keys.items():
+        yield (
+            f"metadata that every {kind.replace('_', ' ')} of the bundle has: {', '.join(keys)}; left out where the "
+            "destination puts it in by itself (--keep-metadata KEY sends it, --drop-metadata GLOB leaves it out)"
+        )
+
+
 def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be made or given another one."""
     assistants = {record.id: record.raw for record in catalogue.assistants}
@@ -227,5 +260,6 @@ def _unmapped(verdict: Verdict, catalog: Catalog) -> DestinationUnfit:
         f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
         f"{'; '.join(verdict.missing.values())}",
         hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
-        f"{lines}\nmodels there: {' '.join(offered(catalog).splitlines())}",
+        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
+        f"models there: {' '.join(offered(catalog).splitlines())}",
     )

@@ -27,7 +27,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Standing:
-    """``targets``: what was created, by kind and source id; ``copies``: the second uploads of files, as text.
+    """``targets``: what was created, by kind and source id; ``copies``: the second uploads of files, under
+    another name, and ``superseded`` those before them that are to be taken away.
 
     ``adopted`` of the ``targets`` were not created but found. ``names`` are those that files were sent under;
     ``attached`` counts the files that were put into each store. ``updated`` has kind and source of what was updated,
@@ -42,7 +43,9 @@ class Standing:
         self.closed = False
         self.targets: dict[Kind, dict[SourceId, TargetId]] = {kind: {} for kind in Kind}
         self.copies: dict[SourceId, TargetId] = {}
+        self.superseded: dict[SourceId, list[TargetId]] = {}
         self.names: dict[SourceId, str] = {}
+        self._first_names: dict[SourceId, str] = {}
         self.said: dict[SourceId, Said] = {}
         self.without: dict[SourceId, list[str]] = {}
         self.updated: set[tuple[Kind, TargetId | None, SourceId]] = set()
@@ -59,7 +62,7 @@ class Standing:
         self.targets[kind][source] = target
         self.adopted.add((kind, source))
         if kind is Kind.FILE and name is not None:
-            self.names[source] = name
+            self.names[source] = self._first_names[source] = name
 
     @property
     def files(self) -> dict[SourceId, TargetId]:
@@ -84,6 +87,7 @@ class Standing:
         yield from self.targets[kind].values()
         if kind is Kind.FILE:
             yield from self.copies.values()
+            yield from (target for targets in self.superseded.values() for target in targets)
 
     def take(self, line: Line) -> None:
         match line:
@@ -119,9 +123,17 @@ class Standing:
             case "write":
                 self.targets[intent.kind][source] = line.target
             case "copy":
+                before = self.copies.get(source, line.target)
+                if before != line.target:
+                    self.superseded.setdefault(source, []).append(before)
                 self.copies[source] = line.target
                 self._file(intent, line)
-            case "delete" if intent.kind is Kind.FILE and source in self.copies:
+            case "delete" if line.target in self.superseded.get(source, ()):
+                self.superseded[source].remove(line.target)
+            case "delete" if intent.kind is Kind.FILE and self.copies.get(source) == line.target:
+                del self.copies[source]
+                self.names[source] = self._first_names.get(source, "")
+            case "delete" if source in self.copies and self.files.get(source) == line.target:
                 self.files[source] = self.copies.pop(source)
             case "update":
                 self.updated.add((intent.kind, intent.store, source))
@@ -135,5 +147,7 @@ class Standing:
         if line.there and intent.action == "create":
             self.adopted.add((Kind.FILE, intent.source))
         self.names[intent.source] = intent.name or ""
+        if intent.action == "create":
+            self._first_names[intent.source] = intent.name or ""
         if line.name is not None or line.size is not None:
             self.said[intent.source] = Said(name=line.name, size=line.size)

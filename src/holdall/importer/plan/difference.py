@@ -98,7 +98,7 @@ def differences(
             case "metadata":
                 own, theirs = unmarked(here), unmarked(there)
                 for key in {**own, **theirs}:
-                    if key in own or key not in added:
+                    if key not in added:
                         differ(f"metadata.{key}", own.get(key), theirs.get(key))
             case _ if kind is Kind.AGENT:
                 # Servers show defaults as null, or leave them out.

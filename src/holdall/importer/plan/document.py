@@ -45,6 +45,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     delete: bool = False
     even_if_changed: bool = False
     mapping: str | None = None
+    keep_metadata: tuple[str, ...] = ()
+    drop_metadata: tuple[str, ...] = ()
 
     @property
     def selection(self) -> Selection:

@@ -28,6 +28,10 @@ class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
 
+    def vouches(self, model: str) -> bool:
+        """Whether the owner says, by mapping ``model`` to itself, that it can be used."""
+        return (model, model) in self.rules
+
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """The models that a destination has, each with the day on which it shuts down, as far as it says.
@@ -76,9 +80,10 @@ def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
 def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> Verdict:
     """Which of the ``wanted`` models (the bundle's names) can't be had, and what is to be said of the others.
 
-    A model that is mapped to itself is taken on the owner's word, whatever its date says.
+    A model that is mapped to itself is taken on the owner's word, whatever its date says, and where no list has it.
     """
     missing: dict[str, str] = {}
+    vouched: dict[str, None] = {}
     ending: dict[date, list[str]] = {}
     if catalog.models is None:
         return Verdict(
@@ -90,16 +95,21 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: d
         name = new or model
         said = f"{model} (mapped to {name})" if name != model else model
         if name not in catalog.models:
-            missing[model] = f"{said} {_absent(name)}"
+            if mapped.vouches(name):
+                vouched[name] = None
+            else:
+                missing[model] = f"{said} {_absent(name)}"
             continue
         ends = catalog.models[name]
         if ends is None:
             continue
-        if ends <= today and new != model:
+        if ends <= today and new != model and not mapped.vouches(name):
             missing[model] = f"{said} has shut down on {ends.isoformat()}"
         elif name not in ending.setdefault(ends, []):
             ending[ends].append(name)
-    return Verdict(missing=missing, warnings=[_ending(ends, names, today) for ends, names in sorted(ending.items())])
+    warnings = [f"model {name} is not in the destination's list; used on your word (--map-model)" for name in vouched]
+    warnings += [_ending(ends, names, today) for ends, names in sorted(ending.items())]
+    return Verdict(missing=missing, warnings=warnings)
 
 
 def _ending(ends: date, names: list[str], today: date) -> str:

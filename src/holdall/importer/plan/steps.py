@@ -97,11 +97,17 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
 
     def copy_names(self) -> list[str]:
-        """The names that a copy of the file may have been given."""
+        """The names that a copy of the file may be given, in the order in which they are tried.
+
+        Servers go by a name's ending, whatever is in the file, and some know no ending in upper case: so its own name,
+        that with the ending in lower case, and last the one that says text.
+        """
         name = self.filename or self.id
-        if self.rung is not Rung.TEXT:
-            return [name]
-        return [name, f"{name}.txt"] if is_text_name(name) else [f"{name}.txt"]
+        stem, dot, ending = name.rpartition(".")
+        lower = f"{stem}.{ending.lower()}" if stem and dot else name
+        text = lower if lower.endswith(".txt") else f"{name}.txt"
+        own = [] if self.rung is Rung.TEXT and not is_text_name(name) else [name, lower]
+        return list(dict.fromkeys([*own, text]))
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
@@ -350,7 +356,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
 
-    ``form`` is what becomes of its assistants; agents stay agents.
+    ``form`` is what becomes of its assistants; agents stay agents. ``dropped_keys`` are left out of all metadata;
+    ``shared_keys``, by kind, are left out where the destination turns out to put them in by itself.
     """
 
     units: list[Unit]
@@ -358,6 +365,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chosen: int
     of: int
     form: Form = Form.ASSISTANTS
+    dropped_keys: list[str] = []
+    shared_keys: dict[Kind, list[str]] = {}
 
     def steps(self) -> Iterator[Step]:
         for unit in self.units:

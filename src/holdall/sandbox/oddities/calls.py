@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
+from holdall.sandbox.oddities.records import RESERVED
 from holdall.sandbox.refusals import Refusal, server_error
 
 __all__ = ["ANSWERS", "REQUESTS"]
@@ -22,6 +23,11 @@ def _posted(exchange: Exchange, *ends: str) -> bool:
 def _batch_ignores_files(exchange: Exchange, memory: Memory) -> None:
     if _posted(exchange, "file_batches") and "files" in exchange.body:
         exchange.body = {"files": []}
+
+
+def _batch_500(exchange: Exchange, memory: Memory) -> None:
+    if _posted(exchange, "file_batches") and "files" in exchange.body:
+        raise server_error()
 
 
 def _store_ignores_files(exchange: Exchange, memory: Memory) -> None:
@@ -45,6 +51,13 @@ def _expires_after_ignored(exchange: Exchange, memory: Memory) -> None:
 def _metadata_ignored(exchange: Exchange, memory: Memory) -> None:
     if _posted(exchange, "assistants", "vector_stores"):
         exchange.body.pop("metadata", None)
+
+
+def _metadata_reserved(exchange: Exchange, memory: Memory) -> None:
+    if _posted(exchange, "vector_stores"):
+        for key in RESERVED:
+            if key in (exchange.body.get("metadata") or {}):
+                raise Refusal(400, f"metadata.{key} is reserved", param="metadata")
 
 
 def _description_ignored(exchange: Exchange, memory: Memory) -> None:
@@ -130,10 +143,12 @@ def _counts_contradict(exchange: Exchange, memory: Memory) -> None:
 
 REQUESTS: Mapping[Oddity, Change] = {
     Oddity.BATCH_IGNORES_FILES: _batch_ignores_files,
+    Oddity.BATCH_500: _batch_500,
     Oddity.STORE_IGNORES_FILES: _store_ignores_files,
     Oddity.INLINE_STORES_IGNORED: _inline_stores_ignored,
     Oddity.EXPIRES_AFTER_IGNORED: _expires_after_ignored,
     Oddity.METADATA_IGNORED: _metadata_ignored,
+    Oddity.METADATA_RESERVED: _metadata_reserved,
     Oddity.DESCRIPTION_IGNORED: _description_ignored,
     Oddity.REASONING_EFFORT_IGNORED: _reasoning_effort_ignored,
     Oddity.ATTRIBUTES_IGNORED: _attributes_ignored,

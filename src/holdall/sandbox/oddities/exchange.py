@@ -32,6 +32,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     query: dict[str, str]
     project: str
     now: float
+    headers: dict[str, str]
+    """By their names in lower case."""
     body: Any = msgspec.UNSET
     """The JSON that was sent; UNSET where it was something else, or nothing."""
     everything: bool = False

@@ -111,6 +111,39 @@ def _error_empty(exchange: Exchange, memory: Memory) -> None:
         exchange.raw, exchange.media_type = b"", "text/plain"
 
 
+def _unknown(status: int) -> Change:
+    """What is said of a path that isn't there."""
+
+    def changed(exchange: Exchange, memory: Memory) -> None:
+        if exchange.status == 404 and exchange.answer["error"]["message"].startswith("Invalid URL"):
+            exchange.status = status
+
+    return changed
+
+
+def _unknown_page(exchange: Exchange, memory: Memory) -> None:
+    if exchange.status == 404 and exchange.answer["error"]["message"].startswith("Invalid URL"):
+        exchange.reply(200, None)
+        exchange.raw, exchange.media_type = b"<!doctype html><html><body>Welcome</body></html>", "text/html"
+
+
+def _delete_no_type(exchange: Exchange, memory: Memory) -> None:
+    if exchange.method == "DELETE" and "content-type" in exchange.headers:
+        raise Refusal(400, "Body cannot be empty when content-type is set to 'application/json'")
+
+
+def _beta_misplaced(exchange: Exchange, memory: Memory) -> None:
+    beta = exchange.headers.get("openai-beta")
+    if beta is not None and exchange.parts[0] not in ("agents", "assistants", "vector_stores"):
+        raise Refusal(400, f"Invalid beta '{beta}' for /{exchange.parts[0]}", code="invalid_beta")
+
+
+def _refusal_names_model(exchange: Exchange, memory: Memory) -> None:
+    error = exchange.answer.get("error") if exchange.status == 400 and isinstance(exchange.answer, dict) else None
+    if isinstance(error, dict) and error["code"] == "unsupported_parameter":
+        error |= {"param": "model", "code": "unsupported_model"}
+
+
 def _status_201(exchange: Exchange, memory: Memory) -> None:
     if exchange.method == "POST" and exchange.status == 200:
         exchange.status = 201
@@ -120,6 +153,8 @@ REQUESTS: Mapping[Oddity, Change] = {
     Oddity.TEXT_501: _text_501,
     Oddity.TEXT_404: _text_404,
     Oddity.TEXT_TOKEN_STUCK: _text_from_the_start,
+    Oddity.DELETE_NO_TYPE: _delete_no_type,
+    Oddity.BETA_MISPLACED: _beta_misplaced,
 }
 
 ANSWERS: Mapping[Oddity, Change] = {
@@ -130,6 +165,11 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.MISSING_400: _missing_400,
     Oddity.MISSING_500: _missing_500,
     Oddity.MISSING_NULL: _missing_null,
+    Oddity.UNKNOWN_405: _unknown(405),
+    Oddity.UNKNOWN_500: _unknown(500),
+    Oddity.UNKNOWN_501: _unknown(501),
+    Oddity.UNKNOWN_PAGE: _unknown_page,
+    Oddity.REFUSAL_NAMES_MODEL: _refusal_names_model,
     Oddity.ERROR_DETAIL: _error_detail,
     Oddity.ERROR_TEXT: _error_text,
     Oddity.ERROR_FLAT: _error_flat,

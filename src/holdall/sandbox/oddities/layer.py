@@ -75,9 +75,9 @@ class Odd:
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
             project=scope["state"]["project"],
             now=self._service.clock(),
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         )
-        kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-        if exchange.method == "POST" and kinds and kinds[0].startswith(_JSON.encode()):
+        if exchange.method == "POST" and exchange.headers.get("content-type", "").startswith(_JSON):
             body, more = b"", True
             while more:
                 message = await receive()

@@ -47,6 +47,10 @@ class Oddity(StrEnum):
     UNKNOWN_FILE_ACCEPTED = "unknown-file-accepted", "a file id that does not exist is attached, and fails"
     SAME_BYTES_SAME_ID = "same-bytes-same-id", "the same bytes uploaded twice are one file"
     ONE_UPLOAD_A_SECOND = "one-upload-a-second", "429 without Retry-After to a second upload within a second"
+    UPLOAD_LOWER_CASE = "upload-lower-case", "uploads whose name ends in upper case are refused for their extension"
+    SEARCH_LOWER_CASE = "search-lower-case", "no store takes a file whose name ends in upper case"
+    INDEX_LOWER_CASE = "index-lower-case", "in a store, a file whose name ends in upper case fails as unsupported_file"
+    BATCH_500 = "batch-500", "file_batches(files=[…]) answers 500; single files are taken"
     REFUSED_UPLOAD_BREAKS_LIST = (
         "refused-upload-breaks-list",
         "once an upload was refused, the list of files fails with 500",
@@ -59,6 +63,10 @@ class Oddity(StrEnum):
 
     # Records.
     METADATA_OWN_KEYS = "metadata-own-keys", "metadata has a key of the server's own"
+    METADATA_RESERVED = (
+        "metadata-reserved",
+        "metadata of a store has provider_id and embedding_model, with which none can be made or updated",
+    )
     METADATA_MANY_KEYS = "metadata-many-keys", "metadata has twenty keys more"
     NUMBERS_AS_FLOATS = "numbers-as-floats", "whole numbers come back as 3.0"
     STRINGS_CUT = "strings-cut", "names, instructions and metadata are cut to 60 letters"
@@ -101,5 +109,15 @@ class Oddity(StrEnum):
     ERROR_PLAIN = "error-plain", "errors are plain text"
     ERROR_HTML = "error-html", "errors are HTML"
     ERROR_EMPTY = "error-empty", "errors have no body"
+    UNKNOWN_405 = "unknown-405", "an unknown path answers 405"
+    UNKNOWN_500 = "unknown-500", "an unknown path answers 500"
+    UNKNOWN_501 = "unknown-501", "an unknown path answers 501"
+    UNKNOWN_PAGE = "unknown-page", "an unknown path answers 200 with a web page"
+    DELETE_NO_TYPE = "delete-no-type", "a DELETE with a Content-Type and no body is refused"
+    BETA_MISPLACED = "beta-misplaced", "OpenAI-Beta is refused where it doesn't belong"
+    REFUSAL_NAMES_MODEL = (
+        "refusal-names-model",
+        "a parameter that a model doesn't take is refused with param model; only the sentence names it",
+    )
     STATUS_201 = "status-201", "201 in place of 200"
     DROPS_AFTER_ERROR = "drops-after-error", "after an error the kept-alive connection is reset by the next request"

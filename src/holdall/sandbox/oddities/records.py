@@ -8,7 +8,10 @@ from typing import Any
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 
-__all__ = ["ANSWERS"]
+__all__ = ["ANSWERS", "RESERVED"]
+
+RESERVED = ("provider_id", "embedding_model")
+"""Metadata keys that a server has for itself."""
 
 _CUT = 60
 _STRANGE = {"x_backend": {"node": "n-17", "tags": []}, "tenant": None}
@@ -30,6 +33,14 @@ def _each(change: Callable[[dict[str, Any]], None]) -> Change:
 def _metadata_own_keys(record: dict[str, Any]) -> None:
     if isinstance(record.get("metadata"), dict):
         record["metadata"]["_server_revision"] = "1"
+
+
+def _metadata_reserved(exchange: Exchange, memory: Memory) -> None:
+    for record in exchange.records():
+        if record.get("object") == "vector_store":
+            # Each project has a provider of its own, and its model.
+            values = {key: f"{key}-of-{exchange.project}" for key in RESERVED}
+            record["metadata"] = {**(record["metadata"] or {}), **values}
 
 
 def _metadata_many_keys(record: dict[str, Any]) -> None:
@@ -120,6 +131,7 @@ def _filenames_ascii(record: dict[str, Any]) -> None:
 
 ANSWERS: Mapping[Oddity, Change] = {
     Oddity.METADATA_OWN_KEYS: _each(_metadata_own_keys),
+    Oddity.METADATA_RESERVED: _metadata_reserved,
     Oddity.METADATA_MANY_KEYS: _each(_metadata_many_keys),
     Oddity.STRINGS_CUT: _each(_strings_cut),
     Oddity.SCHEMA_RENAMED: _each(_schema_renamed),

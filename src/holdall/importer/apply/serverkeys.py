@@ -1,0 +1,63 @@
+"""Metadata keys that may be the server's own: the first object of a kind is made without them, and what the destination
+then puts in by itself is left out of all the others. What it doesn't put in is its owner's, and set right away.
+"""
+
+from __future__ import annotations
+
+from holdall.dialects.marks import unmarked
+from holdall.dialects.reading import read_fields
+from holdall.errors import RequestRefused
+from holdall.importer.apply.changes import Changes
+from holdall.importer.journal.standing import Standing
+from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.importer.plan.steps import Plan
+from holdall.model import Kind, Record, TargetId
+from holdall.progress import Progress
+
+__all__ = ["ServerKeys"]
+
+
+class ServerKeys:
+    """What one run finds out; ``standing.added`` has the keys that were put in by the server."""
+
+    def __init__(self, plan: Plan, standing: Standing, changes: Changes, progress: Progress) -> None:
+        self._shared, self._standing, self._changes, self._progress = plan.shared_keys, standing, changes, progress
+        self._known: set[Kind] = set()
+
+    def is_open(self, record: Record) -> bool:
+        """Whether this is the first object of its kind, and something is to be found out with it."""
+        return record.kind not in self._known and any(
+            key in keys_of(record) for key in self._shared.get(record.kind, ())
+        )
+
+    def is_untouched(self, record: Record) -> bool:
+        """Whether the copy is as it was created: afterwards, its keys no longer tell who put them there."""
+        updates = self._standing.unknown("update", kind=record.kind, source=record.id)
+        return not updates and (record.kind, None, record.id) not in self._standing.updated
+
+    def sent(self, record: Record) -> Record:
+        """The record as it is sent: without what is, or may be, the server's."""
+        shared = self._shared.get(record.kind, ())
+        own = shared if record.kind not in self._known else [key for key in shared if key in self._standing.added]
+        return without_record_keys(record, own)
+
+    async def settle(self, record: Record, target: TargetId) -> str:
+        """Once the first object was read back: set what is its owner's. Returns why that isn't there, if it isn't.
+
+        Raises what the account raises for anything but a refusal.
+        """
+        self._known.add(record.kind)
+        shared = self._shared.get(record.kind, ())
+        if own := [key for key in shared if key in self._standing.added]:
+            kind = record.kind.replace("_", " ")
+            self._progress.note(
+                f"metadata that the destination puts into each {kind} by itself is left out: {', '.join(own)}"
+            )
+        left = [key for key in shared if key not in own]
+        if left:
+            wanted = unmarked(read_fields(self.sent(record)).get("metadata"))
+            try:
+                await self._changes.metadata(record.kind, record.id, target, wanted)
+            except RequestRefused as error:
+                return f"the destination refuses {', '.join(left)}: {error.detail or error.message}"
+        return ""

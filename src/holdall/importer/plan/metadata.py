@@ -1,0 +1,75 @@
+"""Metadata keys that are a server's and not their owner's. Pure.
+
+Some servers put keys of their own into the metadata of what they make (which provider holds a store, which model
+embeds it), so a bundle has them, and another server, or the same, refuses them or sets others. By the bundle alone they
+look like any key that an owner gives to all of his objects. So only what the destination itself puts into an object
+that was made without it counts as its own; what may be such a key is what all objects of a kind have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.marks import unmarked
+from holdall.importer.plan.steps import Catalogue
+from holdall.model import Kind, Record
+
+__all__ = ["keys_of", "matching", "shared_keys", "without_keys", "without_record_keys"]
+
+
+class _Marked(msgspec.Struct, frozen=True, kw_only=True):
+    metadata: Any = None
+
+
+def keys_of(record: Record) -> set[str]:
+    """The owner's and the server's keys of one object, without our own marks."""
+    return set(unmarked(msgspec.json.decode(record.raw, type=_Marked).metadata))
+
+
+def shared_keys(catalogue: Catalogue, keep: Container[str] = ()) -> dict[Kind, list[str]]:
+    """By kind, the keys that every object of it has, where there are several; not those to ``keep``."""
+    found = {}
+    for kind, records in _kinds(catalogue):
+        if len(records) > 1 and (keys := set.intersection(*map(keys_of, records))):
+            found[kind] = sorted(key for key in keys if key not in keep)
+    return {kind: keys for kind, keys in found.items() if keys}
+
+
+def matching(catalogue: Catalogue, globs: Sequence[str]) -> set[str]:
+    """The keys in the bundle that one of ``globs`` fits."""
+    if not globs:
+        return set()
+    keys = {key for _, records in _kinds(catalogue) for record in records for key in keys_of(record)}
+    return {key for key in keys if any(fnmatchcase(key, glob) for glob in globs)}
+
+
+def without_keys(catalogue: Catalogue, keys: Container[str]) -> Catalogue:
+    """The same, with records that lack ``keys`` in their metadata."""
+    if not keys:
+        return catalogue
+    return msgspec.structs.replace(
+        catalogue,
+        assistants=[without_record_keys(record, keys) for record in catalogue.assistants],
+        agents=[without_record_keys(record, keys) for record in catalogue.agents],
+        stores={id: without_record_keys(record, keys) for id, record in catalogue.stores.items()},
+    )
+
+
+def without_record_keys(record: Record, keys: Container[str]) -> Record:
+    """The record without ``keys`` in its metadata; everything else stays as it was written."""
+    if not any(key in keys for key in keys_of(record)):
+        return record
+    fields = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
+    metadata = msgspec.json.decode(fields["metadata"], type=dict[str, msgspec.Raw])
+    fields["metadata"] = msgspec.Raw(msgspec.json.encode({k: v for k, v in metadata.items() if k not in keys}))
+    return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
+
+
+def _kinds(catalogue: Catalogue) -> Iterable[tuple[Kind, list[Record]]]:
+    yield Kind.ASSISTANT, catalogue.assistants
+    yield Kind.AGENT, catalogue.agents
+    yield Kind.STORE, list(catalogue.stores.values())

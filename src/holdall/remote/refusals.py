@@ -1,0 +1,106 @@
+"""Why a server refuses a request, read out of its answer: the one place that knows servers' words for it. Pure.
+
+Few servers fill in ``code`` and ``param``, and some put another field's name there, so the sentence is read too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from holdall.errors import RemoteError
+
+__all__ = ["Reason", "Refusal", "missing_scopes", "read"]
+
+_TOO_MUCH = re.compile(
+    r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long|"
+    r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than",
+    re.I,
+)
+_TYPE = re.compile(
+    r"\bextensions?\b|\bfiles? of the ending\b|\bunsupported (?:file|type|format|media)|\binvalid file (?:type|format)|"
+    r"\b(?:types?|formats?)\b.*\b(?:not|n't) (?:supported|allowed|accepted)",
+    re.I,
+)
+_ALREADY = re.compile(r"\balready\b", re.I)
+_SCOPES = re.compile(r"missing scopes?:?\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)?", re.I)
+_QUOTED = re.compile(r"(?<!\w)[`'\"‘“]([A-Za-z_]\w*)(?:[.\[][^`'\"’”]*)?[`'\"’”]")  # noqa: RUF001
+# What comes before a field's name in ``param``, where a server gives the whole way to it.
+_ROOTS = frozenset({"body", "request", "params"})
+
+
+class Reason(StrEnum):
+    """What is refused, as far as it is told."""
+
+    TYPE = "type"
+    """The type, or the name's ending, of a file."""
+    TOO_MUCH = "too_much"
+    """More items, or more bytes, than the server takes in one call."""
+    ALREADY = "already"
+    """It is there already."""
+    UNTOLD = "untold"
+    """The answer has no word on it."""
+    OTHER = "other"
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """``said`` is the server's sentence, ``param`` the field that it names beside it."""
+
+    reason: Reason
+    said: str = ""
+    param: str | None = None
+
+    def blames(self, fields: Iterable[str]) -> list[str]:
+        """Those of ``fields`` that are refused: what ``param`` names, or the sentence in quotes, or in passing.
+
+        >>> Refusal(reason=Reason.OTHER, said="Unsupported parameter: 'top_p'", param="model").blames(["top_p", "name"])
+        ['top_p']
+        """
+        fields = list(fields)
+        param = next((word for word in re.findall(r"\w+", self.param or "") if word not in _ROOTS), None)
+        quoted = set(_QUOTED.findall(self.said))
+        passing = set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", self.said))
+        for named in ({param}, quoted, passing):
+            if found := [field for field in fields if field in named]:
+                return found
+        return []
+
+    def endings(self) -> set[str]:
+        """The endings of files that are refused, as they are written and without dots; not those of a list of what
+        would be accepted. Where none has a dot, any word may be one."""
+        accused = re.split(
+            r"supported (?:formats|types|files|extensions)\b", re.sub(r"https?://\S+", " ", self.said), flags=re.I
+        )
+        dotted = re.findall(r"\.([A-Za-z0-9_+-]+)", accused[0])
+        return set(dotted or re.findall(r"[A-Za-z0-9_+-]+", accused[0]))
+
+    def most(self, sent: int) -> int:
+        """How many items are taken in one call, where ``sent`` were too many: as it is told, or half of them."""
+        told = [int(number) for number in re.findall(r"\d+", self.said) if 0 < int(number) < sent]
+        return max(told, default=sent // 2)
+
+
+def read(error: RemoteError) -> Refusal:
+    """The reason for which a request was refused."""
+    return Refusal(reason=_reason(error), said=error.detail, param=error.param)
+
+
+def missing_scopes(error: RemoteError) -> list[str] | None:
+    """The permissions that a restricted key lacks, as far as they are told; None for an error of another kind."""
+    if not (found := _SCOPES.search(error.detail)):
+        return None
+    return re.split(r"\s*,\s*", found[1].rstrip(".")) if found[1] else []
+
+
+def _reason(error: RemoteError) -> Reason:
+    if error.code == "array_above_max_length" or error.status == 413:
+        return Reason.TOO_MUCH
+    if error.code == "unsupported_file":
+        return Reason.TYPE
+    for reason, words in ((Reason.TOO_MUCH, _TOO_MUCH), (Reason.TYPE, _TYPE), (Reason.ALREADY, _ALREADY)):
+        if words.search(error.detail):
+            return reason
+    return Reason.OTHER if error.detail or error.param else Reason.UNTOLD
