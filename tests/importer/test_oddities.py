@@ -86,6 +86,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(Oddity, WHOLE) | {
     Oddity.METADATA_MANY_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.STRINGS_CUT: dropped("what was cut", "assistant Reader", "instructions"),
     Oddity.SCHEMA_RENAMED: dropped("response_format", "assistant Reader", "response_format"),
+    Oddity.ATTRIBUTES_OWN_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.EXTRA_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.BYTES_WRONG: Outcome(page="whole; both sizes are in the report"),
     Oddity.FILENAMES_ASCII: Outcome(page="whole; both names are in the report"),
@@ -108,7 +109,7 @@ TOUCHING = [
     oddity
     for oddity in Oddity
     if (OUTCOMES[oddity] is not WHOLE and not oddity.startswith(("list-", "text-", "error-")))
-    or oddity in (Oddity.NUMBERS_AS_FLOATS, Oddity.ERROR_EMPTY, Oddity.STATUS_201)
+    or oddity in (Oddity.DEFAULTS_LEFT_OUT, Oddity.NUMBERS_AS_FLOATS, Oddity.ERROR_EMPTY, Oddity.STATUS_201)
 ]
 
 

@@ -197,7 +197,7 @@ def _is_there(behaviour: Behaviour, family: str) -> bool:
         "assistants": behaviour.assistants_api,
         "responses": behaviour.responses_api,
     }
-    return there.get(family, True)
+    return there.get(family, True) and family not in behaviour.absent
 
 
 def _answer(handler: Handler, call: Call) -> bytes:

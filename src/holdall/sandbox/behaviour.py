@@ -57,6 +57,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     agents_api: bool = False
     """Whether there is an ``/agents``, which OpenAI has only had since the Assistants API ended."""
 
+    absent: tuple[str, ...] = ()
+    """First parts of the paths for which this server has nothing at all (404): ``vector_stores``, ``files``, …"""
+
     missing_scopes: tuple[str, ...] = ()
     """What no key may do (403): ``api.files.read``, ``api.assistants.write``, and so on for every first part of a
     path; models are ``api.model.read``."""

@@ -4,15 +4,14 @@ whether the store's own search finds it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.shapes import known
-from holdall.importer.plan.difference import Difference, equal
+from holdall.importer.plan.difference import Difference, same
 from holdall.importer.plan.steps import Content
 from holdall.importer.plan.text import overlap_of
 from holdall.importer.proof.reading import Readings, Text
@@ -60,7 +59,9 @@ class Members:
         *,
         search: bool,
         progress: Progress,
+        added: Container[str] = (),
     ) -> None:
+        self._added = added
         self._reader, self._contents, self._progress = reader, contents, progress
         self._readings = Readings(account, reader)
         self._searches = Searches(account) if search else None
@@ -123,10 +124,9 @@ class Members:
         content = self._contents[record.id]
         differ = self._differ(store, record.id, copy)
         expected = dialect.attachment(record, copy).body
-        differ("attributes", expected.get("attributes") or {}, now.attributes or {})
+        differ("attributes", expected.get("attributes"), now.attributes)
         if "chunking_strategy" in expected:
-            strategy = expected["chunking_strategy"]
-            differ("chunking_strategy", strategy, known("chunking_strategy", strategy, now.chunking_strategy))
+            differ("chunking_strategy", expected["chunking_strategy"], now.chunking_strategy)
         was = msgspec.json.decode(record.raw, type=_Member)
         status = now.status or "unknown"
         if not (was.status == "failed" and status == "failed"):
@@ -161,7 +161,7 @@ class Members:
 
     def _differ(self, store: SourceId, file: SourceId, copy: TargetId | None) -> Callable[[str, Any, Any], None]:
         def differ(field: str, here: Any, there: Any) -> None:
-            if not equal(here, there):
+            if not same(Kind.MEMBERSHIP, field, here, there, added=self._added):
                 self.differences.append(
                     Difference(
                         kind=Kind.MEMBERSHIP,

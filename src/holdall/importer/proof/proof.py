@@ -20,7 +20,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.responses_tools import containers
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.placement import Placement
-from holdall.importer.plan.difference import UNSET, Difference, differences, equal, final
+from holdall.importer.plan.difference import Difference, differences, equal, final
 from holdall.importer.plan.plan import Choices, plan
 from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, WriteRequest
 from holdall.importer.proof.members import FileProof, Members
@@ -99,7 +99,9 @@ class _Prover:
         progress: Progress,
     ) -> None:
         self._catalogue, self._reader, self._account = catalogue, reader, account
-        self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
+        self._members = Members(
+            account, reader, catalogue.files, search=search, progress=progress, added=placement.added
+        )
         self._placement, self._prefix = placement, prefix
         self._records = {record.id: record for record in catalogue.assistants}
         self._agents = {record.id: record for record in catalogue.agents}
@@ -188,7 +190,7 @@ class _Prover:
         if found is None or target is None:
             return
         self._compared["vector_stores"] += 1
-        self._fields(Kind.STORE, id, target, name, {**UNSET, **expected}, found)
+        self._fields(Kind.STORE, id, target, name, expected, found)
         where = path("/vector_stores/{}/files", target)
         there = {view.id: raw async for view, raw in _memberships(self._account, where)}
         wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
