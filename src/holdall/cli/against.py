@@ -45,6 +45,9 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dic
     unchecked = proof.unchecked()
     for why, count in sorted(unchecked.items()):
         console.say(f"text not compared: {counted(count, 'file')}: {why}")
+    unsearched = proof.unsearched()
+    for why, count in sorted(unsearched.items()):
+        console.say(f"search can't be compared: {counted(count, 'file')}: {why}")
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
@@ -54,6 +57,7 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> dic
         "by": proof.origin,
         "compared": proof.compared,
         "text_not_compared": unchecked,
+        "search_not_compared": unsearched,
         "differences": msgspec.to_builtins(proof.differences),
         "files": msgspec.to_builtins(proof.files),
     }

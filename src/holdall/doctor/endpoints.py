@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.doctor.diagnosis import Answer, Endpoint
-from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
+from holdall.errors import AuthenticationFailed, PermissionDenied, RemoteError, Unreachable
 from holdall.remote import probing
 from holdall.remote.client import Account
 
@@ -63,7 +63,7 @@ def judged(name: str, error: RemoteError) -> Endpoint:
     scopes = _SCOPES.search(error.detail)
     if scopes or isinstance(error, (AuthenticationFailed, PermissionDenied)):
         answer = Answer.DENIED
-    elif isinstance(error, NotFound) or error.status in (405, 501):
+    elif probing.is_absent(error):
         answer = Answer.ABSENT
     else:
         answer = Answer.FAILS

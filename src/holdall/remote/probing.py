@@ -9,7 +9,7 @@ import msgspec
 from holdall.errors import NoAssistantsApi, NotFound, RemoteError, RequestRefused
 from holdall.remote.client import Account, path
 
-__all__ = ["Capabilities", "probe", "require_any_endpoint", "require_assistants", "responses"]
+__all__ = ["Capabilities", "is_absent", "probe", "require_any_endpoint", "require_assistants", "responses"]
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _NOWHERE = "nowhere_" + "0" * 24
@@ -52,14 +52,20 @@ async def require_assistants(account: Account) -> Capabilities:
     return found
 
 
+def is_absent(error: RemoteError) -> bool:
+    """Whether an error of a list says that the server has no such endpoint, and so nothing of its kind."""
+    return isinstance(error, NotFound) or error.status in (405, 501)
+
+
 async def require_any_endpoint(account: Account) -> None:
     """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
-    for where in ("/vector_stores", "/files", "/models"):
+    for where in ("/vector_stores", "/files", "/models", "/assistants", "/agents"):
         try:
             await account.get(where, None if where == "/models" else {"limit": 1})
             return
-        except NotFound:
-            continue
+        except RemoteError as error:
+            if not is_absent(error):
+                raise
     raise NotFound(
         f"can't use the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
         hint="the base URL usually ends in /v1",

@@ -14,6 +14,7 @@ from holdall.dialects import assistants as dialect
 from holdall.importer.plan.difference import Difference, same
 from holdall.importer.plan.steps import Content
 from holdall.importer.plan.text import overlap_of
+from holdall.importer.proof import searching
 from holdall.importer.proof.reading import Readings, Text
 from holdall.importer.proof.searching import Searches
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -26,7 +27,7 @@ __all__ = ["FileProof", "Members"]
 class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one file in one store. ``found``: by the store's search; None where that wasn't asked.
 
-    ``why`` says why its text wasn't compared, or the search not asked.
+    ``why`` says why its text wasn't compared, ``unsearched`` why the search says nothing.
     """
 
     store: SourceId
@@ -37,6 +38,7 @@ class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     text: Text = Text.NOT_CHECKED
     found: bool | None = None
     why: str = ""
+    unsearched: str = ""
 
 
 class _Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +84,16 @@ class Members:
         Raises what stops every request, and DamagedBundle.
         """
         alike = self._alike(copies)
+        by_name: dict[str, set[TargetId]] = {}
+        for file, copy in copies.items() if self._searches else ():
+            for name in self._contents[file].copy_names():
+                by_name.setdefault(name, set()).add(copy)
+        members = searching.Members(ids=there, by_name=by_name)
         queue = self._due(store, memberships, copies, there)
 
         async def work() -> None:
             for record, copy, raw in queue:
-                await self._one(store, target, record, copy, msgspec.json.decode(raw, type=_Member), alike)
+                await self._one(store, target, record, copy, msgspec.json.decode(raw, type=_Member), alike, members)
                 self._progress.advance(files=1)
 
         workers = [asyncio.create_task(work()) for _ in range(self._at_once)]
@@ -120,6 +127,7 @@ class Members:
         copy: TargetId,
         now: _Member,
         alike: Callable[[SourceId], set[TargetId]],
+        members: searching.Members,
     ) -> None:
         content = self._contents[record.id]
         differ = self._differ(store, record.id, copy)
@@ -142,10 +150,10 @@ class Members:
                 differ("text", reading.here, reading.there)
             proof = msgspec.structs.replace(proof, text=reading.verdict, why=reading.why)
             if self._searches and reading.text:
-                search = await self._searches.find(target, alike(record.id) | {copy}, reading.text)
+                search = await self._searches.find(target, alike(record.id) | {copy}, reading.text, members)
                 if search.found is False:
                     differ("search", f"found by {search.asked!r}", "not found")
-                proof = msgspec.structs.replace(proof, found=search.found, why=proof.why or search.why)
+                proof = msgspec.structs.replace(proof, found=search.found, unsearched=search.why)
         self.proofs.append(proof)
 
     def _alike(self, copies: Mapping[SourceId, TargetId]) -> Callable[[SourceId], set[TargetId]]:

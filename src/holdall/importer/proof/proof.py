@@ -46,6 +46,10 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         """How many files' texts were not compared, by the reason."""
         return dict(Counter(one.why for one in self.files if one.text is Text.NOT_CHECKED))
 
+    def unsearched(self) -> dict[str, int]:
+        """How many files the search was asked for and says nothing of, by the reason."""
+        return dict(Counter(one.unsearched for one in self.files if one.unsearched))
+
 
 async def prove(
     catalogue: Catalogue,
