@@ -109,7 +109,15 @@ TOUCHING = [
     oddity
     for oddity in Oddity
     if (OUTCOMES[oddity] is not WHOLE and not oddity.startswith(("list-", "text-", "error-")))
-    or oddity in (Oddity.DEFAULTS_LEFT_OUT, Oddity.NUMBERS_AS_FLOATS, Oddity.ERROR_EMPTY, Oddity.STATUS_201)
+    or oddity
+    in (
+        Oddity.COUNTS_ZERO,
+        Oddity.COUNTS_LEFT_OUT,
+        Oddity.DEFAULTS_LEFT_OUT,
+        Oddity.NUMBERS_AS_FLOATS,
+        Oddity.ERROR_EMPTY,
+        Oddity.STATUS_201,
+    )
 ]
 
 

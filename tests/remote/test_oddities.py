@@ -76,6 +76,8 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.FAILURES_COUNT_AS_COMPLETED: WHOLE,
     Oddity.STORE_STAYS_IN_PROGRESS: ANEW,
     Oddity.COUNTS_CONTRADICT: Outcome(code=3, says=("the server says 10, found 8",)),
+    Oddity.COUNTS_ZERO: WHOLE,
+    Oddity.COUNTS_LEFT_OUT: WHOLE,
     Oddity.METADATA_OWN_KEYS: WHOLE,
     Oddity.METADATA_MANY_KEYS: WHOLE,
     Oddity.ATTRIBUTES_OWN_KEYS: WHOLE,

@@ -316,6 +316,16 @@ def _(shelf: Shelf) -> None:
     assert shelf.get(f"/assistants/{shelf.assistant}")["tool_resources"] == expected
 
 
+@shows(Oddity.COUNTS_ZERO)
+def _(shelf: Shelf) -> None:
+    assert set(shelf.get(f"/vector_stores/{shelf.store}")["file_counts"].values()) == {0}
+
+
+@shows(Oddity.COUNTS_LEFT_OUT)
+def _(shelf: Shelf) -> None:
+    assert "file_counts" not in shelf.get(f"/vector_stores/{shelf.store}")
+
+
 @shows(Oddity.ATTRIBUTES_OWN_KEYS)
 def _(shelf: Shelf) -> None:
     assert shelf.get(f"/vector_stores/{shelf.store}/files/{shelf.files[0]}")["attributes"] == {"_server_revision": 1}

@@ -56,6 +56,8 @@ class Oddity(StrEnum):
     FAILURES_COUNT_AS_COMPLETED = "failures-count-as-completed", "stores and batches count a failed file as completed"
     STORE_STAYS_IN_PROGRESS = "store-stays-in-progress", "a store that was updated is in_progress for ever"
     COUNTS_CONTRADICT = "counts-contradict", "file_counts.total of a store is two more than what it lists"
+    COUNTS_ZERO = "counts-zero", "file_counts of a store are zero whatever it holds"
+    COUNTS_LEFT_OUT = "counts-left-out", "stores have no file_counts"
 
     # Records.
     METADATA_OWN_KEYS = "metadata-own-keys", "metadata has a key of the server's own"
