@@ -85,3 +85,30 @@ def test_a_search_whose_hits_have_ids_of_their_own(
     assert (done.code, against["differences"]) == (0, [])
     assert against["compared"].get("searches") == searches
     assert list(against["search_not_compared"].values()) == unsearched
+
+
+def test_what_a_dump_leaves_open_is_set_back_to_its_default(holdall: Terminal, box: Running, tmp_path: Path) -> None:
+    dump = {"id": "asst_desk", "object": "assistant", "name": "Desk", "model": "gpt-4o", "instructions": "i"}
+    (tmp_path / "dump.json").write_text(json.dumps(dump))
+    bundle = exported(holdall, "--from-dump", "dump.json", "--only", "Desk")
+    assert holdall("import", bundle, "--env-file", "none").code == 0
+    with Hand(box.url, DESTINATION) as hand:
+        (copy,) = hand.everything("/assistants")
+        changed = {
+            "temperature": 0.25,
+            "response_format": {"type": "json_object"},
+            "tools": [{"type": "code_interpreter"}],
+            "tool_resources": {"code_interpreter": {"file_ids": [hand.file("a.txt", b"a")]}},
+        }
+        hand.post(f"/assistants/{copy['id']}", **changed)
+        done = holdall("verify", bundle, "--against", "dst", "--json", "--env-file", "none")
+        found = [one["field"] for one in done.document["result"]["against"]["differences"]]
+        assert (done.code, sorted(found)) == (3, sorted(changed))
+        done = holdall(
+            "import", bundle, "--on-conflict", "update", "--even-if-changed", "--yes", "--verify", "--env-file", "none"
+        )
+        assert (done.code, "no differences" in done.out) == (0, True), done.out + done.err
+        now = hand.get(f"/assistants/{copy['id']}")
+        assert {field: now[field] for field in changed if field != "tool_resources"} == {
+            field: copy[field] for field in changed if field != "tool_resources"
+        }
