@@ -54,7 +54,7 @@ def asked(box: Running) -> Counter[str]:
 def test_what_a_server_has_is_exported_and_what_it_lacks_is_said(
     box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None, lacking: str, flag: str
 ) -> None:
-    odd(box, oddity, **{f"{lacking}_api": False})
+    odd(box, oddity, absent=(lacking,))
     done = holdall("--json", "export", "-o", "b.tar.zst", flag)
     assert f"the server has no /{lacking}" in done.err
     counts = json.loads(done.out)["result"]["counts"]
@@ -68,7 +68,7 @@ def test_what_a_server_has_is_exported_and_what_it_lacks_is_said(
 
 @pytest.mark.parametrize("oddity", UNKNOWN)
 def test_stores_alone_and_files_alone(box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None) -> None:
-    odd(box, oddity, vector_stores_api=False, assistants_api=False)
+    odd(box, oddity, absent=("vector_stores",), assistants_api=False)
     done = holdall("--json", "export", "-o", "files.tar.zst", "--no-assistants")
     assert done.code == (4 if oddity is Oddity.UNKNOWN_500 else 0), done.err
     assert json.loads(done.out)["result"]["counts"]["files"] == 2
@@ -93,18 +93,18 @@ def test_an_import_names_the_endpoint_that_it_needs_or_needs_none(
     box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None
 ) -> None:
     assert holdall("export", "-o", "b.tar.zst", "--unused").code == 0
-    odd(box, oddity, vector_stores_api=False)
+    odd(box, oddity, absent=("vector_stores",))
     done = holdall("import", "b.tar.zst")
     assert (done.code, box.writes()) == (31, 0), done.err
     assert "it has no /vector_stores" in done.err
-    odd(box, oddity, vector_stores_api=False, files_api=False)
+    odd(box, oddity, absent=("vector_stores", "files"))
     assert holdall("import", "b.tar.zst", "--only", "asst:*").code == 0
     assert max(asked(box).values(), default=0) <= 2
 
 
 @pytest.mark.parametrize("oddity", UNKNOWN)
 def test_doctor_calls_it_absent(box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None) -> None:
-    odd(box, oddity, vector_stores_api=False)
+    odd(box, oddity, absent=("vector_stores",))
     done = holdall("--json", "doctor")
     source = next(one for one in json.loads(done.out)["result"]["sides"] if one["side"] == "source")
     there = {one["name"]: one["answer"] for one in source["endpoints"]}

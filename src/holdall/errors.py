@@ -323,10 +323,11 @@ class OutputLocked(HoldallError):
 
 
 class ImportUnderWay(HoldallError):
-    """The destination has fresh copies of the same sources that another importer made; nothing was written."""
+    """The destination has fresh copies of the same sources that another import made, the user's own from another folder
+    or somebody else's; nothing was written."""
 
     exit_code = 35
-    meaning = "another importer seems to be at work on the same things at the destination"
+    meaning = "another import, from another --output-dir or another machine, made the same things within the last hour"
 
 
 class DestinationDiffers(HoldallError):

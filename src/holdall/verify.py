@@ -22,7 +22,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable
-from holdall.errors import CannotWrite, DamagedBundle, NotABundle
+from holdall.errors import EXIT_LOOK, CannotWrite, DamagedBundle, NotABundle
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE
 from holdall.verdict import Verdict as Completeness
@@ -30,7 +30,6 @@ from holdall.verdict import Verdict as Completeness
 __all__ = ["Finding", "Verdict", "verify"]
 
 CODES = {
-    "sha256": "the file isn't the one whose sha256 was given",
     "frame": "a frame can't be decoded, or isn't what it must be",
     "seal": "the seal doesn't match what stands before it",
     "seek-table": "the seek table doesn't match the frames",
@@ -58,7 +57,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``sha256`` is over the whole file, None where not all of it was read.
+    """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
+    the caller gave, if any.
 
     ``completeness`` says what the bundle lacks of what the project had when it was exported: no damage.
     """
@@ -71,6 +71,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None
     quick: bool
     completeness: Completeness = COMPLETE
+    named: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is the file whose sha256 was given, if one was."""
+        return self.named is None or self.sha256 == self.named
 
     @property
     def whole(self) -> bool:
@@ -78,8 +84,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 for a whole bundle, also one with declared losses."""
-        return DamagedBundle.exit_code if self.findings else 0
+        """0 for a whole bundle, also one with declared losses; that of a finding where it is whole but another file."""
+        return DamagedBundle.exit_code if self.findings else 0 if self.is_named else EXIT_LOOK
 
 
 def verify(
@@ -122,8 +128,6 @@ class _Verification:
         else:
             audit.check_tail(None)
             sha256 = _sha256(file) if self._expected is not None else None
-        if self._expected is not None and sha256 != self._expected.lower():
-            self._find("sha256", None, f"the file's sha256 is {sha256}, not {self._expected.lower()}")
         losses, info, completeness = self._check_records(frames, audit)
         return Verdict(
             path=self._path,
@@ -134,6 +138,7 @@ class _Verification:
             sha256=sha256,
             quick=self._quick,
             completeness=completeness,
+            named=None if self._expected is None else self._expected.lower(),
         )
 
     def _find(self, code: str, entry: str | None, message: str) -> None:

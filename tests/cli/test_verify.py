@@ -73,9 +73,15 @@ def test_the_document_of_a_whole_one(path: Path) -> None:
     sha256 = document["result"]["sha256"]
     assert holdall("verify", "--sha256", sha256, str(path))[0] == 0
     code, out, err = holdall("verify", "--sha256", "0" * 64, str(path))
-    assert code == 10
-    assert f"the file's sha256 is {sha256}, not {'0' * 64}" in out
-    assert "--salvage" not in err  # it is another file, but nothing of it is lost
+    # It is another file, and nothing of it is lost.
+    assert code == 3
+    assert out.splitlines()[0] == f"{path}: not the file you named: sha256 is {sha256}, expected {'0' * 64}"
+    assert ": whole; incomplete as exported: 1 file missing (7 entries" in out
+    assert "DAMAGED" not in out
+    assert "--salvage" not in err
+    code, out, _ = holdall("verify", "--json", "--sha256", "0" * 64, str(path))
+    result = json.loads(out)["result"]
+    assert (result["whole"], result["sha256"], result["expected_sha256"]) == (True, sha256, "0" * 64)
     assert holdall("verify", "--sha256", "abc", str(path))[0] == 2
 
 

@@ -1,4 +1,4 @@
-"""What of an object is the API's, and what a server has added to it."""
+"""What a value says, however a server writes it; and what of an object is the API's, and what a server has added."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from holdall.dialects.shapes import known, narrowed
+from holdall.dialects.shapes import equal, reduced
+from holdall.model import Kind
 
-FUNCTION = {"name": "f", "parameters": {"type": "object", "x-own": {"a": 1}}}
+FUNCTION = {"name": "f", "parameters": {"type": "object", "x-own": {"a": None}}}
 
 TOOL = {"type": "function", "function": FUNCTION}
 STORES = {"vector_store_ids": ["v"]}
@@ -16,32 +17,32 @@ BING = {"type": "bing", "bing": {"a": 2}}
 
 
 @pytest.mark.parametrize(
-    ("field", "here", "there", "expected"),
+    ("kind", "field", "here", "there", "expected"),
     [
-        ("expires_after", None, {"days": 7, "x": 1}, {"days": 7}),
-        ("expires_after", {"x": 1}, {"days": 7, "x": 1}, {"days": 7, "x": 1}),
-        ("tool_resources", {}, {"file_search": {**STORES, "x": 1}}, {"file_search": STORES}),
-        ("tools", [], [{**TOOL, "x": 1}], [TOOL]),
-        ("tools", [{**BING, "bing": {"a": 1}}], [{**BING, "x": 1}], [BING]),
-        ("metadata", {}, {"x": 1}, {"x": 1}),
-        ("tools", None, None, None),
-        ("response_format", "auto", "auto", "auto"),
+        (Kind.STORE, "expires_after", None, {"days": 7, "x": 1}, {"days": 7}),
+        (Kind.STORE, "expires_after", {"x": 1}, {"days": 7, "x": 1}, {"days": 7, "x": 1}),
+        (Kind.ASSISTANT, "tool_resources", {}, {"file_search": {**STORES, "x": 1}}, {"file_search": STORES}),
+        (Kind.ASSISTANT, "tools", [], [{**TOOL, "x": 1}], [TOOL]),
+        (Kind.ASSISTANT, "tools", [{**BING, "bing": {"a": 1}}], [{**BING, "x": 1}], [BING]),
+        (Kind.ASSISTANT, "metadata", {}, {"x": 1}, {"x": 1}),
+        (Kind.ASSISTANT, "tools", None, None, None),
+        (Kind.ASSISTANT, "response_format", "auto", "auto", None),
+        (Kind.AGENT, "reasoning", None, {"effort": None, "x": 1}, {"x": 1}),
+        (Kind.AGENT, "text", None, {"format": {"type": "text"}, "verbosity": "medium"}, None),
     ],
 )
-def test_known(field: str, here: Any, there: Any, expected: Any) -> None:
-    assert known(field, here, there) == expected
+def test_reduced(kind: Kind, field: str, here: Any, there: Any, expected: Any) -> None:
+    assert reduced(kind, field, there, beside=here) == expected
 
 
-@pytest.mark.parametrize(
-    ("here", "there", "expected"),
-    [
-        ({"a": 1}, {"a": 2, "b": 3}, {"a": 2}),
-        ({"a": None}, {"a": 20}, {"a": None}),
-        ([{"a": 1}], [{"a": 1, "b": 2}], [{"a": 1}]),
-        ([{"a": 1}], [], []),
-        ({"a": {"b": 1}}, {"a": {}}, {"a": {}}),
-        ("x", "xy", "xy"),
-    ],
-)
-def test_narrowed(here: Any, there: Any, expected: Any) -> None:
-    assert narrowed(here, there) == expected
+def test_a_default_that_depends_on_the_model() -> None:
+    tools = [{"type": "file_search", "file_search": {"max_num_results": 5}}]
+    assert reduced(Kind.ASSISTANT, "tools", tools, model="gpt-3.5-turbo") == [{"type": "file_search"}]
+    assert reduced(Kind.ASSISTANT, "tools", tools, model="gpt-4o") == tools
+
+
+def test_json_equality() -> None:
+    assert equal({"a": [3, None, "x"]}, {"a": [3.0, None, "x"]})
+    assert not equal(1, True)
+    assert not equal({"a": 1}, {})
+    assert not equal([1], [1, 2])

@@ -39,8 +39,9 @@ def test_an_account_that_could_not_be_looked_at() -> None:
     [
         ({}, []),
         ({"assistants": Answer.ABSENT}, []),
-        ({"assistants": Answer.ABSENT, "responses": Answer.ABSENT}, ["no_way_in"]),
-        ({"assistants": Answer.ABSENT, "responses": Answer.UNKNOWN}, ["no_way_in"]),
+        ({"assistants": Answer.ABSENT, "responses": Answer.ABSENT}, ["no_assistants"]),
+        ({"assistants": Answer.ABSENT, "responses": Answer.UNKNOWN}, ["no_assistants"]),
+        (dict.fromkeys(("assistants", "responses", "files", "vector_stores", "agents"), Answer.ABSENT), ["no_way_in"]),
         ({"assistants": Answer.DENIED, "responses": Answer.ABSENT}, ["permission"]),
         ({"files": Answer.FAILS}, ["endpoint"]),
         ({"models": Answer.ABSENT}, []),
@@ -49,6 +50,13 @@ def test_an_account_that_could_not_be_looked_at() -> None:
 def test_destinations(answers: dict[str, Answer], codes: list[str]) -> None:
     side = Side(side="destination", base_url="u", endpoints=answering(**answers))
     assert [code for code, _ in messages(side)] == codes
+
+
+def test_a_destination_without_assistants_says_what_it_takes() -> None:
+    absent = dict.fromkeys(("assistants", "responses", "agents"), Answer.ABSENT)
+    ((_, message),) = messages(Side(side="destination", base_url="u", endpoints=answering(**absent)))
+    assert "it takes files and vector stores;" in message
+    assert "nothing" not in message
 
 
 def test_sources() -> None:

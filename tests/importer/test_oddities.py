@@ -92,6 +92,12 @@ NO_MATTER = (
     Oddity.UNKNOWN_PAGE,
     Oddity.DELETE_NO_TYPE,
     Oddity.BETA_MISPLACED,
+    Oddity.COUNTS_LEFT_OUT,
+    Oddity.COUNTS_ZERO,
+    Oddity.DEFAULTS_LEFT_OUT,
+    Oddity.LIST_UNPAGED,
+    Oddity.SEARCH_BARE,
+    Oddity.SEARCH_OWN_IDS,
 )
 
 # One line for each: an oddity without is found by the tests.
@@ -137,6 +143,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, WHOLE) | {
     Oddity.METADATA_MANY_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.STRINGS_CUT: dropped("what was cut", "assistant Reader", "instructions"),
     Oddity.SCHEMA_RENAMED: dropped("response_format", "assistant Reader", "response_format"),
+    Oddity.ATTRIBUTES_OWN_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.EXTRA_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.BYTES_WRONG: Outcome(page="whole; both sizes are in the report"),
     Oddity.FILENAMES_ASCII: Outcome(page="whole; both names are in the report"),
@@ -160,7 +167,15 @@ TOUCHING = [
     oddity
     for oddity in OUTCOMES
     if (OUTCOMES[oddity] is not WHOLE and not oddity.startswith(("list-", "text-", "error-")))
-    or oddity in (Oddity.NUMBERS_AS_FLOATS, Oddity.ERROR_EMPTY, Oddity.STATUS_201)
+    or oddity
+    in (
+        Oddity.COUNTS_ZERO,
+        Oddity.COUNTS_LEFT_OUT,
+        Oddity.DEFAULTS_LEFT_OUT,
+        Oddity.NUMBERS_AS_FLOATS,
+        Oddity.ERROR_EMPTY,
+        Oddity.STATUS_201,
+    )
 ]
 
 

@@ -169,7 +169,9 @@ def unnamed(lacks: Collection[Lack], document: Mapping[str, Any]) -> list[Lack]:
     """Those that nothing in the document of ``--json`` names: no loss, and no difference of ``--verify``."""
     named = {(each["id"], each["inside"], each["field"]) for each in document["losses"]}
     for each in (document["result"].get("against") or {}).get("differences", []):
-        named.add((each["source"], each["inside"], each["field"].split(".")[0] if each["field"] else None))
+        field = each["field"].split(".")[0]
+        # What is not there at all is named with all that it has.
+        named.add((each["source"], each["inside"], None if field == "membership" else field))
 
     merged = " ".join(each["text"] for each in document["losses"] if each["field"] == "id")
 

@@ -191,7 +191,8 @@ def pages(*replies: Reply) -> Callable[[str, str], Reply]:
     ("replies", "expected", "requests"),
     [
         ([page("a", "b", has_more=True), page("c", has_more=False)], "abc", 2),
-        ([page("a", "b"), page("c"), page(), page("c", "b")], "abc", 4),  # no has_more: the newest first, to be sure
+        ([page("a", "b"), page("c"), page()], "abc", 3),  # no has_more, but pages that end
+        ([page("a", "b"), page("a", "b"), page("a", "b"), page("c", "b")], "abc", 4),  # the newest first, to be sure
         ([page("a", "b", has_more=True), page("a", "b", has_more=True)], "ab", 4),  # has_more for ever
         ([page("a", "b", has_more=True), page("b", "c", has_more=False)], "abc", 2),  # overlapping pages
         ([page(has_more=True)], "", 1),

@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.remote.lists import Page, pages
 
+# The lengths of a page that may be followed by another: what is asked for, and what servers have of their own.
+FULL = (5, 10, 20, 25)
+ENDLESS = "the server does not say where it ends"
+
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """A list of so many items, and the way in which it is paged."""
@@ -83,10 +87,13 @@ def test_whole_or_doubted_and_each_once(server: Server) -> None:
     got, doubts, _ = read(server)
     whole = [f"{number:03}" for number in range(server.length)]
     assert got == sorted(set(got))
-    assert got == whole or doubts
+    # A short page of a server that heeds nothing of what is asked, and says nothing, is taken for all there is.
+    deaf = server.more == "never said" and server.cursor != "works" and not server.order
+    assert got == whole or doubts or (deaf and len(got) not in FULL)
     assert set(got) <= set(whole)
-    honest = server.cursor == "works" and (server.more == "true" or server.order)
-    if honest:
+    shown = len(server.answer({"order": "asc", "limit": 5} if server.most is None else {"order": "asc"}).ids)
+    tells = {"true": True, "always": server.order, "never said": server.order or len(got) > shown or shown not in FULL}
+    if server.cursor == "works" and tells[server.more]:
         assert (got, doubts) == (whole, [])
 
 
@@ -100,6 +107,29 @@ def test_a_server_as_it_should_be_costs_a_request_a_page() -> None:
     assert read(Server(length=11))[1:] == ([], 3)
     assert read(Server(length=10))[1:] == ([], 2)
     assert read(Server(length=0))[1:] == ([], 1)
+
+
+@pytest.mark.parametrize("cursor", ["works", "is ignored", "is inclusive", "gives an empty page", "is refused"])
+def test_what_comes_without_a_word_and_short_is_all_there_is(cursor: str) -> None:
+    for length in (1, 4):
+        server = Server(length=length, cursor=cursor, more="never said", order=False)
+        assert read(server)[:2] == ([f"{number:03}" for number in range(length)], [])
+
+
+@pytest.mark.parametrize("length", [5, 9, 10, 11])
+def test_a_second_page_shows_that_the_server_pages_so_what_ends_without_a_word_has_ended(length: int) -> None:
+    server = Server(length=length, more="never said", order=False)
+    assert read(server)[:2] == ([f"{number:03}" for number in range(length)], [] if length > 5 else [ENDLESS])
+
+
+@pytest.mark.parametrize("length", [5, 9])
+def test_a_full_page_without_a_word_and_without_a_next_one_is_doubted(length: int) -> None:
+    got, doubts, _ = read(Server(length=length, cursor="is ignored", more="never said", order=False))
+    assert (len(got), doubts) == (5, [ENDLESS])
+    # A server that heeds no limit gives all at once; one whose pages are twenty long may not.
+    for page, wanted in ((8, []), (20, [ENDLESS])):
+        got, doubts, _ = read(Server(length=page, page=page, cursor="is ignored", more="never said", order=False))
+        assert (len(got), doubts) == (page, wanted)
 
 
 def test_a_gap_of_one_page_is_closed_from_the_other_end() -> None:

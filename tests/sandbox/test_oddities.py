@@ -160,6 +160,13 @@ def _(shelf: Shelf) -> None:
     assert (page["has_more"], page["first_id"], page["last_id"]) == (False, shelf.files[0], shelf.files[-1])
 
 
+@shows(Oddity.LIST_UNPAGED)
+def _(shelf: Shelf) -> None:
+    for query in ("", "?limit=1&order=asc", f"?after={shelf.files[0]}"):
+        assert shelf.get(f"/files{query}").keys() == {"object", "data"}
+        assert shelf.ids(query) == shelf.files[::-1]
+
+
 @shows(Oddity.BATCH_IGNORES_FILES)
 def _(shelf: Shelf) -> None:
     store = shelf.post("/vector_stores", {})["id"]
@@ -358,6 +365,45 @@ def _(shelf: Shelf) -> None:
 def _(shelf: Shelf) -> None:
     expected = {"code_interpreter": None, "file_search": None}
     assert shelf.get(f"/assistants/{shelf.assistant}")["tool_resources"] == expected
+
+
+@shows(Oddity.COUNTS_ZERO)
+def _(shelf: Shelf) -> None:
+    assert set(shelf.get(f"/vector_stores/{shelf.store}")["file_counts"].values()) == {0}
+
+
+@shows(Oddity.COUNTS_LEFT_OUT)
+def _(shelf: Shelf) -> None:
+    assert "file_counts" not in shelf.get(f"/vector_stores/{shelf.store}")
+
+
+@shows(Oddity.ATTRIBUTES_OWN_KEYS)
+def _(shelf: Shelf) -> None:
+    assert shelf.get(f"/vector_stores/{shelf.store}/files/{shelf.files[0]}")["attributes"] == {"_server_revision": 1}
+
+
+@shows(Oddity.DEFAULTS_LEFT_OUT)
+def _(shelf: Shelf) -> None:
+    shown = shelf.get(f"/assistants/{shelf.assistant}")
+    assert shown.keys() == {"id", "object", "created_at", "model", "response_format", "instructions"}
+    body = {"model": "gpt-4o", "temperature": 0.5, "tools": [{"type": "file_search"}]}
+    assert shelf.post("/assistants", body).keys() == {"id", "object", "created_at", "model", "temperature", "tools"} | {
+        "tool_resources"
+    }
+
+
+@shows(Oddity.SEARCH_OWN_IDS)
+def _(shelf: Shelf) -> None:
+    found = shelf.post(f"/vector_stores/{shelf.store}/search", {"query": "word1"})["data"]
+    assert {hit["file_id"][:6] for hit in found} == {"chunk-"}
+    assert {hit["filename"] for hit in found} <= {f"Prüf {n}.txt" for n in range(5)}
+
+
+@shows(Oddity.SEARCH_BARE)
+def _(shelf: Shelf) -> None:
+    found = shelf.post(f"/vector_stores/{shelf.store}/search", {"query": "word1"})["data"]
+    assert {hit["file_id"][:6] for hit in found} == {"chunk-"}
+    assert not any("filename" in hit for hit in found)
 
 
 @shows(Oddity.EXTRA_KEYS)

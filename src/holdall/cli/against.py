@@ -50,6 +50,9 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
     doubtful = proof.doubtful()
     for why, count in sorted(doubtful.items()):
         console.result(f"{counted(count, 'file')}: {why}")
+    unsearched = proof.unsearched()
+    for why, count in sorted(unsearched.items()):
+        console.say(f"search can't be compared: {counted(count, 'file')}: {why}")
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
@@ -63,6 +66,7 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
         "compared": proof.compared,
         "text_not_compared": unchecked,
         "text_doubtful": doubtful,
+        "search_not_compared": unsearched,
         "differences": msgspec.to_builtins(proof.differences),
         "files": msgspec.to_builtins(proof.files),
         **as_result(verdict),

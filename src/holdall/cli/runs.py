@@ -37,7 +37,7 @@ def how_to_run(command: Any) -> Any:
     command = click.option(
         "--force",
         is_flag=True,
-        help="Go on although another importer made copies of the same within the last hour.",
+        help="Go on although another import made copies of the same within the last hour.",
     )(command)
     return click.option(
         "--settle",

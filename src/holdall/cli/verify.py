@@ -55,7 +55,8 @@ def command(
     All findings are listed at once. What the bundle itself records as lost is not damage: it is listed, and --complete
     makes it exit with 4. With --against dst every imported assistant, vector store and membership is compared, field by
     field, and the text of each file that is indexed; that needs OPENAI_DST_API_KEY and exits with 4 where something
-    that the source had is missing, with 3 where something differs.
+    that the source had is missing, with 3 where something differs. So does a whole bundle that isn't
+    the file of --sha256.
 
     With --rehearse the bundle is restored into a sandbox on this machine and compared there: a restore test that needs
     no account, reads no key and no .env, and leaves nothing behind. It prints one line, and exits with 0, 3 or 4.
@@ -83,11 +84,11 @@ def command(
     _print(console, verdict, console.say if rehearse else console.result)
     compared = rehearsed = None
     copied = COMPLETE
-    if destination and verdict.whole:
+    if destination and verdict.whole and verdict.is_named:
         from holdall.cli.against import compare
 
         compared, copied = compare(console, destination, bundle, search=search, accept_known=accept_known_losses)
-    if rehearse and verdict.whole:
+    if rehearse and verdict.whole and verdict.is_named:
         from holdall.cli import rehearse as rehearsal
 
         rehearsed, copied = rehearsal.rehearse(console, bundle, search=search, accept_known=accept_known_losses)
@@ -100,6 +101,7 @@ def command(
             "quick": verdict.quick,
             "size": verdict.size,
             "sha256": verdict.sha256,
+            "expected_sha256": verdict.named,
             "digests": msgspec.to_builtins(verdict.info.digests) if verdict.info else None,
             "counts": verdict.info.counts if verdict.info else None,
             **(as_result(verdict.completeness) if verdict.whole else {"complete": None, "verdict": None}),
@@ -113,13 +115,14 @@ def command(
 
 def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> None:
     """Findings are the result in any event; ``tell`` is told of a whole bundle."""
+    if not verdict.is_named:
+        console.result(f"{verdict.path}: not the file you named: sha256 is {verdict.sha256}, expected {verdict.named}")
     for finding in verdict.findings:
         console.result(f"{finding.code}: {finding.message}")
     if not verdict.whole:
         count = len(verdict.findings)
         console.result(f"{verdict.path}: DAMAGED, {count} finding{'s' if count != 1 else ''}")
-        if any(finding.code != "sha256" for finding in verdict.findings):
-            console.say(f"hint: holdall extract {pasteable(verdict.path)} --salvage --to FOLDER saves what is whole")
+        console.say(f"hint: holdall extract {pasteable(verdict.path)} --salvage --to FOLDER saves what is whole")
         return
     info = verdict.info
     assert info is not None

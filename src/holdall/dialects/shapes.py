@@ -1,67 +1,169 @@
-"""The members that the Assistants API has in its own objects. What a server adds beside them is that server's affair.
+"""One way to write what a client can set in an object, whichever way a server writes it. Pure.
 
-Only objects of the API's making have a shape; metadata, attributes, parameters and schemas are their owner's. Pure.
-Source: the official OpenAPI description.
+Absent, null, empty and the API's default say the same; so do ``"auto"`` and ``{"type": "auto"}``, and ids in another
+order. What a server adds to the API's own objects is that server's affair. Metadata, attributes, parameters and
+schemas are their owner's, and are taken as they are. Sources: the official OpenAPI description and, for agents, the
+official SDK.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
-__all__ = ["known", "narrowed", "respelled"]
+from holdall.dialects.agents import FIELDS as AGENT_FIELDS
+from holdall.dialects.assistants import FIELDS
+from holdall.dialects.tables import DEFAULTS
+from holdall.model import Kind
 
-Shape = Mapping[str, Any]
-"""Members by name, each with its own shape, or None where it is taken as it is."""
+__all__ = ["UNSET", "equal", "reduced", "resources", "respelled"]
 
-_FUNCTION: Shape = dict.fromkeys(("name", "description", "parameters", "strict"))
-_RANKING: Shape = dict.fromkeys(("ranker", "score_threshold", "hybrid_search"))
-_SHAPES: Mapping[str, Shape] = {
-    "expires_after": dict.fromkeys(("anchor", "days")),
-    "chunking_strategy": {
-        "type": None,
-        "static": dict.fromkeys(("max_chunk_size_tokens", "chunk_overlap_tokens")),
+UNSET: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.ASSISTANT: {**dict.fromkeys(FIELDS[1:]), "tools": [], "tool_resources": {}, "metadata": {}},
+    Kind.AGENT: {
+        **dict.fromkeys(AGENT_FIELDS[1:]),
+        "tools": [],
+        "experimental": {"time_awareness": False},
+        "metadata": {},
     },
+    Kind.STORE: {"name": None, "expires_after": None, "metadata": {}},
+    Kind.MEMBERSHIP: {"attributes": {}},
+    Kind.FILE: {},
+}
+"""What a client can set and need not, by kind, with what an update sends to unset it. A store's description, which no
+answer shows, isn't among it, nor is the model, which has no default."""
+
+
+class _Taken(Enum):
+    AS_IT_IS = 1
+    """JSON of the owner's, in which null is a value."""
+    AS_A_SET = 2
+    """Ids, whose order says nothing."""
+
+
+_Defaults = tuple[Any, ...]
+"""The values that say what leaving the member out says. A shape is these, or a function of the model that gives them;
+_Taken; the members' shapes by name; or None where nobody here knows it."""
+
+
+def _results(model: str) -> _Defaults:
+    return (5,) if model.startswith(("gpt-3.5", "gpt-35")) else (20,)
+
+
+_NOTHING: _Defaults = ()
+_OWN = _Taken.AS_IT_IS
+_NO_PARAMETERS: _Defaults = (
+    {"type": "object"},
+    {"properties": {}},
+    {"type": "object", "properties": {}},
+    {"type": "object", "properties": {}, "required": []},
+)
+_EXPIRY = {"anchor": ("last_active_at",), "days": _NOTHING}
+_CHUNKING = {
+    "type": ("auto", "static"),
+    "static": {"max_chunk_size_tokens": (800,), "chunk_overlap_tokens": (400,)},
+}
+_ASSISTANT: Mapping[str, Any] = {
+    **{field: (value,) for field, value in DEFAULTS.items()},
+    "metadata": _OWN,
     "tool_resources": {
-        "code_interpreter": {"file_ids": None},
-        "file_search": dict.fromkeys(("vector_store_ids", "vector_stores")),
+        "code_interpreter": {"file_ids": _Taken.AS_A_SET},
+        "file_search": {"vector_store_ids": _Taken.AS_A_SET, "vector_stores": _OWN},
     },
     "response_format": {
-        "type": None,
-        "json_schema": dict.fromkeys(("name", "description", "schema", "strict")),
+        "type": ("auto", "text"),
+        "json_schema": {"name": _NOTHING, "description": _NOTHING, "schema": _OWN, "strict": (False,)},
     },
     "tools": {
-        "type": None,
-        "function": _FUNCTION,
-        "file_search": {"max_num_results": None, "ranking_options": _RANKING},
+        "type": _NOTHING,
+        "function": {"name": _NOTHING, "description": _NOTHING, "parameters": _NO_PARAMETERS, "strict": (False,)},
+        "file_search": {
+            "max_num_results": _results,
+            "ranking_options": {
+                "ranker": ("auto", "default_2024_08_21"),
+                "score_threshold": (0,),
+                "hybrid_search": _OWN,
+            },
+        },
     },
+}
+_AGENT: Mapping[str, Any] = {
+    "metadata": _OWN,
+    "text": {"format": {"type": ("text",), "schema": _OWN}, "verbosity": ("medium",)},
+    "multi_agent": {"enabled": (False,)},
+    "service_tier": ("auto",),
+    "compaction": {"async": (False,)},
+    "experimental": {"time_awareness": (False,)},
+    "tools": {
+        "parameters": _NO_PARAMETERS,
+        "request_metadata": _OWN,
+        "defer_loading": (False,),
+        "enabled": (True,),
+        "connection_origin": ("service",),
+        "required": (False,),
+        "context_size": ("medium",),
+        "mode": ("live",),
+        "include_screenshots": (False,),
+    },
+}
+_SHAPES: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.ASSISTANT: _ASSISTANT,
+    Kind.AGENT: _AGENT,
+    Kind.STORE: {"expires_after": _EXPIRY, "metadata": _OWN},
+    Kind.MEMBERSHIP: {"attributes": _OWN, "chunking_strategy": _CHUNKING},
+    Kind.FILE: {},
 }
 
 
-def known(field: str, here: Any, there: Any) -> Any:
-    """``there``, what a server has in ``field``, without the members that neither the API nor ``here`` has.
+def reduced(kind: Kind, field: str, value: Any, *, beside: Any = None, model: str | None = None) -> Any:
+    """What ``value`` says in a ``field`` beyond the default; None where it says nothing.
 
-    >>> known("expires_after", None, {"anchor": "last_active_at", "days": 7, "tenant": "t"})
-    {'anchor': 'last_active_at', 'days': 7}
+    Members that the API doesn't have count only where ``beside``, the value it is compared with, has them too; in
+    agents, whose tools are many, all of them do. Some defaults depend on the ``model``.
+
+    >>> reduced(Kind.ASSISTANT, "tools", [{"type": "function", "function": {"name": "f", "strict": False}, "x": 1}])
+    [{'type': 'function', 'function': {'name': 'f'}}]
+    >>> reduced(Kind.ASSISTANT, "response_format", "auto")
     """
-    return _known(_SHAPES.get(field), here, there)
+    return _reduced(_SHAPES[kind].get(field), value, value if kind is Kind.AGENT else beside, model or "")
 
 
-def narrowed(here: Any, there: Any) -> Any:
-    """``there`` without what ``here`` leaves open, at any depth: what has become of what was sent. Null leaves open.
+def _reduced(shape: Any, value: Any, beside: Any, model: str) -> Any:
+    if callable(shape):
+        shape = shape(model)
+    if isinstance(shape, Mapping):
+        if isinstance(value, str) and "type" in shape:
+            value = {"type": value}
+        if isinstance(value, list):
+            each = beside if isinstance(beside, list) and len(beside) == len(value) else [None] * len(value)
+            return [_reduced(shape, a, b, model) or {} for a, b in zip(value, each, strict=True)] or None
+        if isinstance(value, dict):
+            ours = beside if isinstance(beside, dict) else {}
+            kept = {
+                key: _reduced(shape.get(key), item, ours.get(key), model)
+                for key, item in value.items()
+                if key in shape or key in ours
+            }
+            return _told(kept) or None
+    elif shape is _Taken.AS_A_SET and isinstance(value, list):
+        value = sorted({str(one) for one in value})
+    elif shape is None:
+        value = _bare(value)
+    if value in (None, "", [], {}):
+        return None
+    return None if isinstance(shape, tuple) and any(equal(value, default) for default in shape) else value
 
-    >>> narrowed({"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"strict": False}})
-    {'type': 'function', 'function': {}}
-    """
-    if isinstance(here, dict) and isinstance(there, dict):
-        return {
-            key: None if here[key] is None else narrowed(here[key], value)
-            for key, value in there.items()
-            if key in here
-        }
-    if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
-        return [narrowed(a, b) for a, b in zip(here, there, strict=True)]
-    return there
+
+def _bare(value: Any) -> Any:
+    """What nobody here knows the shape of: there a null says what leaving out says."""
+    if isinstance(value, dict):
+        return _told({key: _bare(item) for key, item in value.items()})
+    return [_bare(item) for item in value] if isinstance(value, list) else value
+
+
+def _told(members: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in members.items() if item not in (None, "", [], {})}
 
 
 def respelled(field: str, value: Any, spelled: Callable[[str], str], *, nulls: bool) -> Any:
@@ -74,15 +176,16 @@ def respelled(field: str, value: Any, spelled: Callable[[str], str], *, nulls: b
     {'file_search': {'x': 1}}
     """
     value = value if field == "tools" else _single(value)
-    return _respelled(_SHAPES.get(field), value, spelled, nulls or field not in ("tools", "tool_resources"))
+    shape = next((shapes[field] for shapes in _SHAPES.values() if field in shapes), None)
+    return _respelled(shape, value, spelled, nulls or field not in ("tools", "tool_resources"))
 
 
 def _single(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) else value
 
 
-def _respelled(shape: Shape | None, value: Any, spelled: Callable[[str], str], nulls: bool) -> Any:
-    if shape is None:
+def _respelled(shape: Any, value: Any, spelled: Callable[[str], str], nulls: bool) -> Any:
+    if not isinstance(shape, Mapping):
         return value
     if isinstance(value, list):
         return [_respelled(shape, item, spelled, nulls) for item in value]
@@ -94,19 +197,23 @@ def _respelled(shape: Shape | None, value: Any, spelled: Callable[[str], str], n
         key = name if name in shape and name not in value and key not in shape else key
         if nulls or item is not None:
             inner = shape.get(key)
-            found[key] = _respelled(inner, item if inner is None else _single(item), spelled, nulls)
+            single = _single(item) if isinstance(inner, Mapping) else item
+            found[key] = _respelled(inner, single, spelled, nulls)
     return found
 
 
-def _known(shape: Shape | None, here: Any, there: Any) -> Any:
-    if shape is None:
-        return there
-    if isinstance(there, list):
-        each = here if isinstance(here, list) and len(here) == len(there) else [None] * len(there)
-        return [_known(shape, a, b) for a, b in zip(each, there, strict=True)]
-    if not isinstance(there, dict):
-        return there
-    ours = here if isinstance(here, dict) else {}
-    return {
-        key: _known(shape.get(key), ours.get(key), value) for key, value in there.items() if key in shape or key in ours
-    }
+def resources(wanted: Any, there: Any) -> dict[str, Any]:
+    """``tool_resources`` as an update takes them: a tool's go only where they are set to nothing."""
+    empty: dict[str, Any] = {"file_search": {"vector_store_ids": []}, "code_interpreter": {"file_ids": []}}
+    return {**{tool: empty[tool] for tool in there or {} if tool in empty}, **(wanted or {})}
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equality of JSON values: 3 is 3.0, but 1 is not true."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)

@@ -70,8 +70,9 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
 class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     """What an export without flags would take in. None: not known.
 
-    ``memberships`` is the sum of the stores' own counts. ``files`` are different files and ``bytes`` their sizes as the
-    server says them; both are None where finding out would take a long time or the lists can't be had.
+    ``memberships`` are those that the stores list, or where these are too many to read, what the stores count.
+    ``files`` are different files and ``bytes`` their sizes as the server says them; both are None where finding out
+    would take a long time or the lists can't be had.
     """
 
     assistants: int | None = None

@@ -12,6 +12,9 @@ __all__ = ["SOON", "findings"]
 SOON = 60
 """Days before a model's end from which on it is something to look at, if an assistant or agent has it."""
 
+# What a destination takes besides assistants, by the endpoint.
+_TAKEN = {"files": "files", "vector_stores": "vector stores", "agents": "agents"}
+
 # What an export or an import can't do without, where the server has it at all.
 _NEEDED = ("files", "vector_stores", "assistants", "models")
 
@@ -86,8 +89,15 @@ def _download(each: Download, text: Answer | None) -> str:
 
 def _destination(side: Side) -> Iterator[tuple[str, str]]:
     ways = [side.answer(name) for name in ("assistants", "responses")]
-    if Answer.YES not in ways and Answer.DENIED not in ways:
-        yield "no_way_in", "it has neither an Assistants API nor a Responses API: there is nothing to import into"
+    if Answer.YES in ways or Answer.DENIED in ways:
+        return
+    neither = "it has neither an Assistants API nor a Responses API"
+    takes = [noun for name, noun in _TAKEN.items() if side.answer(name) in (Answer.YES, Answer.DENIED)]
+    if not takes:
+        yield "no_way_in", f"{neither}: there is nothing to import into"
+        return
+    there = " and ".join(filter(None, (", ".join(takes[:-1]), takes[-1])))
+    yield "no_assistants", f"{neither}: it takes {there}; assistants are written as requests to be sent elsewhere"
 
 
 def _model(model: Model) -> str:

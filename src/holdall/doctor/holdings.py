@@ -68,6 +68,7 @@ class Look:
         self._there = {each.name for each in endpoints if each.answer is Answer.YES}
         self._problems: dict[str, str] = {}
         self._purposes: dict[str, _Purpose] = {}
+        self._listed: dict[str, int] = {}
         self.ids: set[str] = set()
         """Of what is there, from the beginning of each list."""
         self.users: dict[str, list[str]] = {}
@@ -89,10 +90,8 @@ class Look:
             used = self._surveyor.stores_of(assistants)
             stores = None if stores is None else [store for store in stores if store.id in used]
             wanted.update(self._surveyor.tool_files(assistants))
-        total = None if stores is None else sum(_total(store) for store in stores)
-        is_known = stores is not None and total is not None and total <= _MOST_MEMBERSHIPS
-        for store in stores if stores and is_known else ():
-            is_known = await self._members(store, wanted) and is_known
+        total = None if stores is None else await self._memberships(stores, wanted)
+        is_known = stores is not None and self._listed.keys() >= {store.id for store in stores}
         sizes = await self._files(wanted, knowledge=assistants is None)
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
         counted = sizes if is_known or assistants is None else None
@@ -139,14 +138,33 @@ class Look:
             self._remember(store.id)
         return found
 
-    async def _members(self, store: StoreView, found: set[str]) -> bool:
-        """Add a store's files to those found; False where its list can't be had."""
+    async def _memberships(self, stores: list[StoreView], found: set[str]) -> int | None:
+        """How many there are, as an export counts them: by the stores' lists, unless these are too long to read.
+
+        Adds the files to those ``found``.
+        """
+        counts = [_total(store) for store in stores]
+        if sum(count or 0 for count in counts) <= _MOST_MEMBERSHIPS:
+            for store in stores:
+                await self._members(store, found)
+        counts = [self._listed.get(store.id, count) for store, count in zip(stores, counts, strict=True)]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    async def _members(self, store: StoreView, found: set[str]) -> None:
+        """Add a store's files to those found, if its list can be had and isn't too long."""
+        files: list[str] = []
+        room = _MOST_MEMBERSHIPS - sum(self._listed.values())
         try:
-            found.update([member.id async for member, _ in self._surveyor.memberships(SourceId(store.id))])
+            async for member, _ in self._surveyor.memberships(SourceId(store.id)):
+                files.append(member.id)
+                if len(files) > room:  # the server counts too few
+                    return
         except (RemoteError, msgspec.DecodeError) as error:
             self._problems[path("/vector_stores/{}/files", store.id)] = _said(error)
-            return False
-        return True
+            return
+        found.update(files)
+        self._listed[store.id] = len(files)
 
     async def _files(self, wanted: set[str], *, knowledge: bool) -> dict[str, int] | None:
         """The sizes of the wanted files, with ``knowledge`` of those of the purposes that an export takes too."""
@@ -199,7 +217,7 @@ class Look:
     async def text(self) -> Answer | None:
         """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""
         answer: Answer | None = None
-        for store in [store for store in self.stores if _total(store)][:_TRIES]:
+        for store in [store for store in self.stores if self._listed.get(store.id, _total(store)) != 0][:_TRIES]:
             try:
                 page = await self._account.get(path("/vector_stores/{}/files", store.id), {"limit": 1})
                 for member in msgspec.json.decode(page.raw, type=_Members).data[:1]:
@@ -213,8 +231,9 @@ class Look:
         return answer
 
 
-def _total(store: StoreView) -> int:
-    return int((store.file_counts and store.file_counts.total) or 0)
+def _total(store: StoreView) -> int | None:
+    """What the store counts, if it does."""
+    return None if store.file_counts is None or store.file_counts.total is None else int(store.file_counts.total)
 
 
 def _said(error: RemoteError | msgspec.DecodeError) -> str:

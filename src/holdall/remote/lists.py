@@ -31,6 +31,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
 
 _COMMON_LIMIT = 100  # the most that any list takes, but OpenAI's of files
+_USUAL = (10, 20, 25, 50, 100)  # the pages of servers that have lengths of their own
 
 
 class _Seen:
@@ -61,73 +62,88 @@ class _Seen:
 async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]]:
     """The items of a list page by page, each id once, oldest first; a request for each page.
 
-    ``ask`` gets one page for a query. Ends when the server says so. Where it doesn't, or where it says that there is
-    more and gives nothing, the other end of the list is looked at, to see whether it was reached: what is missing
-    between is given too, as far as one page goes. ``doubt`` is told where the list may still lack something.
+    ``ask`` gets one page for a query. Ends when the server says so. Where it says that there is more and gives nothing,
+    or where it says nothing and no second page shows that it pages at all, the other end of the list is looked at, to
+    see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
+    the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
     """
     seen = _Seen()
-    ask = _sized(ask, limit)
+    sized = _Sized(ask, limit)
     query: dict[str, Any] = {"order": "asc"}
-    promised = is_second = False
+    promised = is_second = is_full = is_refused = False
+    given = 0
     while True:
         try:
-            page = await ask(query)
+            page = await sized.ask(query)
         except (RequestRefused, NotFound, ServerFailed) as error:
             if "after" not in query:
                 raise
             why = f"the server refuses to give the next page ({error.detail or error.status})"
+            is_refused = True
             break
         if fresh := seen.fresh(page):
             yield fresh
+            given += 1
+            is_full = sized.is_full(page)
         if page.has_more is False and (page.items or not promised):
             return
         if fresh and seen.last is None:
-            doubt("its items have no ids, so there is no asking for the next page")
+            if page.has_more or is_full:
+                doubt("its items have no ids, so there is no asking for the next page")
             return
         why = "the server says that there is more, and gives nothing new" if page.has_more or promised else ""
         if not fresh:
             # A page that came once more may be followed by the right one.
-            if not (page.items and page.has_more) or is_second:
+            if not page.items or page.has_more is False or is_second:
                 break
             is_second = True
             continue
         promised, is_second = bool(page.has_more), False
         query = {**query, "after": seen.last}
-    if not len(seen):
+    is_silent = not promised and page.has_more is None
+    if not len(seen) or (is_silent and given > 1 and not is_refused):
         return
-    async for more in _other_end(ask, seen, why, doubt):
+    is_sure = is_silent and given == 1 and not is_full
+    async for more in _other_end(sized.ask, seen, why, doubt, is_sure=is_sure):
         yield more
 
 
-def _sized(ask: Ask, limit: int) -> Ask:
-    """``ask``, with the length of the pages added to each query: ``limit``, or where the server refuses that, less."""
-    sizes: list[dict[str, Any]] = [{"limit": limit}, {}]
-    if limit > _COMMON_LIMIT:
-        sizes.insert(1, {"limit": _COMMON_LIMIT})
+class _Sized:
+    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less."""
 
-    async def sized(query: Mapping[str, Any]) -> Page:
+    def __init__(self, ask: Ask, limit: int) -> None:
+        self._ask = ask
+        self._sizes: list[dict[str, int]] = [{"limit": limit}, {}]
+        if limit > _COMMON_LIMIT:
+            self._sizes.insert(1, {"limit": _COMMON_LIMIT})
+
+    async def ask(self, query: Mapping[str, Any]) -> Page:
         while True:
             try:
-                return await ask({**sizes[0], **query})
+                return await self._ask({**self._sizes[0], **query})
             except RequestRefused as error:
                 # 405 is no word about the size of a page.
-                if len(sizes) == 1 or "after" in query or error.status == 405:
+                if len(self._sizes) == 1 or "after" in query or error.status == 405:
                     raise
-                del sizes[0]
+                del self._sizes[0]
 
-    return sized
+    def is_full(self, page: Page) -> bool:
+        """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""
+        return len(page.items) in (self._sizes[0].get("limit"), *_USUAL)
 
 
-async def _other_end(ask: Ask, seen: _Seen, why: str, doubt: Doubt) -> AsyncIterator[list[bytes]]:
+async def _other_end(ask: Ask, seen: _Seen, why: str, doubt: Doubt, *, is_sure: bool) -> AsyncIterator[list[bytes]]:
     """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
 
-    Of a list that comes one item at a time whatever is asked, order and end could not be told apart; none was seen.
+    Where ``is_sure``, only a gap is a reason for doubt. Of a list that comes one item at a time whatever is asked,
+    order and end could not be told apart; none was seen.
     """
     why = why or "the server does not say where it ends"
     try:
         page = await ask({"order": "desc"})
     except RemoteError:
-        doubt(why)
+        if not is_sure:
+            doubt(why)
         return
     if page.ids and page.ids[0] == seen.last:
         return
@@ -135,7 +151,8 @@ async def _other_end(ask: Ask, seen: _Seen, why: str, doubt: Doubt) -> AsyncIter
     new = page.items if joined is None else page.items[:joined]
     if joined == 0 or not new:
         # Nothing newer, but not what came last either: this server's order means nothing.
-        doubt(why)
+        if not is_sure:
+            doubt(why)
         return
     if joined is None:
         doubt(why)

@@ -120,7 +120,7 @@ async def require_assistants(account: Account) -> Capabilities:
 
 async def require_any_endpoint(account: Account) -> None:
     """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
-    for where in ("/vector_stores", "/files", "/models"):
+    for where in ("/vector_stores", "/files", "/models", "/assistants", "/agents"):
         if not await absence(account, where):
             return
     # Where everything fails alike, that error stands.

@@ -195,11 +195,9 @@ def _is_there(behaviour: Behaviour, family: str) -> bool:
     there = {
         "agents": behaviour.agents_api,
         "assistants": behaviour.assistants_api,
-        "files": behaviour.files_api,
         "responses": behaviour.responses_api,
-        "vector_stores": behaviour.vector_stores_api,
     }
-    return there.get(family, True)
+    return there.get(family, True) and family not in behaviour.absent
 
 
 def _answer(handler: Handler, call: Call) -> bytes:

@@ -51,17 +51,14 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     assistants_api: bool = True
     """Whether there is an ``/assistants``; without it every call below answers 404, as OpenAI does today."""
 
-    files_api: bool = True
-    """Whether there is a ``/files``."""
-
-    vector_stores_api: bool = True
-    """Whether there is a ``/vector_stores``."""
-
     responses_api: bool = True
     """Whether there is a ``/responses``."""
 
     agents_api: bool = False
     """Whether there is an ``/agents``, which OpenAI has only had since the Assistants API ended."""
+
+    absent: tuple[str, ...] = ()
+    """First parts of the paths for which this server has nothing at all (404): ``vector_stores``, ``files``, …"""
 
     missing_scopes: tuple[str, ...] = ()
     """What no key may do (403): ``api.files.read``, ``api.assistants.write``, and so on for every first part of a

@@ -310,8 +310,7 @@ def test_what_was_not_carried_out_is_done_after_the_settle_window(box: Running, 
     assert report.whole
     assert moment.now == pytest.approx(4 * SETTLE, abs=5)
     assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 1}
-    assert [(orphan.name, orphan.id) for orphan in report.orphans] == [("a.md", None)]
-    assert "Possible orphans: 1" in (tmp_path / "report.md").read_text()
+    assert report.orphans == []  # the list shows at the end that the lost one isn't there
 
 
 def test_rate_limits_are_waited_out(box: Running, hand: Hand, tmp_path: Path) -> None:

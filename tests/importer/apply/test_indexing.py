@@ -96,7 +96,7 @@ class Server:
         counts = None if self.total is None else {"total": self.total}
         return Answer(raw=json.dumps({"status": "completed", "extra": 1, "file_counts": counts}).encode(), status=200)
 
-    async def items(self, where: str, params: object = None, *, limit: int = 100) -> AsyncIterator[bytes]:
+    async def items(self, where: str, params: object = None, **_: Any) -> AsyncIterator[bytes]:
         taken = (id for batch in self.batches for id in batch if id not in self.ignores)
         for id in dict.fromkeys([*taken, *self.singly]):
             if id in self.never:

@@ -19,6 +19,7 @@ from holdall.importer.journal.run import RunFolder
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Silent
 from holdall.remote.client import Account
+from holdall.remote.lists import Doubt
 from tests.importer.rig import Time
 
 FILE = Intent(op="1", action="create", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
@@ -33,13 +34,17 @@ class World:
         self.halt = Halt()
         self.objects: list[tuple[float, str, dict[str, Any]]] = []
         self.looks = 0
-        self.gone = False
+        self.gone = self.doubtful = False
         self.folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
         pace = Pace(clock=lambda: self.moment.now, sleep=self.moment.sleep, halt=self.halt)
         self.settlement = Settlement(cast(Account, self), self.folder, pace=pace, progress=Silent())
 
-    async def items(self, where: str, params: object = None, *, limit: int = 100) -> AsyncIterator[bytes]:
+    async def items(
+        self, where: str, params: object = None, *, limit: int = 100, doubt: Doubt | None = None
+    ) -> AsyncIterator[bytes]:
         self.looks += 1
+        if doubt and self.doubtful:
+            doubt("the server does not say where it ends")
         if self.gone:
             raise Unreachable("gone")
         for since, place, fields in list(self.objects):
@@ -101,9 +106,23 @@ def test_not_longer(world: World) -> None:
     assert world.folder.standing.missed == [FILE]
     assert world.folder.standing.open == {}
     assert world.moment.now == pytest.approx(SETTLE)
-    assert [(one.id, one.name, one.size) for one in world.orphans()] == [(None, "a.md", 10)]
+    assert world.orphans() == []  # what a whole list doesn't have isn't there
     world.moment.now += 10
     assert [one.id for one in world.orphans()] == ["T1"]
+
+
+@pytest.mark.parametrize("why", ["can't be read", "may lack something", "lacks what the run made", "shows things late"])
+def test_what_no_list_shows_is_listed_only_where_the_list_may_not_show_it(world: World, why: str) -> None:
+    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="b.md", size=1)
+    before: tuple[Line, ...] = ()
+    if why == "lacks what the run made":
+        before = (other, Done(op="0", target=TargetId("T0")))
+    elif why == "shows things late":
+        world.file("T0", name="b.md", size=1, since=10)
+        world.settle(FILE, other)
+    world.settle(FILE, before=before)
+    world.gone, world.doubtful = why == "can't be read", why == "may lack something"
+    assert {(one.id, one.name, one.size) for one in world.orphans()} == {(None, "a.md", 10)}
 
 
 def test_one_that_was_there_before_is_not_ours(world: World) -> None:
@@ -137,7 +156,7 @@ def test_what_an_attempt_of_another_file_may_have_left_behind_is_not_taken(world
     world.file("T0")
     world.settle(FILE, before=(other, Failed(op="0", error="x", looked=True)))
     assert world.folder.standing.files == {}
-    assert {one.id for one in world.orphans()} == {"T0", None}
+    assert [one.id for one in world.orphans()] == ["T0"]
 
 
 def test_what_an_earlier_attempt_of_the_same_file_left_behind_is_as_good(world: World) -> None:

@@ -26,7 +26,7 @@ class Lists:
         self.largest = largest
         self.refusal: Exception | None = None
 
-    async def items(self, where: str, params: object = None, *, limit: int = 100) -> AsyncIterator[bytes]:
+    async def items(self, where: str, params: object = None, *, limit: int = 100, **_: Any) -> AsyncIterator[bytes]:
         if limit > self.largest:
             raise RequestRefused("limit", status=400)
         if self.refusal and where == "/files":

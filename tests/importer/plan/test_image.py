@@ -17,7 +17,7 @@ ASSISTANT: dict[str, Any] = {
     "instructions": "x" * 256_000,
     "tools": [{"type": "file_search"}],
     "tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}},
-    "temperature": 1.0,
+    "temperature": 0.5,
     "metadata": {"k": "v"},
 }
 
@@ -45,6 +45,13 @@ def test_every_field_that_was_changed_is_named_and_no_other() -> None:
         "tool_resources": {"file_search": {"vector_store_ids": ["vs_2"]}},
     }
     assert changed(Kind.ASSISTANT, then, new) == ["instructions", "tool_resources", "temperature", "top_p"]
+
+
+def test_an_image_of_an_earlier_version_has_defaults_in_it() -> None:
+    shown = {**ASSISTANT, "temperature": 1.0, "response_format": "auto"}
+    then = {field: fingerprint(value) for field, value in shown.items() if field not in ("id", "created_at")}
+    assert changed(Kind.ASSISTANT, then, shown) == []
+    assert changed(Kind.ASSISTANT, then, {**shown, "temperature": 0.5}) == ["temperature"]
 
 
 def test_an_image_is_small() -> None:

@@ -153,7 +153,9 @@ def test_a_search_finds_each_file_and_says_so_if_it_does_not(
     box.fault(Fail(status=404), "POST", "/vector_stores/*/search", times=99)
     proof = compare(shelf, box, tmp_path, search=True)
     assert "searches" not in proof.compared
-    assert "no search" in proof.files[0].why
+    assert "no search" in proof.files[0].unsearched
+    (why,) = proof.unsearched()
+    assert proof.unsearched() == {why: 5}
     assert proof.differences == []
 
 

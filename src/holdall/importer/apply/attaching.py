@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.shapes import known
+from holdall.dialects.shapes import reduced
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.attempts import TRIES
@@ -21,7 +21,7 @@ from holdall.importer.journal.journal import Done, Failed, Learned
 from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import fingerprint
-from holdall.model import MembershipView, SourceId, TargetId
+from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
 from holdall.remote.refusals import Reason
@@ -62,7 +62,7 @@ class Filling:
         self.refused: dict[SourceId, tuple[str, Body]] = {}
         self.untyped: set[SourceId] = set()
         self.merged: set[SourceId] = set()
-        self._shared: set[TargetId] = set()
+        self.shared: set[TargetId] = set()
         self.failed_before: set[SourceId] = set()
         self.batches: list[TargetId] = []
         self.ignored = False
@@ -74,7 +74,7 @@ class Filling:
         target = TargetId(body["file_id"])
         if self.sources.setdefault(target, file) != file:
             self.merged.add(file)
-            self._shared.add(target)
+            self.shared.add(target)
             return False
         self.sent[target] = looks(body.get("attributes"), body.get("chunking_strategy"))
         return True
@@ -83,7 +83,7 @@ class Filling:
         """Note what the store shows of a file."""
         target = TargetId(view.id)
         sent, shown = self.sent.get(target), looks(view.attributes, view.chunking_strategy)
-        if sent and (target in self._shared or sent[0] != shown[0] or (sent[1] and sent[1] != shown[1])):
+        if sent and (target in self.shared or sent[0] != shown[0] or (sent[1] and sent[1] != shown[1])):
             self.unlike[target] = view.attributes, view.chunking_strategy
         else:
             self.unlike.pop(target, None)
@@ -91,7 +91,7 @@ class Filling:
 
 def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
     """Two fingerprints; that of a strategy which nobody gave is empty."""
-    return fingerprint(attributes), fingerprint(known("chunking_strategy", None, chunking))
+    return fingerprint(attributes), fingerprint(reduced(Kind.MEMBERSHIP, "chunking_strategy", chunking))
 
 
 class Attaching:

@@ -13,11 +13,12 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
+from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.before import PLACES
 from holdall.importer.journal.standing import Standing
-from holdall.importer.plan.difference import UNSET, differences, equal, final
+from holdall.importer.plan.difference import differences, final, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote import refusals
@@ -57,7 +58,7 @@ class Changes:
     async def store(self, step: UpdateStore, request: dialect.Request) -> None:
         """Set the store's own fields; its files are steps of their own."""
         if step.fields:
-            await self._set(Kind.STORE, step.id, step.target, {**UNSET, **final(request)}, step.fields)
+            await self._set(Kind.STORE, step.id, step.target, final(request), step.fields)
 
     async def metadata(self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any]) -> None:
         """Set the metadata of something that this run made; our marks stay."""
@@ -65,7 +66,8 @@ class Changes:
 
     async def membership(self, step: UpdateMembership, store: TargetId) -> None:
         there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
-        if equal(there.get("attributes") or {}, step.attributes) and not self._lost(Kind.MEMBERSHIP, step.file):
+        is_so = same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes"))
+        if is_so and not self._lost(Kind.MEMBERSHIP, step.file):
             return
         before = self._before(Kind.MEMBERSHIP, step.file, step.target, {"attributes": there.get("attributes") or {}})
         await self._writes.update(
@@ -85,11 +87,13 @@ class Changes:
         self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any], fields: Iterable[str]
     ) -> None:
         there = await self._there(path(f"{PLACES[kind]}/{{}}", target))
+        wanted = {**UNSET[kind], **wanted}
         body = {field: wanted[field] for field in fields if field in wanted}
-        differing = differences(body, there, kind=kind, source=source, target=target, name=None)
-        still = {difference.field.partition(".")[0] for difference in differing}
+        still = top_fields(differences(wanted, there, kind=kind, source=source, target=target, name=None))
         lost = self._lost(kind, source)
         body = {field: value for field, value in body.items() if field in still or (lost and field in (lost[0] or {}))}
+        if "tool_resources" in body:
+            body["tool_resources"] = resources(body["tool_resources"], there.get("tool_resources"))
         if not body:
             return
         if "metadata" in body:

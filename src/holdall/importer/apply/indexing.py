@@ -14,16 +14,16 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.shapes import narrowed
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
 from holdall.importer.apply.attempts import FRESH
+from holdall.importer.apply.readback import keys_added
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Learned
 from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.run import RunFolder
-from holdall.importer.plan.difference import Difference, equal
+from holdall.importer.plan.difference import Difference, same
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -59,12 +59,14 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a store: ``recut`` files whose chunking the source didn't tell, those that are there ``renamed``
-    because their type was refused, the troubles, and what is ``unkept`` of what was sent."""
+    because their type was refused, the troubles, what is ``unkept`` of what was sent, and the attributes that the
+    server ``added`` by itself."""
 
     troubles: list[Trouble]
     recut: int
     renamed: list[SourceId] = []
     unkept: list[Difference] = []
+    added: list[str] = []
 
 
 class _Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,8 +154,9 @@ class Indexing:
             await self._attaching.again(filling, bodies_of(failed))
             troubles = await self._outcome(filling)
         second = [file for file in dict.fromkeys(copied) if file not in filling.refused]
-        unkept = [*_unkept(filling, memberships(), files)] if filling.unlike or filling.merged else []
-        return Attached(troubles=troubles, recut=recut, renamed=second, unkept=unkept)
+        added: dict[str, None] = {}
+        unkept = [*_unkept(filling, memberships(), files, added)] if filling.unlike or filling.merged else []
+        return Attached(troubles=troubles, recut=recut, renamed=second, unkept=unkept, added=[*added])
 
     async def _outcome(self, filling: Filling) -> list[Trouble]:
         patient = True
@@ -255,18 +258,26 @@ def _unique(memberships: Iterable[Record], files: Mapping[SourceId, TargetId]) -
 
 
 def _unkept(
-    filling: Filling, memberships: Iterable[Record], files: Mapping[SourceId, TargetId]
+    filling: Filling, memberships: Iterable[Record], files: Mapping[SourceId, TargetId], added: dict[str, None]
 ) -> Iterator[Difference]:
-    """What the store shows of its files that isn't what the bundle says: of two that share a copy, one can be so."""
+    """What the store shows of its files that isn't what the bundle says: of two that share a copy, one can be so.
+
+    Fills in the attributes ``added`` by the server: those of a file that nobody else shares.
+    """
     copies = {file: target for target, file in filling.sources.items() if target in filling.unlike}
     copies |= {file: files[file] for file in filling.merged if files[file] in filling.unlike}
     for record in _unique(memberships, copies):
         target = copies[record.id]
         wanted = dialect.attachment(record, target).body
         shown = dict(zip(("attributes", "chunking_strategy"), filling.unlike[target], strict=True))
+        if target not in filling.shared:
+            added |= dict.fromkeys(keys_added(wanted.get("attributes"), shown["attributes"]))
         for field, there in shown.items():
             here = wanted.get(field)
-            if here is not None and not equal(here, narrowed(here, there or {})):
+            # A strategy that nobody gave is the server's choice.
+            if not (here is None and field == "chunking_strategy") and not same(
+                Kind.MEMBERSHIP, field, here, there, added=added
+            ):
                 yield Difference(
                     kind=Kind.MEMBERSHIP,
                     source=record.id,

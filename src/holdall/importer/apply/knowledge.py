@@ -8,18 +8,17 @@ from functools import partial
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.shapes import narrowed
 from holdall.errors import RemoteError
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.indexing import Attached, Indexing, Trouble
-from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.readback import ReadBack, keys_added
 from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Shown
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.tally import Tally
-from holdall.importer.plan.difference import UNSET, Difference, equal, final
+from holdall.importer.plan.difference import Difference, final, same
 from holdall.importer.plan.image import fingerprint
 from holdall.importer.plan.steps import AttachFiles, Catalogue, CreateStore, UpdateMembership, UpdateStore
 from holdall.model import Kind, SourceId, TargetId
@@ -84,7 +83,7 @@ class Knowledge:
         try:
             await self._changes.store(step, request)
             if step.fields:
-                await self._look(step, step.target, {**UNSET, **final(request)})
+                await self._look(step, step.target, final(request))
         except RemoteError as error:
             self.failed[step.id] = f"vector store {step.name or step.id}: {explained(error)}"
             raise
@@ -118,7 +117,8 @@ class Knowledge:
         store = self._standing.targets[Kind.STORE][step.store]
         await self._changes.membership(step, store)
         there = await self._read_back.attributes(store, step.target)
-        if not equal(step.attributes, narrowed(step.attributes, there)):
+        added = keys_added(step.attributes, there)
+        if not same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
             files = {step.target: fingerprint(there)}
             await self._folder.write(Shown(kind=Kind.STORE, source=step.store, target=store, files=files))
             self._tally.lose(
@@ -144,10 +144,10 @@ class Knowledge:
         if done.recut:
             text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
             self._tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=source, text=text))
-        if done.unkept:
+        if done.unkept or done.added:
             left = {one.target: fingerprint(one.destination) for one in done.unkept if one.field == "attributes"}
             files = {one.target: left.get(one.target, "") for one in done.unkept if one.target is not None}
-            await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files))
+            await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files, added=done.added))
         for difference in done.unkept:
             self._tally.lose(self._unkept(source, difference))
         for file in done.renamed:

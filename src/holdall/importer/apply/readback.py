@@ -1,7 +1,7 @@
 """Reads back what was written, because a server may accept a field and drop it, cut it or keep it as something else.
 
-A create that was answered is no proof: what counts is what the account shows afterwards. Of that only what was sent is
-looked at; nobody else has touched the object yet, so whatever is there besides the server has added by itself.
+A create that was answered is no proof: what counts is what the account shows afterwards. Nobody else has touched the
+object yet, so metadata keys that were not sent are the server's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS
-from holdall.dialects.shapes import narrowed
 from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.attempts import FRESH
 from holdall.importer.journal.before import PLACES
@@ -25,7 +24,7 @@ from holdall.importer.plan.image import image
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account, path
 
-__all__ = ["ReadBack", "not_kept", "unkept"]
+__all__ = ["ReadBack", "keys_added", "not_kept", "unkept"]
 
 
 class ReadBack:
@@ -48,7 +47,7 @@ class ReadBack:
             why = error.detail or error.message
             text = f"it can't be read back, so whether it is whole isn't known ({why})"
             return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
-        added = _added(sent, found)
+        added = keys_added(sent.get("metadata"), found.get("metadata"))
         lost = unkept(kind, source, target, name, sent, found)
         if lost or added:
             shown = Shown(
@@ -90,15 +89,9 @@ def unkept(
     sent: Mapping[str, Any],
     found: Mapping[str, Any],
 ) -> list[Difference]:
-    """What of ``sent`` isn't in ``found``. A store's description is never shown, so nobody can tell."""
-    unseen = {"description"} if kind is Kind.STORE and "description" not in found else set()
-    wanted = {field: value for field, value in sent.items() if field not in unseen}
-    there = {
-        # What a null in an agent says, comparing knows.
-        field: value if field == "metadata" or kind is Kind.AGENT else narrowed(wanted.get(field), value)
-        for field, value in found.items()
-    }
-    return differences(wanted, there, kind=kind, source=source, target=target, name=name, added=_added(sent, found))
+    """What of ``sent`` isn't in ``found``, and what the server put in place of what was left open."""
+    added = keys_added(sent.get("metadata"), found.get("metadata"))
+    return differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
 
 
 def not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: list[Difference]) -> Loss:
@@ -112,9 +105,7 @@ def not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: l
     return Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, field=field, text=text)
 
 
-def _added(sent: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """The metadata keys that were not sent."""
-    own, there = sent.get("metadata"), found.get("metadata")
-    if not isinstance(there, Mapping):
-        return []
-    return [key for key in there if key not in MARKS and not (isinstance(own, Mapping) and key in own)]
+def keys_added(sent: object, there: object) -> list[str]:
+    """The keys of metadata, or of attributes, that were not sent."""
+    own = sent if isinstance(sent, Mapping) else {}
+    return [key for key in there if key not in MARKS and key not in own] if isinstance(there, Mapping) else []

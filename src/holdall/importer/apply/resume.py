@@ -1,4 +1,4 @@
-"""Which run goes on, and whether another importer is at work: what is asked before the first write of an import."""
+"""Which run goes on, and whether another import is at work: what is asked before the first write of an import."""
 
 from __future__ import annotations
 
@@ -89,8 +89,10 @@ async def begin(
         named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
         raise ImportUnderWay(
-            f"can't import: another importer made {named}{more} out of the same sources within the last hour",
-            hint="let it end; if it has, or was this one with another --output-dir, --force goes on beside it",
+            f"can't import: another import made {named}{more} out of the same sources within the last hour. It has no "
+            f"run in {folder.output}: it was yours with another --output-dir, or somebody else's",
+            hint="if it was yours, give the same --output-dir again; if it is somebody else's, wait for it to end; "
+            "--force imports beside it",
         )
     if is_new:
         folder.keep(plan)

@@ -47,6 +47,15 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
     inferred: bool = False
 
 
+class _Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """The objects with one of the marks, the ids of the new, unclaimed ones that have one of the keys, and whether the
+    list lacks something: by its own word, or something that this run made."""
+
+    marked: dict[str, bytes]
+    alike: dict[Key, list[TargetId]]
+    lacks: bool
+
+
 def key(intent: Intent) -> Key:
     """What an object is known by that carries no mark. A name that is missing may come back empty."""
     return intent.kind, intent.name or "", intent.size
@@ -60,6 +69,7 @@ class Settlement:
         self._folder = folder
         self._pace = pace
         self._progress = progress
+        self._lags = False
 
     async def settle(self, intents: Iterable[Intent]) -> None:
         """Find out what came of creates and uploads, all of them within one window, and write it down.
@@ -72,6 +82,7 @@ class Settlement:
             looked = self._pace.clock()
             for op, found in (await self._look(waiting.values())).items():
                 await self._happened(waiting.pop(op), found)
+                self._lags = self._lags or nth > 0
             if not waiting or not await self._pace.within(start, nth, looked=looked):
                 break
             nth += 1
@@ -83,17 +94,21 @@ class Settlement:
     async def orphans(self) -> list[Orphan]:
         """What was given up and may stand at the destination all the same, with its id where it has turned up.
 
-        Whatever carries our mark is certain, so of those only what is there is listed.
+        What is in no list doesn't stand there, unless the list can't be had, or may lack something, or was seen to show
+        things late. Whatever carries our mark is certain, so of those only what is there is listed.
         """
         missed = self._folder.standing.missed
         by_op: dict[str, bytes] = {}
         alike: dict[Key, list[TargetId]] = {}
+        shown: set[Kind] = set()
         try:
             for kind in sorted({intent.kind for intent in missed}):
                 here = {intent.op: intent for intent in missed if intent.kind is kind}
-                marked, like = await self._list(kind, here, {key(intent) for intent in here.values()})
-                by_op |= marked
-                alike |= like
+                listing = await self._list(kind, here, {key(intent) for intent in here.values()})
+                by_op |= listing.marked
+                alike |= listing.alike
+                if not (listing.lacks or self._lags):
+                    shown.add(kind)
         except RemoteError as error:
             self._progress.note(f"the list of possible orphans has no ids: {error.message}")
         found = []
@@ -102,7 +117,8 @@ class Settlement:
                 found.append(_orphan(intent, _identity(by_op[intent.op])))
             elif self._is_unmarked(intent.kind):
                 ids = alike.get(key(intent), [])
-                found.append(_orphan(intent, ids.pop(0) if ids else None))
+                if ids or intent.kind not in shown:
+                    found.append(_orphan(intent, ids.pop(0) if ids else None))
         # More of that name and size than were missed: which of them is ours, nobody can tell.
         last = {key(intent): intent for intent in missed}
         found += [_orphan(last[its], id) for its, ids in alike.items() for id in ids if self._is_unmarked(its[0])]
@@ -115,12 +131,12 @@ class Settlement:
         found: dict[str, _Found] = {}
         for kind in sorted({intent.kind for intent in wanted}):
             here = {intent.op: intent for intent in wanted if intent.kind is kind}
-            marked, alike = await self._list(kind, here, self._adoptable(kind, here.values()))
-            for op, raw in marked.items():
+            listing = await self._list(kind, here, self._adoptable(kind, here.values()))
+            for op, raw in listing.marked.items():
                 looks = image(kind, msgspec.json.decode(raw, type=dict[str, Any]))
                 found[op] = _Found(target=_identity(raw), image=looks)
             for op, intent in here.items():
-                ids = alike.get(key(intent), [])
+                ids = listing.alike.get(key(intent), [])
                 if op not in found and len(ids) == 1:
                     found[op] = _Found(target=ids[0], inferred=True)
         return found
@@ -135,14 +151,15 @@ class Settlement:
             sources.setdefault(key(intent), set()).add(intent.source)
         return {key(intent) for intent in wanted if len(sources[key(intent)]) == 1}
 
-    async def _list(
-        self, kind: Kind, by_op: Container[str], keys: set[Key]
-    ) -> tuple[dict[str, bytes], dict[Key, list[TargetId]]]:
-        """The objects with one of the marks, and the ids of the new, unclaimed ones that have one of ``keys``."""
+    async def _list(self, kind: Kind, by_op: Container[str], keys: set[Key]) -> _Listing:
         marked: dict[str, bytes] = {}
         alike: dict[Key, list[TargetId]] = {}
-        async for raw in listed(self._account, kind):
+        doubts: list[str] = []
+        claimed = set(self._folder.standing.claimed(kind))
+        unseen = set(claimed)
+        async for raw in listed(self._account, kind, doubts.append):
             seen = msgspec.json.decode(raw, type=_Seen)
+            unseen.discard(seen.id)
             op = (seen.metadata or {}).get(OPERATION)
             if isinstance(op, str):
                 if op in by_op:
@@ -153,11 +170,17 @@ class Settlement:
             its: Key = (kind, (seen.filename if is_file else seen.name) or "", size)
             if its in keys:
                 alike.setdefault(its, []).append(seen.id)
-        if not alike:
-            return marked, {}
-        new = self._folder.before.newer(kind, (id for ids in alike.values() for id in ids))
-        new.difference_update(self._folder.standing.claimed(kind))
-        return marked, {its: [id for id in ids if id in new] for its, ids in alike.items()}
+        alike = {its: [id for id in ids if id not in claimed] for its, ids in alike.items()}
+        if not any(alike.values()):
+            return _Listing(marked=marked, alike={}, lacks=bool(doubts or unseen))
+        before = self._folder.before
+        new = before.newer(kind, (id for ids in alike.values() for id in ids))
+        # Without the list of what was there before, any of these may be the one.
+        return _Listing(
+            marked=marked,
+            alike={its: [id for id in ids if id in new] for its, ids in alike.items()},
+            lacks=bool(doubts or unseen) or not before.is_whole(kind),
+        )
 
     async def _happened(self, intent: Intent, found: _Found) -> None:
         await self._folder.write(Done(op=intent.op, target=found.target, image=found.image, inferred=found.inferred))

@@ -26,7 +26,7 @@ __all__ = ["strays"]
 async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> list[Orphan]:
     """Those at the destination. Asks for every store's files, but only where there is something to ask about.
 
-    None where the lists can't be had. Raises CannotWrite.
+    Returns [] where the lists can't be had. Raises CannotWrite.
     """
     found = {one.id: one for one in folder.before.lookalikes()}
     for id in folder.standing.claimed(Kind.FILE):
@@ -59,11 +59,13 @@ def _without_own(found: dict[TargetId, Lookalike], output: Path) -> None:
 
 
 async def _without_used(account: Account, found: dict[TargetId, Lookalike]) -> None:
-    with suppress(NotFound):  # not every account has assistants
+    with suppress(NotFound):  # not every account has assistants, or stores
         async for raw in listed(account, Kind.ASSISTANT):
             for file in msgspec.json.decode(raw, type=AssistantView).file_ids:
                 found.pop(TargetId(file), None)
-    stores = [msgspec.json.decode(raw, type=StoreView).id async for raw in listed(account, Kind.STORE)]
+    stores: list[str] = []
+    with suppress(NotFound):
+        stores += [msgspec.json.decode(raw, type=StoreView).id async for raw in listed(account, Kind.STORE)]
     for store in stores:
         if not found:
             return

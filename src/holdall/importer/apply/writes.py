@@ -28,7 +28,7 @@ from holdall.importer.journal.before import PLACES
 from holdall.importer.journal.journal import MARKS, Intent, Learned
 from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.run import RunFolder
-from holdall.importer.plan.image import fingerprint
+from holdall.importer.plan.image import fingerprint, image
 from holdall.model import Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, Answer, path
@@ -172,7 +172,7 @@ class Writes:
                 target=target,
                 store=store,
                 before=before,
-                after={field: fingerprint(value) for field, value in body.items()},
+                after=dict.fromkeys(body, "") | image(kind, body),
             )
             return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
 

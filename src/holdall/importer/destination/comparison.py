@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.shapes import known
 from holdall.importer.destination.history import History
-from holdall.importer.plan.difference import PRESENT, UNSET, Difference, differences, equal, final, top_fields
-from holdall.importer.plan.image import changed, fingerprint
+from holdall.importer.plan.difference import PRESENT, Difference, differences, final, same, top_fields
+from holdall.importer.plan.image import changed, fingerprint, image
 from holdall.importer.plan.presence import Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, Content
 from holdall.model import Kind, Record, Rung, SourceId, TargetId
@@ -68,10 +67,8 @@ def compare_store(
     ``files`` are the copies that are there, ``stale`` those with other bytes than the bundle has.
     """
     target = TargetId(str(there["id"]))
-    expected = {**UNSET, **final(dialect.store(record, operation="", as_is=by is By.ORIGIN))}
-    if "description" not in there:  # it is never given back
-        expected.pop("description", None)
-    name = expected["name"]
+    expected = final(dialect.store(record, operation="", as_is=by is By.ORIGIN))
+    name = expected.get("name")
     found = differences(
         expected, there, kind=Kind.STORE, source=record.id, target=target, name=name, added=history.added
     )
@@ -151,12 +148,15 @@ class _Members:
         self.replaced: dict[SourceId, TargetId] = {}
         self.missing: list[SourceId] = []
 
+    def _labels(self, member: MemberThere) -> str:
+        return image(Kind.MEMBERSHIP, {"attributes": member.attributes}, self._history.added).get("attributes", "")
+
     def take(self, record: Record, content: Content, found: FoundFile | None, stale: TargetId | None) -> None:
         target: TargetId | None = None
         as_left = False
 
         def differ(field: str, here: Any, there: Any) -> bool:
-            if equal(here, there):
+            if same(Kind.MEMBERSHIP, field, here, there, added=self._history.added):
                 return False
             one = Difference(
                 kind=Kind.MEMBERSHIP,
@@ -191,20 +191,18 @@ class _Members:
             return
         # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
         as_left = target in self.claimed or (
-            target in self._not_kept and self._ours.get(target) == fingerprint(member.attributes)
+            target in self._not_kept and self._ours.get(target) == self._labels(member)
         )
         self.claimed.add(target)
         expected = dialect.attachment(record, target, as_is=self._as_is).body
         wanted = expected.get("attributes") or {}
-        if differ("attributes", wanted, member.attributes or {}):
+        if differ("attributes", wanted, member.attributes):
             self.relabelled[record.id] = (target, wanted)
             left = self._ours.get(target)
-            if left is not None and left != fingerprint(member.attributes):
+            if left is not None and left not in (fingerprint(member.attributes), self._labels(member)):
                 self.changed.append(f"attributes of {content.filename or record.id}")
         strategy = expected.get("chunking_strategy")
-        cut = strategy is not None and differ(
-            "chunking_strategy", strategy, known("chunking_strategy", strategy, member.chunking_strategy)
-        )
+        cut = strategy is not None and differ("chunking_strategy", strategy, member.chunking_strategy)
         was = msgspec.json.decode(record.raw, type=MemberThere).status
         failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED and differ("status", was, member.status)
         if cut or failed:

@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
-from holdall.errors import CannotWrite
+from holdall.errors import CannotWrite, RemoteError
 from holdall.importer.journal.run import MAPPING, REPORT
 from holdall.importer.journal.undolog import is_undone
 from holdall.importer.plan.models import ModelMap, model_map
@@ -21,6 +21,7 @@ from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.written.requestfolder import listed
 from holdall.model import AgentView, AssistantView, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account
+from holdall.remote.probing import is_absent
 from holdall.selection import Selection
 
 __all__ = ["Placement", "by_mapping", "by_marks", "newest", "withdraw"]
@@ -212,13 +213,18 @@ def _mappings(output: Path, *, latest: bool = True) -> Iterator[Path]:
 async def _marked(
     account: Account, where: str, view: type[AgentView] | type[AssistantView] | type[StoreView]
 ) -> dict[SourceId, TargetId]:
+    """By the source's ids; none where there is no such endpoint."""
     newest: dict[SourceId, tuple[int, TargetId]] = {}
-    async for raw in account.items(where):
-        found: Any = msgspec.json.decode(raw, type=view)
-        source = (found.metadata or {}).get(CLONED_FROM)
-        if isinstance(source, str):
-            made = epoch_seconds(found.created_at)
-            # The list is oldest first, so of two made in one second the later one stands.
-            if SourceId(source) not in newest or newest[SourceId(source)][0] <= made:
-                newest[SourceId(source)] = (made, TargetId(found.id))
+    try:
+        async for raw in account.items(where):
+            found: Any = msgspec.json.decode(raw, type=view)
+            source = (found.metadata or {}).get(CLONED_FROM)
+            if isinstance(source, str):
+                made = epoch_seconds(found.created_at)
+                # The list is oldest first, so of two made in one second the later one stands.
+                if SourceId(source) not in newest or newest[SourceId(source)][0] <= made:
+                    newest[SourceId(source)] = (made, TargetId(found.id))
+    except RemoteError as error:
+        if not await is_absent(account, error):
+            raise
     return {source: target for source, (_, target) in newest.items()}

@@ -27,6 +27,7 @@ from holdall.importer.destination.comparison import MemberThere, compare_store, 
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import Object, Objects
 from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.difference import same
 from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presence
 from holdall.importer.plan.references import references, whole
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
@@ -259,11 +260,14 @@ class _Look:
                 member = there[target]
                 if not _sized(self._seen[target], content):
                     continue
-                if attributes is not None and (member is None or (member.attributes or {}) != attributes):
+                if attributes is not None and not (member and self._labelled(member, attributes)):
                     continue
                 free[name].remove(target)
                 self._files[source] = FoundFile(target=target, name=name, by=By.PLACE)
                 return
+
+    def _labelled(self, member: MemberThere, attributes: Mapping[str, Any]) -> bool:
+        return same(Kind.MEMBERSHIP, "attributes", attributes, member.attributes, added=self._history.added)
 
     def _attributes(self, store: SourceId, wanted: Iterable[SourceId]) -> dict[SourceId, dict[str, Any]]:
         wanted = frozenset(wanted)

@@ -22,6 +22,7 @@ from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import Kind, TargetId, epoch_seconds
 from holdall.remote.client import Account
+from holdall.remote.lists import Doubt
 
 __all__ = ["PLACES", "Before", "Lookalike", "Stamp", "listed", "stamps"]
 
@@ -78,19 +79,22 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(_Line)
 
 
-async def listed(account: Account, kind: Kind) -> AsyncIterator[bytes]:
-    """Every object of a kind, as the server sent it; files in large pages where the server has them."""
+async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
+    """Every object of a kind, as the server sent it; files in large pages where the server has them.
+
+    ``doubt`` is told where the list may lack something.
+    """
     if kind is Kind.FILE:
         begun = False
         try:
-            async for raw in account.items(PLACES[kind], limit=_LARGE_PAGE):
+            async for raw in account.items(PLACES[kind], limit=_LARGE_PAGE, doubt=doubt):
                 begun = True
                 yield raw
             return
         except RequestRefused:
             if begun:
                 raise
-    async for raw in account.items(PLACES[kind]):
+    async for raw in account.items(PLACES[kind], doubt=doubt):
         yield raw
 
 
@@ -183,6 +187,10 @@ class Before:
                     if line.id is not None:
                         left.discard(line.id)
         return left if whole else set()
+
+    def is_whole(self, kind: Kind) -> bool:
+        """Whether all of that kind could be listed. Raises CannotWrite."""
+        return any(line.kind is kind and line.whole is True for line in self._lines())
 
     def lookalikes(self) -> Iterator[Lookalike]:
         """The files that look like one that the run uploads. Raises CannotWrite."""

@@ -7,48 +7,56 @@ have up to 256,000 characters. Only fields that a client can set count; a server
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from holdall.dialects import agents, assistants
-from holdall.dialects.shapes import known
+from holdall.dialects.shapes import UNSET, reduced
 from holdall.model import Kind
 
-__all__ = ["WRITABLE", "changed", "fingerprint", "image"]
-
-WRITABLE: dict[Kind, tuple[str, ...]] = {
-    Kind.ASSISTANT: (*assistants.FIELDS, "metadata"),
-    Kind.AGENT: (*agents.FIELDS, "metadata"),
-    Kind.STORE: ("name", "expires_after", "metadata"),
-    Kind.MEMBERSHIP: ("attributes",),
-    Kind.FILE: (),
-}
-"""What a client can set and an answer shows, by kind. Nothing of a file can be changed once it is there."""
+__all__ = ["changed", "fingerprint", "image"]
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def image(kind: Kind, found: Mapping[str, Any], added: Container[str] = ()) -> dict[str, str]:
-    """The fingerprints of what can be set in an object, as the account shows it; empty fields have none.
+    """The fingerprints of what can be set in an object, as the account shows it; fields that say no more than their
+    default have none.
 
-    What the server adds by itself doesn't count: ``added`` to metadata, and whatever the API's own objects don't have.
+    What the server adds by itself doesn't count: the keys ``added`` to metadata and attributes, and whatever the API's
+    own objects don't have.
     """
-    prints = {field: fingerprint(_settable(kind, field, found.get(field), added)) for field in WRITABLE[kind]}
+    prints = {field: _fingerprint(kind, field, found.get(field), added) for field in _settable(kind)}
     return {field: text for field, text in prints.items() if text}
 
 
-def _settable(kind: Kind, field: str, value: Any, added: Container[str]) -> Any:
-    if field == "metadata" and isinstance(value, Mapping):
-        return {key: item for key, item in value.items() if key not in added}
-    return value if kind is Kind.AGENT else known(field, None, value)
-
-
 def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:
-    """The fields in which ``found`` isn't what it was when its image ``then`` was taken; ``added`` as in ``image``."""
-    now = image(kind, found, added)
-    return [field for field in WRITABLE[kind] if then.get(field) != now.get(field)]
+    """The fields in which ``found`` isn't what it was when its image ``then`` was taken; ``added`` as in ``image``.
+
+    An image of fields as they were shown, with their defaults, says the same: runs before this one took such.
+    """
+    return [
+        field
+        for field in _settable(kind)
+        if then.get(field, "")
+        not in (_fingerprint(kind, field, found.get(field), added), fingerprint(_own(field, found.get(field), added)))
+    ]
+
+
+def _settable(kind: Kind) -> Iterable[str]:
+    """What a client can set and an answer shows. Nothing of a file can be changed once it is there."""
+    return (*(("model",) if kind in (Kind.ASSISTANT, Kind.AGENT) else ()), *UNSET[kind])
+
+
+def _fingerprint(kind: Kind, field: str, value: Any, added: Container[str]) -> str:
+    return fingerprint(reduced(kind, field, _own(field, value, added)))
+
+
+def _own(field: str, value: Any, added: Container[str]) -> Any:
+    if field in ("metadata", "attributes") and isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key not in added}
+    return value
 
 
 def fingerprint(value: Any) -> str:

@@ -4,16 +4,16 @@ whether the store's own search finds it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.shapes import known
-from holdall.importer.plan.difference import PRESENT, Difference, equal
+from holdall.importer.plan.difference import PRESENT, Difference, same
 from holdall.importer.plan.steps import Content
+from holdall.importer.proof import searching
 from holdall.importer.proof.reading import Readings, Text
 from holdall.importer.proof.searching import Searches
 from holdall.joining import overlap_of
@@ -27,7 +27,7 @@ __all__ = ["FileProof", "Members"]
 class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one file in one store. ``found``: by the store's search; None where that wasn't asked.
 
-    ``why`` says why its text wasn't compared, or the search not asked.
+    ``why`` says why its text wasn't compared, ``unsearched`` why the search says nothing.
     """
 
     store: SourceId
@@ -38,6 +38,7 @@ class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     text: Text = Text.NOT_CHECKED
     found: bool | None = None
     why: str = ""
+    unsearched: str = ""
 
 
 class _Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +61,9 @@ class Members:
         *,
         search: bool,
         progress: Progress,
+        added: Container[str] = (),
     ) -> None:
+        self._added = added
         self._reader, self._contents, self._progress = reader, contents, progress
         self._readings = Readings(account, reader)
         self._searches = Searches(account) if search else None
@@ -81,11 +84,16 @@ class Members:
         Raises what stops every request, and DamagedBundle.
         """
         alike = self._alike(copies)
+        by_name: dict[str, set[TargetId]] = {}
+        for file, copy in copies.items() if self._searches else ():
+            for name in self._contents[file].copy_names():
+                by_name.setdefault(name, set()).add(copy)
+        members = searching.Members(ids=there, by_name=by_name)
         queue = self._due(store, memberships, copies, there)
 
         async def work() -> None:
             for record, copy, raw in queue:
-                await self._one(store, target, record, copy, msgspec.json.decode(raw, type=_Member), alike)
+                await self._one(store, target, record, copy, msgspec.json.decode(raw, type=_Member), alike, members)
                 self._progress.advance(files=1)
 
         workers = [asyncio.create_task(work()) for _ in range(self._at_once)]
@@ -119,14 +127,14 @@ class Members:
         copy: TargetId,
         now: _Member,
         alike: Callable[[SourceId], set[TargetId]],
+        members: searching.Members,
     ) -> None:
         content = self._contents[record.id]
         differ = self._differ(store, record.id, copy)
         expected = dialect.attachment(record, copy, as_is=str(copy) == str(record.id)).body
-        differ("attributes", expected.get("attributes") or {}, now.attributes or {})
+        differ("attributes", expected.get("attributes"), now.attributes)
         if "chunking_strategy" in expected:
-            strategy = expected["chunking_strategy"]
-            differ("chunking_strategy", strategy, known("chunking_strategy", strategy, now.chunking_strategy))
+            differ("chunking_strategy", expected["chunking_strategy"], now.chunking_strategy)
         was = msgspec.json.decode(record.raw, type=_Member)
         status = now.status or "unknown"
         if not (was.status == "failed" and status == "failed"):
@@ -142,10 +150,10 @@ class Members:
                 differ("text", reading.here, reading.there)
             proof = msgspec.structs.replace(proof, text=reading.verdict, why=reading.why)
             if self._searches and reading.text:
-                search = await self._searches.find(target, alike(record.id) | {copy}, reading.text)
+                search = await self._searches.find(target, alike(record.id) | {copy}, reading.text, members)
                 if search.found is False:
                     differ("search", f"found by {search.asked!r}", "not found")
-                proof = msgspec.structs.replace(proof, found=search.found, why=proof.why or search.why)
+                proof = msgspec.structs.replace(proof, found=search.found, unsearched=search.why)
         self.proofs.append(proof)
 
     def _alike(self, copies: Mapping[SourceId, TargetId]) -> Callable[[SourceId], set[TargetId]]:
@@ -161,7 +169,7 @@ class Members:
 
     def _differ(self, store: SourceId, file: SourceId, copy: TargetId | None) -> Callable[[str, Any, Any], None]:
         def differ(field: str, here: Any, there: Any) -> None:
-            if not equal(here, there):
+            if not same(Kind.MEMBERSHIP, field, here, there, added=self._added):
                 self.differences.append(
                     Difference(
                         kind=Kind.MEMBERSHIP,

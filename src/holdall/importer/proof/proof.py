@@ -24,7 +24,7 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.placement import Placement
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.difference import PRESENT, UNSET, Difference, differences, equal, final
+from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, Plan, WriteRequest
 from holdall.importer.proof.members import FileProof, Members
@@ -63,6 +63,10 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     def unchecked(self) -> dict[str, int]:
         """How many files' texts were not compared, by the reason."""
         return dict(Counter(one.why for one in self.files if one.text is Text.NOT_CHECKED))
+
+    def unsearched(self) -> dict[str, int]:
+        """How many files the search was asked for and says nothing of, by the reason."""
+        return dict(Counter(one.unsearched for one in self.files if one.unsearched))
 
 
 async def prove(
@@ -119,7 +123,9 @@ class _Prover:
         progress: Progress,
     ) -> None:
         self._catalogue, self._reader, self._account = catalogue, reader, account
-        self._members = Members(account, reader, catalogue.files, search=search, progress=progress)
+        self._members = Members(
+            account, reader, catalogue.files, search=search, progress=progress, added=placement.added
+        )
         self._placement, self._table, self._prefix = placement, table, prefix
         self._records = {record.id: record for record in catalogue.assistants}
         self._agents = {record.id: record for record in catalogue.agents}
@@ -227,7 +233,7 @@ class _Prover:
         if found is None or target is None:
             return
         self._compared["vector_stores"] += 1
-        self._fields(Kind.STORE, id, target, name, {**UNSET, **expected}, found)
+        self._fields(Kind.STORE, id, target, name, expected, found)
         where = path("/vector_stores/{}/files", target)
         there = {view.id: raw async for view, raw in _memberships(self._account, where)}
         wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator, Mapping
 
 import msgspec
 
@@ -11,7 +11,7 @@ from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAns
 from holdall.model import TargetId
 from holdall.remote.client import Account, path
 
-__all__ = ["Search", "Searches", "sentences"]
+__all__ = ["Members", "Search", "Searches", "sentences"]
 
 # Most that one search may answer.
 _RESULTS = 50
@@ -27,7 +27,8 @@ _END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")  # noqa: RUF001
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
-    """One file: ``found``, or not by ``asked``; None where it couldn't be asked, with the reason."""
+    """One file: ``found``, or not by ``asked``; None where it couldn't be asked or the hits say nothing, with the
+    reason."""
 
     found: bool | None
     asked: str = ""
@@ -36,10 +37,18 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Hit(msgspec.Struct, frozen=True, kw_only=True):
     file_id: TargetId | None = None
+    filename: str | None = None
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
     data: list[_Hit] = []
+
+
+class Members(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a store, and by the names that they may have there those that are known."""
+
+    ids: Container[str]
+    by_name: Mapping[str, set[TargetId]]
 
 
 class Searches:
@@ -49,9 +58,13 @@ class Searches:
         self._account = account
         self._refused = ""
 
-    async def find(self, store: TargetId, files: Collection[TargetId], text: str) -> Search:
-        """Ask the store for sentences of ``text``, up to three; any of ``files`` (of the same bytes) will do."""
-        asked = ""
+    async def find(self, store: TargetId, files: Collection[TargetId], text: str, members: Members) -> Search:
+        """Ask the store for sentences of ``text``, up to three; any of ``files`` (of the same bytes) will do.
+
+        Servers were seen whose hits have ids of their own: those are known by their filenames, and where none of
+        them is one of the ``members``, nothing can be said.
+        """
+        asked, strange = "", False
         for asked in sentences(text):
             if self._refused:
                 return Search(found=None, why=self._refused)
@@ -66,9 +79,20 @@ class Searches:
                 return Search(found=None, why=self._refused)
             except RequestRefused as error:
                 return Search(found=None, asked=asked, why=error.detail or error.message)
-            if any(hit.file_id in files for hit in page.data):
+            hits = [_meant(hit, members) for hit in page.data]
+            if any(hit.intersection(files) for hit in hits):
                 return Search(found=True, asked=asked)
+            strange = strange or (bool(hits) and not any(hits))
+        if strange:
+            return Search(found=None, asked=asked, why="the hits of its search name no file of the store")
         return Search(found=False, asked=asked) if asked else Search(found=None, why="there is no sentence in it")
+
+
+def _meant(hit: _Hit, members: Members) -> set[TargetId]:
+    """The files that a hit may mean."""
+    if hit.file_id is not None and hit.file_id in members.ids:
+        return {hit.file_id}
+    return members.by_name.get(hit.filename or "", set())
 
 
 def sentences(text: str) -> Iterator[str]:

@@ -211,7 +211,8 @@ class _Looker:
         for store in self.names:
             made = store in self._made
             wanted = self._in_store.get(store, set()) | (self._files if self._everywhere else set())
-            if made or (wanted and self._totals[store] != 0):
+            # Also where the store counts none: servers were seen that don't count.
+            if made or wanted:
                 work.append(self._look_into(store, None if made else wanted))
         await _together(work, self._account.limits.concurrency)
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.agents import without_nulls
+from holdall.dialects.shapes import resources
 from holdall.importer.journal.deeds import (
     Attached,
     Chain,
@@ -27,7 +28,8 @@ from holdall.importer.journal.deeds import (
     written,
 )
 from holdall.importer.journal.reversals import Act, Reversal
-from holdall.importer.plan.image import changed, fingerprint, image
+from holdall.importer.plan.difference import same
+from holdall.importer.plan.image import changed, image
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.undo.aftermath import Aftermath, Member, Orphan, User
 from holdall.model import AssistantView, Kind, TargetId
@@ -144,7 +146,8 @@ class _Decision:
         if found is None or made.image is None:
             return ""
         fields = changed(made.kind, made.image, found, self._added)
-        return _changed([field for field in fields if made.perhaps.get(field) != fingerprint(found.get(field))])
+        ours = set(made.perhaps).difference(changed(made.kind, made.perhaps, found, self._added))
+        return _changed([field for field in fields if field not in ours])
 
     def _store_changed(self, made: Made) -> str:
         if why := self._assistant_changed(made):
@@ -153,8 +156,13 @@ class _Decision:
         foreign = [file for file in inside if file not in put]
         if foreign:
             return f"others have put files into it since: {_some(foreign)}"
-        relabelled = [file for file, now in inside.items() if (p := fingerprint(now.attributes)) and p != put[file]]
+        relabelled = [file for file, now in inside.items() if not self._labels(now).intersection(("", put[file]))]
         return f"others have changed attributes in it since: {_some(relabelled)}" if relabelled else ""
+
+    def _labels(self, member: Member) -> set[str]:
+        """The fingerprints of its attributes: as they are shown, and without what the server puts in by itself."""
+        shown = {"attributes": member.attributes}
+        return {image(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
 
     def _restored(self, update: Updated) -> Reversal:
         found = self._after.found.get(update.target)
@@ -169,8 +177,7 @@ class _Decision:
         reversal = msgspec.structs.replace(reversal, body=_settable(update.kind, before, found), needless=not fields)
         if update.image is None:
             return self._unless(reversal, "nobody can say whether it was this run that changed it")
-        left = update.image
-        others = [field for field in fields if now.get(field, "") != left.get(field, "")]
+        others = [field for field in changed(update.kind, update.image, found, self._added) if field in fields]
         return self._unless(reversal, _changed(others))
 
     def _without_added(self, field: str, value: Any) -> Any:
@@ -240,7 +247,7 @@ class _Decision:
         if chain.before is None:
             if now is None:
                 return reversal(Act.DETACH, needless=True)
-            ours = fingerprint(now.attributes) in ("", *chain.ends)
+            ours = bool(self._labels(now).intersection(("", *chain.ends)))
             return reversal(Act.DETACH, left="" if ours else "others have changed it since: attributes")
         before = Member(
             attributes=chain.before.get("attributes"), chunking_strategy=chain.before.get("chunking_strategy")
@@ -252,11 +259,13 @@ class _Decision:
         if now is None:
             ours = None in chain.ends or (store, file) in self._begun
             return reversal(Act.ATTACH, body=body, left="" if ours else "others have taken it out since")
-        same_cut = not before.chunking_strategy or before.chunking_strategy == now.chunking_strategy
-        same_labels = fingerprint(now.attributes) == fingerprint(before.attributes)
+        same_cut = not before.chunking_strategy or same(
+            Kind.MEMBERSHIP, "chunking_strategy", before.chunking_strategy, now.chunking_strategy
+        )
+        same_labels = same(Kind.MEMBERSHIP, "attributes", before.attributes, now.attributes, added=self._added)
         if same_cut and same_labels:
             return reversal(Act.RESTORE, needless=True)
-        ours = fingerprint(now.attributes) in chain.ends
+        ours = bool(self._labels(now) & chain.ends)
         left = "" if ours else "others have changed it since: attributes"
         if same_cut:
             return reversal(Act.RESTORE, body={"attributes": before.attributes or {}}, left=left)
@@ -276,15 +285,12 @@ def _keys(deed: Deed) -> list[_Key]:
 
 
 def _settable(kind: Kind, fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` as an update takes them: a tool's resources go only where they are set to nothing, and of an agent's
-    fields not all that is shown as null may be sent."""
+    """``fields`` as an update takes them: of an agent's not all that is shown as null may be sent."""
     if kind is Kind.AGENT:
         return {field: without_nulls(value) for field, value in fields.items()}
     if "tool_resources" not in fields:
         return fields
-    empty: dict[str, Any] = {"file_search": {"vector_store_ids": []}, "code_interpreter": {"file_ids": []}}
-    now, before = found.get("tool_resources") or {}, fields["tool_resources"] or {}
-    return {**fields, "tool_resources": {**{tool: empty[tool] for tool in now if tool in empty}, **before}}
+    return {**fields, "tool_resources": resources(fields["tool_resources"], found.get("tool_resources"))}
 
 
 def _changed(fields: list[str]) -> str:

@@ -141,6 +141,18 @@ def _counts_contradict(exchange: Exchange, memory: Memory) -> None:
             record["file_counts"]["total"] += 2
 
 
+def _counts_zero(exchange: Exchange, memory: Memory) -> None:
+    for record in exchange.records():
+        if record.get("object") == "vector_store":
+            record["file_counts"] = dict.fromkeys(record["file_counts"], 0)
+
+
+def _counts_left_out(exchange: Exchange, memory: Memory) -> None:
+    for record in exchange.records():
+        if record.get("object") == "vector_store":
+            del record["file_counts"]
+
+
 REQUESTS: Mapping[Oddity, Change] = {
     Oddity.BATCH_IGNORES_FILES: _batch_ignores_files,
     Oddity.BATCH_500: _batch_500,
@@ -162,4 +174,6 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.FAILURES_COUNT_AS_COMPLETED: _failures_count_as_completed,
     Oddity.STORE_STAYS_IN_PROGRESS: _store_stays_in_progress,
     Oddity.COUNTS_CONTRADICT: _counts_contradict,
+    Oddity.COUNTS_ZERO: _counts_zero,
+    Oddity.COUNTS_LEFT_OUT: _counts_left_out,
 }

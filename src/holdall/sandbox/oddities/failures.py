@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from typing import Any
 
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
@@ -45,6 +46,22 @@ def _text_other_shape(exchange: Exchange, memory: Memory) -> None:
         pages = rest if rest.get("has_more") else {}
         content = exchange.answer["data"]
         exchange.answer = {"file_id": file, "filename": f"{file}.txt", "attributes": {}, "content": content, **pages}
+
+
+def _search_own_ids(exchange: Exchange, memory: Memory) -> None:
+    for number, hit in enumerate(_hits(exchange)):
+        hit["file_id"] = f"chunk-{number}"
+
+
+def _search_bare(exchange: Exchange, memory: Memory) -> None:
+    _search_own_ids(exchange, memory)
+    for hit in _hits(exchange):
+        del hit["filename"]
+
+
+def _hits(exchange: Exchange) -> list[dict[str, Any]]:
+    is_search = exchange.method == "POST" and exchange.parts[-1] == "search" and exchange.status == 200
+    return exchange.answer["data"] if is_search else []
 
 
 def _is_missing(exchange: Exchange) -> bool:
@@ -161,6 +178,8 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.TEXT_TOKEN_STUCK: _text_token_stuck,
     Oddity.TEXT_MORE_WITHOUT_TOKEN: _text_more_without_token,
     Oddity.TEXT_OTHER_SHAPE: _text_other_shape,
+    Oddity.SEARCH_OWN_IDS: _search_own_ids,
+    Oddity.SEARCH_BARE: _search_bare,
     Oddity.DELETES_ANYTHING: _deletes_anything,
     Oddity.MISSING_400: _missing_400,
     Oddity.MISSING_500: _missing_500,

@@ -22,6 +22,11 @@ def _everything(exchange: Exchange, memory: Memory) -> None:
     exchange.everything = exchange.is_paged
 
 
+def _unpaged(exchange: Exchange, memory: Memory) -> None:
+    if exchange.is_paged:
+        exchange.query, exchange.everything = {}, True
+
+
 def _cursor_empty(exchange: Exchange, memory: Memory) -> None:
     if exchange.is_paged and _cursors(exchange):
         empty: dict[str, object] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
@@ -84,10 +89,12 @@ REQUESTS: Mapping[Oddity, Change] = {
     Oddity.LIST_REPEATS_PAGE: _repeats_page,
     Oddity.LIST_SHORT_PAGES: _short_pages,
     Oddity.LIST_EVERYTHING: _everything,
+    Oddity.LIST_UNPAGED: _unpaged,
 }
 
 ANSWERS: Mapping[Oddity, Change] = {
     Oddity.LIST_NO_HAS_MORE: _no_has_more,
+    Oddity.LIST_UNPAGED: _no_has_more,
     Oddity.LIST_ALWAYS_MORE: _always_more,
     Oddity.LIST_DESC_SKIPS: _desc_skips,
     # Last, for the others know a list by its object.

@@ -33,6 +33,7 @@ class Oddity(StrEnum):
     LIST_DESC_SKIPS = "list-desc-skips", "order=desc, the default, doubles some rows and skips others"
     LIST_SHORT_PAGES = "list-short-pages", "limit is ignored: three at a time"
     LIST_EVERYTHING = "list-everything", "limit is ignored: everything at once"
+    LIST_UNPAGED = "list-unpaged", "limit, order and cursors are ignored: everything at once, without has_more"
 
     # Calls that are accepted and, in part, not carried out.
     BATCH_IGNORES_FILES = "batch-ignores-files", "file_batches(files=[…]) is accepted, attaches nothing and completes"
@@ -60,6 +61,8 @@ class Oddity(StrEnum):
     FAILURES_COUNT_AS_COMPLETED = "failures-count-as-completed", "stores and batches count a failed file as completed"
     STORE_STAYS_IN_PROGRESS = "store-stays-in-progress", "a store that was updated is in_progress for ever"
     COUNTS_CONTRADICT = "counts-contradict", "file_counts.total of a store is two more than what it lists"
+    COUNTS_ZERO = "counts-zero", "file_counts of a store are zero whatever it holds"
+    COUNTS_LEFT_OUT = "counts-left-out", "stores have no file_counts"
 
     # Records.
     METADATA_OWN_KEYS = "metadata-own-keys", "metadata has a key of the server's own"
@@ -68,6 +71,8 @@ class Oddity(StrEnum):
         "metadata of a store has provider_id and embedding_model, with which none can be made or updated",
     )
     METADATA_MANY_KEYS = "metadata-many-keys", "metadata has twenty keys more"
+    ATTRIBUTES_OWN_KEYS = "attributes-own-keys", "attributes of a store's files have a key of the server's own"
+    DEFAULTS_LEFT_OUT = "defaults-left-out", "what an assistant has at its default is left out"
     NUMBERS_AS_FLOATS = "numbers-as-floats", "whole numbers come back as 3.0"
     STRINGS_CUT = "strings-cut", "names, instructions and metadata are cut to 60 letters"
     SCHEMA_RENAMED = "schema-renamed", "schema of a response format is called schema_"
@@ -97,6 +102,10 @@ class Oddity(StrEnum):
     TEXT_404 = "text-404", "parsed text is not found"
     TEXT_TOKEN_STUCK = "text-token-stuck", "next_page of parsed text leads to the same page for ever"
     TEXT_MORE_WITHOUT_TOKEN = "text-more-without-token", "parsed text says has_more and has no next_page"
+
+    # Search.
+    SEARCH_OWN_IDS = "search-own-ids", "the hits of a search have ids of the search's own"
+    SEARCH_BARE = "search-bare", "the hits of a search have ids of the search's own and no filenames"
 
     # Answers.
     MISSING_400 = "missing-400", "what is not there answers 400"

@@ -48,6 +48,24 @@ def _metadata_many_keys(record: dict[str, Any]) -> None:
         record["metadata"] |= {f"_server_{number}": "" for number in range(20)}
 
 
+def _attributes_own_keys(record: dict[str, Any]) -> None:
+    if record.get("object") == "vector_store.file":
+        record["attributes"] = {**(record["attributes"] or {}), "_server_revision": 1}
+
+
+def _defaults_left_out(record: dict[str, Any]) -> None:
+    if record.get("object") != "assistant":
+        return
+    defaults = {"temperature": 1, "top_p": 1, "response_format": "auto", "reasoning_effort": "medium"}
+    for name in [name for name in record if record[name] in (None, defaults.get(name), [], {})]:
+        del record[name]
+    for tool in record.get("tools", ()):
+        if tool["type"] == "file_search":
+            tool.pop("file_search", None)
+        elif tool["type"] == "function" and not tool["function"]["strict"]:
+            del tool["function"]["strict"]
+
+
 def _numbers_as_floats(record: dict[str, Any]) -> None:
     record |= _floats(record)
 
@@ -133,6 +151,8 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.METADATA_OWN_KEYS: _each(_metadata_own_keys),
     Oddity.METADATA_RESERVED: _metadata_reserved,
     Oddity.METADATA_MANY_KEYS: _each(_metadata_many_keys),
+    Oddity.ATTRIBUTES_OWN_KEYS: _each(_attributes_own_keys),
+    Oddity.DEFAULTS_LEFT_OUT: _each(_defaults_left_out),
     Oddity.STRINGS_CUT: _each(_strings_cut),
     Oddity.SCHEMA_RENAMED: _each(_schema_renamed),
     Oddity.TOOLS_NULL: _each(_tools_null),
