@@ -196,6 +196,21 @@ def test_values_that_the_server_takes_and_drops_are_not_put_back(
     assert holdall("undo", "latest", "--yes").code == 0
 
 
+@pytest.mark.parametrize("oddity", [Oddity.DELETE_404, Oddity.DELETE_FALSE, Oddity.DELETE_IGNORED])
+def test_an_update_that_can_not_take_a_file_out_of_its_store_says_so(
+    holdall: Terminal, bundle: str, source: Hand, copy: Hand, box: Running, oddity: Oddity
+) -> None:
+    assert holdall("import", bundle).code == 0
+    change(source)
+    assert holdall("export", "-o", "c.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 0
+    box.behave(oddities=frozenset({oddity}))
+    done = holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0")
+    assert done.code == 3
+    assert "still" in done.out, done.out
+    box.behave(oddities=frozenset())
+    assert holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0").code == 0
+
+
 def test_possible_orphans_are_counted_until_they_are_gone(
     holdall: Terminal, bundle: str, copy: Hand, box: Running
 ) -> None:
