@@ -123,7 +123,7 @@ def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
 def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *, key: str, side: str) -> RemoteError:
     """The error for one refused request. ``what`` reads ``can't list assistants``; ``side`` is source or destination.
 
-    A 5xx (and 408) to a write is ambiguous: the server may have carried it out before it failed.
+    A 5xx (and 408) to a write is ambiguous: it may have been carried out before that failed. 501 says that it can't be.
     """
     message, code, kind, param = _body(text)
     detail = redacted(message, key).strip()
@@ -144,7 +144,7 @@ def from_answer(what: str, status: int, headers: Mapping[str, str], text: str, *
         request_id=request_id,
         retry_after=_wait(status, headers),
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
-        ambiguous=status >= 500 or status == 408,
+        ambiguous=(status >= 500 and status != 501) or status == 408,
     )
 
 

@@ -13,8 +13,9 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
   tries, however long they take.
 * Until an account has answered a first request with success, ``FIRST_PATIENCE`` is the most: a wrong address or a
   server that is down is told at once, and nothing is under way yet that could be lost.
-* What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint: once it is spent, an endpoint that
-  always fails costs its requests ``FEW`` tries each, until waiting helps again. Nobody waits in a slot.
+* What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint, of ``FAILURE_PATIENCE`` where all
+  that it ever answered was 500: once it is spent, an endpoint that always fails costs its requests ``FEW`` tries each,
+  until waiting helps again. Nobody waits in a slot.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Limits:
         self.slots = Slots(concurrency)
         self._patience = patience
         self._vain: dict[str, float] = {}
-        self._under_way = False
+        self._worked: set[str] = set()
 
     def slot(self) -> AbstractAsyncContextManager[int]:
         """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
@@ -99,21 +100,22 @@ class Limits:
         most = PATIENCE if self._patience is None else self._patience
         if isinstance(error, UnexpectedAnswer):
             return 0.0
-        if not self._under_way:
+        if not self._worked:
             return min(most, FIRST_PATIENCE)
         if isinstance(error, Unreachable):
             # Whoever gives up on these stops the whole run, so there is nobody to be starved.
             return most
-        if self._vain.get(route, 0.0) >= BUDGET:
-            return 0.0
         about_this_one = isinstance(error, ServerFailed) and error.status in (None, 500)
+        never = about_this_one and route not in self._worked
+        if self._vain.get(route, 0.0) >= (FAILURE_PATIENCE if never else BUDGET):
+            return 0.0
         return min(most, FAILURE_PATIENCE) if about_this_one else most
 
     def waited_in_vain(self, route: str, seconds: float) -> None:
         self._vain[route] = self._vain.get(route, 0.0) + seconds
 
     def succeeded(self, route: str, *, waited: bool) -> None:
-        self._under_way = True
+        self._worked.add(route)
         if waited:
             self._vain.pop(route, None)
 

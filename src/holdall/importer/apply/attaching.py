@@ -22,7 +22,7 @@ from holdall.importer.journal.journal import Done, Failed, Learned
 from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import fingerprint
-from holdall.model import MembershipView, SourceId, TargetId
+from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote.client import Account, path
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "AsText", "Attaching", "Filling"]
@@ -103,6 +103,8 @@ class Attaching:
         self._writes = writes
         self._folder = folder
         self._pace = pace
+        # No batch was ever answered, and one was looked for and sent again in vain.
+        self._vain = False
 
     @property
     def limit(self) -> int:
@@ -168,7 +170,9 @@ class Attaching:
             await self.send(filling, bodies[1:], first + 1)
             return
         except RemoteError as error:
-            if not error.ambiguous or tried >= TRIES:
+            worked = ("attach", Kind.STORE) in self._folder.standing.answered
+            if not error.ambiguous or tried >= (TRIES if worked else 0 if self._vain else 1):
+                self._vain = not worked
                 raise
             found = await self.there(filling)
             await self.send(filling, _without(bodies, found), first, tried=tried + 1)

@@ -61,8 +61,9 @@ class Settlement:
         self._pace = pace
         self._progress = progress
 
-    async def settle(self, intents: Iterable[Intent]) -> None:
-        """Find out what came of creates and uploads, all of them within one window, and write it down.
+    async def settle(self, intents: Iterable[Intent], *, once: bool = False) -> None:
+        """Find out what came of creates and uploads, all of them within one window, and write it down. ``once``: look
+        once, and don't wait.
 
         Raises what the account raises for a list, and Interrupted; what wasn't found out by then stays open.
         """
@@ -72,7 +73,7 @@ class Settlement:
             looked = self._pace.clock()
             for op, found in (await self._look(waiting.values())).items():
                 await self._happened(waiting.pop(op), found)
-            if not waiting or not await self._pace.within(start, nth, looked=looked):
+            if not waiting or once or not await self._pace.within(start, nth, looked=looked):
                 break
             nth += 1
             if nth == _PATIENCE:

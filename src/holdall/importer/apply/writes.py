@@ -108,7 +108,7 @@ class Writes:
             uploads = standing.unknown("create", "copy", kind=Kind.FILE)
             return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
 
-        return await self._attempts.surely(once, lambda: done.get(source), unknown)
+        return await self._attempts.surely(Kind.FILE, once, lambda: done.get(source), unknown)
 
     async def create(
         self,
@@ -139,6 +139,7 @@ class Writes:
             return target
 
         return await self._attempts.surely(
+            kind,
             lambda: self._attempts.while_fresh(once, fresh),
             lambda: standing.target(kind, source),
             lambda: standing.unknown("create", kind=kind, source=source),
