@@ -74,7 +74,7 @@ class Writing:
         said = []
         if place.beside:
             text = (
-                f"{step.path} is not as holdall left it, or is of another destination, and stays; what holdall would "
+                f"{step.path} is not as holdall left it, or of another destination, and stays; what holdall would "
                 f"put there is {place.request}"
             )
             said.append(Loss(why=Why.BESIDE, kind=Kind.ASSISTANT, id=step.id, name=step.name, text=text))
