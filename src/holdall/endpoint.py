@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
 from holdall.errors import Mistakes, UsageFault
 
-__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint"]
+__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint", "same_account", "title"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -133,3 +134,20 @@ def _word(text: str, name: str) -> str:
     if not word or not word.isascii() or not word.isprintable() or " " in word:
         raise UsageFault(f"can't use {name}: it has a space, a line break or a letter that can't be in it")
     return word
+
+
+def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+    """Whether two accounts are one, each told by ``base_url``, ``organization`` and ``project``, as far as is known.
+
+    A project's id decides where both have one, by whatever name its server is reached; else base URL and organisation.
+    """
+    theirs, ours = one.get("project"), other.get("project")
+    if theirs and ours:
+        return theirs == ours
+    pairs = [(one.get(what), other.get(what)) for what in ("base_url", "organization")]
+    return all(not (first and second) or first == second for first, second in pairs)
+
+
+def title(account: Mapping[str, str | None]) -> str:
+    """For people: the project of an account that is told as for ``same_account``, or else its server."""
+    return f"project {account['project']}" if account.get("project") else str(account.get("base_url") or "a server")

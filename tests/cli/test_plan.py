@@ -468,7 +468,10 @@ def test_a_plan_is_for_one_bundle_and_one_destination(
 ) -> None:
     check(holdall("plan", bundle, "-o", "p.json"), 3)
     third = "sk-third-0001"
-    assert "it is for proj_" in check(holdall("import", bundle, "--plan", "p.json", OPENAI_DST_API_KEY=third), 34).err
+    assert (
+        "it is for project proj_"
+        in check(holdall("import", bundle, "--plan", "p.json", OPENAI_DST_API_KEY=third), 34).err
+    )
     source.assistant("One more")
     other = export(holdall, box, "other.tar.zst")
     assert "another bundle" in check(holdall("import", other, "--plan", "p.json"), 34).err

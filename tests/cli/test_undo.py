@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from holdall.importer.journal.journal import Journal
+from holdall.sandbox.behaviour import Behaviour, Reset
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
@@ -175,6 +177,99 @@ def test_an_update_is_undone_to_what_was_there_before_it(
     assert without_times(copy.snapshot()) == without_times(before)
     assert Path("out/mapping.json").read_bytes() == mapping
     assert holdall("verify", bundle, "--against", "dst").code == 0
+
+
+def test_values_that_the_server_takes_and_drops_are_not_put_back(
+    holdall: Terminal, bundle: str, source: Hand, copy: Hand, box: Running
+) -> None:
+    assert holdall("import", bundle).code == 0
+    change(source)
+    assert holdall("export", "-o", "c.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 0
+    assert holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes").code == 0
+    box.behave(oddities=frozenset({Oddity.METADATA_IGNORED}))
+    done = holdall("undo", "latest", "--yes", "--json")
+    assert done.code == 3
+    left = {(one["kind"], one["name"]): one["left"] for one in done.document["result"]["left"]}
+    assert set(left) == {("assistant", "Support"), ("vector_store", "Shared")}
+    assert all(why.endswith("still has it: metadata") for why in left.values())
+    box.behave(oddities=frozenset())
+    assert holdall("undo", "latest", "--yes").code == 0
+
+
+@pytest.mark.parametrize("oddity", [Oddity.DELETE_404, Oddity.DELETE_FALSE, Oddity.DELETE_IGNORED])
+def test_an_update_that_can_not_take_a_file_out_of_its_store_says_so(
+    holdall: Terminal, bundle: str, source: Hand, copy: Hand, box: Running, oddity: Oddity
+) -> None:
+    assert holdall("import", bundle).code == 0
+    change(source)
+    assert holdall("export", "-o", "c.tar.zst", OPENAI_SRC_API_KEY=SOURCE).code == 0
+    box.behave(oddities=frozenset({oddity}))
+    done = holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0")
+    assert done.code == 4
+    assert "still" in done.out, done.out
+    box.behave(oddities=frozenset())
+    assert holdall("import", "c.tar.zst", "--on-conflict", "update", "--delete", "--yes", "--settle", "0").code == 0
+
+
+def test_possible_orphans_are_counted_until_they_are_gone(
+    holdall: Terminal, bundle: str, copy: Hand, box: Running
+) -> None:
+    """Uploads whose answers were lost, and that nobody can tell from the ones that were sent in their place."""
+    box.fault(Reset(executed=True), "POST", "/files", times=2)
+    assert holdall("import", bundle, "--concurrency", "1", "--settle", "0").code == 0
+    done = holdall("undo", "latest", "--yes", "--settle", "0")
+    left = [file["id"] for file in copy.everything("/files")]
+    assert left
+    assert (done.code, done.out.splitlines()[-1].split(": ")[1]) == (
+        3,
+        f"5 undone, 0 left, {len(left)} possible orphan{'s' if len(left) > 1 else ''}",
+    )
+    again = holdall("undo", "latest", "--yes", "--settle", "0", "--json")
+    assert again.code == 3
+    assert again.document["result"]["counts"] == {"done": 0, "left": 0, "orphans": len(left)}
+    assert again.document["result"]["undone"] is False
+    for id in left:
+        copy.delete(f"/files/{id}")
+    assert holdall("undo", "latest", "--yes", "--settle", "0").code == 0
+    assert "is undone already" in holdall("undo", "latest", "--yes").out
+
+
+def test_two_servers_in_one_folder_each_have_their_own_latest(
+    holdall: Terminal, bundle: str, copy: Hand, tmp_path: Path
+) -> None:
+    with Running(tmp_path / "second") as second, Hand(second.url, DESTINATION) as other:
+        there = {"OPENAI_DST_BASE_URL": second.url}
+        assert holdall("import", bundle).code == 0
+        assert holdall("import", bundle, **there).code == 0
+        stood = other.snapshot()
+        for one, where in ((copy, {}), (other, there)):
+            done = holdall("verify", bundle, "--against", "dst", **where)
+            assert (done.code, "no differences" in done.out) == (0, True), done.out
+            assert one.counts()["assistants"] == 2
+        assert holdall("undo", "latest", "--yes").code == 0
+        assert copy.counts()["assistants"] == 0
+        assert other.snapshot() == stood
+        assert holdall("undo", "latest", "--yes", **there).code == 0
+        assert other.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+
+
+def test_two_servers_that_name_no_project_are_told_apart_by_their_address(
+    holdall: Terminal, bundle: str, copy: Hand, box: Running, tmp_path: Path
+) -> None:
+    box.behave(names_project=False)
+    with Running(tmp_path / "second", behaviour=Behaviour(names_project=False)) as second:
+        there = {"OPENAI_DST_BASE_URL": second.url}
+        assert holdall("import", bundle).code == 0
+        assert holdall("import", bundle, **there).code == 0
+        for where in ({}, there):
+            done = holdall("verify", bundle, "--against", "dst", **where)
+            assert (done.code, "no differences" in done.out) == (0, True), done.out
+        assert holdall("undo", "latest", "--yes", "--dry-run").out.splitlines()[0].startswith("delete assistant")
+        other = Path("out/mapping.json").read_bytes()
+        done = holdall("plan", bundle, "--mapping", "out/mapping.json")
+        assert (done.code, "it is of " in done.err) == (2, True), done.err
+        assert holdall("undo", "latest", "--yes").code == 0
+        assert Path("out/mapping.json").read_bytes() == other
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,8 @@ def run(
         options = {"prefix": prefix}
         async with Account(endpoint(key, box.url), side="destination", limits=limits) as account:
             await account.get("/files", {"limit": 1})
-            destination = {
-                "base_url": account.endpoint.base_url,
-                "organization": account.organization,
-                "project": account.project,
-            }
             choices = Choices(form=form, limits=table_of(form, account.endpoint.base_url, reader.info))
-            again = unfinished(out, msgspec.to_builtins(shelf.info.digests), destination, options)
+            again = unfinished(out, msgspec.to_builtins(shelf.info.digests), account.party, options)
             folder = RunFolder(out, now=time.time, token=secrets.token_hex(3), again=again, sync=sync)
             try:
                 return await apply(

@@ -38,7 +38,7 @@ class Script:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.answer: Callable[[str, str], Reply] = lambda method, target: (200, {}, b"{}")
+        self.answer: Callable[[str, str], Reply] = lambda method, target: (200, {}, b'{"deleted":true}')
         script = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -142,7 +142,7 @@ def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pyte
         await account.upload("a.txt", io.BytesIO(b"x"), purpose="assistants")
         await account.delete("/files/file-1")
         async with account.download("file-1") as download:
-            assert [chunk async for chunk in download.chunks()] == [b"{}"]
+            assert [chunk async for chunk in download.chunks()] == [b'{"deleted":true}']
 
     use(script, work)
     assert len(script.seen) == 5

@@ -526,6 +526,31 @@ def _(shelf: Shelf) -> None:
     assert shelf.raw("GET", "/files/file-x").status == 404
 
 
+@shows(Oddity.DELETE_404)
+def _(shelf: Shelf) -> None:
+    assert shelf.raw("DELETE", f"/files/{shelf.files[0]}").status == 404
+    assert shelf.raw("GET", f"/files/{shelf.files[0]}").status == 200
+
+
+@shows(Oddity.DELETE_FALSE)
+def _(shelf: Shelf) -> None:
+    assert shelf.raw("DELETE", f"/files/{shelf.files[0]}").json()["deleted"] is False
+    assert shelf.raw("GET", f"/files/{shelf.files[0]}").status == 200
+
+
+@shows(Oddity.DELETE_IGNORED)
+def _(shelf: Shelf) -> None:
+    assert shelf.raw("DELETE", f"/files/{shelf.files[0]}").json()["deleted"] is True
+    assert shelf.raw("GET", f"/files/{shelf.files[0]}").status == 200
+
+
+@shows(Oddity.DELETE_204)
+def _(shelf: Shelf) -> None:
+    answer = shelf.raw("DELETE", f"/files/{shelf.files[0]}")
+    assert (answer.status, answer.body) == (204, b"")
+    assert shelf.raw("GET", f"/files/{shelf.files[0]}").status == 404
+
+
 def _refusal(shelf: Shelf) -> Answer:
     answer = shelf.raw("GET", "/assistants/asst_x")
     assert answer.status == 404

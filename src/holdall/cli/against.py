@@ -92,7 +92,7 @@ async def _compare(
             await require_any_endpoint(account)
             holding = catalogue(reader)
             digests = msgspec.to_builtins(reader.info.digests)
-            placement = by_mapping(settings.output_dir, digests, project=account.project)
+            placement = by_mapping(settings.output_dir, digests, account.party)
             form = await choose(account, placement.form if placement else None)
             if placement is None:
                 console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")

@@ -212,7 +212,8 @@ def announce(console: Console, prepared: Prepared, output: Path) -> None:
         console.say(text)
     for step in planned.steps():
         if isinstance(step, WriteRequest) and step.beside:
-            console.warn(line(f"{step.path} is not as holdall left it, and stays; the new one goes to {step.beside}"))
+            why = "is not as holdall left it, or of another destination, and stays"
+            console.warn(line(f"{step.path} {why}; the new one goes to {step.beside}"))
     for warning in prepared.warnings:
         console.warn(f"warning: {line(warning)}")
     show_losses(console, list(planned.losses()))
@@ -366,7 +367,7 @@ def _step_lines(step: Step) -> list[str]:
         case steps.CreateAgent(id=id, name=name, model=model, losses=losses):
             return [f"  create agent {name or 'without a name'} ({id}), model {model}", *told(losses)]
         case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
-            where = f"{beside}, for {path} is not as holdall left it" if beside else path
+            where = f"{beside}, for {path} is not as holdall left it, or of another destination" if beside else path
             return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *told(losses)]
         case steps.Adopt(kind=kind, id=id, target=target, name=name, by=by):
             return [f"  adopt {_who(kind, name, id)} as {target}, by {by}"]

@@ -101,7 +101,7 @@ async def _restore_and_compare(
             raise Interrupted("interrupted: the rehearsal was not finished, and nothing of it is left")
         if report.stopped:
             raise report.stopped
-        placement = by_mapping(output, msgspec.to_builtins(reader.info.digests), project=None)
+        placement = by_mapping(output, msgspec.to_builtins(reader.info.digests), account.party)
         placement = placement or await by_marks(account, agents=bool(holding.agents))
         return await prove(
             holding,

@@ -68,13 +68,8 @@ async def carry_out(
     from holdall.importer.journal.run import RunFolder, locked
 
     digests = msgspec.to_builtins(reader.info.digests)
-    destination = {
-        "base_url": account.endpoint.base_url,
-        "organization": account.organization,
-        "project": account.project,
-    }
     with locked(settings.output_dir):
-        again = unfinished(settings.output_dir, digests, destination, options)
+        again = unfinished(settings.output_dir, digests, account.party, options)
         plan = None if again else await planned()
         folder = RunFolder(settings.output_dir, now=time.time, token=secrets.token_hex(3), again=again)
         try:

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome
+from holdall.cli.console import Console, Outcome, counted
 from holdall.errors import EXIT_DONE, EXIT_LOOK, NotFound, UsageFault
 from holdall.settings import DestinationSettings
 
@@ -29,6 +29,7 @@ __all__ = ["command"]
 _SHOWN = 20
 
 DRY_RUN = "DRY RUN: nothing undone"
+LATEST = "latest"
 
 
 @click.command("undo", cls=options.Command)
@@ -58,70 +59,92 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
     folder = _folder(settings.output_dir, run)
     if not (yes or settings.dry_run) and (console.json or not sys.stdin.isatty()):
         raise UsageFault(
-            f"can't undo {folder.name}: it deletes things, and there is nobody to ask",
+            f"can't undo {run}: it deletes things, and there is nobody to ask",
             hint="--yes undoes without asking, --dry-run shows what it would do",
         )
     from holdall.importer.journal.run import locked
 
-    with locked(folder.parent.parent) if folder.parent.name == "runs" else nullcontext():
-        return asyncio.run(_undo(console, settings, folder, yes=yes, even_if_changed=even_if_changed))
+    output = folder.parent.parent if folder.parent.name == "runs" else None
+    with locked(output) if output else nullcontext():
+        return asyncio.run(
+            _undo(
+                console,
+                settings,
+                folder,
+                output or settings.output_dir,
+                latest=run == LATEST,
+                yes=yes,
+                even_if_changed=even_if_changed,
+            )
+        )
 
 
 def _folder(output: Path, run: str) -> Path:
-    """The folder of the run. Raises UsageFault where there is none."""
-    from holdall.importer.destination.placement import newest
-    from holdall.importer.journal.run import JOURNAL
+    """The folder of the run; of ``latest`` the newest, wherever it went. Raises UsageFault where there is none."""
+    from holdall.importer.journal.runs import JOURNAL, runs
 
-    runs = output / "runs"
-    if run == "latest":
-        found = newest(output, JOURNAL)
-        if not found:
-            raise UsageFault(f"can't undo the latest run: there is none in {runs}", hint="--output-dir (OUTPUT_DIR)")
-        return found[0].parent
-    for folder in (runs / run, Path(run)):
+    if run == LATEST:
+        if found := runs(output):
+            return found[-1]
+        raise UsageFault(
+            f"can't undo the latest run: there is none in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)"
+        )
+    for folder in (output / "runs" / run, Path(run)):
         if (folder / JOURNAL).is_file():
             return folder
     raise UsageFault(
-        f"can't undo {run}: there is no such run in {runs}, and no {JOURNAL} in a folder of that name",
+        f"can't undo {run}: there is no such run in {output / 'runs'}, and no {JOURNAL} in a folder of that name",
         hint="RUN is the id that import printed, its folder, or `latest`",
     )
 
 
 async def _undo(
-    console: Console, settings: DestinationSettings, folder: Path, *, yes: bool, even_if_changed: bool
+    console: Console,
+    settings: DestinationSettings,
+    folder: Path,
+    output: Path,
+    *,
+    latest: bool,
+    yes: bool,
+    even_if_changed: bool,
 ) -> Outcome:
     from holdall.importer.destination.placement import withdraw
     from holdall.importer.journal.before import Before
     from holdall.importer.journal.deeds import read_deeds
     from holdall.importer.journal.run import BEFORE, JOURNAL
+    from holdall.importer.journal.runs import runs_at
     from holdall.importer.journal.undolog import UndoLog
     from holdall.importer.undo.aftermath import look
     from holdall.importer.undo.rollback import Rollback, rollback
     from holdall.importer.undo.undo import undo
+    from holdall.progress import Silent
     from holdall.remote.client import Account
+    from holdall.remote.probing import probe
 
-    deeds = read_deeds(folder / JOURNAL)
-    log = UndoLog(folder, now=time.time)
-    nothing = Rollback(run=folder.name, reversals=[], orphans=[])
-    if deeds is None:
-        console.result(f"{folder.name} was cut off before it did anything")
-        return _outcome(nothing, [], [])
-    console.say(f"undoing the import run {folder.name} of {deeds.opened.started}, from {settings.endpoint.title}")
-    if log.whole:
-        console.result(f"{folder.name} is undone already")
-        return _outcome(nothing, [], [])
     progress = console.progress()
     async with Account(
         settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
     ) as account:
-        sure = await _same_project(account, deeds, folder)
+        await probe(account)
+        if latest:  # of this destination; the others of the same folder are somebody else's
+            folder = next(reversed(runs_at(output, account.party)), folder)
+        deeds = read_deeds(folder / JOURNAL)
+        log = UndoLog(folder, now=time.time)
+        nothing = Rollback(run=folder.name, reversals=[], orphans=[])
+        if deeds is None:
+            console.result(f"{folder.name} was cut off before it did anything")
+            return _outcome(nothing, [], [])
+        console.say(f"undoing the import run {folder.name} of {deeds.opened.started}, from {settings.endpoint.title}")
+        if log.whole and not log.orphans:
+            console.result(f"{folder.name} is undone already")
+            return _outcome(nothing, [], [])
+        _require_same(account, deeds, folder)
         await _settle(console, deeds, folder, settings.settle)
         everywhere = settings.dry_run or not even_if_changed
-        output = folder.parent.parent if folder.parent.name == "runs" else settings.output_dir
-        aftermath = await look(
-            account, deeds, Before(folder / BEFORE), everywhere=everywhere, progress=progress, output=output
-        )
+        before = Before(folder / BEFORE)
+        aftermath = await look(account, deeds, before, everywhere=everywhere, progress=progress, output=output)
         console.close_progress()
+        sure = log.path.exists() or (deeds.opened.destination.get("project") and account.project)
         if not (sure or aftermath.alive):
             raise NotFound(
                 f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
@@ -135,7 +158,14 @@ async def _undo(
         if planned.due() and not yes and not _sure(console, len(planned.due())):
             console.say("nothing was done")
             return _outcome(planned, [], planned.left(), pending=planned.due())
-        came = await undo(planned, deeds, folder, account, log, now=time.time, progress=progress, output=output)
+
+        async def again() -> Rollback:
+            found = await look(account, deeds, before, everywhere=False, progress=Silent(), output=output, again=True)
+            return rollback(deeds, found, even_if_changed=even_if_changed, begun=log.begun)
+
+        came = await undo(
+            planned, deeds, folder, account, log, now=time.time, progress=progress, again=again, output=output
+        )
     console.close_progress()
     for one in came.left[len(planned.left()) :]:
         console.warn(f"  left: {_line(one)}: {one.left}")
@@ -144,30 +174,24 @@ async def _undo(
     if came.stopped:
         console.say(f"{len(came.done)} of {len(planned.due())} undone; the same command goes on")
         raise came.stopped
-    console.result(f"{folder.name}: {len(came.done)} undone, {len(came.left)} left")
+    perhaps = f", {counted(len(planned.orphans), 'possible orphan')}" if planned.orphans else ""
+    console.result(f"{folder.name}: {len(came.done)} undone, {len(came.left)} left{perhaps}")
     return _outcome(planned, came.done, came.left)
 
 
-async def _same_project(account: Account, deeds: Deeds, folder: Path) -> bool:
-    """Whether this is surely the project that the run went to. Raises UsageFault where it surely is another.
+def _require_same(account: Account, deeds: Deeds, folder: Path) -> None:
+    """Raises UsageFault where this is another project than the run went to: in that all of the run would seem gone."""
+    from holdall.endpoint import same_account
 
-    In another one all of the run would seem to be gone.
-    """
-    from holdall.remote.probing import probe
-
-    found = await probe(account)
-    went = deeds.opened.destination
-    here = {"project": found.project, "organization": found.organization, "base_url": account.endpoint.base_url}
+    went, here = deeds.opened.destination, account.party
+    if same_account(went, here):
+        return
     for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):
-        theirs, ours = went.get(what), here[what]
-        if theirs and ours and theirs != ours:
+        if went.get(what) and here[what] and went.get(what) != here[what]:
             raise UsageFault(
-                f"can't undo {folder.name}: it went to {title} {theirs}, and this is {ours}",
+                f"can't undo {folder.name}: it went to {title} {went.get(what)}, and this is {here[what]}",
                 hint="set OPENAI_DST_API_KEY, and --dst-base-url if need be, to where it went",
             )
-        if what == "project" and theirs and ours:
-            return True  # by whatever name its server is reached
-    return False
 
 
 async def _settle(console: Console, deeds: Deeds, folder: Path, settle: float) -> None:
@@ -193,7 +217,8 @@ def _show(console: Console, planned: Rollback) -> None:
         console.warn(f"  … and {len(left) - _SHOWN} more")
     for orphan in planned.orphans[:_SHOWN]:
         console.warn(
-            f"  not: delete file {orphan.name} ({orphan.id}): it may be this run's, by its name and size alone"
+            f"  not: delete {orphan.kind.replace('_', ' ')} {orphan.name} ({orphan.id}): "
+            "it may be this run's, by its name and size alone"
         )
     if not due:
         console.say("nothing to undo")
@@ -210,12 +235,13 @@ def _sure(console: Console, count: int) -> bool:
 def _outcome(
     planned: Rollback, done: list[Reversal], left: list[Reversal], *, pending: list[Reversal] | None = None
 ) -> Outcome:
-    """3 where something is still to be done or was left, or where files may be the run's."""
+    """3 where something is still to be done or was left, or where things may be the run's."""
     return Outcome(
         exit_code=EXIT_LOOK if pending or left or planned.orphans else EXIT_DONE,
         result={
             "run": planned.run,
-            "undone": not (pending or left),
+            "undone": not (pending or left or planned.orphans),
+            "counts": {"done": len(done), "left": len(left), "orphans": len(planned.orphans)},
             "pending": _builtins(pending or []),
             "done": _builtins(done),
             "left": _builtins(left),

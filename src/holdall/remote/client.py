@@ -12,7 +12,14 @@ from urllib.parse import quote
 import msgspec
 
 from holdall.endpoint import Endpoint, Secret, endpoint
-from holdall.errors import AuthenticationFailed, RemoteError
+from holdall.errors import (
+    AuthenticationFailed,
+    NotFound,
+    RemoteError,
+    RequestRefused,
+    ServerFailed,
+    UnexpectedAnswer,
+)
 from holdall.model import is_invented
 from holdall.progress import Progress, Silent
 from holdall.remote import lists
@@ -39,6 +46,10 @@ class _Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
+class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    deleted: bool = False
+
+
 def path(template: str, *ids: str) -> str:
     """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``.
 
@@ -48,6 +59,13 @@ def path(template: str, *ids: str) -> str:
     if any(map(is_invented, ids)):
         raise ValueError(f"a request for an id that no server gave: {ids}")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
+
+
+def _is_deleted(raw: bytes) -> bool:
+    try:
+        return msgspec.json.decode(raw, type=_Deleted).deleted
+    except msgspec.DecodeError:
+        return False
 
 
 def _no_matter(why: str) -> None:
@@ -94,6 +112,11 @@ class Account:
     @property
     def project(self) -> str | None:
         return self._wire.project
+
+    @property
+    def party(self) -> dict[str, str | None]:
+        """Which account it is, as journals, plans and written requests name it."""
+        return {"base_url": self.endpoint.base_url, "organization": self.organization, "project": self.project}
 
     @property
     def requests(self) -> Counter[str]:
@@ -204,12 +227,31 @@ class Account:
         return await self._repeat("POST /files", once, repeatable=False)
 
     async def delete(self, where: str) -> Answer:
-        """DELETE. Repeating is safe: what is gone answers 404."""
+        """DELETE. Repeating is safe: what is gone answers 404.
+
+        A server may answer 404 because it has no such route, with success and have deleted nothing, with an error and
+        have deleted it. So what it doesn't call deleted is read again: raises NotFound where that finds nothing, else
+        the error, which is RequestRefused where there was none.
+        """
 
         async def once(stack: AsyncExitStack) -> Answer:
             return await self._wire.json("DELETE", where)
 
-        return await self._repeat(f"DELETE {route(where)}", once, repeatable=True)
+        answered: RemoteError | Answer
+        try:
+            answered = await self._repeat(f"DELETE {route(where)}", once, repeatable=True)
+            if _is_deleted(answered.raw):
+                return answered
+        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+            answered = error
+        refused = answered if isinstance(answered, RemoteError) and not isinstance(answered, NotFound) else None
+        try:
+            await self.get(where)
+        except RemoteError as error:
+            raise (refused if refused and not isinstance(error, NotFound) else error) from None
+        raise refused or RequestRefused(
+            f"can't DELETE {where}: answered with {answered.status}, but it is still there", status=answered.status
+        )
 
     # -- inside ----------------------------------------------------------------------------------------
 

@@ -154,7 +154,7 @@ def from_answer(
 
     ``endpoint`` is for hints alone, and so is ``reached``, the URL that answered where redirects led to another.
 
-    A 5xx (and 408) to a write is ambiguous: the server may have carried it out before it failed.
+    A 5xx (and 408) to a write is ambiguous: it may have been carried out before that failed. 501 says that it can't be.
     """
     message, code, kind, param = _body(text)
     detail = redacted(message, key).strip()
@@ -178,7 +178,7 @@ def from_answer(
         request_id=request_id,
         retry_after=_wait(status, headers),
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
-        ambiguous=status >= 500 or status == 408,
+        ambiguous=(status >= 500 and status != 501) or status == 408,
     )
 
 

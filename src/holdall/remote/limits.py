@@ -17,8 +17,9 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
   all, two tries do: each may take as long as a connection may.
 * Whether an endpoint is there at all is asked twice at most where the server answers 500 or with a page, which some do
   of every path that they don't know: the answer is held against that to a path that can't be there.
-* What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint: once it is spent, an endpoint that
-  always fails costs its requests ``FEW`` tries each, until waiting helps again. Nobody waits in a slot.
+* What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint, of ``FAILURE_PATIENCE`` where all
+  that it ever answered was 500: once it is spent, an endpoint that always fails costs its requests ``FEW`` tries each,
+  until waiting helps again. Nobody waits in a slot.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Limits:
         self.slots = Slots(concurrency)
         self._patience = patience
         self._vain: dict[str, float] = {}
-        self._under_way = False
+        self._worked: set[str] = set()
 
     def slot(self) -> AbstractAsyncContextManager[int]:
         """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
@@ -107,25 +108,26 @@ class Limits:
         most = PATIENCE if self._patience is None else self._patience
         if isinstance(error, UnexpectedAnswer):
             return 0.0
-        if not self._under_way:
+        if not self._worked:
             return min(most, FIRST_PATIENCE)
         if isinstance(error, Unreachable):
             # Whoever gives up on these stops the whole run, so there is nobody to be starved.
             return most
-        if self._vain.get(route, 0.0) >= BUDGET:
-            return 0.0
         about_this_one = isinstance(error, ServerFailed) and error.status in (None, 500)
+        never = about_this_one and route not in self._worked
+        if self._vain.get(route, 0.0) >= (FAILURE_PATIENCE if never else BUDGET):
+            return 0.0
         return min(most, FAILURE_PATIENCE) if about_this_one else most
 
     def tries_at_least(self, error: RemoteError) -> int:
         """How many tries a request that meets ``error`` has, however long they take."""
-        return FEW if self._under_way or not isinstance(error, Unreachable) else 2
+        return FEW if self._worked or not isinstance(error, Unreachable) else 2
 
     def waited_in_vain(self, route: str, seconds: float) -> None:
         self._vain[route] = self._vain.get(route, 0.0) + seconds
 
     def succeeded(self, route: str, *, waited: bool) -> None:
-        self._under_way = True
+        self._worked.add(route)
         if waited:
             self._vain.pop(route, None)
 

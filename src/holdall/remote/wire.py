@@ -250,6 +250,8 @@ class Wire:
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         raw = response.content
         answer = Answer(raw=raw, status=response.status_code, request_id=self._heard(response.headers, "x-request-id"))
+        if not raw.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
+            return answer
         self._refuse_page(what, response)
         try:
             document = msgspec.json.decode(raw, type=msgspec.Raw)

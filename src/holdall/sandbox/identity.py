@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import msgspec
 
 from holdall.sandbox.database import Database
-from holdall.sandbox.ids import organization_id, project_id
+from holdall.sandbox.ids import Ids
 from holdall.sandbox.refusals import Refusal, key_missing, key_wrong, organization_mismatch, project_mismatch
 
 __all__ = ["Identity", "Project"]
@@ -31,8 +31,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 class Identity:
     """The keys and projects of one data folder, remembered so that a request asks the database only once a key."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, ids: Ids) -> None:
+        self._database, self._ids = database, ids
         self._lock = threading.Lock()
         with database.read() as connection:
             rows = connection.execute("SELECT id, organization, key_hash, revoked FROM projects").fetchall()
@@ -70,14 +70,18 @@ class Identity:
 
     def admit(self, key: str) -> None:
         """Give a new key its project. Blocking."""
-        project = Project(id=project_id(key), organization=organization_id(key))
-        with self._lock, self._database.write() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO projects (id, organization, key_hash) VALUES (?, ?, ?)",
-                (project.id, project.organization, _hashed(key)),
-            )
-        self._by_id[project.id] = project
-        self._by_hash[_hashed(key)] = project
+        hashed = _hashed(key)
+        with self._lock:
+            if hashed in self._by_hash:
+                return
+            project = Project(id=self._ids.project(), organization=self._ids.organization())
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO projects (id, organization, key_hash) VALUES (?, ?, ?)",
+                    (project.id, project.organization, hashed),
+                )
+            self._by_id[project.id] = project
+            self._by_hash[hashed] = project
 
     def revoke(self, key: str) -> None:
         """From now on the key is refused; what is in its project stays. Blocking."""

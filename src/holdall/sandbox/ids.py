@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import string
 import uuid
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 from holdall.sandbox.oddities.oddity import Oddity
 
-__all__ = ["Ids", "organization_id", "project_id"]
+__all__ = ["Ids"]
 
 _LETTERS = string.ascii_letters + string.digits
 _HEX = "0123456789abcdef"
@@ -68,23 +67,11 @@ class Ids:
     def agent(self) -> str:
         return self._made("agent_", _HEX, 32)
 
+    def project(self) -> str:
+        return "proj_" + self._tail(_LETTERS, 24)
+
+    def organization(self) -> str:
+        return "org-" + self._tail(_LETTERS, 24)
+
     def request(self) -> str:
         return "req_" + self._tail(_HEX, 32)
-
-
-def _derived(purpose: str, key: str) -> str:
-    digest = int.from_bytes(hashlib.sha256(f"{purpose}\0{key}".encode()).digest())
-    tail = ""
-    for _ in range(24):
-        digest, place = divmod(digest, len(_LETTERS))
-        tail += _LETTERS[place]
-    return tail
-
-
-def project_id(key: str) -> str:
-    """The project that a key belongs to; the same key is the same project in every data folder."""
-    return "proj_" + _derived("project", key)
-
-
-def organization_id(key: str) -> str:
-    return "org-" + _derived("organization", key)

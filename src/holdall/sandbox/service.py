@@ -64,10 +64,10 @@ class Service:
             self.blobs = Blobs(folder)
         except OSError as error:
             raise CannotWrite(f"can't use the sandbox's data folder {folder}: {error.strerror or error}") from None
-        self.identity = Identity(self.database)
         self.behaviour = behaviour
         self.clock = clock
         self.ids = Ids(randomness, lambda: self.behaviour.oddities)
+        self.identity = Identity(self.database, self.ids)
         self.faults = Faults()
         self.rates = Rates()
         self.log: deque[Logged] = deque(maxlen=_LOG_LENGTH)

@@ -153,7 +153,7 @@ def test_text_in_place_of_a_file_never_says_txt_twice(box: Running, hand: Hand, 
 # -- batches ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "batches"), [(500, 4), (503, 4), (501, 1), (405, 1)])
+@pytest.mark.parametrize(("status", "batches"), [(500, 2), (503, 2), (501, 1), (405, 1)])
 def test_a_batch_that_always_fails_is_tried_singly(
     box: Running, hand: Hand, tmp_path: Path, status: int, batches: int
 ) -> None:
@@ -179,7 +179,7 @@ def test_where_a_single_file_fails_too_the_store_fails_after_one(box: Running, t
     report = run(papers(), box, tmp_path)
     assert report.assistants[0].status is Status.FAILED
     sent = [one.path.rpartition("/")[2] for one in box.requests() if one.method == "POST" and "file" in one.path[11:]]
-    assert sent.count("file_batches") == 4
+    assert sent.count("file_batches") == 2
     assert sent[-1] == "files"
 
 

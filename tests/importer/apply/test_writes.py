@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,8 +82,9 @@ def work(
     answers: list[Answer | RemoteError],
     gone: RemoteError | None = None,
     listed_from: float | None = None,
+    before: str = "",
 ) -> tuple[Any, Server]:
-    """Create one assistant whose store was made a moment ago."""
+    """Create one assistant whose store was made a moment ago, and first another one of the source ``before``."""
     folder = RunFolder(tmp_path, now=lambda: 1.0, token="t")
     server = Server(lambda: (folder.path / "journal.jsonl").read_bytes())
     server.answers, server.gone = answers, gone
@@ -97,6 +99,10 @@ def work(
 
     async def go() -> Any:
         try:
+            if before:
+                with suppress(ServerFailed, UnexpectedAnswer):
+                    await writes.create(Kind.ASSISTANT, SourceId(before), _body, [])
+                server.now, server.seen = 0.0, []
             return await writes.create(Kind.ASSISTANT, SourceId("a"), _body, [TargetId("vs_new")])
         except RemoteError as error:
             return error, await writes.stopping(error)
@@ -158,12 +164,26 @@ def test_a_plain_refusal_is_not_repeated(tmp_path: Path, error: RemoteError) -> 
 def test_a_lost_answer_is_looked_for_before_each_new_attempt_and_given_up_in_the_end(
     tmp_path: Path, error: RemoteError
 ) -> None:
-    (found, stopping), server = work(tmp_path, [error])
+    (found, stopping), server = work(tmp_path, [answer("asst_0"), error], before="b")
     assert found is error
     assert stopping is None
     assert len(server.seen) == TRIES
     assert server.now == pytest.approx(TRIES * SETTLE)
-    assert [line["line"] for line in journal(tmp_path)] == ["intent", "failed", "failed"] * TRIES
+    assert [line["line"] for line in journal(tmp_path)[2:]] == ["intent", "failed", "failed"] * TRIES
+
+
+@pytest.mark.parametrize(
+    "error", [ServerFailed("x", status=500, ambiguous=True), UnexpectedAnswer("x", ambiguous=True)]
+)
+def test_where_no_create_was_ever_answered_one_window_is_enough_for_all(tmp_path: Path, error: RemoteError) -> None:
+    (found, _), server = work(tmp_path / "first", [error])
+    assert found is error
+    assert (len(server.seen), server.now) == (2, pytest.approx(SETTLE))
+    # Each is looked for all the same, and told of as what may be there.
+    assert [line["line"] for line in journal(tmp_path / "first")] == ["intent", "failed", "failed"] * 2
+    (found, _), server = work(tmp_path / "second", [error], before="b")
+    assert found is error
+    assert (len(server.seen), server.now) == (1, 0.0)
 
 
 def test_what_turns_up_within_the_window_is_not_made_again(tmp_path: Path) -> None:

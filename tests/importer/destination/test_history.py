@@ -43,7 +43,8 @@ def run(out: Path, name: str, *lines: Line, torn: bytes = b"") -> None:
 
 
 def read(out: Path, *, prefix: str = "", project: str | None = "proj_1", mapping: Path | None = None) -> History:
-    return history(out, base_url=URL, project=project, prefix=prefix, mapping=mapping)
+    here = {"base_url": URL, "organization": None, "project": project}
+    return history(out, destination=here, prefix=prefix, mapping=mapping)
 
 
 def test_nothing_there_is_nothing_known(tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "
     async def go() -> Presence:
         holding = catalogue(reader)
         async with Account(endpoint(KEY, box.url), side="destination", concurrency=8) as account:
-            found = await probe(account)
+            await probe(account)
             past = History()
             if out is not None:
-                past = history(out, base_url=account.endpoint.base_url, project=found.project, prefix=prefix)
+                past = history(out, destination=account.party, prefix=prefix)
             planned = plan(holding, Selection(), prefix=prefix)
             return await recognise(account, holding, reader, planned, past, choices=Choices(), progress=Silent())
 

@@ -32,6 +32,7 @@ REPORT = Report(
     stores={SourceId("vs_1"): TargetId("vs_9")},
     files={SourceId("f2"): TargetId("f9")},
     requests={},
+    base_url="https://a.invalid/v1",
 )
 
 
@@ -39,7 +40,7 @@ def test_the_mapping_has_the_documented_fields() -> None:
     found = mapping(REPORT)
     assert found["cloned_at"] == "2026-11-22T21:05:00Z"
     assert found["source"] == {"org_id": "org_xxx", "project_id": "proj_xxx"}
-    assert found["destination"] == {"org_id": "org_yyy", "project_id": "proj_yyy"}
+    assert found["destination"] == {"org_id": "org_yyy", "project_id": "proj_yyy", "base_url": "https://a.invalid/v1"}
     assert found["mappings"][0] == {
         "srcId": "asst_1",
         "dstId": "asst_9",

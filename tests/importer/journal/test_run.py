@@ -38,18 +38,21 @@ def test_timestamps_are_utc() -> None:
 
 
 def test_two_runs_each_have_their_own_folder_and_the_later_is_on_top(tmp_path: Path) -> None:
+    # Their order is that in which they began, also by a clock that stands still.
+    names = {"b": "20261122T210000.250Z-b", "a": "20261122T210000.251Z-a"}
+
     async def go() -> None:
-        for token in ("a", "b"):
+        for token in names:
             folder = RunFolder(tmp_path, now=lambda: NOW, token=token)
-            assert folder.id == f"20261122T210000Z-{token}"
+            assert folder.id == names[token]
             folder.audit("POST /files", "done", status=200, detail="é\u202e")
             folder.publish(report(folder.id))
             await folder.close()
 
     asyncio.run(go())
-    assert json.loads((tmp_path / "mapping.json").read_text())["run"].endswith("b")
-    for token in ("a", "b"):
-        run = tmp_path / "runs" / f"20261122T210000Z-{token}"
+    assert json.loads((tmp_path / "mapping.json").read_text())["run"].endswith("a")
+    for name in names.values():
+        run = tmp_path / "runs" / name
         assert {path.name for path in run.iterdir()} == {"mapping.json", "report.md", "journal.jsonl", "audit.jsonl"}
         line = json.loads((run / "audit.jsonl").read_text())
         assert line == {

@@ -35,8 +35,8 @@ def compare(
 
     async def go() -> Proof:
         async with Account(endpoint(KEY, box.url), side="destination") as account:
-            found = await probe(account)
-            placement = None if marks else by_mapping(out, DIGESTS, project=found.project)
+            await probe(account)
+            placement = None if marks else by_mapping(out, DIGESTS, account.party)
             assert marks or placement
             placement = placement or await by_marks(account)
             holding = catalogue(reader)
@@ -111,10 +111,10 @@ def test_every_change_is_named_with_both_values(box: Running, hand: Hand, shelf:
 
 def test_a_mapping_of_another_bundle_is_not_used(box: Running, shelf: Shelf, tmp_path: Path) -> None:
     run(shelf, box, tmp_path)
-    assert by_mapping(tmp_path, {"definitions": "h1:other"}, project=None) is None
-    assert by_mapping(tmp_path, DIGESTS, project="proj_other") is None
+    assert by_mapping(tmp_path, {"definitions": "h1:other"}, {}) is None
+    assert by_mapping(tmp_path, DIGESTS, {"project": "proj_other"}) is None
     (tmp_path / "mapping.json").write_text("[]")
-    found = by_mapping(tmp_path, DIGESTS, project=None)
+    found = by_mapping(tmp_path, DIGESTS, {})
     assert found is not None
     assert "runs" in found.origin
 
@@ -197,7 +197,7 @@ def test_when_the_latest_run_is_undone_the_one_before_it_is_the_latest(
         assert latest.exists() == (then is not None)
         assert then is None or json.loads(latest.read_text())["run"] == then
         assert (tmp_path / "report.md").exists() == latest.exists()
-    assert by_mapping(tmp_path, DIGESTS, project=None) is None
+    assert by_mapping(tmp_path, DIGESTS, {}) is None
     # What isn't of the run that was undone is left.
     latest.write_text('{"run": "another"}')
     withdraw(tmp_path, first.run)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdall.errors import Unreachable
+from holdall.errors import NotFound, Unreachable
 from holdall.importer.journal.before import Before
 from holdall.importer.journal.deeds import read_deeds
 from holdall.importer.journal.journal import Journal
@@ -82,11 +82,18 @@ def act(
         log = UndoLog(folder, now=time.time)
         async with Account(endpoint(KEY, box.url), side="destination") as account:
             account.limits.sleep = _no_sleep
-            aftermath = await look(account, deeds, Before(folder / BEFORE), everywhere=True, progress=Silent())
+            before = Before(folder / BEFORE)
+            aftermath = await look(account, deeds, before, everywhere=True, progress=Silent())
             planned = rollback(deeds, aftermath, even_if_changed=even_if_changed, begun=log.begun)
             if dry:
                 return planned, None
-            return planned, await undo(planned, deeds, folder, account, log, now=time.time, progress=Silent())
+
+            async def again() -> Rollback:
+                found = await look(account, deeds, before, everywhere=False, progress=Silent(), again=True)
+                return rollback(deeds, found, even_if_changed=even_if_changed, begun=log.begun)
+
+            came = await undo(planned, deeds, folder, account, log, now=time.time, progress=Silent(), again=again)
+            return planned, came
 
     return asyncio.run(go())
 
@@ -293,6 +300,73 @@ def test_what_the_server_refuses_to_delete_stays_with_what_it_uses(
         report.files["f4"],
     }
     assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
+
+
+@pytest.mark.parametrize(
+    "oddities",
+    [{Oddity.DELETE_404}, {Oddity.DELETE_FALSE}, {Oddity.DELETE_IGNORED}, {Oddity.DELETE_404, Oddity.MISSING_NULL}],
+)
+def test_a_delete_is_believed_only_where_the_thing_is_gone(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, oddities: set[Oddity]
+) -> None:
+    report = run(shelf, box, tmp_path)
+    stood = hand.snapshot()
+    box.behave(oddities=frozenset(oddities))
+    _, came = act(box, tmp_path, report)
+    box.behave(oddities=frozenset())
+    assert hand.snapshot() == stood
+    assert came is not None
+    assert (came.done, len(came.left)) == ([], 9)
+    assert not is_undone(tmp_path / "runs" / report.run)
+    assert "still" in came.left[0].left
+    # Once the server can delete, the same command does.
+    _, came = act(box, tmp_path, report)
+    assert came is not None
+    assert (len(came.done), came.left) == (9, [])
+    assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+
+
+@pytest.mark.parametrize("status", [404, 405, 500, 501])
+def test_a_delete_that_fails_and_is_carried_out_all_the_same_is_undone(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, status: int
+) -> None:
+    report = run(shelf, box, tmp_path)
+    box.fault(Fail(status=status, executed=True), "DELETE", times=999)
+    _, came = act(box, tmp_path, report)
+    box.clear_faults()
+    assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+    assert came is not None
+    assert (len(came.done), came.left) == (9, [])
+
+
+def test_an_answer_without_a_body_is_none_the_less_a_yes(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path
+) -> None:
+    report = run(shelf, box, tmp_path)
+    box.behave(oddities=frozenset({Oddity.DELETE_204}))
+    box.forget_requests()
+    _, came = act(box, tmp_path, report)
+    assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
+    assert came is not None
+    assert (len(came.done), came.left) == (9, [])
+    assert sum(one.method == "DELETE" for one in box.requests()) == 9
+
+
+@pytest.mark.parametrize("where", ["/assistants", "/vector_stores", "/agents"])
+def test_a_list_that_is_not_there_is_no_proof_that_nothing_is(
+    box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, where: str
+) -> None:
+    report = run(shelf, box, tmp_path)
+    stood = hand.snapshot()
+    box.fault(Fail(status=404), "GET", where, times=999)
+    if where == "/agents":  # of which the run made none
+        act(box, tmp_path, report)
+        assert hand.counts()["files"] == 0
+        return
+    with pytest.raises(NotFound):
+        act(box, tmp_path, report)
+    box.clear_faults()
+    assert hand.snapshot() == stood
 
 
 def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.journal.journal import lines
+from holdall.importer.journal.journal import Opened, lines
 from holdall.importer.journal.run import JOURNAL, RunFolder
 from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.requests import Pair
@@ -28,19 +28,21 @@ from holdall.model import Kind, SourceId
 PATH, ABOUT = "responses/a.json", "responses/a.about.json"
 ONE, TWO, THREE = (Pair(request=b'{"n":%d}' % n, about=b'{"about":%d}' % n) for n in (1, 2, 3))
 A = SourceId("asst_1")
+HERE: dict[str, str | None] = {"base_url": "https://a.invalid/v1", "organization": None, "project": None}
 
 
-def place(output: Path, pair: Pair | None, *, replace: bool = True) -> Place:
-    return RequestFolder(output, replace=replace).place(PATH, pair)
+def place(output: Path, pair: Pair | None, *, replace: bool = True, to: dict[str, str | None] = HERE) -> Place:
+    return RequestFolder(output, to, replace=replace).place(PATH, pair)
 
 
-def write(output: Path, pair: Pair, *, replace: bool = True) -> Place:
+def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str | None] = HERE) -> Place:
     """One run that writes the pair."""
     ops = itertools.count()
 
     async def go() -> Place:
         run = RunFolder(output, now=lambda: 0.0, token=str(len(list(output.glob("runs/*")))))
-        folder = RequestFolder(output, replace=replace)
+        await run.write(Opened(run=run.id, tool="t", started="", bundle={}, destination=to, options={}))
+        folder = RequestFolder(output, to, replace=replace)
         found = folder.place(PATH, pair)
         await folder.write(run, A, found, pair, name="A", operation=lambda: f"op{next(ops)}")
         await run.close()
@@ -63,6 +65,17 @@ def test_what_a_run_wrote_is_replaced_by_the_next(tmp_path: Path) -> None:
     assert place(tmp_path, None).there is There.OURS
     write(tmp_path, TWO)
     assert dict(listed(tmp_path)) == {PATH: TWO.request, ABOUT: TWO.about}
+
+
+def test_what_was_written_for_another_destination_stays_and_the_new_one_goes_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, ONE)
+    there = {**HERE, "base_url": "https://b.invalid/v1"}
+    assert place(tmp_path, None, to=there).beside
+    assert write(tmp_path, TWO, to=there).request == f"{PATH}.new"
+    assert read(tmp_path, PATH) == ONE.request
+    # Each goes on with its own.
+    assert place(tmp_path, THREE).request == PATH
+    assert place(tmp_path, THREE, to=there).request == f"{PATH}.new"
 
 
 @pytest.mark.parametrize("changed", [PATH, ABOUT])

@@ -45,11 +45,7 @@ async def apply(
     Interrupted don't leave here: the report has them, and the run can be gone on with. Raises CannotWrite where the
     journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
-    destination = {
-        "base_url": account.endpoint.base_url,
-        "organization": account.organization,
-        "project": account.project,
-    }
+    destination = account.party
     catalogue = without_keys(catalogue, plan.dropped_keys)
     work = Work(plan, catalogue, reader, account, folder, destination, operation, pace=pace, progress=progress)
     standing = folder.standing
@@ -73,6 +69,7 @@ async def apply(
             ended=timestamp(now()),
             source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
             destination=Party(org_id=account.organization, project_id=account.project),
+            base_url=account.endpoint.base_url,
             bundle=bundle,
             options=dict(options),
             assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),

@@ -105,6 +105,8 @@ class Attaching:
         self._writes = writes
         self._folder = folder
         self._pace = pace
+        # No batch was ever answered, and one was looked for and sent again in vain.
+        self._vain = False
 
     @property
     def limit(self) -> int:
@@ -170,9 +172,12 @@ class Attaching:
             await self.send(filling, bodies[1:], first + 1)
             return
         except RemoteError as error:
-            if not error.ambiguous:
+            if not error.ambiguous and error.status not in _NO_SUCH_ROUTE:
                 raise
-            if tried >= TRIES or error.status in _NO_SUCH_ROUTE:
+            worked = ("attach", Kind.STORE) in self._folder.standing.answered
+            enough = tried >= (TRIES if worked else 0 if self._vain else 1)
+            if enough or error.status in _NO_SUCH_ROUTE:
+                self._vain = not worked
                 await self._singly_after_all(filling, bodies, error)
                 return
             found = await self.there(filling)

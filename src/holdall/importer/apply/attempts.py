@@ -45,9 +45,17 @@ class Attempts:
         self._folder = folder
         self._settlement = settlement
         self._pace = pace
+        self._given_up: set[tuple[str, Kind]] = set()
+
+    def _tries(self, action: str, kind: Kind) -> int:
+        """How many attempts may be lost. Few where no such write was ever answered: that endpoint may always fail."""
+        if (action, kind) in self._folder.standing.answered:
+            return TRIES
+        return 1 if (action, kind) in self._given_up else 2
 
     async def surely(
         self,
+        kind: Kind,
         once: Callable[[], Awaitable[TargetId]],
         done: Callable[[], TargetId | None],
         unknown: Callable[[], list[Intent]],
@@ -55,12 +63,14 @@ class Attempts:
         """Make attempts until one is known to have been carried out; before each, what is unknown is looked for."""
         lost: RemoteError | None = None
         for tried in range(TRIES + 1):
+            tries = self._tries("create", kind)
             if attempts := unknown():
-                await self._settlement.settle(attempts)
+                await self._settlement.settle(attempts, once=lost is not None and tries < TRIES and tried >= tries)
             target = done()
             if target is not None:
                 return target
-            if lost and tried == TRIES:
+            if lost and tried >= tries:
+                self._given_up.add(("create", kind))
                 raise lost
             try:
                 return await once()
@@ -87,7 +97,9 @@ class Attempts:
                 await once()
                 break
             except RemoteError as error:
-                if not error.ambiguous or not await self._pace.within(start, nth, looked=tried):
+                hopeless = self._tries(action, kind) == 1
+                if not error.ambiguous or hopeless or not await self._pace.within(start, nth, looked=tried):
+                    self._given_up.add((action, kind))
                     raise
             nth += 1
         for intent in standing.unknown(action, kind=kind, source=source):

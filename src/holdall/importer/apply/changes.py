@@ -65,7 +65,7 @@ class Changes:
         await self._set(kind, source, target, {"metadata": wanted}, ["metadata"])
 
     async def membership(self, step: UpdateMembership, store: TargetId) -> None:
-        there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
+        there = await self._member(store, step.target)
         is_so = same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes"))
         if is_so and not self._lost(Kind.MEMBERSHIP, step.file):
             return
@@ -77,7 +77,7 @@ class Changes:
     async def detach(self, step: DetachFile, store: TargetId) -> None:
         """Take the file out; one that isn't in the store any more is."""
         try:
-            there = await self._there(path("/vector_stores/{}/files/{}", store, step.target))
+            there = await self._member(store, step.target)
         except NotFound:
             return
         before = {key: there.get(key) for key in ("attributes", "chunking_strategy")}
@@ -109,6 +109,17 @@ class Changes:
         """What stands there now, or stood there before an update whose answer was lost."""
         lost = self._lost(kind, source)
         return {**there, **(lost[0] or {})} if lost else there
+
+    async def _member(self, store: TargetId, file: TargetId) -> dict[str, Any]:
+        """A file in a store. Where it isn't there by its id, the store's list has the word. Raises NotFound."""
+        try:
+            return await self._there(path("/vector_stores/{}/files/{}", store, file))
+        except NotFound:
+            async for raw in self._account.items(path("/vector_stores/{}/files", store)):
+                found = msgspec.json.decode(raw, type=dict[str, Any])
+                if found.get("id") == file:
+                    return found
+            raise
 
     async def _there(self, where: str) -> dict[str, Any]:
         return msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])

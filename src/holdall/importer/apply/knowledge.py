@@ -8,7 +8,7 @@ from functools import partial
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.errors import RemoteError
+from holdall.errors import PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.indexing import Attached, Indexing, Trouble
 from holdall.importer.apply.readback import ReadBack, keys_added
@@ -16,6 +16,7 @@ from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Shown
+from holdall.importer.journal.report import Orphan
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.tally import Tally
 from holdall.importer.plan.difference import Difference, final, same
@@ -27,8 +28,8 @@ __all__ = ["Knowledge", "explained"]
 
 
 class Knowledge:
-    """``failed`` says of the stores that couldn't be made or filled why not. ``in_code`` are the files that assistants
-    give to the code interpreter."""
+    """``failed`` says of the stores that couldn't be made or filled why not, ``spare`` has first uploads that could not
+    be taken away. ``in_code`` are the files that assistants give to the code interpreter."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Knowledge:
         self._standing = folder.standing
         self._server_keys = server_keys
         self.failed: dict[SourceId, str] = {}
+        self.spare: list[Orphan] = []
 
     async def create(self, step: CreateStore) -> TargetId:
         record = self._catalogue.stores[step.id]
@@ -179,7 +181,11 @@ class Knowledge:
         # A server may give the same id for the same bytes.
         alone = list(self._standing.files.values()).count(self._standing.files[file]) == 1
         if file in self._standing.copies and ours and alone and file not in self._in_code:
-            await self._writes.delete(file, self._standing.files[file])
+            target = self._standing.files[file]
+            try:
+                await self._writes.delete(file, target)
+            except (PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer):
+                self.spare.append(Orphan(kind=Kind.FILE, id=target, source=file, name=content.filename))
 
     def _trouble(self, store: SourceId, trouble: Trouble) -> Loss:
         if trouble.refused:

@@ -23,6 +23,7 @@ from holdall.importer.plan.difference import Difference, differences, top_fields
 from holdall.importer.plan.image import image
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account, path
+from holdall.remote.wire import route
 
 __all__ = ["ReadBack", "keys_added", "not_kept", "unkept"]
 
@@ -32,6 +33,8 @@ class ReadBack:
 
     def __init__(self, account: Account, folder: RunFolder, *, pace: Pace) -> None:
         self._account, self._folder, self._pace = account, folder, pace
+        # Kinds of which nothing could be read back, however long was waited.
+        self._unseen: set[str] = set()
 
     async def losses(
         self, kind: Kind, source: SourceId, target: TargetId, name: str | None, sent: Mapping[str, Any]
@@ -68,12 +71,16 @@ class ReadBack:
 
     async def _get(self, where: str) -> dict[str, Any]:
         """The object; one that was made a moment ago may be unknown for some seconds."""
-        start, nth = self._pace.clock(), 0
+        start, nth, kind = self._pace.clock(), 0, route(where)
         while True:
             try:
-                return msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
-            except (NotFound, RequestRefused):
-                if self._pace.clock() - start >= max(FRESH, self._pace.settle):
+                found = msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
+                self._unseen.discard(kind)
+                return found
+            except (NotFound, RequestRefused) as error:
+                patience = 0.0 if error.status == 405 or kind in self._unseen else max(FRESH, self._pace.settle)
+                if self._pace.clock() - start >= patience:
+                    self._unseen.add(kind)
                     raise
             except msgspec.DecodeError as error:
                 raise UnexpectedAnswer(f"can't read {where}: {error}") from None

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from holdall.dialects.forms import Form
+from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
 from holdall.importer.apply.uploads import upload_name
 from holdall.importer.journal.before import PLACES, Stamp, stamps
 from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Opened, lines
-from holdall.importer.journal.run import JOURNAL, RunFolder
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.journal.runs import JOURNAL, opened, runs
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
@@ -49,12 +51,12 @@ def unfinished(
 
     Raises CannotWrite or ImportFailed where that run's journal can't be read.
     """
-    for journal in sorted(output.glob(f"runs/*/{JOURNAL}"), reverse=True):
-        opened = _opened(journal)
-        if opened is None or not _bound(opened, digests, destination, options):
+    for run in reversed(runs(output)):
+        its = opened(run)
+        if its is None or not _bound(its, digests, destination, options):
             continue
-        ended = any(isinstance(line, Closed) for line, _ in lines(journal))
-        return None if ended else journal.parent.name
+        ended = any(isinstance(line, Closed) for line, _ in lines(run / JOURNAL))
+        return None if ended else run.name
     return None
 
 
@@ -107,7 +109,7 @@ def _strangers(found: list[Stamp], plan: Plan, folder: RunFolder, now: float) ->
     young = [stamp for stamp in found if (stamp.kind, stamp.source) in sources and now - stamp.created < RECENT]
     if not young:
         return []
-    own = {op for journal in folder.output.glob(f"runs/*/{JOURNAL}") for op in _operations(journal)}
+    own = {op for run in runs(folder.output) for op in _operations(run / JOURNAL)}
     return [stamp for stamp in young if stamp.op not in own]
 
 
@@ -144,14 +146,6 @@ def _operations(journal: Path) -> Iterator[str]:
         return  # a run that can't be read owns nothing
 
 
-def _opened(journal: Path) -> Opened | None:
-    try:
-        line, _ = next(iter(lines(journal)), (None, 0))
-    except (CannotWrite, ImportFailed):
-        return None
-    return line if isinstance(line, Opened) else None
-
-
 def _bound(
     opened: Opened, digests: Mapping[str, str], destination: Mapping[str, str | None], options: Mapping[str, Any]
 ) -> bool:
@@ -160,6 +154,6 @@ def _bound(
 
     return (
         all(opened.bundle.get(name) == value for name, value in digests.items())
-        and opened.destination == destination
+        and same_account(opened.destination, destination)
         and firm(opened.options) == firm(options)
     )

@@ -71,8 +71,9 @@ class Settlement:
         self._progress = progress
         self._lags = False
 
-    async def settle(self, intents: Iterable[Intent]) -> None:
-        """Find out what came of creates and uploads, all of them within one window, and write it down.
+    async def settle(self, intents: Iterable[Intent], *, once: bool = False) -> None:
+        """Find out what came of creates and uploads, all of them within one window, and write it down. ``once``: look
+        once, and don't wait.
 
         Raises what the account raises for a list, and Interrupted; what wasn't found out by then stays open.
         """
@@ -83,7 +84,7 @@ class Settlement:
             for op, found in (await self._look(waiting.values())).items():
                 await self._happened(waiting.pop(op), found)
                 self._lags = self._lags or nth > 0
-            if not waiting or not await self._pace.within(start, nth, looked=looked):
+            if not waiting or once or not await self._pace.within(start, nth, looked=looked):
                 break
             nth += 1
             if nth == _PATIENCE:

@@ -15,7 +15,8 @@ from holdall.errors import CannotWrite, ImportFailed, NotFound, RemoteError
 from holdall.importer.journal.before import Lookalike, listed
 from holdall.importer.journal.journal import Done, lines
 from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.run import JOURNAL, RunFolder
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.journal.runs import JOURNAL, runs
 from holdall.model import AssistantView, Kind, MembershipView, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -49,9 +50,9 @@ async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> 
 
 def _without_own(found: dict[TargetId, Lookalike], output: Path) -> None:
     """Take out what runs of this output folder made: they have told of what they left."""
-    for journal in output.glob(f"runs/*/{JOURNAL}"):
+    for run in runs(output):
         try:
-            for line, _ in lines(journal):
+            for line, _ in lines(run / JOURNAL):
                 if isinstance(line, Done):
                     found.pop(line.target, None)
         except (CannotWrite, ImportFailed):

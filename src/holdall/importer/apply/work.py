@@ -145,6 +145,7 @@ class Work:
             self.stopped = error
         if self._standing.missed:
             self.orphans = await self._settlement.orphans()
+        self.orphans += self._knowledge.spare
         if self.stopped is None:
             self.orphans += await strays(self._account, self._folder, progress=self._progress)
 

@@ -20,6 +20,8 @@ from holdall.errors import (
     PermissionDenied,
     QuotaExhausted,
     RemoteError,
+    RequestRefused,
+    ServerFailed,
     Unreachable,
 )
 from holdall.importer.apply.attempts import Attempts
@@ -63,6 +65,7 @@ class Writes:
         self._account = account
         self._folder = folder
         self._attempts = Attempts(folder, settlement, pace=pace)
+        self._pace = pace
         self._operation = operation
         self._progress = progress
         self._kept_marks = False
@@ -107,7 +110,7 @@ class Writes:
             uploads = standing.unknown("create", "copy", kind=Kind.FILE)
             return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
 
-        return await self._attempts.surely(once, done, unknown)
+        return await self._attempts.surely(Kind.FILE, once, done, unknown)
 
     async def create(
         self,
@@ -138,6 +141,7 @@ class Writes:
             return target
 
         return await self._attempts.surely(
+            kind,
             lambda: self._attempts.while_fresh(once, fresh),
             lambda: standing.target(kind, source),
             lambda: standing.unknown("create", kind=kind, source=source),
@@ -188,6 +192,7 @@ class Writes:
 
         with suppress(NotFound):
             await self._attempts.repeated(once, "delete", Kind.FILE, source, file)
+            await self._be_gone(where)
 
     async def detach(
         self, source: SourceId, store: TargetId, file: TargetId, *, before: dict[str, Any] | None = None
@@ -209,6 +214,21 @@ class Writes:
 
         with suppress(NotFound):
             await self._attempts.repeated(once, "detach", Kind.MEMBERSHIP, source, file)
+            await self._be_gone(where)
+
+    async def _be_gone(self, where: str) -> None:
+        """See that what the account says is deleted is gone, or goes within the settle window. Raises RequestRefused
+        where it doesn't, NotFound where it is."""
+        start, nth = self._pace.clock(), 0
+        while True:
+            looked = self._pace.clock()
+            try:
+                await self._account.get(where)
+            except (RequestRefused, ServerFailed):  # how some servers say that it isn't there, or that none is shown
+                return
+            if not await self._pace.within(start, nth, looked=looked):
+                raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
+            nth += 1
 
     async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
         """One file batch into ``store``. Returns the batch's id; indexing has only begun then.

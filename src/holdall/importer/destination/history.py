@@ -6,13 +6,15 @@ which bytes each file was uploaded with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
+from holdall.endpoint import title
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
 from holdall.importer.journal.journal import MARKS, Done, Intent, Learned, Opened, Shown, lines
-from holdall.importer.journal.run import JOURNAL, MAPPING
+from holdall.importer.journal.mapping import Placed, read_mapping
+from holdall.importer.journal.run import MAPPING
+from holdall.importer.journal.runs import JOURNAL, runs, runs_at
 from holdall.importer.journal.undolog import is_undone
 from holdall.model import Kind, SourceId, TargetId
 
@@ -97,13 +99,12 @@ class History:
             for kind, fields in self._dropped.items()
         ]
 
-    def mapped(self, found: _Mapping, *, prefix: str | None) -> None:
+    def mapped(self, found: Placed, *, prefix: str | None) -> None:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
         if prefix is None or found.options.prefix == prefix:
-            for row in found.mappings:
-                if row.dst is not None:
-                    self._made(self.assistants, row.src, row.dst)
+            for source, target in found.assistants.items():
+                self._made(self.assistants, source, target)
             for source, target in found.agents.items():
                 self._made(self.agents, source, target)
         for source, target in found.vector_stores.items():
@@ -123,59 +124,34 @@ class History:
         known.append(target)
 
 
-class _Party(msgspec.Struct, frozen=True, kw_only=True):
-    project_id: str | None = None
-
-
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
-    src: SourceId = msgspec.field(name="srcId")
-    dst: TargetId | None = msgspec.field(name="dstId", default=None)
-
-
-class _Options(msgspec.Struct, frozen=True, kw_only=True):
-    prefix: str = ""
-
-
-class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
-    """``mapping.json`` as far as it leads to copies."""
-
-    destination: _Party = _Party()
-    mappings: list[_Row]
-    agents: dict[SourceId, TargetId] = {}
-    vector_stores: dict[SourceId, TargetId] = {}
-    files: dict[SourceId, TargetId] = {}
-    text_copies: dict[SourceId, TargetId] = {}
-    server_metadata: list[str] = []
-    options: _Options = _Options()
-    run: str = ""
-
-
-def history(output: Path, *, base_url: str, project: str | None, prefix: str, mapping: Path | None = None) -> History:
+def history(
+    output: Path, *, destination: Mapping[str, str | None], prefix: str, mapping: Path | None = None
+) -> History:
     """What the runs below OUTPUT_DIR did at this destination, and what ``mapping``, asked for by the user, says.
 
     Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping``
-    that can't be read or is of another project.
+    that can't be read or is of another project, CannotWrite.
     """
     found = History()
-    runs = sorted((path.parent for path in output.glob(f"runs/*/{JOURNAL}")), key=_age)
-    latest = _mapping(output / MAPPING)
-    if latest and latest.run not in {run.name for run in runs} and _same(latest.destination.project_id, project):
+    names = {run.name for run in runs(output)}
+    latest = read_mapping(output / MAPPING)
+    if latest and latest.run not in names and latest.is_at(destination, output):
         found.mapped(latest, prefix=prefix)
-    for run in runs:
+    for run in runs_at(output, destination):
         if is_undone(run):  # then things are as the runs before it left them
             continue
         try:
-            _run(found, run, base_url=base_url, project=project, prefix=prefix)
+            _run(found, run, prefix=prefix)
         except (CannotWrite, ImportFailed) as error:
             found.notes.append(f"{error.message}; what that run did is not known")
     if mapping is not None:
-        asked = _mapping(mapping)
+        asked = read_mapping(mapping)
         if asked is None:
             raise UsageFault(f"can't use --mapping {mapping}: it isn't a mapping.json")
-        if not _same(asked.destination.project_id, project):
+        if not asked.is_at(destination, output):
             raise UsageFault(
-                f"can't use --mapping {mapping}: it is of project {asked.destination.project_id}, "
-                f"the destination is {project}"
+                f"can't use --mapping {mapping}: it is of {title(asked.destination)}, "
+                f"the destination is {title(destination)}"
             )
         found.mapped(asked, prefix=None)
     return found
@@ -187,25 +163,15 @@ DROPS_METADATA = (
 )
 
 
-def _age(run: Path) -> tuple[str, int]:
-    """The second in which a run began, and of those that began in one the order in which they ended."""
-    return run.name.partition("-")[0], (run / JOURNAL).stat().st_mtime_ns
-
-
-def _run(found: History, run: Path, *, base_url: str, project: str | None, prefix: str) -> None:
-    """Add what one run did, if it was at this destination."""
+def _run(found: History, run: Path, *, prefix: str) -> None:
+    """Add what one run did."""
     intents: dict[str, Intent] = {}
     whole = True
     for line, _ in lines(run / JOURNAL):
         match line:
             case Opened():
-                theirs = line.destination.get("project")
-                if (theirs and project and theirs != project) or (
-                    not (theirs and project) and line.destination.get("base_url") != base_url
-                ):
-                    return
                 whole = line.options.get("prefix", "") == prefix
-                if latest := _mapping(run / MAPPING):
+                if latest := read_mapping(run / MAPPING):
                     found.mapped(latest, prefix=prefix)
             case Intent() if whole or line.kind not in (Kind.ASSISTANT, Kind.AGENT):
                 intents[line.op] = line
@@ -217,14 +183,3 @@ def _run(found: History, run: Path, *, base_url: str, project: str | None, prefi
                 found.notes.append(DROPS_METADATA)
             case _:
                 pass
-
-
-def _mapping(path: Path) -> _Mapping | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Mapping)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _same(one: str | None, other: str | None) -> bool:
-    return not (one and other) or one == other

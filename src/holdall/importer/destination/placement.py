@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import msgspec
 
 from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
+from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
+from holdall.importer.journal.mapping import mappings, read_mapping
 from holdall.importer.journal.run import MAPPING, REPORT
-from holdall.importer.journal.undolog import is_undone
 from holdall.importer.plan.models import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.written.requestfolder import listed
@@ -24,7 +25,7 @@ from holdall.remote.client import Account
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
 
-__all__ = ["Placement", "by_mapping", "by_marks", "newest", "withdraw"]
+__all__ = ["Placement", "by_mapping", "by_marks", "withdraw"]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,66 +51,30 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     output: Path | None = None
 
 
-class _Party(msgspec.Struct, frozen=True, kw_only=True):
-    project_id: str | None = None
-
-
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
-    src: SourceId = msgspec.field(name="srcId")
-    dst: TargetId | None = msgspec.field(name="dstId", default=None)
-
-
-class _Options(msgspec.Struct, frozen=True, kw_only=True):
-    prefix: str = ""
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    map_model: tuple[str, ...] = ()
-
-
-class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
-    """``mapping.json`` as far as a proof needs it."""
-
-    destination: _Party
-    mappings: list[_Row]
-    agents: dict[SourceId, TargetId] = {}
-    vector_stores: dict[SourceId, TargetId]
-    files: dict[SourceId, TargetId]
-    text_copies: dict[SourceId, TargetId] = {}
-    server_metadata: frozenset[str] = frozenset()
-    options: _Options
-    bundle: dict[str, str]
-    form: Form = msgspec.field(name="as", default=Form.ASSISTANTS)
-
-
 class _About(msgspec.Struct, frozen=True, kw_only=True):
     """What is beside a written request, as far as it says whose it is."""
 
     id: SourceId
     request: str
+    destination: dict[str, str | None] = {}
 
 
-def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None) -> Placement | None:
-    """The newest mapping below OUTPUT_DIR that is of this bundle and, as far as is known, of this destination."""
-    for path in _mappings(output):
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=_Mapping)
-        except msgspec.DecodeError:  # another tool's, or of a run that was cut off
-            continue
-        except OSError as error:
-            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
-        theirs = found.destination.project_id
+def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[str, str | None]) -> Placement | None:
+    """The newest mapping below OUTPUT_DIR that is of this bundle and, as far as is known, of this destination.
+
+    Raises CannotWrite.
+    """
+    for path, found in mappings(output, destination):
         if any(found.bundle.get(name) != value for name, value in digests.items()):
-            continue
-        if theirs and project and theirs != project:
             continue
         return Placement(
             origin=str(path),
-            assistants={row.src: row.dst for row in found.mappings if row.dst is not None},
+            assistants=found.assistants,
             agents=found.agents,
             stores=found.vector_stores,
             files=found.files,
             copies=found.text_copies,
-            added=frozenset().union(*(one.server_metadata for one in _readable(output, project))),
+            added=frozenset().union(*(one.server_metadata for _, one in mappings(output, destination))),
             prefix=found.options.prefix,
             selection=Selection(only=found.options.only, exclude=found.options.exclude),
             models=model_map(found.options.map_model),
@@ -117,15 +82,6 @@ def by_mapping(output: Path, digests: Mapping[str, str], *, project: str | None)
             output=output,
         )
     return None
-
-
-def _readable(output: Path, project: str | None) -> Iterator[_Mapping]:
-    """The mappings of this destination, whatever bundle they are of."""
-    for path in _mappings(output):
-        with suppress(msgspec.DecodeError, OSError):
-            found = msgspec.json.decode(path.read_bytes(), type=_Mapping)
-            if not (found.destination.project_id and project) or found.destination.project_id == project:
-                yield found
 
 
 async def by_marks(
@@ -136,10 +92,13 @@ async def by_marks(
     Agents are looked for only where ``agents`` asks for it. In the ``form`` of requests, the files beside
     those in ``output`` say whose they are. Raises CannotWrite.
     """
-    written = form is Form.RESPONSES and output is not None
+    if form is Form.RESPONSES and output is not None:
+        assistants = _noted(output, account.party)
+    else:
+        assistants = await _marked(account, "/assistants", AssistantView)
     return Placement(
         origin=f"metadata.{CLONED_FROM}",
-        assistants=_noted(output) if written and output else await _marked(account, "/assistants", AssistantView),
+        assistants=assistants,
         agents=await _marked(account, "/agents", AgentView) if agents else {},
         stores=await _marked(account, "/vector_stores", StoreView),
         form=form,
@@ -147,26 +106,15 @@ async def by_marks(
     )
 
 
-def _noted(output: Path) -> dict[SourceId, TargetId]:
+def _noted(output: Path, destination: Mapping[str, str | None]) -> dict[SourceId, TargetId]:
     found = {}
     for path, data in listed(output):
         if path.endswith(ABOUT):
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 about = msgspec.json.decode(data, type=_About)
-                found[about.id] = TargetId(f"{FOLDER}/{about.request}")
+                if same_account(about.destination, destination):
+                    found[about.id] = TargetId(f"{FOLDER}/{about.request}")
     return found
-
-
-def newest(output: Path, name: str) -> list[Path]:
-    """The files of that name in the folders of runs, the newest run first.
-
-    A run's id begins with its second; of two that began in one, the one that was written to last is the newer.
-    """
-
-    def age(path: Path) -> tuple[str, int]:
-        return path.parent.name.partition("-")[0], path.stat().st_mtime_ns
-
-    return sorted(output.glob(f"runs/*/{name}"), key=age, reverse=True)
 
 
 def withdraw(output: Path, run: str) -> None:
@@ -176,9 +124,10 @@ def withdraw(output: Path, run: str) -> None:
     """
     latest = output / MAPPING
     try:
-        if not latest.is_file() or _Run.of(latest) != run:
+        its = read_mapping(latest)
+        if its is None or its.run != run:
             return
-        before = next(_mappings(output, latest=False), None)
+        before = next((path for path, _ in mappings(output) if path != latest), None)
         for name in (MAPPING, REPORT):
             if before is not None and (before.parent / name).is_file():
                 fresh = output / f"{name}.new"
@@ -188,26 +137,6 @@ def withdraw(output: Path, run: str) -> None:
                 (output / name).unlink(missing_ok=True)
     except OSError as error:
         raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None
-
-
-class _Run(msgspec.Struct, frozen=True, kw_only=True):
-    run: str = ""
-
-    @staticmethod
-    def of(mapping: Path) -> str:
-        try:
-            return msgspec.json.decode(mapping.read_bytes(), type=_Run).run
-        except msgspec.DecodeError:
-            return ""
-
-
-def _mappings(output: Path, *, latest: bool = True) -> Iterator[Path]:
-    """The mappings there are, the newest first; not those of runs that are undone."""
-    if latest and (output / MAPPING).is_file():
-        yield output / MAPPING
-    for path in newest(output, MAPPING):
-        if not is_undone(path.parent):
-            yield path
 
 
 async def _marked(

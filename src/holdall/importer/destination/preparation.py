@@ -113,8 +113,7 @@ async def prepare(
     if asked.on_conflict is not OnConflict.DUPLICATE:
         past = history(
             output,
-            base_url=destination.base_url,
-            project=destination.project,
+            destination=destination.party(),
             prefix=asked.prefix,
             mapping=Path(asked.mapping) if asked.mapping else None,
         )
@@ -132,7 +131,7 @@ async def prepare(
         raise _ambiguous(presence.several)
     planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     if planned.form is Form.RESPONSES:
-        folder = RequestFolder(output, replace=asked.on_conflict is not OnConflict.DUPLICATE)
+        folder = RequestFolder(output, destination.party(), replace=asked.on_conflict is not OnConflict.DUPLICATE)
         requests = found_requests(planned, catalogue, presence, folder, destination.party())
         presence = msgspec.structs.replace(presence, requests=requests)
         planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)

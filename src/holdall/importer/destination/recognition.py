@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -158,6 +159,11 @@ class _Look:
                 ids[id] = None
         if len(ids) <= _FEW:
             await asyncio.gather(*(self._get_file(id) for id in ids))
+            # Of what was made there that isn't there by its id, the list has the word: the route may be missing.
+            made = {target for source in self._wanted for target in self._recorded(source)}
+            if missing := made & ids.keys() - self._seen.keys():
+                with suppress(NotFound):
+                    await self._list_files(missing)
         else:
             await self._list_files(ids)
 

@@ -177,8 +177,9 @@ class Before:
             return False
         return True
 
-    def newer(self, kind: Kind, ids: Iterable[TargetId]) -> set[TargetId]:
-        """Those of ``ids`` that weren't there; none where that can't be said. Raises CannotWrite."""
+    def newer(self, kind: Kind, ids: Iterable[TargetId], *, perhaps: bool = False) -> set[TargetId]:
+        """Those of ``ids`` that weren't there; where that can't be said none, or with ``perhaps`` those that may not
+        have been. Raises CannotWrite."""
         left, whole = set(ids), False
         if left:
             for line in self._lines():
@@ -186,7 +187,7 @@ class Before:
                     whole = whole or line.whole is True
                     if line.id is not None:
                         left.discard(line.id)
-        return left if whole else set()
+        return left if whole or perhaps else set()
 
     def is_whole(self, kind: Kind) -> bool:
         """Whether all of that kind could be listed. Raises CannotWrite."""

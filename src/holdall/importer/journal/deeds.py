@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.errors import ImportFailed
-from holdall.importer.journal.journal import Closed, Done, Failed, Intent, Line, Opened, Shown, lines
+from holdall.importer.journal.journal import MARKS, Closed, Done, Failed, Intent, Learned, Line, Opened, Shown, lines
 from holdall.importer.plan.image import fingerprint
 from holdall.model import Kind, SourceId, TargetId
 
@@ -104,7 +104,7 @@ class Deeds(msgspec.Struct, frozen=True, kw_only=True):
     """``done`` in the order in which it was done. ``uncertain`` are creates of which nobody knows what came.
 
     ``inferred`` are files that may be this run's, ``added`` metadata keys that the server puts in by itself. ``end`` is
-    the length of the journal up to its last whole line.
+    the length of the journal up to its last whole line. ``marked``: the account keeps the marks of what is created.
     """
 
     opened: Opened
@@ -114,6 +114,7 @@ class Deeds(msgspec.Struct, frozen=True, kw_only=True):
     inferred: list[Made]
     end: int
     added: frozenset[str] = frozenset()
+    marked: bool = True
 
 
 def read_deeds(journal: Path) -> Deeds | None:
@@ -139,6 +140,7 @@ def read_deeds(journal: Path) -> Deeds | None:
         inferred=reading.inferred,
         end=end,
         added=frozenset(reading.added),
+        marked=reading.marked,
     )
 
 
@@ -222,6 +224,7 @@ class _Reading:
         self.inferred: list[Made] = []
         self.gone: set[TargetId] = set()
         self.added: set[str] = set()
+        self.marked = True
         self._made: dict[TargetId, str] = {}
 
     def take(self, line: Line) -> None:
@@ -240,6 +243,8 @@ class _Reading:
                 self.deeds.pop(op, None)
             case Shown():
                 self._shown(line)
+            case Learned(what=what, value=0) if what == MARKS:
+                self.marked = False
             case Closed():
                 self.closed = True
             case _:

@@ -73,7 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
     below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
-    ``added`` are metadata keys that the server puts in by itself.
+    ``added`` are metadata keys that the server puts in by itself. ``base_url`` is that of the destination.
     """
 
     run: str
@@ -94,6 +94,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     form: Form = Form.ASSISTANTS
     copies: dict[SourceId, TargetId] = {}
     added: frozenset[str] = frozenset()
+    base_url: str | None = None
 
     @property
     def results(self) -> list[Result]:
@@ -123,7 +124,7 @@ def mapping(report: Report) -> dict[str, Any]:
     return {
         "cloned_at": report.ended,
         "source": msgspec.to_builtins(report.source),
-        "destination": msgspec.to_builtins(report.destination),
+        "destination": {**msgspec.to_builtins(report.destination), "base_url": report.base_url},
         "mappings": [
             {
                 "srcId": result.source,

@@ -15,6 +15,7 @@ from holdall.errors import CannotWrite, OutputLocked
 from holdall.importer.journal.before import Before
 from holdall.importer.journal.journal import Journal, Line, lines
 from holdall.importer.journal.report import Report, mapping, markdown
+from holdall.importer.journal.runs import AUDIT, JOURNAL, new_id
 from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Plan
 from holdall.locks import FileLock
@@ -24,8 +25,6 @@ __all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked", "timestamp"]
 
 MAPPING = "mapping.json"
 REPORT = "report.md"
-JOURNAL = "journal.jsonl"
-AUDIT = "audit.jsonl"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"
 LOCK = ".lock"
@@ -89,7 +88,7 @@ class RunFolder:
     ) -> None:
         self._now = now
         self.output = output
-        self.id = again or f"{datetime.fromtimestamp(now(), UTC):%Y%m%dT%H%M%SZ}-{token}"
+        self.id = again or new_id(output, now(), token)
         self.path = output / "runs" / self.id
         self.before = Before(self.path / BEFORE)
         self.standing = Standing()

@@ -35,7 +35,8 @@ class Standing:
     and of memberships the store's id between them. ``open`` has the intents of which nobody knows what came of them,
     ``missed`` those that were given up after a search, for they may have been carried out all the same, too late.
     ``added`` are metadata keys that the server puts in by itself. ``owners`` has for each file there the first source
-    that it was made of: a server may give the same id for the same bytes.
+    that it was made of: a server may give the same id for the same bytes. ``answered`` has the writes, by action and
+    kind, of which one at least was carried out.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,7 @@ class Standing:
         self.adopted: set[tuple[Kind, SourceId]] = set()
         self.added: set[str] = set()
         self.owners: dict[TargetId, SourceId] = {}
+        self.answered: set[tuple[str, Kind]] = set()
 
     def adopt(self, kind: Kind, source: SourceId, target: TargetId, name: str | None = None) -> None:
         """Use what was there before the run; no line of the journal says so, the plan does."""
@@ -113,6 +115,7 @@ class Standing:
 
     def _done(self, intent: Intent, line: Done) -> None:
         source = intent.source
+        self.answered.add(("create" if intent.action == "copy" else intent.action, intent.kind))
         match intent.action:
             case "create":
                 self.targets[intent.kind][source] = line.target

@@ -33,10 +33,11 @@ class _Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="st
 
 
 class _Ended(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="ended"):
-    """An undo came to its end, and had to leave so many things as they are."""
+    """An undo came to its end, and had to leave so many things as they are; ``orphans`` may be the run's."""
 
     at: str
     left: int
+    orphans: int = 0
 
 
 _decoder: msgspec.json.Decoder[_Step | _Ended] = msgspec.json.Decoder(_Step | _Ended)
@@ -45,14 +46,15 @@ _decoder: msgspec.json.Decoder[_Step | _Ended] = msgspec.json.Decoder(_Step | _E
 class UndoLog:
     """The log of all undos of one run. ``now`` is in Unix seconds.
 
-    ``begun`` has the (store, file) that one of them had in hand; ``whole`` says that nothing is left to undo.
+    ``begun`` has the (store, file) that one of them had in hand; ``whole`` says that nothing is left to undo, and
+    ``orphans`` how many things were left that may be the run's.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], float]) -> None:
         """Read what is there. Raises CannotWrite."""
         self.path = folder / LOG
         self._now = now
-        self.begun, self.whole = _read(self.path)
+        self.begun, self.whole, self.orphans = _read(self.path)
 
     def step(self, reversal: Reversal, outcome: str, *, request_id: str | None = None, detail: str = "") -> None:
         """Note a call; one that is ``begun`` is durable on return."""
@@ -69,10 +71,10 @@ class UndoLog:
         )
         self._append(step, sync=outcome == "begun")
 
-    def ended(self, left: int) -> None:
+    def ended(self, left: int, orphans: int = 0) -> None:
         """Note that an undo came to its end; durable on return."""
-        self.whole = left == 0
-        self._append(_Ended(at=timestamp(self._now()), left=left), sync=True)
+        self.whole, self.orphans = left == 0, orphans
+        self._append(_Ended(at=timestamp(self._now()), left=left, orphans=orphans), sync=True)
 
     def _append(self, line: _Step | _Ended, *, sync: bool) -> None:
         try:
@@ -96,8 +98,8 @@ def is_undone(folder: Path) -> bool:
     return _read(folder / LOG)[1]
 
 
-def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool]:
-    begun, whole = set(), False
+def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool, int]:
+    begun, whole, orphans = set(), False, 0
     try:
         lines = path.read_bytes().splitlines() if path.exists() else []
     except OSError as error:
@@ -108,6 +110,7 @@ def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool]:
         except msgspec.DecodeError:  # cut off by a crash
             continue
         whole = isinstance(line, _Ended) and line.left == 0
+        orphans = line.orphans if isinstance(line, _Ended) else orphans
         if isinstance(line, _Step) and line.act is Act.REPLACE and line.store is not None:
             begun.add((line.store, line.target))
-    return frozenset(begun), whole
+    return frozenset(begun), whole, orphans

@@ -16,6 +16,7 @@ import msgspec
 from holdall.bundle.durable import write_whole
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import MaxLoss
+from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
 from holdall.importer.plan.estimate import Estimate
 from holdall.importer.plan.steps import OnConflict, Plan, Unit
@@ -109,13 +110,10 @@ def require_bundle(document: PlanDocument, bundle: Mapping[str, str]) -> None:
 
 def require_same(document: PlanDocument, destination: Mapping[str, str | None], now: Plan) -> None:
     """Raises PlanOutdated where planning now, towards ``destination``, gives another plan than the document has."""
-    theirs, ours = document.destination.get("project"), destination.get("project")
-    if (theirs and ours and theirs != ours) or (
-        not (theirs and ours) and document.destination.get("base_url") != destination.get("base_url")
-    ):
+    if not same_account(document.destination, destination):
         raise PlanOutdated(
-            f"can't carry out this plan: it is for {theirs or document.destination.get('base_url')}, "
-            f"the destination is {ours or destination.get('base_url')}",
+            f"can't carry out this plan: it is for {title(document.destination)}, "
+            f"the destination is {title(destination)}",
             hint=_ANEW,
         )
     now = msgspec.json.decode(msgspec.json.encode(now), type=Plan)

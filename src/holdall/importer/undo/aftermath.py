@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
+from collections.abc import AsyncIterator, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.journal.before import Before, listed
+from holdall.importer.journal.before import PLACES, Before, listed
 from holdall.importer.journal.deeds import Attached, Deeds, Detached, Made, Updated, Wrote
 from holdall.importer.journal.journal import Intent
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.written.requestfolder import listed as listed_requests
-from holdall.model import AssistantView, FileView, Kind, StoreView, TargetId
+from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
 
@@ -24,7 +24,6 @@ __all__ = ["Aftermath", "Member", "Orphan", "User", "WrittenFile", "look"]
 
 # What one page of a list has.
 _PAGE = 100
-_FEW = 3
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -44,11 +43,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that may be of the run, by its name and size alone; it is never deleted."""
+    """Something that may be of the run, by its name (and a file's size) alone; it is never deleted."""
 
+    kind: Kind
     id: TargetId
     name: str | None
-    size: int | float | None
+    size: int | float | None = None
 
 
 class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +62,11 @@ class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
 class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
-    ``found`` has those assistants, agents and stores that the run made or updated and that live, as the account shows
-    them; ``users`` are all assistants. ``members``: of stores that the run made all files, of the others those files
-    that the run made, put in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says
-    that at least something of what the run made or updated is there, or that it did neither. ``written`` is all that is
-    among the written requests, whoever wrote it.
+    ``found`` has what lives of what the run made or updated, memberships aside, as the account shows it; ``users`` are
+    all assistants. ``members``: of stores that the run made all files, of the others those files that the run made, put
+    in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says that something of what
+    the run made or updated is there, or that it did neither. ``written`` is all that is among the written requests,
+    whoever wrote it.
     """
 
     found: dict[TargetId, dict[str, Any]]
@@ -81,6 +81,9 @@ class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     id: TargetId
+    name: str | None = None
+    filename: str | None = None
+    bytes: int | float | None = None
     metadata: dict[str, Any] | None = None
     attributes: dict[str, Any] | None = None
     chunking_strategy: dict[str, Any] | None = None
@@ -94,30 +97,31 @@ async def look(
     everywhere: bool,
     progress: Progress,
     output: Path | None = None,
+    again: bool = False,
 ) -> Aftermath:
     """Look at what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
-    ``output`` is OUTPUT_DIR, where written requests are.
+    ``output`` is OUTPUT_DIR, where written requests are. ``again``: what the lists don't have counts as gone.
 
     Raises what the account raises, and CannotWrite; what isn't there is no error.
     """
     progress.stage("looking at the destination")
-    looker = _Looker(account, deeds, everywhere)
+    looker = _Looker(account, deeds, everywhere, again)
     await looker.assistants()
     await looker.agents()
     await looker.stores()
+    await looker.files()
     await looker.members()
-    orphans = await _orphans(account, deeds, before)
     written = _written(output, deeds) if output else []
     ours = {deed.target for deed in deeds.done if isinstance(deed, Wrote)}
     idle = not deeds.done and not deeds.uncertain
-    alive = idle or bool(looker.found) or any(one.path in ours for one in written) or await looker.any_file()
+    alive = idle or bool(looker.found) or any(one.path in ours for one in written)
     return Aftermath(
         found=looker.found,
         users=looker.users,
         stores=looker.names,
         members=looker.inside,
         late=looker.late,
-        orphans=orphans,
+        orphans=looker.orphans(before),
         alive=alive,
         written=written,
     )
@@ -132,8 +136,8 @@ def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
 
 
 class _Looker:
-    def __init__(self, account: Account, deeds: Deeds, everywhere: bool) -> None:
-        self._account, self._everywhere = account, everywhere
+    def __init__(self, account: Account, deeds: Deeds, everywhere: bool, again: bool) -> None:
+        self._account, self._everywhere, self._again = account, everywhere, again
         self._made = {deed.target: deed for deed in deeds.done if isinstance(deed, Made)}
         self._touched: dict[TargetId, Kind] = {target: made.kind for target, made in self._made.items()}
         self._in_store: dict[TargetId, set[TargetId]] = {}
@@ -151,6 +155,14 @@ class _Looker:
                     pass
         self._files = {target for target, made in self._made.items() if made.kind is Kind.FILE}
         self._uncertain = {intent.op: intent for intent in deeds.uncertain if intent.kind is not Kind.FILE}
+        # What may be of the run: by name and size, or because the run took it for its own by these.
+        self._lost = {
+            (intent.kind, intent.name or "", intent.size)
+            for intent in deeds.uncertain
+            if intent.kind is Kind.FILE or not deeds.marked
+        }
+        self._inferred = {made.target for made in deeds.inferred}
+        self._perhaps: dict[TargetId, Orphan] = {}
         self._totals: dict[TargetId, int | None] = {}
         self.found: dict[TargetId, dict[str, Any]] = {}
         self.users: list[User] = []
@@ -159,7 +171,7 @@ class _Looker:
         self.late: list[Made] = []
 
     async def assistants(self) -> None:
-        async for raw in self._all(Kind.ASSISTANT, "/assistants"):
+        async for raw in self._all(Kind.ASSISTANT):
             view = msgspec.json.decode(raw, type=AssistantView)
             stores, files = [TargetId(id) for id in view.store_ids], [TargetId(id) for id in view.file_ids]
             self.users.append(User(id=TargetId(view.id), name=view.name, stores=stores, files=files))
@@ -168,34 +180,64 @@ class _Looker:
         """Those of the run; where it had to do with none, the account need not have any."""
         uncertain = any(intent.kind is Kind.AGENT for intent in self._uncertain.values())
         if uncertain or Kind.AGENT in self._touched.values():
-            async for _ in self._all(Kind.AGENT, "/agents"):
+            async for _ in self._all(Kind.AGENT):
                 pass
 
     async def stores(self) -> None:
-        async for raw in self._all(Kind.STORE, "/vector_stores"):
+        async for raw in self._all(Kind.STORE):
             view = msgspec.json.decode(raw, type=StoreView)
             self.names[TargetId(view.id)] = view.name
             total = view.file_counts.total if view.file_counts else None
             self._totals[TargetId(view.id)] = None if total is None else int(total)
 
-    async def _all(self, kind: Kind, where: str) -> AsyncIterator[bytes]:
-        """Every object of a kind; those of the run that a lagging list leaves out are asked for one by one."""
+    async def files(self) -> None:
+        """Those of the run; where it had to do with none, nobody needs the list."""
+        if self._files or self._inferred or any(kind is Kind.FILE for kind, _, _ in self._lost):
+            async for _ in self._all(Kind.FILE):
+                pass
+
+    def orphans(self, before: Before) -> list[Orphan]:
+        """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
+        found = [one for one in self._perhaps.values() if one.id not in self._made]
+        newer = {
+            id
+            for kind in {one.kind for one in found}
+            for id in before.newer(kind, [one.id for one in found if one.kind is kind], perhaps=True)
+        }
+        return sorted((one for one in found if one.id in newer | self._inferred), key=lambda one: one.id)
+
+    async def _all(self, kind: Kind) -> AsyncIterator[bytes]:
+        """Every object of a kind; those of the run that a lagging list leaves out are asked for one by one.
+
+        Where there is no list (any longer) there is nothing of the kind, if nothing of it is there by its id either.
+        Raises NotFound where something is: who uses what is not known then.
+        """
         seen: set[TargetId] = set()
+        absent: NotFound | None = None
         try:
-            async for raw in self._account.items(where):
-                listed = msgspec.json.decode(raw, type=_Listed)
-                seen.add(listed.id)
-                self._keep(kind, listed, raw)
+            async for raw in listed(self._account, kind):
+                one = msgspec.json.decode(raw, type=_Listed)
+                seen.add(one.id)
+                self._keep(kind, one, raw)
                 yield raw
-        except NotFound:  # no such endpoint (any longer): then there is nothing of this kind
+        except NotFound as error:
+            absent = error
+        if self._again and not absent:
             return
         for target in [target for target, its in self._touched.items() if its is kind and target not in seen]:
-            found = await self._get(path(where + "/{}", target))
-            if found is not None:
-                self._keep(kind, msgspec.json.decode(found, type=_Listed), found)
-                yield found
+            found = await self._get(path(PLACES[kind] + "/{}", target))
+            if found is None:
+                continue
+            if absent and kind is not Kind.FILE:
+                raise absent
+            self._keep(kind, msgspec.json.decode(found, type=_Listed), found)
+            yield found
 
     def _keep(self, kind: Kind, listed: _Listed, raw: bytes) -> None:
+        name = listed.filename if kind is Kind.FILE else listed.name
+        size = listed.bytes if kind is Kind.FILE else None
+        if listed.id in self._inferred or (kind, name or "", size) in self._lost:
+            self._perhaps[listed.id] = Orphan(kind=kind, id=listed.id, name=name, size=size)
         op = (listed.metadata or {}).get(OPERATION)
         intent = self._uncertain.get(op) if isinstance(op, str) else None
         if intent is not None and intent.kind is kind and listed.id not in self._made:
@@ -234,10 +276,6 @@ class _Looker:
         except NotFound:  # deleted since it was listed
             return
 
-    async def any_file(self) -> bool:
-        """Whether one of the first few files that the run made is there."""
-        return any([await self._get(path("/files/{}", file)) for file in sorted(self._files)[:_FEW]])
-
     async def _get(self, where: str) -> bytes | None:
         try:
             return (await self._account.get(where)).raw
@@ -265,19 +303,3 @@ async def _together(work: Collection[Coroutine[Any, Any, None]], at_once: int) -
             worker.cancel()
         for rest in queue:
             rest.close()
-
-
-async def _orphans(account: Account, deeds: Deeds, before: Before) -> list[Orphan]:
-    """Files that an upload with a lost answer may have left, and those that the run took for its own by their looks."""
-    wanted = {(intent.name, intent.size) for intent in deeds.uncertain if intent.kind is Kind.FILE}
-    adopted = {made.target for made in deeds.inferred}
-    claimed = {deed.target for deed in deeds.done if isinstance(deed, Made)}
-    if not wanted and not adopted:
-        return []
-    found: dict[TargetId, FileView] = {}
-    async for raw in listed(account, Kind.FILE):
-        view = msgspec.json.decode(raw, type=FileView)
-        if view.id in adopted or ((view.filename, view.bytes) in wanted and view.id not in claimed):
-            found[TargetId(view.id)] = view
-    newer: Iterable[TargetId] = before.newer(Kind.FILE, found.keys() - adopted) | (found.keys() & adopted)
-    return [Orphan(id=id, name=found[id].filename, size=found[id].bytes) for id in sorted(newer)]

@@ -38,7 +38,7 @@ __all__ = ["Rollback", "rollback"]
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
-    """The reversals in the order in which they are to be done, and files that may be the run's, for the user to see."""
+    """The reversals in the order in which they are to be done, and what may be the run's, for the user to see."""
 
     run: str
     reversals: list[Reversal]
@@ -127,9 +127,8 @@ class _Decision:
         found = self._after.found.get(made.target)
         user = self._users.get(made.target)
         uses = [*user.stores, *user.files] if user else list(self._put.get(made.target, ()))
-        name = found.get("name") if found else made.name
-        gone = found is None and made.kind is not Kind.FILE
-        one = Reversal(act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=gone)
+        name = found.get("name") if found and made.kind is not Kind.FILE else made.name
+        one = Reversal(act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None)
         return self._unless(one, why_changed or self._stays.get(made.target, ""))
 
     def _unless(self, one: Reversal, why: str) -> Reversal:

@@ -3,15 +3,17 @@
 Every reversal may be done twice, so an undo that was cut off, at whatever point, is simply done again: what is gone is
 gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
 what stands at the account can't tell whether it was this undo that took a file out of its store.
+
+What the account answers is no proof. At the end it is looked at once more, and what is still to be done was not done.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,7 +23,6 @@ from holdall.errors import (
     NotFound,
     QuotaExhausted,
     RemoteError,
-    RequestRefused,
     Unreachable,
     one_error,
 )
@@ -38,6 +39,9 @@ from holdall.progress import Progress
 from holdall.remote.client import Account, Answer, path
 
 __all__ = ["Undone", "undo"]
+
+# Seconds between looks at what should be gone.
+_LAGS = (1.0, 2.0, 4.0, 8.0)
 
 
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +61,12 @@ async def undo(
     *,
     now: Callable[[], float],
     progress: Progress,
+    again: Callable[[], Awaitable[Rollback]],
     output: Path | None = None,
 ) -> Undone:
     """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
 
-    ``output`` is OUTPUT_DIR, where written requests are.
+    ``again`` looks at the account once more and decides anew; ``output`` is OUTPUT_DIR, where written requests are.
     Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all
     alike is in ``stopped``. Raises CannotWrite.
     """
@@ -78,9 +83,11 @@ async def undo(
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
         await work.group(list(group))
+    if due and work.stopped is None:
+        await work.check(again)
     left = [*rollback.left(), *work.left]
     if work.stopped is None:
-        log.ended(len(left))
+        log.ended(len(left), len(rollback.orphans))
     return Undone(done=work.done, left=left, stopped=work.stopped)
 
 
@@ -131,6 +138,33 @@ class _Undo:
             self._log.step(one, "done", request_id=answer.request_id)
             self.done.append(one)
 
+    async def check(self, again: Callable[[], Awaitable[Rollback]]) -> None:
+        """Sort what was tried by what a new look says: undone, or still as the run left it.
+
+        What was answered with success may stay in lists for some seconds.
+        """
+        tried = [*self.done, *self.left]
+        for wait in (*_LAGS, None):
+            try:
+                decided = {_key(one): one for one in (await again()).reversals}
+            except RemoteError as error:
+                self.stopped = error
+                return
+            still = {key for key, one in decided.items() if not one.needless}
+            if wait is None or not any(_key(one) in still for one in self.done):
+                break
+            await self._account.limits.sleep(wait)
+        reasons = {_key(one): one.left for one in self.left}
+        self.done = [one for one in tried if _key(one) not in still]
+        self.left = []
+        for one in tried:
+            if (key := _key(one)) in still:
+                fields = ", ".join(decided[key].body)
+                why = reasons.get(key) or f"the account took it, and still has it{f': {fields}' if fields else ''}"
+                if key not in reasons:
+                    self._log.step(one, "left", detail=why)
+                self.left.append(msgspec.structs.replace(one, left=why))
+
     def _put_back(self, one: Reversal) -> None:
         """The one kind of thing that is on this machine."""
         if self._output is None:
@@ -159,30 +193,21 @@ class _Undo:
         inside = path("/vector_stores/{}/files/{}", one.store, one.target) if one.store else ""
         match one.act:
             case Act.DELETE:
-                return await self._delete(path(PLACES[one.kind] + "/{}", one.target))
+                return await self._account.delete(path(PLACES[one.kind] + "/{}", one.target))
             case Act.DETACH:
-                return await self._delete(inside)
+                return await self._account.delete(inside)
             case Act.RESTORE:
                 where = inside or path(PLACES[one.kind] + "/{}", one.target)
                 return await self._account.post(where, one.body)
             case Act.REPLACE:
                 self._log.step(one, "begun")
-                await self._delete(inside)
+                with suppress(NotFound):
+                    await self._account.delete(inside)
             case Act.ATTACH:
                 pass
         where = path("/vector_stores/{}/files", one.store or "")
         return await self._account.post(where, {"file_id": one.target, **one.body})
 
-    async def _delete(self, where: str) -> Answer:
-        answer = await self._account.delete(where)
-        if _refused(answer.raw):
-            raise RequestRefused(f"can't DELETE {where}: the server says that it is not deleted", status=answer.status)
-        return answer
 
-
-def _refused(raw: bytes) -> bool:
-    try:
-        found: Any = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return False
-    return isinstance(found, dict) and found.get("deleted") is False
+def _key(one: Reversal) -> tuple[TargetId | None, TargetId]:
+    return one.store, one.target

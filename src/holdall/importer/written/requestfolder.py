@@ -6,7 +6,7 @@ is there stays, and the new one is written beside it, ``.new`` at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,8 @@ from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.names import is_safe
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.journal.journal import Done, Failed, Intent, lines
-from holdall.importer.journal.run import JOURNAL, RunFolder
+from holdall.importer.journal.run import RunFolder
+from holdall.importer.journal.runs import JOURNAL, runs_at
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
 from holdall.model import Kind, SourceId, TargetId
 
@@ -45,14 +46,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestFolder:
-    """``output`` is OUTPUT_DIR. With ``replace`` unset, files of earlier runs stay as the user's do."""
+    """``output`` is OUTPUT_DIR. What runs to another destination wrote stays as the user's files do; with ``replace``
+    unset, what all earlier runs wrote."""
 
-    def __init__(self, output: Path, *, replace: bool = True) -> None:
+    def __init__(self, output: Path, destination: Mapping[str, str | None], *, replace: bool = True) -> None:
         """Read what earlier runs wrote. A journal that can't be read has written nothing: what is its stays."""
         self.output = output
         self._written: dict[str, set[str]] = {}
-        for journal in sorted(output.glob(f"runs/*/{JOURNAL}")) if replace else ():
-            for intent in _written(journal):
+        for run in runs_at(output, destination) if replace else ():
+            for intent in _written(run / JOURNAL):
                 self._written.setdefault(str(intent.target), set()).add(str(intent.sha256))
 
     def place(self, path: str, pair: Pair | None) -> Place:

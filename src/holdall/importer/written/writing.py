@@ -56,7 +56,7 @@ class Writing:
         self._records = {record.id: record for record in catalogue.assistants}
         self._destination = destination
         replace = all(step.replace for _, step in _steps(planned))
-        self._place = RequestFolder(folder.output, replace=replace) if any(_steps(planned)) else None
+        self._place = RequestFolder(folder.output, destination, replace=replace) if any(_steps(planned)) else None
 
     async def write(
         self, unit: Unit, step: WriteRequest, stores: Mapping[SourceId, TargetId], files: Mapping[SourceId, TargetId]
@@ -73,7 +73,10 @@ class Writing:
         await self._place.write(self._folder, step.id, place, pair, name=step.name, operation=self._operation)
         said = []
         if place.beside:
-            text = f"{step.path} is not as holdall left it, and stays; what holdall would put there is {place.request}"
+            text = (
+                f"{step.path} is not as holdall left it, or of another destination, and stays; what holdall would "
+                f"put there is {place.request}"
+            )
             said.append(Loss(why=Why.BESIDE, kind=Kind.ASSISTANT, id=step.id, name=step.name, text=text))
         return TargetId(place.request), said
 

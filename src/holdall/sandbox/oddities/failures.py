@@ -74,6 +74,26 @@ def _deletes_anything(exchange: Exchange, memory: Memory) -> None:
         exchange.reply(200, {"id": exchange.parts[-1], "object": "deleted", "deleted": True})
 
 
+def _delete_404(exchange: Exchange, memory: Memory) -> None:
+    if exchange.method == "DELETE":
+        raise not_found("Not Found")
+
+
+def _delete_false(exchange: Exchange, memory: Memory) -> None:
+    if exchange.method == "DELETE":
+        exchange.reply(200, {"id": exchange.parts[-1], "object": "deleted", "deleted": False})
+
+
+def _delete_ignored(exchange: Exchange, memory: Memory) -> None:
+    if exchange.method == "DELETE":
+        exchange.reply(200, {"id": exchange.parts[-1], "object": "deleted", "deleted": True})
+
+
+def _delete_204(exchange: Exchange, memory: Memory) -> None:
+    if exchange.method == "DELETE" and exchange.status == 200:
+        exchange.status, exchange.raw = 204, b""
+
+
 def _missing_400(exchange: Exchange, memory: Memory) -> None:
     if _is_missing(exchange):
         exchange.status = 400
@@ -172,6 +192,9 @@ REQUESTS: Mapping[Oddity, Change] = {
     Oddity.TEXT_TOKEN_STUCK: _text_from_the_start,
     Oddity.DELETE_NO_TYPE: _delete_no_type,
     Oddity.BETA_MISPLACED: _beta_misplaced,
+    Oddity.DELETE_404: _delete_404,
+    Oddity.DELETE_FALSE: _delete_false,
+    Oddity.DELETE_IGNORED: _delete_ignored,
 }
 
 ANSWERS: Mapping[Oddity, Change] = {
@@ -181,6 +204,7 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.SEARCH_OWN_IDS: _search_own_ids,
     Oddity.SEARCH_BARE: _search_bare,
     Oddity.DELETES_ANYTHING: _deletes_anything,
+    Oddity.DELETE_204: _delete_204,
     Oddity.MISSING_400: _missing_400,
     Oddity.MISSING_500: _missing_500,
     Oddity.MISSING_NULL: _missing_null,

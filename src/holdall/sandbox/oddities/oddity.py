@@ -112,6 +112,10 @@ class Oddity(StrEnum):
     MISSING_500 = "missing-500", "what is not there answers 500"
     MISSING_NULL = "missing-null", "what is not there answers 200 null"
     DELETES_ANYTHING = "deletes-anything", "deleting what never existed answers 200"
+    DELETE_404 = "delete-404", "there is no way to delete: 404 whatever is asked, and nothing is deleted"
+    DELETE_FALSE = "delete-false", "a delete answers 200 and deleted: false, and nothing is deleted"
+    DELETE_IGNORED = "delete-ignored", "a delete answers 200 and deleted: true, and nothing is deleted"
+    DELETE_204 = "delete-204", "what was deleted answers 204 without a body"
     ERROR_DETAIL = "error-detail", 'errors are {"detail": …}'
     ERROR_TEXT = "error-text", 'errors are {"error": "…"}'
     ERROR_FLAT = "error-flat", 'errors are {"message", "code"}'
