@@ -50,6 +50,8 @@ class Reason(StrEnum):
     """A number of the server's contradicts what it gave."""
     DOUBTFUL = "doubtful"
     """A text whose overlapping parts could not be joined with certainty."""
+    DETAILS = "details"
+    """A value of the source's that the destination doesn't take: left out, and the copy does what the source did."""
     DIFFERENT = "different"
     """A value at the destination that is not the source's."""
 
@@ -59,7 +61,7 @@ class Reason(StrEnum):
         return self not in _LOOK
 
 
-_LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DIFFERENT})
+_LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DETAILS, Reason.DIFFERENT})
 
 # What a number of each is called, one and many.
 _PHRASES = {
@@ -77,6 +79,7 @@ _PHRASES = {
     Reason.CHANGED: ("definition changed during the export", "definitions changed during the export"),
     Reason.COUNTS: ("count that contradicts the server's own", "counts that contradict the server's own"),
     Reason.DOUBTFUL: ("text joined doubtfully", "texts joined doubtfully"),
+    Reason.DETAILS: ("detail left out", "details left out"),
     Reason.DIFFERENT: ("difference", "differences"),
 }
 

@@ -28,6 +28,9 @@ _OF_KIND = {
 }
 
 
+_DETAILS = frozenset({Why.UNFIT_VALUE, Why.OVER_LIMIT, Why.MODEL_REFUSES})
+
+
 class Completeness:
     """Judges copies of what ``selection`` chooses of one bundle.
 
@@ -100,6 +103,8 @@ class Completeness:
 
 def _reason(loss: Loss) -> Reason | None:
     """Why a loss makes the copy less than the source; None for a detail."""
+    if loss.why in _DETAILS:
+        return Reason.DETAILS
     if not loss.why.weighs:
         return None
     match loss.why:
