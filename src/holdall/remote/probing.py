@@ -63,10 +63,11 @@ async def absence(account: Account, where: str) -> RemoteError | None:
 async def is_absent(account: Account, error: RemoteError, *, denied: bool = False) -> bool:
     """Whether a list that ends in ``error`` isn't there at all: few servers say that with a 404.
 
-    So an error is held against what comes of a path that can't be there; ``denied``: a 403, too. A server that fails at
-    everything is taken for one without that list; see ``may_be_there``.
+    So an error is held against what comes of a path that can't be there: a list that alone is refused may have
+    something. Where few servers have it, and ``denied`` may be a word for that, 403, 405 and 501 say so by themselves.
+    A server that fails at everything is taken for one without that list; see ``may_be_there``.
     """
-    if isinstance(error, NotFound) or error.status in _NO_SUCH_ROUTE:
+    if isinstance(error, NotFound) or (denied and error.status in _NO_SUCH_ROUTE):
         return True
     if not isinstance(error, _UNKNOWN) and not (denied and isinstance(error, PermissionDenied)):
         return False

@@ -126,6 +126,11 @@ class Surveyor:
                 return []
         return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
 
+    def _given(self, where: str) -> None:
+        """Something was there of what ``where`` lists."""
+        if where in self.absent:
+            self.doubts[where] = "the server has no such list, and gives what should be in it"
+
     def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
         def doubt(why: str) -> None:
             self.doubts[where] = why
@@ -141,6 +146,7 @@ class Surveyor:
         """One vector store; Missing where the server doesn't have it (any more)."""
         try:
             raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
+            self._given("/vector_stores")
             return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
         except _TOLD as error:
             return absent(Kind.STORE, store_id, _told(error), users)
@@ -169,6 +175,7 @@ class Surveyor:
         """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
         try:
             raw = one_line((await self._account.get(path("/files/{}", file_id))).raw)
+            self._given("/files")
             return Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "file")), raw=raw)
         except _TOLD as error:
             return absent(Kind.FILE, file_id, _told(error))

@@ -203,7 +203,10 @@ class Attaching:
         that the destination doesn't know."""
         try:
             await self._writes.attach_one(filling.source, filling.store, body)
-        except (NotFound, RequestRefused, ServerFailed):
+        except RequestRefused as error:
+            if refusals.read(error).reason is not Reason.ALREADY:
+                return False
+        except (NotFound, ServerFailed):
             return False
         if not filling.batches:
             await self._folder.write(Learned(what=BATCHES, value=0))
@@ -214,7 +217,8 @@ class Attaching:
         Raises ``error`` where it doesn't."""
         if not isinstance(error, ServerFailed):
             raise error
-        left = _without(bodies, await self.there(filling))
+        # Whatever comes into the store later than this look is refused as being there already.
+        left = _without(bodies, await self._listed(filling.store))
         if left and not await self._batchless(filling, left[0]):
             raise error
         await self.send_singly(filling, left[1:])
