@@ -379,8 +379,25 @@ def routes(place: Place, command: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "seed"), [("export", 1), ("import", 2), ("import --on-conflict update", 3), ("undo", 4), ("undo", 5)]
+    ("command", "route", "kind"),
+    [
+        ("export", "GET /vector_stores/*", "500"),
+        ("import", "POST /assistants", "500"),
+        ("import", "POST /vector_stores/*/file_batches", "html-200"),
+        ("import", "GET /assistants/*", "404"),
+        ("import --on-conflict update", "GET /vector_stores/*/files/*", "404"),
+        ("import --on-conflict update", "GET /files/*", "405"),
+        ("undo", "DELETE /files/*", "404"),
+        ("undo", "GET /assistants", "404"),
+    ],
 )
+def test_routes_that_were_not_told_the_truth_of(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, route: str, kind: str
+) -> None:
+    assert tried(place, monkeypatch, tmp_path / "try", command, route, kind)[0] == []
+
+
+@pytest.mark.parametrize(("command", "seed"), [("export", 1), ("import --on-conflict update", 2), ("undo", 3)])
 def test_some_routes(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, seed: int) -> None:
     chance = random.Random(seed)
     route, kind = chance.choice(routes(place, command, tmp_path)), chance.choice(list(KINDS))

@@ -263,3 +263,16 @@ def test_a_place_given_to_whom_is_cancelled_is_given_on() -> None:
             await next_
 
     asyncio.run(main())
+
+
+def test_an_endpoint_that_answers_nothing_but_500_is_given_half_a_minute_in_all() -> None:
+    limits = Limits(1)
+    failed, route = ServerFailed("x", status=500), "GET /assistants/*"
+    limits.succeeded("GET /assistants", waited=False)
+    assert limits.patience(route, failed) == FAILURE_PATIENCE
+    limits.waited_in_vain(route, FAILURE_PATIENCE)
+    assert limits.patience(route, failed) == 0
+    # One that has worked has the whole budget, and an outage is sat out.
+    assert limits.patience(route, ServerFailed("x", status=503)) == PATIENCE
+    limits.succeeded(route, waited=False)
+    assert limits.patience(route, failed) == FAILURE_PATIENCE
