@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +305,137 @@ def test_what_is_accepted_changes_the_exit_code_alone() -> None:
     assert count.verdict().exit_code == 3
     count.add(Reason.FILES, "file-1")  # the same loss, for a reason that nobody accepted
     assert (str(count.verdict()), count.verdict().exit_code) == ("incomplete: 1 file missing; 1 difference", 4)
+
+
+# -- what a copy lacks is said again, whoever is asked and however often ----------------------------------
+
+
+@pytest.fixture
+def pair(box: Running, request: pytest.FixtureRequest) -> Iterator[tuple[Hand, Hand]]:
+    """A source and a destination of the test's own."""
+    box.behave(oddities=frozenset(), serve_assistants_files=True)
+    name = f"{zlib.crc32(request.node.name.encode()):012}"
+    with Hand(box.url, f"sk-from-{name}") as source, Hand(box.url, f"sk-into-{name}") as copy:
+        yield source, copy
+    box.behave(oddities=frozenset(), serve_assistants_files=True)
+
+
+@pytest.fixture
+def run(holdall: Terminal, pair: tuple[Hand, Hand]) -> Callable[..., Done]:
+    def done(*arguments: str) -> Done:
+        source, copy = (hand.key for hand in pair)
+        return holdall(*arguments, "--env-file", "none", OPENAI_SRC_API_KEY=source, OPENAI_DST_API_KEY=copy)
+
+    return done
+
+
+def last(done: Done) -> tuple[int, str]:
+    """The exit code, and the line that has the verdict."""
+    said = [line for line in (done.out + done.err).splitlines() if re.search(r"\b(in)?complete\b", line)]
+    return done.code, said[-1] if said else ""
+
+
+def test_a_text_that_is_cut_short_is_so_at_every_look(
+    box: Running, pair: tuple[Hand, Hand], run: Callable[..., Done]
+) -> None:
+    source, _ = pair
+    store = source.store("S", [source.file(f"{n}.txt", b"the words\n" * 9) for n in range(2)])
+    source.assistant("One", stores=[store])
+    source.assistant("Two", stores=[store])
+    box.behave(oddities=frozenset({Oddity.TEXT_MORE_WITHOUT_TOKEN}), serve_assistants_files=False, content_page_items=1)
+    assert run("export", "-o", "b.tar.zst").code == 4
+    box.behave(oddities=frozenset(), serve_assistants_files=True)
+    said = "incomplete: 2 texts cut short from 2 assistants"
+    for _ in range(2):
+        assert last(run("import", "b.tar.zst")) == (4, said)
+    assert last(run("plan", "b.tar.zst")) == (4, f"nothing to do: {said}")
+    against = run("verify", "b.tar.zst", "--against", "dst")
+    assert against.code == 4
+    assert said in against.out
+    assert last(run("import", "b.tar.zst", "--accept-known-losses")) == (0, f"{said} (accepted)")
+
+
+def test_what_a_destination_does_not_take_is_missing_at_every_look(
+    pair: tuple[Hand, Hand], run: Callable[..., Done]
+) -> None:
+    tools = [{"type": "bing_grounding", "bing_grounding": {"connections": []}}]
+    record = {"id": "asst_" + "a" * 24, "object": "assistant", "model": "gpt-4o", "name": "A", "tools": tools}
+    Path("dump.json").write_text(json.dumps(record))
+    assert run("export", "--from-dump", "dump.json", "-o", "b.tar.zst").code == 0
+    for _ in range(2):
+        assert last(run("import", "b.tar.zst")) == (4, "incomplete: 1 setting missing from 1 assistant")
+    assert run("plan", "b.tar.zst").code == 4
+
+
+def test_less_than_min_rung_is_less_wherever_it_goes(
+    box: Running, pair: tuple[Hand, Hand], run: Callable[..., Done]
+) -> None:
+    source, _ = pair
+    source.assistant("One", stores=[source.store("S", [source.file("a.txt", b"the words\n")])])
+    source.assistant("Two")
+    box.behave(serve_assistants_files=False)
+    assert run("export", "-o", "b.tar.zst", "--min-rung", "original").code == 4
+    box.behave(serve_assistants_files=True)
+    assert last(run("import", "b.tar.zst")) == (4, "incomplete: 1 file below --min-rung from 1 assistant")
+    assert run("verify", "b.tar.zst", "--against", "dst").code == 4
+    assert last(run("import", "b.tar.zst", "--only", "Two")) == (0, "complete")
+
+
+def test_files_that_nothing_lists_are_looked_for_too(pair: tuple[Hand, Hand], run: Callable[..., Done]) -> None:
+    source, copy = pair
+    source.assistant("One", files=[source.file("tool.csv", b"a,b\n")])
+    source.file("lone.csv", b"c,d\n")
+    assert run("export", "-o", "b.tar.zst", "--unused").code == 0
+    assert "incomplete: 1 file missing, 1 assistant missing" in run("verify", "b.tar.zst", "--against", "dst").out
+    assert run("import", "b.tar.zst", "--verify").code == 0
+    for number, name in enumerate(("lone.csv", "tool.csv"), start=1):
+        gone = next(one for one in copy.everything("/files") if one["filename"] == name)
+        copy.delete(f"/files/{gone['id']}")
+        against = run("verify", "b.tar.zst", "--against", "dst")
+        assert against.code == 4
+        assert f"incomplete: {number} file{'s' if number > 1 else ''} missing" in against.out
+
+
+def test_an_assistant_without_its_tools_is_incomplete(pair: tuple[Hand, Hand], run: Callable[..., Done]) -> None:
+    source, copy = pair
+    source.assistant("One", stores=[source.store("S", [source.file("a.txt", b"the words\n")])])
+    assert run("export", "-o", "b.tar.zst").code == 0
+    assert run("import", "b.tar.zst").code == 0
+    one = copy.everything("/assistants")[0]["id"]
+    copy.post(f"/assistants/{one}", tools=[], tool_resources={"file_search": {"vector_store_ids": []}})
+    done = run("verify", "b.tar.zst", "--against", "dst", "--json")
+    assert (done.code, done.document["result"]["against"]["complete"]) == (4, False)
+
+
+def test_a_file_that_is_not_indexed_is_missing_to_its_users(
+    box: Running, pair: tuple[Hand, Hand], run: Callable[..., Done]
+) -> None:
+    source, _ = pair
+    source.assistant("One", stores=[source.store("S", [source.file("a.txt", b"the words\n")])])
+    assert run("export", "-o", "b.tar.zst").code == 0
+    box.behave(index_failures=("a*",))
+    assert last(run("import", "b.tar.zst")) == (4, "incomplete: 1 file not indexed from 1 assistant")
+    box.behave(index_failures=())
+    assert run("verify", "b.tar.zst", "--against", "dst").code == 4
+
+
+def test_a_store_that_two_assistants_had_is_one_store(pair: tuple[Hand, Hand], run: Callable[..., Done]) -> None:
+    source, _ = pair
+    lost = source.store("lost")
+    source.assistant("One", stores=[lost])
+    source.assistant("Two", stores=[lost])
+    source.delete(f"/vector_stores/{lost}")
+    run("export", "-o", "b.tar.zst")
+    assert last(run("import", "b.tar.zst")) == (4, "incomplete: 1 vector store missing from 2 assistants")
+
+
+def test_a_clone_accepts_what_its_bundle_records(
+    box: Running, pair: tuple[Hand, Hand], run: Callable[..., Done]
+) -> None:
+    source, _ = pair
+    gone = source.file("gone.csv", b"a\n")
+    source.assistant("One", files=[gone])
+    source.delete(f"/files/{gone}")
+    assert run("clone").code == 4
+    done = run("clone", "--accept-known-losses", "--json")
+    assert (done.code, done.document["result"]["complete"]) == (0, False)

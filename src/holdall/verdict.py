@@ -151,9 +151,6 @@ class Count:
         if user is not None and reason.missing and reason is not Reason.ASSISTANTS:
             self._users.add(user)
 
-    def __contains__(self, loss: tuple[Reason, object]) -> bool:
-        return loss in self._accepted
-
     def verdict(self) -> Verdict:
         return Verdict(
             counts=dict(Counter(reason for reason, _ in self._accepted)),

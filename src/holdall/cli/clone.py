@@ -96,9 +96,16 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
             accept_known=parameters["accept_known_losses"],
             kept=kept,
         )
+    # What the export lost the bundle records, and the import has counted it.
+    known = parameters["accept_known_losses"] and not report.verdict.complete
+    assert isinstance(imported.result, dict)
     return Outcome(
-        exit_code=worse(report.verdict.exit_code, imported.exit_code),
-        result={"export": exported, "import": imported.result},
+        exit_code=imported.exit_code if known else worse(report.verdict.exit_code, imported.exit_code),
+        result={
+            "export": exported,
+            "import": imported.result,
+            **{key: imported.result[key] for key in ("complete", "verdict")},
+        },
         losses=[*losses_of(report), *imported.losses],
     )
 

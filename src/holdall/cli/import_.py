@@ -124,7 +124,11 @@ def _verified(
     return msgspec.structs.replace(
         outcome,
         exit_code=worse(outcome.exit_code, verdict.exit_code),
-        result={**(outcome.result if isinstance(outcome.result, dict) else {}), "against": compared},
+        result={
+            **(outcome.result if isinstance(outcome.result, dict) else {}),
+            **({} if verdict.complete else as_result(verdict)),
+            "against": compared,
+        },
     )
 
 
@@ -227,10 +231,12 @@ async def _import(
             return prepared, show_shortfall(console, reader, kept=kept)
 
         foreseen: set[Loss] = set()
+        inherent: list[Loss] = []
 
         async def planned() -> Plan:
             prepared, _ = await look()
             foreseen.update(prepared.plan.losses())
+            inherent.extend(prepared.inherent)
             show_conflicts(console, prepared)
             require_no_conflict(prepared.plan)
             require_within(prepared.plan, asked.max_loss)
@@ -242,7 +248,7 @@ async def _import(
         options = {**asked.options(), "concurrency": settings.concurrency}
         report = await carry_out(console, settings, reader, holding, account, options, planned=planned, force=force)
     console.close_progress()
-    return _told(console, settings, report, completeness, foreseen)
+    return _told(console, settings, report, completeness, foreseen, inherent)
 
 
 def _dry_run(
@@ -251,7 +257,7 @@ def _dry_run(
     """What ``plan`` shows, and its exit code."""
     from holdall.importer.destination.preparation import require_no_conflict, require_within
 
-    verdict = completeness.of_plan(prepared.plan)
+    verdict = completeness.of_plan(prepared.plan, prepared.inherent)
     show_plan(console, prepared, verdict)
     console.result(DRY_RUN)
     require_no_conflict(prepared.plan)
@@ -269,8 +275,10 @@ def _told(
     report: Report,
     completeness: Completeness,
     foreseen: Container[Loss],
+    inherent: list[Loss],
 ) -> Outcome:
-    """Show what came of it; the exit code is the verdict's. ``foreseen`` was shown before."""
+    """Show what came of it; the exit code is the verdict's. ``foreseen`` was shown before, ``inherent`` is what no copy
+    can have here."""
     from holdall.dialects.loss import Severity
     from holdall.importer.journal.report import Status, mapping
 
@@ -294,7 +302,8 @@ def _told(
     if report.stopped:
         raise report.stopped
     units = {result.source for result in report.results}
-    verdict = completeness.verdict(report.losses(), failed=report.failed(), units=units)
+    living = {id for id, target in report.files.items() if str(id) == str(target)}
+    verdict = completeness.verdict([*report.losses(), *inherent], failed=report.failed(), units=units, living=living)
     conclude(console, verdict)
     document = mapping(report)
     return Outcome(

@@ -100,7 +100,7 @@ async def _plan(
     announce(console, prepared, settings.output_dir)
     lacking = show_shortfall(console, reader)
     completeness = Completeness(holding, asked.selection, accept_known=accept_known)
-    verdict = completeness.of_plan(prepared.plan)
+    verdict = completeness.of_plan(prepared.plan, prepared.inherent)
     show_plan(console, prepared, verdict)
     require_no_conflict(prepared.plan)
     require_within(prepared.plan, asked.max_loss)

@@ -10,7 +10,7 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
-from holdall.dialects.loss import MaxLoss
+from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
@@ -51,13 +51,15 @@ _MAKES = {CreateAssistant: Kind.ASSISTANT, CreateAgent: Kind.AGENT, CreateStore:
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, and what was learned on the way to it. ``warnings`` are for people, a line each."""
+    """A plan, and what was learned on the way to it. ``warnings`` are for people, a line each; ``inherent`` is what no
+    copy of the bundle can have at this destination, also one that is there already."""
 
     destination: Destination
     plan: Plan
     presence: Presence
     estimate: Estimate
     warnings: list[str]
+    inherent: list[Loss]
 
     def party(self) -> dict[str, str | None]:
         """The destination as journals and plans name it."""
@@ -146,8 +148,11 @@ async def prepare(
     }
     shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
+    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
     return Prepared(
         destination=destination,
+        # What is left out depends on what is there, and the plan says it of everything.
+        inherent=[loss for loss in ideal.losses() if loss.why is not Why.LEFT_OUT],
         plan=planned,
         presence=presence,
         estimate=estimate(

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from holdall.bundle.layout import TEXTS, LedgerLine
+from holdall.bundle.losses import minimum_of
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
@@ -55,6 +56,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
         members={store: _members(reader, store, files, parsed_in, unfit) for store in stores},
         files=files,
         lost=list(reader.losses()),
+        minimum=minimum_of(reader.info),
         unfit=unfit,
     )
 

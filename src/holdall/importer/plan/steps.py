@@ -113,8 +113,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
 
-    ``lost`` is what the bundle says that it hasn't got, besides contents; ``unfit`` by store what no destination takes
-    of its memberships.
+    ``lost`` is what the bundle says that it hasn't got, besides contents, of which each should have the rung
+    ``minimum``; ``unfit`` by store what no destination takes of its memberships.
     """
 
     assistants: list[Record]
@@ -123,6 +123,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
     lost: list[LossLine] = []
+    minimum: Rung = Rung.TEXT
     unfit: Mapping[SourceId, list[Loss]] = {}
 
 
@@ -439,9 +440,9 @@ def _left_alone(step: Skip) -> Iterator[Loss]:
     text = f"left as it is ({step.target}), though it differs in {', '.join(fields)}"
     yield Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
     for one in step.differences:
-        if one.absent and one.inside:
-            text = "not there, and left so"
-            yield Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
+        if one.inside and (one.absent or one.field == "status"):
+            why, text = (Why.LEFT_OUT, "not there") if one.absent else (Why.NOT_INDEXED, "not indexed there")
+            yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
 
 
 def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:

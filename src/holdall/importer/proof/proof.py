@@ -26,13 +26,24 @@ from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
 from holdall.importer.plan.plan import plan
-from holdall.importer.plan.steps import Catalogue, CreateAgent, CreateAssistant, CreateStore, Plan, WriteRequest
+from holdall.importer.plan.steps import (
+    Cannot,
+    Catalogue,
+    Content,
+    CreateAgent,
+    CreateAssistant,
+    CreateStore,
+    Plan,
+    UploadFile,
+    WriteRequest,
+)
 from holdall.importer.proof.members import FileProof, Members
 from holdall.importer.proof.reading import Text
 from holdall.importer.written.requestfolder import read_request
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
+from holdall.remote.probing import absence
 from holdall.verdict import Verdict
 
 __all__ = ["Proof", "prove"]
@@ -41,7 +52,7 @@ __all__ = ["Proof", "prove"]
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared (``assistants``, ``agents`` where there are any, ``vector_stores``, ``memberships``,
     ``texts``, ``searches``), what differs, and what is known of each file. ``losses`` are those of the plan: what the
-    copy can't have, whatever became of it."""
+    copy can't have, whatever became of it; ``failed`` could not be made at all."""
 
     origin: str
     compared: dict[str, int]
@@ -50,11 +61,14 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Loss]
     completeness: Completeness
     units: set[str]
+    failed: list[tuple[Kind, str]]
 
     def verdict(self) -> Verdict:
         """The copy against what the project had."""
         doubtful = (one.file for one in self.files if one.text is Text.DOUBTFUL)
-        return self.completeness.verdict(self.losses, differences=self.differences, doubtful=doubtful, units=self.units)
+        return self.completeness.verdict(
+            self.losses, units=self.units, failed=self.failed, differences=self.differences, doubtful=doubtful
+        )
 
     def doubtful(self) -> dict[str, int]:
         """How many files' texts may have been joined wrongly, by the reason."""
@@ -103,6 +117,8 @@ async def prove(
                     await prover.agent(step)
                 case WriteRequest():
                     await prover.request(step)
+                case UploadFile(content=content) if unit.kind is Kind.FILE:
+                    await prover.lone_file(content)
                 case _:
                     pass
     return prover.proof(planned, Completeness(catalogue, placement.selection, accept_known=accept_known))
@@ -135,6 +151,8 @@ class _Prover:
         )
         self._differences: list[Difference] = []
         self._there: set[tuple[SourceId | None, SourceId]] = set()
+        self._listed: set[str | None] | None = None
+        self._has_files: bool | None = None
 
     def proof(self, planned: Plan, completeness: Completeness) -> Proof:
         files = self._members.proofs
@@ -154,6 +172,7 @@ class _Prover:
             losses=[loss for loss in planned.losses() if (loss.inside, loss.id) not in self._there],
             completeness=completeness,
             units={unit.id for unit in planned.units},
+            failed=[(Kind.ASSISTANT, step.id) for step in planned.steps() if isinstance(step, Cannot)],
         )
 
     async def assistant(self, step: CreateAssistant) -> None:
@@ -214,6 +233,8 @@ class _Prover:
         }
         wanted = self._files_of(step, there)
         files = await self._matched(wanted, there)
+        for file, copy in files.items():
+            await self._file(file, copy, inside=step.id)
         return stores, {file: files.get(file, TargetId(f"(not imported) {file}")) for file in wanted}
 
     def _files_of(self, step: CreateAssistant | WriteRequest, there: Container[str]) -> list[SourceId]:
@@ -223,6 +244,48 @@ class _Prover:
         lived = [file for file in dict.fromkeys(view.file_ids) if known.get(file) in there]
         self._there.update((step.id, file) for file in lived)
         return [file for file in dict.fromkeys(view.file_ids) if file in step.files or file in lived]
+
+    async def lone_file(self, content: Content) -> None:
+        """A file that nothing refers to: by the mapping, else by a name that it may have been uploaded under."""
+        if self._placement.files is not None:
+            await self._file(content.id, self._placement.files.get(content.id))
+            return
+        if self._listed is None:
+            listed = [raw async for raw in self._account.items("/files")]
+            self._listed = {msgspec.json.decode(raw, type=FileView).filename for raw in listed}
+        if not self._listed.intersection(content.copy_names()):
+            self._file_is_gone(content.id, None, None, "not found")
+
+    async def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> None:
+        """A file that nothing lists: is there still one of that id?"""
+        if self._has_files is None:
+            self._has_files = await absence(self._account, "/files") is None
+        if copy is not None:
+            if not self._has_files or await self._filename(copy) is not None:
+                return
+            try:
+                await self._account.get(path("/files/{}", copy))
+                return
+            except (NotFound, RequestRefused) as error:
+                said = f"{copy} is gone: {error.detail or error.message}"
+        else:
+            said = "not imported"
+        self._file_is_gone(id, copy, inside, said)
+
+    def _file_is_gone(self, id: SourceId, copy: TargetId | None, inside: SourceId | None, said: str) -> None:
+        name = self._catalogue.files[id].filename
+        self._differences.append(
+            Difference(
+                kind=Kind.FILE,
+                source=id,
+                target=copy,
+                name=name,
+                inside=inside,
+                field=Kind.FILE.value,
+                bundle=PRESENT,
+                destination=said,
+            )
+        )
 
     async def store(self, id: SourceId) -> None:
         record = self._catalogue.stores[id]
