@@ -20,7 +20,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss
 from holdall.dialects.responses_tools import containers
 from holdall.dialects.tables import AS_IS, Table
-from holdall.errors import NotFound, RequestRefused
+from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.destination.placement import Placement
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
@@ -152,7 +152,6 @@ class _Prover:
         self._differences: list[Difference] = []
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
-        self._has_files: bool | None = None
 
     def proof(self, planned: Plan, completeness: Completeness) -> Proof:
         files = self._members.proofs
@@ -258,19 +257,23 @@ class _Prover:
 
     async def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> None:
         """A file that nothing lists: is there still one of that id?"""
-        if self._has_files is None:
-            self._has_files = await absence(self._account, "/files") is None
+        said = "not imported"
         if copy is not None:
-            if not self._has_files or await self._filename(copy) is not None:
-                return
             try:
                 await self._account.get(path("/files/{}", copy))
                 return
             except (NotFound, RequestRefused) as error:
+                if not await self._has_files():
+                    return
                 said = f"{copy} is gone: {error.detail or error.message}"
-        else:
-            said = "not imported"
         self._file_is_gone(id, copy, inside, said)
+
+    async def _has_files(self) -> bool:
+        """Whether the destination knows files by their ids at all."""
+        try:
+            return await absence(self._account, "/files") is None
+        except ServerFailed:  # it is there, and fails
+            return True
 
     def _file_is_gone(self, id: SourceId, copy: TargetId | None, inside: SourceId | None, said: str) -> None:
         name = self._catalogue.files[id].filename
