@@ -351,7 +351,7 @@ def test_import_again_and_undo(box: Running, holdall: Terminal, bundle: Path, so
         assert undone.code == (3 if keeps and run == runs[-1] else 0), undone.err
     box.behave(**msgspec.structs.asdict(SERVED))
     with Hand(box.url, key) as hand:
-        there = {"assistants": 2, "vector_stores": 1, "files": 4} if keeps else dict.fromkeys(PLACES, 0)
+        there = {"assistants": 4, "vector_stores": 2, "files": 6} if keeps else dict.fromkeys(PLACES, 0)
         assert hand.counts() == there
 
 
