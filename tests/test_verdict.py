@@ -439,3 +439,24 @@ def test_a_clone_accepts_what_its_bundle_records(
     assert run("clone").code == 4
     done = run("clone", "--accept-known-losses", "--json")
     assert (done.code, done.document["result"]["complete"]) == (0, False)
+
+
+def test_what_was_left_out_as_asked_is_missing_and_accepted(pair: tuple[Hand, Hand], run: Callable[..., Done]) -> None:
+    source, _ = pair
+    tool = source.file("tool.csv", b"a,b\n")
+    source.assistant("One", stores=[source.store("S", [source.file("a.txt", b"the words\n")])], files=[tool])
+    done = run("export", "-o", "b.tar.zst", "--no-file-search", "--no-code-interpreter")
+    assert last(done) == (0, "incomplete: 1 file missing, 1 vector store missing (accepted)")
+    assert run("verify", "b.tar.zst", "--complete").code == 4
+    said = "incomplete: 1 file missing, 1 vector store missing from 1 assistant"
+    assert last(run("import", "b.tar.zst")) == (4, said)
+    assert last(run("import", "b.tar.zst", "--accept-known-losses")) == (0, f"{said} (accepted)")
+
+
+def test_a_comparison_of_a_part_says_so(pair: tuple[Hand, Hand], run: Callable[..., Done]) -> None:
+    source, _ = pair
+    source.assistant("One")
+    source.assistant("Two")
+    assert run("export", "-o", "b.tar.zst").code == 0
+    assert run("import", "b.tar.zst", "--only", "Two").code == 0
+    assert ", only what --only Two chose)" in run("verify", "b.tar.zst", "--against", "dst").out

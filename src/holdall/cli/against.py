@@ -60,7 +60,8 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
 
     verdict = proof.verdict()
     found = counted(len(proof.differences), "difference") if proof.differences else "no differences"
-    console.result(f"{title}: {verdict.without(Reason.DIFFERENT)}; {found} ({compared} compared{origin})")
+    chosen = f", only what {proof.chosen} chose" if proof.chosen else ""
+    console.result(f"{title}: {verdict.without(Reason.DIFFERENT)}; {found} ({compared} compared{origin}{chosen})")
     return {
         "by": proof.origin,
         "compared": proof.compared,

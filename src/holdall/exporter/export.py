@@ -25,7 +25,7 @@ from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
 from holdall.exporter.policy import Policy
 from holdall.exporter.register import Register
-from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, Unfinished, Unreadable
+from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, Unreadable
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.exporter.state import State
@@ -123,7 +123,7 @@ async def export(
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
         async with open_parent(await asyncio.to_thread(parent, place, capture), progress) as earlier:
             losses = Losses(_policy(options, earlier))
-            for loss in _losses_of(start.dump):
+            for loss in (*_losses_of(start.dump), *_left_out(start, definitions)):
                 losses.add(loss)
             compared = options.skip_if_unchanged and earlier is not None and same_work(earlier.info, capture)
             filled = await _fill(
@@ -269,6 +269,16 @@ def _losses_of(dump: Dump | None) -> Iterator[Finding]:
         yield Incomplete(dump=name, message=why)
     for one in dump.unread if dump else ():
         yield Unreadable(kind=Kind.ASSISTANT, id=one.id, dump=one.dump, message=one.message)
+
+
+def _left_out(start: Start, definitions: Definitions) -> list[Finding]:
+    """What the definitions refer to and was not asked for."""
+    stores = {} if start.file_search else dict.fromkeys(id for view in definitions.views for id in view.store_ids)
+    files = {} if start.code_interpreter else dict.fromkeys(id for view in definitions.views for id in view.file_ids)
+    return [
+        *(LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search") for id in stores),
+        *(LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter") for id in files),
+    ]
 
 
 def _capture(account: Account | None, options: ExportOptions) -> Capture:

@@ -22,6 +22,7 @@ from holdall.exporter.report import (
     Doubtful,
     Finding,
     Incomplete,
+    LeftOut,
     Loss,
     Miscount,
     Unfinished,
@@ -92,7 +93,9 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
     match finding:
         case Loss(rung=rung, truncated=truncated):
             return reason_of(rung, truncated, policy.min_rung)
-        case Absent(kind=Kind.STORE):
+        case LeftOut(kind=Kind.FILE):
+            return Reason.FILES
+        case Absent(kind=Kind.STORE) | LeftOut():
             return Reason.STORES
         case Changed(how=how) if how != "added":
             return Reason.CHANGED
@@ -114,7 +117,7 @@ def line_of(finding: Finding, why: Reason) -> LossLine:
     """The finding as the bundle has it."""
     kind = getattr(finding, "kind", None)
     about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
-    message = finding.message if isinstance(finding, Absent) else describe(finding)
+    message = finding.message if isinstance(finding, Absent | LeftOut) else describe(finding)
     return LossLine(reason=why.value, kind=kind, id=about, message=message)
 
 

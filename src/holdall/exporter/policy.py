@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.exporter.report import Absent, Doubtful, Finding, Loss, Unread
+from holdall.exporter.report import Absent, Doubtful, Finding, LeftOut, Loss, Unread
 from holdall.model import Kind, Rung
 
 __all__ = ["Policy"]
@@ -35,6 +35,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
         """
         match finding:
+            case LeftOut():
+                return True
             case Loss() | Absent() | Doubtful() if finding.id in self.allow_missing:
                 return True
             case Loss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_rung is Rung.UNAVAILABLE:

@@ -19,6 +19,7 @@ __all__ = [
     "ExportReport",
     "Finding",
     "Incomplete",
+    "LeftOut",
     "Loss",
     "Miscount",
     "Unfinished",
@@ -49,6 +50,14 @@ class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="a
     kind: Kind
     id: str
     used_by: list[str]
+    message: str
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="left_out"):
+    """A store or file that a definition refers to and that was left out as asked: missing all the same."""
+
+    kind: Kind
+    id: str
     message: str
 
 
@@ -113,7 +122,7 @@ class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
     message: str
 
 
-Finding = Loss | Absent | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread | Doubtful
+Finding = Loss | Absent | LeftOut | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread | Doubtful
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +161,8 @@ def describe(finding: Finding) -> str:
         case Absent():
             users = f", used by {', '.join(finding.used_by)}" if finding.used_by else ""
             return f"gone  {finding.kind} {finding.id}{users}: {finding.message}"
+        case LeftOut():
+            return f"left out  {finding.kind} {finding.id}: {finding.message}"
         case Miscount():
             return f"count  {finding.id}: {finding.what}: the server says {finding.counted}, found {finding.found}"
         case Incomplete():

@@ -20,7 +20,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss
 from holdall.dialects.responses_tools import containers
 from holdall.dialects.tables import AS_IS, Table
-from holdall.errors import NotFound, RequestRefused, ServerFailed
+from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.placement import Placement
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
@@ -52,7 +52,8 @@ __all__ = ["Proof", "prove"]
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared (``assistants``, ``agents`` where there are any, ``vector_stores``, ``memberships``,
     ``texts``, ``searches``), what differs, and what is known of each file. ``losses`` are those of the plan: what the
-    copy can't have, whatever became of it; ``failed`` could not be made at all."""
+    copy can't have, whatever became of it; ``failed`` could not be made at all;
+    ``chosen`` are the flags by which a part of the bundle was chosen, where that was so."""
 
     origin: str
     compared: dict[str, int]
@@ -62,6 +63,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     completeness: Completeness
     units: set[str]
     failed: list[tuple[Kind, str]]
+    chosen: str
 
     def verdict(self) -> Verdict:
         """The copy against what the project had."""
@@ -171,6 +173,14 @@ class _Prover:
             losses=[loss for loss in planned.losses() if (loss.inside, loss.id) not in self._there],
             completeness=completeness,
             units={unit.id for unit in planned.units},
+            chosen=" ".join(
+                f"--{flag} {pasteable(one)}"
+                for flag, some in (
+                    ("only", self._placement.selection.only),
+                    ("exclude", self._placement.selection.exclude),
+                )
+                for one in some
+            ),
             failed=[(Kind.ASSISTANT, step.id) for step in planned.steps() if isinstance(step, Cannot)],
         )
 
