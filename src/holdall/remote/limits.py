@@ -16,7 +16,7 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
   server that is down is told at once, and nothing is under way yet that could be lost. Where there is no answer at
   all, two tries do: each may take as long as a connection may.
 * Whether an endpoint is there at all is asked twice at most where the server answers 500 or with a page, which some do
-  of every path that they don't know: the answer is held against that to a path that can't be there.
+  of every path that they don't know: the answer is compared with that to a path that can't be there.
 * What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint, of ``FAILURE_PATIENCE`` where all
   that it ever answered was 500: once it is spent, an endpoint that always fails costs its requests ``FEW`` tries each,
   until waiting helps again. Nobody waits in a slot.

@@ -63,7 +63,7 @@ async def absence(account: Account, where: str) -> RemoteError | None:
 async def is_absent(account: Account, error: RemoteError, *, denied: bool = False) -> bool:
     """Whether a list that ends in ``error`` isn't there at all: few servers say that with a 404.
 
-    So an error is held against what comes of a path that can't be there: a list that alone is refused may have
+    So an error is compared with the answer to a path that can't be there: a list that alone is refused may have
     something. Where few servers have it, and ``denied`` may be a word for that, 403, 405 and 501 say so by themselves.
     A server that fails at everything is taken for one without that list; see ``may_be_there``.
     """
