@@ -30,16 +30,19 @@ _HEADERS = ("accept", "accept-encoding", "range", "if-range", "user-agent")
 
 
 class Misled(httpx2.RequestError):
-    """A redirect that isn't followed. ``moved_to`` is the origin of another server, where the request could be sent.
+    """A redirect that isn't followed: why, by which ``status`` it was told, and ``moved_to`` where it is to another
+    server, as an origin."""
 
-    ``ambiguous`` is True where the request may have been carried out before its answer was a redirect.
-    """
+    status, moved_to = 0, ""
 
-    moved_to, ambiguous = "", False
-
-    def __init__(self, why: str, *, moved_to: str = "", ambiguous: bool = False) -> None:
+    def __init__(self, why: str, status: int, *, moved_to: str = "") -> None:
         super().__init__(f"it is redirected {why}")
-        self.moved_to, self.ambiguous = moved_to, ambiguous
+        self.status, self.moved_to = status, moved_to
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether what was asked may have been carried out, and this be the way to what came of it."""
+        return self.status not in _SAME_METHOD
 
 
 def elsewhere(response: httpx2.Response) -> str:
@@ -56,7 +59,7 @@ class Transport(httpx2.AsyncBaseTransport):
     def __init__(self, base_url: str, limits: httpx2.Limits) -> None:
         self._base, self._limits = httpx2.URL(base_url), limits
         self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
-        self._pool(self._base)
+        self._own = self._pool(self._base)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         first, is_elsewhere = request, False
@@ -87,7 +90,7 @@ class Transport(httpx2.AsyncBaseTransport):
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
-            pool = self._pool(request.url)
+            pool = self._own if _origin(request.url) == _origin(self._base) else self._pool(request.url)
         except UsageFault as fault:  # of another origin; the account's own proxy was looked at before
             raise httpx2.ProxyError(fault.message) from None
         return await pool.handle_async_request(request)
@@ -96,11 +99,11 @@ class Transport(httpx2.AsyncBaseTransport):
         """The request for a file's content to another origin."""
         name, path = _origin(target), first.url.raw_path.removeprefix(self._base.raw_path.rstrip(b"/"))
         if first.method != "GET" or not _CONTENT.fullmatch(path.partition(b"?")[0]):
-            raise Misled(f"to {name}, another server", moved_to=name, ambiguous=_is_ambiguous(first, response))
+            raise Misled(f"to {name}, another server", response.status_code, moved_to=name)
         stays = is_loopback(target.host) or not is_loopback(first.url.host)
         if target.scheme == "http" and not (first.url.scheme == "http" and stays):
-            raise Misled(f"to {name}, which is unencrypted")
-        await _stay_outside(first.url, target, await _networks(target))
+            raise Misled(f"to {name}, which is unencrypted", response.status_code)
+        await _stay_outside(first.url, target, await _networks(target), response)
         headers = {key: first.headers[key] for key in _HEADERS if key in first.headers}
         return httpx2.Request("GET", target, headers=headers, extensions=first.extensions)
 
@@ -114,33 +117,26 @@ class Transport(httpx2.AsyncBaseTransport):
         peer = stream.get_extra_info("server_addr") if stream and not proxy_for(str(request.url)) else None
         if peer:
             try:
-                await _stay_outside(first.url, request.url, {_network(str(peer[0]))})
+                await _stay_outside(first.url, request.url, {_network(str(peer[0]))}, response)
             except Misled:
                 await response.aclose()
                 raise
 
 
-async def _stay_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str]) -> None:
+async def _stay_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str], response: httpx2.Response) -> None:
     """Raise Misled where ``target`` is in networks that what was asked isn't in, but for the internet."""
     inside = networks - {""}
     if inside and (inside := inside - await _networks(asked)):
-        raise Misled(f"to {_origin(target)}, which is {inside.pop()}")
+        raise Misled(f"to {_origin(target)}, which is {inside.pop()}", response.status_code)
 
 
 def _again(request: httpx2.Request, target: httpx2.URL, response: httpx2.Response) -> httpx2.Request:
     """The same request to another path of its origin."""
     if request.method != "GET" and response.status_code not in _SAME_METHOD:
-        raise Misled(
-            f"with {response.status_code}, which would make a GET of a {request.method}",
-            ambiguous=_is_ambiguous(request, response),
-        )
+        raise Misled(f"with {response.status_code}, which would make a GET of a {request.method}", response.status_code)
     return httpx2.Request(
         request.method, target, headers=request.headers, stream=request.stream, extensions=request.extensions
     )
-
-
-def _is_ambiguous(request: httpx2.Request, response: httpx2.Response) -> bool:
-    return request.method != "GET" and response.status_code not in _SAME_METHOD
 
 
 def _target(request: httpx2.Request, response: httpx2.Response, location: str) -> httpx2.URL:
@@ -149,9 +145,9 @@ def _target(request: httpx2.Request, response: httpx2.Response, location: str) -
     except (httpx2.InvalidURL, ValueError):
         target = httpx2.URL()
     if target.scheme not in ("http", "https") or not target.host:
-        raise Misled("to what is no web address", ambiguous=_is_ambiguous(request, response))
+        raise Misled("to what is no web address", response.status_code)
     if target.userinfo:
-        raise Misled(f"to {_origin(target)} with a user name or password", ambiguous=_is_ambiguous(request, response))
+        raise Misled(f"to {_origin(target)} with a user name or password", response.status_code)
     return target
 
 

@@ -206,7 +206,7 @@ class Wire:
             manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
         response = await self._guarded(what, manager.__aenter__)
         try:
-            origin = redirects.elsewhere(response.http_response)
+            origin = self._elsewhere(response.http_response)
             if not origin:
                 self._listen(response.headers)
             await self._refuse_null(what, response)
@@ -282,6 +282,9 @@ class Wire:
         self.organization = self._heard(headers, "openai-organization") or self.organization
         self.project = self._heard(headers, "openai-project") or self.project
 
+    def _elsewhere(self, response: httpx2.Response) -> str:
+        return faults.redacted(redirects.elsewhere(response), self.secret)
+
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
@@ -304,7 +307,7 @@ class Wire:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
         key = self.secret
         if isinstance(error, openai.APIStatusError):
-            if origin := redirects.elsewhere(error.response):
+            if origin := self._elsewhere(error.response):
                 return _refused_elsewhere(what, error.response.status_code, origin)
             self._listen(error.response.headers)
             headers = {name.lower(): value for name, value in error.response.headers.items()}
@@ -320,8 +323,9 @@ class Wire:
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
         if isinstance(cause, redirects.Misled):
             return NotTheApi(
-                f"{what}: {cause}",
-                hint=hints.for_page(self._place, cause.moved_to) if cause.moved_to else "",
+                f"{what}: {faults.redacted(str(cause), key)}",
+                hint=hints.for_page(self._place, faults.redacted(cause.moved_to, key)) if cause.moved_to else "",
+                status=cause.status or None,
                 ambiguous=cause.ambiguous,
             )
         if isinstance(cause, httpx2.TooManyRedirects):
