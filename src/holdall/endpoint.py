@@ -39,7 +39,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = "the base URL"
     organization: str = "the organisation id"
     project: str = "the project id"
-    insecure_http: str = "insecure_http"
+    insecure_http: str = "insecure_http=True"
 
 
 _PLAIN = Names()

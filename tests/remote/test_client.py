@@ -281,6 +281,9 @@ def test_a_redirect_that_makes_a_read_of_a_write_is_no_answer(script: Script) ->
         (200, {}, b"{}") if "moved" in target else (307, {"location": "/v1/moved"}, b"")
     )
     assert use(script, lambda account: account.post("/assistants", {})).raw == b"{}"
+    script.seen.clear()
+    use(script, lambda account: account.upload("n.txt", io.BytesIO(b"bytes"), purpose="assistants"))
+    assert [b"bytes" in body for _, _, _, body in script.seen] == [True, True]
 
 
 def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:
