@@ -160,7 +160,7 @@ def test_children_see_no_setting_and_no_key() -> None:
         [*named, *HOSTILE, "SRC_PROJECT_API_KEY", "DST_PROJECT_API_KEY", "https_proxy", "openai_api_key"], "mark"
     )
     left = children.ambient({**environ, "PATH": "/bin", "HOME": "/home/u"})
-    assert left == {"PATH": "/bin", "HOME": "/home/u", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
+    assert left == {"PATH": "/bin", "HOME": "/home/u", "PYTHONIOENCODING": "utf-8"}
 
 
 def test_a_command_line_can_be_pasted_into_a_shell() -> None:

@@ -209,7 +209,10 @@ def test_settings_that_cannot_be_meant_are_not_repeated(holdall: Terminal, tmp_p
 @pytest.mark.slow
 def test_what_cannot_be_reached_leaves_them_nowhere(holdall: Terminal, tmp_path: Path, nowhere: str) -> None:
     server = {"OPENAI_SRC_BASE_URL": f"http://{nowhere}/v1", "OPENAI_DST_BASE_URL": f"http://{nowhere}/v1"}
-    proxied = {"OPENAI_SRC_BASE_URL": "http://there.test/v1", "OPENAI_DST_BASE_URL": "http://there.test/v1"}
+    proxied = {
+        **{f"OPENAI_{side}_BASE_URL": "http://there.test/v1" for side in ("SRC", "DST")},
+        **{f"OPENAI_{side}_INSECURE_HTTP": "true" for side in ("SRC", "DST")},
+    }
     ways = [
         server,
         {**server, "OPENAI_SRC_BASE_URL": f"http://{nowhere}/v1?api-key={MARK}"},

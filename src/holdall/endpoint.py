@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
@@ -9,7 +10,7 @@ import msgspec
 
 from holdall.errors import Mistakes, UsageFault
 
-__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint", "same_account", "title"]
+__all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint", "is_loopback", "same_account", "title"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -38,6 +39,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = "the base URL"
     organization: str = "the organisation id"
     project: str = "the project id"
+    insecure_http: str = "insecure_http=True"
 
 
 _PLAIN = Names()
@@ -72,6 +74,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or self.base_url
 
     @property
+    def is_in_clear(self) -> bool:
+        """Whether the key and all content go to another machine unencrypted."""
+        return _is_in_clear(urlsplit(self.base_url))
+
+    @property
     def title(self) -> str:
         """For people: host, and the project if one was named."""
         return f"{self.host} ({self.project})" if self.project else self.host
@@ -84,16 +91,18 @@ def endpoint(
     organization: str | None = None,
     project: str | None = None,
     token_command: tuple[str, ...] = (),
+    insecure_http: bool = False,
     names: Names = _PLAIN,
 ) -> Endpoint:
     """An Endpoint from what a user writes. A query string in ``base_url`` (Azure needs one) goes on every request.
 
-    Raises UsageFault, by ``names``, for a URL that isn't http(s) or holds a password, and for a key or id that can't
-    stand in a header; for all of them together.
+    Raises UsageFault, by ``names``, for a URL that isn't http(s), holds a password or a fragment, or would send the key
+    to another machine unencrypted without ``insecure_http``, and for a key or id that can't stand in a header; for all
+    of them together.
     """
     mistakes = Mistakes()
     with mistakes.noted():
-        parts = _split(base_url, names)
+        parts = _split(base_url, names, insecure_http)
     with mistakes.noted():
         secret = Secret("" if token_command else _word(key, names.key))
     with mistakes.noted():
@@ -112,7 +121,7 @@ def endpoint(
     )
 
 
-def _split(base_url: str, names: Names) -> SplitResult:
+def _split(base_url: str, names: Names, insecure_http: bool) -> SplitResult:
     try:
         parts = urlsplit(base_url.strip())
         fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -123,9 +132,33 @@ def _split(base_url: str, names: Names) -> SplitResult:
             f"can't use {names.base_url}: it must begin with https:// or http:// and name a host",
             hint=f"the default is {DEFAULT_BASE_URL}",
         )
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise UsageFault(f"can't use {names.base_url}: it holds a user name or password, which no server here wants")
+    if parts.fragment:
+        raise UsageFault(f"can't use {names.base_url}: it holds a fragment (# and what follows), which is never sent")
+    if _is_in_clear(parts) and not insecure_http:
+        raise UsageFault(
+            f"can't use {names.base_url}: http:// sends the key and all content to {parts.hostname} unencrypted",
+            hint=f"write https://, or insist with {names.insecure_http} where the network to it is your own",
+        )
     return parts
+
+
+def _is_in_clear(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine by its name alone; a name that happens to resolve to it is not.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.1.2.3", "::1", "::ffff:127.0.0.1", "127.evil.com")]
+    [True, True, True, True, False]
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _word(text: str, name: str) -> str:

@@ -248,6 +248,7 @@ def _endpoint(lookup: Lookup, side: str) -> Endpoint:
     base_url = lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL)
     organization = lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None)
     project = lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None)
+    insecure_http = lookup.boolean(f"--{low}-insecure-http", f"OPENAI_{side}_INSECURE_HTTP", False)
     with mistakes.noted():
         found = endpoint(
             key.value if key else "(none)",
@@ -255,7 +256,14 @@ def _endpoint(lookup: Lookup, side: str) -> Endpoint:
             organization=organization.value,
             project=project.value,
             token_command=command,
-            names=Names(key=str(key), base_url=str(base_url), organization=str(organization), project=str(project)),
+            insecure_http=insecure_http.value,
+            names=Names(
+                key=str(key),
+                base_url=str(base_url),
+                organization=str(organization),
+                project=str(project),
+                insecure_http=f"--{low}-insecure-http or OPENAI_{side}_INSECURE_HTTP=true",
+            ),
         )
     mistakes.raise_all()
     return found

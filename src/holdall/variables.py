@@ -11,7 +11,7 @@ VARIABLES = frozenset(
         *(
             f"OPENAI_{side}_{name}"
             for side in ("SRC", "DST")
-            for name in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID", "TOKEN_COMMAND")
+            for name in ("API_KEY", "BASE_URL", "ORG_ID", "PROJECT_ID", "TOKEN_COMMAND", "INSECURE_HTTP")
         ),
         "OPENAI_SRC_LABEL",
         "SRC_PROJECT_API_KEY",

@@ -274,13 +274,16 @@ def test_a_redirect_that_makes_a_read_of_a_write_is_no_answer(script: Script) ->
         return (200, {}, b'{"id": "file-other"}') if method == "GET" else (301, {"location": "/v1/moved"}, b"")
 
     script.answer = answer
-    with pytest.raises(NotTheApi, match="made a GET of it") as caught:
+    with pytest.raises(NotTheApi, match="would make a GET of a POST") as caught:
         use(script, lambda account: account.upload("n.txt", io.BytesIO(b"x"), purpose="assistants"))
     assert caught.value.ambiguous
     script.answer = lambda method, target: (
         (200, {}, b"{}") if "moved" in target else (307, {"location": "/v1/moved"}, b"")
     )
     assert use(script, lambda account: account.post("/assistants", {})).raw == b"{}"
+    script.seen.clear()
+    use(script, lambda account: account.upload("n.txt", io.BytesIO(b"bytes"), purpose="assistants"))
+    assert [b"bytes" in body for _, _, _, body in script.seen] == [True, True]
 
 
 def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:
@@ -298,15 +301,32 @@ def test_nobody_there_is_one_sentence_and_certainly_not_carried_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("HTTP_PROXY", "gopher://x"), ("ALL_PROXY", "socks4://x:1"), ("SSL_CERT_FILE", __file__)]
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "gopher://x"),
+        ("ALL_PROXY", "socks4://x:1"),
+        ("https_proxy", "socks5://x:1"),
+        ("HTTPS_PROXY", "http://user:1#secret@x:1"),
+        ("HTTPS_PROXY", "http://user:1/secret@x:1"),
+        ("HTTPS_PROXY", "http://[secret"),
+        ("HTTPS_PROXY", "http://x:secret"),
+        ("HTTPS_PROXY", "http://x:0"),
+        ("HTTPS_PROXY", "http://secret y"),
+        ("HTTPS_PROXY", "http://"),
+        ("SSL_CERT_FILE", __file__),
+    ],
 )
 def test_an_environment_that_allows_no_connection_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
+    for other in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, value)
-    with pytest.raises(UsageFault, match=r"can't set up connections to x\.example: ") as caught:
-        Account(endpoint("sk-test-000001", "http://x.example/v1"))
-    assert name in caught.value.hint
+    with pytest.raises(UsageFault, match=r"can.t use the proxy of|can.t set up connections to") as caught:
+        Account(endpoint("sk-test-000001", "https://x.example/v1"))
+    said = caught.value.message + caught.value.hint
+    assert name in said
+    assert "secret" not in said
 
 
 def test_ids_cannot_leave_their_place_in_a_path() -> None:

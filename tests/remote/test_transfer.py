@@ -89,7 +89,7 @@ class Server:
         limits = Limits(sleep=sleep, clock=lambda: self.slept)
 
         async def main() -> int:
-            return await transfer(
+            arrived = await transfer(
                 self.begin,
                 self.sink,
                 what="can't download file x",
@@ -98,6 +98,7 @@ class Server:
                 expected=expected,
                 exact=exact,
             )
+            return arrived.size
 
         return asyncio.run(main())
 

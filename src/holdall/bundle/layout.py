@@ -120,8 +120,9 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``data/ledger.jsonl``: what became of one file, also where nothing could be got.
 
     ``expected`` is the size that the file object declares, ``size`` what is stored at ``path``; ``route`` the API
-    path that was asked last, ``status``, ``code`` and ``message`` its refusal. ``truncated``: the text stops short.
-    ``doubt`` says why the parts of a text can't be joined for certain; left out where they can.
+    path that was asked last, and behind `` -> `` the origin that a redirect led to; ``status``, ``code`` and
+    ``message`` its refusal. ``truncated``: the text stops short. ``doubt`` says why the parts of a text can't be joined
+    for certain; left out where they can.
     """
 
     id: str

@@ -16,7 +16,7 @@ from typing import IO
 from holdall.errors import HoldallError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["ambient", "command_line", "no_proxies", "program", "run", "serving"]
+__all__ = ["ambient", "command_line", "program", "run", "serving"]
 
 _COLUMNS = 78
 
@@ -33,22 +33,7 @@ def ambient(environ: Mapping[str, str]) -> dict[str, str]:
         and name.upper() not in VARIABLES
         and not name.upper().endswith("_PROXY")
     }
-    # NO_PROXY also keeps macOS and Windows from looking the proxies up elsewhere.
-    return kept | {"NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
-
-
-@contextmanager
-def no_proxies() -> Iterator[None]:
-    """While this process itself speaks with a sandbox, it has no proxies, like its children."""
-    ours = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
-    for name in ours:
-        del os.environ[name]
-    os.environ["NO_PROXY"] = "127.0.0.1"
-    try:
-        yield
-    finally:
-        del os.environ["NO_PROXY"]
-        os.environ.update(ours)
+    return kept | {"PYTHONIOENCODING": "utf-8"}
 
 
 def program(called_as: str) -> str:

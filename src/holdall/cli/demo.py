@@ -130,8 +130,7 @@ class _Demo:
             async with Account(endpoint(_SOURCE["OPENAI_SRC_API_KEY"], url), concurrency=8) as account:
                 await fill(account, sample)
 
-        with children.no_proxies():
-            asyncio.run(make())
+        asyncio.run(make())
         self.console.say(
             f"Made there: {len(sample.assistants)} assistants, {len(sample.stores)} vector stores, "
             f"{len(sample.documents)} files."

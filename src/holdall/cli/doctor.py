@@ -81,7 +81,15 @@ async def _examined(console: Console, settings: BothSettings) -> list[Any]:
 def _print_side(console: Console, side: Side) -> None:
     console.result(f"{side.side}: {side.base_url}")
     key = {True: "valid", False: "not accepted", None: "not known"}[side.key_valid]
-    lines = [("key", key), ("organisation", side.organization), ("project", side.project)]
+    proxy = f"{side.proxy}{', which sees the key and all content' if side.in_clear else ''}" if side.proxy else None
+    clear = "unencrypted: whoever is on the way sees the key and all content" if side.in_clear else None
+    lines = [
+        ("connection", clear),
+        ("proxy", proxy),
+        ("key", key),
+        ("organisation", side.organization),
+        ("project", side.project),
+    ]
     for title, value in lines:
         if value:
             console.result(f"  {title:<13} {value}")

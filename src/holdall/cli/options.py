@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,9 @@ from dotenv import dotenv_values, find_dotenv
 
 from holdall.cli.console import Console
 from holdall.cli.modes import Command, OutputFile, output
+from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault
+from holdall.remote.proxies import proxy_for
 from holdall.settings import (
     BothSettings,
     DestinationSettings,
@@ -56,6 +58,12 @@ def account(side: str, *, alone: bool = False) -> Callable[[F], F]:
                 metavar="CMD",
                 help="A command that prints a bearer token, run again before it ends (OPENAI_SRC_TOKEN_COMMAND).",
             )(command)
+        command = click.option(
+            f"--{side}-insecure-http",
+            is_flag=True,
+            default=None,
+            help=f"Allow http:// to another machine, which sees no encryption (OPENAI_{side.upper()}_INSECURE_HTTP).",
+        )(command)
         for name, variable, metavar, text in (
             ("project-id", "PROJECT_ID", "ID", "project, for user keys"),
             ("org-id", "ORG_ID", "ID", "organisation, for user keys"),
@@ -83,21 +91,21 @@ def shared(command: F) -> F:
 def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
     """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
     settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
-    _announce(console, settings.log_level, settings.notices)
+    _announce(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
 
 def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
     """As ``read_source``, for the destination side."""
     settings = destination_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, settings.notices)
+    _announce(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
 
 def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
     """As ``read_source``, for each side that has a key."""
     settings = both_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, [])
+    _announce(console, settings.log_level, [], settings.source, settings.destination)
     return settings
 
 
@@ -147,7 +155,8 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
         raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
 
 
-def _announce(console: Console, log_level: str, notices: list[str]) -> None:
+def _announce(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
+    """Say what the settings narrow, and which way keys and files go. Raises UsageFault for a proxy of no use."""
     if log_level in ("warning", "error"):
         console.quiet = True
     if log_level == "debug":
@@ -157,5 +166,12 @@ def _announce(console: Console, log_level: str, notices: list[str]) -> None:
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
             logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
-    for notice in notices:
+    for notice in [*notices, *(line for account in accounts if account for line in _ways(account))]:
         console.warn_once(f"note: {notice}")
+
+
+def _ways(account: Endpoint) -> Iterator[str]:
+    if account.is_in_clear:
+        yield f"the key and all content go to {account.host} unencrypted"
+    if proxy := proxy_for(account.base_url):
+        yield f"requests to {account.host} go through the proxy {proxy}"

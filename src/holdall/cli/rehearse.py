@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdall.cli import children
 from holdall.cli.against import told
 from holdall.cli.console import Console, counted
 from holdall.cli.runs import carry_out
@@ -44,7 +43,6 @@ def rehearse(console: Console, bundle: Path, *, search: bool, accept_known: bool
 
     with (
         _ending_in_order(),
-        children.no_proxies(),
         tempfile.TemporaryDirectory(prefix="holdall-rehearsal-") as folder,
         open_bundle(bundle) as reader,
         # Whatever the models are called where the bundle comes from, here they are.

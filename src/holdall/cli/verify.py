@@ -68,7 +68,7 @@ def command(
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
     if against and rehearse:
         mistakes.add(UsageFault("can't compare with two copies at once: --against and --rehearse are two commands"))
-    for name in ("output_dir", "prefix", "dst_base_url", "dst_org_id", "dst_project_id"):
+    for name in ("output_dir", "prefix", "dst_base_url", "dst_insecure_http", "dst_org_id", "dst_project_id"):
         if parameters[name] is not None and not against:
             mistakes.add(UsageFault(f"--{name.replace('_', '-')} needs --against dst"))
     destination = None

@@ -92,7 +92,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One account. ``key_valid`` is None where no answer tells.
+    """One account. ``key_valid`` is None where no answer tells; ``proxy`` is what requests go through, without its
+    password; ``in_clear`` says that they go to another machine unencrypted.
 
     ``text`` is whether the parsed text of a file in a store can be had, None where there was none to try. ``doubts``
     are the lists that may lack something, with why. ``requests`` counts what was sent, by method and route.
@@ -102,6 +103,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     organization: str | None = None
     project: str | None = None
+    proxy: str | None = None
+    in_clear: bool = False
     key_valid: bool | None = None
     failure: Failure | None = None
     endpoints: list[Endpoint] = []

@@ -73,6 +73,8 @@ def _side(account: Account, **found: object) -> Side:
             base_url=account.endpoint.base_url,
             organization=account.organization,
             project=account.project,
+            proxy=str(account.proxy) if account.proxy else None,
+            in_clear=account.endpoint.is_in_clear,
             requests=dict(account.requests),
         ),
         **found,

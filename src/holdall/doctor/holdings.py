@@ -43,15 +43,17 @@ class _Purpose:
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
-        self.newest: list[tuple[int, str]] = []
+        self.newest: list[tuple[int, str, int | None]] = []
+        """When it was made, its id and its size."""
 
     def add(self, file: FileView) -> None:
         self.files += 1
         self.bytes += int(file.bytes or 0)
-        self.newest = sorted([*self.newest, (epoch_seconds(file.created_at), file.id)], key=_created)[-_TRIES:]
+        size = None if file.bytes is None else int(file.bytes)
+        self.newest = sorted([*self.newest, (epoch_seconds(file.created_at), file.id, size)], key=_created)[-_TRIES:]
 
 
-def _created(each: tuple[int, str]) -> int:
+def _created(each: tuple[int, str, int | None]) -> int:
     return each[0]
 
 
@@ -198,9 +200,9 @@ class Look:
 
     async def _download(self, purpose: str, found: _Purpose) -> Download:
         answer, message = Answer.UNKNOWN, ""
-        for _, file_id in reversed(found.newest):
+        for _, file_id, size in reversed(found.newest):
             try:
-                async with self._account.download(file_id) as body, aclosing(body.chunks()) as chunks:
+                async with self._account.download(file_id, size=size) as body, aclosing(body.chunks()) as chunks:
                     async for _chunk in chunks:
                         break
             except RemoteError as error:

@@ -26,6 +26,7 @@ from holdall.remote import lists
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
+from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path"]
@@ -119,6 +120,11 @@ class Account:
         return {"base_url": self.endpoint.base_url, "organization": self.organization, "project": self.project}
 
     @property
+    def proxy(self) -> Proxy | None:
+        """What all requests go through."""
+        return self._wire.proxy
+
+    @property
     def requests(self) -> Counter[str]:
         return self._wire.requests
 
@@ -184,15 +190,16 @@ class Account:
 
     @asynccontextmanager
     async def download(
-        self, file_id: str, *, container: str | None = None, rest: Rest | None = None
+        self, file_id: str, *, container: str | None = None, rest: Rest | None = None, size: int | None = None
     ) -> AsyncIterator[Download]:
         """A file's bytes, or those of its copy in a container; with ``rest`` what is left of them, if the server can.
 
+        ``size`` is how many there are in all, as far as is known: a redirect to another origin brings no more.
         Errors before the first byte are retried, later ones are raised. A slot is held until the block is left.
         """
 
         async def once(stack: AsyncExitStack) -> Download:
-            opening = self._wire.download(f"can't download file {file_id}", file_id, container, rest)
+            opening = self._wire.download(f"can't download file {file_id}", file_id, container, rest, size)
             return await stack.enter_async_context(opening)
 
         async with AsyncExitStack() as held:

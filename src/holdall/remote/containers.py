@@ -137,8 +137,8 @@ class Containers:
 
     async def _through(self, container: _Container, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
         copied, _ = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
-        await transfer(
-            lambda rest: self._account.download(copied.id, container=container.id, rest=rest),
+        got = await transfer(
+            lambda rest: self._account.download(copied.id, container=container.id, rest=rest, size=size),
             open_sink,
             what=f"can't download the copy of file {file_id}",
             limits=self._account.limits,
@@ -146,7 +146,7 @@ class Containers:
             expected=size,
             exact=True,
         )
-        return Copy(route=path("/containers/{}/files/{}/content", container.id, copied.id), size=size)
+        return Copy(route=got.route(path("/containers/{}/files/{}/content", container.id, copied.id)), size=size)
 
     async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
         """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""

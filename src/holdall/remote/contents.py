@@ -61,7 +61,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """How one file's content was got. ``size`` counts the bytes that were stored.
 
-    ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder; ``status`` and
+    ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder, with the origin
+    that a redirect led to behind it (``/files/file-1/content -> https://host``); ``status`` and
     ``code`` say why the server refused the bytes, ``message`` what came of every rung above and how a supplied file
     was checked. ``truncated`` marks a text whose later pages the server did not give; ``doubt`` says why the parts of a
     text can't be joined for certain.
@@ -188,8 +189,8 @@ class Ladder:
             work.error = known
             return None
         try:
-            size = await transfer(
-                lambda rest: self._account.download(work.id, rest=rest),
+            got = await transfer(
+                lambda rest: self._account.download(work.id, rest=rest, size=work.size),
                 lambda: work.sinks.content(Rung.ORIGINAL),
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
@@ -201,10 +202,10 @@ class Ladder:
             if purpose and REFUSAL in refusal.detail.lower():
                 self._refused[purpose] = refusal
             return None
-        if size != work.size and work.size is not None:
+        if got.size != work.size and work.size is not None:
             # Fetched twice already, so it is the record that is wrong; on such a server most of them are.
             self._sizes_hold = False
-        return work.got(Rung.ORIGINAL, size=size)
+        return work.got(Rung.ORIGINAL, size=got.size, route=got.route(work.route))
 
     async def _supplied(self, work: _File) -> Content | None:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:

@@ -37,12 +37,15 @@ class Download:
     """A body that is arriving, or the rest of one.
 
     ``start`` is where it begins in the whole; ``length`` is how long the whole is, ``validator`` what it is known by,
-    ``digest`` what it hashes to, each None where the server doesn't tell. ``chunks`` raises RemoteError: Unreachable
-    where the body ends before its announced length, or nothing comes for long.
+    ``digest`` what it hashes to, each None where the server doesn't tell. ``origin`` (``https://host``) is where it
+    comes from after a redirect to another origin. ``chunks`` raises RemoteError: Unreachable where the body ends
+    before its announced length, or nothing comes for long.
     """
 
-    def __init__(self, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None]) -> None:
-        self._chunks = chunks
+    def __init__(
+        self, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None], *, origin: str = ""
+    ) -> None:
+        self._chunks, self.origin = chunks, origin
         encoded = headers.get("content-encoding", "identity") != "identity"
         announced = headers.get("content-length", "")
         self.start = 0

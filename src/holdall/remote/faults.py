@@ -148,11 +148,10 @@ def from_answer(
     key: str,
     side: str,
     endpoint: Endpoint | None = None,
-    reached: str = "",
 ) -> RemoteError:
     """The error for one refused request. ``what`` reads ``can't list assistants``; ``side`` is source or destination.
 
-    ``endpoint`` is for hints alone, and so is ``reached``, the URL that answered where redirects led to another.
+    ``endpoint`` is for hints alone.
 
     A 5xx (and 408) to a write is ambiguous: it may have been carried out before that failed. 501 says that it can't be.
     """
@@ -165,8 +164,8 @@ def from_answer(
     )
     cls, why, hint = _verdict(status, code, kind, detail, side)
     place = Place(side=side, endpoint=endpoint)
-    page = cls in _PAGES and (reached or is_page(headers, text))
-    known = hints.for_refusal(status, code, detail, place) or (hints.for_page(place, reached) if page else "")
+    page = cls in _PAGES and is_page(headers, text)
+    known = hints.for_refusal(status, code, detail, place) or (hints.for_page(place) if page else "")
     return cls(
         f"{what}: {why}",
         hint=known or hint,

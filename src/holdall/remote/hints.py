@@ -129,7 +129,8 @@ def for_trouble(kind: Trouble, place: Place) -> str:
             return f"check the host in {place.base_url}: it must be the one that the certificate names"
         case Trouble.NO_TLS:
             other = f", or the proxy {place.proxy}" if place.proxy else ""
-            return f"check {place.base_url}{other}: a server without TLS needs http:// in place of https://"
+            insists = f", and {place.variable('INSECURE_HTTP')}=true on another machine"
+            return f"check {place.base_url}{other}: a server without TLS needs http:// in place of https://{insists}"
         case Trouble.PROXY_LOGIN:
             return (
                 "write them into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT (NO_PROXY lists hosts that need no proxy)"
@@ -215,12 +216,11 @@ def _for_azure(status: int, detail: str, place: Place) -> str:
     )
 
 
-def for_page(place: Place, reached: str = "") -> str:
-    """The way out where a web page came in place of the API's answer. ``reached`` is the URL that redirects led to."""
+def for_page(place: Place, target: str = "") -> str:
+    """The way out where a web page came in place of the API's answer, or a redirect to the origin ``target``."""
     path = urlsplit(place.endpoint.base_url).path if place.endpoint else ""
     missing = "" if "/v1" in path else " (is /v1 missing at its end?)"
-    elsewhere = urlsplit(reached).hostname or ""
     wrong = f"the wrong address: {place.base_url}{missing}"
-    if elsewhere and elsewhere != place.host:
-        return f"redirected to {elsewhere}: a login page (log in to this network first), or {wrong}"
+    if target:
+        return f"set {place.base_url} to {target}… if the API is there; log in to this network if that is a login page"
     return f"a login page, a block page of a proxy, or {wrong}"

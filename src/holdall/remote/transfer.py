@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+import msgspec
+
 from holdall.errors import ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
 from holdall.progress import Progress
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 
-__all__ = ["Sink", "transfer"]
+__all__ = ["Sink", "Transferred", "transfer"]
 
 # Less than that is fetched again rather than gone on with. The last of what came is asked for once more, to see that
 # the rest belongs to it.
@@ -39,6 +41,17 @@ class Sink(Protocol):
     def abort(self) -> None: ...
 
 
+class Transferred(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that was put into a sink: its size in bytes, and the origin that a redirect led to, ``""`` for none."""
+
+    size: int
+    origin: str
+
+    def route(self, asked: str) -> str:
+        """The route of a content, as the ledger has it, by the path that was asked."""
+        return f"{asked} -> {self.origin}" if self.origin else asked
+
+
 class _Other(Exception):
     """What came is no rest of what there is."""
 
@@ -59,6 +72,7 @@ class _Arriving:
         self._open_sink, self._progress = open_sink, progress
         self._sink: Sink | None = None
         self.size = 0
+        self.origin = ""
         self.start_again()
 
     def start_again(self) -> None:
@@ -91,6 +105,7 @@ class _Arriving:
 
     def begin(self, download: Download) -> None:
         """Take an answer up: as the rest of what there is, or as all of it. Raises _Other where it is neither."""
+        self.origin = download.origin
         if download.start:
             if download.start != self.size - len(self._tail) or self.length not in (None, download.length):
                 raise _Other
@@ -143,8 +158,8 @@ async def transfer(
     progress: Progress,
     expected: int | None = None,
     exact: bool = False,
-) -> int:
-    """Put a body into a sink of its own, commit it, and return its size in bytes.
+) -> Transferred:
+    """Put a body into a sink of its own, and commit it.
 
     A body that breaks off or falls silent is gone on with, where the server can, else begun again; so is one that is
     not of the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once
@@ -158,7 +173,7 @@ async def transfer(
             said = f"{arriving.size} bytes came, and the file has {expected}"
             raise RequestRefused(f"{what}: {said}", detail=said)
         await asyncio.to_thread(arriving.commit)
-        return arriving.size
+        return Transferred(size=arriving.size, origin=arriving.origin)
     finally:
         arriving.abort()
 

@@ -12,10 +12,8 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import msgspec
@@ -28,13 +26,16 @@ from holdall.errors import (
     NotFound,
     NotTheApi,
     RemoteError,
+    RequestRefused,
+    ServerFailed,
     UnexpectedAnswer,
     Unreachable,
     UsageFault,
 )
-from holdall.remote import faults, hints, tokens
+from holdall.remote import faults, hints, redirects, tokens
 from holdall.remote.download import Download, Rest
 from holdall.remote.hints import Place
+from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
 from holdall.version import __version__
 
@@ -84,18 +85,6 @@ def _timeout(silence: float, *, answer: float) -> httpx2.Timeout:
     return httpx2.Timeout(connect=min(_CONNECTING, silence), read=answer, write=silence, pool=None)
 
 
-def _proxy(url: str) -> str:
-    """The host of the proxy that requests to ``url`` go through, ``""`` for none: for messages."""
-    parts, found = urlsplit(url), getproxies()
-    proxy = found.get(parts.scheme) or found.get("all") or ""
-    if not proxy or proxy_bypass(parts.hostname or ""):
-        return ""
-    try:
-        return urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
-    except ValueError:
-        return ""
-
-
 class Wire:
     """Sends requests to one endpoint, each once. ``requests`` counts them by method and route.
 
@@ -115,6 +104,7 @@ class Wire:
         )
         quiet = SILENCE if silence is None else silence
         self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
+        self.proxy = proxy_for(endpoint.base_url)
         with _no_ambient_settings():
             try:
                 self._sdk = openai.AsyncOpenAI(
@@ -126,14 +116,21 @@ class Wire:
                     default_headers={"User-Agent": f"holdall/{__version__}"},
                     max_retries=0,
                     timeout=_timeout(quiet, answer=quiet),
+                    http_client=openai.DefaultAsyncHttpxClient(
+                        transport=redirects.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
+                        # The transport follows them.
+                        follow_redirects=False,
+                    ),
                 )
-            except (OSError, ValueError, ImportError) as error:  # what the environment says of proxies and certificates
+            except httpx2.InvalidURL:
+                raise UsageFault(f"can't use {endpoint.names.base_url}: it is no web address") from None
+            except (OSError, ValueError) as error:  # what the environment says of certificates
                 raise UsageFault(
                     f"can't set up connections to {endpoint.host}: {error}",
-                    hint="look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+                    hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
 
-        self._place = Place(side=side, endpoint=endpoint, proxy=_proxy(endpoint.base_url))
+        self._place = Place(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
 
     async def close(self) -> None:
         await self._sdk.close()
@@ -193,9 +190,12 @@ class Wire:
 
     @asynccontextmanager
     async def download(
-        self, what: str, file_id: str, container: str | None, rest: Rest | None
+        self, what: str, file_id: str, container: str | None, rest: Rest | None, size: int | None
     ) -> AsyncIterator[Download]:
-        """A file's bytes as they come, or the ``rest`` of them."""
+        """A file's bytes as they come, or the ``rest`` of them.
+
+        From another origin no more come than ``size``, which is how many the file has.
+        """
         # Ranges and lengths are those of what is sent, so it has to be sent as it is.
         headers = {"Accept-Encoding": "identity", **(rest.headers() if rest else {})}
         self.requests[f"GET {'/containers/*' if container else ''}/files/*/content"] += 1
@@ -206,9 +206,15 @@ class Wire:
             manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
         response = await self._guarded(what, manager.__aenter__)
         try:
-            self._listen(response.headers)
+            origin = self._elsewhere(response.http_response)
+            if not origin:
+                self._listen(response.headers)
             await self._refuse_null(what, response)
-            yield Download(response.status_code, response.headers, self._chunks(what, response))
+            chunks = self._chunks(what, response)
+            if origin:
+                start = rest.start if rest and response.status_code == 206 else 0
+                chunks = _at_most((size or 0) - start, chunks, what, origin)
+            yield Download(response.status_code, response.headers, chunks, origin=origin)
         finally:
             await manager.__aexit__(None, None, None)
 
@@ -263,17 +269,11 @@ class Wire:
 
     def _refuse_page(self, what: str, response: httpx2.Response) -> None:
         """Raise NotTheApi where something else answered than what was asked."""
-        reached, sent = _reached(response), response.history[0].request.method if response.history else ""
-        why = ""
-        if sent and sent != response.request.method:
-            why = f"it was redirected, which made a {response.request.method} of it"
-        elif faults.is_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
+        if faults.is_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
             title = faults.page_title(response.text, self.secret)
-            why = f"the answer is a web page{f', {title}' if title else ''}"
-        if why:
             raise NotTheApi(
-                f"{what}: {why}",
-                hint=hints.for_page(self._place, reached),
+                f"{what}: the answer is a web page{f', {title}' if title else ''}",
+                hint=hints.for_page(self._place),
                 status=response.status_code,
                 ambiguous=True,
             )
@@ -281,6 +281,9 @@ class Wire:
     def _listen(self, headers: Mapping[str, str]) -> None:
         self.organization = self._heard(headers, "openai-organization") or self.organization
         self.project = self._heard(headers, "openai-project") or self.project
+
+    def _elsewhere(self, response: httpx2.Response) -> str:
+        return faults.redacted(redirects.elsewhere(response), self.secret)
 
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
@@ -304,6 +307,8 @@ class Wire:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
         key = self.secret
         if isinstance(error, openai.APIStatusError):
+            if origin := self._elsewhere(error.response):
+                return _refused_elsewhere(what, error.response.status_code, origin)
             self._listen(error.response.headers)
             headers = {name.lower(): value for name, value in error.response.headers.items()}
             return faults.from_answer(
@@ -314,9 +319,15 @@ class Wire:
                 key=key,
                 side=self.side,
                 endpoint=self.endpoint,
-                reached=_reached(error.response),
             )
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+        if isinstance(cause, redirects.Misled):
+            return NotTheApi(
+                f"{what}: {faults.redacted(str(cause), key)}",
+                hint=hints.for_page(self._place, faults.redacted(cause.moved_to, key)) if cause.moved_to else "",
+                status=cause.status or None,
+                ambiguous=cause.ambiguous,
+            )
         if isinstance(cause, httpx2.TooManyRedirects):
             return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._place), ambiguous=True)
         if isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError)):
@@ -347,6 +358,22 @@ class Wire:
         )
 
 
-def _reached(response: httpx2.Response) -> str:
-    """The URL that answered, where redirects led to it."""
-    return str(response.url) if response.history else ""
+async def _at_most(
+    size: int, chunks: AsyncGenerator[bytes, None], what: str, origin: str
+) -> AsyncGenerator[bytes, None]:
+    """The body, which another origin sends, as long as it is no longer than ``size``."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            size -= len(chunk)
+            if size < 0:
+                raise UnexpectedAnswer(
+                    f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
+                )
+            yield chunk
+
+
+def _refused_elsewhere(what: str, status: int, origin: str) -> RemoteError:
+    """The error for a file's content that another origin refused: it says nothing of the account or its key."""
+    said = f"{origin}, to which it is redirected, answered with {status}"
+    cls = NotFound if status == 404 else ServerFailed if status >= 500 or status in (408, 429) else RequestRefused
+    return cls(f"{what}: {said}", status=status, detail=said)

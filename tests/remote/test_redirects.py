@@ -1,0 +1,231 @@
+"""Where a redirect may lead: the transport, with a network that the test makes up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+
+from holdall.remote import redirects
+from holdall.remote.redirects import Misled, Transport, elsewhere
+
+CONTENT = "/files/file-1/content"
+HEADERS = {
+    "authorization": "Bearer sk-secret",
+    "api-key": "sk-secret",
+    "openai-organization": "org-1",
+    "openai-project": "proj_1",
+    "openai-beta": "assistants=v2",
+    "x-stainless-lang": "python",
+    "cookie": "a=sk-secret",
+    "range": "bytes=5-",
+}
+NETWORKS = {
+    "inside": "in a private network",
+    "10.0.0.1": "in a private network",
+    "169.254.169.254": "a link-local address",
+}
+
+
+class Network(Transport):
+    """Answers by URL; what isn't in ``answers`` is there."""
+
+    def __init__(self, base_url: str, answers: dict[str, tuple[int, str]]) -> None:
+        super().__init__(base_url, httpx2.Limits())
+        self.base_url, self.answers = base_url, answers
+        self.seen: list[httpx2.Request] = []
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        self.seen.append(request)
+        status, location = self.answers.get(str(request.url), (200, ""))
+        return httpx2.Response(status, headers={"location": location} if status != 200 else {"set-cookie": "b=1"})
+
+    def ask(self, path: str, method: str = "GET") -> httpx2.Response:
+        request = httpx2.Request(method, self.base_url + path, headers=HEADERS, content=b"{}" * (method == "POST"))
+        return asyncio.run(self.handle_async_request(request))
+
+    @property
+    def urls(self) -> list[str]:
+        return [str(request.url) for request in self.seen]
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def networks(url: httpx2.URL) -> set[str]:
+        local = url.host in ("127.0.0.1", "localhost", "::1")
+        return {"this machine" if local else NETWORKS.get(url.host, "")}
+
+    monkeypatch.setattr(redirects, "_networks", networks)
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def to(location: str, base: str = "https://api.example/v1", status: int = 302, path: str = CONTENT) -> Network:
+    return Network(base, {base + path: (status, location)})
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("path", [CONTENT, "/containers/cntr_1/files/cfile_1/content", CONTENT + "?api-version=v1"])
+def test_a_content_is_followed_without_our_headers(status: int, path: str) -> None:
+    network = to("https://blob.example/x?sig=hidden", status=status, path=path)
+    response = network.ask(path)
+    assert elsewhere(response) == "https://blob.example"
+    assert "set-cookie" not in response.headers
+    sent = network.seen[1].headers
+    assert {name: sent[name] for name in sent} == {"host": "blob.example", "range": "bytes=5-"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/files/file-1"),
+        ("GET", "/files"),
+        ("GET", "/vector_stores/vs_1/files/file-1/content"),
+        ("GET", "/files/a/b/content"),
+        ("GET", "/files/file-1/content/x"),
+        ("POST", "/files"),
+        ("POST", CONTENT),
+        ("DELETE", "/files/file-1"),
+    ],
+)
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize(
+    "location", ["https://other.example/v1", "https://api.example:444/v1", "http://api.example/v1", "//other.example/"]
+)
+def test_nothing_else_goes_to_another_origin(method: str, path: str, status: int, location: str) -> None:
+    network = to(location, status=status, path=path)
+    with pytest.raises(Misled, match="another server") as caught:
+        network.ask(path, method)
+    assert caught.value.moved_to in str(caught.value)
+    assert caught.value.ambiguous == (status == 302)
+    assert len(network.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "why"),
+    [
+        ("https://api.example/v1", "http://blob.example/x", "unencrypted"),
+        ("http://127.0.0.1:1/v1", "http://blob.example/x", "unencrypted"),
+        ("https://127.0.0.1:1/v1", "http://127.0.0.1:2/x", "unencrypted"),
+        ("https://api.example/v1", "https://127.0.0.1/x", "this machine"),
+        ("https://api.example/v1", "https://localhost/x", "this machine"),
+        ("https://api.example/v1", "https://169.254.169.254/latest", "link-local"),
+        ("https://api.example/v1", "https://inside/x", "private network"),
+        ("http://127.0.0.1:1/v1", "https://10.0.0.1/x", "private network"),
+        ("http://inside/v1", "http://127.0.0.1/x", "this machine"),
+        ("http://inside/v1", "http://169.254.169.254/x", "link-local"),
+        ("https://api.example/v1", "https://user:hidden@blob.example/x", "user name or password"),
+        ("https://api.example/v1", "https://user@api.example/x", "user name or password"),
+        ("https://api.example/v1", "file:///etc/passwd", "no web address"),
+        ("https://api.example/v1", "ftp://blob.example/x", "no web address"),
+        ("https://api.example/v1", "https://[::1/x", "no web address"),
+        ("https://api.example/v1", "https://blob.example:port/x", "no web address"),
+        ("https://api.example/v1", "https://xn--/\x7f", "no web address"),
+        ("https://api.example/v1", "", "no web address"),
+        ("https://api.example/v1", "  ", "no web address"),
+    ],
+)
+def test_a_content_stays_outside(base: str, location: str, why: str) -> None:
+    network = to(location, base)
+    with pytest.raises(Misled, match=why) as caught:
+        network.ask(CONTENT)
+    assert "hidden" not in str(caught.value)
+    assert len(network.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "location"),
+    [
+        ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/x"),
+        ("http://localhost:1/v1", "http://[::1]:2/x"),
+        ("http://127.0.0.1:1/v1", "https://blob.example/x"),
+        ("http://inside/v1", "http://10.0.0.1/x"),
+        ("http://inside/v1", "https://blob.example/x"),
+        ("https://inside/v1", "https://10.0.0.1:9000/x"),
+    ],
+)
+def test_a_content_goes_to_its_like(base: str, location: str) -> None:
+    network = to(location, base)
+    network.ask(CONTENT)
+    assert network.urls == [base + CONTENT, location]
+
+
+def test_once_outside_nothing_of_ours_comes_back() -> None:
+    network = to("https://blob.example/x")
+    network.answers["https://blob.example/x"] = (302, "https://api.example/v1/y")
+    response = network.ask(CONTENT)
+    assert elsewhere(response) == "https://api.example"
+    assert all("authorization" not in request.headers for request in network.seen[1:])
+    network.answers["https://api.example/v1/y"] = (307, "http://blob.example/z")
+    with pytest.raises(Misled, match="unencrypted"):
+        network.ask(CONTENT)
+
+
+def test_within_one_origin() -> None:
+    for location in ("/v1/other", "other", "?page=2", "https://API.example:443/v1/other"):
+        network = to(location, path="/files/x", status=301)
+        assert not elsewhere(network.ask("/files/x"))
+        assert network.seen[1].headers["authorization"] == "Bearer sk-secret"
+    network = to("/v1/files/", path="/files", status=308)
+    network.ask("/files", "POST")
+    assert [request.method for request in network.seen] == ["POST", "POST"]
+    for status in (301, 302, 303):
+        with pytest.raises(Misled, match=f"with {status}, which would make a GET of a POST"):
+            to("/v1/files/", path="/files", status=status).ask("/files", "POST")
+        with pytest.raises(Misled, match="would make a GET of a DELETE"):
+            to("/v1/files/", path="/files", status=status).ask("/files", "DELETE")
+
+
+def test_a_circle_ends() -> None:
+    network = to(CONTENT, base="https://api.example")
+    with pytest.raises(httpx2.TooManyRedirects):
+        network.ask(CONTENT)
+    assert len(network.seen) <= 10
+    network = to("https://blob.example/x")
+    network.answers["https://blob.example/x"] = (302, "https://blob.example/x")
+    with pytest.raises(httpx2.TooManyRedirects):
+        network.ask(CONTENT)
+
+
+def test_who_answered_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        def get_extra_info(self, name: str) -> Any:
+            return ("127.0.0.1", 443)
+
+    network = to("https://blob.example/x")
+    send = network._send
+
+    async def answered_inside(request: httpx2.Request) -> httpx2.Response:
+        response = await send(request)
+        response.extensions["network_stream"] = Stream()
+        return response
+
+    monkeypatch.setattr(network, "_send", answered_inside)
+    with pytest.raises(Misled, match="this machine"):
+        network.ask(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("8.8.8.8", ""),
+        ("2606:4700::1111", ""),
+        ("127.8.8.8", "this machine"),
+        ("0.0.0.0", "this machine"),
+        ("::", "this machine"),
+        ("::1", "this machine"),
+        ("::ffff:127.0.0.1", "this machine"),
+        ("169.254.169.254", "a link-local address"),
+        ("fe80::1%eth0", "a link-local address"),
+        ("::ffff:169.254.169.254", "a link-local address"),
+        *(
+            (address, "in a private network")
+            for address in ("10.1.1.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1")
+        ),
+        *((address, "in a private network") for address in ("224.0.0.1", "255.255.255.255", "ff02::1")),
+    ],
+)
+def test_the_network_of_an_address(address: str, network: str) -> None:
+    assert redirects._network(address) == network
