@@ -172,4 +172,5 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
 
 def main() -> None:
     """The console script."""
+    os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     sys.exit(run(sys.argv[1:], Console()))
