@@ -6,10 +6,13 @@ every command; then the mark is looked for in all that was printed, logged, repo
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,13 +23,17 @@ from typing import Any
 import pytest
 import zstandard
 
+from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
+from holdall.variables import KEY_VARIABLES, VARIABLES
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Done, Terminal
+from tests.test_redaction import WAYS, written
 
 MARK = "MARKEDmarked"
 # One looks like a key of OpenAI's, the other like nothing at all.
 SOURCE = f"sk-proj-{MARK}0{MARK}1{MARK}"
+AMBIENT = f"sk-{MARK}4{MARK}5"
 DESTINATION = f"zq{MARK}2{MARK}3{MARK}"
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -61,6 +68,15 @@ ANSWERS: dict[str, Callable[[str], Answer]] = {
     "200 with the key as a list": _plain(200, '{"object": "list", "data": "KEY"}', openai_organization="KEY"),
     "200 with the key as an id": _plain(200, '{"object": "list", "data": [{"id": 7, "x": "KEY"}]}'),
     "200 of a type that isn't JSON": _plain(200, '{"KEY": ', content_type="text/html"),
+    "200 with objects whose ids are the key": _plain(
+        200, '{"id": "KEY", "object": "list", "data": [{"id": "KEY", "name": "KEY", "model": "m"}], "has_more": false}'
+    ),
+    "200 with objects that have the key in them": _plain(
+        200,
+        '{"id": "thing_1", "object": "list", "has_more": false, "filename": "KEY", "status": "completed", "data": '
+        '[{"id": "thing_1", "name": "to KEY", "model": "m", "KEY": "KEY", "purpose": "KEY", '
+        '"metadata": {"KEY": "KEY"}}]}',
+    ),
     "302 to elsewhere": _plain(302, "", location="http://127.0.0.1:9/?key=KEY"),
 }
 
@@ -143,9 +159,33 @@ LOCAL = [
 ]
 
 
+def _traces() -> Iterator[bytes]:
+    """What has a dozen letters of a key in it, in whatever encoding."""
+    for key in (SOURCE, DESTINATION):
+        raw = key.encode()
+        for form, length in (
+            (raw, 12),
+            *((base64.b64encode(b" " * before + raw)[4:-4], 16) for before in range(3)),
+            (raw.hex().encode(), 24),
+            (raw.hex().upper().encode(), 24),
+            *(
+                ("".join(sign % byte for byte in raw).encode(), 12 * len(sign % 0))
+                for sign in ("%%%02x", "\\u%04x", "&#%02d;")
+            ),
+        ):
+            yield from (form[place : place + length] for place in range(len(form) - length + 1))
+
+
+TRACES = frozenset(_traces())
+
+
 def leaks(folder: Path, *done: Done, but: tuple[str, ...] = ()) -> list[str]:
-    """Where the mark is found: in what was printed, and in every file, bundles unpacked."""
-    found = [f"printed: {text[-300:]}" for one in done for text in (one.out, one.err) if MARK in text]
+    """Where a key is found: in what was printed, and in every file and its name, bundles unpacked."""
+
+    def has_one(raw: bytes) -> bool:
+        return any(trace in raw for trace in TRACES)
+
+    found = [f"printed: {text[-300:]}" for one in done for text in (one.out, one.err) if has_one(text.encode())]
     for path in folder.rglob("*"):
         if path.is_file() and path.name not in but:
             raw = path.read_bytes()
@@ -154,13 +194,18 @@ def leaks(folder: Path, *done: Done, but: tuple[str, ...] = ()) -> list[str]:
                     stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
                     with suppress(zstandard.ZstdError):
                         raw += stream.read(1 << 24)
-            if MARK.encode() in raw:
+            if has_one(raw + str(path.relative_to(folder)).encode()):
                 found.append(f"written: {path}")
     return found
 
 
 # The others on demand: each makes every command try again and again.
-IN_EVERY_RUN = ("401 with the key in every field", "200 with the key as a list")
+IN_EVERY_RUN = (
+    "401 with the key in every field",
+    "200 with the key as a list",
+    "200 with objects whose ids are the key",
+    "200 with objects that have the key in them",
+)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +225,30 @@ def test_a_server_that_echoes_keys_leaves_them_nowhere(
     assert 70 not in {one.code for one in done}, [one.err for one in done if one.code == 70]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_nor_does_one_that_echoes_them_in_an_encoding(
+    holdall: Terminal, echo: Callable[..., str], tmp_path: Path, way: str
+) -> None:
+    def answer(status: int, before: str, behind: str) -> Callable[[str], Answer]:
+        def answered(key: str) -> Answer:
+            said = dict(written(key))[way].replace("\r", "\\r").replace("\n", "\\n")
+            return status, {"x-request-id": said[:100].split("\\")[0]}, f"{before}{said}{behind}".encode()
+
+        return answered
+
+    refusing = echo(answer(401, '{"error": {"message": "not a key: ', '", "code": "invalid_api_key"}}'))
+    listing = echo(
+        answer(200, '{"object": "list", "has_more": false, "data": [{"id": "asst_1", "model": "m", "name": "', '"}]}')
+    )
+    done = [
+        holdall("export", "-o", "new.tar.zst", "--env-file", "none", OPENAI_SRC_BASE_URL=url)
+        for url in (refusing, listing)
+    ]
+    assert not leaks(tmp_path, *done)
+    assert done[0].code == 20, done[0].err
+    assert done[1].code in (4, 24, 28), done[1].err
+
+
 @pytest.fixture
 def nowhere() -> str:
     """An address where nobody listens."""
@@ -197,6 +266,12 @@ def test_settings_that_cannot_be_meant_are_not_repeated(holdall: Terminal, tmp_p
         {"OPENAI_SRC_API_KEY": f"\x1b{SOURCE}"},
         {"OPENAI_SRC_API_KEY": f"{SOURCE}\u00e9"},
         {"OPENAI_SRC_ORG_ID": f"{MARK}\n{MARK}"},
+        *({name: SOURCE} for name in sorted(VARIABLES - set(KEY_VARIABLES)) if "TOKEN_COMMAND" not in name),
+        {"OPENAI_SRC_BASE_URL": f"http://{nowhere}/{SOURCE}/v1?x=1"},
+        {"OPENAI_SRC_BASE_URL": f"http://{DESTINATION}.test/v1"},
+        {"OPENAI_SRC_LABEL": f"of {AMBIENT}", "OPENAI_API_KEY": AMBIENT},
+        {"OPENAI_SRC_LABEL": f"acme-{base64.b64encode(DESTINATION.encode()).decode()}"},
+        {"OUTPUT_DIR": f"/tmp/{SOURCE[:20]}"},
         {"MAX_CONCURRENCY": "none"},
         {"LOG_LEVEL": "loud"},
     ]
@@ -204,6 +279,45 @@ def test_settings_that_cannot_be_meant_are_not_repeated(holdall: Terminal, tmp_p
         done = holdall("export", "--env-file", "none", **{"OPENAI_SRC_BASE_URL": f"http://{nowhere}/v1", **way})
         assert not leaks(tmp_path, done), way
         assert done.code == 2, done.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["export", "--label", SOURCE],
+        ["export", f"--label={SOURCE}"],
+        ["export", SOURCE],
+        ["export", "--nothing", DESTINATION],
+        ["export", "-o", f"archives/{SOURCE}.tar.zst"],
+        ["export", "--only", f"asst:{SOURCE}"],
+        ["import", "b.tar.zst", "--dst-project-id", DESTINATION],
+        ["inspect", f"{DESTINATION}.tar.zst"],
+        ["extract", "b.tar.zst", "--to", SOURCE],
+        ["sandbox", "--data", SOURCE],
+        ["remap", "--", SOURCE],
+    ],
+)
+def test_nor_is_a_key_on_the_command_line(holdall: Terminal, tmp_path: Path, argv: list[str]) -> None:
+    for json_too in ([], ["--json"]):
+        done = holdall(*json_too, *argv) if argv[-2] == "--" else holdall(*argv, *json_too)
+        assert not leaks(tmp_path, done)
+        assert done.code == 2, done.err
+        assert "holds" in done.err
+    if argv[1].startswith("--label"):
+        assert "--label" in done.err
+
+
+def test_labels_that_only_look_a_little_like_keys_are_taken(holdall: Terminal, nowhere: str) -> None:
+    for label in ("sk-test", "sk-source", "project-2024-acme", "EMPTY"):
+        done = holdall(
+            "export",
+            "--env-file",
+            "none",
+            OPENAI_SRC_API_KEY="EMPTY",
+            OPENAI_SRC_LABEL=label,
+            OPENAI_SRC_BASE_URL=f"http://{nowhere}/v1",
+        )
+        assert done.code not in (2, 70), done.err
 
 
 @pytest.mark.slow
@@ -264,17 +378,39 @@ def test_ctrl_c_leaves_them_nowhere(
     assert done.code == 130
 
 
-def test_what_goes_right_leaves_them_nowhere(holdall: Terminal, box: Running, tmp_path: Path) -> None:
+def test_the_log_of_the_sdk_is_not_turned_on(echo: Callable[..., str], tmp_path: Path) -> None:
+    where = {"OPENAI_SRC_BASE_URL": echo(ANSWERS["404 in plain text"]), "OPENAI_SRC_API_KEY": SOURCE}
+    argv = [sys.executable, "-m", "holdall", "doctor", "--env-file", "none"]
+    environ = {**os.environ, **where, "OPENAI_LOG": "debug", "NO_PROXY": "127.0.0.1"}
+    ran = subprocess.run(argv, env=environ, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert not leaks(tmp_path, Done(code=ran.returncode, out=ran.stdout, err=ran.stderr))
+    assert "DEBUG" not in ran.stderr
+
+
+@pytest.mark.parametrize("is_echoed", [False, True])
+def test_what_goes_right_leaves_them_nowhere(holdall: Terminal, box: Running, tmp_path: Path, is_echoed: bool) -> None:
     where = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "OPENAI_DST_API_KEY": SOURCE}
-    box.behave(serve_assistants_files=True)
+    box.behave(serve_assistants_files=True, oddities=frozenset({Oddity.ECHOES_KEY}) if is_echoed else frozenset())
     done = [
+        holdall("plan", "b.tar.zst", "--env-file", "none", **where),
         holdall("import", "b.tar.zst", "--env-file", "none", **where),
         holdall("export", "-o", "new.tar.zst", "--env-file", "none", "--json", **where),
         holdall("verify", "b.tar.zst", "--against", "dst", "--env-file", "none", **where),
+        holdall("verify", "b.tar.zst", "--rehearse"),
+        holdall("inspect", "new.tar.zst", "--all"),
+        holdall("verify", "new.tar.zst"),
+        holdall("extract", "new.tar.zst", "--to", "taken"),
+        holdall("supply", "new.tar.zst", "--originals", "taken"),
         holdall("doctor", "--env-file", "none", **where),
+        holdall("clone", "--env-file", "none", **{**where, "OPENAI_DST_API_KEY": DESTINATION.replace("zq", "sk-")}),
     ]
-    (ran,) = (tmp_path / "out" / "runs").iterdir()
+    old = next(iter(json.loads((tmp_path / "out" / "mapping.json").read_text())["vector_stores"]))
+    lines = ["A=1", f"OPENAI_API_KEY={SOURCE}", "B=2", f"ASSISTANT={old}", "C=3", f"OTHER={SOURCE}", f"D={old}"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    ran = min((tmp_path / "out" / "runs").iterdir(), key=lambda run: run.stat().st_ctime_ns)
+    done.append(holdall("remap", "out/mapping.json", ".env", **where))
+    assert "+ASSISTANT=" in done[-1].out
     done.append(holdall("undo", ran.name, "--yes", "--env-file", "none", **where))
     # The sandbox tells its projects apart by their keys.
-    assert not leaks(tmp_path, *done, but=tuple(path.name for path in (tmp_path / "sandbox").rglob("*")))
-    assert {one.code for one in done} <= {0, 3, 4}, [one.err for one in done]
+    assert not leaks(tmp_path, *done, but=(".env", *(path.name for path in (tmp_path / "sandbox").rglob("*"))))
+    assert {one.code for one in done} <= {0, 3, 4}, [one.err[-300:] for one in done if one.code not in (0, 3, 4)]

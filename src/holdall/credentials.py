@@ -7,14 +7,16 @@ looked for; whether one is real, or still works, is nobody's business here. What
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from holdall.errors import UsageFault
 from holdall.model import Kind, Record
+from holdall.redaction import redactor
 
-__all__ = ["Suspect", "suspects"]
+__all__ = ["Suspect", "looks_like", "refuse_key", "suspects"]
 
 _KNOWN: dict[str, str] = {
     "an Anthropic key": r"\bsk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{24,}",
@@ -115,6 +117,31 @@ def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
         case list():
             for number, inner in enumerate(value):
                 yield from _texts(inner, f"{field}[{number}]")
+
+
+def looks_like(text: str) -> str | None:
+    """What kind of credential ``text`` seems to hold, if any.
+
+    >>> looks_like("acme"), looks_like("s3://AKIAQ3EGRZ5JX2LMTN7A/acme")
+    (None, 'an AWS access key')
+    """
+    return next(_looks_like(text), None)
+
+
+def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") -> None:
+    """Raises UsageFault where a setting that isn't for keys holds one of ``keys``, or what looks like a key.
+
+    It would go into file names, reports and bundles. The error names the setting and doesn't show it. A base URL's
+    query may hold one: it goes to the server alone.
+    """
+    if name.lower().replace("_", "-").endswith("base-url"):
+        value = value.partition("?")[0]
+    looks = looks_like(value)
+    if looks or redactor(tuple(sorted(keys))).finds(value):
+        raise UsageFault(
+            f"can't use {name}{where}: it holds {f'what looks like {looks}' if looks else 'a key'}, and would be shown",
+            hint="keys belong in OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY; one that was shown is better replaced",
+        )
 
 
 def _looks_like(text: str) -> Iterator[str]:

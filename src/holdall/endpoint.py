@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
@@ -13,6 +14,10 @@ from holdall.errors import Mistakes, UsageFault
 __all__ = ["DEFAULT_BASE_URL", "Endpoint", "Names", "Secret", "endpoint", "is_loopback", "same_account", "title"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+
+# What a parameter of a URL is called that holds a key: api-key, access_token, sig, code …
+_FOR_KEYS = re.compile(r"key|token|secret|sig|code|pass|auth", re.I)
 
 
 class Secret:
@@ -66,6 +71,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             return each.base_url, each.query, each.key.reveal(), each.token_command, each.organization, each.project
 
         return known(self) == known(other)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is in it that nobody may see: the key, and a key among the query's values."""
+        return self.key.reveal(), *(value for name, value in self.query.items() if _FOR_KEYS.search(name))
 
     @property
     def host(self) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from holdall.credentials import refuse_key
 from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, Names, endpoint
 from holdall.errors import AuthenticationFailed, Mistakes, UsageFault
 from holdall.selection import Selection, pattern
-from holdall.variables import VARIABLES, meant
+from holdall.variables import KEY_VARIABLES, VARIABLES, meant
 
 __all__ = [
     "BothSettings",
@@ -35,6 +36,7 @@ T = TypeVar("T")
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 MODES = ("all", "by_id", "by_name")
+_COMMANDS = ("_TOKEN_COMMAND", "-token-command")
 _LISTS = {"by_id": "CLONE_IDS", "by_name": "CLONE_NAMES"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -113,9 +115,27 @@ class Lookup:
         dotenv: Mapping[str, str | None],
         dotenv_name: str = "",
     ) -> None:
-        self._flags = flags
-        self._layers = (("environment", environ), (dotenv_name or ".env", dotenv))
         self.mistakes = Mistakes()
+        layers = (("environment", environ), (dotenv_name or ".env", dotenv))
+        keys = {said for _, layer in layers for name in KEY_VARIABLES if (said := layer.get(name))}
+        self._flags = {name: value for name, value in flags.items() if self._is_keyless(value, name, keys)}
+        self._layers = tuple(
+            (origin, {name: said for name, said in layer.items() if self._is_keyless(said, name, keys, origin)})
+            for origin, layer in layers
+        )
+
+    def _is_keyless(self, value: Any, name: str, keys: Collection[str], origin: str = "") -> bool:
+        """Whether a setting holds no key, or is one for keys; else that is noted."""
+        said = value if isinstance(value, list | tuple) else [value]
+        if name in KEY_VARIABLES or name.endswith(_COMMANDS) or (origin and name not in VARIABLES):
+            return True
+        try:
+            for each in said:
+                refuse_key(str(each or ""), name, keys, f" from {origin}" if origin else "")
+        except UsageFault as error:
+            self.mistakes.add(error)
+            return False
+        return True
 
     def flag(self, flag: str) -> Any:
         """The flag's value, or None where it wasn't given."""

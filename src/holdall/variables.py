@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import difflib
 
-__all__ = ["VARIABLES", "meant"]
+__all__ = ["KEYS_OF", "KEY_VARIABLES", "VARIABLES", "meant"]
+
+KEYS_OF = {side: (f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") for side in ("SRC", "DST")}
+"""The variables that hold the key of a side."""
+
+KEY_VARIABLES = (*KEYS_OF["SRC"], *KEYS_OF["DST"], "OPENAI_API_KEY")
+"""All that hold a key, the one that holdall doesn't read among them."""
 
 VARIABLES = frozenset(
     (

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     """A list that the server may not have given to its end."""
     REFERENCES = "references"
     """An id in a field that nobody reads: what it names was not looked for."""
+    KEYS = "keys"
+    """A record that the server gave with the key in it, which was taken out."""
     SETTINGS = "settings"
     """A tool or a value that the destination doesn't have."""
     ASSISTANTS = "assistants"
@@ -74,6 +76,7 @@ _PHRASES = {
     Reason.PAGES: ("dump that says it has more pages", "dumps that say they have more pages"),
     Reason.LISTS: ("list perhaps not read to its end", "lists perhaps not read to their end"),
     Reason.REFERENCES: ("reference not followed", "references not followed"),
+    Reason.KEYS: ("record with the key taken out", "records with the key taken out"),
     Reason.SETTINGS: ("setting missing", "settings missing"),
     Reason.ASSISTANTS: ("assistant missing", "assistants missing"),
     Reason.CHANGED: ("definition changed during the export", "definitions changed during the export"),

@@ -149,6 +149,7 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, WHOLE) | {
     Oddity.SCHEMA_RENAMED: dropped("response_format", "assistant Reader", "response_format"),
     Oddity.ATTRIBUTES_OWN_KEYS: Outcome(page="whole; the server's keys are no difference"),
     Oddity.EXTRA_KEYS: Outcome(page="whole; the server's keys are no difference"),
+    Oddity.ECHOES_KEY: Outcome(page="whole; the server's keys are no difference"),
     Oddity.BYTES_WRONG: Outcome(page="whole; both sizes are in the report"),
     Oddity.FILENAMES_ASCII: Outcome(page="whole; both names are in the report"),
     Oddity.TEXT_501: Outcome(page="whole; texts can't be compared"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +103,101 @@ def test_only_a_jwt_tells_its_end() -> None:
     assert ends_at(jwt(12345)) == 12345
     for other in ("abc", "a.b.c", "a.e30.c", ""):
         assert ends_at(other) is None
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        b'{"exp": 1e400}',
+        b'{"exp": ' + b"9" * 400 + b"}",
+        b'{"exp": -1}',
+        b'{"exp": "nan"}',
+        b'{"exp": "1e999"}',
+        b'{"exp": {"a": 1}}',
+        b'{"exp": null}',
+        b"{}",
+        b"[1]",
+        b"7",
+        b'{"exp": \xff}',
+        b'{"exp":' + b"[" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    ],
+)
+def test_an_end_that_cannot_be_is_not_believed(claims: bytes) -> None:
+    token = f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.sig"
+    assert ends_at(token) is None
+    clock = Clock()
+    tokens, calls = source(clock, token)
+
+    async def work() -> None:
+        for passed in (0.0, UNKNOWN - 1, 2.0):
+            clock.now += passed
+            assert await tokens.get() == token
+        assert len(calls) == 2
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("field", ["expires_on", "expires_in", "expiresOn"])
+@pytest.mark.parametrize("value", [1e308, -5, "nan", "1e999", "0001-01-01", "9999-12-31T23:59:59", [1], {"a": 1}, True])
+def test_nor_one_in_json(field: str, value: object) -> None:
+    tokens, _ = source(Clock(), json.dumps({"token": "t1", field: value}))
+    assert asyncio.run(tokens.get()) == "t1"
+
+
+@pytest.mark.parametrize(
+    "printed", ['{"token": ["t"]}', '{"token": 5}', '{"a":' * 100_000, "t\x00t", "t\nt", "{" + "[" * 999]
+)
+def test_what_is_no_text_is_no_token(printed: str) -> None:
+    tokens, _ = source(Clock(), printed)
+    with pytest.raises(AuthenticationFailed, match=r"no token|neither a token nor JSON"):
+        asyncio.run(tokens.get())
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", f"import base64, os, signal, sys, time\n{code}"]
+
+
+TOKEN = "ya29.Opaque" + "aB3" * 20
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("sys.stdout.buffer.write(b'\\xff\\xfe\\x00')", "no token"),
+        ("[sys.stdout.write('x' * 65536) for _ in iter(int, 1)]", "more than 64 KiB"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "ended by signal 15"),
+        ("time.sleep(3600)", "no token within"),
+        (f"sys.exit(base64.b64encode(b'{TOKEN}').decode())", r"ended with 1 \(\[key\]\)"),
+        (f"sys.exit('no: ' + b'{TOKEN}'.hex())", r"ended with 1 \(no: \[key\]\)"),
+        (f"print('{TOKEN}'); sys.exit('got {TOKEN[:20]}')", r"ended with 1 \(got \[key\]\)"),
+        ("sys.exit('AADSTS700082, trace 5f0b1c3e-1234-4abc-9def-0123456789ab')", "trace 5f0b1c3e-1234-4abc-9def"),
+    ],
+)
+def test_commands_that_go_wrong_end_in_an_error_that_says_how(code: str, why: str) -> None:
+    with pytest.raises(AuthenticationFailed, match=why) as caught:
+        print(run(python(code), patience=2.0 if "sleep" in code else 600.0))
+    assert TOKEN[:12] not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+def test_a_process_that_a_command_leaves_running_keeps_nobody_waiting() -> None:
+    code = "print('token', os.fork() or time.sleep(3600) or '', flush=True)"
+    token, child = run(python(code)).split()
+    os.kill(int(child), signal.SIGKILL)
+    assert token == "token"
+
+
+def test_programs_that_cannot_be_run_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    for argv in (["/nowhere/to/be/found"], [str(tmp_path / "text")], [str(tmp_path)], ["a\0b"]):
+        with pytest.raises(AuthenticationFailed, match="can't get a token from the command"):
+            run(argv)
+
+
+def test_a_command_does_not_see_the_other_sides_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_SRC_API_KEY", "OPENAI_DST_API_KEY", "DST_PROJECT_API_KEY"):
+        monkeypatch.setenv(name, "sk-0001")
+    code = "print(*(name for name in os.environ if name.endswith('_API_KEY')))"
+    assert run(python(code), side="source").split() == ["OPENAI_SRC_API_KEY"]
+    assert set(run(python(code), side="destination").split()) == {"OPENAI_DST_API_KEY", "DST_PROJECT_API_KEY"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import pytest
@@ -414,6 +415,14 @@ def _(shelf: Shelf) -> None:
     assert "tenant" in page["data"][0]["file_counts"]
     assert "tenant" not in page["data"][0]["metadata"]
     assert "tenant" in shelf.get(shelf.text)["data"][0]
+
+
+@shows(Oddity.ECHOES_KEY)
+def _(shelf: Shelf) -> None:
+    echo = shelf.get("/vector_stores?order=asc")["data"][0]["x_caller"]
+    assert echo["key"] == KEY
+    assert base64.b64decode(echo["authorization"].removeprefix("Basic ")).decode() == f"user:{KEY}"
+    assert unquote(echo["url"]) == KEY
 
 
 @shows(Oddity.ID_UNDERSCORE)

@@ -7,14 +7,16 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from holdall.cli.console import Console, Outcome
 from holdall.cli.modes import output
+from holdall.credentials import refuse_key
 from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exit_codes
+from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 
 __all__ = ["main"]
@@ -111,6 +113,7 @@ def _run(argv: Sequence[str], console: Console) -> int:
     # Known before parsing, so that a command line that can't be parsed is answered in the form that was asked for.
     console.json = "--json" in words
     try:
+        _refuse_keys(argv, os.environ)
         returned: Any = cli.main(list(argv), prog_name="holdall", standalone_mode=False, obj=console)
     except HoldallError as error:
         return console.fail(error)
@@ -154,6 +157,20 @@ def _run(argv: Sequence[str], console: Console) -> int:
     return returned if isinstance(returned, int) else 0
 
 
+def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Raises UsageFault where a key stands on the command line: before anything can show what it was given."""
+    keys = {said for name in KEY_VARIABLES if (said := environ.get(name))}
+    before = ""
+    for word in argv:
+        flag, given, value = word.partition("=")
+        if not (given and flag.startswith("--")):
+            flag, value = (f"the argument after {before}" if before else "an argument"), word
+        before = word if word.startswith("-") and value is word else ""
+        if not flag.endswith("-token-command"):
+            refuse_key(value, flag, keys)
+
+
 def main() -> None:
     """The console script."""
+    os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     sys.exit(run(sys.argv[1:], Console()))

@@ -11,11 +11,13 @@ from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.register import File, Register
-from holdall.exporter.report import Absent, Doubtful, Finding, Loss, Miscount, Unread, Unreadable, absent
+from holdall.exporter.report import Absent, Doubtful, Finding, Loss, Miscount, Replaced, Unread, Unreadable, absent
 from holdall.exporter.state import State
 from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Rung, SourceId
 from holdall.progress import Progress
+from holdall.redaction import MARK
+from holdall.remote.client import Account
 from holdall.remote.contents import Content
 from holdall.remote.survey import Definitions
 
@@ -33,9 +35,10 @@ class Booking:
         losses: Losses,
         progress: Progress,
         state: State | None = None,
+        account: Account | None = None,
     ) -> None:
         self._writer, self._register, self._progress, self._state = writer, register, progress, state
-        self._losses = losses
+        self._losses, self._account = losses, account
         self._stores = [store.id for store in definitions.store_views]
         self._tool_users: dict[str, list[str]] = {}
         self._store_users: dict[str, list[str]] = {}
@@ -96,6 +99,8 @@ class Booking:
         for field, refers in unread_references(kind, id, raw, store).items():
             message = "nothing reads this field, so what it refers to is not followed"
             self._losses.add(Unread(kind=kind, id=id, field=field, refers=refers, message=message))
+        if self._account and self._account.sent_keys and MARK.encode() in raw:
+            self._losses.add(Replaced(kind=kind, id=id, store=store))
         if self._state:
             self._state.record(kind, id, raw, store)
 

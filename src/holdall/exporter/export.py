@@ -179,7 +179,7 @@ async def _fill(
 ) -> _Filled:
     """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
     with Register() as register, State() if compared else nullcontext() as state:
-        booking = Booking(writer, register, definitions, losses, progress, state)
+        booking = Booking(writer, register, definitions, losses, progress, state, account)
         for record in (*definitions.assistants, *definitions.agents, *definitions.stores):
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)

@@ -25,6 +25,7 @@ from holdall.exporter.report import (
     LeftOut,
     Loss,
     Miscount,
+    Replaced,
     Unfinished,
     Unread,
     describe,
@@ -109,6 +110,8 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
             return Reason.REFERENCES
         case Doubtful():
             return Reason.DOUBTFUL
+        case Replaced():
+            return Reason.KEYS
         case _:
             return Reason.RECORDS
 

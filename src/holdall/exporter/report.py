@@ -22,6 +22,7 @@ __all__ = [
     "LeftOut",
     "Loss",
     "Miscount",
+    "Replaced",
     "Unfinished",
     "Unread",
     "Unreadable",
@@ -122,7 +123,17 @@ class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
     message: str
 
 
-Finding = Loss | Absent | LeftOut | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread | Doubtful
+class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="replaced"):
+    """A record that the server gave with the key in it: the bundle has it with ``[key]`` in that place."""
+
+    kind: Kind
+    id: str
+    store: str | None = None
+
+
+Finding = (
+    Loss | Absent | LeftOut | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread | Doubtful | Replaced
+)
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +187,9 @@ def describe(finding: Finding) -> str:
         case Unread():
             refers = ", ".join(finding.refers)
             return f"unread  {finding.kind} {finding.id}: {finding.field} refers to {refers}: {finding.message}"
+        case Replaced():
+            where = f" in {finding.store}" if finding.store else ""
+            return f"key  {finding.kind} {finding.id}{where}: the key was in its record, [key] stands in its place"
         case Unfinished():
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdall.credentials import looks_like
 from holdall.remap.files import Change
 
 __all__ = ["unified"]
@@ -36,7 +37,7 @@ def unified(change: Change) -> Iterator[bytes]:
         return f"{sign}{text}{end}".encode(encoding)
 
     changed = [place for place, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
-    for first, last in _hunks(changed, len(old)):
+    for first, last in _hunks(changed, old):
         span = f"{first + 1},{last - first}"
         yield f"@@ -{span} +{span} @@\n".encode()
         place = first
@@ -52,12 +53,19 @@ def unified(change: Change) -> Iterator[bytes]:
             place = end
 
 
-def _hunks(changed: list[int], count: int) -> Iterator[tuple[int, int]]:
-    """Runs of changed lines with their context: first line, and the one behind the last."""
-    place = 0
-    while place < len(changed):
-        end = place
-        while end + 1 < len(changed) and changed[end + 1] - changed[end] <= 2 * _CONTEXT:
-            end += 1
-        yield max(0, changed[place] - _CONTEXT), min(count, changed[end] + _CONTEXT + 1)
-        place = end + 1
+def _hunks(changed: list[int], lines: list[str]) -> Iterator[tuple[int, int]]:
+    """Runs of changed lines with their context: first line, and the one behind the last. A key is no context: ids
+    stand beside keys in many a file, and a diff is seen by others."""
+    begun: tuple[int, int] | None = None
+    for place in changed:
+        first = last = place
+        while first > max(0, place - _CONTEXT) and not looks_like(lines[first - 1]):
+            first -= 1
+        while last + 1 < min(len(lines), place + _CONTEXT + 1) and not looks_like(lines[last + 1]):
+            last += 1
+        if begun and begun[1] < first:
+            yield begun
+            begun = None
+        begun = (min(begun[0], first) if begun else first), last + 1
+    if begun:
+        yield begun

@@ -22,6 +22,7 @@ from holdall.errors import (
 )
 from holdall.model import is_invented
 from holdall.progress import Progress, Silent
+from holdall.redaction import MARK
 from holdall.remote import lists
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
@@ -115,6 +116,11 @@ class Account:
         return self._wire.project
 
     @property
+    def sent_keys(self) -> bool:
+        """Whether a key was taken out of any answer so far: ``redaction.MARK`` stands in its place."""
+        return self._wire.sent_keys
+
+    @property
     def party(self) -> dict[str, str | None]:
         """Which account it is, as journals, plans and written requests name it."""
         return {"base_url": self.endpoint.base_url, "organization": self.organization, "project": self.project}
@@ -130,11 +136,21 @@ class Account:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    async def get(self, where: str, params: Mapping[str, Any] | None = None, *, patient: bool = True) -> Answer:
-        """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means."""
+    async def get(
+        self,
+        where: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        patient: bool = True,
+        is_content: bool = False,
+    ) -> Answer:
+        """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
+
+        Of what a file contains (``is_content``) nothing is taken out.
+        """
 
         async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params)
+            return await self._wire.json("GET", where, params=params, is_content=is_content)
 
         return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
 
@@ -171,6 +187,8 @@ class Account:
         that has no ``data``.
         """
 
+        doubt_of = doubt or _no_matter
+
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
             answer = await self.get(where, {**(params or {}), **query}, patient=patient)
@@ -179,13 +197,17 @@ class Account:
                 page = msgspec.json.decode(answer.raw, type=_Page)
                 items = [bytes(item) for item in page.data or []]
                 ids = [msgspec.json.decode(item, type=_Identified).id for item in items]
+                if answer.is_altered and any(MARK in (id or "") for id in ids):
+                    doubt_of("an id in it has the key in it")
+                    kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
+                    items, ids = [items[place] for place in kept], [ids[place] for place in kept]
             except msgspec.DecodeError as error:
                 raise self._wire.unreadable(f"can't list {where}", answer, error) from None
             if page.data is msgspec.UNSET:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
             return lists.Page(items=items, ids=ids, has_more=page.has_more)
 
-        async for page in lists.pages(ask, limit, doubt or _no_matter):
+        async for page in lists.pages(ask, limit, doubt_of):
             yield page
 
     @asynccontextmanager
@@ -275,13 +297,13 @@ class Account:
         tries = self.limits.tries(endpoint, repeatable=repeatable, patient=patient)
         renewed = False
         while True:
-            secret = self._wire.secret
+            token = self._wire.tokens.token if self._wire.tokens else ""
             async with AsyncExitStack() as stack:
                 slot = await stack.enter_async_context(self.limits.slot())
                 try:
                     answer = await once(stack)
                 except RemoteError as error:
-                    if not renewed and self._token_has_ended(error, secret):
+                    if not renewed and self._token_has_ended(error, token):
                         renewed, wait = True, 0.0
                     else:
                         wait = self._after(tries, error, slot)
@@ -292,12 +314,12 @@ class Account:
                     return answer
             await self.limits.sleep(wait)
 
-    def _token_has_ended(self, error: RemoteError, secret: str) -> bool:
+    def _token_has_ended(self, error: RemoteError, token: str) -> bool:
         """Whether a token ended before its time; a request that is refused for it was not carried out."""
         tokens = self._wire.tokens
         if not tokens or not isinstance(error, AuthenticationFailed) or error.status != 401:
             return False
-        tokens.forget(secret or tokens.token)
+        tokens.forget(token or tokens.token)
         return True
 
     def _after(self, tries: Tries, error: RemoteError, slot: int) -> float:

@@ -28,6 +28,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
+from holdall.redaction import MARK, redactor
 from holdall.remote import hints
 from holdall.remote.hints import Place
 
@@ -49,11 +50,9 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
-def redacted(text: str, key: str = "") -> str:
-    """``text`` without anything that looks like a key or token, and without ``key`` itself."""
-    if len(key) >= 4:
-        text = text.replace(key, "[key]")
-    return _KEYLIKE.sub("[key]", text)
+def redacted(text: str, keys: str | tuple[str, ...] = ()) -> str:
+    """``text`` without anything that looks like a key or token, and without ``keys`` themselves in any encoding."""
+    return _KEYLIKE.sub(MARK, redactor((keys,) if isinstance(keys, str) else keys).text(text))
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
@@ -132,7 +131,7 @@ def is_page(headers: Mapping[str, str], text: str) -> bool:
     return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
 
 
-def page_title(text: str, key: str = "") -> str:
+def page_title(text: str, key: str | tuple[str, ...] = ()) -> str:
     """What the page calls itself, in quotes, or ``""``."""
     found = _TITLE.search(text[:100_000])
     title = " ".join(redacted(html.unescape(found[1]), key).split())[:_LONGEST_TITLE] if found else ""
@@ -145,13 +144,13 @@ def from_answer(
     headers: Mapping[str, str],
     text: str,
     *,
-    key: str,
+    key: str | tuple[str, ...],
     side: str,
     endpoint: Endpoint | None = None,
 ) -> RemoteError:
     """The error for one refused request. ``what`` reads ``can't list assistants``; ``side`` is source or destination.
 
-    ``endpoint`` is for hints alone.
+    ``key`` is what must not be in it; ``endpoint`` is for hints alone.
 
     A 5xx (and 408) to a write is ambiguous: it may have been carried out before that failed. 501 says that it can't be.
     """

@@ -47,7 +47,7 @@ async def read_parsed(
         size += len(data)
 
     while True:
-        answer = await account.get(route, {"page": token} if token else None)
+        answer = await account.get(route, {"page": token} if token else None, is_content=True)
         try:
             page = msgspec.json.decode(answer.raw, type=TextPage)
         except msgspec.DecodeError as error:

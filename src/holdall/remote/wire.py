@@ -12,7 +12,8 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 import httpx2
@@ -32,6 +33,7 @@ from holdall.errors import (
     Unreachable,
     UsageFault,
 )
+from holdall.redaction import MARK, redactor
 from holdall.remote import faults, hints, redirects, tokens
 from holdall.remote.download import Download, Rest
 from holdall.remote.hints import Place
@@ -62,6 +64,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     status: int
     request_id: str | None = None
+    is_altered: bool = False
+    """A key that the server sent back was taken out of it."""
+
+
+class _Identified(msgspec.Struct, frozen=True, kw_only=True):
+    id: str | None = None
 
 
 def route(where: str) -> str:
@@ -99,8 +107,12 @@ class Wire:
         self.endpoint, self.side = endpoint, side
         self.organization, self.project = endpoint.organization, endpoint.project
         self.requests: Counter[str] = Counter()
+        self.sent_keys = False
+        """A key was taken out of an answer of success."""
         self.tokens = (
-            TokenCommand(endpoint.token_command, clock=clock, run=tokens.run) if endpoint.token_command else None
+            TokenCommand(endpoint.token_command, clock=clock, run=partial(tokens.run, side=side))
+            if endpoint.token_command
+            else None
         )
         quiet = SILENCE if silence is None else silence
         self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
@@ -136,9 +148,9 @@ class Wire:
         await self._sdk.close()
 
     @property
-    def secret(self) -> str:
-        """What must not be in any message."""
-        return self.tokens.token if self.tokens else self.endpoint.key.reveal()
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be in any message or record."""
+        return (*self.endpoint.secrets, *(self.tokens.recent if self.tokens else ()))
 
     async def json(
         self,
@@ -147,8 +159,9 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        is_content: bool = False,
     ) -> Answer:
-        """One request whose answer is JSON."""
+        """One request whose answer is JSON, without keys; what a file contains is left as it is."""
         what = f"can't {method} {where}"
         self.requests[f"{method} {route(where)}"] += 1
 
@@ -164,7 +177,7 @@ class Wire:
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response)
+            return self._answer(what, response, is_content=is_content)
 
         return await self._guarded(what, send)
 
@@ -251,11 +264,17 @@ class Wire:
         except (httpx2.HTTPError, openai.OpenAIError) as error:
             raise self.mapped(what, error) from None
 
-    def _answer(self, what: str, response: httpx2.Response) -> Answer:
+    def _answer(self, what: str, response: httpx2.Response, *, is_content: bool = False) -> Answer:
         self._listen(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
-        raw = response.content
-        answer = Answer(raw=raw, status=response.status_code, request_id=self._heard(response.headers, "x-request-id"))
+        sent = response.content
+        raw = sent if is_content else redactor(self.secrets).raw(sent)
+        answer = Answer(
+            raw=raw,
+            status=response.status_code,
+            request_id=self._heard(response.headers, "x-request-id"),
+            is_altered=raw is not sent,
+        )
         if not raw.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
             return answer
         self._refuse_page(what, response)
@@ -265,12 +284,17 @@ class Wire:
             raise self.unreadable(what, answer, error) from None
         if bytes(document) == b"null":  # seen on look-alikes for "not found"
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
+        if answer.is_altered:
+            self.sent_keys = True
+            with suppress(msgspec.DecodeError):
+                if MARK in (msgspec.json.decode(raw, type=_Identified).id or ""):
+                    raise self.unreadable(what, answer, "the id in it has the key in it")
         return answer
 
     def _refuse_page(self, what: str, response: httpx2.Response) -> None:
         """Raise NotTheApi where something else answered than what was asked."""
         if faults.is_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
-            title = faults.page_title(response.text, self.secret)
+            title = faults.page_title(response.text, self.secrets)
             raise NotTheApi(
                 f"{what}: the answer is a web page{f', {title}' if title else ''}",
                 hint=hints.for_page(self._place),
@@ -283,19 +307,19 @@ class Wire:
         self.project = self._heard(headers, "openai-project") or self.project
 
     def _elsewhere(self, response: httpx2.Response) -> str:
-        return faults.redacted(redirects.elsewhere(response), self.secret)
+        return faults.redacted(redirects.elsewhere(response), self.secrets)
 
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return faults.redacted(value, self.secret) if value else value
+        return faults.redacted(value, self.secrets) if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
         """An answer of success that makes no sense."""
         return UnexpectedAnswer(
-            f"{what}: the answer can't be read ({faults.redacted(str(why), self.secret)})",
+            f"{what}: the answer can't be read ({faults.redacted(str(why), self.secrets)})",
             hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
             status=answer.status,
             request_id=answer.request_id,
@@ -305,7 +329,7 @@ class Wire:
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
-        key = self.secret
+        key = self.secrets
         if isinstance(error, openai.APIStatusError):
             if origin := self._elsewhere(error.response):
                 return _refused_elsewhere(what, error.response.status_code, origin)
@@ -342,7 +366,7 @@ class Wire:
         # Only where no connection came about is it certain that nothing was carried out.
         unsent = proxied or isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
         timed_out = isinstance(cause, httpx2.TimeoutException)
-        said = faults.redacted(str(cause), self.secret) or type(cause).__name__
+        said = faults.redacted(str(cause), self.secrets) or type(cause).__name__
         status = said.split(" ")[0] if proxied else ""
         kind = hints.trouble(
             cause,

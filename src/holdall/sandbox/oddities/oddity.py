@@ -82,6 +82,7 @@ class Oddity(StrEnum):
         "code_interpreter and file_search of tool_resources are null where they are empty",
     )
     EXTRA_KEYS = "extra-keys", "objects have keys that nobody knows"
+    ECHOES_KEY = "echoes-key", "objects have the key of the request in them: plain, as base64 and percent-encoded"
     ID_UNDERSCORE = "id-underscore", "ids of files are file_…"
     ID_HEX = "id-hex", "ids are 24 hex digits"
     ID_UUID = "id-uuid", "ids are UUIDs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,6 +128,14 @@ def _strange(value: Any) -> Any:
             return value
 
 
+def _echoes_key(exchange: Exchange, memory: Memory) -> None:
+    key = exchange.headers.get("authorization", "").removeprefix("Bearer ")
+    basic = base64.b64encode(f"user:{key}".encode()).decode()
+    echo = {"key": key, "authorization": f"Basic {basic}", "url": "".join(f"%{byte:02x}" for byte in key.encode())}
+    for record in exchange.records():
+        record["x_caller"] = echo
+
+
 def _created_in_milliseconds(record: dict[str, Any]) -> None:
     if isinstance(record.get("created_at"), int):
         record["created_at"] *= 1000
@@ -163,4 +172,5 @@ ANSWERS: Mapping[Oddity, Change] = {
     Oddity.FILENAMES_ASCII: _each(_filenames_ascii),
     Oddity.NUMBERS_AS_FLOATS: _each(_numbers_as_floats),
     Oddity.EXTRA_KEYS: _extra_keys,
+    Oddity.ECHOES_KEY: _echoes_key,
 }

@@ -1,0 +1,229 @@
+"""Keys taken out of what a server sends, in whatever encoding they come back. Pure: text in, text out.
+
+A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these also
+with white space or line ends in between, and written with the escapes of JSON, HTML or URLs. A part of a key is found
+too, from the length on at which it is of use. What is shorter stands in ordinary text as well.
+
+The cost is linear in the text. Nearly all texts have no key, which a comparison of eight bytes at every fourth place
+tells; only the others are looked at byte by byte.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+__all__ = ["MARK", "Redactor", "redactor"]
+
+MARK = "[key]"
+"""What stands in a key's place."""
+
+_SHORTEST = 8
+"""Letters of a key that is taken for one at all, if it has a digit: others are words, which look-alikes are given."""
+_LONG = 16
+"""Letters from which on a key needs no digit."""
+_PART = 12
+"""Letters of a part of a key that is of use."""
+_WORDS = 20
+"""The same for a part that has neither digit nor capital: it may be words of ordinary text."""
+
+_STEP = 4
+_GRAM = 8
+
+_SPACE = b" \t\r\n\f\v"
+_WHITE = re.compile(rb"[ \t\r\n\f\v]+")
+_IN_JSON = re.compile(rb"\\(?:u00([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|([\"\\/nrtbf]))")
+_IN_HTML = re.compile(rb"&(?:#x0{0,6}([0-7]?[0-9a-f]);|#0{0,6}([0-9]{1,3});|(amp|lt|gt|quot|apos|nbsp);)", re.I)
+_IN_URLS = re.compile(rb"%([0-7][0-9a-fA-F])")
+_NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"nbsp": b""}
+
+
+def _json(found: re.Match[bytes]) -> bytes:
+    if found[3]:
+        return found[3] if found[3] in b'"\\/' else b""
+    return _letter(int(found[1] or found[2], 16))
+
+
+def _html(found: re.Match[bytes]) -> bytes:
+    if found[3]:
+        return _NAMED[found[3].lower()]
+    return _letter(int(found[1], 16) if found[1] else int(found[2]))
+
+
+def _url(found: re.Match[bytes]) -> bytes:
+    return _letter(int(found[1], 16))
+
+
+def _letter(code: int) -> bytes:
+    """Nothing for white space, and a letter that no key has for what isn't ASCII."""
+    return bytes((min(code, 127),)) if code > 32 else b""
+
+
+# As they stand inside each other, the outermost first: JSON, also in a string of JSON, then HTML, then URLs.
+_ESCAPES = ((b"\\", _IN_JSON, _json), (b"\\", _IN_JSON, _json), (b"&", _IN_HTML, _html), (b"%", _IN_URLS, _url))
+
+
+def _bare(raw: bytes) -> bytes:
+    """``raw`` without escapes and white space."""
+    for sign, pattern, decoded in _ESCAPES:
+        if sign in raw:
+            made, last = bytearray(), 0
+            for found in pattern.finditer(raw):  # sub() would hold a list of millions of pieces
+                made += raw[last : found.start()] + decoded(found)
+                last = found.end()
+            raw = bytes(made + raw[last:])
+    return raw.translate(None, _SPACE)
+
+
+def _placed(raw: bytes) -> tuple[bytes, array[int], array[int]]:
+    """The same, and for each byte of it where in ``raw`` that begins and ends which it stands for."""
+    starts, ends = array("I", range(len(raw))), array("I", range(1, len(raw) + 1))
+    for sign, pattern, decoded in (*_ESCAPES, (b"", _WHITE, lambda _: b"")):
+        if sign not in raw:
+            continue
+        made, begun, ended = bytearray(), array("I"), array("I")
+        last = 0
+        for found in pattern.finditer(raw):
+            start, end = found.span()
+            letter = decoded(found)
+            made += raw[last:start] + letter
+            begun += starts[last : start + len(letter)]
+            ended += ends[last:start]
+            ended += ends[end - len(letter) : end]
+            last = end
+        made += raw[last:]
+        begun += starts[last:]
+        ended += ends[last:]
+        raw, starts, ends = bytes(made), begun, ended
+    return raw, starts, ends
+
+
+def _is_secret(key: str) -> bool:
+    """Whether a key is one: servers that need none are given a word, ``EMPTY`` or ``lm-studio``."""
+    return len(key) >= _LONG or (len(key) >= _SHORTEST and any(map(str.isdigit, key)))
+
+
+class Redactor:
+    """Takes these keys out; those that are no secrets stay."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        # By length, longest first: all parts of that length that are not to be seen.
+        self._parts: dict[int, set[bytes]] = {}
+        forms = [form for key in keys if _is_secret(key) for form in self._forms(key.encode(errors="replace"))]
+        self._parts = dict(sorted(self._parts.items(), reverse=True))
+        self._longest = next(iter(self._parts), 0)
+        self._short = [form for form in forms if len(form) < _GRAM + _STEP - 1]
+        grams = b"".join(form[place : place + _GRAM] for form in forms for place in range(len(form) - _GRAM + 1))
+        self._grams = frozenset(memoryview(grams).cast("Q"))
+
+    def _forms(self, key: bytes) -> Iterator[bytes]:
+        """How a key may be written, but for escapes; notes the parts by which each is known."""
+        for plain in {key, _bare(key)}:
+            if plain.startswith(b"eyJ") and plain.count(b".") == 2:
+                plain = plain.partition(b".")[2]  # the first part of a JWT is the same in many
+            self._note(plain, _PART, lambda part: any(map(_tells, part)))
+            self._note(plain, _WORDS)
+            yield plain
+            for base in _base64(plain):
+                self._note(base, _PART * 4 // 3 - 2)
+                yield base
+            for digits in (plain.hex().encode(), plain.hex().upper().encode()):
+                self._note(digits, 2 * _PART)
+                yield digits
+
+    def _note(self, form: bytes, length: int, fits: Callable[[bytes], bool] | None = None) -> None:
+        length = min(length, len(form))
+        parts = (form[place : place + length] for place in range(len(form) - length + 1))
+        self._parts.setdefault(length, set()).update(part for part in parts if fits is None or fits(part))
+
+    def finds(self, text: str) -> bool:
+        """Whether there is a key, or a part of one, in ``text``."""
+        return self.text(text) != text
+
+    def text(self, text: str) -> str:
+        """``text`` with ``MARK`` in place of every key."""
+        raw = text.encode("utf-8", "surrogatepass")
+        clean = self.raw(raw)
+        return text if clean is raw else clean.decode("utf-8", "surrogatepass")
+
+    def raw(self, raw: bytes) -> bytes:
+        """The same for bytes, which may be JSON: what is replaced stands inside of one string. The very object where
+        nothing is."""
+        if not self._grams:
+            return raw
+        blocks = [(block, self._clean(block)) for block in _blocks(raw)]
+        return raw if all(clean is block for block, clean in blocks) else b"".join(clean for _, clean in blocks)
+
+    def _clean(self, raw: bytes) -> bytes:
+        bare = _bare(raw)
+        view = memoryview(bare)
+        aligned = [(at, view[at : at + max(len(bare) - at, 0) // _GRAM * _GRAM].cast("Q")) for at in (0, _STEP)]
+        if all(self._grams.isdisjoint(grams) for _, grams in aligned) and not any(s in bare for s in self._short):
+            return raw
+        bare, starts, ends = _placed(raw)
+        near = bytearray(len(bare) // _STEP + 1)
+        for at, grams in aligned:
+            near[at // _STEP : at // _STEP + 2 * len(grams) : 2] = bytes(gram in self._grams for gram in grams)
+        for form in self._short:
+            for found in re.finditer(re.escape(form), bare):
+                near[found.start() // _STEP] = 1
+        clean, last = bytearray(), 0
+        for first, end in self._spans(bare, near):
+            clean += raw[last : starts[first]] + MARK.encode()
+            last = ends[end - 1]
+        return bytes(clean + raw[last:]) if last else raw
+
+    def _spans(self, bare: bytes, near: bytearray) -> Iterator[tuple[int, int]]:
+        """Where parts of keys stand, those that touch as one; each is over or at a fourth place that is ``near``."""
+        first = end = looked = 0
+        for hit in (_STEP * nth for nth, is_near in enumerate(near) if is_near):
+            for place in range(max(looked, hit - self._longest), hit + _STEP):
+                for length, known in self._parts.items():
+                    if bare[place : place + length] in known:
+                        if place > end and end:
+                            yield first, end
+                        if place > end or not end:
+                            first = place
+                        end = max(end, place + length)
+                        break
+            looked = hit + _STEP
+        if end:
+            yield first, end
+
+
+_BLOCK = 1 << 16
+
+
+def _blocks(raw: bytes) -> Iterator[bytes]:
+    """``raw`` in pieces of some 64 KiB, cut where a string of JSON begins or ends."""
+    start = 0
+    while (cut := raw.find(b'"', start + _BLOCK)) >= 0:
+        if raw[cut - 1] == ord("\\"):
+            cut = raw.find(b'"', cut + 1)
+            while cut >= 0 and raw[cut - 1] == ord("\\"):
+                cut = raw.find(b'"', cut + 1)
+            if cut < 0:
+                break
+        yield raw[start:cut]
+        start = cut
+    yield raw[start:] if start else raw
+
+
+def _tells(letter: int) -> bool:
+    return 48 <= letter <= 57 or 65 <= letter <= 90
+
+
+def _base64(plain: bytes) -> Iterator[bytes]:
+    """Base64 of whatever ``plain`` stands in: the letters that depend on nothing else."""
+    for before, start in ((0, 0), (1, 2), (2, 3)):
+        base = b64encode(b"\0" * before + plain)[start : 8 * (before + len(plain)) // 6]
+        yield from {base, base.translate(bytes.maketrans(b"+/", b"-_"))}
+
+
+@lru_cache(maxsize=16)
+def redactor(keys: tuple[str, ...]) -> Redactor:
+    """The Redactor of these keys."""
+    return Redactor(keys)
