@@ -21,7 +21,7 @@ from holdall.bundle.losses import declared
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
-from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable
+from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.errors import EXIT_LOOK, CannotWrite, DamagedBundle, NotABundle
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE
@@ -120,6 +120,11 @@ class _Verification:
             raise NotABundle(
                 f"can't verify {self._path}: it is not a holdall bundle", hint="give the file that export wrote"
             )
+        try:
+            require_expansion(frames, size)
+        except FrameError as error:
+            self._find("frame", None, str(error))
+            return self._verdict([], None, size, _sha256(file), COMPLETE)
         self._progress.stage("verifying")
         audit = Audit(file, frames, self._find, self._progress)
         if not self._quick:
@@ -129,6 +134,11 @@ class _Verification:
             audit.check_tail(None)
             sha256 = _sha256(file) if self._expected is not None else None
         losses, info, completeness = self._check_records(frames, audit)
+        return self._verdict(losses, info, size, sha256, completeness)
+
+    def _verdict(
+        self, losses: list[Loss], info: HoldallInfo | None, size: int, sha256: str | None, completeness: Completeness
+    ) -> Verdict:
         return Verdict(
             path=self._path,
             findings=list(self._findings.values()),
