@@ -80,10 +80,11 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True):
 _shape = msgspec.json.Decoder(_Shape)
 
 
-def require_plain(raw: bytes) -> None:
-    """Raises ValueError where ``raw`` is too long, too deep, too rich, or not UTF-8.
+def require_plain(raw: bytes) -> int:
+    """How many values are in ``raw``. Raises ValueError where it is too long, too deep, too rich, or not UTF-8.
 
     >>> require_plain(b'{"a": [1, "[[[["]}')
+    7
     >>> require_plain(b"[" * 300 + b"]" * 300)
     Traceback (most recent call last):
     ...
@@ -93,13 +94,16 @@ def require_plain(raw: bytes) -> None:
         raise ValueError(f"{len(raw)} bytes long, more than {MAX_JSON}")
     if not raw.isascii():
         raw.decode()
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH and count_values(raw) <= MAX_VALUES:
-        return
+    brackets = raw.count(b"[") + raw.count(b"{")
+    values = brackets + raw.count(b",")
+    if brackets <= MAX_DEPTH and values <= MAX_VALUES:
+        return values
     bare = _STRING.sub(b"", raw)
     if count_values(bare) > MAX_VALUES:
         raise ValueError(f"more than {MAX_VALUES} values")
     if _is_deep(bare):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return values
 
 
 def count_values(raw: bytes | bytearray) -> int:
@@ -119,7 +123,7 @@ def require_record(raw: bytes) -> Measured:
     >>> require_record(b'{"id": "asst_1", "tool_resources": {"code_interpreter": {"file_ids": ["file-1"]}}}')
     Measured(id='asst_1', uses=1, values=5)
     """
-    require_plain(raw)
+    values = require_plain(raw)
     shape = _shape.decode(raw)
     require_id(shape.id)
     tools = len(shape.tools) if isinstance(shape.tools, list) else 0
@@ -132,7 +136,7 @@ def require_record(raw: bytes) -> Measured:
             if references > MAX_REFERENCES:
                 raise ValueError(f"refers to more than {MAX_REFERENCES} files, stores and assistants")
             require_id(id)
-    return Measured(id=shape.id, uses=tools + references, values=count_values(raw))
+    return Measured(id=shape.id, uses=tools + references, values=values)
 
 
 def _references(shape: _Shape) -> Iterator[str]:

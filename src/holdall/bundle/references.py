@@ -149,7 +149,7 @@ class References:
                 if id not in stores:
                     message = f"{assistant.id} refers to store {id}, which isn't in the bundle"
                     self.losses.append(Loss(code="no-store", id=id, filename=None, message=message))
-            for id in view.file_ids:
+            for id in dict.fromkeys(view.file_ids):
                 self._use(id, by="assistant", path=str(assistant.id))
 
     def _read_index(self) -> None:

@@ -30,6 +30,7 @@ from holdall.bundle.finishing import Finished, Finishing
 from holdall.bundle.journal import Begin, Entry, Journal, Ledger, Partial, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
+from holdall.bundle.proof import require_readable
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.spool import Spool
 from holdall.bundle.stream import Note, Stream, Unrecoverable
@@ -248,7 +249,10 @@ class BundleWriter:
     # -- the end -------------------------------------------------------------------------------------
 
     def finish(self, *, ended: int) -> Finished:
-        """Write the records and what proves the bundle, make it durable, and give it its name."""
+        """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
+
+        Raises CannotWrite, and the bundle gets no name, where it can't be read (``proof.require_readable``).
+        """
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents:
                 self._switch(keep_unseen=False)
@@ -263,6 +267,7 @@ class BundleWriter:
                 line_sinks=self._line_sinks,
                 open_sink=self._tag_sink,
             ).run(ended=ended)
+            require_readable(self._partial.stream, self.target)
             self._leave()
             place(self._partial.stream, self.target, force=self._force)
             self._partial.remove()
