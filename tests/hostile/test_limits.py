@@ -63,14 +63,14 @@ def _padded(size: int = 900_000) -> Lies:
     return {"contents": contents, "ledger": ledger, **joined()}
 
 
-def _assistants(count: int, **fields: Any) -> Lies:
+def _assistants(count: int, *, noise: int = 900_000, **fields: Any) -> Lies:
     """The same assistant again and again: its index lines are nearly the same, too."""
 
     def definitions(members: list[Any]) -> list[Any]:
         first = record("assistants", "asst_9", **fields)
         return [*members, *(replace(first, path=f"data/assistants/{number:06}.json") for number in range(count))]
 
-    return {"definitions": definitions, **_padded()}
+    return {"definitions": definitions, **_padded(noise)}
 
 
 def _files(count: int) -> Lies:
@@ -84,9 +84,9 @@ def _files(count: int) -> Lies:
     return {**_padded(), "files": lines, "ledger": ledger, **info_lie(rungs={})}
 
 
-def _named_by_all(count: int) -> Lies:
+def _named_by_all(count: int, *, noise: int = 900_000) -> Lies:
     ids = [f"f{number}" for number in range(10_000)]
-    return _assistants(count, tool_resources={"code_interpreter": {"file_ids": ids}})
+    return _assistants(count, noise=noise, tool_resources={"code_interpreter": {"file_ids": ids}})
 
 
 WORST: dict[str, Callable[[], Lies]] = {
@@ -107,13 +107,14 @@ WORST: dict[str, Callable[[], Lies]] = {
     "millions of records in 100 kB": lambda: {
         "files": lambda lines: [*lines, b'{"id":"a"}'] + [b'{"id":"a"}'] * 2_000_000
     },
+    "an index of line ends": lambda: {"index": lambda lines: [*lines, b"\n" * (60 << 20)], **_padded()},
     "as many lines as there may be": lambda: _files(55_000),
-    "as many assistants as there may be": lambda: _assistants(50_000),
+    "as many assistants as there may be": lambda: _assistants(50_000, noise=450_000),
     "as many references as there may be": lambda: _named_by_all(10),
-    "a thousand assistants with 10,000 references": lambda: _named_by_all(1000),
+    "a thousand assistants with 10,000 references": lambda: _named_by_all(1000, noise=300_000),
     "as many values as there may be": lambda: _assistants(15, metadata={"x": [[]] * 60_000}),
-    "thirty records of 8 MiB": lambda: _assistants(30, instructions="x" * ((8 << 20) - 100)),
-    "thirty records of 8 MiB of brackets": lambda: _assistants(30, metadata={"x": [[]] * 2_790_000}),
+    "many records of 8 MiB": lambda: _assistants(26, instructions="x" * ((8 << 20) - 100)),
+    "many records of 8 MiB of brackets": lambda: _assistants(26, metadata={"x": [[]] * 2_790_000}),
 }
 COMMANDS = {"verify": ["verify"], "salvage": ["extract", "--salvage", "--to", "OUT"]}
 

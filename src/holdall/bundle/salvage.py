@@ -24,7 +24,7 @@ from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, 
 from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains, require_expansion
 from holdall.bundle.sorting import Sorter
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NotABundle
-from holdall.untrusted import MAX_JSON
+from holdall.untrusted import LINE_BYTES, MAX_JSON
 
 __all__ = ["Find", "Salvage"]
 
@@ -83,8 +83,11 @@ class Salvage:
         place = self._index_place()
         lines = Sorter()
         complete = place is not None
-        for line in self._surviving_lines(*place) if place else ():
+        for number, line in enumerate(self._surviving_lines(*place) if place else ()):
             entry = _entry(line)
+            if number == self._size // LINE_BYTES:  # no honest index has so many
+                complete = False
+                break
             if entry is None:
                 complete = False
             elif self._listed.add(entry.path):
