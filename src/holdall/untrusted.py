@@ -22,6 +22,7 @@ __all__ = [
     "MAX_EXPANSION",
     "MAX_ID",
     "MAX_JSON",
+    "MAX_NAME",
     "MAX_PARTS",
     "MAX_REFERENCES",
     "MAX_TOOLS",
@@ -30,6 +31,7 @@ __all__ = [
     "Measured",
     "count_values",
     "require_id",
+    "require_name",
     "require_plain",
     "require_record",
 ]
@@ -42,6 +44,8 @@ MAX_VALUES = 500_000
 """Values in one record, one line or one holdall.json, by their brackets and commas."""
 MAX_ID = 512
 """Bytes of UTF-8 of an id, of an object or of what it refers to."""
+MAX_NAME = 64 << 10
+"""Bytes of UTF-8 of the name of a file."""
 MAX_TOOLS = 1_000
 """Tools of one record."""
 MAX_REFERENCES = 10_000
@@ -71,6 +75,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+    filename: Any = None
     vector_store_id: Any = None
     file_ids: Any = None
     tools: Any = None
@@ -113,8 +118,17 @@ def count_values(raw: bytes | bytearray) -> int:
 
 def require_id(id: str) -> None:
     """Raises ValueError where an id is too long."""
-    if len(id) * 4 > MAX_ID and len(id.encode(errors="surrogatepass")) > MAX_ID:
-        raise ValueError(f"an id longer than {MAX_ID} bytes: {id[:40]}…")
+    _require_short(id, MAX_ID, "an id")
+
+
+def require_name(name: str) -> None:
+    """Raises ValueError where the name of a file is too long."""
+    _require_short(name, MAX_NAME, "a file name")
+
+
+def _require_short(text: str, most: int, what: str) -> None:
+    if len(text) * 4 > most and len(text.encode(errors="surrogatepass")) > most:
+        raise ValueError(f"{what} longer than {most} bytes: {text[:40]}…")
 
 
 def require_record(raw: bytes) -> Measured:
@@ -126,6 +140,8 @@ def require_record(raw: bytes) -> Measured:
     values = require_plain(raw)
     shape = _shape.decode(raw)
     require_id(shape.id)
+    if isinstance(shape.filename, str):
+        require_name(shape.filename)
     tools = len(shape.tools) if isinstance(shape.tools, list) else 0
     if tools > MAX_TOOLS:
         raise ValueError(f"{tools} tools, more than {MAX_TOOLS}")

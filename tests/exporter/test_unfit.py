@@ -52,6 +52,10 @@ def large(record: dict[str, Any]) -> None:
     record["x"] = "x" * (8 << 20)
 
 
+def long_name(record: dict[str, Any]) -> None:
+    record["filename"] = "x" * 70_000
+
+
 def tools(record: dict[str, Any]) -> None:
     record["tools"] = [{"type": "function", "function": {"name": "f"}}] * 1001
 
@@ -74,7 +78,10 @@ def serve(
 
     def changed(exchange: Exchange, memory: Memory) -> None:
         for record in exchange.records():
-            if record.get("object") in objects and not {"plain", "plain.txt"} & {record.get("name"), record.get("filename")}:
+            if record.get("object") in objects and not {"plain", "plain.txt"} & {
+                record.get("name"),
+                record.get("filename"),
+            }:
                 change(record)
 
     monkeypatch.setitem(layer.ANSWERS, Oddity.BYTES_WRONG, changed)  # type: ignore[index]
@@ -111,15 +118,20 @@ def test_definitions(
         assert [(line.reason, line.kind) for line in bundle.losses()] == [("records", "assistant")]
 
 
-@pytest.mark.parametrize("change", [deep, large])
-@pytest.mark.parametrize("kind", ["vector_store", "vector_store.file", "file"])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        *((kind, change) for kind in ("vector_store", "vector_store.file", "file") for change in (deep, large)),
+        ("file", long_name),
+    ],
+)
 def test_records_of_knowledge(
     box: Running,
     hand: Hand,
     holdall: Terminal,
     monkeypatch: pytest.MonkeyPatch,
-    change: Callable[..., None],
     kind: str,
+    change: Callable[..., None],
 ) -> None:
     """What can't be kept of a record says nothing of the file that it is about: that is in the bundle."""
     project(hand)

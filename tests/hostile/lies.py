@@ -689,6 +689,15 @@ LIMITS: dict[str, tuple[Lies, str]] = {
         "an id longer than 512 bytes",
     ),
     "an index with a long id": (line_of(FIRST, id=LONG), "an id longer than 512 bytes"),
+    "an index with a long name": (line_of(FIRST, filename=LONG * 130), "a file name longer than 65536 bytes"),
+    "a file object with a long name": (
+        {"files": lambda lines: [{**lines[0], "filename": LONG * 130}, *lines[1:]]},
+        "a file name longer than 65536 bytes",
+    ),
+    "a ledger nested 201 deep": (
+        {"ledger": lambda lines: [{**lines[0], "x": json.loads("[" * 201 + "]" * 201)}, *lines[1:]]},
+        "nested more than 200",
+    ),
     "an assistant with 1,001 tools": (_assistant(tools=[{}] * 1001), "1001 tools, more than 1000"),
     "an assistant with 10,001 references": (
         _assistant(tool_resources={"code_interpreter": {"file_ids": ["file-1"] * 10_001}}),

@@ -35,9 +35,17 @@ from holdall.bundle.seekable import (
 )
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
-from holdall.untrusted import LINE_BYTES, MAX_JSON, VALUES_PER_BYTE, require_id, require_plain, require_record
+from holdall.untrusted import (
+    LINE_BYTES,
+    MAX_JSON,
+    VALUES_PER_BYTE,
+    require_id,
+    require_name,
+    require_plain,
+    require_record,
+)
 
-__all__ = ["BundleReader", "index_line", "open_bundle"]
+__all__ = ["BundleReader", "index_line", "ledger_line", "open_bundle"]
 
 T = TypeVar("T")
 
@@ -191,14 +199,14 @@ class BundleReader:
         lines = self._ledger_lines()
         with self._guarding(layout.LEDGER):
             for line in self._counted(self._ledger_entry, lines) if lines else ():
-                yield _known(_ledger_line.decode(line))
+                yield ledger_line(line)
 
     def ledger_line(self, file_id: str) -> LedgerLine | None:
         """What became of one file."""
         lines = self._ledger_lines()
         with self._guarding(layout.LEDGER):
             line = lines.find(file_id.encode(errors="replace")) if lines else None
-            return _known(_ledger_line.decode(line)) if line is not None else None
+            return ledger_line(line) if line is not None else None
 
     def losses(self) -> Iterator[LossLine]:
         """What the source had and the bundle hasn't, besides what the ledger says of files."""
@@ -386,16 +394,21 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
         yield line[:-1]
 
 
-def _known(line: LedgerLine) -> LedgerLine:
-    """A line of the ledger; ValueError where its id is over the limit."""
+def ledger_line(raw: bytes) -> LedgerLine:
+    """A line of the ledger; ValueError where it is over a limit."""
+    require_plain(raw)
+    line = _ledger_line.decode(raw)
     require_id(line.id)
+    require_name(line.filename or "")
     return line
 
 
-def index_line(line: bytes) -> IndexEntry:
-    """A line of the index, its path not looked at; ValueError where its id is over the limit."""
-    entry = _index_line.decode(line)
+def index_line(raw: bytes) -> IndexEntry:
+    """A line of the index, its path not looked at; ValueError where it is over a limit."""
+    require_plain(raw)
+    entry = _index_line.decode(raw)
     require_id(entry.id or "")
+    require_name(entry.filename or "")
     return entry
 
 

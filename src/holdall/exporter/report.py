@@ -186,7 +186,7 @@ def describe(finding: Finding) -> str:
 
 def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Unreadable:
     """The finding for a record that is in no bundle. Its id may be what is too long."""
-    shown = id if len(id) <= MAX_ID else f"{id[:40]}…"
+    shown = id if len(id.encode(errors="surrogatepass")) <= MAX_ID else f"{id[:40]}…"
     return Unreadable(kind=kind, id=shown, message=message, dump=dump)
 
 
