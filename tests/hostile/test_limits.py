@@ -84,6 +84,20 @@ def _files(count: int) -> Lies:
     return {**_padded(), "files": lines, "ledger": ledger, **info_lie(rungs={})}
 
 
+def _losses(count: int) -> Lies:
+    """Files that are not there, of the longest ids."""
+
+    def definitions(members: list[Any]) -> list[Any]:
+        ids = [["f" * 490 + f"{number}-{file}" for file in range(10_000)] for number in range(count)]
+        more = [
+            record("assistants", f"asst_9{number}", tool_resources={"code_interpreter": {"file_ids": one}})
+            for number, one in enumerate(ids)
+        ]
+        return [*members, *more]
+
+    return {"definitions": definitions, **_padded(800_000)}
+
+
 def _named_by_all(count: int, *, noise: int = 900_000) -> Lies:
     ids = [f"f{number}" for number in range(10_000)]
     return _assistants(count, noise=noise, tool_resources={"code_interpreter": {"file_ids": ids}})
@@ -112,11 +126,16 @@ WORST: dict[str, Callable[[], Lies]] = {
     "as many assistants as there may be": lambda: _assistants(50_000, noise=450_000),
     "as many references as there may be": lambda: _named_by_all(10),
     "a thousand assistants with 10,000 references": lambda: _named_by_all(1000, noise=300_000),
+    "as many losses as there may be": lambda: _losses(11),
+    "as many findings as there may be": lambda: {
+        **_assistants(50_000, noise=500_000),
+        "index": lambda lines: [{**line, "sha256": "0" * 64} for line in lines],
+    },
     "as many values as there may be": lambda: _assistants(15, metadata={"x": [[]] * 60_000}),
     "many records of 8 MiB": lambda: _assistants(26, instructions="x" * ((8 << 20) - 100)),
     "many records of 8 MiB of brackets": lambda: _assistants(26, metadata={"x": [[]] * 2_790_000}),
 }
-COMMANDS = {"verify": ["verify"], "salvage": ["extract", "--salvage", "--to", "OUT"]}
+COMMANDS = {"verify": ["verify", "--json"], "salvage": ["extract", "--salvage", "--to", "OUT"]}
 
 
 def cost(folder: Path, *arguments: str) -> tuple[int, int, float]:
