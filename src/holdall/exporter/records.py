@@ -34,11 +34,11 @@ def file_view(record: Record) -> FileView:
 
 
 def unfit(raw: bytes) -> str:
-    """Why no bundle can hold a record; ``""`` where one can, and where nothing is known of its shape."""
+    """Why no bundle can hold a record; ``""`` where one can."""
     try:
         require_record(raw)
-    except msgspec.MsgspecError:
-        return ""  # whoever reads it says what is wrong with it
+    except msgspec.MsgspecError as error:
+        return f"its record is not of a shape known here ({error})"
     except ValueError as error:
         return f"its record is over the limits of a bundle: {error}"
     return ""
