@@ -20,9 +20,9 @@ __all__ = [
     "LINE_BYTES",
     "MAX_DEPTH",
     "MAX_EXPANSION",
+    "MAX_FILENAME",
     "MAX_ID",
     "MAX_JSON",
-    "MAX_NAME",
     "MAX_PARTS",
     "MAX_REFERENCES",
     "MAX_TOOLS",
@@ -30,8 +30,8 @@ __all__ = [
     "VALUES_PER_BYTE",
     "Measured",
     "count_values",
+    "require_filename",
     "require_id",
-    "require_name",
     "require_plain",
     "require_record",
 ]
@@ -44,7 +44,7 @@ MAX_VALUES = 500_000
 """Values in one record, one line or one holdall.json, by their brackets and commas."""
 MAX_ID = 512
 """Bytes of UTF-8 of an id, of an object or of what it refers to."""
-MAX_NAME = 64 << 10
+MAX_FILENAME = 64 << 10
 """Bytes of UTF-8 of the name of a file."""
 MAX_TOOLS = 1_000
 """Tools of one record."""
@@ -122,9 +122,9 @@ def require_id(id: str) -> None:
     _require_short(id, MAX_ID, "an id")
 
 
-def require_name(name: str) -> None:
+def require_filename(name: str) -> None:
     """Raises ValueError where the name of a file is too long."""
-    _require_short(name, MAX_NAME, "a file name")
+    _require_short(name, MAX_FILENAME, "a file name")
 
 
 def _require_short(text: str, most: int, what: str) -> None:
@@ -145,7 +145,7 @@ def require_record(raw: bytes) -> Measured:
         shape = _shape.decode(_SURROGATE.sub(lambda found: found[1] or b"?", raw))
     require_id(shape.id)
     if isinstance(shape.filename, str):
-        require_name(shape.filename)
+        require_filename(shape.filename)
     tools = len(shape.tools) if isinstance(shape.tools, list) else 0
     if tools > MAX_TOOLS:
         raise ValueError(f"{tools} tools, more than {MAX_TOOLS}")

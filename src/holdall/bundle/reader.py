@@ -39,8 +39,8 @@ from holdall.untrusted import (
     LINE_BYTES,
     MAX_JSON,
     VALUES_PER_BYTE,
+    require_filename,
     require_id,
-    require_name,
     require_plain,
     require_record,
 )
@@ -399,7 +399,7 @@ def ledger_line(raw: bytes) -> LedgerLine:
     require_plain(raw)
     line = _ledger_line.decode(raw)
     require_id(line.id)
-    require_name(line.filename or "")
+    require_filename(line.filename or "")
     return line
 
 
@@ -408,7 +408,7 @@ def index_line(raw: bytes) -> IndexEntry:
     require_plain(raw)
     entry = _index_line.decode(raw)
     require_id(entry.id or "")
-    require_name(entry.filename or "")
+    require_filename(entry.filename or "")
     return entry
 
 
