@@ -60,7 +60,6 @@ VALUES_PER_BYTE = 2
 """Values of all records in a bundle together, for each byte of it."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_SURROGATE = re.compile(rb"(\\\\)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # one down, one up, as signed bytes
@@ -139,10 +138,7 @@ def require_record(raw: bytes) -> Measured:
     Measured(id='asst_1', uses=1, values=5)
     """
     values = require_plain(raw)
-    try:
-        shape = _shape.decode(raw)
-    except msgspec.DecodeError:  # half a character, as programs cut them, is no reason to lose the record
-        shape = _shape.decode(_SURROGATE.sub(lambda found: found[1] or b"?", raw))
+    shape = _shape.decode(raw)
     require_id(shape.id)
     if isinstance(shape.filename, str):
         require_filename(shape.filename)

@@ -173,6 +173,15 @@ def test_a_dump(hand: Hand, holdall: Terminal) -> None:
     assert verify("b.tar.zst").findings == []
 
 
+def test_half_a_character(box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As programs that cut text leave it: JSON that not every reader takes, so no reader of a bundle must."""
+    dump = {"id": "asst_half", "object": "assistant", "name": "half \ud83d", "model": "gpt-4o", "tools": []}
+    Path("d.jsonl").write_text(json.dumps(dump) + "\n" + json.dumps({**dump, "id": "asst_1", "name": "whole"}))
+    done = holdall("--json", "export", "-o", "b.tar.zst", "--from-dump", "d.jsonl")
+    assert done.code in (0, EXIT_INCOMPLETE), done.err
+    assert verify("b.tar.zst").findings == []
+
+
 def test_what_can_not_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that gives other bytes than it took: the bundle is not there, and the next run makes it whole."""
     target = tmp_path / "acme.tar.zst"

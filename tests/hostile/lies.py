@@ -792,11 +792,6 @@ def _rude_ids() -> Lies:
 
 ODD: dict[str, Lies] = {
     "an honest bundle": {},
-    "half a character in a tool": {
-        "definitions": lambda members: changed(
-            members, ASSISTANT, data=members[0].data.replace(b'"file_search"}', rb'"file_search","x":"\ud83d"}')
-        )
-    },
     "frames of 300 bytes": _CUT_SMALL,
     "a frame for everything but the last": {"tar": lambda pieces: [b"".join(pieces)]},
     "names with control characters": {
