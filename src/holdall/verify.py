@@ -19,9 +19,9 @@ from holdall.bundle.inventory import Inventory
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.losses import declared
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.references import Loss, References
+from holdall.bundle.references import MOST_TOLD, Loss, References
 from holdall.bundle.scan import choose_frames
-from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable
+from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.errors import EXIT_LOOK, CannotWrite, DamagedBundle, NotABundle
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE
@@ -44,6 +44,7 @@ CODES = {
     "count": "a count isn't the one declared",
     "digest": "a digest isn't the one declared",
     "reference": "a record refers to what isn't there, undeclared",
+    "more": "there are more findings than are listed",
 }
 """Every code a finding may have."""
 
@@ -120,6 +121,11 @@ class _Verification:
             raise NotABundle(
                 f"can't verify {self._path}: it is not a holdall bundle", hint="give the file that export wrote"
             )
+        try:
+            require_expansion(frames, size)
+        except FrameError as error:
+            self._find("frame", None, str(error))
+            return self._verdict([], None, size, _sha256(file), COMPLETE)
         self._progress.stage("verifying")
         audit = Audit(file, frames, self._find, self._progress)
         if not self._quick:
@@ -129,6 +135,11 @@ class _Verification:
             audit.check_tail(None)
             sha256 = _sha256(file) if self._expected is not None else None
         losses, info, completeness = self._check_records(frames, audit)
+        return self._verdict(losses, info, size, sha256, completeness)
+
+    def _verdict(
+        self, losses: list[Loss], info: HoldallInfo | None, size: int, sha256: str | None, completeness: Completeness
+    ) -> Verdict:
         return Verdict(
             path=self._path,
             findings=list(self._findings.values()),
@@ -144,6 +155,9 @@ class _Verification:
     def _find(self, code: str, entry: str | None, message: str) -> None:
         """Take a finding; the same thing found twice is one finding, and one entry is damaged once."""
         key = (code, entry, "" if code == "damaged" else message)
+        if len(self._findings) >= MOST_TOLD and key not in self._findings:
+            key = ("more", None, "")
+            code, entry, message = "more", None, f"more than {MOST_TOLD} findings; the others are not listed"
         self._findings.setdefault(key, Finding(code=code, entry=entry, message=message))
 
     def _check_records(self, frames: FrameTable, audit: Audit) -> tuple[list[Loss], HoldallInfo | None, Completeness]:
@@ -168,7 +182,10 @@ class _Verification:
             if layout.INDEX in proven:
                 self._try(inventory.check_totals if self._quick else references.check)
             completeness = declared(bundle.info) if self._quick else references.verdict
-            return references.losses, bundle.info, completeness
+            losses = list(references.losses)
+            if more := references.losses.more:
+                losses.append(Loss(code="more", id=None, filename=None, message=f"{more} more losses, not listed here"))
+            return losses, bundle.info, completeness
 
     def _try(self, check: Callable[[], None]) -> None:
         """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""

@@ -108,5 +108,6 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "SHARED_FRAME", 700)
     monkeypatch.setattr(layout, "CONTENT_FRAME", 1500)
     monkeypatch.setattr(layout, "LOOKUP_FRAME", 1200)
+    monkeypatch.setattr(layout, "DEFINITION_FRAME", 700)
     monkeypatch.setattr(layout, "specification", lambda: b"the specification\n")
     monkeypatch.setattr(tagfiles, "_README", "{name} {bag}\n")

@@ -24,6 +24,7 @@ __all__ = [
     "content",
     "forge",
     "header",
+    "joined",
     "jsonl",
     "ledger_line",
     "pax",
@@ -275,6 +276,21 @@ def forge(**lies: Callable[[Any], Any]) -> bytes:
     whole = say("file", body + seal + table)
     assert not lies.keys() - told, lies.keys() - told
     return bytes(whole)
+
+
+def joined(size: int = 1 << 20) -> Lies:
+    """Frames that hold many members each, of about ``size`` bytes; forge gives each member one of its own."""
+
+    def lie(pieces: list[bytes]) -> list[bytes]:
+        found, run = [], bytearray()
+        for piece in pieces:
+            run += piece
+            if len(run) >= size:
+                found.append(bytes(run))
+                run = bytearray()
+        return [*found, bytes(run)] if run else found
+
+    return {"tar": lie}
 
 
 def seek_table(sizes: list[tuple[int, int]]) -> bytes:

@@ -7,6 +7,7 @@ whole: of those only is asked that nothing crashes, escapes or is taken in.
 from __future__ import annotations
 
 import json
+import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.hostile.forge import (
     changed,
     content,
     header,
+    joined,
     jsonl,
     ledger_line,
     pax,
@@ -30,7 +32,7 @@ from tests.hostile.forge import (
     sha256,
 )
 
-__all__ = ["CERTAIN", "NAMED", "NAMES", "ODD", "add", "bomb", "info", "name_lies"]
+__all__ = ["CERTAIN", "LIMITS", "NAMED", "NAMES", "ODD", "add", "bomb", "info", "name_lies"]
 
 Lies = dict[str, Callable[[Any], Any]]
 
@@ -635,7 +637,129 @@ _RECORDS = {
     },
 }
 
+LONG = "a" * 513
+
+
+def _assistant(**fields: Any) -> Lies:
+    def lie(members: list[Member]) -> list[Member]:
+        whole = json.loads(members[0].data) | fields
+        return changed(members, ASSISTANT, data=canonical(whole))
+
+    return {"definitions": lie}
+
+
+def _many(count: int) -> Lies:
+    """A file object so often, all else right but for how small the bundle is."""
+    return {"files": lambda lines: lines * (count // len(lines))}
+
+
+LIMITS: dict[str, tuple[Lies, str]] = {
+    "an assistant with a long id": (
+        {
+            "definitions": lambda members: [
+                *members,
+                Member("data/assistants/long.json", canonical({"id": LONG}), {"id": LONG}),
+            ]
+        },
+        "an id longer than 512 bytes",
+    ),
+    "an agent with a long id": (
+        {"definitions": lambda members: [*members, Member("data/agents/x.json", canonical({"id": LONG}), {"id": "x"})]},
+        "an id longer than 512 bytes",
+    ),
+    "an assistant that names a file of a long id": (
+        _assistant(tool_resources={"code_interpreter": {"file_ids": [LONG]}}),
+        "an id longer than 512 bytes",
+    ),
+    "an assistant that names a store of a long id": (
+        _assistant(tool_resources={"file_search": {"vector_store_ids": [LONG]}}),
+        "an id longer than 512 bytes",
+    ),
+    "a tool that names a store of a long id": (
+        _assistant(tools=[{"type": "file_search", "vector_store_ids": [LONG]}]),
+        "an id longer than 512 bytes",
+    ),
+    "a membership with a long id": (
+        {"memberships": lambda lines: [*lines, {"id": LONG}]},
+        "an id longer than 512 bytes",
+    ),
+    "a file with a long id": ({"files": lambda lines: [*lines, {"id": LONG}]}, "an id longer than 512 bytes"),
+    "a ledger with a long id": (
+        {"ledger": lambda lines: [ledger_line(LONG, None), *lines]},
+        "an id longer than 512 bytes",
+    ),
+    "an index with a long id": (line_of(FIRST, id=LONG), "an id longer than 512 bytes"),
+    "an index with a long name": (line_of(FIRST, filename=LONG * 130), "a file name longer than 65536 bytes"),
+    "a file object with a long name": (
+        {"files": lambda lines: [{**lines[0], "filename": LONG * 130}, *lines[1:]]},
+        "a file name longer than 65536 bytes",
+    ),
+    "a ledger nested 201 deep": (
+        {"ledger": lambda lines: [{**lines[0], "x": json.loads("[" * 201 + "]" * 201)}, *lines[1:]]},
+        "nested more than 200",
+    ),
+    "an assistant with 1,001 tools": (_assistant(tools=[{}] * 1001), "1001 tools, more than 1000"),
+    "an assistant with 10,001 references": (
+        _assistant(tool_resources={"code_interpreter": {"file_ids": ["file-1"] * 10_001}}),
+        "refers to more than 10000",
+    ),
+    "an assistant with 600,000 values": (_assistant(metadata={"x": [0] * 600_000}), "more than 500000 values"),
+    "an assistant nested 201 deep": (_assistant(metadata=json.loads("[" * 200 + "]" * 200)), "nested more than 200"),
+    "a record of more than 8 MiB": (
+        _assistant(instructions=random.Random(1).randbytes(4 << 20).hex()),
+        "more than it may have",
+    ),
+    "a content of zeros": (
+        {"contents": lambda members: [replace(members[0], data=bytes(40 << 20)), *members[1:]]},
+        "more than a file of its size may",
+    ),
+    "more lines than the file is long": (_many(4000), "that a bundle of its size may have"),
+    "more lines than are counted": (
+        {**_many(4000), **info(counts={"files": 4})},
+        "more lines than the",
+    ),
+    "more lines than the index tells": (
+        {**_many(4000), **line_of("data/files.jsonl", records=4), **info(counts={"files": 4})},
+        "more lines than",
+    ),
+    "more members than the file is long": (
+        {
+            "payload": add(*(Member(f"data/{number}") for number in range(4000))),
+            "index": lambda lines: lines[-8:],
+            **joined(),
+        },
+        "more members than so small a bundle may have",
+    ),
+    "entries that are larger than the bundle": (
+        {"index": lambda lines: [{**line, "offset": 0, "size": 10_000} for line in lines]},
+        "its entries are larger than the bundle",
+    ),
+    "more references than the file is long": (
+        {
+            "definitions": lambda members: [
+                *members,
+                *(
+                    record("assistants", f"asst_{number + 2}", tools=[{}] * 900, metadata={"x": "x" * 2000})
+                    for number in range(20)
+                ),
+            ]
+        },
+        "more tools and references than",
+    ),
+    "more values than the file is long": (
+        {
+            "definitions": lambda members: [
+                *members,
+                *(record("assistants", f"asst_{number + 2}", metadata={"x": [0] * 20_000}) for number in range(5)),
+            ]
+        },
+        "more values than a bundle",
+    ),
+}
+"""What is over one of the limits of docs/format.md, and what is said of it."""
+
 CERTAIN: dict[str, Lies] = {
+    **{name: lies for name, (lies, _) in LIMITS.items()},
     **_LINKS,
     **_HEADERS,
     **_TAR,
@@ -653,14 +777,6 @@ NAMED = {path: list(name_lies(path)) for path in NAMES}
 # -- strange, but not for a proof to refuse ------------------------------------------------------------------
 
 _RUDE = "\x1b[2J\u202e\x07\r\nError: forged\x9b31m\0"
-
-
-def _assistant(**fields: Any) -> Lies:
-    def lie(members: list[Member]) -> list[Member]:
-        whole = json.loads(members[0].data) | fields
-        return changed(members, ASSISTANT, data=canonical(whole))
-
-    return {"definitions": lie}
 
 
 def _rude_ids() -> Lies:

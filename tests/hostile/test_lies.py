@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def test_a_bundle_that_shrinks_while_it_is_read_is_damaged(tmp_path: Path) -> No
 
 
 def test_more_than_is_kept_in_memory_is_read_again(tmp_path: Path) -> None:
-    large = content("file-1", bytes(9 << 20))
+    large = content("file-1", random.Random(1).randbytes(9 << 20))
     other = replace(large, path="data/files/again/notes.txt", about={**large.about, "id": "file-0"})
     lies: dict[str, Any] = {
         "contents": lambda contents: [large, other, *contents[1:]],

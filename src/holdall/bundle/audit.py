@@ -39,6 +39,7 @@ class Audit:
 
     def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
         self._file, self._frames, self._find, self._progress = file, frames, report, progress
+        self._file_size = file.seek(0, 2)
         self.members, self._folded = Sorter(), Sorter()
         self.tags: dict[str, tuple[int, int, str]] = {}
         self.kept: dict[str, bytes] = {}
@@ -70,7 +71,7 @@ class Audit:
     def _follow(self, source: Iterator[Piece]) -> None:
         path, offset, size, kept = "", 0, 0, bytearray()
         digest = hashlib.sha256()
-        for event in members(source):
+        for event in members(source, self._file_size):
             match event:
                 case Start(header=header, offset=offset):
                     path, size, kept = self._in_bag(header.path), header.size, bytearray()

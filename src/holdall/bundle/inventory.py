@@ -13,14 +13,12 @@ from holdall.bundle.audit import LOST, PLACE, TO_THE_END, Audit
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_bag_info, parse_manifest_line
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import is_safe
-from holdall.bundle.reader import BundleReader
+from holdall.bundle.reader import BundleReader, index_line
 from holdall.bundle.references import Report
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sorting import Sorter
 
 __all__ = ["Inventory"]
-
-_entry = msgspec.json.Decoder(IndexEntry)
 
 
 class Inventory:
@@ -58,7 +56,7 @@ class Inventory:
         previous = b""
         self._payload_end = 0
         for line in self._bundle.part_lines(self._bundle.info.index):
-            entry = _entry.decode(line)
+            entry = index_line(line)
             path = entry.path.encode()
             if path <= previous:
                 self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")

@@ -13,11 +13,13 @@ from typing import Annotated, Any
 import msgspec
 
 from holdall.model import Kind, Rung
+from holdall.untrusted import LINE_BYTES, MAX_EXPANSION, VALUES_PER_BYTE, count_values
 
 __all__ = [
     "FORMAT",
     "Capture",
     "Digests",
+    "Frames",
     "HoldallInfo",
     "IndexEntry",
     "LedgerLine",
@@ -27,6 +29,7 @@ __all__ = [
     "Source",
     "bag_name",
     "format_of",
+    "frames_of",
     "kind_of",
     "specification",
 ]
@@ -44,6 +47,7 @@ FILES = "data/files.jsonl"
 LEDGER = "data/ledger.jsonl"
 LOSSES = "data/losses.jsonl"
 RECORD = ".json"
+LINES = ".jsonl"
 MEMBERSHIPS = ".files.jsonl"
 
 BAGIT = "bagit.txt"
@@ -71,6 +75,64 @@ SHARED_FRAME = 1 << 20
 """Small entries share a frame until it is this large; a content up to this size is a small one."""
 LOOKUP_FRAME = 256 << 10
 """Frames of index and ledger are smaller, because they are read a line here and a line there."""
+DEFINITION_FRAME = 64 << 10
+"""Definitions share a frame up to this size, and so do small files of lines: what is damaged costs few of them."""
+_MOST_BESIDE = 7 * 512  # a header and a filling take no more
+
+
+class Frames(msgspec.Struct, frozen=True, kw_only=True):
+    """How a kind of entry is cut into frames. Entries of different ``name`` share none.
+
+    An entry of up to ``small`` bytes shares a frame, which ends at ``shared`` bytes, or with ``strict`` before them; a
+    larger one has frames of its own of ``own`` bytes. ``records``: JSON; ``lines``: in lines.
+    """
+
+    name: str
+    small: int
+    shared: int
+    own: int
+    strict: bool = False
+    records: bool = False
+    lines: bool = False
+
+    def least(self, data: bytes | bytearray, uses: int = 0) -> int:
+        """Bytes that a frame of ``data`` must have for the bundle to keep the limits of docs/format.md, with so many
+        tools and references in it or fewer."""
+        least = -(-len(data) // MAX_EXPANSION)
+        if self.lines:
+            least = max(least, LINE_BYTES * data.count(b"\n"))
+        if self.records:
+            least = max(least, -(-count_values(data) // VALUES_PER_BYTE))
+        if uses:
+            least = max(least, LINE_BYTES * min(uses, data.count(b'"') // 2 + 1))
+        return least
+
+
+def frames_of(path: str) -> Frames:
+    """How the entry at ``path`` is cut."""
+    if path in OPENING:
+        return Frames(name="opening", small=SHARED_FRAME, shared=SHARED_FRAME, own=CONTENT_FRAME)
+    lookup = path in (INDEX, LEDGER)
+    if path in CLOSING or path.endswith(LINES):
+        return Frames(
+            name="closing" if path in CLOSING else "lines",
+            small=DEFINITION_FRAME - _MOST_BESIDE,
+            shared=DEFINITION_FRAME,
+            own=LOOKUP_FRAME if lookup else CONTENT_FRAME,
+            strict=True,
+            records=path not in CLOSING,
+            lines=True,
+        )
+    if path.startswith((CONTENTS, TEXTS)):
+        return Frames(name="contents", small=SHARED_FRAME, shared=SHARED_FRAME, own=CONTENT_FRAME)
+    return Frames(
+        name="definitions",
+        small=DEFINITION_FRAME - _MOST_BESIDE,
+        shared=DEFINITION_FRAME,
+        own=DEFINITION_FRAME,
+        strict=True,
+        records=True,
+    )
 
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 62))]

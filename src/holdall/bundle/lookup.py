@@ -9,6 +9,8 @@ from holdall.untrusted import MAX_JSON
 
 __all__ = ["SortedLines"]
 
+MAX_LINES = 1 << 62
+
 _STEP = 4 << 10
 # A frame may be 64 MiB of newlines: cut at once, that would be as many objects.
 _PIECE = 256 << 10
@@ -17,8 +19,12 @@ _PIECE = 256 << 10
 class SortedLines:
     """Lines in ascending order of ``key(line)``, ``size`` bytes of them from ``offset`` on in a bundle's tar."""
 
-    def __init__(self, frames: FrameFile, offset: int, size: int, key: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, frames: FrameFile, offset: int, size: int, key: Callable[[bytes], bytes], *, most: int = MAX_LINES
+    ) -> None:
+        """Of more than ``most`` lines the rest is not handed out, but FrameError raised."""
         self._frames, self._offset, self._size, self._key = frames, offset, size, key
+        self._most = most
 
     def __iter__(self) -> Iterator[bytes]:
         return self._lines(0)
@@ -69,7 +75,7 @@ class SortedLines:
         raise FrameError("a line without end")
 
     def _lines(self, start: int) -> Iterator[bytes]:
-        rest = bytearray()
+        rest, left = bytearray(), self._most
         for chunk in self._frames.chunks(self._offset + start, self._size - start):
             for at in range(0, len(chunk), _PIECE):
                 piece = bytes(chunk[at : at + _PIECE])
@@ -78,6 +84,9 @@ class SortedLines:
                 rest += first
                 if len(rest) > MAX_JSON:
                     raise FrameError("a line without end")
+                left -= len(lines)
+                if left < 0:
+                    raise FrameError("more lines than there may be")
                 if lines:
                     yield bytes(rest)
                     rest = bytearray(lines.pop())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +23,29 @@ from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import SortedLines
 from holdall.bundle.names import is_safe
-from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
+from holdall.bundle.seekable import (
+    FRAME_MAGIC,
+    MAX_FRAME,
+    FrameError,
+    FrameFile,
+    FrameTable,
+    Tail,
+    read_tail,
+    require_expansion,
+)
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
-from holdall.untrusted import MAX_JSON, require_plain
+from holdall.untrusted import (
+    MAX_JSON,
+    most_lines,
+    most_values,
+    require_filename,
+    require_id,
+    require_plain,
+    require_record,
+)
 
-__all__ = ["BundleReader", "open_bundle"]
+__all__ = ["BundleReader", "index_line", "ledger_line", "open_bundle"]
 
 T = TypeVar("T")
 
@@ -49,6 +66,7 @@ class _Format(msgspec.Struct, frozen=True, kw_only=True):
     format: str
 
 
+_DEFINITIONS = frozenset({Kind.ASSISTANT, Kind.AGENT, Kind.STORE})
 _path = msgspec.json.Decoder(_Path)
 _id = msgspec.json.Decoder(_Id)
 
@@ -70,14 +88,17 @@ class BundleReader:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
             self.frames = FrameFile(self._file, frames or _tail(path, self._file).frames)
+            self._size = self._file.seek(0, 2)
+            self._most_lines = most_lines(self._size)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
             self._file.close()
             raise
-        self._index = SortedLines(
-            self.frames, self.info.index.offset, self.info.index.size, lambda line: _path.decode(line).path.encode()
-        )
+        self._index = self._sorted(self.info.index, lambda line: _path.decode(line).path.encode())
         self._ledger: SortedLines | None = None
+        self._ledger_entry: IndexEntry | None = None
+        self._measured: set[int] = set()
+        self._uses = self._values = 0
         self._store_paths: dict[str, str] | None = None
 
     def __enter__(self) -> Self:
@@ -95,11 +116,18 @@ class BundleReader:
 
     def entries(self, folder: str = "data/") -> Iterator[IndexEntry]:
         """The payload's entries below ``folder``, by ascending path."""
+        size = lines = 0
         with self._guarding(layout.INDEX):
             for line in self._index.starting_at(folder.encode()):
                 entry = _entry(line)
                 if not entry.path.startswith(folder):
                     return
+                size += entry.size
+                lines += 2 + (entry.records or 0)
+                if size > self.frames.frames.size:
+                    raise ValueError("its entries are larger than the bundle")
+                if lines > self._most_lines:
+                    raise ValueError(f"more lines than the {self._most_lines} that a bundle of its size may have")
                 yield entry
 
     def find(self, path: str) -> IndexEntry | None:
@@ -170,15 +198,15 @@ class BundleReader:
         """What became of each file, by ascending id."""
         lines = self._ledger_lines()
         with self._guarding(layout.LEDGER):
-            for line in lines or ():
-                yield _ledger_line.decode(line)
+            for line in self._counted(self._ledger_entry, lines) if lines else ():
+                yield ledger_line(line)
 
     def ledger_line(self, file_id: str) -> LedgerLine | None:
         """What became of one file."""
         lines = self._ledger_lines()
         with self._guarding(layout.LEDGER):
             line = lines.find(file_id.encode(errors="replace")) if lines else None
-            return _ledger_line.decode(line) if line is not None else None
+            return ledger_line(line) if line is not None else None
 
     def losses(self) -> Iterator[LossLine]:
         """What the source had and the bundle hasn't, besides what the ledger says of files."""
@@ -192,43 +220,64 @@ class BundleReader:
 
     def part_lines(self, part: Part) -> Iterator[bytes]:
         """The lines of index or manifest, unread and without their newlines; FrameError where they can't be had."""
-        return iter(SortedLines(self.frames, part.offset, part.size, bytes))
+        return iter(self._sorted(part, bytes))
+
+    def _sorted(self, part: Part | IndexEntry, key: Callable[[bytes], bytes]) -> SortedLines:
+        return SortedLines(self.frames, part.offset, part.size, key, most=self._most_lines)
 
     def _ledger_lines(self) -> SortedLines | None:
         if self._ledger is None:
             entry = self.find(layout.LEDGER)
             if entry:
-                self._ledger = SortedLines(
-                    self.frames, entry.offset, entry.size, lambda line: _id.decode(line).id.encode()
-                )
+                self._ledger = self._sorted(entry, lambda line: _id.decode(line).id.encode())
+                self._ledger_entry = entry
         return self._ledger
 
     def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
         for entry in self.entries(folder):
             if entry.path.endswith(layout.RECORD):
-                yield self._record(kind, self.read(entry, limit=MAX_JSON), entry.path)
+                measuring = self._is_new(entry)
+                yield self._record(kind, self.read(entry, limit=MAX_JSON), entry, measuring=measuring)
 
     def _lines(self, entry: IndexEntry, kind: Kind) -> Iterator[Record]:
         """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
+        measuring = self._is_new(entry)
         for raw in self._raw_lines(entry):
-            yield self._record(kind, raw, entry.path)
+            yield self._record(kind, raw, entry, measuring=measuring)
 
     def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
-        with self.open(entry) as stream:
-            while True:
-                with self._guarding(entry.path):
-                    line = stream.readline(MAX_JSON + 1)
-                    if not line:
-                        return
-                    if not line.endswith(b"\n"):
-                        raise ValueError("a line without end")
-                yield line[:-1]
+        with self.open(entry) as stream, self._guarding(entry.path):
+            yield from self._counted(entry, _lines(stream))
 
-    def _record(self, kind: Kind, raw: bytes, path: str) -> Record:
+    @staticmethod
+    def _counted(entry: IndexEntry | None, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The lines of a ``.jsonl`` entry; ValueError where they are more than the index says."""
+        told = (entry and entry.records) or 0
+        for count, line in enumerate(lines, 1):
+            if count > told:
+                raise ValueError(f"more lines than the {told} that the index counts")
+            yield line
+
+    def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:
         """A record that anybody may decode."""
-        with self._guarding(path):
-            require_plain(raw)
-            return Record(kind=kind, id=SourceId(_id.decode(raw).id), raw=raw)
+        with self._guarding(entry.path):
+            found = require_record(raw)
+            if measuring:
+                self._values += found.values
+                self._uses += found.uses if kind in _DEFINITIONS else 0
+                if self._values > most_values(self._size):
+                    raise ValueError("more values than a bundle of its size may have")
+                if self._uses > self._most_lines:
+                    raise ValueError(
+                        f"more tools and references than the {self._most_lines} that a bundle of its size may have"
+                    )
+            return Record(kind=kind, id=SourceId(found.id), raw=raw)
+
+    def _is_new(self, entry: IndexEntry) -> bool:
+        """Whether this entry's records are read for the first time; from here on they aren't."""
+        new = entry.offset not in self._measured
+        self._measured.add(entry.offset)
+        return new
 
     @contextmanager
     def _guarding(self, path: str) -> Iterator[None]:
@@ -249,6 +298,7 @@ class BundleReader:
         with self._guarding(layout.INFO):
             if not len(frames):
                 raise FrameError("there is no whole frame")
+            require_expansion(frames, self._size)
             data = self.frames.frame(len(frames) - 1)
             try:
                 found = parse_header(data)
@@ -261,7 +311,14 @@ class BundleReader:
             require_plain(raw)
             _require_format(self.path, msgspec.json.decode(raw, type=_Format).format)
             self.info_offset = frames[len(frames) - 1][2] + found.length
-            return bag, msgspec.json.decode(raw, type=HoldallInfo), raw
+            info = msgspec.json.decode(raw, type=HoldallInfo)
+            lines = 2 * info.counts.get("entries", 0) + info.counts.get("memberships", 0) + info.counts.get("files", 0)
+            lines += sum(rung.files for rung in info.rungs.values())
+            if lines > self._most_lines:
+                raise ValueError(
+                    f"it counts {lines} lines, more than the {self._most_lines} that a bundle of its size may have"
+                )
+            return bag, info, raw
 
 
 class _EntryStream(io.RawIOBase):
@@ -333,9 +390,35 @@ def _tail(path: Path, file: BinaryIO) -> Tail:
         raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
 
 
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a stream, without their newlines."""
+    while line := stream.readline(MAX_JSON + 1):
+        if not line.endswith(b"\n"):
+            raise ValueError("a line without end")
+        yield line[:-1]
+
+
+def ledger_line(raw: bytes) -> LedgerLine:
+    """A line of the ledger; ValueError where it is over a limit."""
+    require_plain(raw)
+    line = _ledger_line.decode(raw)
+    require_id(line.id)
+    require_filename(line.filename or "")
+    return line
+
+
+def index_line(raw: bytes) -> IndexEntry:
+    """A line of the index, its path not looked at; ValueError where it is over a limit."""
+    require_plain(raw)
+    entry = _index_line.decode(raw)
+    require_id(entry.id or "")
+    require_filename(entry.filename or "")
+    return entry
+
+
 def _entry(line: bytes) -> IndexEntry:
     """A line of the index; ValueError where it names what no bundle may have."""
-    entry = _index_line.decode(line)
+    entry = index_line(line)
     if not entry.path.startswith("data/") or not is_safe(entry.path):
         raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
     return entry

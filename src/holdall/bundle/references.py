@@ -12,6 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
@@ -22,7 +23,12 @@ from holdall.bundle.sorting import Sorter
 from holdall.model import AssistantView, Kind, Rung
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["Loss", "References", "Report"]
+__all__ = ["MOST_TOLD", "Loss", "References", "Report"]
+
+MOST_TOLD = 10_000
+"""Findings, and losses, that are kept to be told; all of them count."""
+_LONGEST = 4000
+"""Characters of what is told in one."""
 
 Report = Callable[[str, str | None, str], None]
 """Takes a finding: its code, the entry's path or None, a sentence."""
@@ -32,13 +38,28 @@ _encode = msgspec.json.Encoder().encode
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``doubtful``,
-    ``no-store``, ``no-file``, or the reason of a line in ``data/losses.jsonl``; ``id`` what is missing, ``filename``
-    its name."""
+    ``no-store``, ``no-file``, ``more`` (so many are not listed), or the reason of a line in ``data/losses.jsonl``;
+    ``id`` what is missing, ``filename`` its name."""
 
     code: str
     id: str | None
     filename: str | None
     message: str
+
+
+class Kept(list[Loss]):
+    """The first losses; of the others the number only, ``more``: a small bundle may declare very many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = 0
+
+    def append(self, loss: Loss) -> None:
+        if len(self) < MOST_TOLD:
+            shown = {name: value[:_LONGEST] for name in ("id", "filename", "message") if (value := getattr(loss, name))}
+            super().append(replace(loss, **shown))
+        else:
+            self.more += 1
 
 
 class _Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +79,7 @@ class References:
 
     def __init__(self, bundle: BundleReader, report: Report) -> None:
         self._bundle, self._report = bundle, report
-        self.losses: list[Loss] = []
+        self.losses = Kept()
         self._uses, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._counts: Counter[str] = Counter()
         self._rungs: Counter[Rung] = Counter()
@@ -149,7 +170,7 @@ class References:
                 if id not in stores:
                     message = f"{assistant.id} refers to store {id}, which isn't in the bundle"
                     self.losses.append(Loss(code="no-store", id=id, filename=None, message=message))
-            for id in view.file_ids:
+            for id in dict.fromkeys(view.file_ids):
                 self._use(id, by="assistant", path=str(assistant.id))
 
     def _read_index(self) -> None:

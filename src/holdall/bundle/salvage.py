@@ -21,10 +21,10 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import Taken, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, members, pieces
-from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains
+from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains, require_expansion
 from holdall.bundle.sorting import Sorter
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NotABundle
-from holdall.untrusted import MAX_JSON
+from holdall.untrusted import MAX_JSON, most_lines
 
 __all__ = ["Find", "Salvage"]
 
@@ -59,6 +59,12 @@ class Salvage:
         if not len(frames):
             self._file.close()
             raise NotABundle(f"can't salvage {path}: there is no frame of a bundle in it")
+        self._size = self._file.seek(0, 2)
+        try:
+            require_expansion(frames, self._size)
+        except FrameError as error:
+            self._file.close()
+            raise DamagedBundle(f"can't salvage {path}: {error}") from None
         self._frames = FrameFile(self._file, frames)
         # For entries, which their sha256 proves; the index has nothing but its frames' checksums.
         self._remains = FrameFile(self._file, frames, decode=_whole_or_remains)
@@ -77,8 +83,11 @@ class Salvage:
         place = self._index_place()
         lines = Sorter()
         complete = place is not None
-        for line in self._surviving_lines(*place) if place else ():
+        for number, line in enumerate(self._surviving_lines(*place) if place else ()):
             entry = _entry(line)
+            if number == most_lines(self._size):  # no honest index has so many
+                complete = False
+                break
             if entry is None:
                 complete = False
             elif self._listed.add(entry.path):
@@ -138,7 +147,7 @@ class Salvage:
             raise _lost(entry.path, str(error)) from None
 
     def _events(self) -> Iterator[Event]:
-        return members(pieces(self._file, self._frames.frames, threads=os.cpu_count() or 1))
+        return members(pieces(self._file, self._frames.frames, threads=os.cpu_count() or 1), self._size)
 
     def _follow(self) -> Iterator[Find]:
         """The tar's members that no line of the index speaks of."""

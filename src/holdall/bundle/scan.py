@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from holdall.bundle import layout
 from holdall.bundle.bag import BLOCK, END_OF_TAR, Header, TarError, parse_header
 from holdall.bundle.seekable import (
     SEAL_SIZE,
@@ -24,6 +25,7 @@ from holdall.bundle.seekable import (
     read_tail,
     walk,
 )
+from holdall.untrusted import most_lines
 
 __all__ = ["Broken", "Data", "End", "Event", "Piece", "Start", "choose_frames", "members", "pieces"]
 
@@ -224,10 +226,14 @@ class _Tape:
         return True
 
 
-def members(source: Iterator[Piece]) -> Iterator[Event]:
+def members(source: Iterator[Piece], file_size: int) -> Iterator[Event]:
     """The members of the tar. A member may lose bytes and the next one still be found; ends with Broken, or after
-    the end of the tar, which must be what the format says."""
+    the end of the tar, which must be what the format says.
+
+    Each has two lines, in index and manifest or in the tag manifest, so a bundle of ``file_size`` has so many at most.
+    """
     tape = _Tape(source)
+    left_over = most_lines(file_size) // 2 + len(layout.TAG_FILES)
     while True:
         try:
             header = parse_header(tape.peek(_HEADER))
@@ -236,6 +242,10 @@ def members(source: Iterator[Piece]) -> Iterator[Event]:
             return
         if header is None:
             break
+        left_over -= 1
+        if left_over < 0:
+            yield Broken(position=tape.position, message="more members than so small a bundle may have")
+            return
         if tape.skip(header.length) is None:
             yield Broken(position=tape.position, message="a header is lost")
             return

@@ -19,6 +19,8 @@ from typing import BinaryIO
 import msgspec
 import zstandard
 
+from holdall.untrusted import most_bytes
+
 __all__ = [
     "FRAME_MAGIC",
     "LEVEL",
@@ -36,6 +38,7 @@ __all__ = [
     "frame_length",
     "read_tail",
     "remains",
+    "require_expansion",
     "walk",
 ]
 
@@ -52,6 +55,7 @@ _FOOTER_SIZE = 9
 _MAX_COMPRESSED = MAX_FRAME + (MAX_FRAME >> 8) + 64
 _MIN_COMPRESSED = 14  # magic, two bytes of header, one block with a byte in it, checksum
 _HEADER_MAX = 18
+_USUAL_BLOCK = 12  # bytes that one more block of what compresses well takes
 _ENTRIES = 64 << 10
 _CACHE_BYTES = 16 << 20
 
@@ -62,12 +66,32 @@ class FrameError(Exception):
     """A frame or table isn't what it must be. Callers, who know the entry, turn it into DamagedBundle or a finding."""
 
 
-def compress(data: bytes | bytearray | memoryview) -> bytes:
-    """One frame with content size and checksum. Releases the GIL; safe from any thread."""
+def compress(data: bytes | bytearray | memoryview, least: int = 0) -> bytes:
+    """One frame with content size and checksum, of ``least`` bytes or more (but four times those of ``data`` will do).
+
+    Releases the GIL; safe from any thread.
+    """
     codec: zstandard.ZstdCompressor | None = getattr(_codecs, "compressor", None)
     if codec is None:
         codec = _codecs.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
-    return codec.compress(data)
+    frame = codec.compress(data)
+    # What compresses too well is cut into more blocks, each of which takes three bytes and one of content.
+    least = min(least, 4 * len(data))
+    blocks = (least - len(frame)) // _USUAL_BLOCK + 1
+    while len(frame) < least:
+        frame = _in_blocks(codec, data, -(-len(data) // blocks))
+        blocks *= 2
+    return frame
+
+
+def _in_blocks(codec: zstandard.ZstdCompressor, data: bytes | bytearray | memoryview, size: int) -> bytes:
+    """One frame, with a block for each ``size`` bytes."""
+    run, view = codec.compressobj(size=len(data)), memoryview(data)
+    found = bytearray()
+    for start in range(0, len(view), size):
+        found += run.compress(view[start : start + size])
+        found += run.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    return bytes(found + run.flush())
 
 
 def declared_size(frame: bytes | memoryview) -> int:
@@ -294,6 +318,12 @@ class FrameFile:
     def read(self, position: int, size: int) -> bytes:
         """``size`` decompressed bytes from ``position`` on, in one."""
         return b"".join(self.chunks(position, size))
+
+
+def require_expansion(frames: FrameTable, file_size: int) -> None:
+    """FrameError where so small a file may not have so much in it."""
+    if frames.size > most_bytes(file_size):
+        raise FrameError(f"it decodes to {frames.size} bytes, more than a file of its size may")
 
 
 def encode_seal(digest: bytes) -> bytes:

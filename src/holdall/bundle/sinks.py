@@ -10,10 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from holdall.bundle import layout
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
-from holdall.bundle.layout import IndexEntry
+from holdall.bundle.layout import Frames, IndexEntry
 from holdall.bundle.spool import Spool
 from holdall.model import Kind
 
@@ -28,8 +27,11 @@ class Sink:
     what has begun, and what begins after it is refused with ValueError.
     """
 
-    def __init__(self, spool: Spool, place: Callable[[Sink], IndexEntry], *, target: Path) -> None:
-        self.spool = spool
+    def __init__(
+        self, spool: Spool, place: Callable[[Sink], IndexEntry], *, target: Path, frames: Frames, uses: int = 0
+    ) -> None:
+        """``frames`` say how the content is cut, ``uses`` how many tools and references it has."""
+        self.spool, self.frames, self.uses = spool, frames, uses
         self.size = 0
         self.sha256 = ""
         self._place, self._target = place, target
@@ -60,7 +62,7 @@ class Sink:
             self._require_open()
             self.sha256 = self._hash.hexdigest()
             with reporting(self._target):
-                if not self.spool.small or self.size > layout.SHARED_FRAME:
+                if not self.spool.small or self.size > self.frames.small:
                     self.spool.finish(padding(self.size))
                 entry = self._place(self)
             self._open = False

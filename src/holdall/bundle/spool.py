@@ -22,9 +22,18 @@ class Spool:
     Used by one thread at a time. ``depth`` frames may be under way in the pool.
     """
 
-    def __init__(self, new_path: Callable[[], Path], pool: Executor, *, frame_size: int, depth: int) -> None:
-        """``new_path`` is asked for the file's path if there comes to be one."""
+    def __init__(
+        self,
+        new_path: Callable[[], Path],
+        pool: Executor,
+        *,
+        frame_size: int,
+        depth: int,
+        least: Callable[[bytearray], int],
+    ) -> None:
+        """``new_path`` is asked for the file's path if there comes to be one, ``least`` how long a frame must be."""
         self._new_path, self._pool, self._frame_size, self._depth = new_path, pool, frame_size, depth
+        self._least = least
         self._path: Path | None = None
         self.rest = bytearray()
         self.frames = array("Q")
@@ -80,7 +89,7 @@ class Spool:
             self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
         full, self.rest = self.rest, bytearray()
         self.frames.extend((0, len(full)))
-        self._under_way.append(self._pool.submit(compress, full))
+        self._under_way.append(self._pool.submit(compress, full, self._least(full)))
         while self._under_way and (self._under_way[0].done() or len(self._under_way) > self._depth):
             self._put()
 

@@ -17,6 +17,7 @@ from holdall.bundle import layout
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import open_private
 from holdall.bundle.journal import Cut, Journal
+from holdall.bundle.layout import Frames
 from holdall.bundle.seekable import FrameTable, compress, encode_seal, encode_table, walk
 from holdall.bundle.spool import Spool
 
@@ -70,7 +71,8 @@ class Stream:
             self._file.close()
             raise
         self.position = self.frames.size
-        self._shared = bytearray()
+        self._shared, self._uses = bytearray(), 0
+        self._frames = layout.frames_of(layout.BAGIT)
         self._notes: list[Note] = []
         self._error: BaseException | None = None
         self._pieces: queue.Queue[_Piece | None] = queue.Queue(depth)
@@ -84,14 +86,20 @@ class Stream:
         self._appender.start()
         self._syncer.start()
 
-    def add(self, header: bytes, data: bytes | bytearray) -> None:
-        """A small entry: into the frame that small entries share, which ends here if it is large enough."""
+    def make_room(self, frames: Frames, size: int) -> None:
+        """Before ``size`` bytes of an entry that is cut so, and before any note about it: end the shared frame where
+        they may not be added to it."""
+        if self._frames.name != frames.name or (frames.strict and len(self._shared) + size > frames.shared):
+            self.cut()
+        self._frames = frames
+
+    def add(self, header: bytes, data: bytes | bytearray, *, uses: int = 0) -> None:
+        """A small entry with so many tools and references: into the frame that small entries share."""
         self._check()
-        before = len(self._shared)
-        self._shared += header
-        self._shared += data
-        self._shared += padding(len(data))
-        self.position += len(self._shared) - before
+        self._uses += uses
+        self.raw(header)
+        self.raw(data)
+        self.raw(padding(len(data)))
 
     def add_spool(self, header: bytes, spool: Spool, size: int) -> None:
         """A large entry of ``size`` bytes whose frames are finished: its header ends the shared frame."""
@@ -107,16 +115,16 @@ class Stream:
 
     def cut_if_full(self) -> None:
         """End the shared frame where it is large enough."""
-        if len(self._shared) >= layout.SHARED_FRAME:
+        if len(self._shared) >= self._frames.shared:
             self.cut()
 
     def cut(self, *, whole: bool = True) -> None:
         """End the shared frame here, if anything is in it."""
         if self._shared:
-            frame = self._pool.submit(compress, self._shared)
+            frame = self._pool.submit(compress, self._shared, self._frames.least(self._shared, self._uses))
             notes = self._notes if whole else []
             self._put(_Piece(frame=frame, size=len(self._shared), notes=notes, whole=whole))
-            self._shared = bytearray()
+            self._shared, self._uses = bytearray(), 0
             if whole:
                 self._notes = []
 

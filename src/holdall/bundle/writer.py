@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import header
+from holdall.bundle.bag import header, padding
 from holdall.bundle.catalog import Catalog
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
@@ -29,6 +30,7 @@ from holdall.bundle.finishing import Finished, Finishing
 from holdall.bundle.journal import Begin, Entry, Journal, Ledger, Partial, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
+from holdall.bundle.proof import require_readable
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.spool import Spool
 from holdall.bundle.stream import Note, Stream, Unrecoverable
@@ -36,6 +38,7 @@ from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.model import Kind, Moment, Record, Rung, SourceId, epoch_seconds
+from holdall.untrusted import require_record
 
 __all__ = ["BundleWriter", "Finished"]
 
@@ -147,9 +150,13 @@ class BundleWriter:
     # -- what goes in --------------------------------------------------------------------------------
 
     def add_record(self, record: Record) -> None:
-        """One assistant, agent or vector store. On a resume what is there already, unchanged, is not written again."""
+        """One assistant, agent or vector store. On a resume what is there already, unchanged, is not written again.
+
+        Raises ValueError where the record is over a limit (``untrusted.require_record``).
+        """
         if record.kind in (Kind.MEMBERSHIP, Kind.FILE):
             raise ValueError(f"a {record.kind} goes through open_memberships or open_files")
+        uses = require_record(record.raw).uses
         key, sha256 = (record.kind, record.id), record_hash(record.kind, record.raw)
         with self._lock, reporting(self.target):
             known = self._catalog.records.get(key)
@@ -167,7 +174,7 @@ class BundleWriter:
             else:
                 path = self._catalog.assistant_path(record.id)
             self._catalog.records[key] = sha256
-            self._put(path, record.raw, mtime=_created_at(record.raw), id=record.id, hash=sha256)
+            self._put(path, record.raw, mtime=_created_at(record.raw), id=record.id, hash=sha256, uses=uses)
 
     def open_content(
         self, file_id: str, filename: str | None, *, rung: Rung, created_at: int, size_hint: int | None = None
@@ -182,7 +189,7 @@ class BundleWriter:
                 path = self._catalog.content_folder(file_id) + safe_name(filename or _UNNAMED)
                 return self._commit(sink, path, file_id, filename, rung, created_at)
 
-        return self._sink(place)
+        return self._sink(place, layout.CONTENTS)
 
     def open_text(self, store_id: str, file_id: str, filename: str | None, *, created_at: int) -> Sink:
         """A sink for the parsed text of one file as one store's API paged it, rung ``text``."""
@@ -192,7 +199,7 @@ class BundleWriter:
                 path = self._catalog.text_path(store_id, file_id)
                 return self._commit(sink, path, file_id, filename, Rung.TEXT, created_at)
 
-        return self._sink(place)
+        return self._sink(place, layout.TEXTS)
 
     def open_memberships(self, store_id: str) -> LineSink:
         """A sink for the memberships of one store, a line of JSON each; goes behind the contents in ``finish``."""
@@ -242,7 +249,10 @@ class BundleWriter:
     # -- the end -------------------------------------------------------------------------------------
 
     def finish(self, *, ended: int) -> Finished:
-        """Write the records and what proves the bundle, make it durable, and give it its name."""
+        """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
+
+        Raises CannotWrite, and the bundle gets no name, where it can't be read (``proof.require_readable``).
+        """
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents:
                 self._switch(keep_unseen=False)
@@ -257,6 +267,7 @@ class BundleWriter:
                 line_sinks=self._line_sinks,
                 open_sink=self._tag_sink,
             ).run(ended=ended)
+            require_readable(self._partial.stream, self.target)
             self._leave()
             place(self._partial.stream, self.target, force=self._force)
             self._partial.remove()
@@ -322,11 +333,17 @@ class BundleWriter:
                 sink.write(piece)
             sink.commit()
 
-    def _spool(self, frame_size: int = layout.CONTENT_FRAME) -> Spool:
-        return Spool(self._partial.new_spool, self._pool, frame_size=frame_size, depth=self._depth)
-
-    def _sink(self, place: Callable[[Sink], IndexEntry]) -> Sink:
-        return Sink(self._spool(), place, target=self.target)
+    def _sink(self, place: Callable[[Sink], IndexEntry], path: str, *, uses: int = 0) -> Sink:
+        """A sink for what will lie at ``path`` or in that folder, with so many tools and references in it."""
+        frames = layout.frames_of(path)
+        spool = Spool(
+            self._partial.new_spool,
+            self._pool,
+            frame_size=frames.own,
+            depth=self._depth,
+            least=partial(frames.least, uses=uses),
+        )
+        return Sink(spool, place, target=self.target, frames=frames, uses=uses)
 
     def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
         def committed(sink: LineSink) -> None:
@@ -336,19 +353,19 @@ class BundleWriter:
         return LineSink(self._partial.new_spool(), path, kind, store_id, committed, target=self.target)
 
     def _tag_sink(self, path: str) -> Sink:
-        """A sink for what ``finish`` writes: small frames for what is read a line here and a line there."""
-        lookup = path in (layout.INDEX, layout.LEDGER)
-        spool = self._spool(layout.LOOKUP_FRAME if lookup else layout.CONTENT_FRAME)
-        return Sink(spool, lambda sink: self._append(sink, path, self.started, None), target=self.target)
+        """A sink for what ``finish`` writes."""
+        return self._sink(lambda sink: self._append(sink, path, self.started, None), path)
 
-    def _put(self, path: str, data: bytes, *, mtime: int, id: str | None = None, hash: str | None = None) -> None:
+    def _put(
+        self, path: str, data: bytes, *, mtime: int, id: str | None = None, hash: str | None = None, uses: int = 0
+    ) -> None:
         """One file that is in memory anyhow."""
 
         def note(entry: IndexEntry) -> None:
             entry = msgspec.structs.replace(entry, id=id)
             self._stream.note(Note(line=_encode(Entry(entry=entry, hash=hash)) + b"\n"))
 
-        with self._sink(lambda sink: self._append(sink, path, mtime, note)) as sink:
+        with self._sink(lambda sink: self._append(sink, path, mtime, note), path, uses=uses) as sink:
             sink.write(data)
             sink.commit()
 
@@ -369,12 +386,14 @@ class BundleWriter:
     ) -> IndexEntry:
         """The sink's bytes into the stream, ``note`` told of the entry before; ``known`` are its other fields."""
         head = header(f"{self.bag}/{path}", sink.size, mtime)
+        small = sink.spool.small
+        self._stream.make_room(sink.frames, len(head) + (sink.size + len(padding(sink.size)) if small else 0))
         offset = self._stream.position + len(head)
         entry = IndexEntry(path=path, offset=offset, size=sink.size, sha256=sink.sha256, **known)
         if note:
             note(entry)
-        if sink.spool.small:
-            self._stream.add(head, sink.spool.rest)
+        if small:
+            self._stream.add(head, sink.spool.rest, uses=sink.uses)
             self._stream.cut_if_full()
         else:
             self._stream.add_spool(head, sink.spool, sink.size)

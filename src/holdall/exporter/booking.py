@@ -10,8 +10,19 @@ from msgspec.structs import replace
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
+from holdall.exporter.records import unfit
 from holdall.exporter.register import File, Register
-from holdall.exporter.report import Absent, Doubtful, Finding, Loss, Miscount, Replaced, Unread, Unreadable, absent
+from holdall.exporter.report import (
+    Absent,
+    Doubtful,
+    Finding,
+    Loss,
+    Miscount,
+    Replaced,
+    Unread,
+    absent,
+    unreadable,
+)
 from holdall.exporter.state import State
 from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Rung, SourceId
@@ -53,7 +64,7 @@ class Booking:
         for missing in definitions.missing:
             losses.add(absent(missing))
         for one in definitions.unreadable:
-            losses.add(Unreadable(kind=one.kind, id=one.id, message=one.message))
+            losses.add(unreadable(one.kind, one.id, one.message))
 
     def got(self, file: File, content: Content) -> None:
         """A file whose content the ladder got, or did not get."""
@@ -103,6 +114,17 @@ class Booking:
             self._losses.add(Replaced(kind=kind, id=id, store=store))
         if self._state:
             self._state.record(kind, id, raw, store)
+
+    def takes(self, kind: Kind, id: str, raw: bytes) -> bool:
+        """Whether a bundle can hold a record; where it can't, that is a loss."""
+        why = unfit(raw)
+        if why:
+            self.unfit(kind, id, why)
+        return not why
+
+    def unfit(self, kind: Kind, id: str, why: str) -> None:
+        """Something that no bundle can hold."""
+        self._losses.add(unreadable(kind, id, why))
 
     def store(self, store_id: SourceId, counted: int | float | None, found: int) -> None:
         """A store of which all memberships were listed. Where a server counts too few, nothing is missing."""

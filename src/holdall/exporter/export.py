@@ -25,7 +25,7 @@ from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
 from holdall.exporter.policy import Policy
 from holdall.exporter.register import Register
-from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, Unreadable
+from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, unreadable
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.exporter.state import State
@@ -268,7 +268,7 @@ def _losses_of(dump: Dump | None) -> Iterator[Finding]:
     for name, why in dump.truncated.items() if dump else ():
         yield Incomplete(dump=name, message=why)
     for one in dump.unread if dump else ():
-        yield Unreadable(kind=Kind.ASSISTANT, id=one.id, dump=one.dump, message=one.message)
+        yield unreadable(Kind.ASSISTANT, one.id, one.message, one.dump)
 
 
 def _left_out(start: Start, definitions: Definitions) -> list[Finding]:

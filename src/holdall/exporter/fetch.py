@@ -31,6 +31,7 @@ from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.contents import Content, Holder, Ladder
 from holdall.remote.survey import Definitions, Surveyor
+from holdall.untrusted import require_id
 
 __all__ = ["Fetch"]
 
@@ -134,9 +135,10 @@ class Fetch:
         with self._writer.open_memberships(store_id) as lines:
             count = 0
             async for file_id, line, overlap in self._memberships(store_id):
-                lines.write(line + b"\n")
-                self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 count += 1
+                if self._booking.takes(Kind.MEMBERSHIP, file_id, line):
+                    lines.write(line + b"\n")
+                    self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 self._register.cut(file_id, number, overlap)
                 await self._found(queue, file_id, number)
             await asyncio.to_thread(lines.commit)
@@ -155,6 +157,11 @@ class Fetch:
     async def _found(self, queue: Queue, file_id: SourceId, store: int | None = None) -> None:
         """A file was seen: remember the store that holds it; fetch it the first time."""
         if self._register.want(file_id, store):
+            try:
+                require_id(file_id)
+            except ValueError as error:
+                self._booking.unfit(Kind.FILE, file_id, f"no bundle can hold it: {error}")
+                return
             self._progress.expect(files=1)
             await queue.put(file_id)
 
@@ -244,7 +251,7 @@ class Fetch:
         # A file that is gone may still be known to the dump that named it.
         told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
         view = None
-        if told is not None:
+        if told is not None and self._booking.takes(Kind.FILE, file_id, told.raw):
             files.write(told.raw + b"\n")
             self._booking.record(Kind.FILE, file_id, told.raw)
             view = file_view(told)

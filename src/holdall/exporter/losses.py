@@ -36,6 +36,8 @@ from holdall.verdict import Reason, Verdict
 __all__ = ["Losses", "line_of", "reason", "same_loss"]
 
 _KEPT = 1000
+_LONGEST = 4000
+"""Characters of a message, or of the path of a list, that a bundle keeps."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -121,7 +123,7 @@ def line_of(finding: Finding, why: Reason) -> LossLine:
     kind = getattr(finding, "kind", None)
     about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
     message = finding.message if isinstance(finding, Absent | LeftOut) else describe(finding)
-    return LossLine(reason=why.value, kind=kind, id=about, message=message)
+    return LossLine(reason=why.value, kind=kind, id=about and about[:_LONGEST], message=message[:_LONGEST])
 
 
 def same_loss(line: LossLine) -> bytes:

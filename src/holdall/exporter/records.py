@@ -17,8 +17,9 @@ from holdall.errors import NotFound, PermissionDenied, RequestRefused, ServerFai
 from holdall.exporter.register import Register
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing, Surveyor
+from holdall.untrusted import require_record
 
-__all__ = ["FileRecords", "file_view"]
+__all__ = ["FileRecords", "file_view", "unfit"]
 
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
@@ -30,6 +31,17 @@ def file_view(record: Record) -> FileView:
         return msgspec.json.decode(record.raw, type=FileView)
     except (ValueError, msgspec.MsgspecError):
         return FileView(id=record.id)
+
+
+def unfit(raw: bytes) -> str:
+    """Why no bundle can hold a record; ``""`` where one can."""
+    try:
+        require_record(raw)
+    except msgspec.MsgspecError as error:
+        return f"its record is not of a shape known here ({error})"
+    except ValueError as error:
+        return f"its record is over the limits of a bundle: {error}"
+    return ""
 
 
 class FileRecords:

@@ -10,6 +10,7 @@ import msgspec
 from holdall.bundle.layout import Digests
 from holdall.model import Kind, Rung
 from holdall.remote.survey import Missing
+from holdall.untrusted import MAX_ID
 from holdall.verdict import COMPLETE, Verdict
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Unreadable",
     "absent",
     "describe",
+    "unreadable",
 ]
 
 
@@ -194,6 +196,12 @@ def describe(finding: Finding) -> str:
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():
             return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
+
+
+def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Unreadable:
+    """The finding for a record that is in no bundle. Its id may be what is too long."""
+    shown = id if len(id.encode(errors="surrogatepass")) <= MAX_ID else f"{id[:40]}…"
+    return Unreadable(kind=kind, id=shown, message=message, dump=dump)
 
 
 def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:

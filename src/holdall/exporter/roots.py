@@ -15,6 +15,7 @@ import msgspec
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
+from holdall.exporter.records import unfit
 from holdall.links import named
 from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView, is_invented
 from holdall.remote.survey import Definitions, Missing, Surveyor
@@ -256,10 +257,13 @@ def refuse_nothing(definitions: Definitions, start: Start) -> None:
 
 
 def _views(records: Iterable[Record], of: type[View], unreadable: list[Missing]) -> dict[SourceId, View]:
-    """What is acted upon in each record; those that can't be read go to ``unreadable``."""
+    """What is acted upon in each record; those that can't be read, or not be kept in a bundle, go to ``unreadable``."""
     views: dict[SourceId, View] = {}
     for record in records:
         try:
+            if why := unfit(record.raw):
+                unreadable.append(Missing(kind=record.kind, id=record.id, message=why))
+                continue
             views.setdefault(record.id, msgspec.json.decode(record.raw, type=of))
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             message = f"its record is not of a shape known here ({error})"
