@@ -82,9 +82,8 @@ class Blobs:
         """Where the text read out of a document is kept."""
         return self._kept / name[:2] / f"{name}.txt"
 
-    def keep_text(self, name: str, text: str) -> None:
-        passing = self._incoming / uuid.uuid4().hex
-        passing.write_text(text, encoding="utf-8", newline="")
+    def keep_text(self, name: str, passing: Path) -> None:
+        """Give the text read out of a document, which is at ``passing``, its place."""
         os.replace(passing, self.text_path(name))
 
     def remove(self, name: str) -> None:

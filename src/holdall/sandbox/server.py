@@ -32,9 +32,8 @@ try:
     from holdall.sandbox.connections import Connections
     from holdall.sandbox.service import Logged, Service
 
-    for reader in ("pypdf", "docx"):
-        if importlib.util.find_spec(reader) is None:
-            raise ModuleNotFoundError(name=reader)
+    if importlib.util.find_spec("pypdf") is None:
+        raise ModuleNotFoundError(name="pypdf")
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package == "holdall":

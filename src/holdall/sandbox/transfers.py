@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from holdall.sandbox import container_files, files
 from holdall.sandbox.blobs import Incoming
-from holdall.sandbox.documents import Examined, examine
+from holdall.sandbox.documents import EXTRACTED, Examined, examine, extension
 from holdall.sandbox.refusals import Refusal, invalid, missing_parameter
 from holdall.sandbox.service import Call
 
@@ -124,7 +124,8 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
     try:
         rest = await _receive(request, call, form, incoming)
         checked = files.check_upload(form.fields, form.filename, call.service.behaviour.oddities)
-        blob, examined = await service.reading(_kept, call, incoming, rest, checked.filename)
+        run = service.extracting if extension(checked.filename) in EXTRACTED else service.reading
+        blob, examined = await run(_kept, call, incoming, rest, checked.filename)
     except BaseException:
         incoming.drop()
         raise
@@ -184,7 +185,7 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[s
     blobs = call.service.blobs
     incoming.write(rest)
     name = blobs.keep(incoming)
-    return name, examine(blobs, name, filename)
+    return name, examine(blobs, name, filename, call.service.extractor)
 
 
 async def download(request: Request, call: Call) -> Response:
