@@ -83,7 +83,7 @@ def test_clients_that_go_away_are_nothing_to_speak_of(tmp_path: Path) -> None:
     arguments = ("--data", str(tmp_path / "data"), "--serve-assistants-files")
     with said, process(*arguments, stderr=said) as (running, url):
         large = upload(url, "large.txt", b"x" * 8_000_000).json()["id"]
-        head = f"Host: x\r\nAuthorization: Bearer {KEY}\r\nOpenAI-Beta: assistants=v2\r\n"
+        head = f"Host: {urlsplit(url).netloc}\r\nAuthorization: Bearer {KEY}\r\nOpenAI-Beta: assistants=v2\r\n"
         body, headers = form("a.txt", b"x" * 1000, purpose="assistants")
         typed = f"Content-Type: {headers['Content-Type']}\r\nContent-Length: {len(body)}\r\n\r\n"
         for path in ("/files", "/containers/cntr_x/files"):

@@ -45,8 +45,9 @@ class Blobs:
         self._incoming = folder / "incoming"
         # Whatever a killed process was receiving: no record names it.
         shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        self._kept.mkdir(exist_ok=True)
+        for folder in (self._incoming, self._kept):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
 
     def incoming(self) -> Incoming:
         return Incoming(self._incoming / uuid.uuid4().hex)
