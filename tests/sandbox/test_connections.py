@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from holdall.sandbox import connections
 from holdall.sandbox.server import Running
-from tests.sandbox.wire import KEY, ask
+from tests.sandbox.wire import KEY, ask, upload
 from tests.waiting import STANDSTILL, until
 
 HALF = {
@@ -85,6 +86,29 @@ def test_half_a_request_is_given_up(box: Running, half: str) -> None:
     assert list((box.data / "incoming").iterdir()) == []
 
 
+def test_an_answer_that_nobody_reads_is_given_up(box: Running) -> None:
+    box.behave(serve_assistants_files=True)
+    file = upload(box.url, "a.txt", b"x" * 30_000_000).json()["id"]
+    with connected(box) as connection:
+        connection.sendall(request(box, f"GET /v1/files/{file}/content HTTP/1.1\r\n{{head}}\r\n"))
+        assert connection.recv(10)
+
+        def ended() -> bool:
+            box.age(10)
+            return not box._server._connections._open
+
+        until(ended)
+        assert len(rest(connection)) < 30_000_000
+    until(lambda: not [link for link in Path("/proc/self/fd").glob("*") if str(box.data / "blobs") in target(link)])
+
+
+def target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # it was closed meanwhile
+        return ""
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -111,14 +135,21 @@ def test_drops_are_no_progress(box: Running, start: str) -> None:
         until(ended)
 
 
+def received(box: Running) -> int:
+    return sum(connection._came for connection in box._server._connections._open.values())
+
+
 def test_a_slow_body_that_comes_is_taken(box: Running) -> None:
     body = b'{"name": "' + b"x" * 1_000_000 + b'"}'
     start = f"POST /v1/vector_stores HTTP/1.1\r\n{{head}}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with connected(box) as connection:
         connection.sendall(request(box, start))
         for place in range(0, len(body), 100_000):
+            came = received(box)
             connection.sendall(body[place : place + 100_000])
-            box.age(50)
+            # One piece is awaited at the most: it must have been seen before time passes.
+            until(lambda came=came: received(box) > came)
+            box.age(30)
         assert rest(connection).startswith(b"HTTP/1.1 200")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import sys
 import zipfile
@@ -164,6 +165,13 @@ def test_one_that_was_ended_by_others_is_started_again(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         until(lambda: has_ended(pid))
         assert read(extractor, tmp_path, "html", b"<p>Second.") == (Outcome.READ, "Second.")
+
+
+def test_one_that_can_not_start_is_no_fault_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "executable", shutil.which("false") or sys.executable)
+    with closing(Extractor()) as extractor, pytest.raises(OSError, match="does not start"):
+        read(extractor, tmp_path, "html", b"<p>First.")
 
 
 def test_it_sees_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ _LOGGER.setLevel(logging.ERROR)
 
 
 class Connection(H11Protocol):
-    """One connection, which is given up where a request takes too long to arrive."""
+    """One connection, which is given up where a request takes too long to arrive, or an answer is not taken."""
 
     opened: Connections
     """Where this is registered; set by a subclass for each server."""
@@ -65,7 +65,7 @@ class Connection(H11Protocol):
 
     def look(self, seconds: float) -> None:
         """See what is awaited ``seconds`` after the last look, and give the connection up if it is for too long."""
-        awaited = self._waits_for()
+        awaited = None if self.transport.is_closing() else self._waits_for()
         if awaited is None or awaited != self._awaited:
             self._awaited, self._age, self._came = awaited, 0.0, 0
             return
@@ -74,10 +74,14 @@ class Connection(H11Protocol):
         if self._age > _PATIENCE + (0.0 if is_answered else self._came / _RATE):
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 self.transport.write(_TOO_SLOW)
-            self.transport.close()
+                self.transport.close()
+            else:
+                self.transport.abort()
 
     def _waits_for(self) -> object:
-        """The part of a request that the client has to send; None where it has nothing to, or we don't read."""
+        """What the client has to send, or to read; None where it has nothing to, or we don't read ourselves."""
+        if self.flow.write_paused:
+            return self.cycle, self.transport.get_write_buffer_size()
         if self.flow.read_paused:
             return None
         state = self.conn.their_state

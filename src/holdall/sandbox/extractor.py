@@ -33,8 +33,10 @@ _MEMORY, _MEMORY_A_MIB, _MOST_MEMORY = 352 << 20, 4 << 20, 1 << 30
 # Seconds on the clock for each processor second: all that there is where the system counts no processor time.
 _PATIENCE = 3.0
 
-# What it sees of the environment: where Python and its packages are, and nothing that is secret.
-_SEEN = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "APPDATA", "SYSTEMROOT", "USERPROFILE")
+# What it sees of the environment, besides where our packages are: nothing that is secret.
+_SEEN = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "APPDATA", "SYSTEMROOT", "USERPROFILE")
+
+_READY = b"ready\n"
 
 _LONGEST_ANSWER = 4096
 
@@ -132,15 +134,20 @@ class Extractor:
             self._end(self._child)
         if self._is_closed:
             raise OSError("the sandbox is being stopped")
+        seen = {name: value for name, value in os.environ.items() if name.upper() in _SEEN}
         # -P: the folder that the user stands in must not lend it its modules.
-        self._child = subprocess.Popen(
+        self._child = child = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__],
-            env={name: value for name, value in os.environ.items() if name.upper() in _SEEN},
+            env={**seen, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        return self._child
+        assert child.stdout is not None
+        if child.stdout.readline(len(_READY)) != _READY:
+            self._end(child)
+            raise OSError("the process that reads documents does not start")
+        return child
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         self._child = None
@@ -171,6 +178,8 @@ def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     waiting: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, waiting), daemon=True).start()
+    sys.stdout.buffer.write(_READY)
+    sys.stdout.buffer.flush()
     while True:
         asked = waiting.get()
         _bound(asked)

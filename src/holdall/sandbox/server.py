@@ -93,15 +93,17 @@ class _Server(uvicorn.Server):
     def stop(self) -> None:
         """End, from another thread; requests that have begun are answered first."""
         self.should_exit = True
-        self._call(self._stopping.set)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     def age(self, seconds: float) -> None:
-        """Let so much time pass for what is being received, from another thread."""
-        self._call(self._connections.look, seconds)
+        """Let so much time pass for the connections, from another thread, while the server runs."""
 
-    def _call(self, work: Callable[..., object], *args: object) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(work, *args)
+        async def look() -> None:
+            self._connections.look(seconds)
+
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(look(), self._loop).result()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -270,7 +272,7 @@ class Running:
         return sum(entry.is_write for entry in self._service.log)
 
     def age(self, seconds: float) -> None:
-        """Let so much time pass for what is being received; requests that take too long are given up."""
+        """Let so much time pass for the connections: those on which nothing moves for too long are given up."""
         self._server.age(seconds)
 
     def revoke(self, key: str) -> None:
