@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdall.sandbox.documents import _docx
+from holdall.sandbox.extraction import extracted
 from holdall.wording import read_wording
 
 TEXT = "\n\n".join(
@@ -109,7 +109,7 @@ def test_office_documents_are_compared_as_the_sandbox_reads_them(tmp_path: Path)
     made = io.BytesIO()
     document.save(made)
     path = save(tmp_path, "a.docx", made.getvalue())
-    assert agrees(path, ["\n".join(_docx(path))])
+    assert agrees(path, [extracted(path, "docx")])
     assert not agrees(path, ["Baking Knead the dough two hundred degrees"])
     assert agrees(save(tmp_path, "b.docx", b"no zip at all"), ["words"]) is None
 

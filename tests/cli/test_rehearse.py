@@ -15,7 +15,7 @@ from holdall.sandbox import assistants
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
-from tests.waiting import Child
+from tests.waiting import Child, naming, until
 
 SOURCE = "sk-source-0001"
 HOSTILE = {
@@ -131,3 +131,22 @@ def test_one_that_is_ended_leaves_nothing_behind(holdall: Terminal, bundle: str,
         child.process.send_signal(signal.SIGTERM)
         assert child.end().code == 130
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups to kill")
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_one_that_is_killed_leaves_nothing_behind(
+    holdall: Terminal, source: Hand, bundle: str, temporary: Path, whole_group: bool
+) -> None:
+    command = [sys.executable, "-c", IN_THE_MIDDLE, bundle]
+    if whole_group:
+        command[2] = "import os; os.setpgid(0, 0)" + IN_THE_MIDDLE
+    with Child(command, env={**os.environ, "TMPDIR": str(temporary)}) as child:
+        child.says("in the middle")
+        assert list(temporary.iterdir()) != []
+        if whole_group:
+            os.killpg(child.process.pid, signal.SIGKILL)
+        else:
+            child.process.kill()
+        until(lambda: list(temporary.iterdir()) == [])
+        until(lambda: not naming(str(temporary)))

@@ -24,3 +24,10 @@ def test_chunks(text: str, size: int, data: st.DataObject) -> None:
 def test_a_chunk_ends_at_white_space_where_it_is_near() -> None:
     text = "word " * 100
     assert all(piece.endswith(" ") for piece in chunks(text, size=20, overlap=0))
+
+
+@settings(max_examples=200)
+@given(text=st.text(alphabet="ab \n\u2003\x1c", min_size=81, max_size=200))
+def test_the_last_white_space_of_the_last_tenth_is_where_a_chunk_ends(text: str) -> None:
+    near = [place for place in range(73, 81) if text[place - 1].isspace()]
+    assert len(chunks(text, size=20, overlap=0)[0]) == (near[-1] if near else 80)

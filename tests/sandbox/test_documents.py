@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docx
@@ -11,11 +13,18 @@ import pytest
 
 from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.documents import RETRIEVABLE, UPLOADABLE, Examined, examine, extension, text_of
+from holdall.sandbox.extractor import Extractor
 
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
     return Blobs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Iterator[Extractor]:
+    with closing(Extractor()) as one:
+        yield one
 
 
 def kept(blobs: Blobs, data: bytes) -> str:
@@ -24,9 +33,9 @@ def kept(blobs: Blobs, data: bytes) -> str:
     return blobs.keep(incoming)
 
 
-def read(blobs: Blobs, filename: str, data: bytes) -> str:
+def read(blobs: Blobs, filename: str, data: bytes, extractor: Extractor) -> str:
     name = kept(blobs, data)
-    examined = examine(blobs, name, filename)
+    examined = examine(blobs, name, filename, extractor)
     assert examined.code is None, examined
     text = text_of(blobs, name, filename)
     assert examined.text_bytes == len(text.encode())
@@ -61,21 +70,21 @@ def pdf(*pages: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", sorted(RETRIEVABLE - {"pdf", "docx", "pptx", "html", "doc"}))
-def test_text_is_its_own_text(blobs: Blobs, kind: str) -> None:
-    assert read(blobs, f"file.{kind}", "Grüße, 世界\n".encode()) == "Grüße, 世界\n"
+def test_text_is_its_own_text(blobs: Blobs, extractor: Extractor, kind: str) -> None:
+    assert read(blobs, f"file.{kind}", "Grüße, 世界\n".encode(), extractor) == "Grüße, 世界\n"
 
 
-def test_byte_order_marks(blobs: Blobs) -> None:
-    assert read(blobs, "a.txt", "été".encode("utf-8-sig")) == "été"
-    assert read(blobs, "a.txt", "été".encode("utf-16")) == "été"
+def test_byte_order_marks(blobs: Blobs, extractor: Extractor) -> None:
+    assert read(blobs, "a.txt", "été".encode("utf-8-sig"), extractor) == "été"
+    assert read(blobs, "a.txt", "été".encode("utf-16"), extractor) == "été"
 
 
-def test_pdf(blobs: Blobs) -> None:
-    text = read(blobs, "a.PDF", pdf("The first page", "The second page"))
+def test_pdf(blobs: Blobs, extractor: Extractor) -> None:
+    text = read(blobs, "a.PDF", pdf("The first page", "The second page"), extractor)
     assert [line for line in text.split("\n") if line] == ["The first page", "The second page"]
 
 
-def test_docx(blobs: Blobs) -> None:
+def test_docx(blobs: Blobs, extractor: Extractor) -> None:
     document = docx.Document()
     document.add_heading("A title", 1)
     table = document.add_table(1, 2)
@@ -83,33 +92,33 @@ def test_docx(blobs: Blobs) -> None:
     document.add_paragraph("The end.")
     data = io.BytesIO()
     document.save(data)
-    assert read(blobs, "a.docx", data.getvalue()) == "A title\nleft\tright\nThe end."
+    assert read(blobs, "a.docx", data.getvalue(), extractor) == "A title\nleft\tright\nThe end."
 
 
-def test_pptx(blobs: Blobs) -> None:
+def test_pptx(blobs: Blobs, extractor: Extractor) -> None:
     data = io.BytesIO()
     drawing = "http://schemas.openxmlformats.org/drawingml/2006/main"
     with zipfile.ZipFile(data, "w") as package:
         for number in (10, 2):
             run = f'<s xmlns:a="{drawing}"><a:p><a:r><a:t>Slide </a:t></a:r><a:r><a:t>{number}</a:t></a:r></a:p></s>'
             package.writestr(f"ppt/slides/slide{number}.xml", run)
-    assert read(blobs, "a.pptx", data.getvalue()) == "Slide 2\nSlide 10"
+    assert read(blobs, "a.pptx", data.getvalue(), extractor) == "Slide 2\nSlide 10"
 
 
-def test_html(blobs: Blobs) -> None:
+def test_html(blobs: Blobs, extractor: Extractor) -> None:
     page = b"<html><head><title>T</title><style>p {}</style></head><body><p>Fish &amp;  chips<br>now</p>"
-    assert read(blobs, "a.html", page + b"<script>never()</script><ul><li>one<li>two</ul>") == (
+    assert read(blobs, "a.html", page + b"<script>never()</script><ul><li>one<li>two</ul>", extractor) == (
         "T\nFish & chips\nnow\none\ntwo"
     )
 
 
-def test_what_no_store_takes_is_not_read(blobs: Blobs) -> None:
-    assert examine(blobs, kept(blobs, b"\xff"), "a.png") == Examined()
+def test_what_no_store_takes_is_not_read(blobs: Blobs, extractor: Extractor) -> None:
+    assert examine(blobs, kept(blobs, b"\xff"), "a.png", extractor) == Examined()
     assert RETRIEVABLE < UPLOADABLE
 
 
-def test_too_many_tokens(blobs: Blobs) -> None:
-    assert examine(blobs, kept(blobs, b"word " * 4_000_001), "a.txt").message == (
+def test_too_many_tokens(blobs: Blobs, extractor: Extractor) -> None:
+    assert examine(blobs, kept(blobs, b"word " * 4_000_001), "a.txt", extractor).message == (
         "The file could not be parsed because it is too large."
     )
 

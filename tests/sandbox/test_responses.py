@@ -260,3 +260,32 @@ def test_a_key_may_lack_a_permission(box: Running) -> None:
         answer = ask(box.url, "GET", path)
         assert (answer.status, answer.error["code"]) == (403, "missing_scope")
     assert ask(box.url, "POST", "/responses", {"model": "gpt-4o", "input": "Hi"}).status == 200
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_schema_that_refers_to_itself_in_every_place_is_answered(server: Running, strict: bool) -> None:
+    names = [f"property{number}" for number in range(40)]
+    schema = {
+        "type": "object",
+        "properties": {name: {"$ref": "#"} for name in names},
+        "required": names,
+        "additionalProperties": False,
+    }
+    asked = {"type": "json_schema", "name": "all", "schema": schema, "strict": strict}
+    made = ask(server.url, "POST", "/responses", {"model": "gpt-4o", "input": "x" * 9000, "text": {"format": asked}})
+    assert made.status == 200, made.body
+    assert set(json.loads(made.json()["output"][0]["content"][0]["text"])) == set(names)
+
+
+@pytest.mark.parametrize("properties", [[{}], [["a"]], 1, "a", True])
+def test_properties_that_are_none(server: Running, properties: object) -> None:
+    schema = {"type": "object", "properties": properties, "required": [], "additionalProperties": False}
+    function = {**WEATHER, "parameters": schema, "strict": True}
+    assert ask(server.url, "POST", "/responses", {"model": "gpt-4o", "input": "x", "tools": [function]}).status < 500
+
+
+def test_numbers_and_quotes_of_any_length(server: Running) -> None:
+    asked = {"model": "gpt-4o", "tools": [WEATHER], "tool_choice": "required"}
+    for question in ("9" * 5000, "„" * 1_000_000, "-" * 1_000_000, "'a" * 500_000):
+        made = ask(server.url, "POST", "/responses", {**asked, "input": question})
+        assert made.status == 200, question[:10]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import unicodedata
 from collections import Counter
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ from holdall.errors import UnexpectedAnswer
 from holdall.remote.client import Account
 from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.documents import RETRIEVABLE, examine, extension, text_of
+from holdall.sandbox.extractor import Extractor
 from holdall.sandbox.sample.definition import sample
 from holdall.sandbox.sample.fill import Filled, fill
 from holdall.sandbox.server import Running
@@ -144,13 +146,14 @@ def test_an_account_takes_all_of_it(box: Running) -> None:
 def test_every_document_of_a_store_has_words(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     used = {member.document for store in SAMPLE.stores for member in store.files}
-    for document in SAMPLE.documents:
-        if document.file in used:
-            incoming = blobs.incoming()
-            incoming.write(document.content())
-            blob = blobs.keep(incoming)
-            assert examine(blobs, blob, document.name).code is None, document.name
-            assert len(text_of(blobs, blob, document.name)) > 400, document.name
+    with closing(Extractor()) as extractor:
+        for document in SAMPLE.documents:
+            if document.file in used:
+                incoming = blobs.incoming()
+                incoming.write(document.content())
+                blob = blobs.keep(incoming)
+                assert examine(blobs, blob, document.name, extractor).code is None, document.name
+                assert len(text_of(blobs, blob, document.name)) > 400, document.name
 
 
 def test_a_document_that_is_not_indexed_is_an_error(box: Running) -> None:

@@ -1,4 +1,8 @@
-"""Runs of holdall as processes of their own: what they see of the environment, how they are shown, how they end."""
+"""Runs of holdall as processes of their own: what they see of the environment, how they are shown, how they end.
+
+They end with the process that started them, however that ends: their input is a pipe from it, and when that is closed
+they are terminated. ``python -m holdall.cli.children ARGUMENTS`` is ``holdall ARGUMENTS`` on such a pipe.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +21,7 @@ from typing import IO
 from holdall.errors import HoldallError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["ambient", "command_line", "program", "run", "serving"]
+__all__ = ["ambient", "command_line", "passing_folder", "program", "run", "serving"]
 
 _COLUMNS = 78
 
@@ -71,9 +76,9 @@ def _start(
 ) -> subprocess.Popen[str]:
     # -P: the folder that the user stands in must not lend the child its modules.
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "holdall", *arguments],
+        [sys.executable, "-P", "-m", __name__, *arguments],
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
         encoding="utf-8",
@@ -132,7 +137,56 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
         signal.signal(signal.SIGTERM, before)
 
 
+# Waits for the end of its input, and until whoever still writes into the folder has let go of it.
+_SWEEPER = """
+import shutil, sys, time
+from pathlib import Path
+sys.stdin.buffer.read()
+for _ in range(100):
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    if not Path(sys.argv[1]).exists():
+        break
+    time.sleep(0.1)
+"""
+
+
+@contextmanager
+def passing_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder of this user alone, for as long as the block lasts or, if it is killed in it, this process."""
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix) as folder,
+        # In a session of its own: a signal to this process's group, Ctrl-C among them, must leave the sweeper.
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _SWEEPER, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        ),
+    ):
+        yield Path(folder)
+
+
 def _drain(pipe: IO[str]) -> None:
     """Keep a pipe from filling."""
     for _ in pipe:
         pass
+
+
+def _tethered() -> None:
+    """``holdall`` with this process's arguments, terminated when its input ends."""
+    from holdall.cli.main import main
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    sys.argv[0] = "holdall"
+    main()
+
+
+if __name__ == "__main__":
+    _tethered()

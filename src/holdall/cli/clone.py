@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +11,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.again import again_with, how_to_repeat
+from holdall.cli.children import passing_folder
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.import_ import how_to_import, run_import
@@ -70,7 +69,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     with ExitStack() as stack:
         folder = None
         if not kept:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="holdall-")))
+            folder = stack.enter_context(passing_folder("holdall-"))
             again = msgspec.structs.replace(again, parents=ARCHIVES)
         report = run_export(
             console,

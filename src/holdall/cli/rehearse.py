@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -35,23 +34,23 @@ def rehearse(console: Console, bundle: Path, *, search: bool, accept_known: bool
     """Import the bundle into a sandbox on this machine, compare, print, and take everything away again.
 
     Nothing of the user's settings is used: no key, no .env, no proxy. The folder of the sandbox, where the contents
-    are for as long as it lasts, is a temporary one (TMPDIR). Returns the result for ``--json`` and the verdict. Raises
-    MissingExtra.
+    are for as long as it lasts, is a temporary one (TMPDIR) that goes also where this process is killed. Returns the
+    result for ``--json`` and the verdict. Raises MissingExtra.
     """
     from holdall.bundle.reader import open_bundle
     from holdall.sandbox.server import Behaviour, Running
 
     with (
         _ending_in_order(),
-        tempfile.TemporaryDirectory(prefix="holdall-rehearsal-") as folder,
+        children.passing_folder("holdall-rehearsal-") as folder,
         open_bundle(bundle) as reader,
         # Whatever the models are called where the bundle comes from, here they are.
         Running(
-            Path(folder, "sandbox"),
+            folder / "sandbox",
             behaviour=Behaviour(deployments=tuple(_models(reader)), agents_api=any(reader.agents())),
         ) as sandbox,
     ):
-        output = Path(folder, "out")
+        output = folder / "out"
         proof = asyncio.run(
             _restore_and_compare(console, reader, sandbox.url, output, search=search, accept_known=accept_known)
         )

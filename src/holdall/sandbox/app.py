@@ -33,6 +33,7 @@ from holdall.sandbox.connections import Connections
 from holdall.sandbox.delays import Lagging
 from holdall.sandbox.foundry import Foundry
 from holdall.sandbox.gate import Gate
+from holdall.sandbox.guard import Guard
 from holdall.sandbox.oddities.layer import Odd
 from holdall.sandbox.refusals import Refusal, method_unknown, scope_missing, server_error, url_unknown
 from holdall.sandbox.service import Call, Service
@@ -63,7 +64,8 @@ def application(service: Service, connections: Connections, *, controlled: bool)
             Refusal: control.refused,
         },
     )
-    return Foundry(Gate(Odd(Lagging(api, service), service, connections), outside, service, connections), service)
+    gate = Gate(Odd(Lagging(api, service), service, connections), outside, service, connections)
+    return Guard(Foundry(gate, service), service)
 
 
 def _routes(service: Service) -> list[Route]:

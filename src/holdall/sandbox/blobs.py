@@ -45,8 +45,9 @@ class Blobs:
         self._incoming = folder / "incoming"
         # Whatever a killed process was receiving: no record names it.
         shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        self._kept.mkdir(exist_ok=True)
+        for folder in (self._incoming, self._kept):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
 
     def incoming(self) -> Incoming:
         return Incoming(self._incoming / uuid.uuid4().hex)
@@ -82,9 +83,8 @@ class Blobs:
         """Where the text read out of a document is kept."""
         return self._kept / name[:2] / f"{name}.txt"
 
-    def keep_text(self, name: str, text: str) -> None:
-        passing = self._incoming / uuid.uuid4().hex
-        passing.write_text(text, encoding="utf-8", newline="")
+    def keep_text(self, name: str, passing: Path) -> None:
+        """Give the text read out of a document, which is at ``passing``, its place."""
         os.replace(passing, self.text_path(name))
 
     def remove(self, name: str) -> None:

@@ -41,7 +41,8 @@ def byte_chunks(text: str, *, size: int, overlap: int) -> list[str]:
 
 
 def _break(text: str, earliest: int, end: int) -> int:
-    for place in range(end, earliest, -1):
-        if text[place - 1].isspace():
-            return place
-    return end
+    window = text[earliest:end]
+    word = window.rsplit(None, 1)[-1:]
+    if not word or window[-1].isspace() or len(word[0]) == len(window):
+        return end
+    return end - len(word[0])

@@ -6,7 +6,7 @@ whoever started the sandbox asked for it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -17,8 +17,11 @@ from holdall.sandbox import files
 from holdall.sandbox.behaviour import Behaviour, FaultRule
 from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.service import Service
+from holdall.sandbox.shapes import decoded
 
-__all__ = ["routes"]
+__all__ = ["refused", "routes"]
+
+T = TypeVar("T")
 
 
 class _Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +31,13 @@ class _Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class _Purpose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     file_id: str
     purpose: str
+
+
+async def _body(request: Request, type_: type[T]) -> T:
+    # A page can send a form anywhere, and not JSON: for that its browser asks first, and gets no permission here.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(415, "The control door takes JSON only: send it with Content-Type: application/json.")
+    return msgspec.convert(decoded(await request.body()), type_)
 
 
 def _json(value: object, status: int = 200) -> Response:
@@ -47,24 +57,24 @@ def routes(service: Service) -> list[Route]:
         if request.method == "DELETE":
             service.faults.clear()
         else:
-            service.faults.add(msgspec.json.decode(await request.body(), type=FaultRule))
+            service.faults.add(await _body(request, FaultRule))
         return _json({})
 
     async def behaviour(request: Request) -> Response:
         if request.method == "POST":
-            changes: dict[str, Any] = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            changes = await _body(request, dict[str, Any])
             service.behaviour = msgspec.convert(
                 {**msgspec.structs.asdict(service.behaviour), **changes}, type=Behaviour
             )
         return _json(service.behaviour)
 
     async def revoke(request: Request) -> Response:
-        asked = msgspec.json.decode(await request.body(), type=_Key)
+        asked = await _body(request, _Key)
         await service.writing(service.identity.revoke, asked.key)
         return _json({})
 
     async def purpose(request: Request) -> Response:
-        asked = msgspec.json.decode(await request.body(), type=_Purpose)
+        asked = await _body(request, _Purpose)
         done = await service.writing(files.give_purpose, service, asked.file_id, asked.purpose)
         return _json({}, 200 if done else 404)
 

@@ -6,6 +6,7 @@ them on one thread). Every list is read by keyset over ``seq``, the order in whi
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 from holdall.errors import CannotWrite, UsageFault
 
 __all__ = ["Database"]
+
+_STATE = "state.sqlite3"
 
 # Times are Unix seconds. JSON columns hold the value as the API shows it.
 _SCHEMA = """
@@ -103,7 +106,7 @@ class Database:
     """The SQLite file of a data folder, locked against a second process until ``close``."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "state.sqlite3"
+        self._path = folder / _STATE
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
@@ -117,6 +120,10 @@ class Database:
     @staticmethod
     def _lock_folder(folder: Path) -> sqlite3.Connection:
         # An exclusive SQLite transaction is a lock that every platform has and that ends with its process.
+        for name in ("lock.sqlite3", _STATE):
+            # Before SQLite makes them, which gives what it makes beside them the same permissions.
+            os.close(os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600))
+            os.chmod(folder / name, 0o600)
         lock = sqlite3.connect(folder / "lock.sqlite3", timeout=0, isolation_level=None, check_same_thread=False)
         try:
             lock.execute("BEGIN EXCLUSIVE")

@@ -35,7 +35,7 @@ def expiry(text: str) -> float | None:
         return None
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=="), type=_Claims).exp
-    except (binascii.Error, msgspec.DecodeError, ValueError):
+    except (binascii.Error, msgspec.DecodeError, RecursionError, ValueError):
         return None
 
 

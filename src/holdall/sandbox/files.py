@@ -70,7 +70,7 @@ def _lifetime(fields: dict[str, str]) -> int | None:
         raise invalid(
             f"Invalid value: '{anchor}'. Supported values are: 'created_at'.", "expires_after.anchor", "invalid_value"
         )
-    if not seconds.isdecimal() or not 3600 <= int(seconds) <= 2592000:
+    if not seconds.isdecimal() or len(seconds) > 7 or not 3600 <= int(seconds) <= 2592000:
         raise invalid(
             f"Invalid 'expires_after.seconds': expected an integer between 3600 and 2592000, but got {seconds}.",
             "expires_after.seconds",

@@ -19,9 +19,10 @@ from holdall.sandbox.specimens import specimen
 
 __all__ = ["reply", "words_of"]
 
-# Passages that an answer is made of, and the letters that are shown of each.
+# Passages that an answer is made of, and the letters that are shown of each; the letters of a question that are read.
 _PASSAGES = 3
 _LONGEST = 600
+_READ = 100_000
 
 
 def reply(
@@ -69,7 +70,7 @@ def words_of(content: Any) -> str:
 
 def _question(items: Sequence[dict[str, Any]]) -> str:
     asking = [item for item in items if item["type"] == "message" and item["role"] == "user"]
-    return words_of(asking[-1]["content"]) if asking else ""
+    return words_of(asking[-1]["content"])[:_READ] if asking else ""
 
 
 def _told(items: Sequence[dict[str, Any]]) -> str:
@@ -98,7 +99,7 @@ def _called(asked: dict[str, Any], question: str) -> list[dict[str, Any]]:
 
 
 def _arguments(tool: dict[str, Any], question: str) -> Any:
-    quoted = re.search(r"[\"'“«„]([^\"'”»“]+)[\"'”»“]", question)
+    quoted = re.search(r"[\"'“«„]([^\"'”»“«„]+)[\"'”»“]", question)
     made = specimen(tool["parameters"] or {}, quoted[1] if quoted else question)
     return made if isinstance(made, dict) else {}
 

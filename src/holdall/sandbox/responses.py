@@ -70,8 +70,8 @@ def _earlier(connection: sqlite3.Connection, call: Call, asked: dict[str, Any]) 
 
 def _check_calls(items: list[dict[str, Any]]) -> None:
     """Every call of a function has its output, and every output its call."""
-    calls = [item["call_id"] for item in items if item["type"] == "function_call"]
-    outputs = [item["call_id"] for item in items if item["type"] == "function_call_output"]
+    calls = dict.fromkeys(item["call_id"] for item in items if item["type"] == "function_call")
+    outputs = dict.fromkeys(item["call_id"] for item in items if item["type"] == "function_call_output")
     for call_id in outputs:
         if call_id not in calls:
             raise invalid(f"No tool call found for function call output with call_id {call_id}.", "input")

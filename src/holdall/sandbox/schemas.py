@@ -56,7 +56,8 @@ def _check_strict(each: dict[str, Any], kinds: list[Any], whose: str, where: str
         return
     if each.get("additionalProperties") is not False:
         _refuse(whose, where, place, "'additionalProperties' is required to be supplied and to be false")
-    required, properties = each.get("required"), each.get("properties") or {}
+    required, properties = each.get("required"), each.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
     if not isinstance(required, list) or {*properties} != {key for key in required if isinstance(key, str)}:
         _refuse(
             whose,

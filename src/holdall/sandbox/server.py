@@ -1,6 +1,7 @@
 """The sandbox as a running server: in the foreground for the command, in a thread for tests and the demo.
 
-It listens on the loopback interface and nowhere else: whatever key it is shown, it lets in.
+It listens on the loopback interface and nowhere else: whatever key it is shown, it lets in. ``guard`` keeps web pages
+out, ``connections`` requests that don't end.
 """
 
 from __future__ import annotations
@@ -25,16 +26,14 @@ from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
 
 try:
     import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from holdall.sandbox import files
     from holdall.sandbox.app import application
-    from holdall.sandbox.connections import Connections
+    from holdall.sandbox.connections import Connection, Connections
     from holdall.sandbox.service import Logged, Service
 
-    for reader in ("pypdf", "docx"):
-        if importlib.util.find_spec(reader) is None:
-            raise ModuleNotFoundError(name=reader)
+    if importlib.util.find_spec("pypdf") is None:
+        raise ModuleNotFoundError(name="pypdf")
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package == "holdall":
@@ -55,8 +54,9 @@ _KEEP_ALIVE = 75
 class _Server(uvicorn.Server):
     """uvicorn, ending quietly on Ctrl-C or termination instead of raising the signal once more."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, service: Service, ready: Callable[[], None], *, controlled: bool) -> None:
+        self._connections = Connections()
+        super().__init__(_config(service, self._connections, controlled=controlled))
         self._ready = ready
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,6 +71,8 @@ class _Server(uvicorn.Server):
         tick = 0
         while not await self.on_tick(tick):
             tick = (tick + 1) % 10
+            if tick == 0:
+                self._connections.look(1.0)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 0.1)
 
@@ -94,6 +96,15 @@ class _Server(uvicorn.Server):
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
 
+    def age(self, seconds: float) -> None:
+        """Let so much time pass for the connections, from another thread, while the server runs."""
+
+        async def look() -> None:
+            self._connections.look(seconds)
+
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(look(), self._loop).result()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         with super().capture_signals():
@@ -101,17 +112,9 @@ class _Server(uvicorn.Server):
             self._captured_signals.clear()
 
 
-def _config(service: Service, *, controlled: bool) -> uvicorn.Config:
-    connections = Connections()
-
-    class Protocol(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            connections.add(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            connections.discard(self.transport)
-            super().connection_lost(exc)
+def _config(service: Service, connections: Connections, *, controlled: bool) -> uvicorn.Config:
+    class Protocol(Connection):
+        opened = connections
 
     return uvicorn.Config(
         application(service, connections, controlled=controlled),
@@ -174,7 +177,7 @@ def serve(
             url = _base_url(listening, behaviour)
             if fault is not None:
                 service.faults.add(FaultRule(fault=fault))
-            _Server(_config(service, controlled=control), lambda: ready(url)).run(sockets=[listening])
+            _Server(service, lambda: ready(url), controlled=control).run(sockets=[listening])
         finally:
             service.close()
     finally:
@@ -212,7 +215,7 @@ class Running:
             self._listening.close()
             raise
         self._started = threading.Event()
-        self._server = _Server(_config(self._service, controlled=control), self._started.set)
+        self._server = _Server(self._service, self._started.set, controlled=control)
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
 
     def _run(self) -> None:
@@ -267,6 +270,10 @@ class Running:
     def writes(self) -> int:
         """How many requests so far changed something."""
         return sum(entry.is_write for entry in self._service.log)
+
+    def age(self, seconds: float) -> None:
+        """Let so much time pass for the connections: those on which nothing moves for too long are given up."""
+        self._server.age(seconds)
 
     def revoke(self, key: str) -> None:
         self._service.identity.revoke(key)

@@ -16,6 +16,7 @@ from holdall.errors import CannotWrite
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.database import Database
+from holdall.sandbox.extractor import Extractor
 from holdall.sandbox.faults import Faults
 from holdall.sandbox.identity import Identity
 from holdall.sandbox.ids import Ids
@@ -59,7 +60,8 @@ class Service:
         self, folder: Path, *, behaviour: Behaviour, clock: Callable[[], float], randomness: random.Random
     ) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # What is kept here is for its owner alone; a folder that is there already stays as open as it is.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.database = Database(folder)
             self.blobs = Blobs(folder)
         except OSError as error:
@@ -74,6 +76,9 @@ class Service:
         # One writer, because SQLite has one; readers of their own, so that no read waits for a long write.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sandbox-write")
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="sandbox-read")
+        # Documents that have to be extracted wait for one another and keep nobody else waiting.
+        self.extractor = Extractor()
+        self._extracting = ThreadPoolExecutor(1, thread_name_prefix="sandbox-extract")
 
     async def reading(self, work: Callable[..., T], *args: object) -> T:
         """Run blocking work that changes no state."""
@@ -83,10 +88,17 @@ class Service:
         """Run blocking work that changes the state; one at a time, in the order of asking."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work, *args)
 
+    async def extracting(self, work: Callable[..., T], *args: object) -> T:
+        """Run work that uses the extractor; one at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._extracting, work, *args)
+
     def close(self) -> None:
         """End the threads and let go of the folder. Waits for work that has begun."""
         self._writer.shutdown()
         self._readers.shutdown()
+        self.extractor.kill()
+        self._extracting.shutdown(cancel_futures=True)
+        self.extractor.close()
         self.database.close()
 
 

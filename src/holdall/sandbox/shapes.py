@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.refusals import bad_json, invalid, missing_parameter, quoted
+from holdall.untrusted import require_plain
 
 __all__ = [
     "ATTRIBUTES",
@@ -21,6 +22,7 @@ __all__ = [
     "array",
     "boolean",
     "choice",
+    "decoded",
     "integer",
     "json_body",
     "mapping",
@@ -59,12 +61,17 @@ def _child(name: str, key: str) -> str:
 
 def json_body(body: bytes, shape: Shape) -> dict[str, Any]:
     """A request's body as an object of that shape. An empty body counts as ``{}``."""
-    try:
-        value = msgspec.json.decode(body) if body.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise bad_json() from None
-    checked: dict[str, Any] = shape(value, "")
+    checked: dict[str, Any] = shape(decoded(body), "")
     return checked
+
+
+def decoded(body: bytes) -> Any:
+    """The JSON of a body, ``{}`` where that is empty; raises the refusal of what is none, or nested too deep."""
+    try:
+        require_plain(body)
+        return msgspec.json.decode(body) if body.strip() else {}
+    except (msgspec.DecodeError, ValueError):
+        raise bad_json() from None
 
 
 def text(maximum: int | None = None, *, minimum: int = 0, pattern: str | None = None) -> Shape:

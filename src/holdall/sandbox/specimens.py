@@ -7,8 +7,11 @@ from typing import Any
 
 __all__ = ["specimen"]
 
-# Schemas refer to themselves; nobody needs more than this of one.
+# Schemas refer to themselves, several times in each place; nobody needs more than this of one: so deep, so many
+# values, and so many letters in each.
 _DEEPEST = 12
+_MOST = 1000
+_LONGEST = 4000
 
 
 def specimen(schema: Any, words: str) -> Any:
@@ -22,16 +25,19 @@ def specimen(schema: Any, words: str) -> Any:
 class _Maker:
     def __init__(self, root: dict[str, Any], words: str) -> None:
         self._root = root
-        self._words = words
-        self._numbers = re.findall(r"-?\d+(?:\.\d+)?", words)
+        self._words = words[:_LONGEST]
+        self._lower = self._words.lower()
+        self._numbers = re.findall(r"(?<!\d)-?\d{1,15}(?:\.\d{1,15})?(?!\d)", self._words)
+        self._left = _MOST
 
     def make(self, schema: Any, depth: int) -> Any:
-        if not isinstance(schema, dict) or depth > _DEEPEST:
+        self._left -= 1
+        if not isinstance(schema, dict) or depth > _DEEPEST or self._left < 0:
             return None
         if "const" in schema:
             return schema["const"]
         if isinstance(schema.get("enum"), list) and schema["enum"]:
-            told = (each for each in schema["enum"] if isinstance(each, str) and each.lower() in self._words.lower())
+            told = (each for each in schema["enum"] if isinstance(each, str) and each.lower() in self._lower)
             return next(told, schema["enum"][0])
         if isinstance(schema.get("$ref"), str):
             return self.make(self._referred(schema["$ref"]), depth + 1)
@@ -64,6 +70,6 @@ class _Maker:
 
     def _referred(self, reference: str) -> Any:
         found: Any = self._root
-        for part in reference.removeprefix("#").strip("/").split("/"):
+        for part in reference.removeprefix("#").strip("/").split("/", _DEEPEST):
             found = found.get(part) if part and isinstance(found, dict) else found
         return found

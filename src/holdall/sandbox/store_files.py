@@ -134,6 +134,6 @@ def _first_item(page: str | None, items: int) -> int:
     if page is None:
         return 0
     number = page.removeprefix("page_")
-    if not (page.startswith("page_") and number.isdecimal() and 0 < int(number) < items):
+    if not (page.startswith("page_") and number.isdecimal() and len(number) < 10 and 0 < int(number) < items):
         raise invalid(f"Invalid 'page': '{page}' is not a page of this content.", "page", "invalid_value")
     return int(number)

@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from holdall.sandbox import container_files, files
 from holdall.sandbox.blobs import Incoming
-from holdall.sandbox.documents import Examined, examine
+from holdall.sandbox.documents import EXTRACTED, Examined, examine, extension
 from holdall.sandbox.refusals import Refusal, invalid, missing_parameter
 from holdall.sandbox.service import Call
 
@@ -28,8 +28,9 @@ _PIECE = 1024 * 1024
 
 _BYTES = "application/octet-stream"
 
-# The longest form field other than the file.
+# The longest form field other than the file, and all that a form has besides it.
 _FIELD = 64 * 1024
+_BESIDES = 1024 * 1024
 
 
 class Form:
@@ -61,15 +62,22 @@ class Form:
             "on_header_end": self._header_end,
             "on_end": self._end,
         }
-        self._parser = MultipartParser(boundary, callbacks)
+        self._besides = 0
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError:
+            raise invalid("Could not parse multipart form", None) from None
 
     def feed(self, data: bytes) -> list[bytes]:
         """The pieces of the file that are in ``data``. Raises the refusal of a form that can't be read."""
         try:
             self._parser.write(data)
-        except MultipartParseError:
+        except FormParserError:
             raise invalid("Could not parse multipart form", None) from None
         found, self._found = self._found, []
+        self._besides += len(data) - sum(map(len, found))
+        if self._besides > _BESIDES:
+            raise invalid("Could not parse multipart form", None)
         return found
 
     def _part_begin(self) -> None:
@@ -124,7 +132,8 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
     try:
         rest = await _receive(request, call, form, incoming)
         checked = files.check_upload(form.fields, form.filename, call.service.behaviour.oddities)
-        blob, examined = await service.reading(_kept, call, incoming, rest, checked.filename)
+        run = service.extracting if extension(checked.filename) in EXTRACTED else service.reading
+        blob, examined = await run(_kept, call, incoming, rest, checked.filename)
     except BaseException:
         incoming.drop()
         raise
@@ -152,10 +161,7 @@ async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
 
 
 async def _receive(request: Request, call: Call, form: Form, incoming: Incoming) -> bytes:
-    """Write what arrives but for the last piece, which is given back.
-
-    An upload that is too large is read to its end too, or the client would never see the refusal.
-    """
+    """Write what arrives but for the last piece, which is given back."""
     service = call.service
     waiting = bytearray()
     limit = service.behaviour.max_file_bytes
@@ -163,20 +169,19 @@ async def _receive(request: Request, call: Call, form: Form, incoming: Incoming)
     async for piece in request.stream():
         for data in form.feed(piece):
             received += len(data)
-            if received <= limit:
-                waiting += data
+            waiting += data
+        if received > limit:
+            raise Refusal(
+                413,
+                f"File is too large. Maximum file size is {limit // (1024 * 1024)} MB.",
+                param="file",
+                code="file_too_large",
+            )
         if len(waiting) >= _PIECE:
             await service.reading(incoming.write, bytes(waiting))
             waiting.clear()
     if not form.is_complete:
         raise invalid("Could not parse multipart form", None)
-    if received > limit:
-        raise Refusal(
-            413,
-            f"File is too large. Maximum file size is {limit // (1024 * 1024)} MB.",
-            param="file",
-            code="file_too_large",
-        )
     return bytes(waiting)
 
 
@@ -184,7 +189,7 @@ def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[s
     blobs = call.service.blobs
     incoming.write(rest)
     name = blobs.keep(incoming)
-    return name, examine(blobs, name, filename)
+    return name, examine(blobs, name, filename, call.service.extractor)
 
 
 async def download(request: Request, call: Call) -> Response:
@@ -229,7 +234,7 @@ async def _bytes_of(request: Request, call: Call, row: sqlite3.Row, filename: st
 
 def _start(request: Request, etag: str) -> int:
     """Where the part begins that was asked for, of the one form that goes on to the end; 0 for the whole."""
-    found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+    found = re.fullmatch(r"bytes=(\d{1,18})-", request.headers.get("range", ""))
     return int(found[1]) if found and request.headers.get("if-range", etag) == etag else 0
 
 

@@ -20,6 +20,7 @@ from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.service import Service
+from holdall.sandbox.shapes import decoded
 
 __all__ = ["ANSWERS", "REQUESTS", "Odd"]
 
@@ -84,8 +85,8 @@ class Odd:
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
             try:
-                exchange.body = msgspec.json.decode(body)
-            except msgspec.DecodeError:
+                exchange.body = decoded(body)
+            except Refusal:
                 exchange.body = msgspec.Raw(body)
         return exchange
 
