@@ -43,6 +43,7 @@ CODES = {
     "index": "index, manifest or holdall.json contradict each other or the tar",
     "count": "a count isn't the one declared",
     "digest": "a digest isn't the one declared",
+    "record": "a line or a text isn't of the shape that the format says",
     "reference": "a record refers to what isn't there, undeclared",
 }
 """Every code a finding may have."""
@@ -156,7 +157,7 @@ class _Verification:
             self._find("cut-short", None, error.message)
             return [], None, COMPLETE
         with bundle:
-            references = References(bundle, self._find)
+            references = References(bundle, self._find, audit.cut)
             inventory = Inventory(bundle, audit, self._find, quick=self._quick)
             proven = inventory.check_parts()
             # Against an index that is damaged itself, nothing can be held.
@@ -164,6 +165,7 @@ class _Verification:
                 self._try(inventory.check_index)
                 if layout.MANIFEST in proven:
                     self._try(inventory.check_manifest)
+            self._try(inventory.check_info)
             self._try(inventory.check_tags)
             if layout.INDEX in proven:
                 self._try(inventory.check_totals if self._quick else references.check)
