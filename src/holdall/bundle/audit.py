@@ -14,7 +14,7 @@ from holdall.bundle import layout
 from holdall.bundle.names import fold
 from holdall.bundle.references import Report
 from holdall.bundle.scan import Broken, Data, End, Piece, Start, members, pieces
-from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
+from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table, frame_digest
 from holdall.bundle.sorting import Sorter
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
@@ -40,7 +40,8 @@ class Audit:
 
     ``members`` has path and ``PLACE`` of each payload member, ``cut`` the paths of parsed texts that say of themselves
     that they stop short; ``tags`` offset, size and sha256 of the tag files, and
-    ``kept`` the bytes of the small ones that came whole; ``followed`` is how far the tar could be followed.
+    ``kept`` the bytes of the small ones that came whole; ``followed`` is how far the tar could be followed; ``digests``
+    has those of the frames, where they were asked for.
     """
 
     def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
@@ -50,13 +51,20 @@ class Audit:
         self.tags: dict[str, tuple[int, int, str]] = {}
         self.kept: dict[str, bytes] = {}
         self.followed = 0
+        self.digests = bytearray()
         self._bag: str | None = None
         self._stage = -1
 
-    def run(self) -> str:
-        """Read everything; returns the sha256 of the whole file."""
+    def run(self, *, keep: bool = False) -> str:
+        """Read everything; returns the sha256 of the whole file. ``keep``: the digests of the frames, too."""
         total = hashlib.sha256()
-        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=total.update))
+
+        def see(frame: bytes) -> None:
+            total.update(frame)
+            if keep:
+                self.digests += frame_digest(frame)
+
+        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=see))
         self._follow(scanned)
         for _ in scanned:
             pass  # the tar could not be followed to its end, yet every frame counts

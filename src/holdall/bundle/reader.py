@@ -26,6 +26,7 @@ from holdall.bundle.names import is_safe
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
+from holdall.opening import open_regular
 from holdall.untrusted import MAX_JSON, require_plain
 
 __all__ = ["BundleReader", "open_bundle"]
@@ -61,18 +62,20 @@ def open_bundle(path: str | Path) -> BundleReader:
 class BundleReader:
     """One bundle. A context manager; methods may be called from any thread."""
 
-    def __init__(self, path: Path, *, frames: FrameTable | None = None) -> None:
-        """``frames`` stands for the seek table where that is damaged."""
+    def __init__(self, path: Path, *, frames: FrameTable | None = None, file: BinaryIO | None = None) -> None:
+        """``frames`` stands for the seek table where that is damaged; ``file`` is the bundle where it is open already;
+        it is closed with this one, and stays open where this raises."""
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file = file or open_regular(path)
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
             self.frames = FrameFile(self._file, frames or _tail(path, self._file).frames)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
-            self._file.close()
+            if file is None:
+                self._file.close()
             raise
         self._index = SortedLines(
             self.frames, self.info.index.offset, self.info.index.size, lambda line: _path.decode(line).path.encode()

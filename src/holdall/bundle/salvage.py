@@ -24,6 +24,7 @@ from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, 
 from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains
 from holdall.bundle.sorting import Sorter
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
+from holdall.opening import open_regular
 from holdall.untrusted import MAX_JSON
 
 __all__ = ["Find", "Salvage"]
@@ -53,7 +54,7 @@ class Salvage:
         self.path = path
         self.notes: list[str] = []
         try:
-            self._file = path.open("rb")
+            self._file = open_regular(path)
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         frames = choose_frames(self._file)
