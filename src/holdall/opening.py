@@ -1,5 +1,5 @@
-"""Opening files that somebody else chose. A path may lead to a pipe, a device or a socket: opening or reading one of
-those may wait for ever, or never end, so only a regular file is opened.
+"""Opening files that somebody else may have chosen. A path may lead to a pipe, a device or a socket, where opening or
+reading waits for ever or never ends: only a regular file is opened.
 """
 
 from __future__ import annotations
@@ -7,35 +7,34 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
-__all__ = ["open_regular", "read_regular"]
+__all__ = ["open_regular", "read_regular", "regular"]
 
-_FLAGS = os.O_RDONLY | sum(
-    # A pipe without writer would keep the opening waiting, and a terminal become the process's own.
-    getattr(os, name, 0)
-    for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
-)
+# A pipe without another end would keep the opening waiting, and a terminal become the process's own.
+_AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
 
 
-def open_regular(path: str | Path) -> BinaryIO:
-    """The regular file at ``path``, symbolic links followed, open for reading. Raises OSError, also for what is no
-    regular file."""
-    descriptor = os.open(path, _FLAGS)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+def regular(path: str | Path, flags: int, mode: int = 0o666) -> int:
+    """The descriptor of a regular file, as ``os.open`` gives it; an opener for ``open``. Raises OSError, also for what
+    is no regular file."""
+    descriptor = os.open(path, flags | _AT_ONCE, mode)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+
+
+def open_regular(path: str | Path) -> BufferedReader:
+    """A regular file, open for reading. Raises OSError as ``regular`` does."""
+    return open(path, "rb", opener=regular)
 
 
 def read_regular(path: str | Path) -> bytes:
-    """All bytes of a regular file. Raises OSError as ``open_regular`` does."""
+    """All bytes of a regular file. Raises OSError as ``regular`` does."""
     with open_regular(path) as file:
         return file.read()

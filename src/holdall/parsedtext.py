@@ -159,7 +159,7 @@ class StoredText:
 
     def _require_between(self, *, last: bool) -> None:
         """Before the first page and behind the last one stands nothing, else a comma."""
-        if self._between.strip(_BLANK) != (b"," if self._pages and not last else b""):
+        if bytes(self._between).strip(_BLANK) != (b"," if self._pages and not last else b""):
             raise ValueError("pages that are no list")
         self._between.clear()
 
