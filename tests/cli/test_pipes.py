@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,8 @@ from holdall.opening import open_regular, read_regular, regular
 from holdall.originals import Original, copy_original
 from holdall.sandbox.server import Running
 from tests.bundle.packing import File, pack
+from tests.cli.terminal import Terminal
+from tests.project import Hand
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of these as files")
 
@@ -45,29 +46,17 @@ def test_only_a_regular_file_is_opened(odd: dict[str, Path], tmp_path: Path) -> 
     assert read_regular(tmp_path / "to plain") == b"plain"
 
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
 @pytest.fixture
-def holdall(box: Running, tmp_path: Path) -> Command:
-    """The command in a process of its own: one that waits for a pipe would keep the test waiting, and no test else."""
-    account = {
-        f"OPENAI_{side}_{name}": value
-        for side in ("SRC", "DST")
-        for name, value in (("API_KEY", f"sk-{side.lower()}-0001"), ("BASE_URL", box.url))
-    }
-
-    def run(*argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "holdall", *argv],
-            cwd=tmp_path,
-            env={**os.environ, **account},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-
-    return run
+def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    with Hand(box.url, "sk-src-0001") as hand:
+        hand.assistant("Helper")
+    sides = ("SRC", "DST")
+    return Terminal(
+        monkeypatch,
+        {f"OPENAI_{side}_API_KEY": f"sk-{side.lower()}-0001" for side in sides}
+        | {f"OPENAI_{side}_BASE_URL": box.url for side in sides},
+    )
 
 
 @pytest.mark.parametrize("name", ["fifo", "folder", "socket", "device"])
@@ -92,7 +81,7 @@ def holdall(box: Running, tmp_path: Path) -> Command:
     ids=" ".join,
 )
 def test_no_command_waits(
-    command: list[str], name: str, odd: dict[str, Path], holdall: Command, tmp_path: Path
+    command: list[str], name: str, odd: dict[str, Path], holdall: Terminal, tmp_path: Path
 ) -> None:
     if "remap" in command and name == "folder":
         pytest.skip("a mapping's folder is what remap takes")
@@ -100,12 +89,12 @@ def test_no_command_waits(
         pack(tmp_path / "b.tar.zst", [File(id="file-1")])
     words = [str(odd[name]) if word in ("ODD", "ODD/mapping.json") else word for word in command]
     done = holdall(*words)
-    assert done.returncode not in (0, 1, 70), done.stderr
-    assert "Traceback" not in done.stderr
-    assert str(odd[name]) in done.stderr
+    assert done.code not in (0, 1, 70), done.err
+    assert "Traceback" not in done.err
+    assert str(odd[name]) in done.err
 
 
-def test_an_import_does_not_wait_for_what_stands_in_its_folder(holdall: Command, tmp_path: Path) -> None:
+def test_an_import_does_not_wait_for_what_stands_in_its_folder(holdall: Terminal, tmp_path: Path) -> None:
     pack(tmp_path / "b.tar.zst", [File(id="file-1")])
     for name in ("mapping.json", "runs/20260101T000000Z-abc/journal.jsonl", "runs/20260101T000000Z-abc/undo.jsonl"):
         path = tmp_path / "out" / name
@@ -118,20 +107,20 @@ def test_an_import_does_not_wait_for_what_stands_in_its_folder(holdall: Command,
             ["verify", "b.tar.zst", "--against", "dst"],
         ):
             done = holdall(*argv)
-            assert done.returncode not in (1, 70), done.stderr
-            assert "Traceback" not in done.stderr
+            assert done.code not in (1, 70), done.err
+            assert "Traceback" not in done.err
         path.unlink()
     shutil.rmtree(tmp_path / "out")
 
 
-def test_an_export_does_not_wait_for_what_stands_in_its_folder(holdall: Command, tmp_path: Path) -> None:
+def test_an_export_does_not_wait_for_what_stands_in_its_folder(holdall: Terminal, tmp_path: Path) -> None:
     for name in ("journal.jsonl", "stream", "lock"):
         path = tmp_path / "new.tar.zst.partial" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(path)
     done = holdall("export", "-o", "new.tar.zst")
-    assert done.returncode not in (0, 1, 70), done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code not in (0, 1, 70), done.err
+    assert "Traceback" not in done.err
 
 
 def test_an_original_that_became_a_pipe_is_not_waited_for(odd: dict[str, Path]) -> None:
