@@ -22,6 +22,7 @@ __all__ = [
     "Member",
     "canonical",
     "content",
+    "digest",
     "file_object",
     "forge",
     "header",
@@ -29,6 +30,7 @@ __all__ = [
     "ledger_line",
     "pax",
     "record",
+    "record_hash",
     "sha256",
 ]
 
@@ -343,16 +345,16 @@ def _digests(world: dict[str, Any], payload: list[Member], entries: list[dict[st
     for member in payload:
         for folder, kind in (("assistants", "assistant"), ("vector_stores", "vector_store"), ("agents", "agent")):
             if member.path.startswith(f"data/{folder}/") and member.path.endswith(".json"):
-                line = [kind, member.about.get("id"), _hash(kind, member.data)]
+                line = [kind, member.about.get("id"), record_hash(kind, member.data)]
                 (agents if kind == "agent" else definitions).append(line)
-    definitions += [["membership", "vs_1", _id(line), _hash("membership", line)] for line in world["memberships"]]
-    definitions += [["file", _id(line), _hash("file", line)] for line in world["files"]]
+    definitions += [["membership", "vs_1", _id(line), record_hash("membership", line)] for line in world["memberships"]]
+    definitions += [["file", _id(line), record_hash("file", line)] for line in world["files"]]
     contents = [["content", one.get("id"), one["rung"], one.get("sha256")] for one in entries if "rung" in one]
-    found = {"definitions": _digest(definitions), "contents": _digest(contents)}
-    return found | ({"agents": _digest(agents)} if agents else {})
+    found = {"definitions": digest(definitions), "contents": digest(contents)}
+    return found | ({"agents": digest(agents)} if agents else {})
 
 
-def _digest(lines: list[list[Any]]) -> str:
+def digest(lines: list[list[Any]]) -> str:
     return "h1:" + sha256(b"".join(line + b"\n" for line in sorted(map(canonical, lines))))
 
 
@@ -360,7 +362,7 @@ def _id(line: Any) -> Any:
     return line.get("id") if isinstance(line, dict) else None
 
 
-def _hash(kind: str, raw: Any) -> str:
+def record_hash(kind: str, raw: Any) -> str:
     data = raw if isinstance(raw, bytes) else canonical(raw)
     if len(data) > 1 << 20:
         return sha256(data)  # a bomb, which no reader hashes
