@@ -67,11 +67,11 @@ def require_page(raw: bytes) -> int:
 class StoredText:
     """One text on its way through. ``feed`` it all, then ``end``; each raises ValueError where it isn't as it must be.
 
-    ``values`` counts the strings, lists and objects that went by: what the proof costs.
+    ``values`` says how many more strings, lists and objects may come, which are what the proof costs.
     """
 
-    def __init__(self) -> None:
-        self.values = 0
+    def __init__(self, values: int = 1 << 62) -> None:
+        self.values = values
         self._front: bytearray | None = bytearray()
         self._back: bytearray | None = None
         self._page, self._depth, self._parts, self._pages = bytearray(), 0, 0, 0
@@ -81,6 +81,8 @@ class StoredText:
     def feed(self, data: bytes | memoryview) -> None:
         for at in range(0, len(data), _PIECE):
             self._feed(bytes(data[at : at + _PIECE]))
+            if self.values <= 0:
+                raise ValueError("the parsed texts have more in them than a bundle of this size may")
 
     def end(self) -> bool:
         """Whether the text is one that stops short."""
@@ -110,7 +112,7 @@ class StoredText:
         at = self._rest_of_string(data) if self._in_string else 0
         taken = 0
         for token in _TOKEN.finditer(data, at):
-            self.values += 1
+            self.values -= 1
             start, end = token.span()
             mark = data[start]
             if self._depth == 0:

@@ -257,12 +257,13 @@ class _Bundle:
         self.losses: Counter[str] = Counter()
         lines = self._lines("data/losses.jsonl")
         must(lines or "data/losses.jsonl" not in self.files, "an empty list of losses")
-        raw = self.files.get("data/losses.jsonl", b"").splitlines()
+        raw, told = self.files.get("data/losses.jsonl", b"").splitlines(), [line["id"] for line in self.ledger]
         must(raw == sorted(raw), "the order of the losses")
         for line in lines:
             must(_text(line.get("reason")) and _text(line.get("message", "")) and _word(line.get("id")), "a loss")
             must(line.get("kind") is None or line["kind"] in _KINDS, "the kind of a loss")
-            must(line["reason"] not in ("files", "texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")
+            must(line["reason"] not in ("texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")
+            must(line["reason"] != "files" or line.get("id") not in told, "a loss of the ledger's")
             self.losses[line["reason"]] += 1
         minimum = _RUNGS.index(self.info.get("min_rung", "text"))
         for line in self.ledger:

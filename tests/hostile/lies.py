@@ -826,7 +826,8 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
         raw_info(b'"options": {}', b'"options": {"x": [' + b"[]," * 200_000 + b"1]}"),
     ),
     # -- the losses
-    "a loss that the ledger says": ("record", losses({"reason": "files", "id": "file-9", "message": ""})),
+    "a loss that the ledger says": ("record", losses({"reason": "files", "id": "file-4", "message": ""})),
+    "a loss that the ledger would say": ("record", losses({"reason": "texts_cut", "id": "file-9", "message": ""})),
     "losses in another order": ("record", losses({"reason": "records"}, {"reason": "lists"})),
     "a loss with a key twice": ("record", losses(b'{"reason":"lists","reason":"lists"}')),
     "an empty list of losses": ("index", losses()),
@@ -983,6 +984,7 @@ ODD: dict[str, Lies] = {
     "a ledger that doesn't know name and size": ledger("file-4", filename=None, expected=None),
     "a text without pages": text(b'{"pages":[],"truncated":false}'),
     "a newer reason for a loss": losses({"reason": "eaten", "message": "by the dog"}),
+    "a file that was left out": losses({"reason": "files", "kind": "file", "id": "file-9", "message": "as asked"}),
     "a bag-info that says less": bag_info("Payload-Oxum: {oxum}\n"),
     "entries of a newer format": {
         "payload": add(Member("data/threads/t.json", b"{}", {"id": "t"})),

@@ -26,7 +26,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Rung.ORIGINAL, Rung.CONTAINER, Rung.TEXT, Rung.UNAVAILABLE})
 _COUNTS = frozenset({"assistants", "vector_stores", "memberships", "files", "entries", "bytes"})
 _AGENTS = "agents"
-_IN_LEDGER = frozenset({Reason.FILES, Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
+_IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
 _OXUM = "payload-oxum"
 
 

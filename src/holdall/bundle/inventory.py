@@ -9,7 +9,7 @@ from itertools import zip_longest
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.audit import LOST, PLACE, TO_THE_END, Audit
+from holdall.bundle.audit import LOST, PLACE, TO_THE_END, Audit, line_ends
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
 from holdall.bundle.claims import about_bag, about_entry, about_info
 from holdall.bundle.layout import IndexEntry
@@ -105,7 +105,7 @@ class Inventory:
                 digest, lines = hashlib.sha256(), 0
                 for chunk in self._bundle.frames.chunks(entry.offset, entry.size):
                     digest.update(chunk)
-                    lines += chunk.tobytes().count(b"\n")
+                    lines += line_ends(chunk)
                 self._bundle.frames.read(max(entry.offset - BLOCK, 0), BLOCK)
             except FrameError:
                 self._find("damaged", entry.path, f"{entry.path}: its bytes or its header are lost")

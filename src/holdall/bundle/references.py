@@ -43,8 +43,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Use(msgspec.Struct, frozen=True, kw_only=True):
-    """One mention of a file id. ``by`` is ``ledger``, ``content``, ``membership``, ``file`` or ``assistant``; of a
-    content ``cut`` says that it is a text which stops short."""
+    """One mention of a file id. ``by`` is ``ledger``, ``content``, ``membership``, ``file``, ``assistant`` or ``loss``;
+    of a content ``cut`` says that it is a text which stops short."""
 
     by: str
     path: str
@@ -87,6 +87,9 @@ class References:
             self._use(_Use(by="file", path=layout.FILES, filename=said.filename, size=said.size), file.id)
         self._read_index()
         self._read_ledger()
+        for line in self._bundle.losses():
+            if line.reason == Reason.FILES and line.id is not None:
+                self._use(_Use(by="loss", path=layout.LOSSES), line.id)
         self._check_files()
         self._read_losses()
         self._check_info()
@@ -206,6 +209,10 @@ class References:
                 if count > 1:
                     self._report("reference", store, f"{store}: file {key.decode()} {count} times")
             if lines := [use.line for use in uses if use.line]:
+                if any(use.by == "loss" for use in uses):
+                    self._report(
+                        "record", layout.LOSSES, f"{key.decode()}: lost by the ledger and {layout.LOSSES}, both"
+                    )
                 self._check_line(lines[0], {use.path: use for use in uses if use.entry})
                 if file := next((use for use in uses if use.by == "file"), None):
                     self._check_said(lines[0], file)
@@ -252,7 +259,7 @@ class References:
 
     def _unlisted(self, id: str, uses: list[_Use]) -> None:
         """A file without a line in the ledger."""
-        paths = sorted({use.path for use in uses if use.by != "assistant"})
+        paths = sorted({use.path for use in uses if use.by not in ("assistant", "loss")})
         for path in paths:
             self._report("reference", path, f"file {id} has no line in the ledger")
         for use in uses:
