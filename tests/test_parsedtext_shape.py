@@ -10,7 +10,7 @@ from holdall.parsedtext import MAX_PARTS, StoredText, require_page
 
 WHOLE = [
     b'{"pages":[],"truncated":false}',
-    b' { "pages" : [ {"data":[{"text":"a\\"]}{\\\\"}]} , {"content":[{"text":null,"x":[1,[{}]]}]}] , "truncated" : true } ',
+    b' { "pages" : [{"data":[{"text":"a\\"]}{\\\\"}]},{"content":[{"text":null,"x":[1,[{}]]}]}] ,"truncated" : true } ',
     json.dumps({"pages": [{"data": [{"text": '\U0001f600 \\ " ]'}]}] * 3, "truncated": False}).encode(),
 ]
 
