@@ -8,8 +8,10 @@ all, with msgspec's own errors. The numbers are those of docs/format.md, "Limits
 
 from __future__ import annotations
 
+import json
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
@@ -33,6 +35,7 @@ __all__ = [
     "most_bytes",
     "most_lines",
     "most_values",
+    "read_once",
     "require_filename",
     "require_id",
     "require_plain",
@@ -90,7 +93,7 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True):
 _shape = msgspec.json.Decoder(_Shape)
 
 
-def require_plain(raw: bytes) -> int:
+def require_plain(raw: bytes, *, longest: int = MAX_JSON) -> int:
     """How many values are in ``raw``. Raises ValueError where it is too long, too deep, too rich, or not UTF-8.
 
     >>> require_plain(b'{"a": [1, "[[[["]}')
@@ -100,8 +103,8 @@ def require_plain(raw: bytes) -> int:
     ...
     ValueError: nested more than 200 deep
     """
-    if len(raw) > MAX_JSON:
-        raise ValueError(f"{len(raw)} bytes long, more than {MAX_JSON}")
+    if len(raw) > longest:
+        raise ValueError(f"{len(raw)} bytes long, more than {longest}")
     if not raw.isascii():
         raw.decode()
     brackets = raw.count(b"[") + raw.count(b"{")
@@ -194,6 +197,31 @@ def _references(shape: _Shape) -> Iterator[str]:
                     found.append(item)
         elif isinstance(value, list):
             found += (item for item in value if isinstance(item, dict | list))
+
+
+def read_once(raw: bytes, *, values: int) -> dict[str, Any]:
+    """The JSON object ``raw``, which has passed ``require_plain``. Raises ValueError where any object in it has a key
+    twice, which readers would read in two ways, or where it holds more than so many ``values``: members and elements.
+
+    >>> read_once(b'{"id": "a", "id": "b"}', values=100)
+    Traceback (most recent call last):
+    ...
+    ValueError: the key 'id' twice
+    """
+    if count_values(raw) > values and count_values(_STRING.sub(b"", raw)) > values:
+        raise ValueError(f"more than {values} values in it")
+    found = json.loads(raw.decode(), object_pairs_hook=_once)
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice[:100]!r} twice")
+    return found
 
 
 def _is_deep(bare: bytes) -> bool:

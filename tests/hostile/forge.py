@@ -22,6 +22,8 @@ __all__ = [
     "Member",
     "canonical",
     "content",
+    "digest",
+    "file_object",
     "forge",
     "header",
     "joined",
@@ -29,6 +31,7 @@ __all__ = [
     "ledger_line",
     "pax",
     "record",
+    "record_hash",
     "sha256",
 ]
 
@@ -176,6 +179,11 @@ def ledger_line(id: str, stored: Member | None, **fields: Any) -> dict[str, Any]
     return line | fields
 
 
+def file_object(line: dict[str, Any]) -> dict[str, Any]:
+    """The file object of which the ledger has that line."""
+    return {"id": line["id"], "filename": line["filename"], "bytes": line["expected"], "purpose": "assistants"}
+
+
 def _world() -> dict[str, Any]:
     """What an honest bundle has: an assistant that uses a store with three files, one of which can't be had."""
     first = content("file-1", b"some words\n")
@@ -183,6 +191,8 @@ def _world() -> dict[str, Any]:
     text = canonical({"pages": [{"data": [{"type": "text", "text": "parsed words"}]}], "truncated": False})
     third = content("file-3", text, name="a.pdf", rung="text", path="data/text/vs_1/file-3.json")
     ids = ["file-1", "file-2", "file-3", "file-4"]
+    ledger = [ledger_line(stored.about["id"], stored) for stored in (first, second, third)]
+    ledger.append(ledger_line("file-4", None, status=404))
     return {
         "definitions": [
             record(
@@ -204,9 +214,8 @@ def _world() -> dict[str, Any]:
         ],
         "contents": [first, second, third],
         "memberships": [{"id": id, "vector_store_id": "vs_1", "status": "completed", "attributes": {}} for id in ids],
-        "files": [{"id": id, "filename": "notes.txt", "bytes": 11, "purpose": "assistants"} for id in ids],
-        "ledger": [ledger_line(stored.about["id"], stored) for stored in (first, second, third)]
-        + [ledger_line("file-4", None, status=404)],
+        "files": [file_object(line) for line in ledger],
+        "ledger": ledger,
     }
 
 
@@ -352,16 +361,16 @@ def _digests(world: dict[str, Any], payload: list[Member], entries: list[dict[st
     for member in payload:
         for folder, kind in (("assistants", "assistant"), ("vector_stores", "vector_store"), ("agents", "agent")):
             if member.path.startswith(f"data/{folder}/") and member.path.endswith(".json"):
-                line = [kind, member.about.get("id"), _hash(kind, member.data)]
+                line = [kind, member.about.get("id"), record_hash(kind, member.data)]
                 (agents if kind == "agent" else definitions).append(line)
-    definitions += [["membership", "vs_1", _id(line), _hash("membership", line)] for line in world["memberships"]]
-    definitions += [["file", _id(line), _hash("file", line)] for line in world["files"]]
+    definitions += [["membership", "vs_1", _id(line), record_hash("membership", line)] for line in world["memberships"]]
+    definitions += [["file", _id(line), record_hash("file", line)] for line in world["files"]]
     contents = [["content", one.get("id"), one["rung"], one.get("sha256")] for one in entries if "rung" in one]
-    found = {"definitions": _digest(definitions), "contents": _digest(contents)}
-    return found | ({"agents": _digest(agents)} if agents else {})
+    found = {"definitions": digest(definitions), "contents": digest(contents)}
+    return found | ({"agents": digest(agents)} if agents else {})
 
 
-def _digest(lines: list[list[Any]]) -> str:
+def digest(lines: list[list[Any]]) -> str:
     return "h1:" + sha256(b"".join(line + b"\n" for line in sorted(map(canonical, lines))))
 
 
@@ -369,7 +378,7 @@ def _id(line: Any) -> Any:
     return line.get("id") if isinstance(line, dict) else None
 
 
-def _hash(kind: str, raw: Any) -> str:
+def record_hash(kind: str, raw: Any) -> str:
     data = raw if isinstance(raw, bytes) else canonical(raw)
     if len(data) > 1 << 20:
         return sha256(data)  # a bomb, which no reader hashes

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.hostile.forge import Frame, Member, canonical, content, forge, ledger_line, seek_table
+from tests.hostile.check import broken
+from tests.hostile.forge import Frame, Member, canonical, content, file_object, forge, jsonl, ledger_line, seek_table
+from tests.hostile.lies import CONTRADICTIONS, ODD
 from tests.hostile.trial import Trial
 
 Lies = dict[str, Callable[[Any], Any]]
@@ -101,7 +103,7 @@ def named(draw: st.DrawFn) -> Lies:
     lies: Lies = {
         "contents": lambda contents: [stored, *contents],
         "ledger": lambda lines: sorted([*lines, ledger_line(id, stored)], key=lambda line: line["id"].encode()),
-        "files": lambda lines: [*lines, {"id": id, "filename": filename}],
+        "files": lambda lines: [*lines, file_object(ledger_line(id, stored))],
     }
     if draw(st.booleans()):
         lies["index"] = lambda lines: [
@@ -155,6 +157,142 @@ def told(draw: st.DrawFn) -> Lies:
 @given(told())
 def test_values_of_any_kind(lies: Lies) -> None:
     tried(lies, commands=False)
+
+
+# -- statements ----------------------------------------------------------------------------------------------
+
+_LOSSES = [
+    {"reason": "lists", "id": "/files", "message": "m"},
+    {"reason": "records", "kind": "file", "id": "file-9", "message": "m"},
+    {"reason": "stores", "kind": "vector_store", "id": "vs_9", "message": "m"},
+]
+_FILES = {"index": "index.jsonl", "ledger": "data/ledger.jsonl", "losses": "data/losses.jsonl"}
+# What stands somewhere in an honest bundle, and what stands nowhere.
+said = st.sampled_from(
+    [
+        *("file-1", "file-2", "file-3", "file-4", "file-9", "asst_1", "vs_1", "notes.txt", "a.pdf", "gone.pdf"),
+        *("original", "supplied", "container", "text", "unavailable", "stolen", "files", "lists", "doubtful"),
+        *("data/files/file-1/notes.txt", "data/text/vs_1/file-3.json", "data/ledger.jsonl", "1.0", "1.1", "", "h1:"),
+        *(True, False, None, 0, 1, 2, 4, 11, 99, 404, 1000, -1, 11.0, 1.5, [], {}, ["x"], {"files": 1}, 1 << 63),
+    ]
+)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> bytes:
+    """An object with these members, also where two have one key."""
+    return b"{" + b",".join(canonical(key) + b":" + _raw(value) for key, value in pairs) + b"}"
+
+
+def _raw(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else canonical(value)
+
+
+@st.composite
+def stated(draw: st.DrawFn) -> Lies:
+    """One field, at whatever depth, of holdall.json or of a line of index, ledger or losses: of another value or shape,
+    left out, there twice, or new."""
+    where = draw(st.sampled_from(["index", "ledger", "losses", "info"]))
+
+    def mutated(value: dict[str, Any], depth: int = 0) -> tuple[bytes, dict[str, Any] | None]:
+        """The object as bytes, and as a value where that says the same."""
+        key = draw(st.sampled_from([*sorted(value), "x", "agents", "doubt", "records", "filename", "min_rung"]))
+        inner, rest = value.get(key), {name: item for name, item in value.items() if name != key}
+        if isinstance(inner, dict) and inner and depth < 3 and draw(st.booleans()):
+            raw, one = mutated(inner, depth + 1)
+            return _pairs([*rest.items(), (key, raw)]), None if one is None else {**rest, key: one}
+        way = draw(st.sampled_from(["other", "other", "other", "near", "gone", "twice"]))
+        if way == "gone":
+            return canonical(rest), rest
+        other = draw(said | values)
+        if way == "near" and isinstance(inner, int):
+            other = inner + draw(st.sampled_from([-1, 1]))
+        if way == "twice":
+            pairs = [*value.items(), (key, draw(st.just(inner) | st.just(other)))]
+            return _pairs(pairs), None if key in value else dict(pairs)
+        return canonical({**rest, key: other}), {**rest, key: other}
+
+    def one_of(lines: list[Any]) -> tuple[int, bytes, dict[str, Any] | None]:
+        number = draw(st.integers(0, len(lines) - 1))
+        return number, *mutated(lines[number])
+
+    lies: Lies = {}
+    if where == "losses":
+        number, raw, _ = one_of(_LOSSES)
+        lines = [raw if place == number else canonical(line) for place, line in enumerate(_LOSSES)]
+        about = {"records": len(lines)}
+        lies["payload"] = lambda payload: [*payload, Member(_FILES["losses"], jsonl(lines), about)]
+    elif where == "info":
+        lies["info"] = lambda honest: mutated({**honest, "losses": {"files": 1}, "min_rung": "text"})[0]
+    else:
+
+        def lie(honest: list[Any]) -> list[Any]:
+            number, raw, value = one_of(honest)
+            if value is not None:  # all that follows from the lines follows from this one, too
+                return [*honest[:number], value, *honest[number + 1 :]]
+            changes.append((canonical(honest[number]), raw))
+            return honest
+
+        def written(data: bytes) -> bytes:
+            for old, new in changes:
+                data = data.replace(old, new)
+            return data
+
+        changes: list[tuple[bytes, bytes]] = []
+        lies[where] = lie
+        if where == "index":
+            lies["tail"] = lambda tail: [*tail[:2], replace(tail[2], data=written(tail[2].data))]
+        else:
+            lies["payload"] = lambda payload: [
+                replace(member, data=written(member.data)) if member.path == _FILES[where] else member
+                for member in payload
+            ]
+    return lies
+
+
+def stated_and_read(lies: Lies, *, commands: bool = True) -> None:
+    """What a reader made from docs/format.md alone finds wrong, a proof finds, too."""
+    raw = forge(**lies)
+    wrong = broken(raw)
+    with tempfile.TemporaryDirectory() as folder:
+        damaged = Trial(Path(folder, "trial"), raw).run(everything=commands)
+    assert damaged or not wrong, wrong
+
+
+@settings(FEW, max_examples=60)
+@given(stated())
+def test_nothing_is_whole_that_contradicts_the_format(lies: Lies) -> None:
+    stated_and_read(lies, commands=False)
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_the_second_reader_knows_contradictions(name: str) -> None:
+    if broken(forge(**CONTRADICTIONS[name][1])) is None:
+        assert name in _BEYOND, "docs/format.md says so, and the second reader doesn't know it"
+
+
+_BEYOND = {
+    "a text with pages twice",
+    "a text of more than can be",
+    "a bag-info of another label",
+    "a bag-info of another tool",
+    "a bag-info with a folded line",
+    "a bag-info with a line that says nothing",
+}
+"""Of these the second reader, which is small, knows nothing."""
+
+
+def test_the_second_reader_takes_what_is_whole() -> None:
+    assert {name: broken(forge(**lies)) for name, lies in ODD.items()} == dict.fromkeys(ODD)
+
+
+@pytest.mark.slow
+def test_much_that_is_stated() -> None:
+    @MANY
+    @given(stated())
+    def check(lies: Lies) -> None:
+        stated_and_read(lies)
+
+    check()
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.model import AssistantView
+from holdall.model import AssistantView, SourceId
 from holdall.remote.client import Account, Answer
-from holdall.remote.survey import Surveyor, viewed
+from holdall.remote.survey import Missing, Surveyor, viewed
 
 
 class Server:
@@ -70,6 +70,17 @@ def test_a_server_that_fails_at_whatever_it_does_not_know_has_no_agents() -> Non
 def test_an_endpoint_that_fails_in_a_way_of_its_own_is_no_empty_one(agents: RemoteError) -> None:
     with pytest.raises(type(agents)):
         surveyed(agents, failing(NotFound, 404))
+
+
+def test_an_answer_about_another_file_is_none_about_this_one() -> None:
+    class Odd(Server):
+        async def get(self, where: str, **_: Any) -> Answer:
+            return Answer(raw=b'{"id":"file-2"}', status=200, request_id=None)
+
+    surveyor = Surveyor(cast(Account, Odd(failing(NotFound, 404), 200)))
+    found = asyncio.run(surveyor.file(SourceId("file-1")))
+    assert isinstance(found, Missing)
+    assert "file-2" in found.message
 
 
 def test_a_record_of_an_unknown_shape_is_an_answer_that_makes_no_sense() -> None:

@@ -33,7 +33,7 @@ def require_readable(written: Path, target: Path) -> None:
             inventory = Inventory(bundle, Audit(file, bundle.frames.frames, report, Silent()), report, quick=True)
             inventory.check_parts()
             inventory.check_manifest()
-            References(bundle, report).check()
+            References(bundle, report, None).check()
     except BundleError as error:
         report("damaged", None, error.message)
     except (FrameError, ValueError) as error:

@@ -35,6 +35,7 @@ from holdall.bundle.seekable import (
 )
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
+from holdall.opening import open_regular
 from holdall.untrusted import (
     MAX_JSON,
     most_lines,
@@ -79,11 +80,12 @@ def open_bundle(path: str | Path) -> BundleReader:
 class BundleReader:
     """One bundle. A context manager; methods may be called from any thread."""
 
-    def __init__(self, path: Path, *, frames: FrameTable | None = None) -> None:
-        """``frames`` stands for the seek table where that is damaged."""
+    def __init__(self, path: Path, *, frames: FrameTable | None = None, file: BinaryIO | None = None) -> None:
+        """``frames`` stands for the seek table where that is damaged; ``file`` is the bundle where it is open already;
+        it is closed with this one, and stays open where this raises."""
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file = file or open_regular(path)
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
@@ -92,7 +94,8 @@ class BundleReader:
             self._most_lines = most_lines(self._size)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
-            self._file.close()
+            if file is None:
+                self._file.close()
             raise
         self._index = self._sorted(self.info.index, lambda line: _path.decode(line).path.encode())
         self._ledger: SortedLines | None = None
@@ -176,12 +179,12 @@ class BundleReader:
     def files(self) -> Iterator[Record]:
         """The file objects, also of files whose content could not be got."""
         entry = self.find(layout.FILES)
-        return self._lines(entry, Kind.FILE) if entry else iter(())
+        return self.records(Kind.FILE, entry) if entry else iter(())
 
     def memberships(self, store_id: str) -> Iterator[Record]:
         """The memberships of one store; nothing where the bundle has none of it."""
         entry = self.memberships_entry(store_id)
-        return self._lines(entry, Kind.MEMBERSHIP) if entry else iter(())
+        return self.records(Kind.MEMBERSHIP, entry) if entry else iter(())
 
     def memberships_entry(self, store_id: str) -> IndexEntry | None:
         """Where the memberships of a store stand; ``records`` says how many there are."""
@@ -210,11 +213,16 @@ class BundleReader:
 
     def losses(self) -> Iterator[LossLine]:
         """What the source had and the bundle hasn't, besides what the ledger says of files."""
-        if entry := self.find(layout.LOSSES):
-            for raw in self._raw_lines(entry):
-                with self._guarding(entry.path):
-                    require_plain(raw)
-                    yield _loss_line.decode(raw)
+        for _, line in self.raw_losses():
+            yield line
+
+    def raw_losses(self) -> Iterator[tuple[bytes, LossLine]]:
+        """Each line of the losses as it is written, and read."""
+        return self._decoded(layout.LOSSES, loss_line)
+
+    def raw_ledger(self) -> Iterator[tuple[bytes, LedgerLine]]:
+        """Each line of the ledger as it is written, and read; the sha256 of all is checked at the end."""
+        return self._decoded(layout.LEDGER, ledger_line)
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -236,10 +244,14 @@ class BundleReader:
     def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
         for entry in self.entries(folder):
             if entry.path.endswith(layout.RECORD):
-                measuring = self._is_new(entry)
-                yield self._record(kind, self.read(entry, limit=MAX_JSON), entry, measuring=measuring)
+                yield self.record(kind, entry)
 
-    def _lines(self, entry: IndexEntry, kind: Kind) -> Iterator[Record]:
+    def record(self, kind: Kind, entry: IndexEntry) -> Record:
+        """The record that is the whole of an entry."""
+        measuring = self._is_new(entry)
+        return self._record(kind, self.read(entry, limit=MAX_JSON), entry, measuring=measuring)
+
+    def records(self, kind: Kind, entry: IndexEntry) -> Iterator[Record]:
         """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
         measuring = self._is_new(entry)
         for raw in self._raw_lines(entry):
@@ -257,6 +269,13 @@ class BundleReader:
             if count > told:
                 raise ValueError(f"more lines than the {told} that the index counts")
             yield line
+
+    def _decoded(self, path: str, decode: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
+        if entry := self.find(path):
+            for raw in self._raw_lines(entry):
+                with self._guarding(path):
+                    line = decode(raw)
+                yield raw, line
 
     def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:
         """A record that anybody may decode."""
@@ -407,6 +426,12 @@ def ledger_line(raw: bytes) -> LedgerLine:
     return line
 
 
+def loss_line(raw: bytes) -> LossLine:
+    """A line of the losses; ValueError where it is over a limit."""
+    require_plain(raw)
+    return _loss_line.decode(raw)
+
+
 def index_line(raw: bytes) -> IndexEntry:
     """A line of the index, its path not looked at; ValueError where it is over a limit."""
     require_plain(raw)
@@ -425,10 +450,10 @@ def _entry(line: bytes) -> IndexEntry:
 
 
 def _require_format(path: Path, found: str) -> None:
-    match = re.fullmatch(r"([1-9][0-9]{0,5})\.[0-9]{1,6}", found)
+    match = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}", found)
     if not match:
         raise FrameError(f"unknown format {found[:20]!r}")
-    if int(match[1]) > layout.MAJOR:
+    if int(match[1]) != layout.MAJOR:
         raise NewerFormat(
             f"can't read {path}: it has format {found}, this version reads {layout.MAJOR}.x",
             hint="pip install --upgrade holdall",

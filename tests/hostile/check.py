@@ -1,0 +1,315 @@
+"""A second reader, made from docs/format.md alone: whether a bundle says what the page allows, and all of it agrees.
+
+It imports nothing of holdall, holds everything in memory and looks at no frame, header or seal: those are honest here.
+``broken`` raises nothing; it gives the first thing that is wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections import Counter
+from typing import Any
+
+import zstandard
+
+from tests.hostile.forge import digest, record_hash, sha256
+
+__all__ = ["broken"]
+
+_RUNGS = ["original", "supplied", "container", "text", "unavailable"]
+_KINDS = {"assistant", "agent", "vector_store", "membership", "file"}
+_MUST_LEDGER = {"id", "filename", "rung", "path", "expected", "size", "route", "status", "code", "message"}
+_PLACES = [
+    (r"data/(assistants|agents|vector_stores)/[^/]+\.json", {"id"}, set()),
+    (r"data/vector_stores/[^/]+\.files\.jsonl", {"id", "records"}, set()),
+    (r"data/(files|ledger|losses)\.jsonl", {"records"}, set()),
+    (r"data/files/[^/]+/[^/]+", {"id", "rung"}, {"original", "supplied", "container"}),
+    (r"data/text/[^/]+/[^/]+\.json", {"id", "rung"}, {"text"}),
+]
+
+
+class Broken(Exception):
+    pass
+
+
+def broken(raw: bytes) -> str | None:
+    try:
+        _Bundle(raw).check()
+    except Broken as found:
+        return str(found)
+    except TypeError as error:  # a list or an object in the place of a word
+        return str(error)
+    return None
+
+
+def must(holds: object, what: str) -> None:
+    if not holds:
+        raise Broken(what)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    must(len({key for key, _ in pairs}) == len(pairs), "a key twice")
+    return dict(pairs)
+
+
+def _json(raw: bytes, *, strict: bool = True) -> Any:
+    try:
+        return json.loads(raw.decode(), object_pairs_hook=_once if strict else None, parse_int=_long)
+    except (ValueError, RecursionError):
+        raise Broken("no JSON") from None
+
+
+def _values(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_values, value.values()))
+    return len(value) + sum(map(_values, value)) if isinstance(value, list) else 0
+
+
+def _number(value: Any, low: int = 0, high: int = 1 << 62) -> bool:
+    return _numeric(value) and low <= value <= high and int(value) == value
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _long(digits: str) -> int:
+    """A number of any length: thousands of digits are as good as forty."""
+    return int(digits[:40])
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _word(value: Any) -> bool:
+    return value is None or _text(value)
+
+
+class _Bundle:
+    def __init__(self, raw: bytes) -> None:
+        tar = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
+        self.files: dict[str, bytes] = {}
+        self.places: dict[str, int] = {}
+        with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
+            for member in opened:
+                path = member.name.partition("/")[2]
+                self.files[path] = tar[member.offset_data : member.offset_data + member.size]
+                self.places[path] = member.offset_data
+
+    def check(self) -> None:
+        self.info = _json(self.files["holdall.json"])
+        must(isinstance(self.info, dict) and _values(self.info) <= 100_000, "holdall.json is no object, or too large")
+        self._check_info()
+        if self.info["format"] not in ("1.0", "1.1"):
+            return  # which may have more than this page knows
+        self.index = self._lines("index.jsonl")
+        for line in self.index:
+            self._check_index_line(line)
+        paths = [line["path"].encode() for line in self.index]
+        must(paths == sorted(set(paths)), "the order of the index")
+        must({path.decode() for path in paths} == {p for p in self.files if p.startswith("data/")}, "index and tar")
+        listed = "".join(f"{line['sha256']}  {line['path']}\n" for line in self.index)
+        must(self.files["manifest-sha256.txt"] == listed.encode(), "index and manifest")
+        self._check_records()
+        self._check_ledger()
+        self._check_losses()
+        self._check_numbers()
+
+    def _lines(self, path: str, *, strict: bool = True) -> list[Any]:
+        raw = self.files.get(path, b"")
+        must(not raw or raw.endswith(b"\n"), f"{path}: the last line has no end")
+        lines = [_json(line, strict=strict) for line in raw.split(b"\n")[:-1]]
+        for line in lines:
+            must(isinstance(line, dict), f"{path}: a line that is no object")
+            must(not strict or _values(line) <= 100, f"{path}: a line of too many values")
+        return lines
+
+    def _check_info(self) -> None:
+        info = self.info
+        must(re.fullmatch(r"1\.[0-9]{1,6}", str(info.get("format"))), "another format")
+        must(_text(info.get("tool")), "the tool")
+        source = info.get("source")
+        must(isinstance(source, dict) and _text(source.get("base_url")), "the source")
+        must(all(_word(source.get(name)) for name in ("organization", "project", "label")), "the source's names")
+        must(isinstance(info.get("selection"), dict) and isinstance(info.get("options"), dict), "what was asked for")
+        must(_number(info.get("started"), high=1 << 40) and _number(info.get("ended"), high=1 << 40), "the times")
+        must(info.get("min_rung", "text") in ["original", "container", "text", "unavailable"], "the minimum")
+        for name in ("index", "manifest"):
+            part, path = info.get(name), {"index": "index.jsonl", "manifest": "manifest-sha256.txt"}[name]
+            must(isinstance(part, dict), name)
+            there = self.places[path], len(self.files[path]), sha256(self.files[path])
+            must((part.get("offset"), part.get("size"), part.get("sha256")) == there, f"where the {name} is")
+
+    def _check_index_line(self, line: dict[str, Any]) -> None:
+        path = line.get("path")
+        must(_text(path) and path in self.files, "a line of nothing")
+        data = self.files[str(path)]
+        must(None not in line.values(), "a field without a value")
+        must((line.get("offset"), line.get("size")) == (self.places[str(path)], len(data)), "where an entry is")
+        must(not isinstance(line["size"], bool) and line.get("sha256") == sha256(data), "the sha256 of an entry")
+        found = [place for place in _PLACES if re.fullmatch(place[0], str(path))]
+        must(found, "an entry in no place")
+        _, needs, rungs = found[-1] if "files.jsonl" in str(path) else found[0]
+        for name in ("id", "rung", "records"):
+            must((name in line) == (name in needs), f"{name} of {path}")
+        must("rung" not in line or line["rung"] in rungs, "a rung in the place of another")
+        must("filename" not in line or ("rung" in needs and _text(line["filename"])), "a filename")
+        must("id" not in line or _text(line["id"]), "an id")
+        if "records" in line:
+            must(_number(line["records"]) and line["records"] == data.count(b"\n"), "the number of lines")
+
+    def _check_records(self) -> None:
+        self.digested: dict[str, list[list[Any]]] = {"definitions": [], "agents": [], "contents": []}
+        self.counts = {"assistants": 0, "vector_stores": 0, "agents": 0, "memberships": 0}
+        self.members: set[str] = set()
+        self.contents: dict[str, dict[str, Any]] = {}
+        stores, lists, seen = {}, {}, set()
+        for line in self.index:
+            folder, path = line["path"].split("/")[1], line["path"]
+            if path.endswith(".files.jsonl"):
+                lists[line["id"]] = path.removesuffix(".files.jsonl")
+                ids = []
+                for raw in self.files[path].splitlines():
+                    ids.append(self._record("membership", raw, "definitions", line["id"]))
+                must(len(set(ids)) == len(ids), "a membership twice")
+                self.counts["memberships"] += len(ids)
+                self.members |= set(ids)
+            elif folder in ("assistants", "agents", "vector_stores"):
+                kind = folder.removesuffix("s")
+                id = self._record(kind, self.files[path], "agents" if kind == "agent" else "definitions")
+                must(id == line["id"] and (kind, id) not in seen, "the id of a record, or it is there twice")
+                seen.add((kind, id))
+                self.counts[folder] += 1
+                if kind == "vector_store":
+                    stores[id] = path.removesuffix(".json")
+            elif "rung" in line:
+                must(line["id"] not in self.contents, "two contents of a file")
+                self.contents[line["id"]] = line
+                self.digested["contents"].append(["content", line["id"], line["rung"], line["sha256"]])
+        must(stores == lists, "stores and their memberships")
+        self.objects: dict[str, Any] = {}
+        for raw in self.files.get("data/files.jsonl", b"").splitlines():
+            id = self._record("file", raw, "definitions")
+            must(id not in self.objects, "two file objects")
+            self.objects[id] = _json(raw, strict=False)
+
+    def _record(self, kind: str, raw: bytes, where: str, store: str | None = None) -> str:
+        value = _json(raw, strict=False)
+        must(isinstance(value, dict) and _text(value.get("id")), "a record without id")
+        id = str(value["id"])
+        line = [kind, id, record_hash(kind, raw)]
+        self.digested[where].append(line if store is None else [kind, store, *line[1:]])
+        return id
+
+    def _check_ledger(self) -> None:
+        self.ledger = self._lines("data/ledger.jsonl")
+        for line in self.ledger:
+            must(line.keys() >= _MUST_LEDGER and _text(line["id"]) and line["rung"] in _RUNGS, "a line of the ledger")
+            must(all(_word(line[name]) for name in ("filename", "path", "route", "code", "message")), "words")
+            must(line["status"] is None or _number(line["status"], 100, 999), "a status")
+            must(line.get("truncated", False) in (False, True) and not _number(line.get("truncated")), "truncated")
+            must("doubt" not in line or (_text(line["doubt"]) and line["doubt"]), "a doubt")
+            must(
+                line["rung"] == "text" or not (line.get("truncated") or "doubt" in line), "no text, yet cut or in doubt"
+            )
+            content = self.contents.get(line["id"])
+            if line["rung"] == "unavailable":
+                must(line["path"] is None and line["size"] is None and not content, "unavailable, yet there")
+            else:
+                must(content, "a content that isn't there")
+                assert content
+                for name in ("path", "rung", "size"):
+                    must(
+                        line[name] == content[name] and not isinstance(line[name], bool), f"{name} by ledger and index"
+                    )
+                must(content.get("filename", line["filename"]) == line["filename"], "filename by ledger and index")
+            if line["rung"] == "text":
+                self._check_text(self.files[str(line["path"])], line.get("truncated", False))
+            must(line["expected"] is None or _number(line["expected"]), "the expected size")
+            if there := self.objects.get(line["id"]):
+                must(line["filename"] in (None, there.get("filename")), "filename by ledger and file object")
+                declared = there.get("bytes")
+                known = (
+                    isinstance(declared, int | float) and not isinstance(declared, bool) and 0 <= declared <= 1 << 62
+                )
+                must(line["expected"] in (None, int(declared) if known else None), "the expected size and the object's")
+        ids = [line["id"] for line in self.ledger]
+        must([i.encode() for i in ids] == sorted({i.encode() for i in ids}), "the order of the ledger")
+        must(set(ids) >= self.members | self.objects.keys() | self.contents.keys(), "a file that the ledger lacks")
+
+    @staticmethod
+    def _check_text(raw: bytes, truncated: bool) -> None:
+        text = _json(raw, strict=False)
+        must(isinstance(text, dict) and list(text) == ["pages", "truncated"], "a text of other fields")
+        must(isinstance(text["truncated"], bool) and text["truncated"] == truncated, "whether a text stops short")
+        must(isinstance(text["pages"], list), "pages")
+        for page in text["pages"]:
+            must(isinstance(page, dict), "a page")
+            for parts in (page.get("data"), page.get("content")):
+                must(parts is None or isinstance(parts, list), "parts")
+                must(all(isinstance(part, dict) and _word(part.get("text")) for part in parts or ()), "a part")
+
+    def _check_losses(self) -> None:
+        self.losses: Counter[str] = Counter()
+        lines = self._lines("data/losses.jsonl")
+        must(lines or "data/losses.jsonl" not in self.files, "an empty list of losses")
+        raw, told = self.files.get("data/losses.jsonl", b"").splitlines(), [line["id"] for line in self.ledger]
+        must(raw == sorted(raw), "the order of the losses")
+        for line in lines:
+            must(_text(line.get("reason")) and _text(line.get("message", "")) and _word(line.get("id")), "a loss")
+            must(line.get("kind") is None or line["kind"] in _KINDS, "the kind of a loss")
+            must(line["reason"] not in ("texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")
+            must(line["reason"] != "files" or line.get("id") not in told, "a loss of the ledger's")
+            self.losses[line["reason"]] += 1
+        minimum = _RUNGS.index(self.info.get("min_rung", "text"))
+        for line in self.ledger:
+            if line["rung"] == "unavailable":
+                self.losses["files"] += 1
+            elif line.get("truncated"):
+                self.losses["texts_cut"] += 1
+            elif _RUNGS.index(line["rung"]) > minimum:
+                self.losses["below_minimum"] += 1
+            self.losses["doubtful"] += "doubt" in line
+
+    def _check_numbers(self) -> None:
+        info, agents = self.info, self.counts["agents"]
+        counts = {**self.counts, "files": len(self.objects), "entries": len(self.index)}
+        counts["bytes"] = sum(line["size"] for line in self.index)
+        if not agents:
+            del counts["agents"]
+        must(info.get("counts") == counts and not _has_bool(info["counts"]), "the counts")
+        must(info["format"] == ("1.1" if agents else "1.0"), "the version")
+        rungs: dict[str, dict[str, int]] = {}
+        for line in self.ledger:
+            rung = rungs.setdefault(line["rung"], {"files": 0, "bytes": 0})
+            rung["files"] += 1
+            rung["bytes"] += line["size"] or 0
+        told = info.get("rungs")
+        must(isinstance(told, dict) and all(isinstance(one, dict) for one in told.values()), "the rungs")
+        told = {name: {"files": 0, "bytes": 0} | _only(one, "files", "bytes") for name, one in told.items()}
+        must(told == rungs and not any(map(_has_bool, told.values())), "the rungs")
+        if "losses" in info:
+            must(isinstance(info["losses"], dict) and info["losses"] == dict(+self.losses), "the losses")
+            must(not _has_bool(info["losses"]), "the losses")
+        digests = {name: digest(lines) for name, lines in self.digested.items() if name != "agents" or agents}
+        told = info.get("digests")
+        must(isinstance(told, dict) and _only(told, *digests) == digests, "the digests")
+        must(agents or told.get("agents") is None, "a digest of no agents")
+        fields = [line.partition(": ")[::2] for line in self.files["bag-info.txt"].decode().split("\n")[:-1]]
+        must(
+            [value for label, value in fields if label.lower() == "payload-oxum"]
+            == [f"{counts['bytes']}.{counts['entries']}"],
+            "Payload-Oxum",
+        )
+
+
+def _only(value: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value[name] for name in names if name in value}
+
+
+def _has_bool(value: dict[str, Any]) -> bool:
+    return any(isinstance(one, bool) for one in value.values())
