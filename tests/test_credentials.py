@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdall.credentials import Suspect, suspects
+from holdall.credentials import Scan, Suspect
 from holdall.model import Kind, Record, SourceId
 from tests.growth import assert_linear
 
@@ -52,9 +53,16 @@ PLACES: list[tuple[str, Any]] = [
 ]
 
 
+def suspects(records: Iterable[Record]) -> list[Suspect]:
+    scan = Scan()
+    for record in records:
+        scan.look(record)
+    return scan.found
+
+
 def found(fields: dict[str, Any], kind: Kind = Kind.ASSISTANT) -> list[Suspect]:
     raw = json.dumps({"id": "x_1", **fields}).encode()
-    return list(suspects([Record(kind=kind, id=SourceId("x_1"), raw=raw)]))
+    return suspects([Record(kind=kind, id=SourceId("x_1"), raw=raw)])
 
 
 @pytest.mark.parametrize("what", SPECIMENS)
@@ -123,7 +131,7 @@ def test_text_without_the_beginning_of_a_key_has_none(text: str) -> None:
 def test_what_nobody_can_read_is_passed_over() -> None:
     deep = b'{"x": "sk-' + BODY.encode() + b'", "y":' + b"[" * 5000 + b"]" * 5000 + b"}"
     for raw in (b'["sk-', b'{"x": "sk-\xff"}', deep):
-        assert list(suspects([Record(kind=Kind.FILE, id=SourceId("f"), raw=raw)])) == []
+        assert (suspects([Record(kind=Kind.FILE, id=SourceId("f"), raw=raw)])) == []
 
 
 HEADS = (
@@ -170,3 +178,10 @@ def test_an_escape_in_the_json_hides_no_key(written: str) -> None:
         else ('{"x": "' + written % SPECIMENS["an AWS access key"] + '"}').encode()
     )
     assert [one.field for one in suspects([Record(kind=Kind.ASSISTANT, id=SourceId("a"), raw=raw)])] == ["x"]
+
+
+def test_of_very_many_the_first_are_kept_and_all_are_counted() -> None:
+    scan, raw = Scan(), json.dumps({"a": SPECIMENS["an AWS access key"]}).encode()
+    for n in range(1500):
+        scan.look(Record(kind=Kind.ASSISTANT, id=SourceId(str(n)), raw=raw))
+    assert (len(scan.found), scan.found.total, scan.found.more) == (1000, 1500, 500)

@@ -7,16 +7,17 @@ looked for; whether one is real, or still works, is nobody's business here. What
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
+from holdall.capped import Capped
 from holdall.model import Kind, Record
 from holdall.untrusted import require_plain
 
-__all__ = ["Suspect", "suspects"]
+__all__ = ["Scan", "Suspect"]
 
 # By a literal that each has in it: most records have none of them, and looking for one is quick. Every pattern begins
 # with its literal, and what follows is bounded or possessive, so that a search is linear whatever the text. Where a try
@@ -114,31 +115,37 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind.replace('_', ' ')} {self.id}, {self.field}: what looks like {self.looks_like}"
 
 
-def suspects(records: Iterable[Record]) -> Iterator[Suspect]:
-    """The fields of these records that seem to hold a credential, up to 20 a record, once for each kind of it.
+class Scan:
+    """Looks through records for fields that seem to hold a credential: up to 20 a record, once for each kind of it.
+    ``found`` has the first of them.
 
     >>> from holdall.model import SourceId
     >>> raw = b'{"id": "asst_1", "metadata": {"aws": "use AKIAQ3EGRZ5JX2LMTN7A"}}'
-    >>> [str(one) for one in suspects([Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=raw)])]
+    >>> scan = Scan()
+    >>> scan.look(Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=raw))
+    >>> [str(one) for one in scan.found]
     ['assistant asst_1, metadata.aws: what looks like an AWS access key']
     """
-    left = _LOCATED
-    for record in records:
+
+    def __init__(self) -> None:
+        self.found: Capped[Suspect] = Capped()
+        self._left = _LOCATED
+
+    def look(self, record: Record) -> None:
         kinds = _kinds(record.raw)
         if not kinds:
-            continue
-        found: list[tuple[str, str]] = []
-        located = len(record.raw) <= left
-        if located:
-            left -= len(record.raw)
+            return
+        found = sorted(("", what) for what in kinds)
+        if len(record.raw) <= self._left:
+            self._left -= len(record.raw)
             try:
                 require_plain(record.raw)
                 value = msgspec.json.decode(record.raw)
             except (ValueError, msgspec.MsgspecError):
-                continue  # nothing that anybody could read
+                return  # nothing that anybody could read
             found = sorted(set(islice(_places(value, kinds), _FIELDS)))
-        for field, what in found if located else sorted(("", what) for what in kinds):
-            yield Suspect(kind=record.kind, id=record.id, field=field or "the record", looks_like=what)
+        for field, what in found:
+            self.found.append(Suspect(kind=record.kind, id=record.id, field=field or "the record", looks_like=what))
 
 
 def _kinds(raw: bytes) -> set[str]:
