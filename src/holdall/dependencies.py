@@ -57,7 +57,7 @@ _LONGEST = 200
 # Lists and objects that are looked into, of all definitions together; of later ones only the tools are told.
 _LOOKED_INTO = 1_000_000
 # Things that are told.
-_TOLD = 10_000
+_TOLD = 2_000
 USERS = 20
 """Users that are named of each thing."""
 
