@@ -3,14 +3,16 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from holdall.bundle.seekable import read_tail
-from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry, NotABundle
+from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NewerFormat, NoSuchEntry, NotABundle
 from holdall.extract import Extracted, extract, extract_one, open_one, salvage
 from tests.bundle.packing import File, pack
+from tests.hostile.forge import forge
 
 NOISE = hashlib.shake_128(b"noise").digest(3_000_000)
 FILES = [
@@ -22,7 +24,7 @@ FILES = [
     File(id="file-6", filename="data", data=b"a file of that name"),
     File(id="file-7", filename=None, data=b"nameless"),
     File(id="file-8", filename="large.bin", data=NOISE),
-    File(id="file-9", filename="asked.pdf", data=b'{"pages":[]}', text=True),
+    File(id="file-9", filename="asked.pdf", data=b'{"pages":[],"truncated":false}', text=True),
     File(id="file-10", filename="star*.txt", data=b"wild"),
     File(id="file-11", filename="gone.txt", data=None),
 ]
@@ -56,7 +58,7 @@ def test_everything_under_its_original_name_as_far_as_that_is_safe(path: Path, t
         "data-2": b"a file of that name",
         "unnamed": b"nameless",
         "large.bin": NOISE,
-        "asked.pdf.text.json": b'{"pages":[]}',
+        "asked.pdf.text.json": b'{"pages":[],"truncated":false}',
         "star_.txt": b"wild",
     }
     assert {name for name in found if name.startswith("data/")} == {
@@ -178,6 +180,28 @@ def test_salvage_from_a_cut_bundle_goes_by_the_tar(path: Path, tmp_path: Path) -
     saved = {one.entry: Path(one.path) for one in found if isinstance(one, Extracted)}
     assert {path.name for path in saved.values()} == {"asst_1.json", "report.pdf", "report-2.pdf"}
     assert any(not isinstance(one, Extracted) and one.entry is None for one in found)
+
+
+def test_salvage_refuses_a_newer_major_version(tmp_path: Path) -> None:
+    target = tmp_path / "newer.tar.zst"
+    target.write_bytes(forge(info=lambda honest: {**honest, "format": "2.0"}))
+    with pytest.raises(NewerFormat):
+        list(salvage(target, (), tmp_path / "out"))
+    assert not list((tmp_path / "out").rglob("*.txt"))
+
+
+def test_salvage_goes_by_the_tar_where_the_index_has_no_line_end(tmp_path: Path) -> None:
+    """Cut into many small frames, as an index without lines it once cost the square of its length."""
+    target = tmp_path / "endless.tar.zst"
+    target.write_bytes(
+        forge(
+            tail=lambda tail: [*tail[:2], replace(tail[2], data=b"x" * 2_000_000)],
+            tar=lambda pieces: [*pieces[:-1], *(pieces[-1][at : at + 200] for at in range(0, len(pieces[-1]), 200))],
+        )
+    )
+    found = list(salvage(target, (), tmp_path / "out"))
+    assert "data/files/file-1/notes.txt" in {one.entry for one in found if isinstance(one, Extracted)}
+    assert any("the index is damaged" in one.message for one in found if not isinstance(one, Extracted))
 
 
 def test_salvage_from_nothing(tmp_path: Path, path: Path) -> None:

@@ -24,6 +24,7 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.sorting import Sorter
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry, pasteable
+from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 
 __all__ = ["Extracted", "Lost", "extract", "extract_one", "matches", "open_one", "salvage"]
@@ -246,6 +247,6 @@ def _is_there(target: Path, sha256: str | None) -> int | None:
     """The size of the file at ``target`` if it has just those bytes."""
     if sha256 is None or target.is_symlink() or not target.is_file():
         return None
-    with target.open("rb") as file:
+    with open_regular(target) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell() if digest == sha256 else None

@@ -9,9 +9,10 @@ nearly everything is optional and numbers may be floats.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NewType, TypeGuard
+from typing import Any, NewType, TypeGuard, get_type_hints
 
 import msgspec
 
@@ -201,6 +202,30 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment = None
     filename: str | None = None
     purpose: str | None = None
+
+    @classmethod
+    def of(cls, record: Record) -> FileView:
+        """What a file object says; a field that is of another type than the API's counts as not there."""
+        try:
+            return msgspec.json.decode(record.raw, type=cls)
+        except (ValueError, msgspec.MsgspecError):
+            known: dict[str, Any] = {}
+            with suppress(ValueError, msgspec.MsgspecError):
+                for name, value in msgspec.structs.asdict(msgspec.json.decode(record.raw, type=_RawFile)).items():
+                    with suppress(ValueError, msgspec.MsgspecError):
+                        known[name] = msgspec.json.decode(value, type=_FILE_TYPES[name])
+            return cls(**{**known, "id": record.id})
+
+    @property
+    def size(self) -> int | None:
+        """The bytes that the server says the file has, whole ones; None where no file can have as many."""
+        return int(self.bytes) if self.bytes is not None and 0 <= self.bytes <= 1 << 62 else None
+
+
+_FILE_TYPES = get_type_hints(FileView)
+_RawFile = msgspec.defstruct(
+    "_RawFile", [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in FileView.__struct_fields__]
+)
 
 
 class _TextItem(msgspec.Struct, frozen=True, kw_only=True):

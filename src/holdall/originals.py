@@ -21,6 +21,7 @@ from typing import Protocol, Self
 import msgspec
 
 from holdall.errors import UsageFault
+from holdall.opening import open_regular
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
 
 __all__ = ["Candidates", "Chosen", "Original", "Originals", "Unmatched", "copy_original", "unreadable"]
@@ -312,7 +313,7 @@ def copy_original(original: Original, sink: _Sink) -> None:
     longer of its size."""
     size = 0
     try:
-        with original.path.open("rb") as file:
+        with open_regular(original.path) as file:
             while data := file.read(_PIECE):
                 sink.write(data)
                 size += len(data)

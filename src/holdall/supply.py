@@ -134,7 +134,7 @@ class _Supply:
         self._progress.stage("looking for originals")
         traces = Sorter()
         for record in self._old.files():
-            view = msgspec.json.decode(record.raw, type=FileView)
+            view = FileView.of(record)
             self._mention(traces, record.id, _Trace(created_at=epoch_seconds(view.created_at)))
         for entry in self._old.entries():
             if entry.rung is not None and entry.id is not None:

@@ -7,11 +7,14 @@ all, with msgspec's own errors.
 
 from __future__ import annotations
 
+import json
 import re
 from array import array
+from collections import Counter
 from itertools import accumulate
+from typing import Any
 
-__all__ = ["MAX_DEPTH", "MAX_JSON", "require_plain"]
+__all__ = ["MAX_DEPTH", "MAX_JSON", "read_once", "require_plain"]
 
 MAX_JSON = 8 << 20
 """Bytes of one record, one line or one holdall.json (docs/format.md, "Limits")."""
@@ -24,7 +27,7 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
 
 
-def require_plain(raw: bytes) -> None:
+def require_plain(raw: bytes, *, longest: int = MAX_JSON) -> None:
     """Raises ValueError where ``raw`` is too long, too deep, or not UTF-8.
 
     >>> require_plain(b'{"a": [1, "[[[["]}')
@@ -33,12 +36,42 @@ def require_plain(raw: bytes) -> None:
     ...
     ValueError: nested more than 200 deep
     """
-    if len(raw) > MAX_JSON:
-        raise ValueError(f"{len(raw)} bytes long, more than {MAX_JSON}")
+    if len(raw) > longest:
+        raise ValueError(f"{len(raw)} bytes long, more than {longest}")
     if not raw.isascii():
         raw.decode()
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
+
+
+def read_once(raw: bytes, *, values: int) -> dict[str, Any]:
+    """The JSON object ``raw``, which has passed ``require_plain``. Raises ValueError where any object in it has a key
+    twice, which readers would read in two ways, or where it holds more than so many ``values``: members and elements.
+
+    >>> read_once(b'{"id": "a", "id": "b"}', values=100)
+    Traceback (most recent call last):
+    ...
+    ValueError: the key 'id' twice
+    """
+    if _separators(raw) > values and _separators(_STRING.sub(b"", raw)) > values:
+        raise ValueError(f"more than {values} values in it")
+    found = json.loads(raw.decode(), object_pairs_hook=_once)
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def _separators(raw: bytes) -> int:
+    """At least as many as there are values, where ``raw`` is JSON."""
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice[:100]!r} twice")
+    return found
 
 
 def _depth(raw: bytes) -> int:

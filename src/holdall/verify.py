@@ -7,7 +7,8 @@ bundle itself declares as lost is not damage; it is listed beside the findings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,12 +23,13 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable
-from holdall.errors import EXIT_LOOK, CannotWrite, DamagedBundle, NotABundle
+from holdall.errors import EXIT_LOOK, BundleError, CannotWrite, DamagedBundle, NotABundle
+from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE
 from holdall.verdict import Verdict as Completeness
 
-__all__ = ["Finding", "Verdict", "verify"]
+__all__ = ["Finding", "Verdict", "verified", "verify"]
 
 CODES = {
     "frame": "a frame can't be decoded, or isn't what it must be",
@@ -43,6 +45,7 @@ CODES = {
     "index": "index, manifest or holdall.json contradict each other or the tar",
     "count": "a count isn't the one declared",
     "digest": "a digest isn't the one declared",
+    "record": "a line or a text isn't of the shape that the format says",
     "reference": "a record refers to what isn't there, undeclared",
 }
 """Every code a finding may have."""
@@ -91,28 +94,56 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def verify(
     path: str | Path, *, quick: bool = False, sha256: str | None = None, progress: Progress | None = None
 ) -> Verdict:
-    """Prove the bundle at ``path``.
+    """Prove the bundle at ``path``, as ``verified`` does, and close it."""
+    with verified(path, quick=quick, sha256=sha256, keep=False, progress=progress) as (verdict, _):
+        return verdict
+
+
+@contextmanager
+def verified(
+    path: str | Path,
+    *,
+    quick: bool = False,
+    sha256: str | None = None,
+    keep: bool = True,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Verdict, BundleReader | None]]:
+    """Prove the bundle at ``path``; the verdict, and the bundle, which stays open; None where it is damaged.
+
+    The file is opened once, and the reader ``keep``s a digest of each frame: what is read from it is what was proved,
+    also where the file has been replaced or written into since. (A ``quick`` proof read no content, and keeps none.)
 
     ``quick`` looks at structure and completeness only: seek table, index, manifest, counts; it reads no content.
     ``sha256`` is compared with that of the whole file. Raises NotABundle, NewerFormat and CannotWrite (can't be
     read); everything else is a finding.
     """
-    return _Verification(Path(path), quick=quick, sha256=sha256, progress=progress or Silent()).run()
+    path = Path(path)
+    try:
+        file = open_regular(path)
+    except OSError as error:
+        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+    with file:
+        run = _Verification(path, file, quick=quick, sha256=sha256, keep=keep, progress=progress or Silent())
+        try:
+            verdict = run.run()
+        except OSError as error:
+            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+        yield verdict, run.bundle if verdict.whole else None
 
 
 class _Verification:
-    def __init__(self, path: Path, *, quick: bool, sha256: str | None, progress: Progress) -> None:
-        self._path, self._quick, self._expected, self._progress = path, quick, sha256, progress
+    """One run. ``bundle`` is there afterwards where its last frame could be read."""
+
+    def __init__(
+        self, path: Path, file: BinaryIO, *, quick: bool, sha256: str | None, keep: bool, progress: Progress
+    ) -> None:
+        self._path, self._file, self._quick, self._expected = path, file, quick, sha256
+        self._keep, self._progress = keep, progress
         self._findings: dict[tuple[str, str | None, str], Finding] = {}
+        self.bundle: BundleReader | None = None
 
     def run(self) -> Verdict:
-        try:
-            with self._path.open("rb") as file:
-                return self._run(file)
-        except OSError as error:
-            raise CannotWrite(f"can't read {self._path}: {error.strerror or error}") from None
-
-    def _run(self, file: BinaryIO) -> Verdict:
+        file = self._file
         frames = choose_frames(file)
         size = file.seek(0, 2)
         file.seek(0)
@@ -120,15 +151,20 @@ class _Verification:
             raise NotABundle(
                 f"can't verify {self._path}: it is not a holdall bundle", hint="give the file that export wrote"
             )
+        unreadable = self._open(frames)
         self._progress.stage("verifying")
         audit = Audit(file, frames, self._find, self._progress)
         if not self._quick:
             self._progress.expect(bytes=frames.size)
-            sha256: str | None = audit.run()
+            sha256: str | None = audit.run(keep=self._keep)
         else:
             audit.check_tail(None)
             sha256 = _sha256(file) if self._expected is not None else None
-        losses, info, completeness = self._check_records(frames, audit)
+        if isinstance(unreadable, DamagedBundle):
+            self._find("damaged", layout.INFO, unreadable.message)
+        elif unreadable:
+            self._find("cut-short", None, unreadable.message)
+        losses, info, completeness = self._check_records(audit)
         return Verdict(
             path=self._path,
             findings=list(self._findings.values()),
@@ -146,29 +182,35 @@ class _Verification:
         key = (code, entry, "" if code == "damaged" else message)
         self._findings.setdefault(key, Finding(code=code, entry=entry, message=message))
 
-    def _check_records(self, frames: FrameTable, audit: Audit) -> tuple[list[Loss], HoldallInfo | None, Completeness]:
+    def _open(self, frames: FrameTable) -> BundleError | None:
+        """Read ``holdall.json``, so that a bundle of another major version is refused before anything else of it is
+        looked at. Returns why that can't be read."""
         try:
-            bundle = BundleReader(self._path, frames=frames)
-        except DamagedBundle as error:
-            self._find("damaged", layout.INFO, error.message)
+            self.bundle = BundleReader(self._path, frames=frames, file=self._file)
+        except (DamagedBundle, NotABundle) as error:
+            return error
+        return None
+
+    def _check_records(self, audit: Audit) -> tuple[list[Loss], HoldallInfo | None, Completeness]:
+        bundle = self.bundle
+        if bundle is None:
             return [], None, COMPLETE
-        except NotABundle as error:
-            self._find("cut-short", None, error.message)
-            return [], None, COMPLETE
-        with bundle:
-            references = References(bundle, self._find)
-            inventory = Inventory(bundle, audit, self._find, quick=self._quick)
-            proven = inventory.check_parts()
-            # Against an index that is damaged itself, nothing can be held.
-            if layout.INDEX in proven:
-                self._try(inventory.check_index)
-                if layout.MANIFEST in proven:
-                    self._try(inventory.check_manifest)
-            self._try(inventory.check_tags)
-            if layout.INDEX in proven:
-                self._try(inventory.check_totals if self._quick else references.check)
-            completeness = declared(bundle.info) if self._quick else references.verdict
-            return references.losses, bundle.info, completeness
+        if audit.digests:
+            bundle.frames.hold(bytes(audit.digests))
+        references = References(bundle, self._find, audit.cut)
+        inventory = Inventory(bundle, audit, self._find, quick=self._quick)
+        proven = inventory.check_parts()
+        # Against an index that is damaged itself, nothing can be held.
+        if layout.INDEX in proven:
+            self._try(inventory.check_index)
+            if layout.MANIFEST in proven:
+                self._try(inventory.check_manifest)
+        self._try(inventory.check_info)
+        self._try(inventory.check_tags)
+        if layout.INDEX in proven:
+            self._try(inventory.check_totals if self._quick else references.check)
+        completeness = declared(bundle.info) if self._quick else references.verdict
+        return references.losses, bundle.info, completeness
 
     def _try(self, check: Callable[[], None]) -> None:
         """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""

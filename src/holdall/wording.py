@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from holdall.opening import open_regular
+
 __all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording"]
 
 # How a file of the right name and size was checked, for the ledger.
@@ -184,7 +186,7 @@ def _words(text: str) -> list[str]:
 
 def _encoding(path: Path) -> str | None:
     """By its byte order mark, else UTF-8; None where a zero byte says that this is no text."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(8192)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -195,7 +197,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
     """The file's text in pieces that end between words. UnicodeDecodeError where it is in another encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     rest = ""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while data := file.read(_CHUNK):
             text = rest + decoder.decode(data)
             # Behind the last blank; in what has none, anywhere rather than nowhere.
@@ -207,7 +209,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
 
 def _office_text(path: Path, wanted: re.Pattern[str]) -> Iterator[str]:
     """The text between the tags of an office document, with paragraphs and cells apart. zipfile's errors."""
-    with zipfile.ZipFile(path) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if wanted.fullmatch(member.filename) and member.file_size <= _LONGEST:
                 with suppress(UnicodeDecodeError):

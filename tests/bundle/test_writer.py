@@ -30,7 +30,7 @@ FILES = [
     File(id="file-a", filename="a.txt", data=b"a" * 1000),
     File(id="file-b", filename="b.bin", data=NOISE),
     File(id="file-c", filename="c.txt", data=b""),
-    File(id="file-d", filename="d.pdf", data=b'{"pages":[]}', text=True),
+    File(id="file-d", filename="d.pdf", data=b'{"pages":[],"truncated":false}', text=True),
     File(id="file-e", filename="e.bin", data=NOISE[:1_500_000]),
     File(id="file-f", data=None),
 ]

@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
     target = tmp_path / "acme.tar.zst"
     files = [
         File(id="file-1"),
-        File(id="file-2", filename="asked.pdf", data=b'{"pages":[]}', text=True),
+        File(id="file-2", filename="asked.pdf", data=b'{"pages":[],"truncated":false}', text=True),
         File(id="file-3", filename="gone.pdf", data=None),
     ]
     pack(target, files)

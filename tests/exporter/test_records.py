@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from holdall.errors import RequestRefused
-from holdall.exporter.records import FileRecords, file_view
+from holdall.exporter.records import FileRecords
 from holdall.exporter.register import Register
-from holdall.model import Kind, Record, SourceId
+from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing
 
 
@@ -96,4 +96,5 @@ def test_a_server_that_refuses_the_list_is_asked_once(at_once: int) -> None:
 
 
 def test_a_record_of_an_odd_shape_says_its_id() -> None:
-    assert file_view(Record(kind=Kind.FILE, id=SourceId("x"), raw=b'{"id":"x","bytes":"many"}')).id == "x"
+    record = Record(kind=Kind.FILE, id=SourceId("x"), raw=b'{"id":"x","bytes":"many","filename":"a","purpose":[]}')
+    assert FileView.of(record) == FileView(id="x", filename="a")

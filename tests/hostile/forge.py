@@ -22,6 +22,7 @@ __all__ = [
     "Member",
     "canonical",
     "content",
+    "file_object",
     "forge",
     "header",
     "jsonl",
@@ -175,6 +176,11 @@ def ledger_line(id: str, stored: Member | None, **fields: Any) -> dict[str, Any]
     return line | fields
 
 
+def file_object(line: dict[str, Any]) -> dict[str, Any]:
+    """The file object of which the ledger has that line."""
+    return {"id": line["id"], "filename": line["filename"], "bytes": line["expected"], "purpose": "assistants"}
+
+
 def _world() -> dict[str, Any]:
     """What an honest bundle has: an assistant that uses a store with three files, one of which can't be had."""
     first = content("file-1", b"some words\n")
@@ -182,6 +188,8 @@ def _world() -> dict[str, Any]:
     text = canonical({"pages": [{"data": [{"type": "text", "text": "parsed words"}]}], "truncated": False})
     third = content("file-3", text, name="a.pdf", rung="text", path="data/text/vs_1/file-3.json")
     ids = ["file-1", "file-2", "file-3", "file-4"]
+    ledger = [ledger_line(stored.about["id"], stored) for stored in (first, second, third)]
+    ledger.append(ledger_line("file-4", None, status=404))
     return {
         "definitions": [
             record(
@@ -203,9 +211,8 @@ def _world() -> dict[str, Any]:
         ],
         "contents": [first, second, third],
         "memberships": [{"id": id, "vector_store_id": "vs_1", "status": "completed", "attributes": {}} for id in ids],
-        "files": [{"id": id, "filename": "notes.txt", "bytes": 11, "purpose": "assistants"} for id in ids],
-        "ledger": [ledger_line(stored.about["id"], stored) for stored in (first, second, third)]
-        + [ledger_line("file-4", None, status=404)],
+        "files": [file_object(line) for line in ledger],
+        "ledger": ledger,
     }
 
 

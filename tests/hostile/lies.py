@@ -20,6 +20,7 @@ from tests.hostile.forge import (
     canonical,
     changed,
     content,
+    file_object,
     header,
     jsonl,
     ledger_line,
@@ -30,7 +31,7 @@ from tests.hostile.forge import (
     sha256,
 )
 
-__all__ = ["CERTAIN", "NAMED", "NAMES", "ODD", "add", "bomb", "info", "name_lies"]
+__all__ = ["CERTAIN", "CONTRADICTIONS", "NAMED", "NAMES", "ODD", "add", "bomb", "info", "name_lies"]
 
 Lies = dict[str, Callable[[Any], Any]]
 
@@ -88,7 +89,7 @@ def info(**fields: Any) -> Lies:
 
     def lie(honest: dict[str, Any]) -> dict[str, Any]:
         for name, value in fields.items():
-            honest[name] = {**honest[name], **value} if isinstance(value, dict) and value else value
+            honest[name] = {**honest.get(name, {}), **value} if isinstance(value, dict) and value else value
         return honest
 
     return {"info": lie}
@@ -498,6 +499,7 @@ _INDEX = {
     "an index of things that aren't there": {
         "index": lambda lines: [*lines, {"path": "data/zzz", "offset": 512, "size": 3, "sha256": "0" * 64}]
     },
+    "an assistant that is no .json": {"payload": add(Member("data/assistants/a.txt", b"{}", {"id": "t"}))},
     "an index of things laid over each other": {"index": _overlapping},
     "an index of no JSON": {"index": lambda lines: [*lines, b"{"]},
     "an index with an empty line": {"index": lambda lines: [*lines, b""]},
@@ -635,7 +637,212 @@ _RECORDS = {
     },
 }
 
+
+def text(raw: bytes, *, cut: bool = False) -> Lies:
+    """A parsed text of other bytes; ``cut``: the ledger says that it stops short."""
+    return {
+        "contents": lambda contents: [*contents[:2], replace(contents[2], data=raw)],
+        **ledger("file-3", size=len(raw), truncated=cut),
+    }
+
+
+def losses(*lines: Any, declared: dict[str, int] | None = None) -> Lies:
+    """A list of losses; ``declared`` is what holdall.json says of all."""
+    member = Member("data/losses.jsonl", jsonl(list(lines)), {"records": len(lines)})
+    return {"payload": lambda payload: [*payload, member], **(info(losses=declared) if declared else {})}
+
+
+def bag_info(template: str) -> Lies:
+    def lie(tail: list[Member]) -> list[Member]:
+        oxum = tail[0].data.decode().split(": ")[1].strip()
+        return [replace(tail[0], data=template.replace("{oxum}", oxum).encode()), *tail[1:]]
+
+    return {"tail": lie}
+
+
+def raw_index(old: bytes, new: bytes) -> Lies:
+    """The index with other bytes in it, of which nothing else knows."""
+
+    def lie(tail: list[Member]) -> list[Member]:
+        assert old in tail[2].data
+        return [*tail[:2], replace(tail[2], data=tail[2].data.replace(old, new, 1))]
+
+    return {"tail": lie}
+
+
+def raw_payload(path: str, old: bytes, new: bytes) -> Lies:
+    def lie(payload: list[Member]) -> list[Member]:
+        data = next(member.data for member in payload if member.path == path)
+        assert old in data
+        return changed(payload, path, data=data.replace(old, new, 1))
+
+    return {"payload": lie}
+
+
+def raw_info(old: bytes, new: bytes) -> Lies:
+    def lie(raw: bytes) -> bytes:
+        assert old in raw
+        return raw.replace(old, new, 1)
+
+    return {"info_raw": lie}
+
+
+_MEMBERS = "data/vector_stores/vs_1.files.jsonl"
+_AGENT = record("agents", "agent_1", name="x")
+_SECOND = content("file-1", b"other words\n", path="data/files/file-1-2/notes.txt")
+
+CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
+    # -- the index
+    "an index with another id for a record": ("index", line_of(ASSISTANT, id="asst_2")),
+    "an index with another filename": ("reference", line_of(FIRST, filename="words.txt")),
+    "an index with more records": ("count", line_of("data/ledger.jsonl", records=5)),
+    "an index with fewer records": ("count", line_of(_MEMBERS, records=0)),
+    "an index without records": ("index", raw_index(b'"records":4,', b"")),
+    "an index with records of what is no .jsonl": ("index", line_of(STORE, records=1)),
+    "an index with a filename of a record": ("index", line_of(STORE, filename="a store")),
+    "an index with an id of the ledger": ("index", line_of("data/ledger.jsonl", id="ledger")),
+    "an index with a field of null": ("index", line_of(STORE, filename=None)),
+    "an index with an unknown field of null": ("index", line_of(STORE, x=None)),
+    "an index with a text as the original": (
+        "index",
+        {**line_of("data/text/vs_1/file-3.json", rung="original"), **ledger("file-3", rung="original")},
+    ),
+    "an index with an original as a text": ("index", {**line_of(FIRST, rung="text"), **ledger("file-1", rung="text")}),
+    "an index with a key twice": ("index", raw_index(b'{"id":"asst_1",', b'{"id":"asst_1","id":"asst_1",')),
+    "an index with an unknown key twice": ("index", raw_index(b'{"id":"asst_1",', b'{"x":1,"x":1,"id":"asst_1",')),
+    "an index with a key twice inside": (
+        "index",
+        raw_index(b'{"id":"asst_1",', b'{"x":{"y":1,"\\u0079":2},"id":"asst_1",'),
+    ),
+    "an index with a line of many values": (
+        "index",
+        raw_index(b'{"id":"asst_1",', b'{"x":[' + b"1," * 200 + b'1],"id":"asst_1",'),
+    ),
+    "an entry in no place": ("index", {"payload": add(Member("data/threads/t.json", b"{}", {"id": "t"}))}),
+    "an entry below an assistant": (
+        "index",
+        {
+            "definitions": lambda members: [
+                *members,
+                replace(record("assistants", "t"), path="data/assistants/t/t.json"),
+            ]
+        },
+    ),
+    "a content in no folder": ("index", {"payload": add(Member("data/files/readme", b"{}"))}),
+    "a file without rung": ("index", {"payload": add(Member("data/files/file-9/a", b"x", {"id": "file-9"}))}),
+    # -- the ledger
+    "a ledger with another filename": ("reference", {**ledger("file-4", filename="other.pdf")}),
+    "a ledger with another expected size": ("reference", ledger("file-4", expected=8)),
+    "a ledger with a size of what isn't there": ("record", {**ledger("file-4", size=0)}),
+    "a ledger with a status of no server": ("record", ledger("file-4", status=0)),
+    "a ledger with a negative status": ("record", ledger("file-4", status=-404)),
+    "a ledger with a status of 30 digits": ("record", ledger("file-4", status=10**30)),
+    "a ledger with an original that stops short": ("record", ledger("file-1", truncated=True)),
+    "a ledger with a doubt of an original": (
+        "record",
+        {**ledger("file-1", doubt="joined")},
+    ),
+    "a ledger with a doubt that says nothing": ("record", ledger("file-3", doubt="")),
+    "a ledger with a text that stops short, and it doesn't": ("reference", ledger("file-3", truncated=True)),
+    "a ledger with a key twice": (
+        "record",
+        raw_payload("data/ledger.jsonl", b'"status":404,', b'"status":403,"status":404,'),
+    ),
+    "a ledger with a line of many values": (
+        "record",
+        raw_payload("data/ledger.jsonl", b'"status":404,', b'"status":404,"x":[' + b"[]," * 200 + b"1],"),
+    ),
+    # -- ids that are there twice
+    "one file object for two": ("reference", {"files": lambda lines: [lines[0], *lines]}),
+    "one membership for two": ("reference", {"memberships": lambda lines: [lines[0], *lines]}),
+    "two contents of one file": ("reference", {"contents": lambda contents: [*contents, _SECOND]}),
+    "one assistant for two": (
+        "index",
+        {"definitions": lambda members: [*members, replace(members[0], path="data/assistants/again.json")]},
+    ),
+    "one agent for two": (
+        "index",
+        {"definitions": lambda members: [*members, _AGENT, replace(_AGENT, path="data/agents/again.json")]},
+    ),
+    "memberships beside another store": (
+        "reference",
+        {
+            "definitions": lambda members: [
+                members[0],
+                replace(members[1], path="data/vector_stores/vs_2.json"),
+            ]
+        },
+    ),
+    # -- parsed texts
+    "a text that is no JSON": ("record", text(b"parsed words")),
+    "a text that is empty": ("record", text(b"")),
+    "a text that is a list": ("record", text(b'[{"data":[]}]')),
+    "a text without its end": ("record", text(b'{"pages":[{"data":[]}]}')),
+    "a text with more in it": ("record", text(b'{"pages":[],"truncated":false,"x":1}')),
+    "a text with pages twice": ("record", text(b'{"pages":[],"pages":[],"truncated":false}')),
+    "a text of no pages": ("record", text(b'{"pages":{},"truncated":false}')),
+    "a text with a page that is a string": ("record", text(b'{"pages":["words"],"truncated":false}')),
+    "a text with a page that is a list": ("record", text(b'{"pages":[[]],"truncated":false}')),
+    "a text with pages that are no list": ("record", text(b'{"pages":[{} {}],"truncated":false}')),
+    "a text with a part that is a number": ("record", text(b'{"pages":[{"data":[{"text":5}]}],"truncated":false}')),
+    "a text with a part that is no object": ("record", text(b'{"pages":[{"data":["x"]}],"truncated":false}')),
+    "a text that may be truncated": ("record", text(b'{"pages":[],"truncated":"x"}')),
+    "a text of a lone surrogate": (
+        "record",
+        text(b'{"pages":[{"data":[{"text":"\\ud800"}]}],"truncated":false}'),
+    ),
+    "a text that is no UTF-8": ("record", text(b'{"pages":[{"data":[{"text":"\xff"}]}],"truncated":false}')),
+    "a text nested without end": ("record", text(b'{"pages":[{"x":' + DEEP + b'}],"truncated":false}')),
+    "a text of more than can be": (
+        "record",
+        text(b'{"pages":[{"x":[' + b'"",' * 300_000 + b'1]}],"truncated":false}'),
+    ),
+    "a text that stops short, and the ledger doesn't say so": ("reference", text(b'{"pages":[],"truncated":true}')),
+    # -- holdall.json
+    "counts that are missing": (
+        "index",
+        {"info": lambda honest: {**honest, "counts": {k: v for k, v in honest["counts"].items() if k != "files"}}},
+    ),
+    "counts of what nobody counts": ("index", info(counts={"threads": 0})),
+    "no agents, counted": ("index", info(counts={"agents": 0})),
+    "a version for agents that aren't there": ("index", info(format="1.1")),
+    "a version without agents that are there": (
+        "index",
+        {"definitions": lambda members: [*members, _AGENT], **info(format="1.0")},
+    ),
+    "a minimum that can't be asked for": ("index", info(min_rung="supplied")),
+    "a minimum that there isn't": ("index", info(min_rung="stolen")),
+    "a minimum of null": ("index", info(min_rung=None)),
+    "losses of null": ("index", info(losses=None)),
+    "losses of none": ("count", info(losses={"files": 1, "records": 0})),
+    "losses that are others": ("count", info(losses={"files": 2})),
+    "a rung that there isn't": ("index", info(rungs={"stolen": {"files": 0, "bytes": 0}})),
+    "a rung of no file": ("count", info(rungs={"container": {"files": 0, "bytes": 0}})),
+    "holdall.json with a key twice": ("index", raw_info(b'"tool": ', b'"tool": "another", "tool": ')),
+    "holdall.json with a count twice": ("index", raw_info(b'"entries": ', b'"entries": 1, "entries": ')),
+    "holdall.json with an option twice": ("index", raw_info(b'"options": {}', b'"options": {"a": 1, "a": 2}')),
+    "holdall.json of many values": (
+        "index",
+        raw_info(b'"options": {}', b'"options": {"x": [' + b"[]," * 200_000 + b"1]}"),
+    ),
+    # -- the losses
+    "a loss that the ledger says": ("record", losses({"reason": "files", "id": "file-9", "message": ""})),
+    "losses in another order": ("record", losses({"reason": "records"}, {"reason": "lists"})),
+    "a loss with a key twice": ("record", losses(b'{"reason":"lists","reason":"lists"}')),
+    "an empty list of losses": ("index", losses()),
+    # -- tag files
+    "a bag-info with two oxums": ("count", bag_info("Payload-Oxum: {oxum}\npayload-oxum: 1.1\n")),
+    "a bag-info without oxum": ("count", bag_info("Bagging-Date: 2026-01-01\n")),
+    "a bag-info of another label": ("count", bag_info("Payload-Oxum: {oxum}\nHoldall-Source-Label: mine\n")),
+    "a bag-info of another tool": ("count", bag_info("Payload-Oxum: {oxum}\nBag-Software-Agent: other 1\n")),
+    "a bag-info with a folded line": ("tar", bag_info("Payload-Oxum: {oxum}\nLabel: a\n  b\n")),
+    "a bag-info with a line that says nothing": ("tar", bag_info("Payload-Oxum: {oxum}\nhello\n")),
+    "a bag-info without its end": ("tar", bag_info("Payload-Oxum: {oxum}")),
+}
+"""Statements that contradict another one or the format, each by itself; the code is that of all findings there are."""
+
 CERTAIN: dict[str, Lies] = {
+    **{name: lies for name, (_, lies) in CONTRADICTIONS.items()},
     **_LINKS,
     **_HEADERS,
     **_TAR,
@@ -666,11 +873,37 @@ def _assistant(**fields: Any) -> Lies:
 def _rude_ids() -> Lies:
     """An id of control characters, where it is whole and listed everywhere."""
     stored = content(_RUDE, b"x", name=_RUDE, path="data/files/rude/rude")
+    line = ledger_line(_RUDE, stored, message=_RUDE)
     return {
         "contents": lambda contents: [stored, *contents],
-        "ledger": lambda lines: [ledger_line(_RUDE, stored, message=_RUDE), *lines],
+        "ledger": lambda lines: [line, *lines],
         "memberships": lambda lines: [{"id": _RUDE}, *lines],
-        "files": lambda lines: [{"id": _RUDE, "filename": _RUDE}, *lines],
+        "files": lambda lines: [file_object(line), *lines],
+    }
+
+
+def named(id: str, name: str, *, said: str | None = None) -> Lies:
+    """A file of another name, wherever it is said; ``said`` is what the index says of it."""
+    return {
+        "contents": lambda contents: [
+            replace(one, about={**one.about, "filename": said or name}) if one.about["id"] == id else one
+            for one in contents
+        ],
+        **ledger(id, filename=name),
+        "files": lambda lines: [{**line, "filename": name} if line["id"] == id else line for line in lines],
+    }
+
+
+def _odd_files(**fields: Any) -> Lies:
+    """File objects with such fields, of which the ledger then says nothing."""
+    unknown: dict[str, Any] = {"filename": None} if "filename" in fields else {}
+    return {
+        "files": lambda lines: [{**line, **fields} for line in lines],
+        "ledger": lambda lines: [{**line, "expected": None, **unknown} for line in lines],
+        "contents": lambda contents: [
+            replace(one, about={key: value for key, value in one.about.items() if key not in unknown})
+            for one in contents
+        ],
     }
 
 
@@ -681,6 +914,7 @@ ODD: dict[str, Lies] = {
     "names with control characters": {
         **_assistant(name=_RUDE, model=_RUDE, instructions=_RUDE, metadata={_RUDE: _RUDE}),
         **ledger("file-4", filename=_RUDE, message=_RUDE, code=_RUDE),
+        "files": lambda lines: [*lines[:3], {**lines[3], "filename": _RUDE}],
     },
     "ids with control characters": _rude_ids(),
     "holdall.json with control characters": info(
@@ -717,31 +951,41 @@ ODD: dict[str, Lies] = {
             for line in lines
         ]
     },
-    "files that are odd": {
-        "files": lambda lines: [{**line, "bytes": "x", "filename": 7, "purpose": []} for line in lines]
+    "files that are odd": _odd_files(bytes="x", filename=7, purpose=[]),
+    "sizes of 30 digits": _odd_files(bytes=10**30),
+    "sizes below zero": _odd_files(bytes=-5),
+    "sizes that are true": _odd_files(bytes=True),
+    "sizes that are half": {
+        "files": lambda lines: [*lines[:3], {**lines[3], "bytes": 7.9}],
     },
-    "sizes of 30 digits": ledger("file-4", expected=10**30),
-    "sizes below zero": ledger("file-4", expected=-5),
-    "texts that are odd": {
+    "file objects that are gone": {
+        "files": lambda lines: [],
         "contents": lambda contents: [
-            *contents[:2],
-            replace(contents[2], data=b'{"pages": [{"data": [{"text": 5}]}, 7], "truncated": "x"}'),
+            replace(one, about={key: value for key, value in one.about.items() if key != "filename"})
+            for one in contents
         ],
-        **ledger("file-3", size=57, expected=None),
-    },
-    "texts nested without end": {
-        "contents": lambda contents: [*contents[:2], replace(contents[2], data=b'{"pages": ' + DEEP + b"}")],
-        **ledger("file-3", size=len(DEEP) + 11),
+        "ledger": lambda lines: [{**line, "filename": None, "expected": None} for line in lines],
     },
     "fields that nobody knows": {
         "info": lambda honest: {**honest, "x": {"y": [1]}, "format": "1.9"},
         "index": lambda lines: [{**line, "x": 1} for line in lines],
         "ledger": lambda lines: [{**line, "x": 1} for line in lines],
     },
-    "one file object for two": {"files": lambda lines: [lines[0], *lines]},
-    "a name with marks without end": ledger("file-1", filename="a" + "\u0301\u0323" * 10_000),
-    "contents with marks without end": line_of(FIRST, filename="a" + "\u0301\u0323" * 10_000),
-    "contents of reserved names": line_of(FIRST, filename="COM1"),
-    "contents of names that escape": line_of(FIRST, filename="../../../escape"),
-    "contents of names from the root": line_of(FIRST, filename="/etc/passwd"),
+    "names with marks without end": named("file-1", "a" + "\u0301\u0323" * 10_000),
+    "reserved names": named("file-1", "COM1"),
+    "names that escape": named("file-1", "../../../escape"),
+    "names from the root": named("file-1", "/etc/passwd"),
+    "a text of two pages that stops short": {
+        **text(
+            b' { "pages" : [ {"data": [{"text": null}], "x": [[]]} , {"content": []} ], "truncated": true } ', cut=True
+        ),
+    },
+    "a ledger that doesn't know name and size": ledger("file-4", filename=None, expected=None),
+    "a text without pages": text(b'{"pages":[],"truncated":false}'),
+    "a newer reason for a loss": losses({"reason": "eaten", "message": "by the dog"}),
+    "a bag-info that says less": bag_info("Payload-Oxum: {oxum}\n"),
+    "entries of a newer format": {
+        "payload": add(Member("data/threads/t.json", b"{}", {"id": "t"})),
+        **info(format="1.9"),
+    },
 }

@@ -12,14 +12,23 @@ import pytest
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import frame_length
 from holdall.errors import DamagedBundle
+from holdall.verify import verify
 from tests.hostile.forge import Frame, content, forge, ledger_line
-from tests.hostile.lies import CERTAIN, NAMED, ODD
+from tests.hostile.lies import CERTAIN, CONTRADICTIONS, NAMED, ODD
 from tests.hostile.trial import Trial
 
 
 @pytest.mark.parametrize("name", CERTAIN)
 def test_a_lie_is_found_and_believed_by_nobody(name: str, tmp_path: Path) -> None:
     assert Trial(tmp_path / "trial", forge(**CERTAIN[name])).run(everything=False), "the proof found nothing"
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_contradiction_is_all_that_is_found(name: str, tmp_path: Path) -> None:
+    code, lies = CONTRADICTIONS[name]
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(forge(**lies))
+    assert {finding.code for finding in verify(path).findings} == {code}
 
 
 @pytest.mark.parametrize("path", NAMED)

@@ -8,48 +8,63 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import msgspec
+
 from holdall.bundle import layout
 from holdall.bundle.names import fold
 from holdall.bundle.references import Report
 from holdall.bundle.scan import Broken, Data, End, Piece, Start, members, pieces
-from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
+from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table, frame_digest
 from holdall.bundle.sorting import Sorter
+from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON
 
 __all__ = ["LOST", "PLACE", "TO_THE_END", "Audit"]
 
-PLACE = struct.Struct(">QQ32s")
-"""Offset, size and sha256 of a member, packed."""
+PLACE = struct.Struct(">QQ32sQ")
+"""Offset, size and sha256 of a member, packed, and the number of lines of one that is ``.jsonl``."""
 LOST = bytes(32)
 """Stands for the sha256 of a member that could not be read whole."""
 TO_THE_END = 1 << 63
 
 _LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
 _PAYLOAD = len(layout.OPENING)
+# Strings, lists and objects of all parsed texts for a byte of the bundle (docs/format.md, "Limits").
+_VALUES_A_BYTE = 4
 _STAGES = {path: number + (number >= _PAYLOAD) for number, path in enumerate((*layout.OPENING, *layout.CLOSING))}
 
 
 class Audit:
     """What one pass found. Everything that isn't as it must be is reported on the way.
 
-    ``members`` has path and ``PLACE`` of each payload member; ``tags`` offset, size and sha256 of the tag files, and
-    ``kept`` the bytes of the small ones that came whole; ``followed`` is how far the tar could be followed.
+    ``members`` has path and ``PLACE`` of each payload member, ``cut`` the paths of parsed texts that say of themselves
+    that they stop short; ``tags`` offset, size and sha256 of the tag files, and
+    ``kept`` the bytes of the small ones that came whole; ``followed`` is how far the tar could be followed; ``digests``
+    has those of the frames, where they were asked for.
     """
 
     def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
         self._file, self._frames, self._find, self._progress = file, frames, report, progress
-        self.members, self._folded = Sorter(), Sorter()
+        self.members, self.cut, self._folded = Sorter(), Sorter(), Sorter()
+        self._values = _VALUES_A_BYTE * file.seek(0, 2)
         self.tags: dict[str, tuple[int, int, str]] = {}
         self.kept: dict[str, bytes] = {}
         self.followed = 0
+        self.digests = bytearray()
         self._bag: str | None = None
         self._stage = -1
 
-    def run(self) -> str:
-        """Read everything; returns the sha256 of the whole file."""
+    def run(self, *, keep: bool = False) -> str:
+        """Read everything; returns the sha256 of the whole file. ``keep``: the digests of the frames, too."""
         total = hashlib.sha256()
-        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=total.update))
+
+        def see(frame: bytes) -> None:
+            total.update(frame)
+            if keep:
+                self.digests += frame_digest(frame)
+
+        scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=see))
         self._follow(scanned)
         for _ in scanned:
             pass  # the tar could not be followed to its end, yet every frame counts
@@ -69,15 +84,20 @@ class Audit:
 
     def _follow(self, source: Iterator[Piece]) -> None:
         path, offset, size, kept = "", 0, 0, bytearray()
-        digest = hashlib.sha256()
+        digest, lines, text = hashlib.sha256(), 0, None
         for event in members(source):
             match event:
                 case Start(header=header, offset=offset):
                     path, size, kept = self._in_bag(header.path), header.size, bytearray()
-                    digest = hashlib.sha256()
+                    digest, lines = hashlib.sha256(), 0
+                    text = StoredText() if path.startswith(layout.TEXTS) and self._values >= 0 else None
                     self._progress.advance(files=1)
                 case Data(data=data) if data is not None:
                     digest.update(data)
+                    if path.endswith(".jsonl"):
+                        lines += data.tobytes().count(b"\n")
+                    if text:
+                        text = self._read_text(path, text, data)
                     if path in _LOOKED_INTO and size <= MAX_JSON:
                         kept += data
                 case End(whole=whole):
@@ -86,12 +106,30 @@ class Audit:
                         self._find("damaged", path, f"{path}: its bytes are lost")
                     if path in _LOOKED_INTO and size > MAX_JSON:
                         self._find("tar", path, f"{path}: {size} bytes, more than it may have")
-                    self._take(path, offset, size, digest, bytes(kept) if whole else None)
+                    if text and whole:
+                        self._read_text(path, text, None)
+                    self._take(path, offset, size, digest, lines, bytes(kept) if whole else None)
                 case Broken(position=position, message=message):
                     self.followed = position
                     self._find("tar", None, f"the tar can't be followed from byte {position} on: {message}")
                     return
         self.followed = TO_THE_END
+
+    def _read_text(self, path: str, text: StoredText, data: memoryview | None) -> StoredText | None:
+        """``text`` with ``data`` fed to it, None for its end; None where it is no parsed text."""
+        before = text.values
+        try:
+            if data is not None:
+                text.feed(data)
+            elif text.end():
+                self.cut.add(path.encode())
+            self._values -= text.values - before
+            if self._values < 0:
+                raise ValueError("the parsed texts have more in them than a bundle of this size may")
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+            self._find("record", path, f"{path}: not a parsed text: {error}")
+            return None
+        return text
 
     def _in_bag(self, path: str) -> str:
         """The path inside the bag; the first member says what the bag is called."""
@@ -102,13 +140,13 @@ class Audit:
             self._find("name", path, f"{path}: not in the bag's folder")
         return inside or path
 
-    def _take(self, path: str, offset: int, size: int, digest: hashlib._Hash, kept: bytes | None) -> None:
+    def _take(self, path: str, offset: int, size: int, digest: hashlib._Hash, lines: int, kept: bytes | None) -> None:
         # With the lowest of all characters between them a folder's files come right behind a file of its name.
         self._folded.add(fold(path).replace("/", "\0").encode())
         self._check_order(path)
         if path.startswith("data/"):
             sha256 = digest.digest() if kept is not None else LOST
-            self.members.add(path.encode(), PLACE.pack(offset, size, sha256))
+            self.members.add(path.encode(), PLACE.pack(offset, size, sha256, lines))
         elif path not in layout.TAG_FILES:
             self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
         else:

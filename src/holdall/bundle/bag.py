@@ -24,6 +24,7 @@ __all__ = [
     "header",
     "header_time",
     "manifest_line",
+    "one_line",
     "padding",
     "parse_bag_info",
     "parse_header",
@@ -206,11 +207,21 @@ def parse_manifest_line(line: bytes) -> tuple[str, str]:
 
 def bag_info(fields: list[tuple[str, str]]) -> bytes:
     """``bag-info.txt``. Values come from users and servers: whatever would start a new line becomes a blank."""
-    return "".join(f"{label}: {' '.join(value.split())}\n" for label, value in fields).encode()
+    return "".join(f"{label}: {one_line(value)}\n" for label, value in fields).encode()
+
+
+def one_line(value: str) -> str:
+    """``value`` as a field of ``bag-info.txt`` has it."""
+    return " ".join(value.split())
 
 
 def parse_bag_info(data: bytes) -> Iterator[tuple[str, str]]:
-    """The fields of a ``bag-info.txt`` as we write it (no folded lines); ValueError where it isn't UTF-8."""
-    for line in data.decode().splitlines():
-        label, _, value = line.partition(": ")
+    """The fields of a ``bag-info.txt`` as we write it; ValueError where it isn't UTF-8, or has a folded line."""
+    *lines, rest = data.decode().split("\n")
+    for line in lines:
+        label, colon, value = line.partition(": ")
+        if not colon or not label or label != label.strip() or one_line(value) != value:
+            raise ValueError("bag-info.txt has a line that is not LABEL: VALUE")
         yield label, value
+    if rest:
+        raise ValueError("bag-info.txt has a line without end")

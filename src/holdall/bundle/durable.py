@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from holdall import locks
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
+from holdall.opening import regular
 
 __all__ = [
     "FileLock",
@@ -31,8 +32,8 @@ _PRIVATE = 0o600
 
 
 def open_private(path: Path, flags: int) -> int:
-    """``os.open`` with mode 0600 where the system has modes; binary where that is a question."""
-    return os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0), _PRIVATE)
+    """A descriptor as ``regular`` gives it, of a file that is new with mode 0600 where the system has modes."""
+    return regular(path, flags, _PRIVATE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,13 +10,15 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.audit import LOST, PLACE, TO_THE_END, Audit
-from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_bag_info, parse_manifest_line
+from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
+from holdall.bundle.claims import about_bag, about_entry, about_info
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sorting import Sorter
+from holdall.untrusted import require_plain
 
 __all__ = ["Inventory"]
 
@@ -58,8 +60,11 @@ class Inventory:
         previous = b""
         self._payload_end = 0
         for line in self._bundle.part_lines(self._bundle.info.index):
+            require_plain(line)
             entry = _entry.decode(line)
             path = entry.path.encode()
+            for fault in about_entry(line, entry, self._bundle.info.format):
+                self._find("index", entry.path, f"{entry.path}: {fault}")
             if path <= previous:
                 self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")
             previous = path
@@ -83,11 +88,13 @@ class Inventory:
         self._find("unlisted", path.decode(), f"{path.decode()}: in the tar, but not in the index")
 
     def _compare(self, entry: IndexEntry, place: bytes) -> None:
-        offset, size, sha256 = PLACE.unpack(place)
+        offset, size, sha256, lines = PLACE.unpack(place)
         if (offset, size) != (entry.offset, entry.size):
             self._find("index", entry.path, f"{entry.path}: index and tar differ about where it is or its size")
         elif sha256 != LOST and sha256.hex() != entry.sha256:
             self._find("damaged", entry.path, f"{entry.path}: its bytes are not those that were written (sha256)")
+        elif sha256 != LOST and entry.path.endswith(".jsonl") and entry.records not in (None, lines):
+            self._find("count", entry.path, f"{entry.path}: {entry.records} lines declared, {lines} there")
 
     def _check_unread(self, entry: IndexEntry) -> None:
         """An entry beyond what could be followed: by its place in the index alone."""
@@ -95,14 +102,15 @@ class Inventory:
             self._find("index", entry.path, f"{entry.path}: it lies past the end")
         elif not self._quick:
             try:
-                digest = hashlib.sha256()
+                digest, lines = hashlib.sha256(), 0
                 for chunk in self._bundle.frames.chunks(entry.offset, entry.size):
                     digest.update(chunk)
+                    lines += chunk.tobytes().count(b"\n")
                 self._bundle.frames.read(max(entry.offset - BLOCK, 0), BLOCK)
             except FrameError:
                 self._find("damaged", entry.path, f"{entry.path}: its bytes or its header are lost")
             else:
-                self._compare(entry, PLACE.pack(entry.offset, entry.size, digest.digest()))
+                self._compare(entry, PLACE.pack(entry.offset, entry.size, digest.digest(), lines))
 
     def check_manifest(self) -> None:
         """The manifest has the index's entries, in the same order."""
@@ -138,10 +146,19 @@ class Inventory:
             if kept[layout.TAG_MANIFEST] != b"".join(manifest_line(sha256, path) for path, sha256 in tags):
                 self._find("index", layout.TAG_MANIFEST, "the tag manifest does not list the tag files as they are")
         if layout.BAG_INFO in kept:
-            counts = self._bundle.info.counts
-            oxum = f"{counts.get('bytes')}.{counts.get('entries')}"
-            if dict(parse_bag_info(kept[layout.BAG_INFO])).get("Payload-Oxum") != oxum:
-                self._find("count", layout.BAG_INFO, "Payload-Oxum is not the payload's")
+            try:
+                for fault in about_bag(kept[layout.BAG_INFO], self._bundle.info):
+                    self._find("count", layout.BAG_INFO, fault)
+            except ValueError as error:
+                self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
+
+    def check_info(self) -> None:
+        """What holdall.json says that nothing else has to be read for."""
+        try:
+            for fault in about_info(self._bundle.raw_info, self._bundle.info):
+                self._find("index", layout.INFO, f"holdall.json: {fault}")
+        except ValueError as error:
+            self._find("index", layout.INFO, f"holdall.json can be read in two ways: {error}")
 
     def check_totals(self) -> None:
         """Number and size of the entries, by the index alone."""

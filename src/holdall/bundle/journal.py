@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from holdall.bundle import layout
 from holdall.bundle.durable import FileLock, open_private
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
+from holdall.opening import open_regular
 
 __all__ = [
     "Begin",
@@ -154,7 +155,7 @@ class Journal:
         self.path = path
         new = os.O_TRUNC if begin else 0
         self._file: BinaryIO = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT | new), "r+b")
-        self._reader: BinaryIO = path.open("rb")
+        self._reader: BinaryIO = open_regular(path)
         self.cut = Cut(length=0, size=0)
         self.position = 0
         if begin:
@@ -179,7 +180,7 @@ class Journal:
 
     def lines(self) -> Iterator[tuple[int, Line]]:
         """Every line with its position."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             position = 0
             for line in file:
                 yield position, _decoder.decode(line)
@@ -199,7 +200,7 @@ class Journal:
     def _cut_back(self) -> None:
         """Forget what stands behind the last cut; a last line that a crash left half-written is no line."""
         end = position = 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             for line in file:
                 position += len(line)
                 try:
@@ -217,7 +218,7 @@ class Journal:
 
 def _first_line(journal: Path) -> Begin | None:
     try:
-        with journal.open("rb") as file:
+        with open_regular(journal) as file:
             found = _decoder.decode(file.readline())
     except (OSError, ValueError, msgspec.MsgspecError):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -23,11 +23,13 @@ __all__ = [
     "LedgerLine",
     "LossLine",
     "Part",
+    "Place",
     "RungCount",
     "Source",
     "bag_name",
     "format_of",
     "kind_of",
+    "place_of",
     "specification",
 ]
 
@@ -211,6 +213,42 @@ def kind_of(path: str) -> Kind:
     if path.startswith(STORES):
         return Kind.STORE
     return Kind.AGENT if path.startswith(AGENTS) else Kind.ASSISTANT
+
+
+class Place(NamedTuple):
+    """What a line of the index says of an entry in one of the places that format 1.1 has."""
+
+    has_id: bool = False
+    rungs: frozenset[Rung] = frozenset()
+    """Of a content, one of these; empty for what is none."""
+    has_records: bool = False
+
+
+_BYTES = frozenset({Rung.ORIGINAL, Rung.SUPPLIED, Rung.CONTAINER})
+_LINES = Place(has_records=True)
+_FOLDERS = {
+    (ASSISTANTS, 0): (RECORD, Place(has_id=True)),
+    (AGENTS, 0): (RECORD, Place(has_id=True)),
+    (STORES, 0): (RECORD, Place(has_id=True)),
+    (CONTENTS, 1): ("", Place(has_id=True, rungs=_BYTES)),
+    (TEXTS, 1): (RECORD, Place(has_id=True, rungs=frozenset({Rung.TEXT}))),
+}
+
+
+def place_of(path: str) -> Place | None:
+    """The place that an entry of that path has; None where format 1.1 has no such place."""
+    if path in (FILES, LEDGER, LOSSES):
+        return _LINES
+    if path.startswith(STORES) and path.endswith(MEMBERSHIPS) and path.count("/") == 2:
+        return Place(has_id=True, has_records=True)
+    folder = "/".join(path.split("/", 2)[:2]) + "/"
+    suffix, place = _FOLDERS.get((folder, path.count("/") - 2), ("", None))
+    return place if path.endswith(suffix) else None
+
+
+def is_known(version: str) -> bool:
+    """Whether a bundle of that format has nothing that this version doesn't know."""
+    return int(version.partition(".")[2]) <= MINOR
 
 
 def bag_name(filename: str) -> str:

@@ -26,6 +26,7 @@ from holdall.bundle.names import is_safe
 from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFile, FrameTable, Tail, read_tail
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
+from holdall.opening import open_regular
 from holdall.untrusted import MAX_JSON, require_plain
 
 __all__ = ["BundleReader", "open_bundle"]
@@ -61,18 +62,20 @@ def open_bundle(path: str | Path) -> BundleReader:
 class BundleReader:
     """One bundle. A context manager; methods may be called from any thread."""
 
-    def __init__(self, path: Path, *, frames: FrameTable | None = None) -> None:
-        """``frames`` stands for the seek table where that is damaged."""
+    def __init__(self, path: Path, *, frames: FrameTable | None = None, file: BinaryIO | None = None) -> None:
+        """``frames`` stands for the seek table where that is damaged; ``file`` is the bundle where it is open already;
+        it is closed with this one, and stays open where this raises."""
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file = file or open_regular(path)
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
             self.frames = FrameFile(self._file, frames or _tail(path, self._file).frames)
             self.bag, self.info, self.raw_info = self._read_info()
         except BaseException:
-            self._file.close()
+            if file is None:
+                self._file.close()
             raise
         self._index = SortedLines(
             self.frames, self.info.index.offset, self.info.index.size, lambda line: _path.decode(line).path.encode()
@@ -148,12 +151,12 @@ class BundleReader:
     def files(self) -> Iterator[Record]:
         """The file objects, also of files whose content could not be got."""
         entry = self.find(layout.FILES)
-        return self._lines(entry, Kind.FILE) if entry else iter(())
+        return self.records(Kind.FILE, entry) if entry else iter(())
 
     def memberships(self, store_id: str) -> Iterator[Record]:
         """The memberships of one store; nothing where the bundle has none of it."""
         entry = self.memberships_entry(store_id)
-        return self._lines(entry, Kind.MEMBERSHIP) if entry else iter(())
+        return self.records(Kind.MEMBERSHIP, entry) if entry else iter(())
 
     def memberships_entry(self, store_id: str) -> IndexEntry | None:
         """Where the memberships of a store stand; ``records`` says how many there are."""
@@ -182,11 +185,16 @@ class BundleReader:
 
     def losses(self) -> Iterator[LossLine]:
         """What the source had and the bundle hasn't, besides what the ledger says of files."""
-        if entry := self.find(layout.LOSSES):
-            for raw in self._raw_lines(entry):
-                with self._guarding(entry.path):
-                    require_plain(raw)
-                    yield _loss_line.decode(raw)
+        for _, line in self.raw_losses():
+            yield line
+
+    def raw_losses(self) -> Iterator[tuple[bytes, LossLine]]:
+        """Each line of the losses as it is written, and read."""
+        return self._decoded(layout.LOSSES, _loss_line)
+
+    def raw_ledger(self) -> Iterator[tuple[bytes, LedgerLine]]:
+        """Each line of the ledger as it is written, and read; the sha256 of all is checked at the end."""
+        return self._decoded(layout.LEDGER, _ledger_line)
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -206,9 +214,13 @@ class BundleReader:
     def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
         for entry in self.entries(folder):
             if entry.path.endswith(layout.RECORD):
-                yield self._record(kind, self.read(entry, limit=MAX_JSON), entry.path)
+                yield self.record(kind, entry)
 
-    def _lines(self, entry: IndexEntry, kind: Kind) -> Iterator[Record]:
+    def record(self, kind: Kind, entry: IndexEntry) -> Record:
+        """The record that is the whole of an entry."""
+        return self._record(kind, self.read(entry, limit=MAX_JSON), entry.path)
+
+    def records(self, kind: Kind, entry: IndexEntry) -> Iterator[Record]:
         """The records of a ``.jsonl`` entry; the sha256 of all is checked at the end."""
         for raw in self._raw_lines(entry):
             yield self._record(kind, raw, entry.path)
@@ -223,6 +235,14 @@ class BundleReader:
                     if not line.endswith(b"\n"):
                         raise ValueError("a line without end")
                 yield line[:-1]
+
+    def _decoded(self, path: str, decoder: msgspec.json.Decoder[T]) -> Iterator[tuple[bytes, T]]:
+        if entry := self.find(path):
+            for raw in self._raw_lines(entry):
+                with self._guarding(path):
+                    require_plain(raw)
+                    line = decoder.decode(raw)
+                yield raw, line
 
     def _record(self, kind: Kind, raw: bytes, path: str) -> Record:
         """A record that anybody may decode."""
@@ -342,10 +362,10 @@ def _entry(line: bytes) -> IndexEntry:
 
 
 def _require_format(path: Path, found: str) -> None:
-    match = re.fullmatch(r"([1-9][0-9]{0,5})\.[0-9]{1,6}", found)
+    match = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}", found)
     if not match:
         raise FrameError(f"unknown format {found[:20]!r}")
-    if int(match[1]) > layout.MAJOR:
+    if int(match[1]) != layout.MAJOR:
         raise NewerFormat(
             f"can't read {path}: it has format {found}, this version reads {layout.MAJOR}.x",
             hint="pip install --upgrade holdall",

@@ -7,19 +7,20 @@ longer had. Memory is flat: what there is one of per file is sorted outside of m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from itertools import groupby
 from operator import itemgetter
 
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.claims import about_ledger_line, about_loss
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.losses import declared, minimum_of, reason_of, verdict_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
-from holdall.model import AssistantView, Kind, Rung
+from holdall.model import AssistantView, FileView, Kind, Record, Rung
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["Loss", "References", "Report"]
@@ -42,12 +43,16 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Use(msgspec.Struct, frozen=True, kw_only=True):
-    """One mention of a file id. ``by`` is ``ledger``, ``content``, ``membership``, ``file`` or ``assistant``."""
+    """One mention of a file id. ``by`` is ``ledger``, ``content``, ``membership``, ``file`` or ``assistant``; of a
+    content ``cut`` says that it is a text which stops short."""
 
     by: str
     path: str
     entry: IndexEntry | None = None
+    cut: bool = False
     line: LedgerLine | None = None
+    filename: str | None = None
+    size: int | None = None
 
 
 _use = msgspec.json.Decoder(_Use)
@@ -56,8 +61,9 @@ _use = msgspec.json.Decoder(_Use)
 class References:
     """One pass over the records of a bundle whose index has been read."""
 
-    def __init__(self, bundle: BundleReader, report: Report) -> None:
-        self._bundle, self._report = bundle, report
+    def __init__(self, bundle: BundleReader, report: Report, cut: Sorter) -> None:
+        """``cut`` has the paths of the parsed texts that say of themselves that they stop short."""
+        self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: list[Loss] = []
         self._uses, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._counts: Counter[str] = Counter()
@@ -71,19 +77,16 @@ class References:
         stores = self._read_stores()
         self._read_assistants(stores)
         seen: set[str] = set()
-        for agent in self._bundle.agents():
+        for agent, _ in self._records(Kind.AGENT, layout.AGENTS):
             self._once(agent.id, seen)
+            seen.add(agent.id)
             self._count(Kind.AGENT, agent.id, agent.raw)
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
-            self._use(file.id, by="file", path=layout.FILES)
+            said = FileView.of(file)
+            self._use(_Use(by="file", path=layout.FILES, filename=said.filename, size=said.size), file.id)
         self._read_index()
-        previous = b""
-        for line in self._bundle.ledger():
-            if line.id.encode() < previous:
-                self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
-            previous = line.id.encode()
-            self._use(line.id, by="ledger", path=layout.LEDGER, line=line)
+        self._read_ledger()
         self._check_files()
         self._read_losses()
         self._check_info()
@@ -95,16 +98,39 @@ class References:
         """How much of what the project had the bundle lacks, by its records once they were checked."""
         return verdict_of(self._lost) if self._lost else declared(self._bundle.info)
 
+    def _read_ledger(self) -> None:
+        previous = b""
+        for raw, line in self._bundle.raw_ledger():
+            for fault in _read_whole(about_ledger_line(raw, line)):
+                self._report("record", layout.LEDGER, f"the ledger's line of {line.id}: {fault}")
+            if line.id.encode() < previous:
+                self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
+            previous = line.id.encode()
+            self._use(_Use(by="ledger", path=layout.LEDGER, line=line), line.id)
+
     def _read_losses(self) -> None:
-        for line in self._bundle.losses():
+        previous = b""
+        for raw, line in self._bundle.raw_losses():
+            for fault in _read_whole(about_loss(raw, line)):
+                self._report("record", layout.LOSSES, f"{layout.LOSSES}: {fault}")
+            if raw < previous:
+                self._report("record", layout.LOSSES, f"{layout.LOSSES}: lines out of order")
+            previous = raw
             self._lost[line.reason] += 1
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
                 self.losses.append(Loss(code=line.reason, id=line.id, filename=None, message=line.message))
 
-    def _use(
-        self, id: str, *, by: str, path: str, entry: IndexEntry | None = None, line: LedgerLine | None = None
-    ) -> None:
-        self._uses.add(id.encode(), _encode(_Use(by=by, path=path, entry=entry, line=line)))
+    def _use(self, use: _Use, id: str) -> None:
+        self._uses.add(id.encode(), _encode(use))
+
+    def _records(self, kind: Kind, folder: str) -> Iterator[tuple[Record, str]]:
+        """The records below ``folder``, each with its path."""
+        for entry in self._bundle.entries(folder):
+            if entry.path.endswith(layout.RECORD):
+                record = self._bundle.record(kind, entry)
+                if record.id != entry.id:
+                    self._report("index", entry.path, f"{entry.path}: {entry.id} by the index, and {record.id} in it")
+                yield record, entry.path
 
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         self._counts[_COUNTED[kind]] += 1
@@ -112,34 +138,39 @@ class References:
         lines.add(definition_line(kind, id, record_hash(kind, raw), store))
 
     def _read_stores(self) -> set[str]:
-        found: set[str] = set()
-        for store in self._bundle.stores():
+        found: dict[str, str] = {}
+        for store, path in self._records(Kind.STORE, layout.STORES):
             self._once(store.id, found)
+            found[store.id] = path.removesuffix(layout.RECORD)
             self._count(Kind.STORE, store.id, store.raw)
         listed: set[str] = set()
         for entry in self._bundle.entries(layout.STORES):
             if not entry.path.endswith(layout.MEMBERSHIPS):
                 continue
             self._once(f"memberships of {entry.id}", listed)
+            listed.add(f"memberships of {entry.id}")
+            beside = entry.path.removesuffix(layout.MEMBERSHIPS)
             if entry.id not in found:
                 self._report("reference", entry.path, f"memberships of {entry.id}, a store that isn't there")
-            for member in self._bundle.memberships(entry.id or ""):
+            elif found[entry.id] != beside:
+                self._report("reference", entry.path, f"memberships of {entry.id} beside the record of another store")
+            for member in self._bundle.records(Kind.MEMBERSHIP, entry):
                 self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
-                self._use(member.id, by="membership", path=entry.path)
+                self._use(_Use(by="membership", path=entry.path), member.id)
         for id in sorted(id for id in found if f"memberships of {id}" not in listed):
             self._report("reference", None, f"the memberships of store {id} are not there")
-        return found
+        return set(found)
 
-    def _once(self, id: str, seen: set[str]) -> None:
+    def _once(self, id: str, seen: Container[str]) -> None:
         """Readers go by ids: what is there under one id a second time would be another thing to each of them."""
         if id in seen:
             self._report("index", None, f"{id}: there twice")
-        seen.add(id)
 
     def _read_assistants(self, stores: set[str]) -> None:
         seen: set[str] = set()
-        for assistant in self._bundle.assistants():
+        for assistant, _ in self._records(Kind.ASSISTANT, layout.ASSISTANTS):
             self._once(assistant.id, seen)
+            seen.add(assistant.id)
             self._count(Kind.ASSISTANT, assistant.id, assistant.raw)
             try:
                 view = msgspec.json.decode(assistant.raw, type=AssistantView)
@@ -150,28 +181,44 @@ class References:
                     message = f"{assistant.id} refers to store {id}, which isn't in the bundle"
                     self.losses.append(Loss(code="no-store", id=id, filename=None, message=message))
             for id in view.file_ids:
-                self._use(id, by="assistant", path=str(assistant.id))
+                self._use(_Use(by="assistant", path=str(assistant.id)), id)
 
     def _read_index(self) -> None:
+        cuts = self._cut.keys()
+        cut = next(cuts, None)
         for entry in self._bundle.entries():
             self._counts["entries"] += 1
             self._counts["bytes"] += entry.size
             if entry.rung is not None and entry.id is not None:
                 self._contents.add(content_line(entry.id, entry.rung, entry.sha256))
-                self._use(entry.id, by="content", path=entry.path, entry=entry)
+                while cut is not None and cut < entry.path.encode():
+                    cut = next(cuts, None)
+                stops = cut == entry.path.encode()
+                self._use(_Use(by="content", path=entry.path, entry=entry, cut=stops), entry.id)
 
     def _check_files(self) -> None:
         for key, group in groupby(self._uses, key=itemgetter(0)):
             uses = [_use.decode(use) for _, use in group]
-            lines = [use.line for use in uses if use.line]
-            if len(lines) == 1:
-                self._check_line(lines[0], {use.path: use.entry for use in uses if use.entry})
-            elif lines:
-                self._report("reference", layout.LEDGER, f"{len(lines)} lines for file {key.decode()}")
+            for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
+                if (count := sum(use.by == by for use in uses)) > 1:
+                    self._report("reference", path, f"{count} in place of one for file {key.decode()}: {by}")
+            for store, count in Counter(use.path for use in uses if use.by == "membership").items():
+                if count > 1:
+                    self._report("reference", store, f"{store}: file {key.decode()} {count} times")
+            if lines := [use.line for use in uses if use.line]:
+                self._check_line(lines[0], {use.path: use for use in uses if use.entry})
+                if file := next((use for use in uses if use.by == "file"), None):
+                    self._check_said(lines[0], file)
             else:
                 self._unlisted(key.decode(), uses)
 
-    def _check_line(self, line: LedgerLine, contents: dict[str, IndexEntry]) -> None:
+    def _check_said(self, line: LedgerLine, file: _Use) -> None:
+        """Name and size, where the ledger has them, are those that the file object says."""
+        for name, ours, theirs in (("filename", line.filename, file.filename), ("expected", line.expected, file.size)):
+            if ours is not None and ours != theirs:
+                self._report("reference", layout.LEDGER, f"{line.id}: {name} is not that of the file object")
+
+    def _check_line(self, line: LedgerLine, contents: dict[str, _Use]) -> None:
         self._rungs[line.rung] += 1
         self._rung_bytes[line.rung] += line.size or 0
         if lost := reason_of(line.rung, line.truncated, self._minimum):
@@ -191,11 +238,17 @@ class References:
             self._lost[Reason.DOUBTFUL] += 1
             message = f"the text of {reason} is joined doubtfully: {line.doubt}"
             self.losses.append(Loss(code="doubtful", id=line.id, filename=line.filename, message=message))
-        entry = contents.get(line.path or "")
-        if entry is None:
+        found = contents.get(line.path or "")
+        if found is None or found.entry is None:
             self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")
-        elif (entry.rung, entry.size) != (line.rung, line.size):
+            return
+        entry = found.entry
+        if (entry.rung, entry.size) != (line.rung, line.size):
             self._report("reference", entry.path, f"ledger and index differ in rung or size of {reason}")
+        if entry.filename is not None and entry.filename != line.filename:
+            self._report("reference", entry.path, f"ledger and index differ in the filename of {reason}")
+        if line.rung is Rung.TEXT and found.cut != line.truncated:
+            self._report("reference", entry.path, f"ledger and text differ in whether that of {reason} stops short")
 
     def _unlisted(self, id: str, uses: list[_Use]) -> None:
         """A file without a line in the ledger."""
@@ -215,9 +268,9 @@ class References:
         for rung in Rung:
             declared = info.rungs.get(rung)
             files, size = (declared.files, declared.bytes) if declared else (0, 0)
-            if (files, size) != (self._rungs[rung], self._rung_bytes[rung]):
+            if (files, size) != (self._rungs[rung], self._rung_bytes[rung]) or (declared and not files):
                 self._report("count", layout.INFO, f"files of rung {rung} are not those declared")
-        if info.losses is not None and +self._lost != Counter(info.losses):
+        if info.losses is not None and dict(self._lost) != info.losses:
             self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
         if self._counts["agents"] and "agents" not in info.counts:
             self._report("count", layout.INFO, f"agents: none declared, {self._counts['agents']} there")
@@ -229,6 +282,14 @@ class References:
         for name in ("definitions", "contents", "agents"):
             if getattr(digests, name) != getattr(info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
+
+
+def _read_whole(faults: Iterator[str]) -> Iterator[str]:
+    """``faults``, and a line that can't be read in one way only as one of them."""
+    try:
+        yield from faults
+    except ValueError as error:
+        yield str(error)
 
 
 _COUNTED = {

@@ -23,7 +23,8 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains
 from holdall.bundle.sorting import Sorter
-from holdall.errors import BundleError, CannotWrite, DamagedBundle, NotABundle
+from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
+from holdall.opening import open_regular
 from holdall.untrusted import MAX_JSON
 
 __all__ = ["Find", "Salvage"]
@@ -48,11 +49,12 @@ class Salvage:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises NotABundle where there is not a single frame, CannotWrite where the file can't be read."""
+        """Raises NotABundle where there is not a single frame, CannotWrite where the file can't be read; ``finds``
+        raises NewerFormat for a bundle of another major version."""
         self.path = path
         self.notes: list[str] = []
         try:
-            self._file = path.open("rb")
+            self._file = open_regular(path)
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         frames = choose_frames(self._file)
@@ -102,6 +104,8 @@ class Salvage:
         try:
             with BundleReader(self.path, frames=self._frames.frames) as bundle:
                 return bundle.info.index.offset, bundle.info.index.size
+        except NewerFormat:
+            raise  # what it would say with these bytes nobody here knows
         except BundleError:
             pass
         for event in self._events():
@@ -114,7 +118,7 @@ class Salvage:
         end = min(position + size, self._frames.frames.size)
         if end < position + size:
             yield b""
-        rest = b""
+        rest, lost = bytearray(), False
         while position < end:
             number = self._frames.frames.find(position)
             _, _, start, length = self._frames.frames[number]
@@ -122,14 +126,22 @@ class Salvage:
                 data = self._frames.frame(number)[position - start : min(end, position + _PIECE) - start]
             except FrameError:
                 # The line that the hole cuts in two is lost on both sides of it.
-                rest, position = b"?", start + length
+                lost, position = True, start + length
+                rest.clear()
                 yield b""
                 continue
             position += len(data)
-            *lines, rest = (rest + data).split(b"\n")
+            first, *lines = data.split(b"\n")
+            rest += b"" if lost else first
             if len(rest) > MAX_JSON:
-                rest = b"?"
-            yield from lines
+                lost = True
+                rest.clear()
+            if lines:
+                yield b"" if lost else bytes(rest)
+                rest, lost = bytearray(lines.pop()), False
+                yield from lines
+        if rest or lost:
+            yield b""
 
     def _pieces(self, entry: IndexEntry) -> Iterator[memoryview]:
         try:

@@ -7,6 +7,7 @@ of it is decoded, and after it the length must be exact (see docs/format.md, "Fr
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import threading
 from array import array
@@ -33,6 +34,7 @@ __all__ = [
     "decompress",
     "encode_seal",
     "encode_table",
+    "frame_digest",
     "frame_length",
     "read_tail",
     "remains",
@@ -54,6 +56,7 @@ _MIN_COMPRESSED = 14  # magic, two bytes of header, one block with a byte in it,
 _HEADER_MAX = 18
 _ENTRIES = 64 << 10
 _CACHE_BYTES = 16 << 20
+_DIGEST = 32
 
 _codecs = threading.local()
 
@@ -123,6 +126,11 @@ def remains(frame: bytes | memoryview, size: int) -> bytes:
             found += codec.decompress(frame[position : position + 3 + length])
             position += 3 + length
     return bytes(found[:size])
+
+
+def frame_digest(frame: bytes) -> bytes:
+    """What tells a frame, as it lies in the file, from every other; 32 bytes."""
+    return hashlib.sha256(frame).digest()
 
 
 def frame_length(frame: bytes | memoryview) -> int | None:
@@ -249,6 +257,15 @@ class FrameFile:
         self._file, self._room = file, cache_bytes
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._proven: bytes | None = None
+
+    def hold(self, digests: bytes) -> None:
+        """From here on give only frames with these digests, one after the other: those that were proved. So what is
+        read is what was proved, whatever was written into the file since."""
+        with self._lock:
+            self._room += sum(map(len, self._cache.values()))
+            self._cache.clear()
+            self._proven = digests
 
     def frame(self, number: int) -> bytes:
         """The content of one frame; FrameError where it can't be had."""
@@ -274,6 +291,8 @@ class FrameFile:
             frame = self._file.read(length)
         if len(frame) < length:
             raise FrameError("the file ends inside a frame")
+        if self._proven is not None and frame_digest(frame) != self._proven[_DIGEST * number : _DIGEST * (number + 1)]:
+            raise FrameError("the file is not the one that was proved: something was written into it since")
         return frame, size
 
     def chunks(self, position: int, size: int) -> Iterator[memoryview]:

@@ -16,6 +16,7 @@ from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.spool import Spool
 from holdall.model import Kind
+from holdall.opening import open_regular
 
 __all__ = ["LineSink", "Sink"]
 
@@ -137,7 +138,7 @@ class LineSink:
 
     def lines(self) -> Iterator[bytes]:
         """The lines, each with its newline. After ``commit``."""
-        with self._name.open("rb") as file:
+        with open_regular(self._name) as file:
             yield from file
 
     def remove(self) -> None:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from holdall.bundle.durable import open_private
 from holdall.bundle.seekable import compress
+from holdall.opening import open_regular
 
 __all__ = ["Spool"]
 
@@ -60,7 +61,7 @@ class Spool:
         """The frames in order: (compressed, decompressed size). After ``finish``."""
         if self._path is None:
             return
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             for number in range(0, len(self.frames), 2):
                 yield file.read(self.frames[number]), self.frames[number + 1]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from holdall.bundle import layout
-from holdall.bundle.bag import BAGIT_TXT, bag_info
-from holdall.bundle.layout import Capture
+from holdall.bundle.bag import BAGIT_TXT, bag_info, one_line
+from holdall.bundle.layout import Capture, Source
 
-__all__ = ["closing_info", "opening_files"]
+__all__ = ["closing_info", "described", "opening_files"]
 
 _README = """\
 This folder is a bag (BagIt, RFC 8493) with the assistants, agents, vector stores and files of a project
@@ -53,13 +53,20 @@ def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
 
 def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> bytes:
     """``bag-info.txt`` for a payload of ``entries`` files and ``size`` bytes."""
-    source = capture.source
-    fields = [
-        ("Bag-Software-Agent", capture.tool),
-        ("Bagging-Date", datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")),
-        ("External-Description", f"Assistants, vector stores and files of {source.base_url}"),
-    ]
+    agent, *source = described(capture.tool, capture.source)
+    return bag_info(
+        [
+            agent,
+            ("Bagging-Date", datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")),
+            ("External-Description", f"Assistants, vector stores and files of {capture.source.base_url}"),
+            *((label, value) for label, value in source if value),
+            ("Payload-Oxum", f"{size}.{entries}"),
+        ]
+    )
+
+
+def described(tool: str, source: Source) -> list[tuple[str, str]]:
+    """The fields of ``bag-info.txt`` that say what ``holdall.json`` says too; what isn't known is empty."""
     known = [("Organization", source.organization), ("Project", source.project), ("Label", source.label)]
-    fields += [(f"Holdall-Source-{label}", value) for label, value in known if value]
-    fields.append(("Payload-Oxum", f"{size}.{entries}"))
-    return bag_info(fields)
+    fields = [("Bag-Software-Agent", tool), *((f"Holdall-Source-{label}", value or "") for label, value in known)]
+    return [(label, one_line(value)) for label, value in fields]

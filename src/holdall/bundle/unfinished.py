@@ -11,6 +11,7 @@ from holdall.bundle.bag import BLOCK, header_time
 from holdall.bundle.journal import Journal, Line
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.seekable import FrameFile, FrameTable, walk
+from holdall.opening import open_regular
 
 __all__ = ["Unfinished"]
 
@@ -20,7 +21,7 @@ class Unfinished:
 
     def __init__(self, stream: Path, journal: Path) -> None:
         self._journal = Journal(journal, None)
-        self._file = stream.open("rb")
+        self._file = open_regular(stream)
         frames = FrameTable((length, size) for _, length, size in walk(self._file, 0, self._journal.cut.length))
         self._frames = FrameFile(self._file, frames)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from holdall.cli.verdict import as_result
 from holdall.settings import DestinationSettings
 
 if TYPE_CHECKING:
+    from holdall.bundle.reader import BundleReader
     from holdall.importer.proof.proof import Proof
     from holdall.verdict import Verdict
 
@@ -28,13 +28,13 @@ _NOUNS = {
 
 
 def compare(
-    console: Console, settings: DestinationSettings, bundle: Path, *, search: bool, accept_known: bool
+    console: Console, settings: DestinationSettings, reader: BundleReader, *, search: bool, accept_known: bool
 ) -> tuple[dict[str, Any], Verdict]:
     """Compare and print; the result for ``--json``, whose ``differences`` are empty for a true copy, and the verdict.
 
     Which copy is meant, the mapping in OUTPUT_DIR says, or where there is none the copies' own marks.
     """
-    proof = asyncio.run(_compare(console, settings, bundle, search=search, accept_known=accept_known))
+    proof = asyncio.run(_compare(console, settings, reader, search=search, accept_known=accept_known))
     console.close_progress()
     found, verdict = told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
     return {"destination": settings.endpoint.base_url, **found}, verdict
@@ -75,9 +75,8 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
 
 
 async def _compare(
-    console: Console, settings: DestinationSettings, bundle: Path, *, search: bool, accept_known: bool
+    console: Console, settings: DestinationSettings, reader: BundleReader, *, search: bool, accept_known: bool
 ) -> Proof:
-    from holdall.bundle.reader import open_bundle
     from holdall.importer.destination.destination import choose
     from holdall.importer.destination.placement import by_mapping, by_marks
     from holdall.importer.plan.catalogue import catalogue
@@ -86,25 +85,24 @@ async def _compare(
     from holdall.remote.probing import require_any_endpoint
 
     progress = console.progress()
-    with open_bundle(bundle) as reader:
-        async with Account(
-            settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
-        ) as account:
-            await require_any_endpoint(account)
-            holding = catalogue(reader)
-            digests = msgspec.to_builtins(reader.info.digests)
-            placement = by_mapping(settings.output_dir, digests, account.party)
-            form = await choose(account, placement.form if placement else None)
-            if placement is None:
-                console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")
-                placement = await by_marks(account, form, settings.output_dir, agents=bool(holding.agents))
-            return await prove(
-                holding,
-                reader,
-                account,
-                placement,
-                progress=progress,
-                prefix=settings.prefix,
-                search=search,
-                accept_known=accept_known,
-            )
+    async with Account(
+        settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
+    ) as account:
+        await require_any_endpoint(account)
+        holding = catalogue(reader)
+        digests = msgspec.to_builtins(reader.info.digests)
+        placement = by_mapping(settings.output_dir, digests, account.party)
+        form = await choose(account, placement.form if placement else None)
+        if placement is None:
+            console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")
+            placement = await by_marks(account, form, settings.output_dir, agents=bool(holding.agents))
+        return await prove(
+            holding,
+            reader,
+            account,
+            placement,
+            progress=progress,
+            prefix=settings.prefix,
+            search=search,
+            accept_known=accept_known,
+        )

@@ -21,6 +21,7 @@ from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
+from holdall.opening import read_regular
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def dump_of(parameters: Mapping[str, Any]) -> Dump | None:
         mistakes.add(UsageFault("--from-dump can't be given together with --no-assistants"))
     for name in parameters["from_dump"]:
         try:
-            dumps.append((name, sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()))
+            dumps.append((name, sys.stdin.buffer.read() if name == "-" else read_regular(name)))
         except OSError as error:
             mistakes.add(CannotWrite(f"can't read {name}: {error.strerror or error}"))
     with mistakes.noted():

@@ -21,7 +21,7 @@ from holdall.cli.planning import (
     asked_of,
     how_to_plan,
     line,
-    prove,
+    proved,
     require_consent,
     result_of,
     show_conflicts,
@@ -99,7 +99,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
             asked = asked_of(parameters)
     mistakes.raise_all()
     asked = document.asked if document else msgspec.structs.replace(asked, prefix=settings.prefix)
-    outcome = run_import(
+    return run_import(
         console,
         settings,
         bundle,
@@ -108,19 +108,17 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
         yes=parameters["yes"],
         force=parameters["force"],
         accept_known=parameters["accept_known_losses"],
+        compared=verify,
     )
-    if not verify or settings.dry_run:
-        return outcome
-    return _verified(console, settings, bundle, outcome, accept_known=parameters["accept_known_losses"])
 
 
-def _verified(
-    console: Console, settings: DestinationSettings, bundle: Path, outcome: Outcome, *, accept_known: bool
+def _compared(
+    console: Console, settings: DestinationSettings, reader: BundleReader, outcome: Outcome, *, accept_known: bool
 ) -> Outcome:
     """The outcome of an import and, at its end, of the comparison with the bundle."""
     from holdall.cli.against import compare
 
-    compared, verdict = compare(console, settings, bundle, search=False, accept_known=accept_known)
+    compared, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)
     return msgspec.structs.replace(
         outcome,
         exit_code=worse(outcome.exit_code, verdict.exit_code),
@@ -155,21 +153,21 @@ def run_import(
     yes: bool = False,
     accept_known: bool = False,
     kept: bool = True,
+    compared: bool = False,
 ) -> Outcome:
     """Verify, probe, plan and apply, telling on the way; raises what stopped the run after its report is shown.
 
     With a ``document`` nothing but the plan in it is carried out. ``kept``: the bundle outlives the command.
+    ``compared``: at the end the destination is compared with the bundle.
     """
-    from holdall.bundle.reader import open_bundle
     from holdall.importer.plan.document import require_bundle
 
     console.say(f"importing {bundle.name} into {settings.endpoint.title}")
-    prove(console, bundle)
-    with open_bundle(bundle) as reader:
+    with proved(console, bundle) as reader:
         if document:
             require_bundle(document, msgspec.to_builtins(reader.info.digests))
         try:
-            return asyncio.run(
+            outcome = asyncio.run(
                 _import(
                     console,
                     settings,
@@ -184,6 +182,9 @@ def run_import(
             )
         except KeyboardInterrupt:
             raise stopped_at_once() from None
+        if not compared or settings.dry_run:
+            return outcome
+        return _compared(console, settings, reader, outcome, accept_known=accept_known)
 
 
 async def _import(

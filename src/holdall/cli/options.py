@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Callable, Container, Mapping
@@ -14,6 +15,7 @@ from dotenv import dotenv_values, find_dotenv
 from holdall.cli.console import Console
 from holdall.cli.modes import Command, OutputFile, output
 from holdall.errors import HoldallError, Mistakes, UsageFault
+from holdall.opening import read_regular
 from holdall.settings import (
     BothSettings,
     DestinationSettings,
@@ -133,7 +135,7 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
     """The values of the ``.env`` file and its path, which is said."""
     if chosen == "none":
         return {}, ""
-    if chosen and not Path(chosen).is_file():
+    if chosen and not Path(chosen).exists():
         raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
     found = chosen or find_dotenv(usecwd=True)
     if not found:
@@ -142,7 +144,10 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
         console.env_file = found
         console.say(f"settings from {found}")
     try:
-        return dotenv_values(found, interpolate=False, encoding="utf-8-sig"), found
+        text = read_regular(found).decode("utf-8-sig")
+        return dotenv_values(stream=io.StringIO(text), interpolate=False), found
+    except OSError as error:
+        raise UsageFault(f"can't read {found}: {error.strerror or error}", hint="--env-file none reads none") from None
     except UnicodeDecodeError:
         raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
 

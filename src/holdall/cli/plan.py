@@ -17,7 +17,7 @@ from holdall.cli.planning import (
     announce,
     asked_of,
     how_to_plan,
-    prove,
+    proved,
     result_of,
     show_plan,
     show_shortfall,
@@ -58,11 +58,8 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
         asked = asked_of(parameters)
     mistakes.raise_all()
     asked = msgspec.structs.replace(asked, prefix=settings.prefix)
-    from holdall.bundle.reader import open_bundle
-
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
-    prove(console, bundle)
-    with open_bundle(bundle) as reader:
+    with proved(console, bundle) as reader:
         accept_known = parameters["accept_known_losses"]
         return asyncio.run(_plan(console, settings, reader, asked, output, accept_known=accept_known))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ __all__ = [
     "asked_of",
     "how_to_plan",
     "line",
-    "prove",
+    "proved",
     "require_consent",
     "result_of",
     "show_conflicts",
@@ -153,21 +154,24 @@ def asked_of(parameters: Mapping[str, Any]) -> Asked:
     )
 
 
-def prove(console: Console, bundle: Path) -> None:
-    from holdall.verify import verify
+@contextmanager
+def proved(console: Console, bundle: Path) -> Iterator[BundleReader]:
+    """The bundle, open, of which nothing is read but what was proved. Raises DamagedBundle where it isn't whole."""
+    from holdall.verify import verified
 
-    verdict = verify(bundle, progress=console.progress())
-    console.close_progress()
-    if not verdict.whole:
-        for finding in verdict.findings[:_SHOWN]:
-            console.warn(f"  {finding.code}: {finding.message}")
-        found = counted(len(verdict.findings), "finding")
-        raise DamagedBundle(
-            f"can't import {bundle}: it is damaged ({found}), and nothing was created",
-            hint=f"holdall verify {pasteable(bundle)} lists them all; "
-            f"holdall extract {pasteable(bundle)} --salvage --to FOLDER takes out what is whole",
-            entry=verdict.findings[0].entry,
-        )
+    with verified(bundle, progress=console.progress()) as (verdict, reader):
+        console.close_progress()
+        if reader is None:
+            for finding in verdict.findings[:_SHOWN]:
+                console.warn(f"  {finding.code}: {finding.message}")
+            found = counted(len(verdict.findings), "finding")
+            raise DamagedBundle(
+                f"can't import {bundle}: it is damaged ({found}), and nothing was created",
+                hint=f"holdall verify {pasteable(bundle)} lists them all; "
+                f"holdall extract {pasteable(bundle)} --salvage --to FOLDER takes out what is whole",
+                entry=verdict.findings[0].entry,
+            )
+        yield reader
 
 
 def show_shortfall(console: Console, reader: BundleReader, *, kept: bool = True) -> dict[str, Any]:

@@ -32,21 +32,21 @@ __all__ = ["rehearse"]
 _KEY = "sk-rehearsal-0001"
 
 
-def rehearse(console: Console, bundle: Path, *, search: bool, accept_known: bool) -> tuple[dict[str, Any], Verdict]:
+def rehearse(
+    console: Console, reader: BundleReader, *, search: bool, accept_known: bool
+) -> tuple[dict[str, Any], Verdict]:
     """Import the bundle into a sandbox on this machine, compare, print, and take everything away again.
 
     Nothing of the user's settings is used: no key, no .env, no proxy. The folder of the sandbox, where the contents
     are for as long as it lasts, is a temporary one (TMPDIR). Returns the result for ``--json`` and the verdict. Raises
     MissingExtra.
     """
-    from holdall.bundle.reader import open_bundle
     from holdall.sandbox.server import Behaviour, Running
 
     with (
         _ending_in_order(),
         children.no_proxies(),
         tempfile.TemporaryDirectory(prefix="holdall-rehearsal-") as folder,
-        open_bundle(bundle) as reader,
         # Whatever the models are called where the bundle comes from, here they are.
         Running(
             Path(folder, "sandbox"),
@@ -61,7 +61,7 @@ def rehearse(console: Console, bundle: Path, *, search: bool, accept_known: bool
     proof, unread = _sandbox_aside(proof)
     if unread:
         console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
-    found, verdict = told(console, proof, title=f"rehearsal of {bundle}")
+    found, verdict = told(console, proof, title=f"rehearsal of {reader.path}")
     return {**found, "unread_by_sandbox": unread}, verdict
 
 

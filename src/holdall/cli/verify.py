@@ -77,21 +77,22 @@ def command(
     mistakes.raise_all()
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
-    from holdall.verify import verify
+    from holdall.verify import verified
 
-    verdict = verify(bundle, quick=quick, sha256=sha256, progress=console.progress())
-    console.close_progress()
-    _print(console, verdict, console.say if rehearse else console.result)
     compared = rehearsed = None
     copied = COMPLETE
-    if destination and verdict.whole and verdict.is_named:
-        from holdall.cli.against import compare
+    keep = bool(destination or rehearse)
+    with verified(bundle, quick=quick, sha256=sha256, keep=keep, progress=console.progress()) as (verdict, reader):
+        console.close_progress()
+        _print(console, verdict, console.say if rehearse else console.result)
+        if destination and reader and verdict.is_named:
+            from holdall.cli.against import compare
 
-        compared, copied = compare(console, destination, bundle, search=search, accept_known=accept_known_losses)
-    if rehearse and verdict.whole and verdict.is_named:
-        from holdall.cli import rehearse as rehearsal
+            compared, copied = compare(console, destination, reader, search=search, accept_known=accept_known_losses)
+        if rehearse and reader and verdict.is_named:
+            from holdall.cli import rehearse as rehearsal
 
-        rehearsed, copied = rehearsal.rehearse(console, bundle, search=search, accept_known=accept_known_losses)
+            rehearsed, copied = rehearsal.rehearse(console, reader, search=search, accept_known=accept_known_losses)
     lacking = complete and not verdict.completeness.complete
     return Outcome(
         exit_code=worse(verdict.exit_code, copied.exit_code, EXIT_INCOMPLETE if lacking else EXIT_DONE),

@@ -32,7 +32,7 @@ def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStor
     tools = fields.get("tools")
     tools = tools if isinstance(tools, list) else []
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]
-    files = [file for file in fields.get("file_ids") or () if isinstance(file, str)]
+    files = list(dict.fromkeys(file for file in fields.get("file_ids") or () if isinstance(file, str)))
     if "retrieval" not in kinds and "file_ids" not in fields:
         return fields, None, []
     done = []

@@ -23,10 +23,10 @@ from holdall.errors import (
 )
 from holdall.exporter.booking import Booking
 from holdall.exporter.parent import Parent, Taken
-from holdall.exporter.records import FileRecords, file_view
+from holdall.exporter.records import FileRecords
 from holdall.exporter.register import File, Register, Waiting
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
-from holdall.model import Kind, Record, Rung, SourceId, StoreView, epoch_seconds
+from holdall.model import FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.contents import Content, Holder, Ladder
@@ -247,8 +247,8 @@ class Fetch:
         if told is not None:
             files.write(told.raw + b"\n")
             self._booking.record(Kind.FILE, file_id, told.raw)
-            view = file_view(told)
-            self._progress.expect(bytes=int(view.bytes or 0))
+            view = FileView.of(told)
+            self._progress.expect(bytes=view.size or 0)
         return File(id=file_id, view=view, gone=None if isinstance(record, Record) else record)
 
     async def _one(self, file: File) -> None:

@@ -21,7 +21,6 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
-from holdall.exporter.records import file_view
 from holdall.exporter.register import passing_database
 from holdall.exporter.report import Doubtful, Finding, Loss
 from holdall.model import FileView, Rung, epoch_seconds
@@ -113,7 +112,7 @@ class Parent:
 
     def _read_records(self) -> Iterator[tuple[object, ...]]:
         for record in self._reader.files():
-            view = file_view(record)
+            view = FileView.of(record)
             yield record.id, view.bytes, epoch_seconds(view.created_at)
 
     def find(self, file: FileView) -> Taken | None:

@@ -11,25 +11,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 
-import msgspec
-
 from holdall.errors import NotFound, PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.exporter.register import Register
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing, Surveyor
 
-__all__ = ["FileRecords", "file_view"]
+__all__ = ["FileRecords"]
 
 # What a page of up to 10,000 records may cost, in requests for one record each.
 _PAGE_COST = 20
-
-
-def file_view(record: Record) -> FileView:
-    """What a file object says; of a look-alike's that can't be read so, the id alone."""
-    try:
-        return msgspec.json.decode(record.raw, type=FileView)
-    except (ValueError, msgspec.MsgspecError):
-        return FileView(id=record.id)
 
 
 class FileRecords:
@@ -58,7 +48,7 @@ class FileRecords:
             return Record(kind=Kind.FILE, id=file_id, raw=found)
         record = await self._surveyor.file(file_id)
         if isinstance(record, Record):
-            self._asked[file_view(record).purpose or ""] += 1
+            self._asked[FileView.of(record).purpose or ""] += 1
         return record
 
     async def _listed(self, file_id: SourceId) -> bytes | None:

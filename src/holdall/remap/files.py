@@ -17,6 +17,7 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write
 from holdall.errors import CannotWrite, UsageFault
+from holdall.opening import read_regular
 from holdall.remap.renaming import MAPPING, Left, Matcher, Renaming
 
 __all__ = ["Change", "Passed", "Unmapped", "scan", "write"]
@@ -110,7 +111,7 @@ def _look(file: Path, status: os.stat_result, matcher: Matcher) -> Iterator[Chan
     if status.st_size > _LARGEST:
         yield Passed(path=file, why=f"larger than {_LARGEST >> 20} MiB")
         return
-    data = file.read_bytes()
+    data = read_regular(file)
     encoding = _encoding(data)
     if encoding is None:
         return

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.errors import CannotWrite, UsageFault
+from holdall.opening import read_regular
 
 __all__ = ["MAPPING", "Left", "Matcher", "Renaming", "Rewritten", "mapping_file", "read_renaming"]
 
@@ -84,7 +85,7 @@ def mapping_file(where: Path) -> Path:
 def read_renaming(path: Path) -> Renaming:
     """The renaming that the mapping at ``path`` asks for. Raises UsageFault or CannotWrite."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Mapping)
+        found = msgspec.json.decode(read_regular(path), type=_Mapping)
     except OSError as error:
         raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
     except msgspec.DecodeError as error:

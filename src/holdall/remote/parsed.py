@@ -13,6 +13,7 @@ import msgspec
 
 from holdall.errors import UnexpectedAnswer
 from holdall.model import TextPage
+from holdall.parsedtext import require_page
 from holdall.remote.client import Account
 from holdall.remote.transfer import Sink
 
@@ -49,8 +50,9 @@ async def read_parsed(
     while True:
         answer = await account.get(route, {"page": token} if token else None)
         try:
+            require_page(answer.raw)
             page = msgspec.json.decode(answer.raw, type=TextPage)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UnexpectedAnswer(
                 f"can't read the text at {route}: not of a shape known here ({error})",
                 status=answer.status,

@@ -176,7 +176,9 @@ class Surveyor:
         try:
             raw = one_line((await self._account.get(path("/files/{}", file_id))).raw)
             self._given("/files")
-            return Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "file")), raw=raw)
+            if (found := _id_of(raw, "file")) != file_id:
+                raise UnexpectedAnswer(f"can't read file {file_id}: the answer is about {found[:100]!r}")
+            return Record(kind=Kind.FILE, id=file_id, raw=raw)
         except _TOLD as error:
             return absent(Kind.FILE, file_id, _told(error))
 

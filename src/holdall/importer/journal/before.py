@@ -21,6 +21,7 @@ from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import Kind, TargetId, epoch_seconds
+from holdall.opening import open_regular
 from holdall.remote.client import Account
 from holdall.remote.lists import Doubt
 
@@ -201,7 +202,7 @@ class Before:
 
     def _lines(self) -> Iterator[_Line]:
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 for raw in file:
                     yield _decoder.decode(raw)
         except FileNotFoundError:

@@ -16,6 +16,7 @@ from holdall.errors import ImportFailed
 from holdall.importer.journal.journal import MARKS, Closed, Done, Failed, Intent, Learned, Line, Opened, Shown, lines
 from holdall.importer.plan.image import fingerprint
 from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import open_regular
 
 __all__ = [
     "Attached",
@@ -128,7 +129,7 @@ def read_deeds(journal: Path) -> Deeds | None:
         reading.take(line)
         end = length
     if reading.opened is None:
-        with journal.open("rb") as file:
+        with open_regular(journal) as file:
             if file.readline().endswith(b"\n"):
                 raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
         return None

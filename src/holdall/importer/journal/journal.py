@@ -19,6 +19,7 @@ import msgspec
 from holdall.bundle.durable import cannot_write, durable, put
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import open_regular
 
 __all__ = [
     "ALONE",
@@ -206,7 +207,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
     """
     end, torn = 0, 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for number, raw in enumerate(file, 1):
                 try:
                     line = _decoder.decode(raw)

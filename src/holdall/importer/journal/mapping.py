@@ -14,6 +14,7 @@ from holdall.importer.journal.run import MAPPING
 from holdall.importer.journal.runs import opened, runs
 from holdall.importer.journal.undolog import is_undone
 from holdall.model import SourceId, TargetId
+from holdall.opening import read_regular
 
 __all__ = ["Placed", "mappings", "read_mapping"]
 
@@ -74,7 +75,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 def read_mapping(path: Path) -> Placed | None:
     """The mapping; None where there is none, or what is there isn't one. Raises CannotWrite where it can't be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Placed)
+        return msgspec.json.decode(read_regular(path), type=Placed)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):  # another tool's, or of a run that was cut off
         return None
     except OSError as error:

@@ -20,6 +20,7 @@ from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Plan
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import read_regular, regular
 
 __all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked", "timestamp"]
 
@@ -100,7 +101,7 @@ class RunFolder:
                 end = length
         try:
             self.path.mkdir(parents=True, exist_ok=again is not None)
-            self._audit = (self.path / AUDIT).open("xb" if again is None else "ab", buffering=0)
+            self._audit = open(self.path / AUDIT, "xb" if again is None else "ab", buffering=0, opener=regular)  # noqa: SIM115
             self.journal = Journal(self.path / JOURNAL, sync=sync, end=end)
             sync_folder(self.path)
         except OSError as error:
@@ -118,7 +119,7 @@ class RunFolder:
     def plan(self) -> Plan:
         """The plan that was kept. Raises CannotWrite."""
         try:
-            return msgspec.json.decode((self.path / PLAN).read_bytes(), type=Plan)
+            return msgspec.json.decode(read_regular(self.path / PLAN), type=Plan)
         except (OSError, msgspec.DecodeError) as error:
             raise CannotWrite(
                 f"can't go on with run {self.id}: its plan {self.path / PLAN} can't be read ({error})",

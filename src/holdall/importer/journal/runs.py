@@ -12,6 +12,7 @@ import msgspec
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.journal.journal import Opened, lines
+from holdall.opening import open_regular
 
 __all__ = ["AUDIT", "JOURNAL", "new_id", "opened", "runs", "runs_at"]
 
@@ -71,6 +72,6 @@ def _order(run: Path) -> tuple[str, str, int]:
 
 
 def _noted(run: Path) -> Iterator[str]:
-    with suppress(OSError, msgspec.DecodeError), (run / AUDIT).open("rb") as file:
+    with suppress(OSError, msgspec.DecodeError), open_regular(run / AUDIT) as file:
         for line in file:
             yield msgspec.json.decode(line, type=_Noted).at

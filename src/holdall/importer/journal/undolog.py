@@ -12,6 +12,7 @@ from holdall.errors import CannotWrite
 from holdall.importer.journal.reversals import Act, Reversal
 from holdall.importer.journal.run import timestamp
 from holdall.model import Kind, TargetId
+from holdall.opening import open_regular, read_regular, regular
 
 __all__ = ["LOG", "UndoLog", "is_undone"]
 
@@ -78,7 +79,7 @@ class UndoLog:
 
     def _append(self, line: _Step | _Ended, *, sync: bool) -> None:
         try:
-            with self.path.open("ab") as file:
+            with open(self.path, "ab", opener=regular) as file:
                 # A line that a crash cut off is ended first, so that it doesn't spoil this one.
                 torn = file.tell() and not self._ends_whole()
                 file.write((b"\n" if torn else b"") + msgspec.json.encode(line) + b"\n")
@@ -88,7 +89,7 @@ class UndoLog:
             raise cannot_write(self.path, error) from None
 
     def _ends_whole(self) -> bool:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(-1, 2)
             return file.read(1) == b"\n"
 
@@ -101,7 +102,7 @@ def is_undone(folder: Path) -> bool:
 def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool, int]:
     begun, whole, orphans = set(), False, 0
     try:
-        lines = path.read_bytes().splitlines() if path.exists() else []
+        lines = read_regular(path).splitlines() if path.exists() else []
     except OSError as error:
         raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
     for raw in lines:

@@ -81,7 +81,7 @@ def _agent_age(record: Record) -> tuple[int, SourceId]:
 
 def _known(record: Record) -> tuple[str, int]:
     """A file's purpose and when it was made."""
-    view = _read(record, FileView)
+    view = FileView.of(record)
     return sys.intern(view.purpose or ""), epoch_seconds(view.created_at)
 
 

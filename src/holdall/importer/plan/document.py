@@ -20,6 +20,7 @@ from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
 from holdall.importer.plan.estimate import Estimate
 from holdall.importer.plan.steps import OnConflict, Plan, Unit
+from holdall.opening import read_regular
 from holdall.selection import Selection
 
 __all__ = ["Asked", "PlanDocument", "read_plan", "require_bundle", "require_same", "write_plan"]
@@ -82,7 +83,7 @@ def write_plan(path: Path, document: PlanDocument) -> None:
 def read_plan(path: Path) -> PlanDocument:
     """Read one. Raises CannotWrite where the file can't be read, UsageFault where it is no plan of this version."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise CannotWrite(f"can't read the plan {path}: {error.strerror or error}") from None
     try:

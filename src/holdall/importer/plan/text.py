@@ -44,7 +44,7 @@ def document(stored: bytes, *, overlap: int, filename: str | None, size: int | N
     """
     try:
         decoded = msgspec.json.decode(stored, type=_Stored)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedBundle(f"can't read a parsed text of the bundle: {error}") from None
     parts = [part.text or "" for page in decoded.pages for part in (page.data or page.content or [])]
     joining = Joining(overlap)

@@ -22,6 +22,7 @@ from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.runs import JOURNAL, runs_at
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
 from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import read_regular
 
 __all__ = ["Place", "RequestFolder", "There", "listed", "read", "read_request", "remove", "replace"]
 
@@ -127,7 +128,7 @@ async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
 def read(output: Path, path: str) -> bytes | None:
     """What is at ``path`` below ``output``, None for nothing. Raises CannotWrite."""
     try:
-        return output.joinpath(*path.split("/")).read_bytes()
+        return read_regular(output.joinpath(*path.split("/")))
     except FileNotFoundError:
         return None
     except OSError as error:

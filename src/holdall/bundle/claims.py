@@ -1,0 +1,110 @@
+"""What a bundle says of itself, line by line: where a statement is of a shape that docs/format.md doesn't know.
+
+Each function gives what is wrong, a sentence each. What readers could read in two ways is wrong: a key twice, a field
+at an entry of another kind, a rung that isn't the place's. Fields that only a newer minor version knows are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from holdall.bundle import layout
+from holdall.bundle.bag import parse_bag_info
+from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
+from holdall.bundle.tagfiles import described
+from holdall.model import Rung
+from holdall.untrusted import read_once
+from holdall.verdict import Reason
+
+__all__ = ["about_bag", "about_entry", "about_info", "about_ledger_line", "about_loss"]
+
+# Members and elements, those of members included (docs/format.md, "Limits").
+_LINE_VALUES = 100
+_INFO_VALUES = 100_000
+_SHA256 = re.compile("[0-9a-f]{64}")
+_MINIMA = frozenset({Rung.ORIGINAL, Rung.CONTAINER, Rung.TEXT, Rung.UNAVAILABLE})
+_COUNTS = frozenset({"assistants", "vector_stores", "memberships", "files", "entries", "bytes"})
+_AGENTS = "agents"
+_IN_LEDGER = frozenset({Reason.FILES, Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
+_OXUM = "payload-oxum"
+
+
+def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
+    """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_once`` does."""
+    fields = read_once(raw, values=_LINE_VALUES)
+    if None in fields.values():
+        yield "a field without a value"
+    if not _SHA256.fullmatch(entry.sha256):
+        yield "its sha256 is none"
+    place = layout.place_of(entry.path)
+    if place is None:
+        if layout.is_known(version):
+            yield f"nothing has that place in format {version}"
+        return
+    if (entry.id is not None) != place.has_id:
+        yield "it has no id" if place.has_id else "an id where there is no object"
+    if (entry.records is not None) != place.has_records:
+        yield "the number of its lines is missing" if place.has_records else "a number of lines, and it is no .jsonl"
+    if entry.path == layout.LOSSES and not entry.records:
+        yield "an empty list, which is left out"
+    if entry.rung is None and place.rungs:
+        yield "a content without rung"
+    elif entry.rung is not None and entry.rung not in place.rungs:
+        yield f"the rung {entry.rung} in a place for others"
+    if entry.filename is not None and not place.rungs:
+        yield "a filename, and it is no content"
+
+
+def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
+    """A line of the ledger. Raises ValueError as ``read_once`` does."""
+    read_once(raw, values=_LINE_VALUES)
+    if (line.path is None) != (line.rung is Rung.UNAVAILABLE):
+        yield "a path if and only if it is unavailable"
+    if (line.size is None) != (line.path is None):
+        yield "a size without a content, or none with one"
+    if line.status is not None and not 100 <= line.status <= 999:
+        yield f"{str(line.status)[:30]} is no HTTP status"
+    if line.rung is not Rung.TEXT and (line.truncated or line.doubt):
+        yield "it stops short or is in doubt, and is no text"
+    if line.doubt == "":
+        yield "a doubt that says nothing"
+
+
+def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
+    """A line of the losses. Raises ValueError as ``read_once`` does."""
+    read_once(raw, values=_LINE_VALUES)
+    if line.reason in _IN_LEDGER:
+        yield f"a loss of the reason {line.reason}, which is for the ledger to say"
+
+
+def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
+    """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_once`` does."""
+    fields = read_once(raw, values=_INFO_VALUES)
+    for name in ("min_rung", "losses"):
+        if name in fields and fields[name] is None:
+            yield f"{name} is null, and may be left out only"
+    if info.min_rung is not None and info.min_rung not in _MINIMA:
+        yield f"min_rung is {info.min_rung[:30]!r}, which can't be asked for"
+    for name in sorted(_COUNTS - info.counts.keys()):
+        yield f"counts lacks {name}"
+    if not layout.is_known(info.format):
+        return
+    for name in sorted(info.counts.keys() - _COUNTS - {_AGENTS}):
+        yield f"counts of {name[:100]!r}, which format {info.format} doesn't know"
+    for name in sorted(info.rungs.keys() - set(Rung)):
+        yield f"the rung {name[:100]!r}, which format {info.format} doesn't know"
+    if info.format != layout.format_of(info.counts.get(_AGENTS, 0)) or info.counts.get(_AGENTS) == 0:
+        yield f"format {info.format}, and {info.counts.get(_AGENTS)} agents counted"
+
+
+def about_bag(raw: bytes, info: HoldallInfo) -> Iterator[str]:
+    """``bag-info.txt``. Raises ValueError where it is not what a bag may have."""
+    fields = list(parse_bag_info(raw))
+    oxums = [value for label, value in fields if label.lower() == _OXUM]
+    if oxums != [f"{info.counts.get('bytes')}.{info.counts.get('entries')}"]:
+        yield "Payload-Oxum is not the payload's"
+    known = {label.lower(): value for label, value in described(info.tool, info.source)}
+    for label, value in fields:
+        if known.get(label.lower(), value) != value:
+            yield f"{label} is another than in holdall.json"

@@ -1,0 +1,40 @@
+"""Opening files that somebody else may have chosen. A path may lead to a pipe, a device or a socket, where opening or
+reading waits for ever or never ends: only a regular file is opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+__all__ = ["open_regular", "read_regular", "regular"]
+
+# A pipe without another end would keep the opening waiting, and a terminal become the process's own.
+_AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+
+
+def regular(path: str | Path, flags: int, mode: int = 0o666) -> int:
+    """The descriptor of a regular file, as ``os.open`` gives it; an opener for ``open``. Raises OSError, also for what
+    is no regular file."""
+    descriptor = os.open(path, flags | _AT_ONCE, mode)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+
+
+def open_regular(path: str | Path) -> BufferedReader:
+    """A regular file, open for reading. Raises OSError as ``regular`` does."""
+    return open(path, "rb", opener=regular)
+
+
+def read_regular(path: str | Path) -> bytes:
+    """All bytes of a regular file. Raises OSError as ``regular`` does."""
+    with open_regular(path) as file:
+        return file.read()

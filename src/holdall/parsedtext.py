@@ -1,0 +1,171 @@
+"""The text that a vector store parsed out of a file, as a bundle keeps it: proved piece by piece, never held whole.
+
+``{"pages": [PAGE, …], "truncated": false}``, each PAGE as the API sent it (docs/format.md, "Parsed text"). An export
+takes no page that ``require_page`` refuses, so that what it writes can be read again.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from holdall.untrusted import require_plain
+
+__all__ = ["MAX_PAGE", "MAX_PARTS", "StoredText", "require_page"]
+
+MAX_PAGE = 32 << 20
+"""Bytes of one page."""
+MAX_PARTS = 1_000_000
+"""Parts of one text."""
+# An honest part is one object with two members.
+_MAX_OBJECTS = 2 * MAX_PARTS
+
+_FRONT = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"pages"[ \t\r\n]*:[ \t\r\n]*\[')
+_BACK = re.compile(rb'\][ \t\r\n]*,[ \t\r\n]*"truncated"[ \t\r\n]*:[ \t\r\n]*(true|false)[ \t\r\n]*\}[ \t\r\n]*')
+_FRAME = 4096  # bytes that are enough for either, however much white space is in it
+_BLANK = b" \t\r\n"
+# A string, or its first quote where it doesn't end in here; or a bracket.
+_TOKEN = re.compile(rb'"(?:[^"\\]*+(?:\\.[^"\\]*+)*+")?+|[{}\[\]]', re.DOTALL)
+_INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_PIECE = 256 << 10
+# JSON of a string that every decoder takes: no control characters, no lone surrogate.
+_TEXT = re.compile(
+    rb'null|"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
+    rb'|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*+"'
+)
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    text: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[_Part] | None = None
+    content: list[_Part] | None = None
+
+
+_page = msgspec.json.Decoder(_Page)
+
+
+def require_page(raw: bytes) -> int:
+    """The number of parts in a page. ValueError where it is not one that every reader can read."""
+    require_plain(raw, longest=MAX_PAGE)
+    if raw.count(b"{") > _MAX_OBJECTS and _STRING.sub(b"", raw).count(b"{") > _MAX_OBJECTS:
+        raise ValueError(f"more than {MAX_PARTS} parts")
+    page = _page.decode(raw)
+    parts = (page.data or []) + (page.content or [])
+    if len(parts) > MAX_PARTS:
+        raise ValueError(f"more than {MAX_PARTS} parts")
+    for part in parts:
+        if not _TEXT.fullmatch(part.text):
+            raise ValueError("a part whose text is not a string that can be read")
+    return len(parts)
+
+
+class StoredText:
+    """One text on its way through. ``feed`` it all, then ``end``; each raises ValueError where it isn't as it must be.
+
+    ``values`` counts the strings, lists and objects that went by: what the proof costs.
+    """
+
+    def __init__(self) -> None:
+        self.values = 0
+        self._front: bytearray | None = bytearray()
+        self._back: bytearray | None = None
+        self._page, self._depth, self._parts, self._pages = bytearray(), 0, 0, 0
+        self._between = bytearray()
+        self._in_string = self._escaped = False
+
+    def feed(self, data: bytes | memoryview) -> None:
+        for at in range(0, len(data), _PIECE):
+            self._feed(bytes(data[at : at + _PIECE]))
+
+    def end(self) -> bool:
+        """Whether the text is one that stops short."""
+        found = _BACK.fullmatch(self._back) if self._back is not None else None
+        if not found:
+            raise ValueError("it does not end as a parsed text does")
+        return found[1] == b"true"
+
+    def _feed(self, data: bytes) -> None:
+        if self._front is not None:
+            self._front += data
+            found = _FRONT.match(self._front)
+            if not found:
+                if len(self._front) > _FRAME:
+                    raise ValueError("it does not begin as a parsed text does")
+                return
+            data, self._front = bytes(self._front[found.end() :]), None
+        if self._back is None:
+            self._back, data = self._through_pages(data)
+        elif self._back is not None:
+            self._back += data
+        if self._back is not None and len(self._back) > _FRAME:
+            raise ValueError("it does not end as a parsed text does")
+
+    def _through_pages(self, data: bytes) -> tuple[bytearray | None, bytes]:
+        """Past what of the pages is in ``data``; returns what stands behind the last one, once that is reached."""
+        at = self._rest_of_string(data) if self._in_string else 0
+        taken = 0
+        for token in _TOKEN.finditer(data, at):
+            self.values += 1
+            start, end = token.span()
+            mark = data[start]
+            if self._depth == 0:
+                self._between += data[taken:start]
+                if mark == 0x5D:  # ]
+                    self._require_between(last=True)
+                    return bytearray(data[start:]), b""
+                if mark != 0x7B:  # {
+                    raise ValueError("a page that is not an object")
+                self._require_between(last=False)
+                taken = start
+            if mark == 0x22:  # "
+                if end == start + 1:
+                    self._in_string = True
+                    self._rest_of_string(data, start + 1)
+                    break
+            elif mark in (0x7B, 0x5B):  # { [
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._page += data[taken:end]
+                    taken = end
+                    self._take_page()
+        if self._depth:
+            self._page += data[taken:]
+            if len(self._page) > MAX_PAGE:
+                raise ValueError(f"a page of more than {MAX_PAGE} bytes")
+        else:
+            self._between += data[taken:]
+        if len(self._between) > _FRAME:
+            raise ValueError("it is not a parsed text")
+        return None, b""
+
+    def _rest_of_string(self, data: bytes, at: int = 0) -> int:
+        """Where the string that began before ``at`` is over; the end of ``data`` where it isn't over in there."""
+        if self._escaped and data:
+            at, self._escaped = at + 1, False
+        found = _INSIDE.match(data, at)
+        end = found.end() if found else at
+        if end < len(data) and data[end] == 0x22:
+            self._in_string = False
+            return end + 1
+        self._escaped = end < len(data)  # a backslash is the last byte
+        return len(data)
+
+    def _require_between(self, *, last: bool) -> None:
+        """Before the first page and behind the last one stands nothing, else a comma."""
+        if bytes(self._between).strip(_BLANK) != (b"," if self._pages and not last else b""):
+            raise ValueError("pages that are no list")
+        self._between.clear()
+
+    def _take_page(self) -> None:
+        self._pages += 1
+        self._parts += require_page(bytes(self._page))
+        if self._parts > MAX_PARTS:
+            raise ValueError(f"more than {MAX_PARTS} parts")
+        self._page.clear()

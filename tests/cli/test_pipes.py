@@ -1,0 +1,146 @@
+"""Where a file is read, a pipe, a folder, a device or a socket is refused at once: none of these may be waited for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from holdall.opening import open_regular, read_regular, regular
+from holdall.originals import Original, copy_original
+from holdall.sandbox.server import Running
+from tests.bundle.packing import File, pack
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of these as files")
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        where = os.getcwd()
+        os.chdir(tmp_path)  # the path of a socket must be short
+        listening.bind("socket")
+        os.chdir(where)
+        names = {name: tmp_path / name for name in ("fifo", "folder", "link", "socket")}
+        yield {**names, "device": Path("/dev/zero")}
+
+
+def test_only_a_regular_file_is_opened(odd: dict[str, Path], tmp_path: Path) -> None:
+    for path in odd.values():
+        with pytest.raises(OSError, match=r".+"):
+            open_regular(path)
+        with pytest.raises(OSError, match=r".+"):
+            os.close(regular(path, os.O_WRONLY))
+    (tmp_path / "plain").write_bytes(b"plain")
+    (tmp_path / "to plain").symlink_to(tmp_path / "plain")
+    assert read_regular(tmp_path / "to plain") == b"plain"
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def holdall(box: Running, tmp_path: Path) -> Command:
+    """The command in a process of its own: one that waits for a pipe would keep the test waiting, and no test else."""
+    account = {
+        f"OPENAI_{side}_{name}": value
+        for side in ("SRC", "DST")
+        for name, value in (("API_KEY", f"sk-{side.lower()}-0001"), ("BASE_URL", box.url))
+    }
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "holdall", *argv],
+            cwd=tmp_path,
+            env={**os.environ, **account},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["fifo", "folder", "socket", "device"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["verify", "ODD"],
+        ["verify", "--quick", "ODD"],
+        ["inspect", "ODD"],
+        ["extract", "ODD", "--to", "out"],
+        ["extract", "--salvage", "ODD", "--to", "out"],
+        ["supply", "ODD", "--originals", "folder"],
+        ["plan", "ODD"],
+        ["import", "ODD"],
+        ["export", "--parent", "ODD", "-o", "new.tar.zst"],
+        ["export", "--from-dump", "ODD", "-o", "new.tar.zst"],
+        ["remap", "ODD/mapping.json", "."],
+        ["import", "b.tar.zst", "--plan", "ODD"],
+        ["import", "b.tar.zst", "--env-file", "ODD"],
+        ["import", "b.tar.zst", "--mapping", "ODD"],
+    ],
+    ids=" ".join,
+)
+def test_no_command_waits(
+    command: list[str], name: str, odd: dict[str, Path], holdall: Command, tmp_path: Path
+) -> None:
+    if "remap" in command and name == "folder":
+        pytest.skip("a mapping's folder is what remap takes")
+    if "b.tar.zst" in command:
+        pack(tmp_path / "b.tar.zst", [File(id="file-1")])
+    words = [str(odd[name]) if word in ("ODD", "ODD/mapping.json") else word for word in command]
+    done = holdall(*words)
+    assert done.returncode not in (0, 1, 70), done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(odd[name]) in done.stderr
+
+
+def test_an_import_does_not_wait_for_what_stands_in_its_folder(holdall: Command, tmp_path: Path) -> None:
+    pack(tmp_path / "b.tar.zst", [File(id="file-1")])
+    for name in ("mapping.json", "runs/20260101T000000Z-abc/journal.jsonl", "runs/20260101T000000Z-abc/undo.jsonl"):
+        path = tmp_path / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        for argv in (
+            ["import", "b.tar.zst"],
+            ["undo", "--yes"],
+            ["remap", "out", "."],
+            ["verify", "b.tar.zst", "--against", "dst"],
+        ):
+            done = holdall(*argv)
+            assert done.returncode not in (1, 70), done.stderr
+            assert "Traceback" not in done.stderr
+        path.unlink()
+    shutil.rmtree(tmp_path / "out")
+
+
+def test_an_export_does_not_wait_for_what_stands_in_its_folder(holdall: Command, tmp_path: Path) -> None:
+    for name in ("journal.jsonl", "stream", "lock"):
+        path = tmp_path / "new.tar.zst.partial" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+    done = holdall("export", "-o", "new.tar.zst")
+    assert done.returncode not in (0, 1, 70), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_original_that_became_a_pipe_is_not_waited_for(odd: dict[str, Path]) -> None:
+    class Sink:
+        def write(self, data: bytes) -> None: ...
+
+        def commit(self) -> object: ...
+
+        def abort(self) -> None: ...
+
+    with pytest.raises(OSError, match="not a regular file"):
+        copy_original(Original(path=odd["fifo"], name="fifo", size=7), Sink())
