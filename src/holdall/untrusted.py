@@ -11,10 +11,11 @@ import json
 import re
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "MAX_JSON", "read_once", "require_plain"]
+__all__ = ["MAX_DEPTH", "MAX_JSON", "bare", "read_once", "require_plain"]
 
 MAX_JSON = 8 << 20
 """Bytes of one record, one line or one holdall.json (docs/format.md, "Limits")."""
@@ -22,7 +23,9 @@ MAX_DEPTH = 200
 """Lists and objects inside each other."""
 
 # One without an end is taken to the end: else each quote in it would be tried anew.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\)?', re.DOTALL)
+_TOKENS = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+_PIECE = 256 << 10
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
 
@@ -53,7 +56,7 @@ def read_once(raw: bytes, *, values: int) -> dict[str, Any]:
     ...
     ValueError: the key 'id' twice
     """
-    if _separators(raw) > values and _separators(_STRING.sub(b"", raw)) > values:
+    if _separators(raw) > values and sum(map(_separators, bare(raw))) > values:
         raise ValueError(f"more than {values} values in it")
     found = json.loads(raw.decode(), object_pairs_hook=_once)
     if not isinstance(found, dict):
@@ -74,6 +77,23 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def bare(raw: bytes) -> Iterator[bytes]:
+    """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
+    at = 0
+    while at < len(raw):
+        found = _TOKENS.match(raw, at, min(at + _PIECE, len(raw)))
+        end = found.end() if found else at
+        if end > at:
+            yield _STRING.sub(b"", raw[at:end])
+        elif long := _STRING.match(raw, at):
+            end = long.end()
+        at = end
+
+
 def _depth(raw: bytes) -> int:
-    brackets = _STRING.sub(b"", raw).translate(_STEPS, _ALL_BUT_BRACKETS)
-    return max(accumulate(array("b", brackets)), default=0)
+    deepest = depth = 0
+    for piece in bare(raw):
+        steps = array("b", piece.translate(_STEPS, _ALL_BUT_BRACKETS))
+        deepest = max(deepest, max(accumulate(steps, initial=depth)))
+        depth += sum(steps)
+    return deepest
