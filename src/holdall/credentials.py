@@ -15,7 +15,7 @@ import msgspec
 
 from holdall.capped import Capped
 from holdall.model import Kind, Record
-from holdall.untrusted import require_plain
+from holdall.untrusted import read_json
 
 __all__ = ["Scan", "Suspect"]
 
@@ -139,9 +139,8 @@ class Scan:
         if len(record.raw) <= self._left:
             self._left -= len(record.raw)
             try:
-                require_plain(record.raw)
-                value = msgspec.json.decode(record.raw)
-            except (ValueError, msgspec.MsgspecError):
+                value = read_json(record.raw)
+            except ValueError:
                 return  # nothing that anybody could read
             found = sorted(set(islice(_places(value, kinds), _FIELDS)))
         for field, what in found:

@@ -16,7 +16,7 @@ import msgspec
 
 from holdall.links import linked
 from holdall.model import Kind, Record
-from holdall.untrusted import require_plain
+from holdall.untrusted import read_json
 
 __all__ = ["USERS", "Dependencies", "Dependency", "User", "user"]
 
@@ -161,9 +161,8 @@ class Dependencies:
 
 def _read(record: Record) -> _Definition | None:
     try:
-        require_plain(record.raw)
-        view = msgspec.json.decode(record.raw, type=_Definition)
-        whole = msgspec.json.decode(record.raw) if record.kind is Kind.AGENT else None
+        whole = read_json(record.raw)
+        view = msgspec.convert(whole, _Definition)
     except (ValueError, msgspec.MsgspecError):
         return None  # a look-alike's odd assistant: kept as it is, not for us to read
     return msgspec.structs.replace(view, whole=whole)
@@ -192,10 +191,11 @@ class _Walk:
             elif kind in _HELD:
                 yield from ((kind, name, called) for name in self._named(tool))
             else:
-                inner: list[str | None] = [*self._named(tool)]
+                inner = list(self._named(tool))
                 # Some types keep their names in tool_resources, which are told below.
-                names = inner or ([] if named_there.get(kind) else [_own_name(kind, tool)])
-                yield from ((kind, name, called) for name in names)
+                yield from ((kind, name, called) for name in inner)
+                if not inner and not named_there.get(kind):
+                    yield kind, _own_name(kind, tool), called
         for kind, names in named_there.items():
             yield from ((kind, name, None) for name in names)
 
@@ -213,7 +213,10 @@ class _Walk:
                 said = (tool.get("server_label"), tool.get("server_url"), where.get("server_url"), where.get("command"))
                 yield kind, ", ".join(text for one in said if (text := _text(one))) or None, None
             elif kind not in _BUILT_IN:
-                yield from ((kind, name, None) for name in [*self._named(tool)] or [_own_name(kind, tool)])
+                inner = list(self._named(tool))
+                yield from ((kind, name, None) for name in inner)
+                if not inner:
+                    yield kind, _own_name(kind, tool), None
         for value in self._objects(view.whole):
             for key, said in value.items():
                 if match := _AGENTS_NAMING.fullmatch(key):

@@ -8,6 +8,7 @@ all, with msgspec's own errors.
 from __future__ import annotations
 
 import json
+import math
 import re
 from array import array
 from collections import Counter
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "MAX_JSON", "bare", "read_once", "require_plain"]
+import msgspec
+
+__all__ = ["MAX_DEPTH", "MAX_JSON", "bare", "read_json", "read_once", "require_plain"]
 
 MAX_JSON = 8 << 20
 """Bytes of one record, one line or one holdall.json (docs/format.md, "Limits")."""
@@ -45,6 +48,34 @@ def require_plain(raw: bytes, *, longest: int = MAX_JSON) -> None:
         raw.decode()
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
+
+
+def read_json(raw: bytes) -> Any:
+    """``raw``, which need not have passed ``require_plain``, as values. Half a surrogate pair becomes U+FFFD, a number
+    that Python has none for the text of it. ValueError where it is not plain, or not JSON.
+
+    >>> read_json(b'{"a": ["\\ud83d", 1e999]}')
+    {'a': ['\ufffd', '1e999']}
+    """
+    require_plain(raw)
+    try:
+        return msgspec.json.decode(raw)
+    except (ValueError, msgspec.MsgspecError):
+        found = json.loads(raw.decode(), parse_int=_number, parse_float=_number, parse_constant=_refuse)
+        text = json.dumps(found, ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _number(digits: str) -> int | float | str:
+    try:
+        number = float(digits) if not digits.lstrip("-").isdigit() else int(digits)
+    except ValueError:  # more digits than Python reads
+        return digits
+    return number if isinstance(number, int) or math.isfinite(number) else digits
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def read_once(raw: bytes, *, values: int) -> dict[str, Any]:

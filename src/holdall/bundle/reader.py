@@ -27,7 +27,7 @@ from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameFil
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.model import Kind, Record, SourceId
 from holdall.opening import open_regular
-from holdall.untrusted import MAX_JSON, require_plain
+from holdall.untrusted import MAX_JSON, read_json, require_plain
 
 __all__ = ["BundleReader", "open_bundle"]
 
@@ -247,7 +247,7 @@ class BundleReader:
     def _record(self, kind: Kind, raw: bytes, path: str) -> Record:
         """A record that anybody may decode."""
         with self._guarding(path):
-            require_plain(raw)
+            read_json(raw)
             return Record(kind=kind, id=SourceId(_id.decode(raw).id), raw=raw)
 
     @contextmanager

@@ -133,10 +133,7 @@ class Shortfall:
         for number, record in enumerate(self._bundle.assistants()):
             self._scan.look(record)
             self._users.append(outside.add(record))
-            try:
-                view = msgspec.json.decode(record.raw, type=AssistantView)
-            except (ValueError, msgspec.MsgspecError):
-                continue  # a look-alike's odd assistant: kept as it is, its references are not for us to read
+            view = AssistantView.of(record)
             for known, ids in ((self._store_users, view.store_ids), (self._file_users, view.file_ids)):
                 for id in dict.fromkeys(ids):
                     users = known.setdefault(id, [])

@@ -112,10 +112,7 @@ class _Tree:
         self._left = _LISTED
         self._stores: dict[str, str | None] = {}
         for store in bundle.stores():
-            try:
-                self._stores[store.id] = msgspec.json.decode(store.raw, type=StoreView).name
-            except (ValueError, msgspec.MsgspecError):
-                self._stores[store.id] = None
+            self._stores[store.id] = StoreView.of(store).name
         self._seen: dict[str, dict[str, Any]] = {}
         self._files_seen: dict[str, dict[str, Any]] = {}
         if limit is None:
@@ -125,10 +122,7 @@ class _Tree:
 
     def assistants(self) -> Iterator[dict[str, Any]]:
         for record in self._bundle.assistants():
-            try:
-                view = msgspec.json.decode(record.raw, type=AssistantView)
-            except (ValueError, msgspec.MsgspecError):
-                view = AssistantView(id=record.id)
+            view = AssistantView.of(record)
             yield {
                 "id": record.id,
                 "name": view.name,
@@ -139,10 +133,7 @@ class _Tree:
 
     def agents(self) -> Iterator[dict[str, Any]]:
         for record in self._bundle.agents():
-            try:
-                view = msgspec.json.decode(record.raw, type=AgentView)
-            except (ValueError, msgspec.MsgspecError):
-                view = AgentView(id=record.id)
+            view = AgentView.of(record)
             yield {"id": record.id, "name": view.name, "model": view.model}
 
     def other_stores(self) -> Iterator[dict[str, Any]]:

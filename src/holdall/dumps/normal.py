@@ -162,10 +162,10 @@ def _tool(tool: Any) -> Any:
 def _stores(found: dict[str, Any]) -> None:
     """Stores that stand beside ``tool_resources``, or in the tool that searches them, are moved into them."""
     ids = list(_ids(found.pop("vector_store_ids", None), None))
-    tools = found.get("tools")
-    if isinstance(tools, list):
-        found["tools"] = tools = [*tools]
-    for place, tool in enumerate(tools if isinstance(tools, list) else ()):
+    tools: list[Any] = []
+    if isinstance(found.get("tools"), list):
+        found["tools"] = tools = [*found["tools"]]
+    for place, tool in enumerate(tools):
         if isinstance(tool, dict) and tool.get("type") == "file_search":
             inner = tool.get("file_search")
             for holder in (tool, inner if isinstance(inner, dict) else {}):
