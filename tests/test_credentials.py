@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdall.credentials import Suspect, suspects
+from holdall.credentials import Scan, Suspect
 from holdall.model import Kind, Record, SourceId
+from tests.growth import assert_linear
 
 BODY = "Zq7Rw2Kd9Xb4Nc8Lm5Tp3Vg6Hs1Jf0YaEuIoQtWzPkBvCxGrDnMl7Sh3Aj9Fy2Te6Ui4Ow8"
 
@@ -51,9 +53,16 @@ PLACES: list[tuple[str, Any]] = [
 ]
 
 
+def suspects(records: Iterable[Record]) -> list[Suspect]:
+    scan = Scan()
+    for record in records:
+        scan.look(record)
+    return scan.found
+
+
 def found(fields: dict[str, Any], kind: Kind = Kind.ASSISTANT) -> list[Suspect]:
     raw = json.dumps({"id": "x_1", **fields}).encode()
-    return list(suspects([Record(kind=kind, id=SourceId("x_1"), raw=raw)]))
+    return suspects([Record(kind=kind, id=SourceId("x_1"), raw=raw)])
 
 
 @pytest.mark.parametrize("what", SPECIMENS)
@@ -122,4 +131,57 @@ def test_text_without_the_beginning_of_a_key_has_none(text: str) -> None:
 def test_what_nobody_can_read_is_passed_over() -> None:
     deep = b'{"x": "sk-' + BODY.encode() + b'", "y":' + b"[" * 5000 + b"]" * 5000 + b"}"
     for raw in (b'["sk-', b'{"x": "sk-\xff"}', deep):
-        assert list(suspects([Record(kind=Kind.FILE, id=SourceId("f"), raw=raw)])) == []
+        assert (suspects([Record(kind=Kind.FILE, id=SourceId("f"), raw=raw)])) == []
+
+
+HEADS = (
+    "-eyJ",
+    "eyJ" + "a" * 16 + ".eyJ" + "b" * 20 + ".",
+    "sk-proj-",
+    "-sk-ant-a-",
+    "aa://b:ccccccc",
+    "a.a.",
+    "?sig=a",
+)
+HEADS += ("-----BEGIN A ", "bearer ", "SG." + "a" * 25 + ".", "aaa8Q~", "A" * 52 + "JQQJ99", "\n", " ", "xoxb-")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_text_full_of_beginnings_is_looked_through_once(head: str) -> None:
+    hints = " sk- eyJ :// AKIA gh SG. JQQJ99 8Q~ sig= -----BEGIN earer EARER xox"
+    assert_linear(found, lambda n: {"instructions": head * n + hints}, 50_000 // len(head))
+
+
+def test_a_long_key_is_not_repeated_for_each_field_below_it() -> None:
+    specimen = SPECIMENS["an AWS access key"]
+    several = found({"k" * 100_000: [[specimen]] * 50_000, "x": specimen})
+    assert len(several) <= 20
+    assert all(len(one.field) <= 201 for one in several)
+
+
+def test_of_more_than_can_be_searched_for_the_field_the_record_is_named() -> None:
+    raw = json.dumps({"a": SPECIMENS["an AWS access key"], "b": "x" * (3 << 20)}).encode()
+    several = suspects(Record(kind=Kind.ASSISTANT, id=SourceId(str(n)), raw=raw) for n in range(4))
+    assert [(one.id, one.field) for one in several] == [
+        ("0", "a"),
+        ("1", "a"),
+        ("2", "the record"),
+        ("3", "the record"),
+    ]
+
+
+@pytest.mark.parametrize("written", [r"\n%s", r"\u0026%s", r"a\/%s", r"\\%s", r"\"%s\""])
+def test_an_escape_in_the_json_hides_no_key(written: str) -> None:
+    raw = (
+        ('{"x": "' + written % "sig=" + BODY[:44] + '"}').encode()
+        if "0026" in written
+        else ('{"x": "' + written % SPECIMENS["an AWS access key"] + '"}').encode()
+    )
+    assert [one.field for one in suspects([Record(kind=Kind.ASSISTANT, id=SourceId("a"), raw=raw)])] == ["x"]
+
+
+def test_of_very_many_the_first_are_kept_and_all_are_counted() -> None:
+    scan, raw = Scan(), json.dumps({"a": SPECIMENS["an AWS access key"]}).encode()
+    for n in range(1500):
+        scan.look(Record(kind=Kind.ASSISTANT, id=SourceId(str(n)), raw=raw))
+    assert (len(scan.found), scan.found.total, scan.found.more) == (1000, 1500, 500)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdall.dependencies import dependencies
+from holdall.dependencies import USERS, Dependencies, Dependency
 from holdall.model import Kind, Record, SourceId
+from tests.growth import assert_linear
 
 
 def assistant(ident: str = "asst_1", **fields: Any) -> Record:
@@ -18,8 +19,15 @@ def assistant(ident: str = "asst_1", **fields: Any) -> Record:
     return Record(kind=Kind.ASSISTANT, id=SourceId(ident), raw=raw)
 
 
+def dependencies(records: list[Record]) -> list[Dependency]:
+    found = Dependencies()
+    for record in records:
+        found.add(record)
+    return found.things()
+
+
 def said(*records: Record) -> list[str]:
-    return [str(one) for one in dependencies(records)]
+    return [str(one) for one in dependencies(list(records))]
 
 
 def test_what_a_bundle_holds_is_no_dependency() -> None:
@@ -197,3 +205,24 @@ def test_what_agents_refer_to() -> None:
         "vault vault_2",
     ]
     assert {user.name for one in found for user in one.used_by} == {"Clerk"}
+
+
+@pytest.mark.parametrize(
+    "inner", [{}, {"type": "function"}, {"type": "odd", "deep": [[[]]]}, {"type": "odd", "url": "u"}]
+)
+@pytest.mark.parametrize("kind", [Kind.ASSISTANT, Kind.AGENT])
+def test_a_record_is_read_once_however_many_tools_it_has(inner: dict[str, Any], kind: Kind) -> None:
+    def made(n: int) -> list[Record]:
+        raw = json.dumps({"id": "a", "tools": [inner] * n}).encode()
+        return [Record(kind=kind, id=SourceId("a"), raw=raw)]
+
+    assert_linear(dependencies, made, 1000)
+
+
+def test_of_very_many_users_and_things_the_first_are_told() -> None:
+    tool = {"type": "mcp", "server_label": "x"}
+    found = dependencies([assistant(f"asst_{n:04}", tools=[tool]) for n in range(USERS + 5)])
+    assert [len(one.used_by) for one in found] == [USERS]
+    many = [{"type": "function", "function": {"name": f"f{n}"}} for n in range(5_000)]
+    assert len(dependencies([assistant(tools=many)])) == 2_000
+    assert len(said(assistant(tools=[{"type": "odd", "url": "u" * 100_000, "uri": ["v" * 1000] * 1000}]))[0]) < 300

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdall.joining import Joining, Reading, _fits, _fits_linear, comparable_size, is_text_name, joined, overlap_of
+from tests.growth import assert_linear
 
 
 def read(parts: list[str], overlap: int = 400, size: int | None = None) -> Reading:
@@ -254,8 +256,8 @@ def test_types_whose_text_is_the_file(name: str, text: bool) -> None:
         (-1, 400),
         ("many", 400),
         (None, 400),
-        (10**30, 1 << 30),
-        (float("inf"), 1 << 30),
+        (10**30, 4096),
+        (float("inf"), 4096),
     ],
 )
 def test_an_overlap_is_a_number_of_tokens_whatever_a_server_says(said: object, tokens: int) -> None:
@@ -266,3 +268,34 @@ def test_markup_may_be_handed_out_without_its_tags() -> None:
     assert is_text_name("a.html")
     assert comparable_size("a.html", 7) is None
     assert comparable_size(None, 7) is None
+
+
+@pytest.mark.parametrize("last", [" " * 8, "\ufffd" * 8, "abcdefgh"])
+def test_parts_that_lie_in_a_long_one_before_them_cost_little(last: str) -> None:
+    def read(parts: list[str]) -> None:
+        joining = Joining(400)
+        joining.add(parts)
+        joining.reading(None)
+
+    assert_linear(read, lambda n: ["x" * 100 * n + " " * 10 * n + last, *[last] * n], 2000)
+
+
+def test_a_text_of_very_many_parts_is_joined_in_linear_time() -> None:
+    def read(parts: list[str]) -> None:
+        joining = Joining(400)
+        joining.add(parts)
+        joining.reading(None)
+        joining.reading(7)
+
+    assert_linear(read, lambda n: ["x"] * n, 10_000)
+
+
+def test_very_many_parts_are_kept_in_few_bytes() -> None:
+    tracemalloc.start()
+    joining = Joining(400)
+    joining.add("ab"[n % 2] for n in range(50_000))
+    found = joining.reading(None)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100 * 50_000
+    assert found.text("ab"[n % 2] for n in range(50_000)) == "ab" * 25_000

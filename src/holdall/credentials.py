@@ -8,63 +8,100 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
 
+from holdall.capped import Capped
 from holdall.errors import UsageFault
 from holdall.model import Kind, Record
 from holdall.redaction import redactor
+from holdall.untrusted import read_json
 
-__all__ = ["Suspect", "looks_like", "refuse_key", "suspects"]
+__all__ = ["Scan", "Suspect", "looks_like", "refuse_key"]
 
-_KNOWN: dict[str, str] = {
-    "an Anthropic key": r"\bsk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{24,}",
-    "an OpenAI key": r"\bsk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{24,}|[A-Za-z0-9]{32,})",
-    "an AWS access key": r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
-    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})",
-    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
-    "a Google key": r"\bAIza[A-Za-z0-9_-]{35}\b",
-    "a Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{16,}",
-    "a Slack webhook": r"\bhooks\.slack\.com/services/T[A-Z0-9]+/B[A-Z0-9]+/[A-Za-z0-9]{16,}",
-    "a Stripe key": r"\b[rs]k_live_[A-Za-z0-9]{16,}",
-    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
-    "an npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
-    "a SendGrid key": r"\bSG\.[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{30,}",
-    "an Azure OpenAI key": r"\b[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}\b",
-    "an Azure connection string": r"\b(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{43,86}=",
-    "an Azure client secret": r"(?<![\w~.-])[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{31,34}(?![\w~-])",
-    "an Azure signature": r"[?&]sig=[A-Za-z0-9%+/]{43,}",
-    "a JSON web token": r"\beyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
-    "a private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----",
-    "a bearer token": r"(?i:\bbearer) +[A-Za-z0-9._~+/-]{24,}",
-    "a URL with a password": r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@<>{}\[\]$]{1,100}:[^\s/:@<>{}\[\]$*]{6,200}@[\w.-]+",
-}
-_PATTERNS = [(what, re.compile(pattern)) for what, pattern in _KNOWN.items()]
-# One of these is in every record that has one: looking for them takes a microsecond, and most records have none.
-_HINTS = (
-    *(
-        b"sk-",
-        b"AKIA",
-        b"ASIA",
-        b"ghp_",
-        b"gho_",
-        b"ghu_",
-        b"ghs_",
-        b"ghr_",
-        b"github_pat_",
-        b"glpat-",
-        b"AIza",
-        b"xox",
+# By a literal that each has in it: most records have none of them, and looking for one is quick. Every pattern begins
+# with its literal, and what follows is bounded or possessive, so that a search is linear whatever the text. Where a try
+# fails far behind its literal, it takes the text with it, and counts only with the group.
+_KNOWN: tuple[tuple[str, str, str], ...] = (
+    ("an Anthropic key", "sk-ant-", r"sk-ant-(?<=\bsk-ant-)[a-z0-9]{2,12}-[A-Za-z0-9_-]{24,}+"),
+    (
+        "an OpenAI key",
+        "sk-",
+        r"sk-(?<=\bsk-)(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{24,}+|[A-Za-z0-9]{32,}+)",
     ),
-    *(b"hooks.slack", b"k_live_", b"hf_", b"npm_", b"SG.", b"JQQJ99", b"AccountKey=", b"SharedAccessKey=", b"8Q~"),
-    *(b"sig=", b"eyJ", b"PRIVATE KEY", b"earer ", b"EARER "),
+    ("an AWS access key", "AKIA", r"AKIA(?<=\bAKIA)[A-Z2-7]{16}\b"),
+    ("an AWS access key", "ASIA", r"ASIA(?<=\bASIA)[A-Z2-7]{16}\b"),
+    ("a GitHub token", "gh", r"gh(?<=\bgh)[pousr]_[A-Za-z0-9]{36,}+"),
+    ("a GitHub token", "github_pat_", r"github_pat_(?<=\bgithub_pat_)[A-Za-z0-9_]{40,}+"),
+    ("a GitLab token", "glpat-", r"glpat-(?<=\bglpat-)[A-Za-z0-9_-]{20,}+"),
+    ("a Google key", "AIza", r"AIza(?<=\bAIza)[A-Za-z0-9_-]{35}\b"),
+    ("a Slack token", "xox", r"xox(?<=\bxox)[abeoprs]-[A-Za-z0-9-]{16,}+"),
+    (
+        "a Slack webhook",
+        "hooks.slack.com/",
+        r"hooks\.slack\.com/(?<=\bhooks\.slack\.com/)services/T[A-Z0-9]++/B[A-Z0-9]++/[A-Za-z0-9]{16,}+",
+    ),
+    ("a Stripe key", "k_live_", r"k_live_(?<=\b[rs]k_live_)[A-Za-z0-9]{16,}+"),
+    ("a Hugging Face token", "hf_", r"hf_(?<=\bhf_)[A-Za-z0-9]{30,}+"),
+    ("an npm token", "npm_", r"npm_(?<=\bnpm_)[A-Za-z0-9]{36}\b"),
+    ("a SendGrid key", "SG.", r"SG\.(?<=\bSG\.)[A-Za-z0-9_-]{20,}+\.[A-Za-z0-9_-]{30,}+"),
+    ("an Azure OpenAI key", "JQQJ99", r"JQQJ99(?<=\b[A-Za-z0-9]{52}JQQJ99)[A-Za-z0-9]{26}\b"),
+    ("an Azure connection string", "AccountKey=", r"AccountKey=(?<=\bAccountKey=)[A-Za-z0-9+/]{43,86}="),
+    (
+        "an Azure connection string",
+        "SharedAccessKey=",
+        r"SharedAccessKey=(?<=\bSharedAccessKey=)[A-Za-z0-9+/]{43,86}=",
+    ),
+    (
+        "an Azure client secret",
+        "8Q~",
+        r"8Q~(?<=(?<![\w~.-])[A-Za-z0-9_~.-]{3}8Q~)[A-Za-z0-9_~.-]{31,34}(?![\w~-])",
+    ),
+    ("an Azure signature", "sig=", r"sig=(?<=[?&]sig=)[A-Za-z0-9%+/]{43,}+"),
+    (
+        "a JSON web token",
+        "eyJ",
+        r"eyJ(?<=\beyJ)[A-Za-z0-9_-]*+(?P<found>(?<=[A-Za-z0-9_-]{16})\.eyJ[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+)?",
+    ),
+    ("a private key", "-----BEGIN ", r"-----BEGIN (?:[A-Z0-9]++ )*PRIVATE KEY-----"),
+    ("a bearer token", "earer ", r"earer (?<=\b[Bb]earer ) *+[A-Za-z0-9._~+/-]{24,}+"),
+    ("a bearer token", "EARER ", r"EARER (?<=\bBEARER ) *+[A-Za-z0-9._~+/-]{24,}+"),
+    (
+        "a URL with a password",
+        "://",
+        r"://(?<=[a-z][a-z0-9+.-]://)[^\s/:@<>{}\[\]$]{1,100}+:[^\s/:@<>{}\[\]$*]{6,200}+@[\w.-]++",
+    ),
+)
+_IN_RAW = [(what, hint.encode(), re.compile(pattern.encode())) for what, hint, pattern in _KNOWN]
+_IN_TEXT = [(what, hint, re.compile(pattern)) for what, hint, pattern in _KNOWN]
+# What JSON writes for characters that stand in or beside a key.
+_ESCAPES = (
+    (rb"\\", b"  "),
+    (rb"\/", b"/"),
+    (rb"\n", b" "),
+    (rb"\r", b" "),
+    (rb"\t", b" "),
+    (rb"\"", b" "),
+    (rb"\u0026", b"&"),
+    (rb"\u002b", b"+"),
+    (rb"\u002B", b"+"),
+    (rb"\u003d", b"="),
+    (rb"\u003D", b"="),
+    (rb"\u0027", b"'"),
 )
 # Stands in for a key in what people write about keys.
 _PLACEHOLDER = re.compile(
     r"(?i)example|your|dummy|placeholder|password|passwd|secret|changeme|redacted|xxxx|1234567890ab"
 )
 _FEWEST = 8  # different characters that a real one has, at the least
+_SHORTEST = 14  # no text with fewer characters has one
+# So many bytes are searched for the very field; of records behind them it is said that they have one.
+_LOCATED = 8 << 20
+# Fields of one record that are named, and characters of each.
+_FIELDS = 20
+_LONGEST = 200
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,43 +117,36 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind.replace('_', ' ')} {self.id}, {self.field}: what looks like {self.looks_like}"
 
 
-def suspects(records: Iterable[Record]) -> Iterator[Suspect]:
-    """Every field of these records that seems to hold a credential, once for each kind of it.
+class Scan:
+    """Looks through records for fields that seem to hold a credential: up to 20 a record, once for each kind of it.
+    ``found`` has the first of them.
 
     >>> from holdall.model import SourceId
     >>> raw = b'{"id": "asst_1", "metadata": {"aws": "use AKIAQ3EGRZ5JX2LMTN7A"}}'
-    >>> [str(one) for one in suspects([Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=raw)])]
+    >>> scan = Scan()
+    >>> scan.look(Record(kind=Kind.ASSISTANT, id=SourceId("asst_1"), raw=raw))
+    >>> [str(one) for one in scan.found]
     ['assistant asst_1, metadata.aws: what looks like an AWS access key']
     """
-    for record in records:
-        raw = record.raw
-        if not any(hint in raw for hint in _HINTS) and not (b"@" in raw and b":" in raw and b"/" in raw):
-            continue
-        try:
-            value = msgspec.json.decode(raw)
-        except (ValueError, RecursionError):
-            continue  # nothing that anybody could read
-        found = {(field, what) for field, text in _texts(value, "") for what in _looks_like(text)}
-        for field, what in sorted(found):
-            yield Suspect(kind=record.kind, id=record.id, field=field or "the record", looks_like=what)
 
+    def __init__(self) -> None:
+        self.found: Capped[Suspect] = Capped()
+        self._left = _LOCATED
 
-def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
-    """Every text in ``value`` and the field that it is in; a key that is itself a suspect is not named."""
-    match value:
-        case str():
-            yield field, value
-        case dict():
-            for key, inner in value.items():
-                secret = next(_looks_like(key), None) is not None
-                name = "(a key)" if secret else key
-                inside = f"{field}.{name}" if field else name
-                if secret:
-                    yield inside, key
-                yield from _texts(inner, inside)
-        case list():
-            for number, inner in enumerate(value):
-                yield from _texts(inner, f"{field}[{number}]")
+    def look(self, record: Record) -> None:
+        kinds = _kinds(record.raw)
+        if not kinds:
+            return
+        found = sorted(("", what) for what in kinds)
+        if len(record.raw) <= self._left:
+            self._left -= len(record.raw)
+            try:
+                value = read_json(record.raw)
+            except ValueError:
+                return  # nothing that anybody could read
+            found = sorted(set(islice(_places(value, kinds), _FIELDS)))
+        for field, what in found:
+            self.found.append(Suspect(kind=record.kind, id=record.id, field=field or "the record", looks_like=what))
 
 
 def looks_like(text: str) -> str | None:
@@ -125,7 +155,7 @@ def looks_like(text: str) -> str | None:
     >>> looks_like("acme"), looks_like("s3://AKIAQ3EGRZ5JX2LMTN7A/acme")
     (None, 'an AWS access key')
     """
-    return next(_looks_like(text), None)
+    return next(_looks_like(text, _IN_TEXT), None)
 
 
 def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") -> None:
@@ -144,12 +174,61 @@ def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") ->
         )
 
 
-def _looks_like(text: str) -> Iterator[str]:
-    for what, pattern in _PATTERNS:
-        if any(_is_real(found[0]) for found in pattern.finditer(text)):
-            yield what
+def _looks_like(text: str, patterns: Iterable[tuple[str, str, re.Pattern[str]]]) -> Iterator[str]:
+    if len(text) >= _SHORTEST:
+        yield from (w for w, hint, pattern in patterns if hint in text and any(map(_is_real, pattern.finditer(text))))
 
 
-def _is_real(text: str) -> bool:
+def _kinds(raw: bytes) -> set[str]:
+    """The kinds of credentials that the JSON of a record seems to have; at times one that its texts don't have."""
+    hinted = [(what, pattern) for what, hint, pattern in _IN_RAW if hint in raw]
+    if hinted and b"\\" in raw:
+        for escape, stands_for in _ESCAPES:
+            raw = raw.replace(escape, stands_for)
+    return {what for what, pattern in hinted if any(map(_is_real, pattern.finditer(raw)))}
+
+
+class _At(NamedTuple):
+    """Where a value is: a key or a number inside of another place. Written out only where something is found."""
+
+    outer: _At | None
+    step: str | int
+
+    def __str__(self) -> str:
+        steps: list[str | int] = []
+        at: _At | None = self
+        while at:
+            steps.append(at.step)
+            at = at.outer
+        path = "".join(f"[{one}]" if isinstance(one, int) else f".{one[:_LONGEST]}" for one in reversed(steps))
+        path = path.removeprefix(".")
+        return path if len(path) <= _LONGEST else f"{path[:_LONGEST]}…"
+
+
+def _places(value: Any, kinds: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Each field with a suspect, and its kind; a key that is itself a suspect is not named."""
+    patterns = [one for one in _IN_TEXT if one[0] in kinds]
+
+    def walk(value: Any, at: _At | None) -> Iterator[tuple[str, str]]:
+        match value:
+            case str():
+                yield from ((str(at or ""), what) for what in _looks_like(value, patterns))
+            case dict():
+                for key, inner in value.items():
+                    whats = list(_looks_like(key, patterns))
+                    inside = _At(at, "(a key)" if whats else key)
+                    yield from ((str(inside), what) for what in whats)
+                    yield from walk(inner, inside)
+            case list():
+                for number, inner in enumerate(value):
+                    yield from walk(inner, _At(at, number))
+
+    return walk(value, None)
+
+
+def _is_real(found: re.Match[str] | re.Match[bytes]) -> bool:
     """Is it more than an example of its kind?"""
+    text = found[0] if isinstance(found[0], str) else found[0].decode("latin-1")
+    if found.re.groups and not found.group("found"):
+        return False
     return text.startswith("-----") or (not _PLACEHOLDER.search(text) and len(set(text)) >= _FEWEST)

@@ -8,7 +8,7 @@ that name such things, so that a new type is told too.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +16,9 @@ import msgspec
 
 from holdall.links import linked
 from holdall.model import Kind, Record
+from holdall.untrusted import read_json
 
-__all__ = ["Dependency", "User", "dependencies", "user"]
+__all__ = ["USERS", "Dependencies", "Dependency", "User", "user"]
 
 # What these tools use is in the bundle: stores and files.
 _HELD = frozenset({"file_search", "code_interpreter", "retrieval"})
@@ -51,7 +52,14 @@ _DESCRIBING = frozenset(
         "request_metadata",
     }
 )
+_HELD_OR_DESCRIBING = _HELD_KEYS | _DESCRIBING
 _LONGEST = 200
+# Lists and objects that are looked into, of all definitions together; of later ones only the tools are told.
+_LOOKED_INTO = 1_000_000
+# Things that are told.
+_TOLD = 2_000
+USERS = 20
+"""Users that are named of each thing."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +72,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     """One thing outside. ``kind`` is the tool's type, ``function``, ``environment``, ``vault``, ``credential``,
     ``skill``, or ``vector_store`` or ``file`` (gone from the project); ``name`` what the definition calls it, where it
-    says anything; names come from servers."""
+    says anything; names come from servers. ``used_by`` has the first ``USERS``."""
 
     kind: str
     name: str | None
@@ -95,102 +103,146 @@ class _Definition(msgspec.Struct, frozen=True, kw_only=True):
     name: Any = None
     tools: Any = None
     tool_resources: Any = None
+    whole: Any = None
 
 
 def user(assistant: Record) -> User:
     """The assistant, or agent, as one that uses something."""
-    view = _read(assistant)
-    return User(id=assistant.id, name=view.name if view and isinstance(view.name, str) else None)
+    return _user(assistant, _read(assistant))
 
 
-def dependencies(users: Iterable[Record]) -> list[Dependency]:
+def _user(record: Record, view: _Definition | None) -> User:
+    name = view.name if view and isinstance(view.name, str) else None
+    return User(id=record.id, name=name and name[:_LONGEST])
+
+
+class Dependencies:
     """Everything outside that any of the assistants and agents refers to, each thing once, with who uses it.
 
     >>> from holdall.model import Kind, SourceId
     >>> raw = b'{"id": "a", "tools": [{"type": "mcp", "server_label": "x", "server_url": "https://k:k@h/s?key=1"}]}'
-    >>> [str(one) for one in dependencies([Record(kind=Kind.ASSISTANT, id=SourceId("a"), raw=raw)])]
+    >>> found = Dependencies()
+    >>> found.add(Record(kind=Kind.ASSISTANT, id=SourceId("a"), raw=raw))
+    User(id='a', name=None)
+    >>> [str(one) for one in found.things()]
     ['MCP server x, https://h/s']
     """
-    found: dict[tuple[str, str | None], dict[str, User]] = {}
-    users = list(users)
-    present = {record.id for record in users}
-    for record in users:
+
+    def __init__(self) -> None:
+        # By kind, name, and the assistant that is called where it is one: that is outside unless it comes.
+        self._found: dict[tuple[str, str | None, str | None], dict[str, User]] = {}
+        self._present: set[str] = set()
+        self._walk = _Walk(_LOOKED_INTO)
+
+    def add(self, record: Record) -> User:
+        """Look into one more; returns it as a user."""
         view = _read(record)
+        who = _user(record, view)
+        self._present.add(record.id)
         if view is not None:
-            outside = _outside_of_agent(record, view) if record.kind is Kind.AGENT else _outside(view, present)
-            for kind, name in outside:
-                found.setdefault((kind, name), {})[record.id] = user(record)
-    return [
-        Dependency(kind=kind, name=name, used_by=list(by.values()))
-        for (kind, name), by in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-    ]
+            outside = self._walk.of_agent if record.kind is Kind.AGENT else self._walk.of_assistant
+            for thing in outside(view):
+                if thing in self._found or len(self._found) < _TOLD:
+                    users = self._found.setdefault(thing, {})
+                    if len(users) < USERS:
+                        users[who.id] = who
+        return who
+
+    def things(self) -> list[Dependency]:
+        found: dict[tuple[str, str | None], dict[str, User]] = {}
+        for (kind, name, called), users in self._found.items():
+            if called is None or called not in self._present:
+                found.setdefault((kind, name), {}).update(users)
+        return [
+            Dependency(kind=kind, name=name, used_by=[*by.values()][:USERS])
+            for (kind, name), by in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        ]
 
 
-def _read(assistant: Record) -> _Definition | None:
+def _read(record: Record) -> _Definition | None:
     try:
-        return msgspec.json.decode(assistant.raw, type=_Definition)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
+        whole = read_json(record.raw)
+        view = msgspec.convert(whole, _Definition)
+    except (ValueError, msgspec.MsgspecError):
         return None  # a look-alike's odd assistant: kept as it is, not for us to read
+    return msgspec.structs.replace(view, whole=whole)
 
 
-def _outside(view: _Definition, present: Container[str]) -> Iterator[tuple[str, str | None]]:
-    resources = view.tool_resources if isinstance(view.tool_resources, dict) else {}
-    for tool in view.tools if isinstance(view.tools, list) else ():
-        if not isinstance(tool, dict):
-            continue
-        kind = str(tool.get("type") or "tool")
-        if (called := linked([tool])) and called[0] in present:
-            continue
-        if kind == "function":
-            function = tool.get("function")
-            yield kind, _text((function if isinstance(function, dict) else tool).get("name"))
-        elif kind in _HELD:
-            yield from _named(kind, tool)
-        else:
-            inner = list(_named(kind, tool))
-            # Some types keep their names in tool_resources, which is walked below.
-            yield from inner or ([] if list(_named(kind, resources.get(kind))) else [(kind, _own_name(kind, tool))])
-    for kind, resource in resources.items():
-        yield from _named(str(kind), resource)
+_Thing = tuple[str, str | None, str | None]
 
 
-def _outside_of_agent(record: Record, view: _Definition) -> Iterator[tuple[str, str | None]]:
-    """An MCP server is one thing, by its label and where it is; everything else goes by the names of the keys."""
-    for tool in view.tools if isinstance(view.tools, list) else ():
-        if not isinstance(tool, dict):
-            continue
-        kind = str(tool.get("type") or "tool")
-        if kind == "function":
-            yield kind, _text(tool.get("name"))
-        elif kind == "mcp":
-            transport = tool.get("transport")
-            where = transport if isinstance(transport, dict) else {}
-            said = (tool.get("server_label"), tool.get("server_url"), where.get("server_url"), where.get("command"))
-            yield kind, ", ".join(text for one in said if (text := _text(one))) or None
-        elif kind not in _BUILT_IN:
-            yield from list(_named(kind, tool)) or [(kind, _own_name(kind, tool))]
-    yield from _referred(msgspec.json.decode(record.raw))
+class _Walk:
+    """Looks into definitions, as long as ``left`` lists and objects last."""
 
+    def __init__(self, left: int) -> None:
+        self._left = left
 
-def _referred(value: Any) -> Iterator[tuple[str, str | None]]:
-    """The environments, vaults, credentials and skills that keys of ``value`` name, at any depth."""
-    for key, said in value.items() if isinstance(value, dict) else ():
-        if match := _AGENTS_NAMING.fullmatch(str(key)):
-            for one in said if isinstance(said, list) else [said]:
-                name = (one.get("name") or one.get("id")) if isinstance(one, dict) else one
-                if text := _text(name):
-                    yield match["kind"], text
-    for child in _children(value):
-        yield from _referred(child)
+    def of_assistant(self, view: _Definition) -> Iterator[_Thing]:
+        resources = view.tool_resources if isinstance(view.tool_resources, dict) else {}
+        named_there = {str(kind): list(self._named(resource)) for kind, resource in resources.items()}
+        for tool in view.tools if isinstance(view.tools, list) else ():
+            if not isinstance(tool, dict):
+                continue
+            kind = str(tool.get("type") or "tool")
+            called = next(iter(linked([tool])), None)
+            if kind == "function":
+                function = tool.get("function")
+                yield kind, _text((function if isinstance(function, dict) else tool).get("name")), called
+            elif kind in _HELD:
+                yield from ((kind, name, called) for name in self._named(tool))
+            else:
+                inner = list(self._named(tool))
+                # Some types keep their names in tool_resources, which are told below.
+                yield from ((kind, name, called) for name in inner)
+                if not inner and not named_there.get(kind):
+                    yield kind, _own_name(kind, tool), called
+        for kind, names in named_there.items():
+            yield from ((kind, name, None) for name in names)
 
+    def of_agent(self, view: _Definition) -> Iterator[_Thing]:
+        """An MCP server is one thing, by its label and where it is; all else goes by the names of the keys."""
+        for tool in view.tools if isinstance(view.tools, list) else ():
+            if not isinstance(tool, dict):
+                continue
+            kind = str(tool.get("type") or "tool")
+            if kind == "function":
+                yield kind, _text(tool.get("name")), None
+            elif kind == "mcp":
+                transport = tool.get("transport")
+                where = transport if isinstance(transport, dict) else {}
+                said = (tool.get("server_label"), tool.get("server_url"), where.get("server_url"), where.get("command"))
+                yield kind, ", ".join(text for one in said if (text := _text(one))) or None, None
+            elif kind not in _BUILT_IN:
+                inner = list(self._named(tool))
+                yield from ((kind, name, None) for name in inner)
+                if not inner:
+                    yield kind, _own_name(kind, tool), None
+        for value in self._objects(view.whole):
+            for key, said in value.items():
+                if match := _AGENTS_NAMING.fullmatch(key):
+                    for one in said if isinstance(said, list) else [said]:
+                        name = (one.get("name") or one.get("id")) if isinstance(one, dict) else one
+                        if text := _text(name):
+                            yield match["kind"], text, None
 
-def _named(kind: str, value: Any) -> Iterator[tuple[str, str | None]]:
-    """What ``value`` names: for each object inside it one line of all that it calls by a key that names things."""
-    names = list(dict.fromkeys(_names_of(value)))
-    if names:
-        yield kind, ", ".join(names)
-    for child in _children(value):
-        yield from _named(kind, child)
+    def _named(self, value: Any) -> Iterator[str]:
+        """What ``value`` names: for each object inside it one line of all that it calls by a key that names things."""
+        for one in self._objects(value):
+            if names := list(dict.fromkeys(_names_of(one))):
+                yield _cut(", ".join(names))
+
+    def _objects(self, value: Any) -> Iterator[dict[str, Any]]:
+        """The objects in ``value``, outer ones first, but for those that say what is sent."""
+        stack = [value]
+        while stack and self._left:
+            self._left -= 1
+            one = stack.pop()
+            if isinstance(one, dict):
+                yield one
+                inner = [child for key, child in one.items() if key not in _HELD_OR_DESCRIBING]
+            else:
+                inner = one if isinstance(one, list) else []
+            stack += [child for child in reversed(inner) if isinstance(child, (dict, list))]
 
 
 def _own_name(kind: str, tool: dict[str, Any]) -> str | None:
@@ -199,23 +251,14 @@ def _own_name(kind: str, tool: dict[str, Any]) -> str | None:
     return ", ".join(text for key in ("name", "id") if (text := _text(said.get(key)))) or None
 
 
-def _names_of(value: Any) -> Iterator[str]:
-    if not isinstance(value, dict):
-        return
+def _names_of(value: dict[str, Any]) -> Iterator[str]:
     for key, said in value.items():
-        if key in _HELD_KEYS or not _NAMING.search(str(key)):
+        if key in _HELD_KEYS or not _NAMING.search(key):
             continue
         # `connection: {id}` and `connections: ["…"]` say it one level down.
         for name in said if isinstance(said, list) else [said.get("id") if isinstance(said, dict) else said]:
             if text := _text(name):
                 yield text
-
-
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from (child for key, child in value.items() if key not in _HELD_KEYS | _DESCRIBING)
-    elif isinstance(value, list):
-        yield from value
 
 
 def _text(value: Any) -> str | None:
@@ -228,4 +271,8 @@ def _text(value: Any) -> str | None:
             value = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         except ValueError:
             return None
-    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+    return _cut(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

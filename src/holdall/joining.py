@@ -11,6 +11,8 @@ Parts are looked at one after another: of the text only the last part is kept.
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,8 +23,8 @@ __all__ = ["DEFAULT_OVERLAP", "Joining", "Reading", "comparable_size", "is_text_
 DEFAULT_OVERLAP = 400
 """Tokens that parts share where the source does not say (the API's ``auto``)."""
 
-# No text has as many tokens, whatever a server says.
-_MOST = 1 << 30
+# The API allows half of it, whatever a server says.
+_MOST = 4096
 # The longest tokens of the encodings in use are runs of 128 blanks.
 _TOKEN_LENGTH = 128
 # Edges equal by chance are short: of parts that do not overlap, every tenth or so shares a letter or a space.
@@ -36,6 +38,7 @@ _TRIMMED = 4
 
 _CUT = "\ufffd"
 _BLANK = " \t\r\n\v\f\u00a0"
+_ASIDE = _CUT + _BLANK
 
 # fmt: off
 _TEXT_NAMES = frozenset(
@@ -72,25 +75,22 @@ def overlap_of(strategy: Mapping[str, Any] | None) -> int:
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """How to read the parts: for each of them how many characters the end of the text so far loses, and how many its
-    own beginning. ``size`` is that of the text in bytes of UTF-8; ``doubt`` says why it may not be the file's text."""
+    """How to read the parts: of each the characters from its number in ``begins`` to that in ``ends``. ``size`` is that
+    of the text in bytes of UTF-8; ``doubt`` says why it may not be the file's text."""
 
-    cuts: list[tuple[int, int]]
+    begins: array[int]
+    ends: array[int]
     size: int
     doubt: str | None = None
 
+    def pieces(self, parts: Iterable[str]) -> Iterator[str]:
+        """The text in pieces; ``parts`` are those that were read."""
+        for part, begin, end in zip(parts, self.begins, self.ends, strict=True):
+            if begin < end:
+                yield part[begin:end]
+
     def text(self, parts: Iterable[str]) -> str:
-        """The text; ``parts`` are those that were read."""
-        out: list[str] = []
-        for part, (cut, skip) in zip(parts, self.cuts, strict=True):
-            drop = cut
-            while drop and out:
-                last = out.pop()
-                out += [last[:-drop]] if drop < len(last) else []
-                drop -= min(drop, len(last))
-            if skip < len(part):
-                out.append(part[skip:])
-        return "".join(out)
+        return "".join(self.pieces(parts))
 
 
 class _Measure(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +136,7 @@ class _Edge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return _Measure() if choice is None else self.saved.plus(self.period, -choice)
 
 
+_NO_EDGE = _Edge()
 # For each edge the number of its fit, None for none.
 _Choice = list[int | None]
 
@@ -150,6 +151,11 @@ class Joining:
         # A token is at least a byte. Where parts are said to share nothing, this is too much for chance.
         self._likely = overlap or DEFAULT_OVERLAP // 4
         self._previous = ""
+        self._aside = 0  # characters at its end that may be left aside
+        self._lengths = array("I")
+        # A million parts meet in few ways that differ, so each way is kept once.
+        self._known: dict[_Edge, _Edge] = {}
+        self._ids: dict[int, _Edge] = {}
         self._edges: list[_Edge | None] = []
         self._total = _Measure()
 
@@ -158,10 +164,12 @@ class Joining:
         for part in parts:
             self._total = self._total.plus(_measure(part))
             edge = self._edge(self._previous, part) if self._previous and part else None
-            self._edges.append(edge)
+            self._edges.append(edge and self._known.setdefault(edge, edge))
+            self._lengths.append(len(part))
             # A part that lies in the one before it as a whole says nothing of where the next one begins.
             if part and not (edge and edge.strong and edge.skip == len(part)):
-                self._previous = part
+                self._aside = len(part) - len(part.rstrip(_ASIDE))
+                self._previous = part[-(self._longest + self._aside) :]
 
     def reading(self, size: int | None) -> Reading:
         """How to read the parts; ``size`` in bytes, where the text of the file must have just that, else None."""
@@ -225,35 +233,54 @@ class Joining:
         if any(edge.rival and taken for edge, taken in zip(edges, chosen, strict=True)):
             return "its parts overlap where the text repeats itself, so how far can't be told"
         # Parts that share what chance can share, in few places, don't overlap.
-        overlaps = sum(edge.strong if any(chosen) else edge.likely for edge in edges)
+        fitted = any(chosen)
+        overlaps = sum(edge.strong if fitted else edge.likely for edge in edges)
         if overlaps and not all(chosen):
             return f"of the {len(edges)} places where its parts meet {overlaps} show an overlap"
         return None
 
     def _length(self, edges: list[_Edge], way: _Choice) -> _Measure:
         length = self._total
-        for edge, choice in zip(edges, way, strict=True):
-            length = length.plus(edge.saves(choice), -1)
+        for (key, choice), count in Counter(zip(map(id, edges), way, strict=True)).items():
+            length = length.plus(self._by_id()[key].saves(choice), -count)
         return length
 
+    def _by_id(self) -> dict[int, _Edge]:
+        if len(self._ids) != len(self._known):
+            self._ids = {id(edge): edge for edge in self._known}
+        return self._ids
+
     def _read(self, edges: list[_Edge], way: _Choice, doubt: str | None = None) -> Reading:
-        cuts, choices = [], iter(zip(edges, way, strict=True))
-        for found in self._edges:
-            edge, choice = next(choices) if found else (_Edge(), None)
-            cuts.append((0, 0) if choice is None else (edge.drop, edge.skip - choice * edge.step))
-        return Reading(cuts=cuts, size=self._length(edges, way).utf8, doubt=doubt)
+        begins, ends = array("I"), array("I", self._lengths)
+        filled = array("I")  # the parts of which something is left, so far
+        choices = iter(zip(edges, way, strict=True))
+        for number, found in enumerate(self._edges):
+            edge, choice = next(choices) if found else (_NO_EDGE, None)
+            drop, skip = (0, 0) if choice is None else (edge.drop, edge.skip - choice * edge.step)
+            while drop and filled:
+                last = filled[-1]
+                have = ends[last] - begins[last]
+                ends[last] -= min(drop, have)
+                drop -= min(drop, have)
+                if ends[last] == begins[last]:
+                    filled.pop()
+            begins.append(min(skip, ends[number]))
+            if begins[number] < ends[number]:
+                filled.append(number)
+        return Reading(begins=begins, ends=ends, size=self._length(edges, way).utf8, doubt=doubt)
 
     def _edge(self, before: str, part: str) -> _Edge:
         """How ``part`` fits behind ``before``, as they are, or without what a cut has left at the edge."""
         cut = before.endswith(_CUT) or part.startswith(_CUT)
-        for end, start in _borders(before, part):
+        borders = list(self._borders(before, part))
+        for end, start in borders:
             longest = min(len(before) - end, len(part) - start, self._longest)
             left, right = before[len(before) - end - longest : len(before) - end], part[start : start + longest]
             fit, second = _fits(left, right, self._chance)
             if fit and right[:fit].strip(_CUT):
                 return self._fitting(before, part, end, start, fit, second, cut)
-        for end, start in _borders(before, part):
-            left, right = before[: len(before) - end], part[start:]
+        for end, start in borders:
+            left, right = before[: len(before) - end][-self._chance :], part[start : start + self._chance]
             fit = next((n for n in range(min(self._chance - 1, len(right)), 0, -1) if left.endswith(right[:n])), 0)
             if fit and right[:fit].strip(_CUT):
                 return self._fitting(before, part, end, start, fit, 0, cut)
@@ -262,6 +289,14 @@ class Joining:
             end, start = len(before) - len(before.rstrip(_CUT)), len(part) - len(part.lstrip(_CUT))
             return self._fitting(before, part, end, start, 0, 0, cut)
         return _Edge(cut=cut, blank=before[-1].isspace() or part[0].isspace())
+
+    def _borders(self, before: str, part: str) -> Iterator[tuple[int, int]]:
+        """How much to leave aside at the end of ``before`` and at the beginning of ``part``: nothing; what a cut
+        leaves."""
+        yield 0, 0
+        end, start = self._aside, len(part) - len(part.lstrip(_ASIDE))
+        if (end or start) and end < len(before) and start < len(part):
+            yield end, start
 
     def _fitting(self, before: str, part: str, end: int, start: int, fit: int, second: int, cut: bool) -> _Edge:
         skip = start + fit
@@ -298,15 +333,6 @@ def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
     joining = Joining(overlap)
     joining.add(parts)
     return joining.reading(size).text(parts)
-
-
-def _borders(before: str, part: str) -> Iterator[tuple[int, int]]:
-    """How much to leave aside at the end of ``before`` and at the beginning of ``part``: nothing; what a cut leaves."""
-    yield 0, 0
-    aside = _CUT + _BLANK
-    end, start = len(before) - len(before.rstrip(aside)), len(part) - len(part.lstrip(aside))
-    if (end or start) and end < len(before) and start < len(part):
-        yield end, start
 
 
 def _fits(left: str, right: str, least: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.model import AssistantView, Record
+from holdall.untrusted import read_json
 
 __all__ = ["linked", "named", "named_links", "relinked"]
 
@@ -55,7 +56,7 @@ def named_links(records: list[Record]) -> list[Record]:
         return records
     ids: dict[str | None, list[str]] = {}
     for record in records:
-        ids.setdefault(msgspec.json.decode(record.raw, type=AssistantView).name, []).append(record.id)
+        ids.setdefault(AssistantView.of(record).name, []).append(record.id)
     return [
         _with_ids(record, {name: same[0] for name, same in ids.items() if name and len(same) == 1})
         for record in records
@@ -63,8 +64,11 @@ def named_links(records: list[Record]) -> list[Record]:
 
 
 def _with_ids(record: Record, ids: Mapping[str, str]) -> Record:
-    fields = msgspec.json.decode(record.raw, type=dict[str, Any])
-    tools = fields.get("tools")
+    try:
+        fields = read_json(record.raw)
+    except ValueError:
+        return record
+    tools = fields.get("tools") if isinstance(fields, dict) else None
     if not any(name in ids for name in named(tools)):
         return record
     found = []

@@ -12,7 +12,8 @@ import hashlib
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NewType, TypeGuard, get_type_hints
+from functools import cache
+from typing import Any, NewType, Self, TypeGuard, get_type_hints
 
 import msgspec
 
@@ -36,6 +37,7 @@ __all__ = [
     "TextPage",
     "ToolResources",
     "ToolView",
+    "View",
     "epoch_seconds",
     "invented",
     "is_invented",
@@ -106,6 +108,32 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
 
 
+_UNREADABLE = (ValueError, msgspec.MsgspecError, RecursionError)
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A lenient reading of a record, which has an ``id``."""
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """What a record says; a field that is of another type than the API's counts as not there."""
+        try:
+            return msgspec.json.decode(record.raw, type=cls)
+        except _UNREADABLE:
+            known: dict[str, Any] = {}
+            with suppress(*_UNREADABLE):
+                members = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
+                for name, kind in _types(cls).items():
+                    with suppress(*_UNREADABLE, KeyError):
+                        known[name] = msgspec.json.decode(members[name], type=kind)
+            return cls(**{**known, "id": record.id})
+
+
+@cache
+def _types(view: type[View]) -> dict[str, Any]:
+    return get_type_hints(view)
+
+
 class CodeInterpreterResources(msgspec.Struct, frozen=True, kw_only=True):
     file_ids: list[str] | None = None
 
@@ -124,7 +152,7 @@ class ToolView(msgspec.Struct, frozen=True, kw_only=True):
     connected_agent: object = None
 
 
-class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
+class AssistantView(View, frozen=True, kw_only=True):
     """What the program acts upon in an assistant. Source: GET /assistants."""
 
     id: str
@@ -156,7 +184,7 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
         return [SourceId(i) for i in dict.fromkeys(ids) if isinstance(i, str) and i]
 
 
-class AgentView(msgspec.Struct, frozen=True, kw_only=True):
+class AgentView(View, frozen=True, kw_only=True):
     """What the program acts upon in a reusable agent, which refers to no store and no file. Source: GET /agents."""
 
     id: str
@@ -170,7 +198,7 @@ class FileCounts(msgspec.Struct, frozen=True, kw_only=True):
     total: int | float | None = None
 
 
-class StoreView(msgspec.Struct, frozen=True, kw_only=True):
+class StoreView(View, frozen=True, kw_only=True):
     """What the program acts upon in a vector store. Source: GET /vector_stores/{id}."""
 
     id: str
@@ -182,7 +210,7 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
     expires_after: dict[str, object] | None = None
 
 
-class MembershipView(msgspec.Struct, frozen=True, kw_only=True):
+class MembershipView(View, frozen=True, kw_only=True):
     """One file of a vector store; its id is the file's id. Source: GET /vector_stores/{id}/files."""
 
     id: str
@@ -194,7 +222,7 @@ class MembershipView(msgspec.Struct, frozen=True, kw_only=True):
     last_error: dict[str, object] | None = None
 
 
-class FileView(msgspec.Struct, frozen=True, kw_only=True):
+class FileView(View, frozen=True, kw_only=True):
     """What the program acts upon in a file object. ``bytes`` is the server's word, not always the size."""
 
     id: str
@@ -203,29 +231,10 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     filename: str | None = None
     purpose: str | None = None
 
-    @classmethod
-    def of(cls, record: Record) -> FileView:
-        """What a file object says; a field that is of another type than the API's counts as not there."""
-        try:
-            return msgspec.json.decode(record.raw, type=cls)
-        except (ValueError, msgspec.MsgspecError):
-            known: dict[str, Any] = {}
-            with suppress(ValueError, msgspec.MsgspecError):
-                for name, value in msgspec.structs.asdict(msgspec.json.decode(record.raw, type=_RawFile)).items():
-                    with suppress(ValueError, msgspec.MsgspecError):
-                        known[name] = msgspec.json.decode(value, type=_FILE_TYPES[name])
-            return cls(**{**known, "id": record.id})
-
     @property
     def size(self) -> int | None:
         """The bytes that the server says the file has, whole ones; None where no file can have as many."""
         return int(self.bytes) if self.bytes is not None and 0 <= self.bytes <= 1 << 62 else None
-
-
-_FILE_TYPES = get_type_hints(FileView)
-_RawFile = msgspec.defstruct(
-    "_RawFile", [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in FileView.__struct_fields__]
-)
 
 
 class _TextItem(msgspec.Struct, frozen=True, kw_only=True):

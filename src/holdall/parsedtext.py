@@ -7,12 +7,14 @@ takes no page that ``require_page`` refuses, so that what it writes can be read 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import msgspec
 
-from holdall.untrusted import require_plain
+from holdall.untrusted import bare, require_plain
 
-__all__ = ["MAX_PAGE", "MAX_PARTS", "StoredText", "require_page"]
+__all__ = ["MAX_PAGE", "MAX_PARTS", "Pages", "StoredText", "require_page"]
 
 MAX_PAGE = 32 << 20
 """Bytes of one page."""
@@ -28,17 +30,11 @@ _BLANK = b" \t\r\n"
 # A string, or its first quote where it doesn't end in here; or a bracket.
 _TOKEN = re.compile(rb'"(?:[^"\\]*+(?:\\.[^"\\]*+)*+")?+|[{}\[\]]', re.DOTALL)
 _INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _PIECE = 256 << 10
-# JSON of a string that every decoder takes: no control characters, no lone surrogate.
-_TEXT = re.compile(
-    rb'null|"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
-    rb'|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*+"'
-)
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    text: msgspec.Raw = msgspec.Raw(b"null")
+    text: str | None = None
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,27 +47,30 @@ _page = msgspec.json.Decoder(_Page)
 
 def require_page(raw: bytes) -> int:
     """The number of parts in a page. ValueError where it is not one that every reader can read."""
-    require_plain(raw, longest=MAX_PAGE)
-    if raw.count(b"{") > _MAX_OBJECTS and _STRING.sub(b"", raw).count(b"{") > _MAX_OBJECTS:
+    return len(_parts(raw))
+
+
+def _parts(raw: bytes) -> list[str]:
+    """The parts of a page, ``data`` or else ``content``. ValueError as ``require_page``."""
+    require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
+    if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in bare(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
     page = _page.decode(raw)
-    parts = (page.data or []) + (page.content or [])
-    if len(parts) > MAX_PARTS:
+    if len(page.data or ()) + len(page.content or ()) > MAX_PARTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
-    for part in parts:
-        if not _TEXT.fullmatch(part.text):
-            raise ValueError("a part whose text is not a string that can be read")
-    return len(parts)
+    return [part.text or "" for part in page.data or page.content or ()]
 
 
 class StoredText:
     """One text on its way through. ``feed`` it all, then ``end``; each raises ValueError where it isn't as it must be.
 
-    ``values`` says how many more strings, lists and objects may come, which are what the proof costs.
+    ``values`` says how many more strings, lists and objects may come, which are what the proof costs. ``take`` is given
+    the parts of each page.
     """
 
-    def __init__(self, values: int = 1 << 62) -> None:
+    def __init__(self, values: int = 1 << 62, *, take: Callable[[list[str]], object] | None = None) -> None:
         self.values = values
+        self._take = take
         self._front: bytearray | None = bytearray()
         self._back: bytearray | None = None
         self._page, self._depth, self._parts, self._pages = bytearray(), 0, 0, 0
@@ -167,7 +166,29 @@ class StoredText:
 
     def _take_page(self) -> None:
         self._pages += 1
-        self._parts += require_page(bytes(self._page))
+        page = bytes(self._page)
+        self._page.clear()
+        parts = _parts(page)
+        self._parts += len(parts)
         if self._parts > MAX_PARTS:
             raise ValueError(f"more than {MAX_PARTS} parts")
-        self._page.clear()
+        if self._take:
+            self._take(parts)
+
+
+class Pages:
+    """The parts of a text, page by page, out of a stream, of which no more than a page is held; ValueError where it
+    isn't as it must be. ``truncated``, once all pages were taken: the text stops short."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.truncated = False
+
+    def __iter__(self) -> Iterator[list[str]]:
+        pages: list[list[str]] = []
+        text = StoredText(take=pages.append)
+        while data := self._stream.read(_PIECE):
+            text.feed(data)
+            yield from pages
+            pages.clear()
+        self.truncated = text.end()

@@ -23,11 +23,13 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.errors import DamagedBundle, NewerFormat
-from holdall.model import FileView, Rung, SourceId, TextPage, epoch_seconds
+from holdall.model import FileView, Rung, SourceId, epoch_seconds
 from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
+from holdall.parsedtext import Pages
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
+from holdall.wording import Wording
 
 __all__ = ["Refused", "Supplied", "supply"]
 
@@ -192,9 +194,7 @@ class _Supply:
         wordings = candidates.wordings
         compared = item.entry is not None and bool(wordings)
         if item.entry is not None and wordings:
-            for page in self._pages(item.entry):
-                for wording in wordings:
-                    wording.compare(page.parts)
+            self._compare(item.entry, wordings)
         found = candidates.choose(compared=compared)
         if isinstance(found, Unmatched):
             return found.reason if found.near else ""
@@ -203,10 +203,13 @@ class _Supply:
         original = _Original(path=path, name=found.original.name, size=found.original.size)
         return replace(item, original=original, check=found.check)
 
-    def _pages(self, entry: IndexEntry) -> list[TextPage]:
+    def _compare(self, entry: IndexEntry, wordings: list[Wording]) -> None:
         try:
-            return msgspec.json.decode(self._old.read(entry, limit=entry.size), type=_Stored).pages
-        except msgspec.DecodeError as error:
+            with self._old.open(entry) as stream:
+                for parts in Pages(stream):
+                    for wording in wordings:
+                        wording.compare(parts)
+        except (ValueError, msgspec.MsgspecError) as error:
             raise DamagedBundle(f"can't read {entry.path}: {error}", entry=entry.path) from None
 
     # -- the new bundle --------------------------------------------------------------------------------
@@ -322,12 +325,6 @@ class _Supply:
             for piece in iter(partial(stream.read, _PIECE), b""):
                 sink.write(piece)
             return sink.commit()
-
-
-class _Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A ``data/text`` entry."""
-
-    pages: list[TextPage]
 
 
 def _require_rewritable(path: Path, found: str) -> None:

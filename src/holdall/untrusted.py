@@ -9,6 +9,7 @@ all, with msgspec's own errors. The numbers are those of docs/format.md, "Limits
 from __future__ import annotations
 
 import json
+import math
 import re
 from array import array
 from collections import Counter
@@ -31,10 +32,12 @@ __all__ = [
     "MAX_VALUES",
     "VALUES_PER_BYTE",
     "Measured",
+    "bare",
     "count_values",
     "most_bytes",
     "most_lines",
     "most_values",
+    "read_json",
     "read_once",
     "require_filename",
     "require_id",
@@ -67,10 +70,12 @@ VALUES_PER_BYTE = 2
 FREE_BYTES, FREE_LINES, FREE_VALUES = 512 << 20, 100_000, 2_000_000
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# One without an end is taken to the end: else each quote in it would be tried anew.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\)?', re.DOTALL)
+_TOKENS = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+_PIECE = 256 << 10
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_SQUARE = bytes.maketrans(b"{}", b"[]")
-_STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # one down, one up, as signed bytes
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,19 +86,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     values: int
 
 
-class _Shape(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    filename: Any = None
-    vector_store_id: Any = None
-    file_ids: Any = None
-    tools: Any = None
-    tool_resources: Any = None
-
-
-_shape = msgspec.json.Decoder(_Shape)
-
-
-def require_plain(raw: bytes, *, longest: int = MAX_JSON) -> int:
+def require_plain(raw: bytes, *, longest: int = MAX_JSON, richest: int = MAX_VALUES) -> int:
     """How many values are in ``raw``. Raises ValueError where it is too long, too deep, too rich, or not UTF-8.
 
     >>> require_plain(b'{"a": [1, "[[[["]}')
@@ -107,16 +100,48 @@ def require_plain(raw: bytes, *, longest: int = MAX_JSON) -> int:
         raise ValueError(f"{len(raw)} bytes long, more than {longest}")
     if not raw.isascii():
         raw.decode()
-    brackets = raw.count(b"[") + raw.count(b"{")
-    values = brackets + raw.count(b",")
-    if brackets <= MAX_DEPTH and values <= MAX_VALUES:
+    values = count_values(raw)
+    if values <= MAX_DEPTH:
         return values
-    bare = _STRING.sub(b"", raw)
-    if count_values(bare) > MAX_VALUES:
-        raise ValueError(f"more than {MAX_VALUES} values")
-    if _is_deep(bare):
+    found = deepest = depth = 0
+    for piece in bare(raw):
+        found += count_values(piece)
+        if found > richest:
+            raise ValueError(f"more than {richest} values")
+        steps = array("b", piece.translate(_STEPS, _ALL_BUT_BRACKETS))
+        deepest = max(deepest, max(accumulate(steps, initial=depth)))
+        depth += sum(steps)
+    if deepest > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return values
+
+
+def read_json(raw: bytes) -> Any:
+    """``raw``, which need not have passed ``require_plain``, as values. Half a surrogate pair becomes U+FFFD, a number
+    that Python has none for the text of it. ValueError where it is not plain, or not JSON.
+
+    >>> read_json(b'{"a": ["\\ud83d", 1e999]}')
+    {'a': ['\ufffd', '1e999']}
+    """
+    require_plain(raw)
+    try:
+        return msgspec.json.decode(raw)
+    except (ValueError, msgspec.MsgspecError):
+        found = json.loads(raw.decode(), parse_int=_number, parse_float=_number, parse_constant=_refuse)
+        text = json.dumps(found, ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _number(digits: str) -> int | float | str:
+    try:
+        number = float(digits) if not digits.lstrip("-").isdigit() else int(digits)
+    except ValueError:  # more digits than Python reads
+        return digits
+    return number if isinstance(number, int) or math.isfinite(number) else digits
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def most_bytes(file_size: int) -> int:
@@ -160,30 +185,29 @@ def require_record(raw: bytes) -> Measured:
     >>> require_record(b'{"id": "asst_1", "tool_resources": {"code_interpreter": {"file_ids": ["file-1"]}}}')
     Measured(id='asst_1', uses=1, values=5)
     """
-    values = require_plain(raw)
-    shape = _shape.decode(raw)
-    require_id(shape.id)
-    if isinstance(shape.filename, str):
-        require_filename(shape.filename)
-    tools = len(shape.tools) if isinstance(shape.tools, list) else 0
-    if tools > MAX_TOOLS:
-        raise ValueError(f"{tools} tools, more than {MAX_TOOLS}")
-    references = 0
-    if shape.tools or shape.tool_resources or shape.file_ids or shape.vector_store_id:
-        for id in _references(shape):
-            references += 1
-            if references > MAX_REFERENCES:
-                raise ValueError(f"refers to more than {MAX_REFERENCES} files, stores and assistants")
-            require_id(id)
-    return Measured(id=shape.id, uses=tools + references, values=values)
+    record = msgspec.convert(read_json(raw), dict[str, Any])
+    id = msgspec.convert(record.get("id"), str)
+    require_id(id)
+    if isinstance(filename := record.get("filename"), str):
+        require_filename(filename)
+    tools = record.get("tools")
+    uses = len(tools) if isinstance(tools, list) else 0
+    if uses > MAX_TOOLS:
+        raise ValueError(f"{uses} tools, more than {MAX_TOOLS}")
+    for references, one in enumerate(_references(record), 1):
+        if references > MAX_REFERENCES:
+            raise ValueError(f"refers to more than {MAX_REFERENCES} files, stores and assistants")
+        require_id(one)
+        uses += 1
+    return Measured(id=id, uses=uses, values=count_values(raw))
 
 
-def _references(shape: _Shape) -> Iterator[str]:
+def _references(record: dict[str, Any]) -> Iterator[str]:
     """The ids that a record refers to: the words of each list ``…_ids``, wherever a tool keeps it, and single ids."""
     found: list[Any] = [
-        {"file_ids": shape.file_ids, "vector_store_id": shape.vector_store_id},
-        shape.tools,
-        shape.tool_resources,
+        {key: record.get(key) for key in ("file_ids", "vector_store_id")},
+        record.get("tools"),
+        record.get("tool_resources"),
     ]
     while found:
         value = found.pop()
@@ -208,7 +232,7 @@ def read_once(raw: bytes, *, values: int) -> dict[str, Any]:
     ...
     ValueError: the key 'id' twice
     """
-    if count_values(raw) > values and count_values(_STRING.sub(b"", raw)) > values:
+    if count_values(raw) > values and sum(map(count_values, bare(raw))) > values:
         raise ValueError(f"more than {values} values in it")
     found = json.loads(raw.decode(), object_pairs_hook=_once)
     if not isinstance(found, dict):
@@ -224,12 +248,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_deep(bare: bytes) -> bool:
-    """Whether lists and objects are nested too deeply in JSON without its strings."""
-    brackets = bare.translate(_SQUARE, _ALL_BUT_BRACKETS)
-    shallow = 8  # what is no deeper goes first, innermost brackets at a time: fast, and most of what there is
-    for _ in range(shallow):
-        brackets = brackets.replace(b"[]", b"")
-    if brackets.count(b"[") <= MAX_DEPTH - shallow:
-        return False
-    return max(accumulate(array("b", brackets.translate(_STEPS))), default=0) > MAX_DEPTH - shallow
+def bare(raw: bytes) -> Iterator[bytes]:
+    """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
+    at = 0
+    while at < len(raw):
+        found = _TOKENS.match(raw, at, min(at + _PIECE, len(raw)))
+        end = found.end() if found else at
+        if end > at:
+            yield _STRING.sub(b"", raw[at:end])
+        elif long := _STRING.match(raw, at):
+            end = long.end()
+        at = end

@@ -49,6 +49,14 @@ def test_numbers_keep_the_digits_that_were_sent() -> None:
     assert record_hash(Kind.STORE, big) == hashlib.sha256(big).hexdigest()
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_whole_numbers_of_any_length_are_their_digits(sign: str) -> None:
+    digits = sign + "9" * 5000
+    raw = '{ "t" : [N, -0, 1.50, 1E400], "e": "\\u00e9", "usage_bytes": N, "a": 1, "a": 2 }'.replace("N", digits)
+    canonical = '{"a":2,"e":"\u00e9","t":[N,0,1.50,1E400]}'.replace("N", digits)
+    assert record_hash(Kind.STORE, raw.encode()) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
 @pytest.mark.parametrize("raw", [b'{"a":"\\ud800"}', b"[" * 5000 + b"]" * 5000, b"not json"])
 def test_what_is_not_json_for_everybody_is_hashed_as_it_stands(raw: bytes) -> None:
     assert record_hash(Kind.ASSISTANT, raw) == hashlib.sha256(raw).hexdigest()

@@ -20,7 +20,7 @@ from tests.cli.terminal import Terminal
 from tests.project import Hand
 
 KEY = "sk-destination-0001"
-NOISE = random.Random(1).randbytes(20_000)  # more than a file buffers
+NOISE = random.Random(1).randbytes(20_000).hex().encode()  # more than a file buffers
 
 
 def replaced(path: Path, other: bytes) -> None:

@@ -633,7 +633,6 @@ _RECORDS = {
     "a record nested without end": _record(b'{"id": "asst_1", "metadata": {"x": ' + DEEP + b"}}"),
     "a record nested too deeply": _record(b'{"id": "asst_1", "metadata": {"x": ' + b"[" * 600 + b"]" * 600 + b"}}"),
     "a record of megabytes": _record(b'{"id": "asst_1", "instructions": "' + b"x" * 9_000_000 + b'"}'),
-    "a lone surrogate": _record(b'{"id": "asst_1", "name": "\\ud800"}'),
     "a line of megabytes": {
         "files": lambda lines: [b'{"id": "file-1", "x": "' + b"x" * 9_000_000 + b'"}', *lines[1:]],
     },
@@ -1053,6 +1052,7 @@ ODD: dict[str, Lies] = {
     "times of 20 digits": _assistant(created_at=10**20),
     "numbers out of range": _record(b'{"id": "asst_1", "temperature": 1e999, "top_p": ' + HUGE + b"}"),
     "numbers of 30 digits": _assistant(created_at=10**30, metadata={"x": 10**30}),
+    "half a character": _record(b'{"id": "asst_1", "name": "\\ud800"}'),
     "keys twice": _record(b'{"id": "asst_1", "name": "a", "name": "b"}'),
     "a record nested somewhat": _record(b'{"id": "asst_1", "metadata": {"x": ' + b"[" * 150 + b"]" * 150 + b"}}"),
     "a store that is odd": _record(b'{"id": "vs_1", "name": [], "metadata": 5, "file_counts": 1}', STORE),

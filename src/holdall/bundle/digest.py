@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -29,7 +31,10 @@ _encoder = msgspec.json.Encoder(order="sorted")
 def record_hash(kind: Kind, raw: bytes) -> str:
     """sha256 over the canonical form of a record without its volatile fields; over ``raw`` where it has none."""
     try:
-        value = _decoder.decode(raw)
+        try:
+            value = _decoder.decode(raw)
+        except msgspec.ValidationError:  # a whole number of more digits than Python reads
+            value = json.loads(raw.decode(), parse_int=_as_sent, parse_float=_as_sent, parse_constant=_refuse)
         if isinstance(value, dict):
             for field in VOLATILE[kind]:
                 value.pop(field, None)
@@ -38,6 +43,14 @@ def record_hash(kind: Kind, raw: bytes) -> str:
         # Not JSON that every reader understands alike (a lone surrogate, nesting without end): its bytes speak.
         pass
     return hashlib.sha256(raw).hexdigest()
+
+
+def _as_sent(digits: str) -> msgspec.Raw:
+    return msgspec.Raw(b"0" if digits == "-0" else digits.encode())
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def definition_line(kind: Kind, id: str, sha256: str, store: str | None = None) -> bytes:

@@ -197,10 +197,7 @@ class References:
             self._once(assistant.id, seen)
             seen.add(assistant.id)
             self._count(Kind.ASSISTANT, assistant.id, assistant.raw)
-            try:
-                view = msgspec.json.decode(assistant.raw, type=AssistantView)
-            except (ValueError, msgspec.MsgspecError):
-                continue  # a look-alike's odd assistant: kept as it is, its references are not for us to read
+            view = AssistantView.of(assistant)
             for id in view.store_ids:
                 if id not in stores:
                     message = f"{assistant.id} refers to store {id}, which isn't in the bundle"

@@ -18,9 +18,10 @@ import msgspec
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
-from holdall.credentials import Suspect, suspects
-from holdall.dependencies import Dependency, User, dependencies, user
-from holdall.model import AssistantView, Record, Rung
+from holdall.capped import Capped
+from holdall.credentials import Scan, Suspect
+from holdall.dependencies import USERS, Dependencies, Dependency, User
+from holdall.model import AssistantView, Rung
 
 __all__ = ["Shortfall", "Wanted"]
 
@@ -35,7 +36,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     ``size`` is what the file object declares, in bytes; ``message`` says why the bytes are not there, ``doubt`` why its
     text may be joined wrongly; ``gone`` that the project has no file object of that id any more; ``used_by`` are the
-    assistants that use it.
+    first ``USERS`` assistants that use it.
     """
 
     number: int
@@ -51,16 +52,26 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One mention of a file: its ledger line, its file object, a store that holds it or an assistant that uses it."""
+    """One mention of a file: its ledger line, its file object, a store that holds it or assistants that use it."""
 
     line: LedgerLine | None = None
     known: bool = False
     store: int | None = None
-    assistant: int | None = None
+    assistants: list[int] | None = None
 
 
 _trace = msgspec.json.Decoder(_Trace)
-_wanted = msgspec.json.Decoder(Wanted)
+
+
+class _Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A Wanted as it is kept: its users by their numbers."""
+
+    line: LedgerLine
+    gone: bool
+    users: list[int]
+
+
+_item = msgspec.json.Decoder(_Item)
 
 
 class Shortfall:
@@ -73,16 +84,22 @@ class Shortfall:
     def __init__(self, bundle: BundleReader) -> None:
         self._bundle = bundle
         self._users: list[User] = []
+        # The first users of each store and file that a definition names, by their numbers.
         self._store_users: dict[str, list[int]] = {}
+        self._file_users: dict[str, list[int]] = {}
         self._traces, self._files = Sorter(), Sorter()
         self.total = 0
-        self.credentials: list[Suspect] = []
-        assistants = self._read_assistants()
-        gone = self._read_stores() + self._join()
+        self._scan, outside = Scan(), Dependencies()
+        self._read_assistants(outside)
+        gone: Capped[Dependency] = Capped()
+        gone += self._read_stores()
+        gone += self._join()
         self._traces.close()
-        agents = list(bundle.agents())
-        self.credentials += suspects(agents)
-        self.outside: list[Dependency] = [*dependencies([*assistants, *agents]), *gone]
+        for agent in bundle.agents():
+            self._scan.look(agent)
+            outside.add(agent)
+        self.credentials: Capped[Suspect] = self._scan.found
+        self.outside: list[Dependency] = [*outside.things(), *gone]
 
     def __enter__(self) -> Self:
         return self
@@ -94,46 +111,56 @@ class Shortfall:
 
     def wanted(self) -> Iterator[Wanted]:
         """The files in the order of their numbers."""
-        for number, (_, item) in enumerate(self._files, start=1):
-            yield msgspec.structs.replace(_wanted.decode(item), number=number)
+        for number, (_, data) in enumerate(self._files, start=1):
+            item = _item.decode(data)
+            line = item.line
+            yield Wanted(
+                number=number,
+                id=line.id,
+                filename=line.filename,
+                size=line.expected,
+                rung=line.rung,
+                truncated=line.truncated,
+                doubt=line.doubt or None,
+                message=line.message,
+                gone=item.gone,
+                used_by=[self._users[user] for user in item.users],
+            )
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def _read_assistants(self) -> list[Record]:
-        records = list(self._bundle.assistants())
-        self.credentials += suspects(records)
-        for number, record in enumerate(records):
-            self._users.append(user(record))
-            try:
-                view = msgspec.json.decode(record.raw, type=AssistantView)
-            except (ValueError, msgspec.MsgspecError):
-                continue  # a look-alike's odd assistant: kept as it is, its references are not for us to read
-            for store in view.store_ids:
-                self._store_users.setdefault(store, []).append(number)
-            for file in view.file_ids:
-                self._mention(file, _Trace(assistant=number))
-        return records
+    def _read_assistants(self, outside: Dependencies) -> None:
+        for number, record in enumerate(self._bundle.assistants()):
+            self._scan.look(record)
+            self._users.append(outside.add(record))
+            view = AssistantView.of(record)
+            for known, ids in ((self._store_users, view.store_ids), (self._file_users, view.file_ids)):
+                for id in dict.fromkeys(ids):
+                    users = known.setdefault(id, [])
+                    if len(users) < USERS:
+                        users.append(number)
+        for file, users in self._file_users.items():
+            self._mention(file, _Trace(assistants=users))
+        self._file_users.clear()
 
-    def _read_stores(self) -> list[Dependency]:
+    def _read_stores(self) -> Iterator[Dependency]:
         """Note who is in which store; returns the stores that definitions refer to and that aren't there."""
         present: dict[str, int] = {}
         for record in self._bundle.stores():
             number = present.setdefault(record.id, len(present))
-            self.credentials += suspects([record])
+            self._scan.look(record)
             for member in self._bundle.memberships(record.id):
-                self.credentials += suspects([member])
+                self._scan.look(member)
                 self._mention(member.id, _Trace(store=number))
         for file in self._bundle.files():
-            self.credentials += suspects([file])
+            self._scan.look(file)
             self._mention(file.id, _Trace(known=True))
         for line in self._bundle.ledger():
             self._mention(line.id, _Trace(line=line))
         self._stores = [self._store_users.get(store, []) for store in present]
-        return [
-            Dependency(kind="vector_store", name=store, used_by=[self._users[number] for number in users])
-            for store, users in sorted(self._store_users.items())
-            if store not in present and self._included("file_search")
-        ]
+        for store, users in sorted(self._store_users.items()):
+            if store not in present and self._included("file_search"):
+                yield Dependency(kind="vector_store", name=store, used_by=[self._users[number] for number in users])
 
     def _included(self, tool: str) -> bool:
         """Was the knowledge of this tool asked for? What was left out on purpose is not gone."""
@@ -142,42 +169,25 @@ class Shortfall:
     def _mention(self, file_id: str, trace: _Trace) -> None:
         self._traces.add(file_id.encode("utf-8", "surrogatepass"), _encode(trace))
 
-    def _join(self) -> list[Dependency]:
+    def _join(self) -> Iterator[Dependency]:
         """Bring together what is said of each file; returns the files that a definition names and that are gone."""
-        gone = []
         for key, group in groupby(self._traces, key=itemgetter(0)):
-            traces = [_trace.decode(item) for _, item in group]
-            line = next((trace.line for trace in traces if trace.line), None)
-            known = any(trace.known for trace in traces)
+            line, known = None, False
+            named: list[int] = []
+            users: set[int] = set()
+            for trace in map(_trace.decode, map(itemgetter(1), group)):
+                line, known = line or trace.line, known or trace.known
+                named += trace.assistants or ()
+                users.update(self._stores[trace.store] if trace.store is not None else ())
             if line is not None and line.rung in _WEIGHT:
-                self._want(line, not known, self._users_of(traces))
-            named = [trace.assistant for trace in traces if trace.assistant is not None]
+                self._want(line, not known, sorted(users.union(named))[:USERS])
             if named and not known and self._included("code_interpreter"):
-                users = [self._users[number] for number in dict.fromkeys(named)]
-                gone.append(Dependency(kind="file", name=key.decode("utf-8", "surrogatepass"), used_by=users))
-        return gone
+                used_by = [self._users[number] for number in named]
+                yield Dependency(kind="file", name=key.decode("utf-8", "surrogatepass"), used_by=used_by)
 
-    def _users_of(self, traces: list[_Trace]) -> list[User]:
-        numbers = [trace.assistant for trace in traces if trace.assistant is not None]
-        for trace in traces:
-            if trace.store is not None:
-                numbers += self._stores[trace.store]
-        return [self._users[number] for number in sorted(set(numbers))]
-
-    def _want(self, line: LedgerLine, gone: bool, users: list[User]) -> None:
+    def _want(self, line: LedgerLine, gone: bool, users: list[int]) -> None:
         self.total += 1
         weight = _CUT if line.truncated or line.doubt else _WEIGHT[line.rung]
         name = (line.filename or "").encode("utf-8", "surrogatepass")
-        item = Wanted(
-            number=0,
-            id=line.id,
-            filename=line.filename,
-            size=line.expected,
-            rung=line.rung,
-            truncated=line.truncated,
-            doubt=line.doubt or None,
-            message=line.message,
-            gone=gone,
-            used_by=users,
-        )
+        item = _Item(line=line, gone=gone, users=users)
         self._files.add(weight + name + b"\0" + line.id.encode("utf-8", "surrogatepass"), _encode(item))

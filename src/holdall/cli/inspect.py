@@ -15,16 +15,18 @@ from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result
-from holdall.model import AgentView, AssistantView, Rung, StoreView
+from holdall.model import AgentView, AssistantView, Rung, SourceId, StoreView
 
 if TYPE_CHECKING:
-    from holdall.bundle.layout import HoldallInfo
+    from holdall.bundle.layout import HoldallInfo, LedgerLine
     from holdall.bundle.reader import BundleReader
 
 __all__ = ["command"]
 
 _FILES = 10
 _ASSISTANTS = 100
+# Stores and files that are listed, however often a bundle names each.
+_LISTED = 250_000
 # Who uses what is only known once all memberships are read: up to so many that takes no time.
 _AT_ONCE = 10_000
 
@@ -71,8 +73,8 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
     """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
     from holdall.bundle.shortfall import Shortfall
-    from holdall.credentials import suspects
-    from holdall.dependencies import dependencies
+    from holdall.credentials import Scan
+    from holdall.dependencies import Dependencies
 
     info = bundle.info
     if everything or info.counts.get("memberships", 0) + info.counts.get("files", 0) <= _AT_ONCE:
@@ -85,79 +87,95 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
     total = sum(count.files for rung, count in info.rungs.items() if rung in (Rung.TEXT, Rung.UNAVAILABLE))
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
-    outside = dependencies(chain(bundle.assistants(), bundle.agents()))
-    credentials = list(suspects(chain(bundle.assistants(), bundle.agents(), bundle.stores())))
-    show_credentials(console.warn, credentials)
+    outside, scan = Dependencies(), Scan()
+    for record in chain(bundle.assistants(), bundle.agents()):
+        scan.look(record)
+        outside.add(record)
+    for record in bundle.stores():
+        scan.look(record)
+    show_credentials(console.warn, scan.found)
     return {
         "please_supply": None,
         "please_supply_total": total,
-        "outside": msgspec.to_builtins(outside),
-        "credentials": msgspec.to_builtins(credentials),
+        "outside": msgspec.to_builtins(outside.things()),
+        "credentials": msgspec.to_builtins(scan.found),
+        "credentials_total": scan.found.total,
     }
 
 
 class _Tree:
-    """Assistants -> stores -> files, each list of files cut off at ``limit``."""
+    """Assistants -> stores -> files, each list of files cut off at ``limit``, where there is one; a store's, and all
+    together at ``_LISTED``, in any event. A store is read once, and its files are under the first that names it."""
 
     def __init__(self, bundle: BundleReader, limit: int | None) -> None:
         self._bundle, self._limit = bundle, limit
-        self._stores = {str(store.id): store.raw for store in bundle.stores()}
-        self._used: set[str] = set()
+        self._left = _LISTED
+        self._stores: dict[str, str | None] = {}
+        for store in bundle.stores():
+            self._stores[store.id] = StoreView.of(store).name
+        self._seen: dict[str, dict[str, Any]] = {}
+        self._files_seen: dict[str, dict[str, Any]] = {}
+        if limit is None:
+            # Looked up one by one, so many would take minutes.
+            for line in islice(bundle.ledger(), _LISTED):
+                self._files_seen[line.id] = _file(line.id, line)
 
     def assistants(self) -> Iterator[dict[str, Any]]:
         for record in self._bundle.assistants():
-            try:
-                view = msgspec.json.decode(record.raw, type=AssistantView)
-            except msgspec.DecodeError:
-                view = AssistantView(id=record.id)
-            self._used.update(view.store_ids)
+            view = AssistantView.of(record)
             yield {
                 "id": record.id,
                 "name": view.name,
                 "model": view.model,
-                "stores": [self._store(id) for id in view.store_ids],
+                "stores": [self._store(id) for id in self._left_of(view.store_ids)],
                 "code_interpreter": self._files(view.file_ids, len(view.file_ids)),
             }
 
     def agents(self) -> Iterator[dict[str, Any]]:
         for record in self._bundle.agents():
-            try:
-                view = msgspec.json.decode(record.raw, type=AgentView)
-            except msgspec.DecodeError:
-                view = AgentView(id=record.id)
+            view = AgentView.of(record)
             yield {"id": record.id, "name": view.name, "model": view.model}
 
     def other_stores(self) -> Iterator[dict[str, Any]]:
         """The stores that none of the assistants seen before uses."""
-        return (self._store(id) for id in self._stores if id not in self._used)
+        return (self._store(id) for id in self._stores if id not in self._seen)
 
     def _store(self, id: str) -> dict[str, Any]:
-        raw = self._stores.get(id)
-        if raw is None:
-            return {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
-        try:
-            name = msgspec.json.decode(raw, type=StoreView).name
-        except msgspec.DecodeError:
-            name = None
+        if id in self._seen:
+            return self._seen[id]
+        if id not in self._stores:
+            found = {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
+            self._seen[id] = found
+            return found
         entry = self._bundle.memberships_entry(id)
         members = (member.id for member in self._bundle.memberships(id))
         files = self._files(members, (entry.records or 0) if entry else 0)
-        return {"id": id, "name": name, "in_bundle": True, **files}
+        found = {"id": id, "name": self._stores[id], "in_bundle": True, **files}
+        self._seen[id] = {**found, "files": [], "files_above": True}
+        return found
+
+    def _left_of(self, stores: list[SourceId]) -> list[SourceId]:
+        """Those that may still be listed."""
+        stores = stores[: self._left]
+        self._left -= len(stores)
+        return stores
 
     def _files(self, ids: Iterable[str], count: int) -> dict[str, Any]:
-        return {"file_count": count, "files": [self._file(id) for id in islice(ids, self._limit)]}
+        most = self._left if self._limit is None else min(self._left, self._limit)
+        files = [self._file(id) for id in islice(ids, most)]
+        self._left -= len(files)
+        return {"file_count": count, "files": files}
 
     def _file(self, id: str) -> dict[str, Any]:
-        line = self._bundle.ledger_line(id)
-        if line is None:
-            return {"id": id, "filename": None, "rung": None, "size": None, "doubt": None}
-        return {
-            "id": id,
-            "filename": line.filename,
-            "rung": line.rung,
-            "size": line.size,
-            "doubt": line.doubt or None,
-        }
+        if id not in self._files_seen:
+            self._files_seen[id] = _file(id, self._bundle.ledger_line(id))
+        return self._files_seen[id]
+
+
+def _file(id: str, line: LedgerLine | None) -> dict[str, Any]:
+    if line is None:
+        return {"id": id, "filename": None, "rung": None, "size": None, "doubt": None}
+    return {"id": id, "filename": line.filename, "rung": line.rung, "size": line.size, "doubt": line.doubt or None}
 
 
 def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
@@ -235,7 +253,9 @@ def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
             f"{indent}{file['filename'] or '(no name)'}  {file['id']}  {file['rung'] or 'unknown'}{doubtful}, {size}"
         )
     left = holder["file_count"] - len(holder["files"])
-    if left > 0:
+    if holder.get("files_above"):
+        console.result(f"{indent}its files are listed above")
+    elif left > 0:
         console.result(f"{indent}… and {left} more (--all shows them)")
 
 

@@ -118,7 +118,7 @@ def _models(reader: BundleReader) -> Iterator[str]:
 
     # Agents have their model where assistants have it.
     for record in chain(reader.assistants(), reader.agents()):
-        model = msgspec.json.decode(record.raw, type=AgentView).model
+        model = AgentView.of(record).model
         if model:
             yield model
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from holdall.capped import KEPT
 from holdall.cli.console import human_size
 
 if TYPE_CHECKING:
     from holdall.bundle.shortfall import Shortfall, Wanted
+    from holdall.capped import Capped
     from holdall.credentials import Suspect
     from holdall.dependencies import User
 
@@ -39,13 +41,13 @@ def show(write: Callable[[str], None], shortfall: Shortfall, *, limit: int | Non
         _left(write, len(shortfall.outside), limit, more)
 
 
-def show_credentials(write: Callable[[str], None], found: list[Suspect], *, limit: int | None = _SHOWN) -> None:
+def show_credentials(write: Callable[[str], None], found: Capped[Suspect], *, limit: int | None = _SHOWN) -> None:
     """Write which fields seem to hold a credential, never the value; nothing where none does."""
     if found:
         write("seem to hold a credential, and whoever has the bundle has it too (change it, and take it out):")
         for suspect in found[:limit]:
             write(f"  {_flat(str(suspect))}")
-        _left(write, len(found), limit, "--json lists them all")
+        _left(write, found.total, min(limit or KEPT, KEPT), f"--json lists the first {KEPT}")
 
 
 def as_json(shortfall: Shortfall, *, limit: int | None = None) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def as_json(shortfall: Shortfall, *, limit: int | None = None) -> dict[str, Any]
         "please_supply_total": shortfall.total,
         "outside": [msgspec.to_builtins(dependency) for dependency in shortfall.outside],
         "credentials": msgspec.to_builtins(shortfall.credentials),
+        "credentials_total": shortfall.credentials.total,
     }
 
 
@@ -72,7 +75,10 @@ def _users(users: list[User]) -> str:
     if not users:
         return ""
     named = [f"{_flat(user.name)} ({user.id})" if user.name else user.id for user in users[:3]]
-    more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+    from holdall.dependencies import USERS
+
+    left = "many" if len(users) == USERS else len(users) - 3
+    more = f" and {left} more" if len(users) > 3 else ""
     return f"; used by {', '.join(named)}{more}"
 
 

@@ -11,6 +11,7 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record
+from holdall.untrusted import read_json
 
 __all__ = ["Reading", "is_number", "read_fields", "unknown_fields"]
 
@@ -20,8 +21,8 @@ T = TypeVar("T")
 def read_fields(record: Record) -> dict[str, Any]:
     """The record as JSON values. Raises DamagedBundle."""
     try:
-        return msgspec.json.decode(record.raw, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+        return msgspec.convert(read_json(record.raw), dict[str, Any])
+    except (ValueError, msgspec.MsgspecError) as error:
         raise DamagedBundle(f"can't read the {record.kind} {record.id} of the bundle: {error}") from None
 
 

@@ -132,7 +132,7 @@ class Look:
 
     async def _all_stores(self) -> list[StoreView] | None:
         async def stores() -> list[StoreView]:
-            return [msgspec.json.decode(record.raw, type=StoreView) for record in await self._surveyor.stores()]
+            return [StoreView.of(record) for record in await self._surveyor.stores()]
 
         found = await self._read("vector_stores", stores)
         self.stores = found or []

@@ -15,8 +15,8 @@ from holdall.dumps.normal import spelled
 __all__ = ["definition"]
 
 _PARTS = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|\Z)(.*)\Z", re.DOTALL)
-_KEY = re.compile(r"(\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s\"'#&*!|>%@`{}\[\],?-][^:#]*?)\s*:(?:\s+(.*))?")
-_COMMENT = re.compile(r"\s+#.*")
+_KEY = re.compile(r"(\"(?:[^\"\\]|\\.)*+\"\s*+|'[^']*+'\s*+|[^\s\"'#&*!|>%@`{}\[\],?-][^:#]*+):(?:\s++(.*))?")
+_COMMENT = re.compile(r"(?<!\s)\s++#.*")
 _NUMBER = re.compile(r"[+-]?(?:\d+|\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _BLOCK = re.compile(r"([|>])([+-]?)(?:\s+#.*)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -88,7 +88,8 @@ class _Lines:
             if key is None:
                 raise _Beyond(self._lines[self._at])
             self._at += 1
-            name = key[1][1:-1] if key[1][0] in "\"'" else key[1]
+            name = key[1].rstrip()
+            name = name[1:-1] if name[0] in "\"'" else name
             rest = _COMMENT.sub("", f" {key[2] or ''}").strip() if (key[2] or "#")[0] == "#" else key[2].strip()
             if rest:
                 found[name] = self._scalar(rest, indent, depth)
@@ -123,7 +124,10 @@ class _Lines:
         if text.lower() in _WORDS:
             return _WORDS[text.lower()]
         if _NUMBER.fullmatch(text):
-            return int(text) if text.lstrip("+-").isdigit() else float(text)
+            try:
+                return int(text) if text.lstrip("+-").isdigit() else float(text)
+            except ValueError:  # more digits than Python reads
+                raise _Beyond(text[:100]) from None
         return text
 
     def _block(self, block: re.Match[str], indent: int) -> str:

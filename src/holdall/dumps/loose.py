@@ -61,11 +61,13 @@ _LEFT_OUT: Mapping[str, re.Pattern[str]] = {
 
 
 class Unreadable(Exception):
-    """Not a value. ``position`` is where it stops making sense, ``ended`` that the text ends inside of it."""
+    """Not a value. ``position`` is where it stops making sense, ``ended`` that the text ends inside of it; ``begun``
+    are the places where the values begin that were being read: read from there, each of them fails in the same way."""
 
     def __init__(self, why: str, position: int, *, ended: bool = False, deep: bool = False) -> None:
         super().__init__(why)
         self.position, self.ended, self.deep = position, ended, deep
+        self.begun: list[int] = []
 
 
 def left_out_by(value: object) -> str:
@@ -99,19 +101,32 @@ def parse(text: str, position: int) -> tuple[Any, int]:
     >>> parse("Desk(id='asst_1', tools=[Tool(type='file_search')], model=None,)  # one", 0)
     ({'id': 'asst_1', 'tools': [{'type': 'file_search'}], 'model': None}, 64)
     """
-    return _Parser(text).value(position, 0)
+    parser = _Parser(text)
+    try:
+        return parser.value(position, 0)
+    except Unreadable as error:
+        error.begun = [] if error.deep else parser.begun
+        raise
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
+        self.begun: list[int] = []
 
     def value(self, at: int, depth: int) -> tuple[Any, int]:
+        self.begun.append(at)
+        found = self._value(at, depth)
+        self.begun.pop()
+        return found
+
+    def _value(self, at: int, depth: int) -> tuple[Any, int]:
         if depth > DEEPEST:
             raise Unreadable(f"nested more than {DEEPEST} deep", at, deep=True)
         at = self._space(at)
         while skipped := _REFERENCE.match(self._text, at):
-            at = skipped.end()
+            at = self._space(skipped.end())
+        self.begun[-1] = at
         start = self._text[at]
         if start == "{":
             return self._object(at + 1, depth)

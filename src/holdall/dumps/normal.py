@@ -162,8 +162,10 @@ def _tool(tool: Any) -> Any:
 def _stores(found: dict[str, Any]) -> None:
     """Stores that stand beside ``tool_resources``, or in the tool that searches them, are moved into them."""
     ids = list(_ids(found.pop("vector_store_ids", None), None))
-    tools = found.get("tools")
-    for place, tool in enumerate(tools if isinstance(tools, list) else ()):
+    tools: list[Any] = []
+    if isinstance(found.get("tools"), list):
+        found["tools"] = tools = [*found["tools"]]
+    for place, tool in enumerate(tools):
         if isinstance(tool, dict) and tool.get("type") == "file_search":
             inner = tool.get("file_search")
             for holder in (tool, inner if isinstance(inner, dict) else {}):
@@ -171,8 +173,7 @@ def _stores(found: dict[str, Any]) -> None:
             bare = {key: value for key, value in tool.items() if key != "vector_store_ids"}
             if isinstance(inner, dict) and "vector_store_ids" in inner:
                 bare["file_search"] = {key: value for key, value in inner.items() if key != "vector_store_ids"}
-            if bare != tool:
-                found["tools"] = [*found["tools"][:place], bare, *found["tools"][place + 1 :]]
+            tools[place] = bare
     if not ids:
         return
     resources = found.get("tool_resources")

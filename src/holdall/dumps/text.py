@@ -1,8 +1,8 @@
 """The JSON values of a dump's text. Strictly read first, which takes any size; where that ends, tolerantly.
 
 Tolerantly: values that are nearly JSON, or that some language printed, and values with text around them. What is around
-them is passed over. Each place is tried once, all tries together read a few times the text, and there are only so many
-of them: a text that is no dump costs seconds.
+them is passed over. Each place is tried once, a value that was being read when a try failed never again, all tries
+together read a few times the text, and there are only so many of them: a text that is no dump costs seconds.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _BETWEEN = re.compile(r"[ \t\r\n,;\x1e\ufeff]*+")
-# Where a value may begin in the midst of text: a container, a printed object, a string with a container in it.
+# Where a value may begin in the midst of text: a container, a printed object, a string with a container in it. Of a
+# dotted name the whole is tried once, from its first capital on.
 _START = re.compile(
-    r"[\[{]|\b[A-Z][\w.]*+(?:\[[^\[\](){}\n]*+\])?\(\s*+(?:\w++\s*+=(?!=)|[\[{\"'])|(?:\bb|(?<!\w))[\"'](?=\\?[\[{])"
+    r"[\[{]|(?:\bb|(?<!\w))[\"'](?=\\?[\[{])"
+    r"|(?<![\w.])(?>[\w.]*?(?=\b[A-Z]))"
+    r"(?P<name>[A-Z][\w.]*+(?:\[[^\[\](){}\n]*+\])?\(\s*+(?:\w++\s*+=(?!=)|[\[{\"']))"
 )
 # What begins as JSON does. The standard decoder is the fast way to read it, but each of its errors counts the lines.
 _PLAIN = re.compile(r"\{\s*+(?:\"[^\"\\]{0,200}\"\s*+:|\})|\[\s*+[\[{\"\]]")
 _MOST_FAILURES = 1000
 # How many times the length of a text may be read in vain.
-_PATIENCE = 4
-_LEAST = 1 << 20
+_PATIENCE = 2
+_LEAST = 64 << 10
 _MOST_TRIES = 300_000
 _LENIENT = json.JSONDecoder(strict=False)
 
@@ -85,8 +88,13 @@ class Text:
     def _scan(self, position: int) -> Iterator[tuple[bytes, bool]]:
         """Values out of any text, from ``position`` on."""
         text, patience, tries = self._text, _PATIENCE * len(self._text) + _LEAST, _MOST_TRIES
+        hopeless: set[int] = set()
         while (found := _START.search(text, position)) is not None:
-            start = found.start()
+            start = found.start(found.lastgroup or 0)
+            if start in hopeless:
+                self.passed += start + 1 - position
+                position = start + 1
+                continue
             try:
                 value, begin, stop = self._one(start)
             except Unreadable as error:
@@ -98,6 +106,7 @@ class Text:
                         f"{self.error}, and {_MOST_TRIES} places in it look like values and are none"
                     ) from None
                 patience -= error.position - start
+                hopeless = {place for place in hopeless if place > start} | {*error.begun}
                 # What failed may have whole values inside; once too much was read twice, what was read is left.
                 after = max(error.position if error.deep or patience < 0 else start, start + 1)
                 self.passed += after - position
@@ -158,10 +167,10 @@ _LOOKS = (
     (r"\[(?:Object|Array)\]|\.\.\. \d+ more item", "It looks like console.log, which leaves out what lies deep: print "
      "JSON.stringify(value, null, 2) instead"),
     (r"<[\w.]+ object at 0x\w+>", "It looks like Python's print of an object: print value.model_dump_json() instead"),
-    (r"\A\s*(?:<!doctype|<html|<\?xml)", "It looks like a web page: was it saved without a login?"),
-    (r"\A---\s*\n(?:[^\n]*+\n)*?---\s*(?:\n|\Z)", "It looks like Markdown with YAML before it: "
+    (r"\A\s*+(?:<!doctype|<html|<\?xml)", "It looks like a web page: was it saved without a login?"),
+    (r"\A---[ \t\r]*+\n(?:[^\n]*+\n)*?---[ \t\r]*+(?:\n|\Z)", "It looks like Markdown with YAML before it: "
      "yq --front-matter=extract -o=json . FILE writes that part as JSON; add the text as its \"instructions\""),
-    (r"^\s*-?\s*[\w\"']+:(?:\s|$)", "It looks like YAML: yq -o=json . FILE writes it as JSON"),
+    (r"^[ \t]*+(?:-[ \t]*+)?[\w\"']++:(?:\s|$)", "It looks like YAML: yq -o=json . FILE writes it as JSON"),
     (r"\b\w+\{id=", "It looks like Java's toString: write it with a JSON mapper"),
 )  # fmt: skip
 _HEAD = 1 << 20

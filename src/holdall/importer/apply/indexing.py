@@ -128,7 +128,7 @@ class Indexing:
                 recut += attachment.recut
                 if filling.take(record.id, attachment.body) and files[record.id] not in there:
                     bodies.append(attachment.body)
-                if msgspec.json.decode(record.raw, type=MembershipView).status == "failed":
+                if MembershipView.of(record).status == "failed":
                     filling.failed_before.add(record.id)
             await self._attaching.send(filling, bodies, position)
             position += len(group)

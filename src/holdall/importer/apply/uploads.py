@@ -19,7 +19,7 @@ from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Content, UploadFile
-from holdall.importer.plan.text import document
+from holdall.importer.plan.text import join
 from holdall.model import Kind, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote import refusals
@@ -29,8 +29,6 @@ __all__ = ["Uploads", "renamed", "upload_name"]
 
 # A joined text up to this many bytes stays in memory while it is sent.
 _IN_MEMORY = 1 << 20
-# Parsed text is at most 5,000,000 tokens a file; this is far above it, and far below what would hurt.
-_LARGEST_TEXT = 256 << 20
 _PIECE = 1 << 20
 
 
@@ -225,16 +223,21 @@ class Uploads:
         return losses
 
     async def _text(self, content: Content, entry: IndexEntry, stack: ExitStack) -> tuple[BinaryIO, int, bool]:
-        """The joined text as a stream. One at a time: while it is joined, a long text is in memory thrice."""
+        """The joined text as a stream. One at a time: each takes a page of memory."""
         async with self._one_text:
-            stored = self._reader.read(entry, limit=_LARGEST_TEXT)
-            text = document(stored, overlap=content.overlap, filename=content.filename, size=content.size)
+            spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
+            text = await asyncio.to_thread(
+                join,
+                lambda: self._reader.open(entry),
+                spool.write,
+                overlap=content.overlap,
+                filename=content.filename,
+                size=content.size,
+            )
             if text.doubt:
                 self._doubts[content.id] = text.doubt
-            spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
-            spool.write(text.data)
             spool.seek(0)
-            return cast(BinaryIO, spool), len(text.data), text.exact
+            return cast(BinaryIO, spool), text.size, text.exact
 
 
 class _Watched(io.RawIOBase):

@@ -227,7 +227,7 @@ class Work:
 
     def _calls(self, step: CreateAssistant | UpdateAssistant) -> dict[SourceId, TargetId | None]:
         """The assistants of the bundle that this one calls, by their ids here; None for one that isn't here."""
-        called = msgspec.json.decode(self._assistants[step.id].raw, type=AssistantView).assistant_ids
+        called = AssistantView.of(self._assistants[step.id]).assistant_ids
         here = self._standing.targets[Kind.ASSISTANT]
         return {id: here.get(id) for id in called if id in self._assistants}
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from holdall.dialects import assistants as dialect
 from holdall.importer.destination.history import History
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final, same, top_fields
 from holdall.importer.plan.image import changed, fingerprint, image
 from holdall.importer.plan.presence import Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, Content
-from holdall.model import Kind, Record, Rung, SourceId, TargetId
+from holdall.model import Kind, Record, Rung, SourceId, TargetId, View
 
 __all__ = ["MemberThere", "compare_store", "compare_whole"]
 
@@ -21,7 +19,7 @@ __all__ = ["MemberThere", "compare_store", "compare_whole"]
 _NOT_INDEXED = ("failed", "cancelled")
 
 
-class MemberThere(msgspec.Struct, frozen=True, kw_only=True):
+class MemberThere(View, frozen=True, kw_only=True):
     """A file of a store at the destination. Source: GET /vector_stores/{id}/files."""
 
     id: str
@@ -203,7 +201,7 @@ class _Members:
                 self.changed.append(f"attributes of {content.filename or record.id}")
         strategy = expected.get("chunking_strategy")
         cut = strategy is not None and differ("chunking_strategy", strategy, member.chunking_strategy)
-        was = msgspec.json.decode(record.raw, type=MemberThere).status
+        was = MemberThere.of(record).status
         failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED and differ("status", was, member.status)
         if cut or failed:
             self.recut[record.id] = target

@@ -173,8 +173,8 @@ async def prepare(
 
 
 def _all_models(catalogue: Catalogue) -> Iterable[str]:
-    assistants = (msgspec.json.decode(record.raw, type=AssistantView).model for record in catalogue.assistants)
-    agents = (msgspec.json.decode(record.raw, type=AgentView).model for record in catalogue.agents)
+    assistants = (AssistantView.of(record).model for record in catalogue.assistants)
+    agents = (AgentView.of(record).model for record in catalogue.agents)
     return [model for model in (*assistants, *agents) if model is not None]
 
 
@@ -230,18 +230,18 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
 
 def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be made or given another one."""
-    assistants = {record.id: record.raw for record in catalogue.assistants}
-    agents = {record.id: record.raw for record in catalogue.agents}
+    assistants = {record.id: record for record in catalogue.assistants}
+    agents = {record.id: record for record in catalogue.agents}
     for step in planned.steps():
         match step:
             case CreateAssistant(id=id) | WriteRequest(id=id):
-                model = msgspec.json.decode(assistants[id], type=AssistantView).model
+                model = AssistantView.of(assistants[id]).model
             case UpdateAssistant(id=id, fields=fields) if "model" in fields:
-                model = msgspec.json.decode(assistants[id], type=AssistantView).model
+                model = AssistantView.of(assistants[id]).model
             case CreateAgent(id=id):
-                model = msgspec.json.decode(agents[id], type=AgentView).model
+                model = AgentView.of(agents[id]).model
             case UpdateAgent(id=id, fields=fields) if "model" in fields:
-                model = msgspec.json.decode(agents[id], type=AgentView).model
+                model = AgentView.of(agents[id]).model
             case _:
                 continue
         if model is not None:

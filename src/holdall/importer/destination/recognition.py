@@ -78,9 +78,7 @@ class _Look:
         self._kept_there = planned.form is Form.ASSISTANTS
         units = {unit.id for unit in planned.units if unit.kind is Kind.ASSISTANT}
         self._assistants = {record.id: record for record in catalogue.assistants if record.id in units}
-        self._views = {
-            id: msgspec.json.decode(record.raw, type=AssistantView) for id, record in self._assistants.items()
-        }
+        self._views = {id: AssistantView.of(record) for id, record in self._assistants.items()}
         chosen = {unit.id for unit in planned.units if unit.kind is Kind.AGENT}
         self._agents = {record.id: record for record in catalogue.agents if record.id in chosen}
         steps = list(planned.steps())
@@ -350,7 +348,7 @@ class _Look:
 
     def _agent(self, source: SourceId, there: Object, by: By) -> Found:
         record = self._agents[source]
-        view = msgspec.json.decode(record.raw, type=AgentView)
+        view = AgentView.of(record)
         request = agents.agent(record, prefix=self._prefix, operation="", model=self._models.rule(view.model))
         return compare_whole(Kind.AGENT, source, view.name, request, there.fields(), self._history, by=by)
 

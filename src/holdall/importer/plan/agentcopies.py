@@ -5,8 +5,6 @@ Agents refer to no store and no file, so nothing goes before them.
 
 from __future__ import annotations
 
-import msgspec
-
 from holdall.dialects import agents
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copies import mapped
@@ -27,7 +25,7 @@ class AgentCopies:
 
     def step(self, root: Root, record: Record) -> Step:
         """What is to be done about the agent."""
-        view = msgspec.json.decode(record.raw, type=AgentView)
+        view = AgentView.of(record)
         found = self._presence.agents.get(root.id)
         if found and not found.differences:
             return Adopt(kind=Kind.AGENT, id=root.id, target=found.target, name=root.name, by=found.by)

@@ -12,7 +12,6 @@ from holdall.bundle.losses import minimum_of
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
-from holdall.errors import DamagedBundle
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.joining import overlap_of
 from holdall.links import named_links
@@ -25,7 +24,6 @@ from holdall.model import (
     Record,
     Rung,
     SourceId,
-    StoreView,
     TargetId,
     epoch_seconds,
 )
@@ -46,7 +44,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
         files[content.id] = content
         if content.rung is Rung.TEXT and line.path:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
-    stores = {record.id: record for record in reader.stores() if _read(record, StoreView)}
+    stores = {record.id: record for record in reader.stores()}
     unfit: dict[SourceId, list[Loss]] = {}
     return Catalogue(
         # Oldest first, as the server lists them, so that the copy lists them in the same order.
@@ -61,22 +59,12 @@ def catalogue(reader: BundleReader) -> Catalogue:
     )
 
 
-def _read(record: Record, view: type[T]) -> T:
-    """What an import acts upon in a record. Raises DamagedBundle where it isn't of the types that it must be."""
-    try:
-        return msgspec.json.decode(record.raw, type=view)
-    except msgspec.DecodeError as error:
-        raise DamagedBundle(
-            f"can't import {record.kind} {record.id}: its record is not as the API has it ({error})"
-        ) from None
-
-
 def _age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(_read(record, AssistantView).created_at), record.id
+    return epoch_seconds(AssistantView.of(record).created_at), record.id
 
 
 def _agent_age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(_read(record, AgentView).created_at), record.id
+    return epoch_seconds(AgentView.of(record).created_at), record.id
 
 
 def _known(record: Record) -> tuple[str, int]:
@@ -115,7 +103,7 @@ def _members(
     ``unfit`` what of a file's settings can't be sent."""
     ids = []
     for record in reader.memberships(store):
-        content, view = files.get(record.id), _read(record, MembershipView)
+        content, view = files.get(record.id), MembershipView.of(record)
         # The id that is held already, so that 100,000 memberships cost a pointer each.
         ids.append(content.id if content else record.id)
         if view.attributes or view.chunking_strategy:

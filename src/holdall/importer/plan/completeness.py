@@ -8,8 +8,6 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
-import msgspec
-
 from holdall.bundle.losses import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
@@ -50,7 +48,7 @@ class Completeness:
         self._needs: dict[str, list[str]] = {}
         self._users: dict[str, list[str]] = {}
         for record in catalogue.assistants:
-            view = msgspec.json.decode(record.raw, type=AssistantView)
+            view = AssistantView.of(record)
             self._needs[record.id] = list(dict.fromkeys(chain(view.store_ids, view.file_ids)))
             for used in (record.id, *self._needs[record.id]):
                 self._users.setdefault(used, []).append(record.id)

@@ -15,19 +15,16 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.marks import unmarked
+from holdall.dialects.reading import read_fields
 from holdall.importer.plan.steps import Catalogue
 from holdall.model import Kind, Record
 
 __all__ = ["keys_of", "matching", "shared_keys", "without_keys", "without_record_keys"]
 
 
-class _Marked(msgspec.Struct, frozen=True, kw_only=True):
-    metadata: Any = None
-
-
 def keys_of(record: Record) -> set[str]:
     """The owner's and the server's keys of one object, without our own marks."""
-    return set(unmarked(msgspec.json.decode(record.raw, type=_Marked).metadata))
+    return set(unmarked(read_fields(record).get("metadata")))
 
 
 def shared_keys(catalogue: Catalogue, keep: Container[str] = ()) -> dict[Kind, list[str]]:
@@ -63,9 +60,13 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
     """The record without ``keys`` in its metadata; everything else stays as it was written."""
     if not any(key in keys for key in keys_of(record)):
         return record
-    fields = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
-    metadata = msgspec.json.decode(fields["metadata"], type=dict[str, msgspec.Raw])
-    fields["metadata"] = msgspec.Raw(msgspec.json.encode({k: v for k, v in metadata.items() if k not in keys}))
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
+        metadata: dict[str, Any] = msgspec.json.decode(fields["metadata"], type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:  # half a surrogate pair in a key
+        fields = read_fields(record)
+        metadata = fields["metadata"]
+    fields["metadata"] = {k: v for k, v in metadata.items() if k not in keys}
     return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
 
 

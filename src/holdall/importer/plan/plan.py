@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.agentcopies import AgentCopies
@@ -72,9 +70,7 @@ class _Planner:
         self.choices = choices
         self.presence = presence
         self._whole = whole(presence.files, catalogue)
-        self._views = {
-            record.id: msgspec.json.decode(record.raw, type=AssistantView) for record in catalogue.assistants
-        }
+        self._views = {record.id: AssistantView.of(record) for record in catalogue.assistants}
         self._copies = Copies(catalogue.assistants, prefix, choices, presence)
         self._agents = {record.id: record for record in catalogue.agents}
         self._agent_copies = AgentCopies(prefix, choices, presence)
@@ -323,7 +319,7 @@ def _purpose(content: Content) -> str:
 
 
 def _agent_name(record: Record) -> str | None:
-    return msgspec.json.decode(record.raw, type=AgentView).name
+    return AgentView.of(record).name
 
 
 def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:

@@ -73,7 +73,7 @@ def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[Sour
 
 
 def store_name(record: Record) -> str | None:
-    return msgspec.json.decode(record.raw, type=StoreView).name
+    return StoreView.of(record).name
 
 
 def left_out(

@@ -49,7 +49,7 @@ def paths(assistants: Iterable[Record], prefix: str) -> dict[SourceId, str]:
     taken = Taken()
     found: dict[SourceId, str] = {}
     for record in assistants:
-        name = msgspec.json.decode(record.raw, type=AssistantView).name
+        name = AssistantView.of(record).name
         stem = _stem(prefix + name if name else "", record.id)
         for number in count(1):
             one = numbered(stem, number, limit=_LONGEST)

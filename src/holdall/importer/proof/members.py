@@ -17,7 +17,7 @@ from holdall.importer.proof import searching
 from holdall.importer.proof.reading import Readings, Text
 from holdall.importer.proof.searching import Searches
 from holdall.joining import overlap_of
-from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.model import Kind, Record, SourceId, TargetId, View
 from holdall.progress import Progress
 from holdall.remote.client import Account
 
@@ -41,9 +41,10 @@ class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     unsearched: str = ""
 
 
-class _Member(msgspec.Struct, frozen=True, kw_only=True):
+class _Member(View, frozen=True, kw_only=True):
     """A membership as either side has it. Source: GET /vector_stores/{id}/files."""
 
+    id: str = ""
     status: str | None = None
     attributes: dict[str, Any] | None = None
     chunking_strategy: dict[str, Any] | None = None
@@ -135,7 +136,7 @@ class Members:
         differ("attributes", expected.get("attributes"), now.attributes)
         if "chunking_strategy" in expected:
             differ("chunking_strategy", expected["chunking_strategy"], now.chunking_strategy)
-        was = msgspec.json.decode(record.raw, type=_Member)
+        was = _Member.of(record)
         status = now.status or "unknown"
         if not (was.status == "failed" and status == "failed"):
             reason = (now.last_error or {}).get("message")

@@ -192,7 +192,7 @@ class _Prover:
         self._compared["assistants"] += 1
         there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
         stores, files = await self._refers(step, there.get("file_ids") or [])
-        called = msgspec.json.decode(self._records[step.id].raw, type=AssistantView).assistant_ids
+        called = AssistantView.of(self._records[step.id]).assistant_ids
         request = dialect.assistant(
             self._records[step.id],
             prefix=self._prefix,
@@ -249,7 +249,7 @@ class _Prover:
     def _files_of(self, step: CreateAssistant | WriteRequest, there: Container[str]) -> list[SourceId]:
         """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
         known = self._placement.files or {}
-        view = msgspec.json.decode(self._records[step.id].raw, type=AssistantView)
+        view = AssistantView.of(self._records[step.id])
         lived = [file for file in dict.fromkeys(view.file_ids) if known.get(file) in there]
         self._there.update((step.id, file) for file in lived)
         return [file for file in dict.fromkeys(view.file_ids) if file in step.files or file in lived]

@@ -31,8 +31,8 @@ from holdall.wording import read_wording
 
 __all__ = ["Reading", "Readings", "Text", "covered"]
 
-# Parsed text is at most 5,000,000 tokens a file; this is far above it.
-_LARGEST = 256 << 20
+# Parsed text is at most 5,000,000 tokens a file; this is above it, also where each token is in it twice.
+_LARGEST = 64 << 20
 # After so many refusals in a row the destination isn't asked for text any more: not every server hands it out.
 _REFUSALS = 3
 _CUT = "\ufffd"

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdall.untrusted import bare, require_plain
+from tests.growth import assert_linear
+
+
+@pytest.mark.parametrize("unit", [rb"\"", rb'"', rb'"\\', b"[", b'["]'])
+def test_how_deep_json_is_is_found_out_in_linear_time(unit: bytes) -> None:
+    def looked_at(raw: bytes) -> None:
+        with suppress(ValueError):
+            require_plain(raw)
+
+    assert_linear(looked_at, lambda n: b"[" * 201 + b'"' + unit * n, 50_000)
+
+
+@given(st.text(alphabet='[]{}"\\a,', max_size=60), st.integers(0, 600_000))
+def test_strings_are_cut_out_wherever_the_pieces_end(text: str, filling: int) -> None:
+    raw = ('"' + "x" * filling + '"' + text).encode()
+    assert b"".join(bare(raw)) == re.sub(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', b"", text.encode(), flags=re.DOTALL)
