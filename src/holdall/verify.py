@@ -23,6 +23,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable
+from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, BundleError, CannotWrite, DamagedBundle, NotABundle
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
@@ -63,6 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
     the caller gave, if any.
 
+    Of very many ``findings`` and ``losses`` the first thousand are kept; the totals count all of them.
     ``completeness`` says what the bundle lacks of what the project had when it was exported: no damage.
     """
 
@@ -74,6 +76,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None
     quick: bool
     completeness: Completeness = COMPLETE
+    findings_total: int = 0
+    losses_total: int = 0
     named: str | None = None
 
     @property
@@ -140,6 +144,7 @@ class _Verification:
         self._path, self._file, self._quick, self._expected = path, file, quick, sha256
         self._keep, self._progress = keep, progress
         self._findings: dict[tuple[str, str | None, str], Finding] = {}
+        self._more = 0
         self.bundle: BundleReader | None = None
 
     def run(self) -> Verdict:
@@ -168,7 +173,9 @@ class _Verification:
         return Verdict(
             path=self._path,
             findings=list(self._findings.values()),
+            findings_total=len(self._findings) + self._more,
             losses=losses,
+            losses_total=losses.total,
             info=info,
             size=size,
             sha256=sha256,
@@ -180,7 +187,12 @@ class _Verification:
     def _find(self, code: str, entry: str | None, message: str) -> None:
         """Take a finding; the same thing found twice is one finding, and one entry is damaged once."""
         key = (code, entry, "" if code == "damaged" else message)
-        self._findings.setdefault(key, Finding(code=code, entry=entry, message=message))
+        if key in self._findings:
+            return
+        if len(self._findings) < KEPT:
+            self._findings[key] = Finding(code=code, entry=entry, message=message)
+        else:
+            self._more += 1
 
     def _open(self, frames: FrameTable) -> BundleError | None:
         """Read ``holdall.json``, so that a bundle of another major version is refused before anything else of it is
@@ -191,10 +203,10 @@ class _Verification:
             return error
         return None
 
-    def _check_records(self, audit: Audit) -> tuple[list[Loss], HoldallInfo | None, Completeness]:
+    def _check_records(self, audit: Audit) -> tuple[Capped[Loss], HoldallInfo | None, Completeness]:
         bundle = self.bundle
         if bundle is None:
-            return [], None, COMPLETE
+            return Capped(), None, COMPLETE
         if audit.digests:
             bundle.frames.hold(bytes(audit.digests))
         references = References(bundle, self._find, audit.cut)

@@ -20,6 +20,7 @@ from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.losses import declared, minimum_of, reason_of, verdict_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
+from holdall.capped import Capped
 from holdall.model import AssistantView, FileView, Kind, Record, Rung
 from holdall.verdict import Reason, Verdict
 
@@ -64,7 +65,7 @@ class References:
     def __init__(self, bundle: BundleReader, report: Report, cut: Sorter) -> None:
         """``cut`` has the paths of the parsed texts that say of themselves that they stop short."""
         self._bundle, self._report, self._cut = bundle, report, cut
-        self.losses: list[Loss] = []
+        self.losses: Capped[Loss] = Capped()
         self._uses, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._counts: Counter[str] = Counter()
         self._rungs: Counter[Rung] = Counter()
