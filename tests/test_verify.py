@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from holdall.errors import CannotWrite, NewerFormat, NotABundle
 from holdall.extract import Extracted, salvage
 from holdall.verify import CODES, verify
 from tests.bundle.packing import File, pack, shrink
+from tests.hostile.forge import forge as lie
 
 NOISE = hashlib.shake_128(b"noise").digest(2000)
 FILES = [
@@ -444,3 +446,23 @@ def test_what_can_not_be_verified_at_all(tmp_path: Path, forge: Forge) -> None:
     forge.info["format"] = "2.0"
     with pytest.raises(NewerFormat):
         verify(forge.write(tmp_path / "newer.tar.zst"))
+
+
+def test_of_very_many_findings_and_losses_the_first_are_kept_and_all_are_counted() -> None:
+    def ledger(lines: list[Any]) -> list[Any]:
+        return [*({**lines[-1], "id": f"a{n:05}"} for n in range(1500)), *lines]
+
+    damaged = lie(ledger=ledger, info=lambda info: {**info, "counts": {}, "rungs": {}})
+    with NamedTemporaryFile(suffix=".tar.zst") as file:
+        file.write(damaged)
+        file.flush()
+        found = verify(file.name)
+    assert len(found.losses) == 1000
+    assert found.losses_total >= 1501
+    assert found.findings_total == len(found.findings) > 0
+    with NamedTemporaryFile(suffix=".tar.zst") as file:
+        file.write(lie(memberships=lambda lines: [*lines, *({**lines[0], "id": f"b{n:05}"} for n in range(1500))]))
+        file.flush()
+        found = verify(file.name)
+    assert len(found.findings) == 1000
+    assert found.findings_total >= 1500

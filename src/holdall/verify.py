@@ -20,9 +20,10 @@ from holdall.bundle.inventory import Inventory
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.losses import declared
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.references import MOST_TOLD, Loss, References
+from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
+from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, BundleError, CannotWrite, DamagedBundle, NotABundle
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
@@ -47,7 +48,6 @@ CODES = {
     "digest": "a digest isn't the one declared",
     "record": "a line or a text isn't of the shape that the format says",
     "reference": "a record refers to what isn't there, undeclared",
-    "more": "there are more findings than are listed",
 }
 """Every code a finding may have."""
 
@@ -64,6 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
     the caller gave, if any.
 
+    Of very many ``findings`` and ``losses`` the first thousand are kept; the totals count all of them.
     ``completeness`` says what the bundle lacks of what the project had when it was exported: no damage.
     """
 
@@ -75,6 +76,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None
     quick: bool
     completeness: Completeness = COMPLETE
+    findings_total: int = 0
+    losses_total: int = 0
     named: str | None = None
 
     @property
@@ -141,6 +144,7 @@ class _Verification:
         self._path, self._file, self._quick, self._expected = path, file, quick, sha256
         self._keep, self._progress = keep, progress
         self._findings: dict[tuple[str, str | None, str], Finding] = {}
+        self._more = 0
         self.bundle: BundleReader | None = None
 
     def run(self) -> Verdict:
@@ -156,7 +160,7 @@ class _Verification:
             require_expansion(frames, size)
         except FrameError as error:
             self._find("frame", None, str(error))
-            return self._verdict([], None, size, _sha256(file), COMPLETE)
+            return self._verdict(Capped(), None, size, _sha256(file), COMPLETE)
         unreadable = self._open(frames)
         self._progress.stage("verifying")
         audit = Audit(file, frames, self._find, self._progress)
@@ -174,12 +178,14 @@ class _Verification:
         return self._verdict(losses, info, size, sha256, completeness)
 
     def _verdict(
-        self, losses: list[Loss], info: HoldallInfo | None, size: int, sha256: str | None, completeness: Completeness
+        self, losses: Capped[Loss], info: HoldallInfo | None, size: int, sha256: str | None, completeness: Completeness
     ) -> Verdict:
         return Verdict(
             path=self._path,
             findings=list(self._findings.values()),
+            findings_total=len(self._findings) + self._more,
             losses=losses,
+            losses_total=losses.total,
             info=info,
             size=size,
             sha256=sha256,
@@ -191,10 +197,12 @@ class _Verification:
     def _find(self, code: str, entry: str | None, message: str) -> None:
         """Take a finding; the same thing found twice is one finding, and one entry is damaged once."""
         key = (code, entry, "" if code == "damaged" else message)
-        if len(self._findings) >= MOST_TOLD and key not in self._findings:
-            key = ("more", None, "")
-            code, entry, message = "more", None, f"more than {MOST_TOLD} findings; the others are not listed"
-        self._findings.setdefault(key, Finding(code=code, entry=entry, message=message))
+        if key in self._findings:
+            return
+        if len(self._findings) < KEPT:
+            self._findings[key] = Finding(code=code, entry=entry, message=message)
+        else:
+            self._more += 1
 
     def _open(self, frames: FrameTable) -> BundleError | None:
         """Read ``holdall.json``, so that a bundle of another major version is refused before anything else of it is
@@ -205,10 +213,10 @@ class _Verification:
             return error
         return None
 
-    def _check_records(self, audit: Audit) -> tuple[list[Loss], HoldallInfo | None, Completeness]:
+    def _check_records(self, audit: Audit) -> tuple[Capped[Loss], HoldallInfo | None, Completeness]:
         bundle = self.bundle
         if bundle is None:
-            return [], None, COMPLETE
+            return Capped(), None, COMPLETE
         if audit.digests:
             bundle.frames.hold(bytes(audit.digests))
         references = References(bundle, self._find, audit.cut)
@@ -224,10 +232,7 @@ class _Verification:
         if layout.INDEX in proven:
             self._try(inventory.check_totals if self._quick else references.check)
         completeness = declared(bundle.info) if self._quick else references.verdict
-        losses = list(references.losses)
-        if more := references.losses.more:
-            losses.append(Loss(code="more", id=None, filename=None, message=f"{more} more losses, not listed here"))
-        return losses, bundle.info, completeness
+        return references.losses, bundle.info, completeness
 
     def _try(self, check: Callable[[], None]) -> None:
         """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""

@@ -12,7 +12,6 @@ from itertools import groupby
 from operator import itemgetter
 
 import msgspec
-from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.claims import about_ledger_line, about_loss
@@ -21,13 +20,12 @@ from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.losses import declared, minimum_of, reason_of, verdict_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
+from holdall.capped import Capped
 from holdall.model import AssistantView, FileView, Kind, Record, Rung
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["MOST_TOLD", "Loss", "References", "Report"]
+__all__ = ["Loss", "References", "Report"]
 
-MOST_TOLD = 10_000
-"""Findings, and losses, that are kept to be told; all of them count."""
 _LONGEST = 4000
 """Characters of what is told in one."""
 
@@ -39,28 +37,13 @@ _encode = msgspec.json.Encoder().encode
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``doubtful``,
-    ``no-store``, ``no-file``, ``more`` (so many are not listed), or the reason of a line in ``data/losses.jsonl``;
+    ``no-store``, ``no-file``, or the reason of a line in ``data/losses.jsonl``;
     ``id`` what is missing, ``filename`` its name."""
 
     code: str
     id: str | None
     filename: str | None
     message: str
-
-
-class Kept(list[Loss]):
-    """The first losses; of the others the number only, ``more``: a small bundle may declare very many."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.more = 0
-
-    def append(self, loss: Loss) -> None:
-        if len(self) < MOST_TOLD:
-            shown = {name: value[:_LONGEST] for name in ("id", "filename", "message") if (value := getattr(loss, name))}
-            super().append(replace(loss, **shown))
-        else:
-            self.more += 1
 
 
 class _Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +69,7 @@ class References:
         """``cut`` has the paths of the parsed texts that say of themselves that they stop short; None where nobody
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
-        self.losses = Kept()
+        self.losses: Capped[Loss] = Capped()
         self._uses, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._counts: Counter[str] = Counter()
         self._rungs: Counter[Rung] = Counter()
@@ -133,6 +116,10 @@ class References:
             previous = line.id.encode()
             self._use(_Use(by="ledger", path=layout.LEDGER, line=line), line.id)
 
+    def _lose(self, code: str, id: str | None, filename: str | None, message: str) -> None:
+        shown = [text and text[:_LONGEST] for text in (id, filename)]
+        self.losses.append(Loss(code=code, id=shown[0], filename=shown[1], message=message[:_LONGEST]))
+
     def _read_losses(self) -> None:
         previous = b""
         for raw, line in self._bundle.raw_losses():
@@ -143,7 +130,7 @@ class References:
             previous = raw
             self._lost[line.reason] += 1
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
-                self.losses.append(Loss(code=line.reason, id=line.id, filename=None, message=line.message))
+                self._lose(line.reason, line.id, None, line.message)
 
     def _use(self, use: _Use, id: str) -> None:
         self._uses.add(id.encode(), _encode(use))
@@ -201,7 +188,7 @@ class References:
             for id in view.store_ids:
                 if id not in stores:
                     message = f"{assistant.id} refers to store {id}, which isn't in the bundle"
-                    self.losses.append(Loss(code="no-store", id=id, filename=None, message=message))
+                    self._lose("no-store", id, None, message)
             for id in dict.fromkeys(view.file_ids):
                 self._use(_Use(by="assistant", path=str(assistant.id)), id)
 
@@ -253,17 +240,17 @@ class References:
         if line.rung is Rung.UNAVAILABLE:
             why = ", ".join(str(part) for part in (line.status, line.code, line.message) if part is not None)
             message = f"the content of {reason} could not be got" + (f": {why}" if why else "")
-            self.losses.append(Loss(code="unavailable", id=line.id, filename=line.filename, message=message))
+            self._lose("unavailable", line.id, line.filename, message)
             if line.path or contents:
                 self._report("reference", layout.LEDGER, f"{reason} is called unavailable, yet has a content")
             return
         if line.truncated:
             message = f"the text of {reason} stops short"
-            self.losses.append(Loss(code="truncated", id=line.id, filename=line.filename, message=message))
+            self._lose("truncated", line.id, line.filename, message)
         if line.doubt:
             self._lost[Reason.DOUBTFUL] += 1
             message = f"the text of {reason} is joined doubtfully: {line.doubt}"
-            self.losses.append(Loss(code="doubtful", id=line.id, filename=line.filename, message=message))
+            self._lose("doubtful", line.id, line.filename, message)
         found = contents.get(line.path or "")
         if found is None or found.entry is None:
             self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")
@@ -284,7 +271,7 @@ class References:
         for use in uses:
             if use.by == "assistant" and not paths:
                 message = f"{use.path} refers to file {id}, which isn't in the bundle"
-                self.losses.append(Loss(code="no-file", id=id, filename=None, message=message))
+                self._lose("no-file", id, None, message)
 
     def _check_info(self) -> None:
         info = self._bundle.info

@@ -38,6 +38,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Any] = []
 
 
+# How many losses, or differences, --json lists.
+_LISTED = 2000
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
 _RUDE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNUSUAL = re.compile(r"[^ -~\n\t]")
@@ -170,7 +172,9 @@ class Console:
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:
-                    described[field] = value
+                    described[field] = value[:_LISTED] if isinstance(value, list) else value
+                    if isinstance(value, list) and len(value) > _LISTED:
+                        described[f"{field}_total"] = len(value)
             self._document(code, None, [], described)
         return code
 
@@ -181,7 +185,8 @@ class Console:
             "ok": exit_code == 0,
             "exit_code": exit_code,
             "result": result,
-            "losses": losses,
+            "losses": losses[:_LISTED],
+            **({"losses_total": len(losses)} if len(losses) > _LISTED else {}),
             "error": error,
         }
         # Inside JSON's strings the same characters have an escape of JSON's own.

@@ -107,6 +107,8 @@ def command(
             "counts": verdict.info.counts if verdict.info else None,
             **(as_result(verdict.completeness) if verdict.whole else {"complete": None, "verdict": None}),
             "findings": msgspec.to_builtins(verdict.findings),
+            "findings_total": verdict.findings_total,
+            "losses_total": verdict.losses_total,
             "against": compared,
             "rehearsal": rehearsed,
         },
@@ -121,7 +123,9 @@ def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> N
     for finding in verdict.findings:
         console.result(f"{finding.code}: {finding.message}")
     if not verdict.whole:
-        count = len(verdict.findings)
+        count = verdict.findings_total
+        if count > len(verdict.findings):
+            console.result(f"… and {count - len(verdict.findings)} more findings")
         console.result(f"{verdict.path}: DAMAGED, {count} finding{'s' if count != 1 else ''}")
         console.say(f"hint: holdall extract {pasteable(verdict.path)} --salvage --to FOLDER saves what is whole")
         return
@@ -132,6 +136,8 @@ def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> N
         tell(f"declared: as parsed text only: {text.files} of the files")
     for loss in verdict.losses:
         tell(f"declared: {loss.message}")
+    if verdict.losses_total > len(verdict.losses):
+        tell(f"declared: … and {verdict.losses_total - len(verdict.losses)} more")
     depth = "whole by its index (no content was read)" if verdict.quick else "whole"
     size = f"{info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
     proven = f", sha256 {verdict.sha256}" if verdict.sha256 else ""
