@@ -15,7 +15,7 @@ from holdall.errors import HoldallError
 from holdall.importer.plan.steps import LONE_FILES
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Orphan", "Party", "Report", "Result", "Status", "mapping", "markdown"]
+__all__ = ["Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keeping", "mapping", "markdown"]
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
@@ -68,6 +68,23 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     earlier: bool = False
 
 
+class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
+    """Something at the destination that another import made of the same ``source`` at the same time as this run.
+
+    ``id`` is the other's, ``ours`` this run's; ``run`` is the other run, None where nothing tells which it was.
+    """
+
+    kind: Kind
+    id: TargetId
+    ours: TargetId
+    source: SourceId
+    name: str | None
+    run: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace('_', ' ')} {self.name or 'without a name'}: {self.ours} and {self.id}"
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``stopped`` is the error that kept the rest from being attempted.
 
@@ -91,6 +108,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     requests: dict[str, int]
     stopped: HoldallError | None = None
     orphans: list[Orphan] = []
+    duplicates: list[Duplicate] = []
     form: Form = Form.ASSISTANTS
     copies: dict[SourceId, TargetId] = {}
     added: frozenset[str] = frozenset()
@@ -141,6 +159,7 @@ def mapping(report: Report) -> dict[str, Any]:
         **({"text_copies": report.copies} if report.copies else {}),
         **({"server_metadata": sorted(report.added)} if report.added else {}),
         "possible_orphans": msgspec.to_builtins(report.orphans),
+        **({"duplicates": msgspec.to_builtins(report.duplicates)} if report.duplicates else {}),
         "as": report.form.value,
         "options": report.options,
         "bundle": report.bundle,
@@ -162,6 +181,7 @@ def markdown(report: Report) -> str:
         f"- Success: {len(whole)}",
         f"- Failed: {len(clones) - len(whole)}",
         *_orphans(report.orphans),
+        *_duplicates(report),
         "",
         "## Successful Clones",
     ]
@@ -187,6 +207,32 @@ def _orphans(orphans: list[Orphan]) -> list[str]:
         lines.append(f"  - {orphan.kind.replace('_', ' ')} {_text(orphan.name or 'without a name')}{size}: {where}")
     if len(orphans) > _NAMED:
         lines.append(f"  - and {len(orphans) - _NAMED} more, all of them in mapping.json")
+    return lines
+
+
+def keeping(report: Report) -> str:
+    """Which run of those that made the same things keeps, and how the other is taken back.
+
+    By the ids of the runs, which begin with their time, so that each of them says the same.
+    """
+    known = sorted({report.run, *(one.run for one in report.duplicates if one.run is not None)})
+    if len(known) == 1:
+        return f"nothing tells which began first: keep one of them (holdall undo {report.run} takes this run back)"
+    if known[0] == report.run:
+        undo = " and ".join(f"holdall undo {run}" for run in known[1:])
+        return f"this run began first and keeps; to remove the other, with its own --output-dir: {undo}"
+    return f"run {known[0]} began first and keeps; to remove this one: holdall undo {report.run}"
+
+
+def _duplicates(report: Report) -> list[str]:
+    if not report.duplicates:
+        return []
+    lines = [
+        f"- Duplicates: {len(report.duplicates)} (another import made the same at the same time; {keeping(report)})"
+    ]
+    lines += [f"  - {_text(str(one))}" for one in report.duplicates[:_NAMED]]
+    if len(report.duplicates) > _NAMED:
+        lines.append(f"  - and {len(report.duplicates) - _NAMED} more, all of them in mapping.json")
     return lines
 
 
