@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.errors import AuthenticationFailed
+from holdall.errors import AuthenticationFailed, exhausted
 from holdall.remote import faults
 
 __all__ = ["TokenCommand", "ends_at", "run"]
@@ -75,7 +75,7 @@ def run(argv: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise _failed(name, f"it printed no token within {_PATIENCE:.0f} s") from None
     except OSError as error:
-        raise _failed(name, error.strerror or str(error)) from None
+        raise exhausted(error) or _failed(name, error.strerror or str(error)) from None
     if done.returncode:
         said = faults.redacted(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "")
         raise _failed(name, f"it ended with {done.returncode}{f' ({said[:200]})' if said else ''}")

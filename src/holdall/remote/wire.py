@@ -31,6 +31,7 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
     UsageFault,
+    exhausted,
 )
 from holdall.remote import faults, hints, tokens
 from holdall.remote.download import Download, Rest
@@ -128,7 +129,7 @@ class Wire:
                     timeout=_timeout(quiet, answer=quiet),
                 )
             except (OSError, ValueError, ImportError) as error:  # what the environment says of proxies and certificates
-                raise UsageFault(
+                raise exhausted(error) or UsageFault(
                     f"can't set up connections to {endpoint.host}: {error}",
                     hint="look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
@@ -302,6 +303,8 @@ class Wire:
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
+        if short := exhausted(error):  # no word about the server
+            raise short from None
         key = self.secret
         if isinstance(error, openai.APIStatusError):
             self._listen(error.response.headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from enum import StrEnum
@@ -19,6 +20,12 @@ __all__ = ["Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keepin
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
+
+# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here.
+_HARMLESS = re.compile(
+    r"""(?:[^\W_]|[^\x00-\x7f]|\()(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+% ]|[.:;!?&](?![^ ]))*+"""
+)
+_NUMBERED = re.compile(r"[0-9]+[.)]")
 
 
 class Status(StrEnum):
@@ -248,6 +255,15 @@ def _name(result: Result) -> str:
 
 
 def _text(text: str) -> str:
-    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags or links."""
+    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
+
+    What can mean nothing stays; all else is a code span, for a backslash keeps neither an address from becoming a link
+    nor an ``@`` from becoming a mention.
+    """
     kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    return "".join("\\" + char if char in "\\`*[]<>|" else char for char in kept)
+    if not kept or (_HARMLESS.fullmatch(kept) and not _NUMBERED.match(kept)):
+        return kept
+    fence = "`" * (max(map(len, re.findall("`+", kept)), default=0) + 1)
+    # One space at each end belongs to the fence, if there is anything but spaces between.
+    room = " " if kept.strip(" ") and (kept[0] in "` " or kept[-1] in "` ") else ""
+    return f"{fence}{room}{kept}{room}{fence}"
