@@ -21,11 +21,15 @@ __all__ = ["Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keepin
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
 
-# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here.
+# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
+# a file's name that no viewer takes for a host's.
 _HARMLESS = re.compile(
-    r"""(?:[^\W_]|[^\x00-\x7f]|\()(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+% ]|[.:;!?&](?![^ ]))*+"""
+    r"""(?!www\.)(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+%]|[.:;!?&](?![^)])
+    |\.(?=[0-9]|[a-z]{3})(?!(?:biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop)(?![a-z])))*+""",
+    re.X | re.I,
 )
-_NUMBERED = re.compile(r"[0-9]+[.)]")
+# How a list, a heading or a rule may begin.
+_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
 
 
 class Status(StrEnum):
@@ -257,13 +261,16 @@ def _name(result: Result) -> str:
 def _text(text: str) -> str:
     """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
 
-    What can mean nothing stays; all else is a code span, for a backslash keeps neither an address from becoming a link
-    nor an ``@`` from becoming a mention.
+    Words that can mean nothing stay; the others are code spans, for a backslash keeps neither an address from becoming
+    a link nor an ``@`` from becoming a mention.
     """
     kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    if not kept or (_HARMLESS.fullmatch(kept) and not _NUMBERED.match(kept)):
-        return kept
-    fence = "`" * (max(map(len, re.findall("`+", kept)), default=0) + 1)
-    # One space at each end belongs to the fence, if there is anything but spaces between.
-    room = " " if kept.strip(" ") and (kept[0] in "` " or kept[-1] in "` ") else ""
-    return f"{fence}{room}{kept}{room}{fence}"
+    return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
+
+
+def _word(word: str, *, first: bool) -> str:
+    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
+        return word
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"
