@@ -200,7 +200,10 @@ class OutOfResources(CannotWrite):
 
 
 _MEMORY = OutOfResources("too little memory", hint="free some, or raise the limit (ulimit -v), and run it again")
-_THREADS = OutOfResources("too few threads or processes", hint="raise the limit (ulimit -u), and run it again")
+_THREADS = OutOfResources(
+    "too few threads or processes, or too little memory for one more",
+    hint="raise the limits (ulimit -u, ulimit -v), and run it again",
+)
 _FILES = OutOfResources(
     "too few open files", hint="raise the limit (ulimit -n), or lower --concurrency, and run it again"
 )

@@ -198,3 +198,13 @@ def test_too_few_open_files_for_a_connection(bundle: Path, shell: Shell) -> None
         if done.code not in (0, 15) or "Traceback" in done.err or (done.code and "open files" not in done.err):
             wrong.append((files, done))
     assert wrong == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits differ elsewhere")
+@pytest.mark.parametrize("command", ["verify --rehearse", "sandbox --port 0"])
+def test_too_few_open_files_for_a_sandbox(bundle: Path, shell: Shell, command: str) -> None:
+    words = f"{command} {bundle}" if command.startswith("verify") else command
+    done = shell(words, "", before="ulimit -n 24;")
+    assert done.code == 15
+    assert "Error: too few open files" in done.err
+    assert "Traceback" not in done.err
