@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -82,3 +83,12 @@ def test_the_sample_bundle_is_whole_and_shows_what_openai_gives() -> None:
         assert reader.info.format == "1.0"
         assert reader.info.counts["assistants"] == 8
         assert {line.rung for line in reader.ledger()} == {Rung.ORIGINAL, Rung.TEXT, Rung.UNAVAILABLE}
+
+
+def test_the_lowest_versions_are_those_that_the_project_allows() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds = [*project["dependencies"], *project["optional-dependencies"]["sandbox"]]
+    lowest = (ROOT / "tests" / "lowest.txt").read_text(encoding="utf-8").splitlines()
+    assert [bound.split(",")[0].replace(">=", "==") for bound in bounds] == [
+        line for line in lowest if not line.startswith("#")
+    ]

@@ -7,6 +7,7 @@ Findings, losses and differences are values, not errors: an error is only what s
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ __all__ = [
     "NotABundle",
     "NotFound",
     "NotTheApi",
+    "OutOfResources",
     "OutputLocked",
     "PermissionDenied",
     "PlanOutdated",
@@ -48,6 +50,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UsageFault",
+    "exhausted",
     "one_error",
     "pasteable",
 ]
@@ -187,7 +190,43 @@ class CannotWrite(BundleError):
     """Disk full, folder missing or read-only. Nothing stands half-written under its final name."""
 
     exit_code = 15
-    meaning = "a file can't be written or read (disk full, permissions, missing)"
+    meaning = (
+        "a file can't be written or read (disk full, permissions, missing), or memory, threads or open files run out"
+    )
+
+
+class OutOfResources(CannotWrite):
+    """This machine, or what it grants this process, has too little of something. See ``exhausted``."""
+
+
+_MEMORY = OutOfResources("too little memory", hint="free some, or raise the limit (ulimit -v), and run it again")
+_THREADS = OutOfResources(
+    "too few threads or processes, or too little memory for one more",
+    hint="raise the limits (ulimit -u, ulimit -v), and run it again",
+)
+_FILES = OutOfResources(
+    "too few open files", hint="raise the limit (ulimit -n), or lower --concurrency, and run it again"
+)
+
+
+def exhausted(error: BaseException) -> OutOfResources | None:
+    """What the machine had too little of, where ``error``, one that it was raised from or one of its group, says so."""
+    stack = [error]
+    for each in stack:
+        if isinstance(each, BaseExceptionGroup):
+            stack.extend(each.exceptions)
+        if each.__cause__ is not None:
+            stack.append(each.__cause__)
+        number = each.errno if isinstance(each, OSError) else None
+        said = str(each) if isinstance(each, (ImportError, RuntimeError)) else ""
+        # The loader says it in words only.
+        if isinstance(each, MemoryError) or number == errno.ENOMEM or "map segment" in said or "allocate mem" in said:
+            return _MEMORY
+        if "start new thread" in said or isinstance(each, BlockingIOError):
+            return _THREADS
+        if number in (errno.EMFILE, errno.ENFILE):
+            return _FILES
+    return None
 
 
 class BundleInUse(BundleError):

@@ -57,13 +57,16 @@ class Reason(StrEnum):
     DIFFERENT = "different"
     """A value at the destination that is not the source's."""
 
+    DUPLICATES = "duplicates"
+    """Another import made the same thing at the same time."""
+
     @property
     def missing(self) -> bool:
         """Whether something that the source had is missing."""
         return self not in _LOOK
 
 
-_LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DETAILS, Reason.DIFFERENT})
+_LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DETAILS, Reason.DIFFERENT, Reason.DUPLICATES})
 
 # What a number of each is called, one and many.
 _PHRASES = {
@@ -84,6 +87,7 @@ _PHRASES = {
     Reason.DOUBTFUL: ("text joined doubtfully", "texts joined doubtfully"),
     Reason.DETAILS: ("detail left out", "details left out"),
     Reason.DIFFERENT: ("difference", "differences"),
+    Reason.DUPLICATES: ("duplicate", "duplicates"),
 }
 
 
@@ -124,6 +128,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     def without(self, reason: Reason) -> Verdict:
         """The same without what has ``reason``."""
         return msgspec.structs.replace(self, counts={r: count for r, count in self.counts.items() if r is not reason})
+
+    def having(self, reason: Reason, count: int) -> Verdict:
+        """The same with ``count`` things that have ``reason``."""
+        return msgspec.structs.replace(self, counts={**self.counts, reason: count}) if count else self
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -58,10 +58,12 @@ def run(
     sync: Callable[[BinaryIO], None] = durable,
     force: bool = False,
     form: Form = Form.ASSISTANTS,
+    before_first: Callable[[], object] | None = None,
 ) -> Report:
     """Import the shelf into the sandbox, or go on with the run below ``out`` that was cut off.
 
     At write number ``interrupt_at``, counted from 1, everything is cancelled; at ``halt_at`` comes the first Ctrl-C.
+    ``before_first`` is called before the first write, when the destination has been looked at.
     """
     reader = cast(BundleReader, shelf)
     ticks, moment = itertools.count(1), moment or Time()
@@ -72,6 +74,8 @@ def run(
 
         def operation() -> str:
             number = next(ticks)
+            if number == 1 and before_first:
+                before_first()
             if number == interrupt_at and main:
                 main.cancel()
             if number == halt_at:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from holdall import locks
-from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
+from holdall.errors import AlreadyExists, BundleInUse, CannotWrite, exhausted
 from holdall.opening import regular
 
 __all__ = [
@@ -138,6 +138,8 @@ def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite
     """What an OSError means to somebody who writes to ``target``; ``hint`` is the way out where the disk isn't full."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         hint = "make room and run the same command again: it goes on where it stopped"
+    elif short := exhausted(error):
+        hint = short.hint
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
 
 

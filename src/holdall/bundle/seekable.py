@@ -126,6 +126,8 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
     try:
         data = codec.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
+        if "not enough memory" in str(error):
+            raise MemoryError from None
         raise FrameError(str(error)) from None
     if len(data) != size:
         raise FrameError("frame holds another number of bytes than it declares")

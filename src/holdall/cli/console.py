@@ -115,6 +115,10 @@ class Console:
         if not self.json:
             self._write(self.stdout, text)
 
+    def help(self, text: str) -> None:
+        """How the program is called, on stdout, also under ``--json``."""
+        self._put(self.stdout, text)
+
     def say(self, text: str = "") -> None:
         """A line about what goes on, on stderr; not with ``--quiet``."""
         if not self.quiet:

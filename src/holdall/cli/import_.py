@@ -281,7 +281,8 @@ def _told(
     """Show what came of it; the exit code is the verdict's. ``foreseen`` was shown before, ``inherent`` is what no copy
     can have here."""
     from holdall.dialects.loss import Severity
-    from holdall.importer.journal.report import Status, mapping
+    from holdall.importer.journal.report import Status, keeping, mapping
+    from holdall.verdict import Reason
 
     for result in report.results:
         name = result.name or "no name"
@@ -299,12 +300,18 @@ def _told(
     for orphan in report.orphans[:20]:
         where = orphan.id or "not seen so far"
         console.warn(line(f"possible orphan, used by nothing: {orphan.name or orphan.source} ({where})"))
+    for one in report.duplicates[:20]:
+        console.warn(line(f"made twice, by this import and by another: {one}"))
+    if report.duplicates:
+        more = f" ({len(report.duplicates)} in all, in mapping.json)" if len(report.duplicates) > 20 else ""
+        console.warn(f"another import made the same things at the same time{more}: {keeping(report)}")
     console.say(f"mapping and report in {settings.output_dir}, this run in {settings.output_dir / 'runs' / report.run}")
     if report.stopped:
         raise report.stopped
     units = {result.source for result in report.results}
     living = {id for id, target in report.files.items() if str(id) == str(target)}
     verdict = completeness.verdict([*report.losses(), *inherent], failed=report.failed(), units=units, living=living)
+    verdict = verdict.having(Reason.DUPLICATES, len(report.duplicates))
     conclude(console, verdict)
     document = mapping(report)
     return Outcome(
@@ -320,6 +327,7 @@ def _told(
             "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
             "files": len(report.files),
             "possible_orphans": document["possible_orphans"],
+            "duplicates": document.get("duplicates", []),
             "requests": report.requests,
             **as_result(verdict),
         },

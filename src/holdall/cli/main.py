@@ -12,10 +12,11 @@ from typing import Any
 
 import click
 
+from holdall.cli import streams
 from holdall.cli.console import Console, Outcome
 from holdall.cli.modes import output
 from holdall.credentials import refuse_key
-from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exit_codes
+from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exhausted, exit_codes
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 
@@ -102,9 +103,10 @@ def run(argv: Sequence[str], console: Console) -> int:
     """Run one command line and return its exit code. Nothing but SystemExit from the interpreter escapes."""
     try:
         return _run(argv, console)
+    except CannotWrite as lost:  # the result, or the error, was to be printed
+        return console.fail(lost)
     except BrokenPipeError:
         # The reader of our output went away (`holdall … | head`): not a failure to shout about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -118,7 +120,7 @@ def _run(argv: Sequence[str], console: Console) -> int:
     except HoldallError as error:
         return console.fail(error)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), file=console.stdout)
+        console.help(error.format_message())
         return UsageFault.exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "holdall"
@@ -131,7 +133,18 @@ def _run(argv: Sequence[str], console: Console) -> int:
         return console.fail(Interrupted("interrupted: stopped at once"))
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except Exception as error:  # the one broad except
+        return _unforeseen(error, console)
+    if isinstance(returned, Outcome):
+        return console.finish(returned)
+    return returned if isinstance(returned, int) else 0
+
+
+def _unforeseen(error: Exception, console: Console) -> int:
+    """Print an error that nobody expected where it arose, and return its exit code."""
+    if short := exhausted(error):
+        return console.fail(short)
+    if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         hint = "make room, also for passing files (TMPDIR), and run the same command again"
         return console.fail(
@@ -140,21 +153,18 @@ def _run(argv: Sequence[str], console: Console) -> int:
                 hint=hint if error.errno == errno.ENOSPC else "",
             )
         )
-    except Exception as error:  # the one broad except: whatever arrives here is ours to mend
-        console.close_progress()
-        if os.environ.get("HOLDALL_TRACEBACK"):
-            traceback.print_exc(file=console.stderr)
-        name = type(error).__name__
-        return console.fail(
-            HoldallError(
-                f"a bug in holdall {__version__}: {name}: {error}",
-                hint="run it again with HOLDALL_TRACEBACK=1 and report what it prints",
-            ),
-            EXIT_BUG,
-        )
-    if isinstance(returned, Outcome):
-        return console.finish(returned)
-    return returned if isinstance(returned, int) else 0
+    # Whatever arrives here is ours to mend.
+    console.close_progress()
+    if os.environ.get("HOLDALL_TRACEBACK"):
+        traceback.print_exception(error, file=console.stderr)
+    name = type(error).__name__
+    return console.fail(
+        HoldallError(
+            f"a bug in holdall {__version__}: {name}: {error}",
+            hint="run it again with HOLDALL_TRACEBACK=1 and report what it prints",
+        ),
+        EXIT_BUG,
+    )
 
 
 def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -173,4 +183,5 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
 def main() -> None:
     """The console script."""
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
+    streams.mend()
     sys.exit(run(sys.argv[1:], Console()))

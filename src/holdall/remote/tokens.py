@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import msgspec
 
-from holdall.errors import AuthenticationFailed
+from holdall.errors import AuthenticationFailed, exhausted
 from holdall.redaction import MARK
 from holdall.remote import faults
 from holdall.untrusted import require_plain
@@ -103,7 +103,7 @@ def run(argv: Sequence[str], *, side: str = "", patience: float = _PATIENCE) -> 
     except FileNotFoundError:
         raise _failed(name, "there is no such program") from None
     except (OSError, ValueError) as error:
-        raise _failed(name, getattr(error, "strerror", None) or str(error)) from None
+        raise exhausted(error) or _failed(name, getattr(error, "strerror", None) or str(error)) from None
     heard = [_Heard(pipe, process) for pipe in (process.stdout, process.stderr) if pipe]
     try:
         code = process.wait(patience)

@@ -32,6 +32,7 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
     UsageFault,
+    exhausted,
 )
 from holdall.redaction import MARK, redactor
 from holdall.remote import faults, hints, redirects, tokens
@@ -137,7 +138,7 @@ class Wire:
             except httpx2.InvalidURL:
                 raise UsageFault(f"can't use {endpoint.names.base_url}: it is no web address") from None
             except (OSError, ValueError) as error:  # what the environment says of certificates
-                raise UsageFault(
+                raise exhausted(error) or UsageFault(
                     f"can't set up connections to {endpoint.host}: {error}",
                     hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
@@ -329,6 +330,8 @@ class Wire:
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
+        if short := exhausted(error):  # no word about the server
+            raise short from None
         key = self.secrets
         if isinstance(error, openai.APIStatusError):
             if origin := self._elsewhere(error.response):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 import random
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Any, Self
 
 import msgspec
 
-from holdall.errors import CannotWrite, MissingExtra, UsageFault
+from holdall.errors import CannotWrite, MissingExtra, UsageFault, exhausted
 from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
 
 try:
@@ -46,6 +47,9 @@ except ModuleNotFoundError as error:
 __all__ = ["Behaviour", "Running", "serve"]
 
 HOST = "127.0.0.1"
+
+# Files that a handful of clients and the state behind their requests keep open at once.
+_FILES = 64
 
 # Seconds that an idle connection is kept open: longer than clients keep theirs, so that they are the ones to close.
 _KEEP_ALIVE = 75
@@ -131,9 +135,24 @@ def _config(service: Service, connections: Connections, *, controlled: bool) -> 
     )
 
 
+def _require_files() -> None:
+    """Raise OutOfResources where this process may not open as many files as connections and the state take: the server
+    could only say so in its log, again and again."""
+    opened: list[int] = []
+    try:
+        for _ in range(_FILES):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise exhausted(error) or error from None
+    finally:
+        for number in opened:
+            os.close(number)
+
+
 def _listen(port: int) -> socket.socket:
     # The protocol has to be named: asyncio turns Nagle's delay off only where it reads TCP, and forty milliseconds
     # are added to every answer where it doesn't.
+    _require_files()
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # On Windows the option would let two servers share the port.
     if hasattr(signal, "SIGHUP"):

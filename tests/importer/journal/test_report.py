@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.journal.report import Party, Report, Result, Status, mapping, markdown
 from holdall.model import Kind, SourceId, TargetId
@@ -71,26 +78,56 @@ def test_the_report_has_the_documented_sections() -> None:
     assert failed[4] == "- asst_4: not attempted: no quota"
 
 
-def test_a_name_can_not_become_markup() -> None:
-    odd = markdown(
-        Report(
-            run="r",
-            started="",
-            ended="",
-            source=Party(),
-            destination=Party(),
-            bundle={},
-            options={},
-            assistants=[
-                Result(source=SourceId("a"), target=TargetId("b"), name="<b>`x`\n# y\u202e", status=Status.SUCCESS)
-            ],
-            others=[],
-            stores={},
-            files={},
-            requests={},
-        )
-    )
-    assert "- a → b (\\<b\\>\\`x\\` # y )" in odd.splitlines()
+def of(name: str, error: str | None = None) -> Report:
+    """A report of one assistant, whose id in the source is its name too."""
+    status = Status.PARTIAL if error else Status.SUCCESS
+    one = Result(source=SourceId(name), target=TargetId("b"), name=name, status=status, error=error)
+    parties = {"source": Party(), "destination": Party()}
+    lists: dict[str, Any] = {"assistants": [one], "others": [], "stores": {}, "files": {}, "requests": {}}
+    return Report(run="r", started="", ended="", bundle={}, options={}, **parties, **lists)
+
+
+def shown(text: str) -> tuple[set[str], str]:
+    """The tokens of which a viewer that knows all of GitHub's Markdown makes a page, and the words of its last line."""
+    viewer = MarkdownIt("gfm-like", {"linkify": True, "html": True})
+    inlines = [token for token in viewer.parse(text) if token.type == "inline"]
+    parts = [part for token in inlines for part in token.children or ()]
+    types = {token.type for token in viewer.parse(text)} | {part.type for part in parts}
+    return types, "".join(part.content for part in inlines[-1].children or ())
+
+
+PLAIN = {"heading_open", "heading_close", "bullet_list_open", "bullet_list_close", "list_item_open", "list_item_close"}
+PLAIN |= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
+
+NASTY = [
+    "<b>`x`\n# y\u202e", "_x_", "a _x_ b", "~~x~~", "**x**", "@name", "see #1", "www.example.com", "https://x.example/",
+    "a@b.example", "mailto:a@b.example", "&lt;b&gt;", "&amp; co", "R&D", "[x](y)", "![x](y)", "<!-- x", "a|b", "|a|b|",
+    "1. x", "1) x", "- x", "+ x", "# x", "===", "---", "> x", "```x", "``", "`", " ` ", "   ", "\\", "a\\", "x\\*",
+    ":smile:", "$x$", "[ ] x", "http://", "report.md", "::1", "x.", "\t x", "ftp://a.example", "http:\u00a0//x", "*",
+    "_", "__init__", "a.pdf", "x.com", "a.com.pdf", "www.pdf", "a.Org", "1.2.3.4", "x.de", "a.b.c", "a.html/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_name_can_not_become_markup(name: str) -> None:
+    said = " ".join("".join(char if char.isprintable() else " " for char in name).split())
+    types, line = shown(markdown(of(name, error=name)))
+    assert types <= PLAIN
+    assert line.split() == f"{said} → b ({said}), partial: {said}".split()
+
+
+SIGNS = sorted({char for name in NASTY for char in name if char.isprintable()} | set("wexampl.@:/ "))
+
+
+@given(st.lists(st.one_of(st.sampled_from(NASTY), st.text(st.sampled_from(SIGNS)), st.text()), max_size=4).map("".join))
+def test_nor_can_any_other(name: str) -> None:
+    types, _ = shown(markdown(of(name, error=f"no: {name}")))
+    assert types <= PLAIN
+
+
+@pytest.mark.parametrize("name", ["asst_abc", "Support Bot (new), v2", "vector store x: it's gone; look", "Größe 10 %"])
+def test_what_can_mean_nothing_stays_as_it_is(name: str) -> None:
+    assert f"- {name} → b ({name})" in markdown(of(name)).splitlines()
 
 
 def test_many_losses_are_counted_not_listed() -> None:

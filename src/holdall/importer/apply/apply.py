@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
+from holdall.errors import Interrupted
 from holdall.importer.apply.resume import begin
+from holdall.importer.apply.twins import attempt_name, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.journal.journal import Closed, Opened
 from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.report import Party, Report
+from holdall.importer.journal.report import Duplicate, Party, Report
 from holdall.importer.journal.run import RunFolder, timestamp
 from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import Catalogue, Plan
@@ -40,14 +42,20 @@ async def apply(
 ) -> Report:
     """Do what ``plan`` says and report what came of it. A ``folder`` with a journal in it goes on where that ends.
 
-    ``operation`` gives a fresh name for each attempt to create, ``now`` is in Unix seconds. On return, also by an
-    exception, mapping and report of what was done until then are in ``folder`` and in OUTPUT_DIR. Remote errors and
-    Interrupted don't leave here: the report has them, and the run can be gone on with. Raises CannotWrite where the
-    journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
+    ``operation`` gives each attempt to create a name that is fresh within the run, ``now`` is in Unix seconds. On
+    return, also by an exception, mapping and report of what was done until then are in ``folder`` and in OUTPUT_DIR.
+    Remote errors and Interrupted don't leave here: the report has them, and the run can be gone on with. Raises
+    CannotWrite where the journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first
+    write.
     """
     destination = account.party
     catalogue = without_keys(catalogue, plan.dropped_keys)
-    work = Work(plan, catalogue, reader, account, folder, destination, operation, pace=pace, progress=progress)
+
+    def attempt() -> str:
+        return attempt_name(folder.id, operation())
+
+    work = Work(plan, catalogue, reader, account, folder, destination, attempt, pace=pace, progress=progress)
+    twice: list[Duplicate] = []
     standing = folder.standing
     started = standing.opened.started if standing.opened else timestamp(now())
     bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
@@ -86,11 +94,25 @@ async def apply(
             form=plan.form,
             stopped=stopped,
             orphans=work.orphans,
+            duplicates=twice,
         )
 
     await begin(plan, account, folder, opened, force=force, now=now)
     try:
         await work.run()
+        if work.stopped is None:
+            twice += await duplicates(
+                account,
+                catalogue,
+                folder,
+                prefix=plan.prefix,
+                known={one.id for one in work.orphans if one.id is not None},
+                now=now,
+                pace=pace,
+                progress=progress,
+            )
+    except Interrupted as error:
+        work.stopped = error
     finally:
         folder.publish(done := report())
     if done.stopped is None:

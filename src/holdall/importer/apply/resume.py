@@ -10,7 +10,7 @@ from holdall.dialects.forms import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
 from holdall.importer.apply.uploads import upload_name
-from holdall.importer.journal.before import PLACES, Stamp, stamps
+from holdall.importer.journal.before import PLACES, RECENT, Stamp, stamps
 from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Opened, lines
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.runs import JOURNAL, opened, runs
@@ -30,10 +30,7 @@ from holdall.importer.plan.steps import (
 from holdall.model import Kind, Rung
 from holdall.remote.client import Account
 
-__all__ = ["RECENT", "begin", "unfinished"]
-
-RECENT = 3600
-"""Seconds for which an object that another importer made says that it may still be at work."""
+__all__ = ["begin", "unfinished"]
 
 _LOOSE = frozenset({"concurrency", "settle"})
 """Options that may be others when a run goes on: they don't change what is made."""

@@ -7,16 +7,14 @@ output folder, and in no vector store and no assistant of the destination. That 
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 
-from holdall.errors import CannotWrite, ImportFailed, NotFound, RemoteError
+from holdall.errors import NotFound, RemoteError
+from holdall.importer.apply.twins import made_in
 from holdall.importer.journal.before import Lookalike, listed
-from holdall.importer.journal.journal import Done, lines
 from holdall.importer.journal.report import Orphan
 from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import JOURNAL, runs
 from holdall.model import AssistantView, Kind, MembershipView, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path
@@ -33,7 +31,9 @@ async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> 
     for id in folder.standing.claimed(Kind.FILE):
         found.pop(id, None)
     if found:
-        _without_own(found, folder.output)
+        # What runs of this output folder made, they have told of.
+        for id in made_in(folder.output):
+            found.pop(id, None)
     if not found:
         return []
     progress.stage("looking for what an earlier import may have left behind")
@@ -46,17 +46,6 @@ async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> 
         Orphan(kind=Kind.FILE, id=one.id, source=None, name=one.name, size=one.size, earlier=True)
         for one in found.values()
     ]
-
-
-def _without_own(found: dict[TargetId, Lookalike], output: Path) -> None:
-    """Take out what runs of this output folder made: they have told of what they left."""
-    for run in runs(output):
-        try:
-            for line, _ in lines(run / JOURNAL):
-                if isinstance(line, Done):
-                    found.pop(line.target, None)
-        except (CannotWrite, ImportFailed):
-            continue
 
 
 async def _without_used(account: Account, found: dict[TargetId, Lookalike]) -> None:

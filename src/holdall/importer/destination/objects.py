@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, unmarked
+from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
 from holdall.dialects.tables import AGENT, OPENAI, STORE
 from holdall.importer.journal.before import PLACES
 from holdall.importer.plan.presence import Several
@@ -41,6 +41,12 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
         return self.metadata.get(CLONED_FROM)
 
     @property
+    def operation(self) -> str | None:
+        """The attempt that made it, if it says so."""
+        found = self.metadata.get(OPERATION)
+        return found if isinstance(found, str) else None
+
+    @property
     def expired(self) -> bool:
         return self.status == _EXPIRED
 
@@ -53,7 +59,10 @@ class _Sized(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Objects:
-    """The look at one kind. ``records`` are what the bundle has of it, ``known`` what earlier runs made of them."""
+    """The look at one kind. ``records`` are what the bundle has of it, ``known`` what earlier runs made of them.
+
+    ``by_name``: the account keeps no metadata, so what has the name of a copy may be one.
+    """
 
     def __init__(
         self,
@@ -62,7 +71,9 @@ class Objects:
         known: Mapping[SourceId, list[TargetId]],
         *,
         prefix: str,
+        by_name: bool = False,
     ) -> None:
+        self._by_name = by_name
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
@@ -85,7 +96,7 @@ class Objects:
             return
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
-        full = {self._wanted(own) for own in self._own.values() if _is_full(own)}
+        full = {self._wanted(own) for own in self._own.values() if self._by_name or _is_full(own)}
         async for raw in account.items(PLACES[self._kind]):
             found = _object(self._kind, raw)
             self._count(raw)
@@ -93,7 +104,7 @@ class Objects:
                 self._there[found.target] = found
             if found.cloned_from in sources:
                 self._marked.setdefault(found.cloned_from, []).append(found)
-            if found.name in full and _is_full(found):
+            if found.name in full and (self._by_name or _is_full(found)):
                 self._alike.setdefault(found.name, []).append(found)
 
     def recognised(self) -> dict[SourceId, tuple[Object, By]]:
@@ -112,15 +123,24 @@ class Objects:
             found = self._there.get(target)
             if found and found.cloned_from in (None, id) and not found.expired:
                 return found, By.EARLIER
-        wanted = self._wanted(own)
-        marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
-        fitting, by = marked, By.MARK
-        if not marked and _is_full(own):
-            fitting, by = [one for one in self._alike.get(wanted, ()) if _has_keys(one, own)], By.KEYS
+        fitting = self.copies(id)
         if len(fitting) > 1:
             targets = [one.target for one in fitting]
             self.several.append(Several(kind=self._kind, id=id, name=own.name, targets=targets))
-        return (fitting[0], by) if fitting else None
+        return (fitting[0], By.MARK if fitting[0].cloned_from == id else By.KEYS) if fitting else None
+
+    def has(self, target: TargetId) -> bool:
+        """Whether the list showed that one of ``known``."""
+        return target in self._there
+
+    def copies(self, id: SourceId) -> list[Object]:
+        """All that may be copies of it by what they say themselves."""
+        own = self._own[id]
+        wanted = self._wanted(own)
+        marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
+        if marked or not (self._by_name or _is_full(own)):
+            return marked
+        return [one for one in self._alike.get(wanted, ()) if self._by_name or _has_keys(one, own)]
 
     def _wanted(self, own: Object) -> str | None:
         """The name that a copy has."""

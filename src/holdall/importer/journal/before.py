@@ -25,7 +25,7 @@ from holdall.opening import open_regular
 from holdall.remote.client import Account
 from holdall.remote.lists import Doubt
 
-__all__ = ["PLACES", "Before", "Lookalike", "Stamp", "listed", "stamps"]
+__all__ = ["PLACES", "RECENT", "Before", "Lookalike", "Stamp", "listed", "stamps"]
 
 PLACES: dict[Kind, str] = {
     Kind.FILE: "/files",
@@ -33,6 +33,9 @@ PLACES: dict[Kind, str] = {
     Kind.ASSISTANT: "/assistants",
     Kind.AGENT: "/agents",
 }
+
+RECENT = 3600
+"""Seconds for which an object that another importer made says that it may still be at work."""
 
 # A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
 _LARGE_PAGE = 10_000

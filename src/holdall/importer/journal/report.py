@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from enum import StrEnum
@@ -15,10 +16,20 @@ from holdall.errors import HoldallError
 from holdall.importer.plan.steps import LONE_FILES
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Orphan", "Party", "Report", "Result", "Status", "mapping", "markdown"]
+__all__ = ["Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keeping", "mapping", "markdown"]
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
+
+# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
+# a file's name that no viewer takes for a host's.
+_HARMLESS = re.compile(
+    r"""(?!www\.)(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+%]|[.:;!?&](?![^)])
+    |\.(?=[0-9]|[a-z]{3})(?!(?:biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop)(?![a-z])))*+""",
+    re.X | re.I,
+)
+# How a list, a heading or a rule may begin.
+_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
 
 
 class Status(StrEnum):
@@ -68,6 +79,23 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     earlier: bool = False
 
 
+class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
+    """Something at the destination that another import made of the same ``source`` at the same time as this run.
+
+    ``id`` is the other's, ``ours`` this run's; ``run`` is the other run, None where nothing tells which it was.
+    """
+
+    kind: Kind
+    id: TargetId
+    ours: TargetId
+    source: SourceId
+    name: str | None
+    run: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace('_', ' ')} {self.name or 'without a name'}: {self.ours} and {self.id}"
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``stopped`` is the error that kept the rest from being attempted.
 
@@ -91,6 +119,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     requests: dict[str, int]
     stopped: HoldallError | None = None
     orphans: list[Orphan] = []
+    duplicates: list[Duplicate] = []
     form: Form = Form.ASSISTANTS
     copies: dict[SourceId, TargetId] = {}
     added: frozenset[str] = frozenset()
@@ -141,6 +170,7 @@ def mapping(report: Report) -> dict[str, Any]:
         **({"text_copies": report.copies} if report.copies else {}),
         **({"server_metadata": sorted(report.added)} if report.added else {}),
         "possible_orphans": msgspec.to_builtins(report.orphans),
+        **({"duplicates": msgspec.to_builtins(report.duplicates)} if report.duplicates else {}),
         "as": report.form.value,
         "options": report.options,
         "bundle": report.bundle,
@@ -162,6 +192,7 @@ def markdown(report: Report) -> str:
         f"- Success: {len(whole)}",
         f"- Failed: {len(clones) - len(whole)}",
         *_orphans(report.orphans),
+        *_duplicates(report),
         "",
         "## Successful Clones",
     ]
@@ -190,6 +221,32 @@ def _orphans(orphans: list[Orphan]) -> list[str]:
     return lines
 
 
+def keeping(report: Report) -> str:
+    """Which run of those that made the same things keeps, and how the other is taken back.
+
+    By the ids of the runs, which begin with their time, so that each of them says the same.
+    """
+    known = sorted({report.run, *(one.run for one in report.duplicates if one.run is not None)})
+    if len(known) == 1:
+        return f"nothing tells which began first: keep one of them (holdall undo {report.run} takes this run back)"
+    if known[0] == report.run:
+        undo = " and ".join(f"holdall undo {run}" for run in known[1:])
+        return f"this run began first and keeps; to remove the other, with its own --output-dir: {undo}"
+    return f"run {known[0]} began first and keeps; to remove this one: holdall undo {report.run}"
+
+
+def _duplicates(report: Report) -> list[str]:
+    if not report.duplicates:
+        return []
+    lines = [
+        f"- Duplicates: {len(report.duplicates)} (another import made the same at the same time; {keeping(report)})"
+    ]
+    lines += [f"  - {_text(str(one))}" for one in report.duplicates[:_NAMED]]
+    if len(report.duplicates) > _NAMED:
+        lines.append(f"  - and {len(report.duplicates) - _NAMED} more, all of them in mapping.json")
+    return lines
+
+
 def _details(result: Result) -> list[str]:
     lines = [f"  - {_text(str(loss))}" for loss in result.losses[:_NAMED]]
     if len(result.losses) > _NAMED:
@@ -202,6 +259,18 @@ def _name(result: Result) -> str:
 
 
 def _text(text: str) -> str:
-    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags or links."""
+    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
+
+    Words that can mean nothing stay; the others are code spans, for a backslash keeps neither an address from becoming
+    a link nor an ``@`` from becoming a mention.
+    """
     kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    return "".join("\\" + char if char in "\\`*[]<>|" else char for char in kept)
+    return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
+
+
+def _word(word: str, *, first: bool) -> str:
+    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
+        return word
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"

@@ -1,0 +1,74 @@
+"""Standard input, output and error as a process may get them: closed, on a full disk, read by nobody, in any encoding.
+
+What can't be said on stderr is lost, and the work goes on. What can't be written to stdout is the result, so that is an
+error, once; what comes after it goes nowhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+from holdall.errors import CannotWrite
+
+__all__ = ["mend"]
+
+
+class _Errors(io.FileIO):
+    """Standard error."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+class _Results(io.FileIO):
+    """Standard output. Raises CannotWrite, and BrokenPipeError where the reader went away."""
+
+    _lost = False
+
+    def write(self, data: Any) -> int:
+        if self._lost:
+            return len(data)
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self._lost = True
+            raise
+        except OSError as error:
+            self._lost = True
+            raise CannotWrite(
+                f"can't write to standard output: {'it is closed' if error.errno == errno.EBADF else error.strerror}",
+                hint="make room, and run the same command again" if error.errno == errno.ENOSPC else "",
+            ) from None
+
+
+def mend() -> None:
+    """Make ``sys.stdin``, ``sys.stdout`` and ``sys.stderr`` usable whatever this process was started with.
+
+    Of those that are closed the numbers are taken, or the next file that is opened would get them, and with it all
+    that is meant for the stream.
+    """
+    # From what is open for reading nothing more can be read than its end; to it nothing can be written.
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, flags), True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = _text(sys.stdout, _Results, 1)
+    sys.stderr = _text(sys.stderr, _Errors, 2)
+
+
+def _text(stream: TextIO | None, raw: type[io.FileIO], number: int) -> TextIO:
+    if os.name == "nt" and stream is not None and stream.isatty():  # a console there isn't a file
+        return stream
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    file = io.BufferedWriter(raw(number, "w", closefd=False))
+    return io.TextIOWrapper(file, encoding=encoding, errors="backslashreplace", line_buffering=True)
