@@ -23,10 +23,12 @@ from holdall.errors import (
 from holdall.model import is_invented
 from holdall.progress import Progress, Silent
 from holdall.remote import lists
+from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.wire import Answer, Wire, route
+from holdall.untrusted import MAX_JSON
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path"]
 
@@ -124,11 +126,22 @@ class Account:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    async def get(self, where: str, params: Mapping[str, Any] | None = None, *, patient: bool = True) -> Answer:
-        """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means."""
+    async def get(
+        self,
+        where: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        patient: bool = True,
+        most: int = MAX_JSON,
+        prune: bool = False,
+    ) -> Answer:
+        """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
+
+        ``most`` and ``prune`` as in ``Wire.json``.
+        """
 
         async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params)
+            return await self._wire.json("GET", where, params=params, most=most, prune=prune)
 
         return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
 
@@ -167,7 +180,7 @@ class Account:
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
-            answer = await self.get(where, {**(params or {}), **query}, patient=patient)
+            answer = await self.get(where, {**(params or {}), **query}, patient=patient, most=MAX_PAGE, prune=True)
             patient = True
             try:
                 page = msgspec.json.decode(answer.raw, type=_Page)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
+from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
 
 __all__ = ["Doubt", "Page", "pages"]
 
@@ -75,7 +75,7 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
     while True:
         try:
             page = await sized.ask(query)
-        except (RequestRefused, NotFound, ServerFailed) as error:
+        except (RequestRefused, NotFound, ServerFailed, AnswerTooLong) as error:
             if "after" not in query:
                 raise
             why = f"the server refuses to give the next page ({error.detail or error.status})"
@@ -109,7 +109,8 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
 
 
 class _Sized:
-    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less."""
+    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less; less
+    too where that many records are too long for one answer."""
 
     def __init__(self, ask: Ask, limit: int) -> None:
         self._ask = ask
@@ -126,6 +127,10 @@ class _Sized:
                 if len(self._sizes) == 1 or "after" in query or error.status == 405:
                     raise
                 del self._sizes[0]
+            except AnswerTooLong:
+                if self._sizes[0].get("limit", 1) == 1:
+                    raise
+                self._sizes = [{"limit": max(1, self._sizes[0]["limit"] // 10)}]
 
     def is_full(self, page: Page) -> bool:
         """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""

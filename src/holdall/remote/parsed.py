@@ -13,6 +13,7 @@ import msgspec
 
 from holdall.errors import UnexpectedAnswer
 from holdall.model import TextPage
+from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.transfer import Sink
 
@@ -47,7 +48,7 @@ async def read_parsed(
         size += len(data)
 
     while True:
-        answer = await account.get(route, {"page": token} if token else None)
+        answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE)
         try:
             page = msgspec.json.decode(answer.raw, type=TextPage)
         except msgspec.DecodeError as error:

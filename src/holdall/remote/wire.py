@@ -7,12 +7,14 @@ because a blindly repeated POST can create a thing twice. Everything here is sen
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,6 +25,7 @@ import openai
 
 from holdall.endpoint import Endpoint
 from holdall.errors import (
+    AnswerTooLong,
     ConnectionLost,
     ConnectionMisconfigured,
     NotFound,
@@ -32,10 +35,11 @@ from holdall.errors import (
     Unreachable,
     UsageFault,
 )
-from holdall.remote import faults, hints, tokens
+from holdall.remote import bodies, faults, hints, tokens
 from holdall.remote.download import Download, Rest
 from holdall.remote.hints import Place
 from holdall.remote.tokens import TokenCommand
+from holdall.untrusted import MAX_JSON, pruned, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
@@ -47,6 +51,11 @@ SILENCE = 120.0
 
 # A server may think so many times longer before it answers an upload of 512 MB.
 _THINKING = 5.0
+_LONGEST_HEADER = 200
+# An answer that isn't whole after so many times that long never will be, however it trickles.
+_WHOLE = 3.0
+# Bytes a second of the slowest upload.
+_SLOWEST = 1 << 10
 _CONNECTING = 15.0
 _CHUNK = 1 << 20
 # By the first part of a path, as the SDK's own calls send it: these answer only with it, others may refuse it.
@@ -115,6 +124,7 @@ class Wire:
         )
         quiet = SILENCE if silence is None else silence
         self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
+        self._whole = _WHOLE * quiet
         with _no_ambient_settings():
             try:
                 self._sdk = openai.AsyncOpenAI(
@@ -123,9 +133,14 @@ class Wire:
                     organization=endpoint.organization,
                     project=endpoint.project,
                     default_query=endpoint.query,
-                    default_headers={"User-Agent": f"holdall/{__version__}"},
+                    default_headers={"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"},
                     max_retries=0,
                     timeout=_timeout(quiet, answer=quiet),
+                    http_client=openai.DefaultAsyncHttpxClient(
+                        event_hooks={"response": [bodies.bound]},
+                        # Nothing that a server wants to have kept is kept, or sent back.
+                        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                    ),
                 )
             except (OSError, ValueError, ImportError) as error:  # what the environment says of proxies and certificates
                 raise UsageFault(
@@ -150,8 +165,13 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        most: int = MAX_JSON,
+        prune: bool = False,
     ) -> Answer:
-        """One request whose answer is JSON."""
+        """One request whose answer is JSON of ``most`` bytes; AnswerTooLong where it is longer.
+
+        What is nested too deep is unreadable, or with ``prune`` cut out: see ``untrusted.pruned``.
+        """
         what = f"can't {method} {where}"
         self.requests[f"{method} {route(where)}"] += 1
 
@@ -167,9 +187,10 @@ class Wire:
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response)
+            return self._answer(what, response, most, prune=prune)
 
-        return await self._guarded(what, send)
+        with bodies.at_most(most):
+            return await self._guarded(what, send, self._whole)
 
     async def upload(
         self, filename: str, stream: BinaryIO, *, purpose: str, expires_after: Mapping[str, Any] | None
@@ -189,7 +210,8 @@ class Wire:
             )
             return self._answer(what, raw.http_response)
 
-        return await self._guarded(what, send)
+        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
+        return await self._guarded(what, send, self._whole + slowest)
 
     @asynccontextmanager
     async def download(
@@ -204,7 +226,8 @@ class Wire:
             manager: Any = copies.retrieve(file_id, container_id=container, extra_headers=headers)
         else:
             manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
-        response = await self._guarded(what, manager.__aenter__)
+        with bodies.at_most(None):
+            response = await self._guarded(what, manager.__aenter__, self._whole)
         try:
             self._listen(response.headers)
             await self._refuse_null(what, response)
@@ -214,19 +237,23 @@ class Wire:
 
     async def _chunks(self, what: str, response: Any) -> AsyncGenerator[bytes, None]:
         """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error."""
-        pieces: list[bytes] = []
-        size, failed = 0, None
-        try:
-            async for piece in response.iter_bytes():
-                pieces.append(piece)
-                size += len(piece)
-                if size >= _CHUNK:
-                    yield b"".join(pieces)
-                    pieces, size = [], 0
-        except (httpx2.HTTPError, openai.OpenAIError) as error:
-            failed = self.mapped(what, error)
-        if pieces:
-            yield b"".join(pieces)
+        body, failed = response.iter_bytes(), None
+        while failed is None:
+            pieces: list[bytes] = []
+            size = 0
+            try:
+                async with asyncio.timeout(self._whole):
+                    async for piece in body:
+                        pieces.append(piece)
+                        size += len(piece)
+                        if size >= _CHUNK:
+                            break
+            except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
+                failed = self.mapped(what, error)
+            if pieces:
+                yield b"".join(pieces)
+            if size < _CHUNK:
+                break
         if failed:
             raise failed
 
@@ -236,16 +263,17 @@ class Wire:
         if length != "4" or not kind.startswith("application/json"):
             return
         # What has been read is given again to who reads it.
-        if await self._guarded(what, response.read) == b"null":
+        if await self._guarded(what, response.read, self._whole) == b"null":
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
-    async def _guarded(self, what: str, send: Callable[[], Awaitable[T]]) -> T:
+    async def _guarded(self, what: str, send: Callable[[], Awaitable[T]], within: float) -> T:
         try:
-            return await send()
-        except (httpx2.HTTPError, openai.OpenAIError) as error:
+            async with asyncio.timeout(within):
+                return await send()
+        except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
             raise self.mapped(what, error) from None
 
-    def _answer(self, what: str, response: httpx2.Response) -> Answer:
+    def _answer(self, what: str, response: httpx2.Response, most: int = MAX_JSON, *, prune: bool = False) -> Answer:
         self._listen(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         raw = response.content
@@ -254,10 +282,14 @@ class Wire:
             return answer
         self._refuse_page(what, response)
         try:
-            document = msgspec.json.decode(raw, type=msgspec.Raw)
-        except msgspec.DecodeError as error:
+            if prune:
+                answer = msgspec.structs.replace(answer, raw=pruned(raw))
+            else:
+                require_plain(raw, most)
+            msgspec.json.decode(answer.raw, type=msgspec.Raw)
+        except (ValueError, msgspec.DecodeError) as error:
             raise self.unreadable(what, answer, error) from None
-        if bytes(document) == b"null":  # seen on look-alikes for "not found"
+        if raw.strip() == b"null":  # seen on look-alikes for "not found"
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
         return answer
 
@@ -285,7 +317,7 @@ class Wire:
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return faults.redacted(value, self.secret) if value else value
+        return faults.redacted(value, self.secret)[:_LONGEST_HEADER] if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
@@ -317,9 +349,20 @@ class Wire:
                 reached=_reached(error.response),
             )
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+        if isinstance(cause, bodies.TooLong) or "Receive buffer too long" in str(cause):  # h11's words
+            too_long = isinstance(cause, bodies.TooLong)
+            said = faults.redacted(str(cause), key) if too_long else "its head is longer than 100 KiB"
+            return AnswerTooLong(
+                f"{what}: the answer is not read to its end: {said}",
+                hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
+                detail=said,
+                ambiguous=True,
+            )
         if isinstance(cause, httpx2.TooManyRedirects):
             return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._place), ambiguous=True)
-        if isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError)):
+        if isinstance(cause, httpx2.DecodingError):
+            error = cause
+        elif isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError, TimeoutError)):
             return self._unanswered(what, cause)
         return UnexpectedAnswer(
             f"{what}: the answer can't be used ({faults.redacted(str(error), key) or type(error).__name__})",
@@ -330,7 +373,7 @@ class Wire:
         proxied = isinstance(cause, httpx2.ProxyError)
         # Only where no connection came about is it certain that nothing was carried out.
         unsent = proxied or isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
-        timed_out = isinstance(cause, httpx2.TimeoutException)
+        timed_out = isinstance(cause, (httpx2.TimeoutException, TimeoutError))
         said = faults.redacted(str(cause), self.secret) or type(cause).__name__
         status = said.split(" ")[0] if proxied else ""
         kind = hints.trouble(
