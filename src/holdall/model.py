@@ -35,6 +35,7 @@ __all__ = [
     "TextPage",
     "ToolResources",
     "ToolView",
+    "credible",
     "epoch_seconds",
     "invented",
     "is_invented",
@@ -75,6 +76,15 @@ Moment = int | float | str | None
 KNOWLEDGE = ("assistants", "user_data", "vision")
 """The purposes of files that an export takes where nothing refers to them; the others belong to batches and
 fine-tuning."""
+
+
+_IMPOSSIBLE = 1 << 60
+_YEAR_9999 = 253_402_300_799
+
+
+def credible(number: float | None) -> int | None:
+    """A size or a count as a server gives it; None where there is none, or none that can be."""
+    return int(number) if number is not None and 0 <= number < _IMPOSSIBLE else None
 
 
 class Kind(StrEnum):
@@ -180,6 +190,11 @@ class StoreView(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, object] | None = None
     expires_after: dict[str, object] | None = None
 
+    @property
+    def total(self) -> int | None:
+        """How many files it has, by its own count."""
+        return credible(self.file_counts.total) if self.file_counts else None
+
 
 class MembershipView(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a vector store; its id is the file's id. Source: GET /vector_stores/{id}/files."""
@@ -201,6 +216,11 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment = None
     filename: str | None = None
     purpose: str | None = None
+
+    @property
+    def size(self) -> int | None:
+        """``bytes`` where it can be the size of a file."""
+        return credible(self.bytes)
 
 
 class _TextItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +249,8 @@ def epoch_seconds(value: Moment) -> int:
     if value is None or value != value or value in (float("inf"), float("-inf")):
         return 0
     seconds = int(value)
-    return seconds // 1000 if seconds > 100_000_000_000 else seconds
+    seconds = seconds // 1000 if seconds > 100_000_000_000 else seconds
+    return seconds if 0 <= seconds <= _YEAR_9999 else 0
 
 
 def _from_text(value: str) -> float | None:

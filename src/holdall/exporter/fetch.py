@@ -141,7 +141,7 @@ class Fetch:
                 await self._found(queue, file_id, number)
             await asyncio.to_thread(lines.commit)
         if store_id not in self._definitions.memberships:
-            self._booking.store(store_id, store.file_counts.total if store.file_counts else None, count)
+            self._booking.store(store_id, store.total, count)
 
     async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
         """Each membership's file, its record, and how many tokens the parts of the file's text share."""
@@ -248,7 +248,7 @@ class Fetch:
             files.write(told.raw + b"\n")
             self._booking.record(Kind.FILE, file_id, told.raw)
             view = file_view(told)
-            self._progress.expect(bytes=int(view.bytes or 0))
+            self._progress.expect(bytes=view.size or 0)
         return File(id=file_id, view=view, gone=None if isinstance(record, Record) else record)
 
     async def _one(self, file: File) -> None:

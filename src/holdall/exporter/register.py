@@ -47,7 +47,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int | None:
         """What the server says; not always the number of bytes that come."""
-        return int(self.view.bytes) if self.view and self.view.bytes is not None else None
+        return self.view.size if self.view else None
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from holdall.remote.lists import Doubt
 from holdall.remote.wire import Answer, Wire, route
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path"]
+__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,14 @@ def path(template: str, *ids: str) -> str:
     if any(map(is_invented, ids)):
         raise ValueError(f"a request for an id that no server gave: {ids}")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
+
+
+def viewed(raw: bytes, of: type[T], what: str) -> T:
+    """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here."""
+    try:
+        return msgspec.json.decode(raw, type=of)
+    except msgspec.DecodeError as error:
+        raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
 
 
 def _is_deleted(raw: bytes) -> bool:

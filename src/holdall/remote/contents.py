@@ -101,7 +101,7 @@ class _File:
 
     @property
     def size(self) -> int | None:
-        return int(self.view.bytes) if self.view and self.view.bytes is not None else None
+        return self.view.size if self.view else None
 
     def got(
         self,

@@ -31,6 +31,7 @@ from holdall.errors import (
     NotFound,
     NotTheApi,
     RemoteError,
+    RequestRefused,
     UnexpectedAnswer,
     Unreachable,
     UsageFault,
@@ -52,6 +53,7 @@ SILENCE = 120.0
 # A server may think so many times longer before it answers an upload of 512 MB.
 _THINKING = 5.0
 _LONGEST_HEADER = 200
+_LONGEST_PATH = 2000
 # An answer that isn't whole after so many times that long never will be, however it trickles.
 _WHOLE = 3.0
 # Bytes a second of the slowest upload.
@@ -172,7 +174,7 @@ class Wire:
 
         What is nested too deep is unreadable, or with ``prune`` cut out: see ``untrusted.pruned``.
         """
-        what = f"can't {method} {where}"
+        what = f"can't {method} {where[:_LONGEST_PATH]}"
         self.requests[f"{method} {route(where)}"] += 1
 
         async def send() -> Answer:
@@ -272,6 +274,8 @@ class Wire:
                 return await send()
         except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
             raise self.mapped(what, error) from None
+        except httpx2.InvalidURL as error:  # an id that is longer than a URL may be
+            raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
 
     def _answer(self, what: str, response: httpx2.Response, most: int = MAX_JSON, *, prune: bool = False) -> Answer:
         self._listen(response.headers)
