@@ -27,6 +27,7 @@ from holdall.errors import (
     Unreachable,
     UsageFault,
 )
+from holdall.remote import lists
 from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
@@ -355,3 +356,34 @@ def test_a_token_that_ended_early_is_renewed_once_and_the_request_repeated(scrip
     with pytest.raises(AuthenticationFailed):
         use(script, lambda account: account.get("/models"), at)
     assert len(script.seen) == 4
+
+
+def test_a_list_without_end_is_an_error_where_nobody_is_told_of_a_doubt(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "MOST", 30)
+    numbers = iter(range(1000))
+
+    def answer(method: str, target: str) -> Reply:
+        if target == "/v1/vector_stores/vs_1":
+            return 200, {}, b'{"id":"vs_1","file_counts":{"total":40}}'
+        shown = [{"id": f"file-{next(numbers)}"} for _ in range(10)]
+        return 200, {}, json.dumps({"data": shown, "has_more": True}).encode()
+
+    script.answer = answer
+    with pytest.raises(UnexpectedAnswer, match="can't list /assistants: it has no end: 30 items in 3 pages"):
+        use(script, lambda account: _whole(account, "/assistants"))
+    doubts: list[str] = []
+    assert len(use(script, lambda account: _whole(account, "/assistants", doubts.append))) == 30
+    assert len(use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))) == 80
+    assert len(doubts) == 2
+
+    async def both(account: Account) -> int:
+        await _whole(account, "/assistants", doubts.append)
+        return len(await _whole(account, "/agents", doubts.append))
+
+    assert use(script, both) == 10
+
+
+async def _whole(account: Account, where: str, doubt: Callable[[str], None] | None = None) -> list[bytes]:
+    return [item async for item in account.items(where, doubt=doubt)]

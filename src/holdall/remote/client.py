@@ -20,7 +20,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.model import is_invented
+from holdall.model import StoreView, is_invented
 from holdall.progress import Progress, Silent
 from holdall.remote import lists
 from holdall.remote.bodies import MAX_PAGE
@@ -108,6 +108,7 @@ class Account:
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
+        self._has_lied = False
 
     async def __aenter__(self) -> Account:
         return self
@@ -183,7 +184,7 @@ class Account:
 
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
-        that has no ``data``.
+        that has no ``data``, and for a list without end where nobody is told of a doubt.
         """
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
@@ -200,7 +201,19 @@ class Account:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
             return lists.Page(items=items, ids=ids, has_more=page.has_more)
 
-        async for page in lists.pages(ask, limit, doubt or _no_matter):
+        def over(why: str) -> None:
+            self._has_lied = True
+            if doubt is None:
+                raise UnexpectedAnswer(f"can't list {where}: {why}", detail=why)
+            doubt(why)
+
+        async def counted() -> int | None:
+            raw = (await self.get(where.rpartition("/")[0])).raw
+            return viewed(raw, StoreView, f"what {where} is of").total
+
+        counts = counted if route(where) == "/vector_stores/*/files" else None
+        read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, has_lied=self._has_lied)
+        async for page in read:
             yield page
 
     @asynccontextmanager

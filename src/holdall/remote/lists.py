@@ -2,7 +2,8 @@
 
 Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
 cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs. None of them
-may end in an endless loop, and none in a list that is cut short without a word.
+may end in an endless loop, and none in a list that is cut short without a word. A server that always has one more page
+is believed for ``MOST`` items.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
 
-__all__ = ["Doubt", "Page", "pages"]
+__all__ = ["MOST", "Doubt", "Page", "pages"]
 
 Doubt = Callable[[str], None]
 """Is told why a list may lack something."""
@@ -29,6 +30,12 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
+Count = Callable[[], Awaitable[int | None]]
+
+MOST = 100_000
+"""Items of a list of which nothing tells how many it has, where a page has a hundred."""
+_REQUESTS = 1000
+_BYTES = 128 << 20
 
 _COMMON_LIMIT = 100  # the most that any list takes, but OpenAI's of files
 _USUAL = (10, 20, 25, 50, 100)  # the pages of servers that have lengths of their own
@@ -59,15 +66,54 @@ class _Seen:
         return new
 
 
-async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]]:
+class _Bound:
+    """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; twice what ``counted`` tells, and ten
+    items a page, where that is more. A tenth of it of a server that ``has_lied`` about another list."""
+
+    def __init__(self, limit: int, counted: Count | None, *, has_lied: bool) -> None:
+        self._items, self._requests, self._bytes = (
+            most // (10 if has_lied else 1)
+            for most in (MOST * max(1, limit // 1000), _REQUESTS, _BYTES * max(1, limit // 1000))
+        )
+        self._counted = counted
+        self.items = self.requests = self.bytes = 0
+
+    def add(self, fresh: list[bytes]) -> None:
+        self.requests += 1
+        self.items += len(fresh)
+        self.bytes += sum(map(len, fresh))
+
+    async def is_reached(self) -> bool:
+        if self._is_over() and self._counted:
+            count, self._counted = await self._counted() or 0, None
+            self._items = max(self._items, 2 * count)
+            self._requests = max(self._requests, count // 10)
+            self._bytes = max(self._bytes, count << 14)
+        return self._is_over()
+
+    def _is_over(self) -> bool:
+        return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
+
+
+async def pages(
+    ask: Ask,
+    limit: int,
+    doubt: Doubt,
+    *,
+    over: Doubt | None = None,
+    counted: Count | None = None,
+    has_lied: bool = False,
+) -> AsyncIterator[list[bytes]]:
     """The items of a list page by page, each id once, oldest first; a request for each page.
 
     ``ask`` gets one page for a query. Ends when the server says so. Where it says that there is more and gives nothing,
     or where it says nothing and no second page shows that it pages at all, the other end of the list is looked at, to
     see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
     the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
+    ``over`` is told (else ``doubt``) where the list goes on beyond what can be true. ``counted`` asks how many items it
+    has, where the server counts them; one that ``has_lied`` had a list without end.
     """
-    seen = _Seen()
+    seen, bound = _Seen(), _Bound(limit, counted, has_lied=has_lied)
     sized = _Sized(ask, limit)
     query: dict[str, Any] = {"order": "asc"}
     promised = is_second = is_full = is_refused = False
@@ -81,11 +127,16 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
             why = f"the server refuses to give the next page ({error.detail or error.status})"
             is_refused = True
             break
-        if fresh := seen.fresh(page):
+        fresh = seen.fresh(page)
+        bound.add(fresh)
+        if fresh:
             yield fresh
             given += 1
             is_full = sized.is_full(page)
         if page.has_more is False and (page.items or not promised):
+            return
+        if await bound.is_reached():
+            (over or doubt)(f"it has no end: {bound.items} items in {bound.requests} pages, and read no further")
             return
         if fresh and seen.last is None:
             if page.has_more or is_full:
