@@ -191,9 +191,9 @@ def listed(ask: Any, limit: int, **more: Any) -> tuple[int, list[str]]:
 @pytest.mark.parametrize(
     ("size", "item", "limit", "items"),
     [
-        (100, b"{}", 100, 100_000),
+        (100, b"{}", 100, 50_000),
         (1, b"{}", 100, 1000),
-        (10_000, b"{}", 10_000, 1_000_000),
+        (1000, b"{}", 1000, 500_000),
         (20, b"x" * 1_000_000, 100, 140),
     ],
     ids=["full pages", "pages of one", "long pages", "long records"],
@@ -220,6 +220,6 @@ def test_a_list_of_just_so_many_is_whole() -> None:
     async def ask(query: Mapping[str, Any]) -> Page:
         start = int(query.get("after", -1)) + 1
         ids = [str(number) for number in range(start, start + 100)]
-        return Page(items=[b"{}"] * 100, ids=list(ids), has_more=start + 100 < 100_000)
+        return Page(items=[b"{}"] * 100, ids=list(ids), has_more=start + 100 < 50_000)
 
-    assert listed(ask, 100) == (100_000, [])
+    assert listed(ask, 100) == (50_000, [])

@@ -271,7 +271,7 @@ class Ladder:
                     wording.compare(parts)
 
             try:
-                parsed = await read_parsed(self._account, work.route, sink, each)
+                parsed = await read_parsed(self._account, work.route, sink, each, file_size=work.size)
                 if not parsed.letters and work.size:
                     raise NotFound(f"no text at {work.route}", detail="the parsed text is empty")
             except BaseException as error:

@@ -32,8 +32,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
 Count = Callable[[], Awaitable[int | None]]
 
-MOST = 100_000
-"""Items of a list of which nothing tells how many it has, where a page has a hundred."""
+MOST = 50_000
+"""Items of a list of which nothing tells how many it has, where a page has a hundred; of longer pages as many more."""
 _REQUESTS = 1000
 _BYTES = 128 << 20
 
@@ -73,7 +73,7 @@ class _Bound:
     def __init__(self, limit: int, counted: Count | None, *, has_lied: bool) -> None:
         self._items, self._requests, self._bytes = (
             most // (10 if has_lied else 1)
-            for most in (MOST * max(1, limit // 1000), _REQUESTS, _BYTES * max(1, limit // 1000))
+            for most in (MOST * max(1, limit // _COMMON_LIMIT), _REQUESTS, _BYTES * max(1, limit // 1000))
         )
         self._counted = counted
         self.items = self.requests = self.bytes = 0

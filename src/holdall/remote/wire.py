@@ -287,7 +287,7 @@ class Wire:
         self._refuse_page(what, response)
         try:
             if prune:
-                answer = msgspec.structs.replace(answer, raw=pruned(raw))
+                answer = msgspec.structs.replace(answer, raw=pruned(raw, most))
             else:
                 require_plain(raw, most)
             msgspec.json.decode(answer.raw, type=msgspec.Raw)
