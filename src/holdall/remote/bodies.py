@@ -31,6 +31,7 @@ _HEAD_OF_PACKED = (
     "content-encoding",
     "content-length",
     "content-md5",
+    "content-range",
     "digest",
     "etag",
     "last-modified",

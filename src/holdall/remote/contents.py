@@ -194,6 +194,7 @@ class Ladder:
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
                 progress=self._progress,
+                declared=work.size,
                 expected=work.size if self._sizes_hold else None,
             )
         except _REFUSED as refusal:
