@@ -27,7 +27,7 @@ from holdall.errors import (
     Unreachable,
     UsageFault,
 )
-from holdall.remote import lists
+from holdall.remote import lists, probing
 from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
@@ -387,3 +387,26 @@ def test_a_list_without_end_is_an_error_where_nobody_is_told_of_a_doubt(
 
 async def _whole(account: Account, where: str, doubt: Callable[[str], None] | None = None) -> list[bytes]:
     return [item async for item in account.items(where, doubt=doubt)]
+
+
+def test_a_path_that_cannot_be_there_is_asked_for_once(script: Script) -> None:
+    script.answer = lambda method, target: (200, {"content-type": "text/html"}, b"<html><title>Welcome</title></html>")
+
+    async def work(account: Account) -> None:
+        for _ in range(2):
+            with pytest.raises(NotTheApi):
+                await probing.require_any_endpoint(account)
+
+    use(script, work)
+    assert len([target for _, target, _, _ in script.seen if "nowhere_" in target]) == 1
+
+
+def test_an_outage_is_no_answer_to_a_path_that_cannot_be_there(script: Script) -> None:
+    script.answer = lambda method, target: (503, {}, b"")
+
+    async def work(account: Account) -> bool:
+        await probing.is_absent(account, ServerFailed("busy", status=503))
+        script.answer = lambda method, target: (404, {}, b"")
+        return await probing.is_absent(account, ServerFailed("busy", status=503))
+
+    assert not use(script, work)

@@ -109,6 +109,8 @@ class Account:
         self.progress = progress or Silent()
         self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
         self._has_lied = False
+        self.nowhere: int | None = None
+        """The status of the answer to a path that can't be there, once that was asked for."""
 
     async def __aenter__(self) -> Account:
         return self
