@@ -114,7 +114,9 @@ def _all_end_well(box: Running, filled: Path, tmp_path: Path, kind: BombKind, *p
 
 
 @only_linux
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in ("packed", "deep") else pytest.mark.slow) for kind in KINDS]
+)
 def test_whatever_is_asked(box: Running, filled: Path, tmp_path: Path, kind: BombKind) -> None:
     _all_end_well(box, filled, tmp_path, kind, "/files/*" if kind == "long_content" else "*")
 

@@ -53,13 +53,15 @@ class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def path(template: str, *ids: str) -> str:
-    """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``.
+    """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``. Raises
+    RequestRefused for an id that was made up here.
 
     >>> path("/vector_stores/{}/files", "vs_1/../x")
     '/vector_stores/vs_1%2F..%2Fx/files'
     """
     if any(map(is_invented, ids)):
-        raise ValueError(f"a request for an id that no server gave: {ids}")
+        # Asked for by mistake, or given by a server after all.
+        raise RequestRefused(f"can't ask for {', '.join(ids)[:200]}: no server gives such an id")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
 
 
@@ -108,7 +110,7 @@ class Account:
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
-        self._has_lied = False
+        self._lies = 0
         self.nowhere: int | None = None
         """The status of the answer to a path that can't be there, once that was asked for."""
 
@@ -204,7 +206,7 @@ class Account:
             return lists.Page(items=items, ids=ids, has_more=page.has_more)
 
         def over(why: str) -> None:
-            self._has_lied = True
+            self._lies += 1
             if doubt is None:
                 raise UnexpectedAnswer(f"can't list {where}: {why}", detail=why)
             doubt(why)
@@ -214,7 +216,7 @@ class Account:
             return viewed(raw, StoreView, f"what {where} is of").total
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
-        read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, has_lied=self._has_lied)
+        read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies)
         async for page in read:
             yield page
 

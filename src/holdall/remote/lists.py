@@ -68,11 +68,12 @@ class _Seen:
 
 class _Bound:
     """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; twice what ``counted`` tells, and ten
-    items a page, where that is more. A tenth of it of a server that ``has_lied`` about another list."""
+    items a page, where that is more. A tenth of it for each list without end that the server had before."""
 
-    def __init__(self, limit: int, counted: Count | None, *, has_lied: bool) -> None:
+    def __init__(self, limit: int, counted: Count | None, lies: int) -> None:
+        share: int = 10**lies
         self._items, self._requests, self._bytes = (
-            most // (10 if has_lied else 1)
+            max(1, most // share)
             for most in (MOST * max(1, limit // _COMMON_LIMIT), _REQUESTS, _BYTES * max(1, limit // 1000))
         )
         self._counted = counted
@@ -102,7 +103,7 @@ async def pages(
     *,
     over: Doubt | None = None,
     counted: Count | None = None,
-    has_lied: bool = False,
+    lies: int = 0,
 ) -> AsyncIterator[list[bytes]]:
     """The items of a list page by page, each id once, oldest first; a request for each page.
 
@@ -111,9 +112,9 @@ async def pages(
     see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
     the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
     ``over`` is told (else ``doubt``) where the list goes on beyond what can be true. ``counted`` asks how many items it
-    has, where the server counts them; one that ``has_lied`` had a list without end.
+    has, where the server counts them; ``lies`` are the lists without end that it had before.
     """
-    seen, bound = _Seen(), _Bound(limit, counted, has_lied=has_lied)
+    seen, bound = _Seen(), _Bound(limit, counted, lies)
     sized = _Sized(ask, limit)
     query: dict[str, Any] = {"order": "asc"}
     promised = is_second = is_full = is_refused = False

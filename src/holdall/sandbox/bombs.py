@@ -33,8 +33,8 @@ async def explode(send: Send, kind: BombKind, path: str) -> None:
 
 def _bomb(kind: BombKind, path: str) -> tuple[int, dict[str, str], Iterable[bytes]]:
     match kind:
-        case "endless_body":  # 4 GiB, which nobody waits for
-            return 200, _JSON, itertools.chain([b'{"id":"'], itertools.repeat(b"x" * _PIECE, 1 << 16))
+        case "endless_body":
+            return 200, _JSON, itertools.chain([b'{"id":"'], itertools.repeat(b"x" * _PIECE, 1 << 13))
         case "packed":
             return 200, {**_JSON, "content-encoding": "gzip"}, [_packed()]
         case "page":
