@@ -31,7 +31,7 @@ class Server:
     def __init__(self, parts: list[str] | None, *, more: bool = False) -> None:
         self.parts, self.more, self.asked = parts, more, 0
 
-    async def get(self, where: str, params: Mapping[str, Any] | None = None) -> Answer:
+    async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> Answer:
         self.asked += 1
         if self.parts is None:
             raise NotFound("no content", detail="no content")
