@@ -362,6 +362,7 @@ def test_a_list_without_end_is_an_error_where_nobody_is_told_of_a_doubt(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "MOST", 30)
+    monkeypatch.setattr(lists, "_UNCOUNTED", 5)
     numbers = iter(range(1000))
 
     def answer(method: str, target: str) -> Reply:
@@ -375,7 +376,7 @@ def test_a_list_without_end_is_an_error_where_nobody_is_told_of_a_doubt(
         use(script, lambda account: _whole(account, "/assistants"))
     doubts: list[str] = []
     assert len(use(script, lambda account: _whole(account, "/assistants", doubts.append))) == 30
-    assert len(use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))) == 80
+    assert len(use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))) == 90
     assert len(doubts) == 2
 
     async def both(account: Account) -> int:

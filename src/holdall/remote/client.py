@@ -212,8 +212,11 @@ class Account:
             doubt(why)
 
         async def counted() -> int | None:
-            raw = (await self.get(where.rpartition("/")[0])).raw
-            return viewed(raw, StoreView, f"what {where} is of").total
+            try:
+                raw = (await self.get(where.rpartition("/")[0])).raw
+                return viewed(raw, StoreView, f"what {where} is of").total
+            except RemoteError:
+                return None
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
         read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies)

@@ -36,6 +36,8 @@ MOST = 50_000
 """Items of a list of which nothing tells how many it has, where a page has a hundred; of longer pages as many more."""
 _REQUESTS = 1000
 _BYTES = 128 << 20
+# So many items are more than a count may not have caught up with yet.
+_UNCOUNTED = 500
 
 _COMMON_LIMIT = 100  # the most that any list takes, but OpenAI's of files
 _USUAL = (10, 20, 25, 50, 100)  # the pages of servers that have lengths of their own
@@ -67,8 +69,8 @@ class _Seen:
 
 
 class _Bound:
-    """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; twice what ``counted`` tells, and ten
-    items a page, where that is more. A tenth of it for each list without end that the server had before."""
+    """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; a tenth of it for each list without end
+    that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least."""
 
     def __init__(self, limit: int, counted: Count | None, lies: int) -> None:
         share: int = 10**lies
@@ -85,11 +87,12 @@ class _Bound:
         self.bytes += sum(map(len, fresh))
 
     async def is_reached(self) -> bool:
-        if self._is_over() and self._counted:
-            count, self._counted = await self._counted() or 0, None
-            self._items = max(self._items, 2 * count)
-            self._requests = max(self._requests, count // 10)
-            self._bytes = max(self._bytes, count << 14)
+        if self._counted and (self.items >= _UNCOUNTED or self._is_over()):
+            count, self._counted = await self._counted(), None
+            if count:
+                self._items = 2 * count + _UNCOUNTED
+                self._requests = max(self._requests, count // 10)
+                self._bytes = max(self._bytes, count << 14)
         return self._is_over()
 
     def _is_over(self) -> bool:

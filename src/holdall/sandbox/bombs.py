@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import zlib
 from collections.abc import Iterable
 
 import msgspec
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from holdall.sandbox.behaviour import BombKind
 
@@ -19,16 +20,26 @@ _JSON = {"content-type": "application/json"}
 _numbers = itertools.count()
 
 
-async def explode(send: Send, kind: BombKind, path: str) -> None:
-    """Answer a request to ``path`` with such a bomb."""
+async def explode(receive: Receive, send: Send, kind: BombKind, path: str) -> None:
+    """Answer a request to ``path`` with such a bomb, until the client hangs up."""
     status, headers, pieces = _bomb(kind, path)
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     if kind == "long_head":
         encoded += [(b"x-filler", b"x" * _PIECE)] * 160
     await send({"type": "http.response.start", "status": status, "headers": encoded})
+    hung_up = asyncio.ensure_future(_hung_up(receive))
     for piece in pieces:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
+        if hung_up.done():
+            break
+    hung_up.cancel()
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _bomb(kind: BombKind, path: str) -> tuple[int, dict[str, str], Iterable[bytes]]:
