@@ -341,6 +341,10 @@ class NotTheApi(UnexpectedAnswer):
     """What answered is a web page, or sent the request elsewhere: a login, or a wrong base URL. Not repeated."""
 
 
+class AnswerTooLong(UnexpectedAnswer):
+    """An answer of success that goes on beyond what one of its kind may have. Not repeated."""
+
+
 # -- 30-39: import -------------------------------------------------------------------------------------
 
 

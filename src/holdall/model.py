@@ -38,6 +38,7 @@ __all__ = [
     "ToolResources",
     "ToolView",
     "View",
+    "credible",
     "epoch_seconds",
     "invented",
     "is_invented",
@@ -78,6 +79,15 @@ Moment = int | float | str | None
 KNOWLEDGE = ("assistants", "user_data", "vision")
 """The purposes of files that an export takes where nothing refers to them; the others belong to batches and
 fine-tuning."""
+
+
+_IMPOSSIBLE = 1 << 60
+_YEAR_9999 = 253_402_300_799
+
+
+def credible(number: float | None) -> int | None:
+    """A size or a count as a server gives it; None where there is none, or none that can be."""
+    return int(number) if number is not None and 0 <= number < _IMPOSSIBLE else None
 
 
 class Kind(StrEnum):
@@ -209,6 +219,11 @@ class StoreView(View, frozen=True, kw_only=True):
     metadata: dict[str, object] | None = None
     expires_after: dict[str, object] | None = None
 
+    @property
+    def total(self) -> int | None:
+        """How many files it has, by its own count."""
+        return credible(self.file_counts.total) if self.file_counts else None
+
 
 class MembershipView(View, frozen=True, kw_only=True):
     """One file of a vector store; its id is the file's id. Source: GET /vector_stores/{id}/files."""
@@ -233,8 +248,8 @@ class FileView(View, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int | None:
-        """The bytes that the server says the file has, whole ones; None where no file can have as many."""
-        return int(self.bytes) if self.bytes is not None and 0 <= self.bytes <= 1 << 62 else None
+        """``bytes`` where it can be the size of a file."""
+        return credible(self.bytes)
 
 
 class _TextItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,7 +278,8 @@ def epoch_seconds(value: Moment) -> int:
     if value is None or value != value or value in (float("inf"), float("-inf")):
         return 0
     seconds = int(value)
-    return seconds // 1000 if seconds > 100_000_000_000 else seconds
+    seconds = seconds // 1000 if seconds > 100_000_000_000 else seconds
+    return seconds if 0 <= seconds <= _YEAR_9999 else 0
 
 
 def _from_text(value: str) -> float | None:

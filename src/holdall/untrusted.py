@@ -37,6 +37,7 @@ __all__ = [
     "most_bytes",
     "most_lines",
     "most_values",
+    "pruned",
     "read_json",
     "read_once",
     "require_filename",
@@ -259,3 +260,42 @@ def bare(raw: bytes) -> Iterator[bytes]:
         elif long := _STRING.match(raw, at):
             end = long.end()
         at = end
+
+
+# A record in a list is two levels down.
+_PRUNED = MAX_DEPTH + 3
+_STRING_OR_BRACKET = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+
+
+def pruned(raw: bytes, most: int) -> bytes:
+    """A list of records from which what is far too deep is cut out, so that it can be decoded for its neighbours' sake.
+
+    What was cut is too deep still: ``require_plain`` refuses the record. Raises ValueError as that does, for what no
+    one record is to blame for.
+
+    >>> len(pruned(b'{"data": [{"a": 1}, ' + b"[" * 5000 + b"]" * 5000 + b"]}", MAX_JSON))
+    424
+    """
+    richest = MAX_VALUES * max(1, most // MAX_JSON)
+    try:
+        require_plain(raw, longest=most, richest=richest)
+        return raw
+    except ValueError:
+        if len(raw) > MAX_JSON or not raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+            raise
+    kept, start, depth = [], 0, 0
+    for found in _STRING_OR_BRACKET.finditer(raw):
+        match raw[found.start()]:
+            case 0x5B | 0x7B:  # [ {
+                depth += 1
+                if depth == _PRUNED:
+                    kept.append(raw[start : found.end()])
+            case 0x5D | 0x7D:  # ] }
+                if depth == _PRUNED:
+                    start = found.start()
+                depth -= 1
+    shallow = b"".join([*kept, raw[start:]] if depth < _PRUNED else kept)
+    shallow.decode()
+    if sum(map(count_values, bare(shallow))) > richest:
+        raise ValueError(f"more than {richest} values")
+    return shallow

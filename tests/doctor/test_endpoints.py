@@ -44,6 +44,8 @@ def test_what_an_error_says(status: int, text: str, answer: Answer, scopes: list
 class Answers:
     """An account that answers by path; what isn't said is not found."""
 
+    nowhere: int | None = None
+
     def __init__(self, answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str]) -> None:
         self._answers, self._otherwise = answers, otherwise
 

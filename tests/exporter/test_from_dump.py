@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdall.errors import EXIT_INCOMPLETE, EXIT_LOOK
+from holdall.errors import EXIT_INCOMPLETE, EXIT_LOOK, RequestRefused
 from holdall.exporter.roots import Start, gather
 from holdall.exporter.unread import unread_references
 from holdall.model import Kind, Record, SourceId
@@ -165,7 +165,7 @@ def test_an_odd_record_of_a_server_is_a_loss_too() -> None:
 
 
 def test_no_request_can_be_made_of_an_invented_id() -> None:
-    with pytest.raises(ValueError, match="no server gave"):
+    with pytest.raises(RequestRefused, match="no server gives such an id"):
         path("/vector_stores/{}", "invented_vs_0")
 
 

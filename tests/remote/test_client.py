@@ -27,6 +27,7 @@ from holdall.errors import (
     Unreachable,
     UsageFault,
 )
+from holdall.remote import lists, probing
 from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
@@ -375,3 +376,58 @@ def test_a_token_that_ended_early_is_renewed_once_and_the_request_repeated(scrip
     with pytest.raises(AuthenticationFailed):
         use(script, lambda account: account.get("/models"), at)
     assert len(script.seen) == 4
+
+
+def test_a_list_without_end_is_an_error_where_nobody_is_told_of_a_doubt(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "MOST", 30)
+    monkeypatch.setattr(lists, "_UNCOUNTED", 5)
+    numbers = iter(range(1000))
+
+    def answer(method: str, target: str) -> Reply:
+        if target == "/v1/vector_stores/vs_1":
+            return 200, {}, b'{"id":"vs_1","file_counts":{"total":40}}'
+        shown = [{"id": f"file-{next(numbers)}"} for _ in range(10)]
+        return 200, {}, json.dumps({"data": shown, "has_more": True}).encode()
+
+    script.answer = answer
+    with pytest.raises(UnexpectedAnswer, match="can't list /assistants: it has no end: 30 items in 3 pages"):
+        use(script, lambda account: _whole(account, "/assistants"))
+    doubts: list[str] = []
+    assert len(use(script, lambda account: _whole(account, "/assistants", doubts.append))) == 30
+    assert len(use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))) == 90
+    assert len(doubts) == 2
+
+    async def both(account: Account) -> int:
+        await _whole(account, "/assistants", doubts.append)
+        return len(await _whole(account, "/agents", doubts.append))
+
+    assert use(script, both) == 10
+
+
+async def _whole(account: Account, where: str, doubt: Callable[[str], None] | None = None) -> list[bytes]:
+    return [item async for item in account.items(where, doubt=doubt)]
+
+
+def test_a_path_that_cannot_be_there_is_asked_for_once(script: Script) -> None:
+    script.answer = lambda method, target: (200, {"content-type": "text/html"}, b"<html><title>Welcome</title></html>")
+
+    async def work(account: Account) -> None:
+        for _ in range(2):
+            with pytest.raises(NotTheApi):
+                await probing.require_any_endpoint(account)
+
+    use(script, work)
+    assert len([target for _, target, _, _ in script.seen if "nowhere_" in target]) == 1
+
+
+def test_an_outage_is_no_answer_to_a_path_that_cannot_be_there(script: Script) -> None:
+    script.answer = lambda method, target: (503, {}, b"")
+
+    async def work(account: Account) -> bool:
+        await probing.is_absent(account, ServerFailed("busy", status=503))
+        script.answer = lambda method, target: (404, {}, b"")
+        return await probing.is_absent(account, ServerFailed("busy", status=503))
+
+    assert not use(script, work)

@@ -164,3 +164,66 @@ def test_items_without_ids_are_taken_and_the_rest_doubted() -> None:
 
     assert asyncio.run(collect()) == [b"{}", b"{}"]
     assert len(doubts) == 1
+
+
+def endless(size: int, item: bytes = b"{}", *, ids: bool = True) -> tuple[Any, list[int]]:
+    """A list that always has one more page of so many new items; and the number of each page that was asked for."""
+    asked: list[int] = []
+
+    async def ask(query: Mapping[str, Any]) -> Page:
+        asked.append(len(asked))
+        shown = [f"{asked[-1]}-{number}" if ids else None for number in range(size)]
+        return Page(items=[item] * size, ids=shown, has_more=True)
+
+    return ask, asked
+
+
+def listed(ask: Any, limit: int, **more: Any) -> tuple[int, list[str]]:
+    """(items, doubts)"""
+    doubts: list[str] = []
+
+    async def collect() -> int:
+        return sum([len(page) async for page in pages(ask, limit, doubts.append, **more)])
+
+    return asyncio.run(collect()), doubts
+
+
+@pytest.mark.parametrize(
+    ("size", "item", "limit", "items"),
+    [
+        (100, b"{}", 100, 50_000),
+        (1, b"{}", 100, 1000),
+        (1000, b"{}", 1000, 500_000),
+        (20, b"x" * 1_000_000, 100, 140),
+    ],
+    ids=["full pages", "pages of one", "long pages", "long records"],
+)
+def test_a_list_without_end_is_cut_and_doubted(size: int, item: bytes, limit: int, items: int) -> None:
+    ask, asked = endless(size, item)
+    found, doubts = listed(ask, limit)
+    assert found == items
+    assert len(asked) <= 1000
+    assert doubts == [f"it has no end: {items} items in {len(asked)} pages, and read no further"]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "items"),
+    [(150_000, 100, 300_500), (150_000, 10, 150_000), (3, 100, 600), (0, 100, 50_000), (None, 100, 50_000)],
+)
+def test_a_list_is_as_long_as_it_is_counted_and_not_much_longer(count: int | None, size: int, items: int) -> None:
+    async def counted() -> int | None:
+        return count
+
+    ask, _ = endless(size)
+    found, doubts = listed(ask, 100, counted=counted)
+    assert found == items
+    assert len(doubts) == 1
+
+
+def test_a_list_of_just_so_many_is_whole() -> None:
+    async def ask(query: Mapping[str, Any]) -> Page:
+        start = int(query.get("after", -1)) + 1
+        ids = [str(number) for number in range(start, start + 100)]
+        return Page(items=[b"{}"] * 100, ids=list(ids), has_more=start + 100 < 50_000)
+
+    assert listed(ask, 100) == (50_000, [])

@@ -19,6 +19,7 @@ class Server:
 
     def __init__(self, agents: RemoteError, nowhere: RemoteError | int) -> None:
         self._agents, self._nowhere = agents, nowhere
+        self.nowhere: int | None = None
 
     async def items(self, where: str, **_: Any) -> AsyncIterator[bytes]:
         raise self._agents

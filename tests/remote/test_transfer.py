@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from holdall.errors import ConnectionLost, RequestRefused, ServerFailed
+from holdall.errors import AnswerTooLong, ConnectionLost, RequestRefused, ServerFailed
 from holdall.progress import Progress, Silent
+from holdall.remote import transfer as module
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import FAILURE_PATIENCE, FIRST_PATIENCE, Limits
 from holdall.remote.transfer import transfer
@@ -82,7 +83,14 @@ class Server:
         if cut < len(part):
             raise ConnectionLost("the connection is gone")
 
-    def get(self, expected: int | None = None, *, exact: bool = False, progress: Progress | None = None) -> int:
+    def get(
+        self,
+        expected: int | None = None,
+        *,
+        exact: bool = False,
+        progress: Progress | None = None,
+        declared: int | None = None,
+    ) -> int:
         async def sleep(seconds: float) -> None:
             self.slept += seconds
 
@@ -95,6 +103,7 @@ class Server:
                 what="can't download file x",
                 limits=limits,
                 progress=progress or Silent(),
+                declared=declared,
                 expected=expected,
                 exact=exact,
             )
@@ -316,3 +325,47 @@ def test_progress_counts_every_byte_once() -> None:
     server.change = another
     server.get(progress=counting)
     assert counting.bytes == len(OTHER)
+
+
+def too_long(server: Server, declared: int | None, *, exact: bool = False) -> int:
+    """How many bytes of a body that is longer than the file can be are taken in before that is said."""
+    with pytest.raises(AnswerTooLong, match="can't download file x: it is longer than the file can be: more than"):
+        server.get(declared, declared=declared, exact=exact)
+    assert [sink.state for sink in server.sinks] == ["aborted"]
+    assert len(server.asked) == 1
+    return len(server.sinks[0].data)
+
+
+@pytest.mark.parametrize("length", ["3000000", ""], ids=["told", "untold"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_content_declared_as_5_bytes_is_not_taken_in_at_3_mb(length: str, exact: bool) -> None:
+    server = Server(b"x" * 3_000_000, content_length=length)
+    assert too_long(server, 5, exact=exact) <= (0 if length else 20 + (1 << 20))
+
+
+@pytest.mark.parametrize("declared", [None, 0])
+def test_a_content_of_no_declared_size_is_as_long_as_the_api_allows(
+    declared: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_CONTENT", 500_000)
+    assert too_long(Server(content_length=""), declared) == 500_000
+    monkeypatch.setattr(module, "MAX_CONTENT", len(BODY))
+    assert Server(content_length="").get(declared, declared=declared) == len(BODY)
+
+
+def test_a_content_of_letters_declared_for_bytes_is_taken_in() -> None:
+    server = Server(b"x" * 4_000_000)
+    assert server.get(1_000_000, declared=1_000_000) == 4_000_000
+
+
+def test_the_rest_of_a_body_counts_with_what_was_there() -> None:
+    server = Server(b"x" * 3_000_000, cuts=(1_000_000,), content_length="")
+    with pytest.raises(AnswerTooLong):
+        server.get(5, declared=200_000)
+
+
+def test_a_head_of_absurd_lengths_says_nothing() -> None:
+    digits = "1" * 5000
+    for value in (digits, "\N{SUPERSCRIPT TWO}"):
+        assert Download(200, {"content-length": value}, None).length is None  # type: ignore[arg-type]
+    assert Download(206, {"content-range": f"bytes {digits}-{digits}/{digits}"}, None).start == -1  # type: ignore[arg-type]

@@ -7,6 +7,8 @@ import http.client
 import pytest
 
 from holdall.sandbox.behaviour import (
+    Bomb,
+    BombKind,
     CutBody,
     Doubled,
     Fail,
@@ -193,3 +195,21 @@ def test_a_storm_goes_on_until_it_is_forgotten(box: Running) -> None:
     assert {ask(box.url, "GET", "/files").status for _ in range(20)} == {500, 502, 503}
     box.clear_faults()
     assert ask(box.url, "GET", "/files").status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "at_least"), [("page", 400, 300_000), ("deep", 200, 200_000), ("packed", 200, 200_000)]
+)
+def test_an_answer_that_nobody_can_hold(box: Running, kind: BombKind, status: int, at_least: int) -> None:
+    box.fault(Bomb(kind=kind), "POST", "/assistants")
+    answer = ask(box.url, "POST", "/assistants", {"model": "gpt-4o"})
+    assert answer.status == status
+    assert len(answer.body) >= at_least
+    assert assistants(box) == 0
+
+
+def test_a_list_without_end(box: Running) -> None:
+    box.fault(Bomb(kind="endless_list"), "GET", "/files", times=2)
+    first, second = (ask(box.url, "GET", "/files").json() for _ in range(2))
+    assert first["has_more"]
+    assert not {each["id"] for each in first["data"]} & {each["id"] for each in second["data"]}

@@ -48,9 +48,9 @@ class _Purpose:
 
     def add(self, file: FileView) -> None:
         self.files += 1
-        self.bytes += int(file.bytes or 0)
-        size = None if file.bytes is None else int(file.bytes)
-        self.newest = sorted([*self.newest, (epoch_seconds(file.created_at), file.id, size)], key=_created)[-_TRIES:]
+        self.bytes += file.size or 0
+        created = epoch_seconds(file.created_at)
+        self.newest = sorted([*self.newest, (created, file.id, file.size)], key=_created)[-_TRIES:]
 
 
 def _created(each: tuple[int, str, int | None]) -> int:
@@ -145,7 +145,7 @@ class Look:
 
         Adds the files to those ``found``.
         """
-        counts = [_total(store) for store in stores]
+        counts = [store.total for store in stores]
         if sum(count or 0 for count in counts) <= _MOST_MEMBERSHIPS:
             for store in stores:
                 await self._members(store, found)
@@ -177,7 +177,7 @@ class Look:
                 self._remember(file.id)
                 self._purposes.setdefault(file.purpose or "", _Purpose()).add(file)
                 if file.id in wanted or (knowledge and file.purpose in KNOWLEDGE):
-                    sizes[file.id] = int(file.bytes or 0)
+                    sizes[file.id] = file.size or 0
             return sizes
 
         return await self._read("files", files)
@@ -219,7 +219,7 @@ class Look:
     async def text(self) -> Answer | None:
         """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""
         answer: Answer | None = None
-        for store in [store for store in self.stores if self._listed.get(store.id, _total(store)) != 0][:_TRIES]:
+        for store in [store for store in self.stores if self._listed.get(store.id, store.total) != 0][:_TRIES]:
             try:
                 page = await self._account.get(path("/vector_stores/{}/files", store.id), {"limit": 1})
                 for member in msgspec.json.decode(page.raw, type=_Members).data[:1]:
@@ -231,11 +231,6 @@ class Look:
             except msgspec.DecodeError:
                 answer = Answer.FAILS
         return answer
-
-
-def _total(store: StoreView) -> int | None:
-    """What the store counts, if it does."""
-    return None if store.file_counts is None or store.file_counts.total is None else int(store.file_counts.total)
 
 
 def _said(error: RemoteError | msgspec.DecodeError) -> str:

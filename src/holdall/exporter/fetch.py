@@ -143,7 +143,7 @@ class Fetch:
                 await self._found(queue, file_id, number)
             await asyncio.to_thread(lines.commit)
         if store_id not in self._definitions.memberships:
-            self._booking.store(store_id, store.file_counts.total if store.file_counts else None, count)
+            self._booking.store(store_id, store.total, count)
 
     async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
         """Each membership's file, its record, and how many tokens the parts of the file's text share."""

@@ -113,13 +113,13 @@ class Parent:
     def _read_records(self) -> Iterator[tuple[object, ...]]:
         for record in self._reader.files():
             view = FileView.of(record)
-            yield record.id, view.bytes, epoch_seconds(view.created_at)
+            yield record.id, view.size, epoch_seconds(view.created_at)
 
     def find(self, file: FileView) -> Taken | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
         row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         made = epoch_seconds(file.created_at)
-        if row is None or file.bytes is None or not made or row != (file.bytes, made):
+        if row is None or file.size is None or not made or row != (file.size, made):
             return None
         line = self._line(file.id)
         found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None

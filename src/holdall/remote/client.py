@@ -20,17 +20,19 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.model import is_invented
+from holdall.model import StoreView, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import MARK
 from holdall.remote import lists
+from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
+from holdall.untrusted import MAX_JSON
 
-__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path"]
+__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 
 T = TypeVar("T")
 
@@ -53,14 +55,24 @@ class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def path(template: str, *ids: str) -> str:
-    """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``.
+    """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``. Raises
+    RequestRefused for an id that was made up here.
 
     >>> path("/vector_stores/{}/files", "vs_1/../x")
     '/vector_stores/vs_1%2F..%2Fx/files'
     """
     if any(map(is_invented, ids)):
-        raise ValueError(f"a request for an id that no server gave: {ids}")
+        # Asked for by mistake, or given by a server after all.
+        raise RequestRefused(f"can't ask for {', '.join(ids)[:200]}: no server gives such an id")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
+
+
+def viewed(raw: bytes, of: type[T], what: str) -> T:
+    """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here."""
+    try:
+        return msgspec.json.decode(raw, type=of)
+    except msgspec.DecodeError as error:
+        raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
 
 
 def _is_deleted(raw: bytes) -> bool:
@@ -100,6 +112,9 @@ class Account:
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
+        self._lies = 0
+        self.nowhere: int | None = None
+        """The status of the answer to a path that can't be there, once that was asked for."""
 
     async def __aenter__(self) -> Account:
         return self
@@ -142,15 +157,17 @@ class Account:
         params: Mapping[str, Any] | None = None,
         *,
         patient: bool = True,
+        most: int = MAX_JSON,
+        prune: bool = False,
         is_content: bool = False,
     ) -> Answer:
         """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
 
-        Of what a file contains (``is_content``) nothing is taken out.
+        ``most``, ``prune`` and ``is_content`` as in ``Wire.json``.
         """
 
         async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params, is_content=is_content)
+            return await self._wire.json("GET", where, params=params, most=most, prune=prune, is_content=is_content)
 
         return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
 
@@ -184,14 +201,14 @@ class Account:
 
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
-        that has no ``data``.
+        that has no ``data``, and for a list without end where nobody is told of a doubt.
         """
 
         doubt_of = doubt or _no_matter
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
-            answer = await self.get(where, {**(params or {}), **query}, patient=patient)
+            answer = await self.get(where, {**(params or {}), **query}, patient=patient, most=MAX_PAGE, prune=True)
             patient = True
             try:
                 page = msgspec.json.decode(answer.raw, type=_Page)
@@ -207,7 +224,22 @@ class Account:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
             return lists.Page(items=items, ids=ids, has_more=page.has_more)
 
-        async for page in lists.pages(ask, limit, doubt_of):
+        def over(why: str) -> None:
+            self._lies += 1
+            if doubt is None:
+                raise UnexpectedAnswer(f"can't list {where}: {why}", detail=why)
+            doubt(why)
+
+        async def counted() -> int | None:
+            try:
+                raw = (await self.get(where.rpartition("/")[0])).raw
+                return viewed(raw, StoreView, f"what {where} is of").total
+            except RemoteError:
+                return None
+
+        counts = counted if route(where) == "/vector_stores/*/files" else None
+        read = lists.pages(ask, limit, doubt_of, over=over, counted=counts, lies=self._lies)
+        async for page in read:
             yield page
 
     @asynccontextmanager

@@ -143,6 +143,7 @@ class Containers:
             what=f"can't download the copy of file {file_id}",
             limits=self._account.limits,
             progress=self._progress,
+            declared=size,
             expected=size,
             exact=True,
         )

@@ -195,6 +195,7 @@ class Ladder:
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
                 progress=self._progress,
+                declared=work.size,
                 expected=work.size if self._sizes_hold else None,
             )
         except _REFUSED as refusal:
@@ -272,7 +273,7 @@ class Ladder:
                     wording.compare(parts)
 
             try:
-                parsed = await read_parsed(self._account, work.route, sink, each)
+                parsed = await read_parsed(self._account, work.route, sink, each, file_size=work.size)
                 if not parsed.letters and work.size:
                     raise NotFound(f"no text at {work.route}", detail="the parsed text is empty")
             except BaseException as error:

@@ -11,7 +11,8 @@ import msgspec
 
 __all__ = ["Digest", "Download", "Rest"]
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/=]+):?", re.I)
 
 
@@ -49,7 +50,7 @@ class Download:
         encoded = headers.get("content-encoding", "identity") != "identity"
         announced = headers.get("content-length", "")
         self.start = 0
-        self.length = int(announced) if announced.isdigit() and not encoded else None
+        self.length = int(announced) if _LENGTH.fullmatch(announced) and not encoded else None
         self.digest = None if encoded else _digest(headers)
         self.validator = None if encoded else _validator(headers)
         if status == 206:

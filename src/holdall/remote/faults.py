@@ -31,6 +31,7 @@ from holdall.errors import (
 from holdall.redaction import MARK, redactor
 from holdall.remote import hints
 from holdall.remote.hints import Place
+from holdall.untrusted import require_plain
 
 __all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
 
@@ -39,11 +40,11 @@ _SPENT = re.compile(
     r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded$|usage_limit_exceeded$|billing_hard_limit_reached"
 )
 _KEYLIKE = re.compile(r"\b(?:sk|pk|sess|rk)-[A-Za-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.-]*")
-_TAGS = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.S | re.I)
+_UNSEEN = ("script", "style", "head")
 _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title\s*>", re.S | re.I)
 _LONGEST_DETAIL = 300
 _LONGEST_TITLE = 80
+_LONGEST_WORD = 200
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
@@ -61,26 +62,33 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
     A date counts from the server's own clock where it tells that, else from ``now`` in Unix seconds.
     """
     for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
+        value = headers.get(name, "")[:_LONGEST_WORD]
         if not value:
             continue
         try:
             seconds = float(value) / divisor
         except ValueError:
-            if name == "retry-after" and (date := email.utils.parsedate_tz(value)):
-                seconds = email.utils.mktime_tz(date) - _servers_now(headers, now)
-            else:
+            if name != "retry-after" or (date := _date(value)) is None:
                 continue
+            seconds = date - _servers_now(headers, now)
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
 
 
 def _servers_now(headers: Mapping[str, str], now: float | None) -> float:
-    date = email.utils.parsedate_tz(headers.get("date", ""))
-    if date:
-        return email.utils.mktime_tz(date)
+    date = _date(headers.get("date", "")[:_LONGEST_WORD])
+    if date is not None:
+        return date
     return time.time() if now is None else now
+
+
+def _date(text: str) -> float | None:
+    try:
+        date = email.utils.parsedate_tz(text)
+        return email.utils.mktime_tz(date) if date else None
+    except (ValueError, OverflowError, IndexError):  # there is no such day
+        return None
 
 
 def until_reset(headers: Mapping[str, str]) -> float | None:
@@ -94,7 +102,7 @@ def until_reset(headers: Mapping[str, str]) -> float | None:
         if not name.startswith("x-ratelimit-reset-"):
             continue
         remaining = headers.get(name.replace("-reset-", "-remaining-"), "0")
-        seconds = _seconds(value.strip())
+        seconds = _seconds(value[:_LONGEST_WORD].strip())
         if seconds is not None and remaining.strip() == "0":
             waits.append(seconds)
     return max(waits, default=None)
@@ -109,10 +117,10 @@ def _seconds(text: str) -> float | None:
 def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
     """(message, code, type, param) of an error body in any of the forms that were seen."""
     try:
-        body: Any = msgspec.json.decode(text)
+        require_plain(raw := text.encode())
+        body: Any = msgspec.json.decode(raw)
     except (msgspec.DecodeError, ValueError):
-        plain = html.unescape(_TAGS.sub(" ", text))
-        return " ".join(plain.split()), None, None, None
+        return " ".join(_seen(text).split()), None, None, None
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     if isinstance(body, dict):
@@ -120,9 +128,38 @@ def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
         if not isinstance(message, str):
             message = msgspec.json.encode(message).decode()
         fields = (body.get("code"), body.get("type"), body.get("param"))
-        code, kind, param = (str(value) if value not in (None, "") else None for value in fields)
+        code, kind, param = (_word(value) if value not in (None, "") else None for value in fields)
         return message, code, kind, param
-    return ("" if body is None else str(body)), None, None, None
+    return ("" if body is None else _word(body)), None, None, None
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _seen(text: str) -> str:
+    """What a page shows: its text without tags, and without what is between some. In linear time, whatever it is."""
+    first, *rest = text.split("<")
+    shown, unseen = [first], ""
+    hidden: list[str] = []
+    for piece in rest:
+        tag, closed, after = piece.partition(">")
+        name = tag.split(None, 1)[0].lower() if tag.strip() else ""
+        if not closed:
+            after = f"<{piece}"
+        elif unseen and name == f"/{unseen}":
+            unseen, hidden = "", []
+        elif not unseen and name in _UNSEEN:
+            unseen = name
+        (hidden if unseen else shown).append(after)
+    return _unescaped(" ".join([*shown, *hidden]))
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:  # a character of thousands of digits
+        return text
 
 
 def is_page(headers: Mapping[str, str], text: str) -> bool:
@@ -133,8 +170,9 @@ def is_page(headers: Mapping[str, str], text: str) -> bool:
 
 def page_title(text: str, key: str | tuple[str, ...] = ()) -> str:
     """What the page calls itself, in quotes, or ``""``."""
-    found = _TITLE.search(text[:100_000])
-    title = " ".join(redacted(html.unescape(found[1]), key).split())[:_LONGEST_TITLE] if found else ""
+    start = text.lower().find("<title")
+    title = text[start:].partition(">")[2].partition("<")[0] if start >= 0 else ""
+    title = " ".join(redacted(_unescaped(title), key).split())[:_LONGEST_TITLE]
     return f'"{title}"' if title else ""
 
 
@@ -159,7 +197,7 @@ def from_answer(
     if len(detail) > _LONGEST_DETAIL:
         detail = detail[:_LONGEST_DETAIL] + "…"
     code, kind, param, request_id = (
-        value and redacted(value, key) for value in (code, kind, param, headers.get("x-request-id"))
+        value and redacted(value, key)[:_LONGEST_WORD] for value in (code, kind, param, headers.get("x-request-id"))
     )
     cls, why, hint = _verdict(status, code, kind, detail, side)
     place = Place(side=side, endpoint=endpoint)

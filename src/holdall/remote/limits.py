@@ -3,7 +3,7 @@
 The rules, in one place; ``docs/retries.md`` tells them to users.
 
 * Never repeated: what waiting doesn't change (quota, credit and spend limits, a bad key, a refusal, 501, a certificate
-  that isn't trusted, a web page in place of an answer), and what the server asks not to repeat
+  that isn't trusted, a web page in place of an answer, one that is too long), and what the server asks not to repeat
   (``x-should-retry: false``).
 * Repeated: a rate limit (429), a server failure (5xx, 408), a lost connection, an answer that can't be read. Reads
   always; writes only where the server certainly did not carry the request out.
@@ -31,6 +31,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from holdall.errors import (
+    AnswerTooLong,
     ConnectionLost,
     ConnectionMisconfigured,
     NotTheApi,
@@ -64,7 +65,7 @@ FEW = 4
 _FIRST_WAIT = 0.5
 _CAP = 30.0
 
-_STAYING = (QuotaExhausted, ConnectionMisconfigured, NotTheApi)
+_STAYING = (QuotaExhausted, ConnectionMisconfigured, NotTheApi, AnswerTooLong)
 _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
 
 

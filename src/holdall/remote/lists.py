@@ -2,7 +2,8 @@
 
 Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
 cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs. None of them
-may end in an endless loop, and none in a list that is cut short without a word.
+may end in an endless loop, and none in a list that is cut short without a word. A server that always has one more page
+is believed for ``MOST`` items.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
+from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
 
-__all__ = ["Doubt", "Page", "pages"]
+__all__ = ["MOST", "Doubt", "Page", "pages"]
 
 Doubt = Callable[[str], None]
 """Is told why a list may lack something."""
@@ -29,6 +30,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
+Count = Callable[[], Awaitable[int | None]]
+
+MOST = 50_000
+"""Items of a list of which nothing tells how many it has, where a page has a hundred; of longer pages as many more."""
+_REQUESTS = 1000
+_BYTES = 128 << 20
+# So many items are more than a count may not have caught up with yet.
+_UNCOUNTED = 500
 
 _COMMON_LIMIT = 100  # the most that any list takes, but OpenAI's of files
 _USUAL = (10, 20, 25, 50, 100)  # the pages of servers that have lengths of their own
@@ -59,15 +68,56 @@ class _Seen:
         return new
 
 
-async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]]:
+class _Bound:
+    """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; a tenth of it for each list without end
+    that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least."""
+
+    def __init__(self, limit: int, counted: Count | None, lies: int) -> None:
+        share: int = 10**lies
+        self._items, self._requests, self._bytes = (
+            max(1, most // share)
+            for most in (MOST * max(1, limit // _COMMON_LIMIT), _REQUESTS, _BYTES * max(1, limit // 1000))
+        )
+        self._counted = counted
+        self.items = self.requests = self.bytes = 0
+
+    def add(self, fresh: list[bytes]) -> None:
+        self.requests += 1
+        self.items += len(fresh)
+        self.bytes += sum(map(len, fresh))
+
+    async def is_reached(self) -> bool:
+        if self._counted and (self.items >= _UNCOUNTED or self._is_over()):
+            count, self._counted = await self._counted(), None
+            if count:
+                self._items = 2 * count + _UNCOUNTED
+                self._requests = max(self._requests, count // 10)
+                self._bytes = max(self._bytes, count << 14)
+        return self._is_over()
+
+    def _is_over(self) -> bool:
+        return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
+
+
+async def pages(
+    ask: Ask,
+    limit: int,
+    doubt: Doubt,
+    *,
+    over: Doubt | None = None,
+    counted: Count | None = None,
+    lies: int = 0,
+) -> AsyncIterator[list[bytes]]:
     """The items of a list page by page, each id once, oldest first; a request for each page.
 
     ``ask`` gets one page for a query. Ends when the server says so. Where it says that there is more and gives nothing,
     or where it says nothing and no second page shows that it pages at all, the other end of the list is looked at, to
     see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
     the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
+    ``over`` is told (else ``doubt``) where the list goes on beyond what can be true. ``counted`` asks how many items it
+    has, where the server counts them; ``lies`` are the lists without end that it had before.
     """
-    seen = _Seen()
+    seen, bound = _Seen(), _Bound(limit, counted, lies)
     sized = _Sized(ask, limit)
     query: dict[str, Any] = {"order": "asc"}
     promised = is_second = is_full = is_refused = False
@@ -75,17 +125,22 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
     while True:
         try:
             page = await sized.ask(query)
-        except (RequestRefused, NotFound, ServerFailed) as error:
+        except (RequestRefused, NotFound, ServerFailed, AnswerTooLong) as error:
             if "after" not in query:
                 raise
             why = f"the server refuses to give the next page ({error.detail or error.status})"
             is_refused = True
             break
-        if fresh := seen.fresh(page):
+        fresh = seen.fresh(page)
+        bound.add(fresh)
+        if fresh:
             yield fresh
             given += 1
             is_full = sized.is_full(page)
         if page.has_more is False and (page.items or not promised):
+            return
+        if await bound.is_reached():
+            (over or doubt)(f"it has no end: {bound.items} items in {bound.requests} pages, and read no further")
             return
         if fresh and seen.last is None:
             if page.has_more or is_full:
@@ -109,7 +164,8 @@ async def pages(ask: Ask, limit: int, doubt: Doubt) -> AsyncIterator[list[bytes]
 
 
 class _Sized:
-    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less."""
+    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less; less
+    too where that many records are too long for one answer."""
 
     def __init__(self, ask: Ask, limit: int) -> None:
         self._ask = ask
@@ -126,6 +182,10 @@ class _Sized:
                 if len(self._sizes) == 1 or "after" in query or error.status == 405:
                     raise
                 del self._sizes[0]
+            except AnswerTooLong:
+                if self._sizes[0].get("limit", 1) == 1:
+                    raise
+                self._sizes = [{"limit": max(1, self._sizes[0]["limit"] // 10)}]
 
     def is_full(self, page: Page) -> bool:
         """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""

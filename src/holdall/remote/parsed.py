@@ -14,10 +14,19 @@ import msgspec
 from holdall.errors import UnexpectedAnswer
 from holdall.model import TextPage
 from holdall.parsedtext import require_page
+from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.transfer import Sink
+from holdall.untrusted import MAX_PARTS
 
 __all__ = ["Parsed", "read_parsed"]
+
+# Short texts come in one page; of long ones a page brings a kilobyte of the file at the least, seldom less than ten.
+_PAGES = 1000
+_BYTES_A_PAGE = 1000
+_LONGEST = 256 << 20
+_EXPANSION = 64  # of a file that was packed
+_ANY_SIZE = 10 << 20
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +38,23 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_parsed(
-    account: Account, route: str, sink: Sink, each: Callable[[list[str]], None] | None = None
+    account: Account,
+    route: str,
+    sink: Sink,
+    each: Callable[[list[str]], None] | None = None,
+    *,
+    file_size: int | None = None,
 ) -> Parsed:
     """Write all pages of the text at ``route`` to ``sink``, which stays open.
 
-    ``each`` is given the parts of every page, on another thread. Raises RemoteError; UnexpectedAnswer where a page is
-    of no shape that is known.
+    A text without end is truncated: at 256 MiB, ``MAX_PARTS``, or what a file of ``file_size`` bytes can have in pages
+    and letters. ``each`` is given the parts of every page, on another thread. Raises RemoteError; UnexpectedAnswer
+    where a page is of no shape that is known.
     """
-    size = letters = 0
+    size = letters = pages = count = 0
+    file_size = _ANY_SIZE if file_size is None else file_size
+    most_pages = _PAGES + file_size // _BYTES_A_PAGE
+    longest = min(_LONGEST, MAX_PAGE + _EXPANSION * file_size)
     truncated = False
     token: str | None = None
     seen: set[str] = set()
@@ -48,7 +66,7 @@ async def read_parsed(
         size += len(data)
 
     while True:
-        answer = await account.get(route, {"page": token} if token else None, is_content=True)
+        answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
         try:
             require_page(answer.raw)
             page = msgspec.json.decode(answer.raw, type=TextPage)
@@ -61,6 +79,10 @@ async def read_parsed(
         parts = page.parts
         if parts == before:
             truncated = True  # the same page again: the server doesn't know the parameter
+            break
+        pages, count = pages + 1, count + len(parts)
+        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(answer.raw) > longest):
+            truncated = True
             break
         await write(b'{"pages":[' if before is None else b",")
         await write(answer.raw)

@@ -71,11 +71,12 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
         return True
     if not isinstance(error, _UNKNOWN) and not (denied and isinstance(error, PermissionDenied)):
         return False
-    try:
-        nowhere = (await account.get(f"/{_NOWHERE}", patient=False)).status
-    except RemoteError as refused:
-        return refused.status == error.status
-    return nowhere == error.status
+    if account.nowhere is None or account.nowhere >= 500:  # which may pass
+        try:
+            account.nowhere = (await account.get(f"/{_NOWHERE}", patient=False)).status
+        except RemoteError as refused:
+            account.nowhere = refused.status
+    return account.nowhere == error.status
 
 
 def may_be_there(error: RemoteError) -> str | None:

@@ -14,7 +14,7 @@ import msgspec
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 
 __all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line", "viewed"]
 
@@ -218,11 +218,3 @@ def _id_of(raw: bytes, what: str) -> str:
 
 class _Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-
-
-def viewed(raw: bytes, of: type[T], what: str) -> T:
-    """What is acted upon in a record. Raises UnexpectedAnswer where it isn't of a shape that is known here."""
-    try:
-        return msgspec.json.decode(raw, type=of)
-    except msgspec.DecodeError as error:
-        raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None

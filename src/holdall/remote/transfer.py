@@ -10,12 +10,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdall.errors import ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
+from holdall.errors import AnswerTooLong, ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
 from holdall.progress import Progress
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 
-__all__ = ["Sink", "Transferred", "transfer"]
+__all__ = ["MAX_CONTENT", "Sink", "Transferred", "transfer"]
+
+MAX_CONTENT = 512 << 20
+"""Bytes of a content of which no size is declared: the longest that the API takes."""
+
+# Servers were seen that declare another size than a file has: letters in place of bytes, or a little more or less.
+_TIMES, _MORE = 4, 1 << 20
 
 # Less than that is fetched again rather than gone on with. The last of what came is asked for once more, to see that
 # the rest belongs to it.
@@ -68,8 +74,8 @@ class _Broken(Exception):
 class _Arriving:
     """What has come of one body so far. ``whole`` may be asked after each download that came to its end."""
 
-    def __init__(self, open_sink: Callable[[], Sink], progress: Progress) -> None:
-        self._open_sink, self._progress = open_sink, progress
+    def __init__(self, open_sink: Callable[[], Sink], progress: Progress, what: str, most: int) -> None:
+        self._open_sink, self._progress, self._what, self._most = open_sink, progress, what, most
         self._sink: Sink | None = None
         self.size = 0
         self.origin = ""
@@ -90,6 +96,12 @@ class _Arriving:
             self._sink.abort()
             self._progress.advance(bytes=-self.size)
             self._sink = None
+
+    def require_room(self, size: int) -> None:
+        """Raise AnswerTooLong where a body of so many bytes is longer than the file can be."""
+        if size > self._most:
+            said = f"it is longer than the file can be: more than {self._most} bytes"
+            raise AnswerTooLong(f"{self._what}: {said}", detail=said)
 
     def commit(self) -> None:
         """Keep what came; after that there is nothing to abort."""
@@ -114,6 +126,7 @@ class _Arriving:
         if self.size or self._first:
             self.start_again()
         self._first, self.length = download, download.length
+        self.require_room(download.length or 0)
         self._hash = hashlib.new(download.digest.name, usedforsecurity=False) if download.digest else None
 
     def take(self, chunk: bytes) -> int:
@@ -128,6 +141,11 @@ class _Arriving:
             self._hash.update(chunk)
         self._tail = (self._tail + chunk[-_OVERLAP:])[-_OVERLAP:]
         return len(chunk)
+
+    @property
+    def overlap(self) -> int:
+        """Bytes that come once more."""
+        return len(self._overlap)
 
     def count(self, size: int) -> None:
         """So many bytes were taken."""
@@ -156,6 +174,7 @@ async def transfer(
     what: str,
     limits: Limits,
     progress: Progress,
+    declared: int | None = None,
     expected: int | None = None,
     exact: bool = False,
 ) -> Transferred:
@@ -164,9 +183,10 @@ async def transfer(
     A body that breaks off or falls silent is gone on with, where the server can, else begun again; so is one that is
     not of the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once
     more: what comes twice is the server's word, unless it has to be ``exact``, which raises RequestRefused. Raises
-    ServerFailed where a server that answers never sends the whole. ``what`` begins the messages: ``can't download x``.
+    ServerFailed where a server that answers never sends the whole, AnswerTooLong at once where more comes than a file
+    of the ``declared`` size can have. ``what`` begins the messages: ``can't download x``.
     """
-    arriving = _Arriving(open_sink, progress)
+    arriving = _Arriving(open_sink, progress, what, _most(declared))
     try:
         await _whole(arriving, begin, what, limits, expected)
         if exact and expected is not None and arriving.size != expected:
@@ -176,6 +196,12 @@ async def transfer(
         return Transferred(size=arriving.size, origin=arriving.origin)
     finally:
         arriving.abort()
+
+
+def _most(declared: int | None) -> int:
+    if not declared:
+        return MAX_CONTENT
+    return max(declared, min(_TIMES * declared + _MORE, MAX_CONTENT))
 
 
 async def _whole(arriving: _Arriving, begin: Begin, what: str, limits: Limits, expected: int | None) -> None:
@@ -216,6 +242,7 @@ async def _receive(arriving: _Arriving, begin: Begin, rest: Rest | None, what: s
             arriving.begin(download)
             try:
                 async for chunk in download.chunks():
+                    arriving.require_room(arriving.size + len(chunk) - arriving.overlap)
                     arriving.count(await asyncio.to_thread(arriving.take, chunk))
             except Unreachable as error:
                 raise _Broken(what, arriving.reach(_BREAKS if isinstance(error, ConnectionLost) else _SILENT)) from None

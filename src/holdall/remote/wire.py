@@ -7,6 +7,7 @@ because a blindly repeated POST can create a thing twice. Everything here is sen
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO, TypeVar
 
 import httpx2
@@ -22,6 +24,7 @@ import openai
 
 from holdall.endpoint import Endpoint
 from holdall.errors import (
+    AnswerTooLong,
     ConnectionLost,
     ConnectionMisconfigured,
     NotFound,
@@ -35,11 +38,12 @@ from holdall.errors import (
     exhausted,
 )
 from holdall.redaction import MARK, redactor
-from holdall.remote import faults, hints, redirects, tokens
+from holdall.remote import bodies, faults, hints, redirects, tokens
 from holdall.remote.download import Download, Rest
 from holdall.remote.hints import Place
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
+from holdall.untrusted import MAX_JSON, MAX_VALUES, pruned, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
@@ -51,6 +55,12 @@ SILENCE = 120.0
 
 # A server may think so many times longer before it answers an upload of 512 MB.
 _THINKING = 5.0
+_LONGEST_HEADER = 200
+_LONGEST_PATH = 2000
+# An answer that isn't whole after so many times that long never will be, however it trickles.
+_WHOLE = 3.0
+# Bytes a second of the slowest upload.
+_SLOWEST = 1 << 10
 _CONNECTING = 15.0
 _CHUNK = 1 << 20
 # By the first part of a path, as the SDK's own calls send it: these answer only with it, others may refuse it.
@@ -117,6 +127,7 @@ class Wire:
         )
         quiet = SILENCE if silence is None else silence
         self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
+        self._whole = _WHOLE * quiet
         self.proxy = proxy_for(endpoint.base_url)
         with _no_ambient_settings():
             try:
@@ -126,13 +137,16 @@ class Wire:
                     organization=endpoint.organization,
                     project=endpoint.project,
                     default_query=endpoint.query,
-                    default_headers={"User-Agent": f"holdall/{__version__}"},
+                    default_headers={"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"},
                     max_retries=0,
                     timeout=_timeout(quiet, answer=quiet),
                     http_client=openai.DefaultAsyncHttpxClient(
                         transport=redirects.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
                         follow_redirects=False,
+                        event_hooks={"response": [bodies.bound]},
+                        # Nothing that a server wants to have kept is kept, or sent back.
+                        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
                 )
             except httpx2.InvalidURL:
@@ -160,10 +174,16 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        most: int = MAX_JSON,
+        prune: bool = False,
         is_content: bool = False,
     ) -> Answer:
-        """One request whose answer is JSON, without keys; what a file contains is left as it is."""
-        what = f"can't {method} {where}"
+        """One request whose answer is JSON of ``most`` bytes, without keys; AnswerTooLong where it is longer.
+
+        What is nested too deep is unreadable, or with ``prune`` cut out: see ``untrusted.pruned``. What a file contains
+        (``is_content``) is left as it is.
+        """
+        what = f"can't {method} {where[:_LONGEST_PATH]}"
         self.requests[f"{method} {route(where)}"] += 1
 
         async def send() -> Answer:
@@ -178,9 +198,10 @@ class Wire:
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response, is_content=is_content)
+            return self._answer(what, response, most, prune=prune, is_content=is_content)
 
-        return await self._guarded(what, send)
+        with bodies.at_most(most):
+            return await self._guarded(what, send, self._whole)
 
     async def upload(
         self, filename: str, stream: BinaryIO, *, purpose: str, expires_after: Mapping[str, Any] | None
@@ -200,7 +221,8 @@ class Wire:
             )
             return self._answer(what, raw.http_response)
 
-        return await self._guarded(what, send)
+        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
+        return await self._guarded(what, send, self._whole + slowest)
 
     @asynccontextmanager
     async def download(
@@ -218,7 +240,8 @@ class Wire:
             manager: Any = copies.retrieve(file_id, container_id=container, extra_headers=headers)
         else:
             manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
-        response = await self._guarded(what, manager.__aenter__)
+        with bodies.at_most(None):
+            response = await self._guarded(what, manager.__aenter__, self._whole)
         try:
             origin = self._elsewhere(response.http_response)
             if not origin:
@@ -234,19 +257,23 @@ class Wire:
 
     async def _chunks(self, what: str, response: Any) -> AsyncGenerator[bytes, None]:
         """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error."""
-        pieces: list[bytes] = []
-        size, failed = 0, None
-        try:
-            async for piece in response.iter_bytes():
-                pieces.append(piece)
-                size += len(piece)
-                if size >= _CHUNK:
-                    yield b"".join(pieces)
-                    pieces, size = [], 0
-        except (httpx2.HTTPError, openai.OpenAIError) as error:
-            failed = self.mapped(what, error)
-        if pieces:
-            yield b"".join(pieces)
+        body, failed = response.iter_bytes(), None
+        while failed is None:
+            pieces: list[bytes] = []
+            size = 0
+            try:
+                async with asyncio.timeout(self._whole):
+                    async for piece in body:
+                        pieces.append(piece)
+                        size += len(piece)
+                        if size >= _CHUNK:
+                            break
+            except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
+                failed = self.mapped(what, error)
+            if pieces:
+                yield b"".join(pieces)
+            if size < _CHUNK:
+                break
         if failed:
             raise failed
 
@@ -256,16 +283,27 @@ class Wire:
         if length != "4" or not kind.startswith("application/json"):
             return
         # What has been read is given again to who reads it.
-        if await self._guarded(what, response.read) == b"null":
+        if await self._guarded(what, response.read, self._whole) == b"null":
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
-    async def _guarded(self, what: str, send: Callable[[], Awaitable[T]]) -> T:
+    async def _guarded(self, what: str, send: Callable[[], Awaitable[T]], within: float) -> T:
         try:
-            return await send()
-        except (httpx2.HTTPError, openai.OpenAIError) as error:
+            async with asyncio.timeout(within):
+                return await send()
+        except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
             raise self.mapped(what, error) from None
+        except httpx2.InvalidURL as error:  # an id that is longer than a URL may be
+            raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
 
-    def _answer(self, what: str, response: httpx2.Response, *, is_content: bool = False) -> Answer:
+    def _answer(
+        self,
+        what: str,
+        response: httpx2.Response,
+        most: int = MAX_JSON,
+        *,
+        prune: bool = False,
+        is_content: bool = False,
+    ) -> Answer:
         self._listen(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         sent = response.content
@@ -280,10 +318,14 @@ class Wire:
             return answer
         self._refuse_page(what, response)
         try:
-            document = msgspec.json.decode(raw, type=msgspec.Raw)
-        except msgspec.DecodeError as error:
+            if prune:
+                answer = msgspec.structs.replace(answer, raw=pruned(raw, most))
+            else:
+                require_plain(raw, longest=most, richest=MAX_VALUES * max(1, most // MAX_JSON))
+            msgspec.json.decode(answer.raw, type=msgspec.Raw)
+        except (ValueError, msgspec.DecodeError) as error:
             raise self.unreadable(what, answer, error) from None
-        if bytes(document) == b"null":  # seen on look-alikes for "not found"
+        if raw.strip() == b"null":  # seen on look-alikes for "not found"
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
         if answer.is_altered:
             self.sent_keys = True
@@ -313,7 +355,7 @@ class Wire:
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return faults.redacted(value, self.secrets) if value else value
+        return faults.redacted(value, self.secrets)[:_LONGEST_HEADER] if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
@@ -355,9 +397,20 @@ class Wire:
                 status=cause.status or None,
                 ambiguous=cause.ambiguous,
             )
+        if isinstance(cause, bodies.TooLong) or "Receive buffer too long" in str(cause):  # h11's words
+            too_long = isinstance(cause, bodies.TooLong)
+            said = faults.redacted(str(cause), key) if too_long else "its head is longer than 100 KiB"
+            return AnswerTooLong(
+                f"{what}: the answer is not read to its end: {said}",
+                hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
+                detail=said,
+                ambiguous=True,
+            )
         if isinstance(cause, httpx2.TooManyRedirects):
             return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._place), ambiguous=True)
-        if isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError)):
+        if isinstance(cause, httpx2.DecodingError):
+            error = cause
+        elif isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError, TimeoutError)):
             return self._unanswered(what, cause)
         return UnexpectedAnswer(
             f"{what}: the answer can't be used ({faults.redacted(str(error), key) or type(error).__name__})",
@@ -368,7 +421,7 @@ class Wire:
         proxied = isinstance(cause, httpx2.ProxyError)
         # Only where no connection came about is it certain that nothing was carried out.
         unsent = proxied or isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
-        timed_out = isinstance(cause, httpx2.TimeoutException)
+        timed_out = isinstance(cause, (httpx2.TimeoutException, TimeoutError))
         said = faults.redacted(str(cause), self.secrets) or type(cause).__name__
         status = said.split(" ")[0] if proxied else ""
         kind = hints.trouble(

@@ -15,6 +15,8 @@ from holdall.sandbox.oddities.oddity import Oddity
 
 __all__ = [
     "Behaviour",
+    "Bomb",
+    "BombKind",
     "CutBody",
     "Doubled",
     "Fail",
@@ -184,6 +186,15 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True, tag="gone", forbid_unknown
     """404, as for what was deleted since a list had it."""
 
 
+BombKind = Literal["endless_body", "packed", "page", "deep", "endless_list", "long_content", "long_head"]
+
+
+class Bomb(msgspec.Struct, frozen=True, kw_only=True, tag="bomb", forbid_unknown_fields=True):
+    """In place of the answer comes one that is more than anybody can hold; nothing is executed."""
+
+    kind: BombKind
+
+
 StormKind = Literal["rate_limit", "fail", "reset", "cut_body", "stall", "slow", "wrong_length", "doubled", "gone"]
 
 
@@ -214,7 +225,7 @@ class Storm(msgspec.Struct, frozen=True, kw_only=True, tag="storm", forbid_unkno
     """The seconds for which its stalled answers are silent."""
 
 
-Fault = RateLimit | NoQuota | Fail | Reset | Late | CutBody | Stall | Slow | WrongLength | Doubled | Gone | Storm
+Fault = RateLimit | NoQuota | Fail | Reset | Late | CutBody | Stall | Slow | WrongLength | Doubled | Gone | Bomb | Storm
 
 
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

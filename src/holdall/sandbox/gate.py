@@ -7,7 +7,8 @@ import asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdall.sandbox.answers import Answer, fail, refused_unexecuted, respond
-from holdall.sandbox.behaviour import Fail, Fault, Late, Reset, Stall
+from holdall.sandbox.behaviour import Bomb, Fail, Fault, Late, Reset, Stall
+from holdall.sandbox.bombs import explode
 from holdall.sandbox.connections import Connections
 from holdall.sandbox.delays import Postponed
 from holdall.sandbox.identity import Project
@@ -69,6 +70,9 @@ class Gate:
             await respond(plain.send, refused.status, refused.body(), refused.headers.items())
             return
         scope["state"]["project"] = project.id
+        if isinstance(fault, Bomb):
+            await explode(receive, plain.send, fault.kind, path)
+            return
         if isinstance(fault, Late):
             await self._postponed.add(scope, receive, seconds=fault.seconds)
         elif not _unexecuted(fault):

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from holdall.dialects.shapes import reduced
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
@@ -23,7 +21,7 @@ from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import fingerprint
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.refusals import Reason
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
@@ -116,7 +114,7 @@ class Attaching:
     async def members(self, store: TargetId) -> AsyncIterator[MembershipView]:
         """What the store's own list says."""
         async for raw in self._account.items(path("/vector_stores/{}/files", store)):
-            yield msgspec.json.decode(raw, type=MembershipView)
+            yield viewed(raw, MembershipView, f"a file of store {store}")
 
     async def there(self, filling: Filling) -> set[TargetId]:
         """What earlier batches put into the store: looked for until it is all there, or the settle window is over.

@@ -187,11 +187,11 @@ def _identity(operation: str, answer: Answer) -> str:
 def _done(intent: Intent, target: TargetId, answer: Answer) -> Done:
     """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
     looks, name, size = None, None, None
-    if intent.action in _UPLOADS and intent.kind is Kind.FILE:
-        with suppress(msgspec.DecodeError):
+    with suppress(msgspec.DecodeError):
+        if intent.action in _UPLOADS and intent.kind is Kind.FILE:
             view = msgspec.json.decode(answer.raw, type=FileView)
             name = view.filename if view.filename != intent.name else None
-            size = view.bytes if view.bytes != intent.size else None
-    elif intent.action in ("create", "update"):
-        looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            size = view.size if view.size != intent.size else None
+        elif intent.action in ("create", "update"):
+            looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
     return Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
 from holdall.dialects.shapes import UNSET, resources
@@ -22,7 +20,7 @@ from holdall.importer.plan.difference import differences, final, same, top_field
 from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 
 __all__ = ["Changes", "refused_fields"]
 
@@ -116,13 +114,13 @@ class Changes:
             return await self._there(path("/vector_stores/{}/files/{}", store, file))
         except NotFound:
             async for raw in self._account.items(path("/vector_stores/{}/files", store)):
-                found = msgspec.json.decode(raw, type=dict[str, Any])
+                found = viewed(raw, dict[str, Any], f"a file of store {store}")
                 if found.get("id") == file:
                     return found
             raise
 
     async def _there(self, where: str) -> dict[str, Any]:
-        return msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
+        return viewed((await self._account.get(where)).raw, dict[str, Any], where)
 
 
 def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> list[str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS
 from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
@@ -22,7 +20,7 @@ from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.difference import Difference, differences, top_fields
 from holdall.importer.plan.image import image
 from holdall.model import Kind, SourceId, TargetId
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.wire import route
 
 __all__ = ["ReadBack", "keys_added", "not_kept", "unkept"]
@@ -74,7 +72,7 @@ class ReadBack:
         start, nth, kind = self._pace.clock(), 0, route(where)
         while True:
             try:
-                found = msgspec.json.decode((await self._account.get(where)).raw, type=dict[str, Any])
+                found = viewed((await self._account.get(where)).raw, dict[str, Any], where)
                 self._unseen.discard(kind)
                 return found
             except (NotFound, RequestRefused) as error:
@@ -82,8 +80,6 @@ class ReadBack:
                 if self._pace.clock() - start >= patience:
                     self._unseen.add(kind)
                     raise
-            except msgspec.DecodeError as error:
-                raise UnexpectedAnswer(f"can't read {where}: {error}") from None
             await self._pace.pause(nth)
             nth += 1
 

@@ -21,9 +21,9 @@ from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.report import Orphan
 from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import image
-from holdall.model import Kind, SourceId, TargetId
+from holdall.model import Kind, SourceId, TargetId, credible
 from holdall.progress import Progress
-from holdall.remote.client import Account
+from holdall.remote.client import Account, viewed
 
 __all__ = ["Settlement", "key"]
 
@@ -134,7 +134,7 @@ class Settlement:
             here = {intent.op: intent for intent in wanted if intent.kind is kind}
             listing = await self._list(kind, here, self._adoptable(kind, here.values()))
             for op, raw in listing.marked.items():
-                looks = image(kind, msgspec.json.decode(raw, type=dict[str, Any]))
+                looks = image(kind, viewed(raw, dict[str, Any], kind.replace("_", " ")))
                 found[op] = _Found(target=_identity(raw), image=looks)
             for op, intent in here.items():
                 ids = listing.alike.get(key(intent), [])
@@ -159,7 +159,7 @@ class Settlement:
         claimed = set(self._folder.standing.claimed(kind))
         unseen = set(claimed)
         async for raw in listed(self._account, kind, doubts.append):
-            seen = msgspec.json.decode(raw, type=_Seen)
+            seen = viewed(raw, _Seen, kind.replace("_", " "))
             unseen.discard(seen.id)
             op = (seen.metadata or {}).get(OPERATION)
             if isinstance(op, str):
@@ -167,7 +167,7 @@ class Settlement:
                     marked[op] = raw
                 continue
             is_file = kind is Kind.FILE
-            size = int(seen.bytes) if is_file and seen.bytes is not None else None
+            size = credible(seen.bytes) if is_file else None
             its: Key = (kind, (seen.filename if is_file else seen.name) or "", size)
             if its in keys:
                 alike.setdefault(its, []).append(seen.id)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import msgspec
-
 from holdall.errors import NotFound, RemoteError
 from holdall.importer.apply.twins import made_in
 from holdall.importer.journal.before import Lookalike, listed
@@ -17,7 +15,7 @@ from holdall.importer.journal.report import Orphan
 from holdall.importer.journal.run import RunFolder
 from holdall.model import AssistantView, Kind, MembershipView, StoreView, TargetId
 from holdall.progress import Progress
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 
 __all__ = ["strays"]
 
@@ -51,13 +49,13 @@ async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> 
 async def _without_used(account: Account, found: dict[TargetId, Lookalike]) -> None:
     with suppress(NotFound):  # not every account has assistants, or stores
         async for raw in listed(account, Kind.ASSISTANT):
-            for file in msgspec.json.decode(raw, type=AssistantView).file_ids:
+            for file in viewed(raw, AssistantView, "an assistant").file_ids:
                 found.pop(TargetId(file), None)
     stores: list[str] = []
     with suppress(NotFound):
-        stores += [msgspec.json.decode(raw, type=StoreView).id async for raw in listed(account, Kind.STORE)]
+        stores += [viewed(raw, StoreView, "a vector store").id async for raw in listed(account, Kind.STORE)]
     for store in stores:
         if not found:
             return
         async for raw in account.items(path("/vector_stores/{}/files", store)):
-            found.pop(TargetId(msgspec.json.decode(raw, type=MembershipView).id), None)
+            found.pop(TargetId(viewed(raw, MembershipView, f"a file of store {store}").id), None)

@@ -18,8 +18,8 @@ from holdall.dialects.tables import AGENT, OPENAI, STORE
 from holdall.importer.journal.before import PLACES
 from holdall.importer.plan.presence import Several
 from holdall.importer.plan.steps import By
-from holdall.model import AgentView, AssistantView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
-from holdall.remote.client import Account
+from holdall.model import AgentView, AssistantView, Kind, Record, SourceId, StoreView, TargetId, credible, epoch_seconds
+from holdall.remote.client import Account, viewed
 
 __all__ = ["Object", "Objects"]
 
@@ -51,7 +51,7 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == _EXPIRED
 
     def fields(self) -> dict[str, Any]:
-        return msgspec.json.decode(self.raw, type=dict[str, Any])
+        return viewed(self.raw, dict[str, Any], self.target)
 
 
 class _Sized(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,18 +153,18 @@ class Objects:
 
     def _count(self, raw: bytes) -> None:
         if self._kind is Kind.STORE:
-            size = msgspec.json.decode(raw, type=_Sized).usage_bytes
+            size = credible(viewed(raw, _Sized, "a vector store").usage_bytes)
             self._usage = None if size is None or self._usage is None else self._usage + size
 
 
 def _object(kind: Kind, raw: bytes) -> Object:
     view: AgentView | AssistantView | StoreView
     if kind is Kind.ASSISTANT:
-        view = msgspec.json.decode(raw, type=AssistantView)
+        view = viewed(raw, AssistantView, "an assistant")
     elif kind is Kind.AGENT:
-        view = msgspec.json.decode(raw, type=AgentView)
+        view = viewed(raw, AgentView, "an agent")
     else:
-        view = msgspec.json.decode(raw, type=StoreView)
+        view = viewed(raw, StoreView, "a vector store")
     return Object(
         target=TargetId(view.id),
         name=view.name or None,

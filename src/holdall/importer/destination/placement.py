@@ -21,7 +21,7 @@ from holdall.importer.plan.models import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.written.requestfolder import listed
 from holdall.model import AgentView, AssistantView, SourceId, StoreView, TargetId, epoch_seconds
-from holdall.remote.client import Account
+from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
 
@@ -146,7 +146,7 @@ async def _marked(
     newest: dict[SourceId, tuple[int, TargetId]] = {}
     try:
         async for raw in account.items(where):
-            found: Any = msgspec.json.decode(raw, type=view)
+            found: Any = viewed(raw, view, f"a record of {where}")
             source = (found.metadata or {}).get(CLONED_FROM)
             if isinstance(source, str):
                 made = epoch_seconds(found.created_at)

@@ -34,7 +34,7 @@ from holdall.importer.plan.references import references, whole
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
 from holdall.model import AgentView, AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.survey import FILES_PAGE
 
 __all__ = ["recognise"]
@@ -136,7 +136,7 @@ class _Look:
         if store.expired:  # so it was in the bundle; it has nothing any more
             return
         async for raw in self._account.items(path("/vector_stores/{}/files", store.target)):
-            member = msgspec.json.decode(raw, type=MemberThere)
+            member = viewed(raw, MemberThere, f"a file of store {store.target}")
             members[TargetId(member.id)] = member
 
     async def _look_for_files(
@@ -182,7 +182,7 @@ class _Look:
         for limit in (FILES_PAGE, 100):
             try:
                 async for raw in self._account.items("/files", limit=limit):
-                    view = msgspec.json.decode(raw, type=FileView)
+                    view = viewed(raw, FileView, "a file")
                     if view.id in wanted:
                         self._seen[view.id] = view
                 return

@@ -20,9 +20,9 @@ import msgspec
 from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.model import Kind, TargetId, epoch_seconds
+from holdall.model import Kind, TargetId, credible, epoch_seconds
 from holdall.opening import open_regular
-from holdall.remote.client import Account
+from holdall.remote.client import Account, viewed
 from holdall.remote.lists import Doubt
 
 __all__ = ["PLACES", "RECENT", "Before", "Lookalike", "Stamp", "listed", "stamps"]
@@ -107,7 +107,7 @@ async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> A
     for kind in (kind for kind in kinds if kind is not Kind.FILE):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
-                if stamp := _stamp(kind, msgspec.json.decode(raw, type=_Seen)):
+                if stamp := _stamp(kind, viewed(raw, _Seen, f"a record of {PLACES[kind]}")):
                     yield stamp
 
 
@@ -169,8 +169,8 @@ class Before:
     ) -> bool:
         try:
             async for raw in listed(account, kind):
-                seen = msgspec.json.decode(raw, type=_Seen)
-                its = (seen.filename or "", int(seen.bytes or 0))
+                seen = viewed(raw, _Seen, f"a record of {PLACES[kind]}")
+                its = (seen.filename or "", credible(seen.bytes) or 0)
                 if kind is Kind.FILE and its in uploads:
                     put(_Line(kind=kind, id=seen.id, name=its[0], size=its[1]))
                 else:

@@ -19,7 +19,7 @@ from holdall.importer.proof.searching import Searches
 from holdall.joining import overlap_of
 from holdall.model import Kind, Record, SourceId, TargetId, View
 from holdall.progress import Progress
-from holdall.remote.client import Account
+from holdall.remote.client import Account, viewed
 
 __all__ = ["FileProof", "Members"]
 
@@ -94,7 +94,8 @@ class Members:
 
         async def work() -> None:
             for record, copy, raw in queue:
-                await self._one(store, target, record, copy, msgspec.json.decode(raw, type=_Member), alike, members)
+                now = viewed(raw, _Member, f"file {copy} of store {target}")
+                await self._one(store, target, record, copy, now, alike, members)
                 self._progress.advance(files=1)
 
         workers = [asyncio.create_task(work()) for _ in range(self._at_once)]

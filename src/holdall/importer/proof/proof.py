@@ -42,7 +42,7 @@ from holdall.importer.proof.reading import Text
 from holdall.importer.written.requestfolder import read_request
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 from holdall.remote.probing import absence
 from holdall.verdict import Verdict
 
@@ -261,7 +261,7 @@ class _Prover:
             return
         if self._listed is None:
             listed = [raw async for raw in self._account.items("/files")]
-            self._listed = {msgspec.json.decode(raw, type=FileView).filename for raw in listed}
+            self._listed = {viewed(raw, FileView, "a file").filename for raw in listed}
         if not self._listed.intersection(content.copy_names()):
             self._file_is_gone(content.id, None, None, "not found")
 
@@ -371,7 +371,7 @@ class _Prover:
         if target is not None:
             try:
                 answer = await self._account.get(path(where, target))
-                return msgspec.json.decode(answer.raw, type=dict[str, Any])
+                return viewed(answer.raw, dict[str, Any], f"{kind} {target}")
             except (NotFound, RequestRefused) as error:
                 gone: Any = f"{target} is gone: {error.detail or error.message}"
         else:
@@ -415,4 +415,4 @@ class _Prover:
 
 async def _memberships(account: Account, where: str) -> AsyncIterator[tuple[MembershipView, bytes]]:
     async for raw in account.items(where):
-        yield msgspec.json.decode(raw, type=MembershipView), raw
+        yield viewed(raw, MembershipView, f"a file of {where}"), raw

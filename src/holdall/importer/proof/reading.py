@@ -96,7 +96,7 @@ class Readings:
             return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
         try:
             where = path("/vector_stores/{}/files/{}/content", store, file)
-            parsed = await read_parsed(self._account, where, _Nowhere(), parts.extend)
+            parsed = await read_parsed(self._account, where, _Nowhere(), parts.extend, file_size=content.size)
         except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
             return self._no_text(error)
         self._refusals = 0

@@ -18,7 +18,7 @@ from holdall.importer.plan.requests import sha256_of
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, path, viewed
 
 __all__ = ["Aftermath", "Member", "Orphan", "User", "WrittenFile", "look"]
 
@@ -172,7 +172,7 @@ class _Looker:
 
     async def assistants(self) -> None:
         async for raw in self._all(Kind.ASSISTANT):
-            view = msgspec.json.decode(raw, type=AssistantView)
+            view = viewed(raw, AssistantView, "an assistant")
             stores, files = [TargetId(id) for id in view.store_ids], [TargetId(id) for id in view.file_ids]
             self.users.append(User(id=TargetId(view.id), name=view.name, stores=stores, files=files))
 
@@ -185,10 +185,9 @@ class _Looker:
 
     async def stores(self) -> None:
         async for raw in self._all(Kind.STORE):
-            view = msgspec.json.decode(raw, type=StoreView)
+            view = viewed(raw, StoreView, "a vector store")
             self.names[TargetId(view.id)] = view.name
-            total = view.file_counts.total if view.file_counts else None
-            self._totals[TargetId(view.id)] = None if total is None else int(total)
+            self._totals[TargetId(view.id)] = view.total
 
     async def files(self) -> None:
         """Those of the run; where it had to do with none, nobody needs the list."""
@@ -216,7 +215,7 @@ class _Looker:
         absent: NotFound | None = None
         try:
             async for raw in listed(self._account, kind):
-                one = msgspec.json.decode(raw, type=_Listed)
+                one = viewed(raw, _Listed, f"a record of {PLACES[kind]}")
                 seen.add(one.id)
                 self._keep(kind, one, raw)
                 yield raw
@@ -230,7 +229,7 @@ class _Looker:
                 continue
             if absent and kind is not Kind.FILE:
                 raise absent
-            self._keep(kind, msgspec.json.decode(found, type=_Listed), found)
+            self._keep(kind, viewed(found, _Listed, f"a record of {PLACES[kind]}"), found)
             yield found
 
     def _keep(self, kind: Kind, listed: _Listed, raw: bytes) -> None:
@@ -245,7 +244,7 @@ class _Looker:
             self._touched[listed.id] = kind
             self.late.append(made)
         if listed.id in self._touched:
-            self.found[listed.id] = msgspec.json.decode(raw)
+            self.found[listed.id] = viewed(raw, dict[str, Any], f"{kind} {listed.id}")
 
     async def members(self) -> None:
         """Look into the stores: those of the run whole, the others for the files that matter."""
@@ -266,11 +265,11 @@ class _Looker:
             for file in wanted:
                 raw = await self._get(path("/vector_stores/{}/files/{}", store, file))
                 if raw is not None:
-                    inside[file] = msgspec.json.decode(raw, type=Member)
+                    inside[file] = viewed(raw, Member, f"file {file} of store {store}")
             return
         try:
             async for raw in self._account.items(path("/vector_stores/{}/files", store)):
-                listed = msgspec.json.decode(raw, type=_Listed)
+                listed = viewed(raw, _Listed, f"a file of store {store}")
                 if wanted is None or listed.id in wanted:
                     inside[listed.id] = Member(attributes=listed.attributes, chunking_strategy=listed.chunking_strategy)
         except NotFound:  # deleted since it was listed

@@ -1,0 +1,75 @@
+"""A parsed text that never ends is truncated, and the file that it is of says how much can be true."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from holdall.remote.client import Answer
+from holdall.remote.parsed import Parsed, read_parsed
+
+
+class Endless:
+    """An account whose texts always have one more page. ``page`` makes the parts of the nth."""
+
+    def __init__(self, page: Callable[[int], list[str]], last: int | None = None) -> None:
+        self.page, self.last, self.asked = page, last, 0
+
+    async def get(self, where: str, params: Mapping[str, Any] | None = None, **more: Any) -> Answer:
+        self.asked += 1
+        data = [{"type": "text", "text": text} for text in self.page(self.asked)]
+        follows = None if self.asked == self.last else f"p{self.asked}"
+        return Answer(
+            raw=json.dumps({"data": data, "next_page": follows, "has_more": bool(follows)}).encode(), status=200
+        )
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.data = b""
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.size < 1 << 20:
+            self.data += data
+
+    def commit(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+def read(account: Endless, file_size: int | None) -> tuple[Parsed, Kept]:
+    sink = Kept()
+    return asyncio.run(read_parsed(account, "/x", sink, file_size=file_size)), sink  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("file_size", "pages"), [(5, 1000), (2_000_000, 3000), (None, 11_485)])
+def test_a_text_without_end_is_truncated(file_size: int | None, pages: int) -> None:
+    account = Endless(lambda number: [str(number)])
+    parsed, sink = read(account, file_size)
+    assert (parsed.truncated, account.asked) == (True, pages + 1)
+    assert parsed.size == sink.size
+
+
+def test_long_pages_are_bounded_by_what_a_file_unpacks_to() -> None:
+    account = Endless(lambda number: [str(number) + "x" * 4_000_000])
+    parsed, _ = read(account, 5)
+    assert parsed.truncated
+    assert parsed.size < 34 << 20
+
+
+def test_many_parts_are_bounded() -> None:
+    account = Endless(lambda number: [str(number)] * 100_000)
+    parsed, _ = read(account, 10_000_000)
+    assert (parsed.truncated, account.asked) == (True, 11)
+
+
+def test_a_text_that_ends_is_whole() -> None:
+    account = Endless(lambda number: [f"page {number}"], last=1500)
+    parsed, sink = read(account, 600_000)
+    assert not parsed.truncated
+    assert len(json.loads(sink.data)["pages"]) == 1500
