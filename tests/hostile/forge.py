@@ -326,7 +326,9 @@ def _info(world: dict[str, Any], payload: list[Member], entries: list[Any], plac
     sizes = [line.get("size") for line in lines]
     counts = {
         "assistants": sum(member.path.startswith("data/assistants/") for member in payload),
-        "vector_stores": sum(member.path.startswith("data/vector_stores/") for member in payload) - 1,
+        "vector_stores": sum(
+            member.path.startswith("data/vector_stores/") and member.path.endswith(".json") for member in payload
+        ),
         "memberships": len(world["memberships"]),
         "files": len(world["files"]),
         "entries": len(lines),
