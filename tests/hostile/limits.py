@@ -34,7 +34,7 @@ def _uses(files: list[str] | None = None, stores: list[str] | None = None) -> di
 
 
 def _file(number: int) -> dict[str, Any]:
-    return {"id": f"file-{number:06}", "filename": "a.txt", "bytes": 1, "purpose": "assistants", "created_at": TIME}
+    return {"id": f"file-{number:06}", "filename": "gone.pdf", "bytes": 7, "purpose": "assistants", "created_at": TIME}
 
 
 def _gone(number: int) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _lines(count: int) -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def many_assistants(count: int = 60_000) -> bytes:
+def many_assistants(count: int = 12_000) -> bytes:
     return _forged(definitions=lambda members: [*(_assistant(n) for n in range(count)), *members])
 
 
@@ -64,20 +64,20 @@ def many_references(count: int = 10_000) -> bytes:
 
 def the_same_files(count: int = 5_000) -> bytes:
     files = [f"file-{n:06}" for n in range(count)]
-    assistants = [_assistant(n, **_uses(files)) for n in range(count // 5)]
+    assistants = [_assistant(n, **_uses(files)) for n in range(8)]
     return _forged(definitions=lambda members: [*assistants, *members], **_lines(count))
 
 
-def the_same_store(count: int = 1_500_000) -> bytes:
+def the_same_store() -> bytes:
     return _forged(definitions=lambda members: [_assistant(0, **_uses(stores=["vs_1"] * 10_000)), *members])
 
 
-def many_memberships(count: int = 100_000) -> bytes:
+def many_memberships(count: int = 40_000) -> bytes:
     def members(lines: list[Any]) -> list[Any]:
         about = {"vector_store_id": "vs_1", "status": "completed", "attributes": {}}
         return [*lines, *({"id": f"file-{n:06}", **about} for n in range(count))]
 
-    return _forged(memberships=members)
+    return _forged(memberships=members, **_lines(count))
 
 
 def many_parts(count: int = 1_000_000) -> bytes:
