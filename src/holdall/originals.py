@@ -188,6 +188,9 @@ class Originals:
         """
         name = _normal(filename.replace("\\", "/"))
         base = _base(name)
+        # Of most files there is nothing: one look instead of three.
+        if not self._has_any("folded = ? OR size = ? AND ending = ?", _key(_folded(base)), size, _key(_ending(base))):
+            return Candidates(name, Fit.NONE, [], _NOTHING)
         same = self._query("name = ? AND size = ?", _key(base), size)
         if fitting := [found for found in same if _named(found.name, name)]:
             return Candidates(name, Fit.NAME, _distinct(fitting), "")
@@ -238,6 +241,10 @@ class Originals:
                     self.files += 1
                     keys = _key(_normal(name)), _key(_folded(name)), _key(_ending(name))
                     yield *keys, status.st_size, os.fsencode(path)
+
+    def _has_any(self, where: str, *values: object) -> bool:
+        with self._lock:
+            return self._index.execute(f"SELECT 1 FROM original WHERE {where} LIMIT 1", values).fetchone() is not None
 
     def _query(self, where: str, *values: object) -> list[Original]:
         sought = f"SELECT path, size FROM original WHERE {where} ORDER BY path LIMIT {_LOOKED_AT}"

@@ -12,6 +12,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Why
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
+from tests.growth import assert_linear
 
 WHOLE: dict[str, Any] = {
     "id": "asst_1",
@@ -191,3 +192,17 @@ def test_what_a_create_call_can_do_without_and_what_is_lost_by_it() -> None:
     }
     found = dialect.dispensable({**body, "model": "o3"})
     assert found == {"temperature": True, "top_p": False, "reasoning_effort": False, "description": True}
+
+
+@pytest.mark.parametrize(
+    "inside", [lambda n: {f"k.{i}": {"a": [i]} for i in range(n)}, lambda n: {"k" * n + "." * n: []}]
+)
+def test_what_is_said_of_a_record_with_very_many_odd_fields_costs_in_proportion(inside: Any) -> None:
+    def made(n: int) -> Record:
+        tools = [{"type": "function", "function": {"name": "f f", "parameters": 7, "x": 1}, "y": 1}] * (n // 10)
+        return record(WHOLE | {"metadata": inside(n), "tools": tools})
+
+    def request(one: Record) -> object:
+        return dialect.assistant(one, prefix="", operation="", stores={}, files={})
+
+    assert_linear(request, made, 1000)

@@ -100,9 +100,7 @@ def _losses(n: int) -> Lies:
 
 def _assistant(**fields: Any) -> Lies:
     return {
-        "definitions": lambda members: changed(
-            members, ASSISTANT, data=canonical(json.loads(members[0].data) | fields)
-        )
+        "definitions": lambda members: changed(members, ASSISTANT, data=canonical(json.loads(members[0].data) | fields))
     }
 
 
@@ -180,7 +178,9 @@ def _text(raw: bytes) -> Lies:
 
 
 def _parts(texts: list[str]) -> Lies:
-    return _text(canonical({"pages": [{"data": [{"type": "text", "text": text} for text in texts]}], "truncated": False}))
+    return _text(
+        canonical({"pages": [{"data": [{"type": "text", "text": text} for text in texts]}], "truncated": False})
+    )
 
 
 def _deep(n: int) -> bytes:
@@ -210,9 +210,14 @@ BOMBS: dict[str, Bomb] = {
     ),
     "an index of one line": Bomb(lambda n: {"index": lambda lines: [b"x" * n]}, 60 << 20, broken=True, grows=False),
     "a content of zeros": Bomb(
-        lambda n: {"contents": lambda contents: [*contents, content("file-9", bytes(n))],
-                   "ledger": lambda lines: [*lines, ledger_line("file-9", content("file-9", bytes(n)))],
-                   "files": lambda lines: [*lines, {"id": "file-9"}]}, 200 << 20, broken=True),
+        lambda n: {
+            "contents": lambda contents: [*contents, content("file-9", bytes(n))],
+            "ledger": lambda lines: [*lines, ledger_line("file-9", content("file-9", bytes(n)))],
+            "files": lambda lines: [*lines, {"id": "file-9"}],
+        },
+        200 << 20,
+        broken=True,
+    ),
     "an id of 200 kB": Bomb(_long_id, 200_000, broken=True),
     "references of one record": Bomb(_references, 9_000),
     "references of many records": Bomb(lambda n: _references(1_000, of=n), 2_000, objects=True),
@@ -246,11 +251,11 @@ BOMBS: dict[str, Bomb] = {
         broken=True,
     ),
     "a text that is no JSON": Bomb(lambda n: _text(b'{"pages":[' + b"[]," * n), 1_000_000, broken=True, grows=False),
-    "a text of another shape": Bomb(lambda n: _text(canonical({"pages": [[7]] * n})), 500_000, broken=True, grows=False),
+    "a text of another shape": Bomb(
+        lambda n: _text(canonical({"pages": [[7]] * n})), 500_000, broken=True, grows=False
+    ),
     "a text of surrogates": Bomb(
-        lambda n: _text(
-            b'{"pages":[{"data":[{"type":"text","text":"' + b"\\ud800" * n + b'"}]}],"truncated":false}'
-        ),
+        lambda n: _text(b'{"pages":[{"data":[{"type":"text","text":"' + b"\\ud800" * n + b'"}]}],"truncated":false}'),
         500_000,
     ),
     "a record that is deep": Bomb(

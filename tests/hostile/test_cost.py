@@ -18,6 +18,7 @@ import pytest
 from holdall.sandbox.server import Running
 from tests.hostile.bombs import BOMBS
 from tests.hostile.cost import ALONE, WITH
+from tests.hostile.limits import WORST
 
 MB, SECONDS = 300, 10
 """The most that a bundle of less than 1 MiB may take, of memory and of processor time."""
@@ -80,6 +81,15 @@ def test_no_command_costs_much(name: str, box: Running, tmp_path: Path) -> None:
     whole = found[0]["code"] < 10
     refused = [one for one in found if one["command"] in ("inspect", "supply", "plan", "import") and one["code"] < 20]
     assert not whole or all(one["code"] < 10 for one in refused), f"whole, and yet refused: {refused}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WORST)
+def test_nor_does_one_at_its_limits(name: str, box: Running, tmp_path: Path) -> None:
+    raw = WORST[name]()
+    assert len(raw) < 1_100_000, "the test's own measure"
+    for one in costs(tmp_path / "bomb", raw, *ALONE, "plan", url=box.url):
+        judge(one, broken=False)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from holdall.errors import CannotWrite, UsageFault
 from holdall.remap.renaming import Matcher, Renaming, mapping_file, read_renaming
+from tests.growth import assert_linear
 
 OLD, NEW = "asst_oldoldoldoldoldold01", "asst_newnewnewnewnewnew01"
 
@@ -149,3 +150,19 @@ def test_assistants_that_are_written_down_have_no_id_to_put_in_their_place(tmp_p
     found = read_renaming(mapping(tmp_path / "m.json", rows, **more))
     assert found.ids == {"vs_old_old": "vs_new"}
     assert "Responses API" in found.unusable[OLD]
+
+
+def test_words_that_are_left_are_counted_in_linear_time() -> None:
+    one = matcher()
+    assert_linear(one.rewrite, lambda n: "\n".join(f"asst_{number:020}" for number in range(n)), 20_000)
+    found = one.rewrite("\n\nasst_00000000000000000001\nx asst_00000000000000000002 asst_00000000000000000001")
+    assert [(left.line, left.count) for left in found.left] == [(3, 2), (4, 1)]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"[" * 100_000, b'{"mappings": 7}', b'{"files": {"a": "\\ud800"}}', b"1" * 5000]
+)
+def test_what_is_no_mapping_is_told(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "m.json").write_bytes(data)
+    with pytest.raises(UsageFault):
+        read_renaming(tmp_path / "m.json")

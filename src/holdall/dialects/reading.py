@@ -17,6 +17,9 @@ __all__ = ["Reading", "is_number", "read_fields", "unknown_fields"]
 
 T = TypeVar("T")
 
+# Dots in the name of a field that stand between objects, at the most; keys may have any number.
+_DEEPEST = 64
+
 
 def read_fields(record: Record) -> dict[str, Any]:
     """The record as JSON values. Raises DamagedBundle."""
@@ -61,6 +64,8 @@ class Reading:
         self.name = name if isinstance(name, str) else None
         self.left_out: dict[str, Any] = {}
         self.losses: list[Loss] = []
+        self._with_parts: set[str] = set()
+        self._looked_at = 0
 
     def fit(self, field: str, value: object, kind: type[T], text: str) -> T | None:
         """``value`` if it is of ``kind``, None for null. Another kind is lost; ``text`` says what it should be."""
@@ -71,11 +76,21 @@ class Reading:
 
     def lose(self, why: Why, field: str, value: object, text: str) -> None:
         """``field`` isn't sent as it was: ``value``, as the source had it. That says what was said of its parts."""
-        self.losses = [loss for loss in self.losses if not str(loss.field).startswith(f"{field}.")]
-        self.left_out = {key: was for key, was in self.left_out.items() if not key.startswith(f"{field}.")}
+        if self._has_parts(field):
+            self.losses = [loss for loss in self.losses if not str(loss.field).startswith(f"{field}.")]
+            self.left_out = {key: was for key, was in self.left_out.items() if not key.startswith(f"{field}.")}
+            self._looked_at = len(self.losses)
         self.left_out[field] = value
         record = self.record
         self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
+
+    def _has_parts(self, field: str) -> bool:
+        """Whether something was said of a part of ``field``: else each loss would look through all before it."""
+        for loss in self.losses[self._looked_at :]:
+            *outer, _ = str(loss.field).split(".", _DEEPEST)
+            self._with_parts.update(".".join(outer[:count]) for count in range(1, len(outer) + 1))
+        self._looked_at = len(self.losses)
+        return field in self._with_parts
 
     def lose_unknown(self, fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
         """All of ``fields`` that aren't ``known`` are lost; ``where`` is what they are inside of, with a dot."""

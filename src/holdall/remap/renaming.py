@@ -88,7 +88,7 @@ def read_renaming(path: Path) -> Renaming:
         found = msgspec.json.decode(read_regular(path), type=_Mapping)
     except OSError as error:
         raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
-    except msgspec.DecodeError as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise UsageFault(f"can't read the mapping {path}: it isn't one ({error})") from None
     unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}
     rows = [(row.old, row.new) for row in found.mappings if row.old not in unusable]
@@ -142,11 +142,12 @@ class Matcher:
         >>> found.text, found.count, found.left[0].why
         ('asst_new1 asst_old1-x', 1, 'asst_old1 is only a part of it')
         """
-        count = 0
+        count = at = 0
+        line = 1
         left: dict[str, Left] = {}
 
         def replaced(match: re.Match[str]) -> str:
-            nonlocal count
+            nonlocal count, at, line
             border, word = match.group("border", "word")
             if border and border[1:] + word in self._ids:  # the sign isn't one of an escape
                 border, word = border[0], border[1:] + word
@@ -159,7 +160,9 @@ class Matcher:
             if word in left:
                 left[word] = msgspec.structs.replace(left[word], count=left[word].count + 1)
             elif why := why or self._left(word):
-                left[word] = Left(id=word, why=why, line=text.count("\n", 0, match.start()) + 1, count=1)
+                # Counted on from the one before: from the start for each, it would be quadratic.
+                line, at = line + text.count("\n", at, match.start()), match.start()
+                left[word] = Left(id=word, why=why, line=line, count=1)
             return match.group()
 
         return Rewritten(text=self._pattern.sub(replaced, text), count=count, left=list(left.values()))
