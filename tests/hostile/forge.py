@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -382,13 +383,16 @@ def _id(line: Any) -> Any:
 
 def record_hash(kind: str, raw: Any) -> str:
     data = raw if isinstance(raw, bytes) else canonical(raw)
-    if len(data) > 1 << 20:
+    if len(data) > 8 << 20:
         return sha256(data)  # a bomb, which no reader hashes
     try:
-        value = json.loads(data)
+        # Numbers are kept as they are written, also those that Python has none for.
+        value = json.loads(
+            data, parse_int=lambda digits: f"\0{digits if digits != '-0' else 0}\0", parse_float="\0{}\0".format
+        )
         if isinstance(value, dict):
             value = {key: item for key, item in value.items() if key not in _VOLATILE[kind]}
-        return sha256(canonical(value))
+        return sha256(re.sub(rb'"\\u0000([^"\\]*)\\u0000"', rb"\1", canonical(value)))
     except (ValueError, RecursionError):
         return sha256(data)
 

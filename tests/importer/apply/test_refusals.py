@@ -185,7 +185,13 @@ def test_where_a_single_file_fails_too_the_store_fails_after_one(box: Running, t
 
 def test_parsed_text_under_a_refused_name_goes_up_as_text(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = Shelf()
-    shelf.file("f1", "page.xml", b'{"pages": [{"data": [{"type": "text", "text": "words"}]}]}', rung=Rung.TEXT, size=5)
+    shelf.file(
+        "f1",
+        "page.xml",
+        b'{"pages": [{"data": [{"type": "text", "text": "words"}]}], "truncated": false}',
+        rung=Rung.TEXT,
+        size=5,
+    )
     shelf.store("vs", ["f1"])
     shelf.assistant("a1", stores=["vs"])
     run(shelf, box, tmp_path)
