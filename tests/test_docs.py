@@ -92,3 +92,16 @@ def test_the_lowest_versions_are_those_that_the_project_allows() -> None:
     assert [bound.split(",")[0].replace(">=", "==") for bound in bounds] == [
         line for line in lowest if not line.startswith("#")
     ]
+
+
+def test_every_promise_of_the_security_page_has_its_test() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    everything = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`((?:tests/)?[\w/]*test_\w+(?:\.py)?)`", page))
+    assert len(named) > 30
+    for name in named:
+        if name.endswith(".py"):
+            assert name.rpartition("/")[2] in files, name
+        else:
+            assert f"def {name}(" in everything, name

@@ -235,7 +235,7 @@ BOMBS: dict[str, Bomb] = {
     "what looks like a variable": Bomb(lambda n: _assistant(instructions="{{" * n + "${" * n), 1_000_000),
     "what looks like an id": Bomb(lambda n: _assistant(instructions="file-" * n, metadata={"x": "asst_" * n}), 500_000),
     "what looks like Markdown": Bomb(lambda n: _assistant(name="[" * n + "](" * n, description="`" * n), 500_000),
-    "a text of one part": Bomb(lambda n: _parts(["words " * n]), 10_000_000),
+    "a text of one part": Bomb(lambda n: _parts(["words " * n]), 5_000_000),
     "a text of many parts": Bomb(lambda n: _parts(["x"] * n), 900_000),
     "a text of parts without end": Bomb(lambda n: _parts(["x"] * n), 1_500_000, broken=True),
     "a text of parts that overlap": Bomb(lambda n: _parts(["a" * 3000] * n), 3_000),

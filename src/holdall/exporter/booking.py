@@ -86,6 +86,9 @@ class Booking:
         line = self._register.earlier(file.id)
         if line is None or line.path != entry.path:  # the run was stopped between the content and its line
             line = line_of(file, Content(rung=entry.rung or Rung.ORIGINAL), entry)
+        elif line.expected != file.size:  # the server has thought of another size since
+            line = replace(line, expected=file.size)
+            self._writer.add_ledger(line)
         self._progress.advance(bytes=file.size or entry.size)
         self._tally(file, line, entry)
 
