@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from holdall.parsedtext import MAX_PARTS, StoredText, require_page
+from holdall.parsedtext import StoredText, require_page
+from holdall.untrusted import MAX_PARTS
 
 WHOLE = [
     b'{"pages":[],"truncated":false}',

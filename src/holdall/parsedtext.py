@@ -12,14 +12,12 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.untrusted import bare, require_plain
+from holdall.untrusted import MAX_PARTS, bare, require_plain
 
-__all__ = ["MAX_PAGE", "MAX_PARTS", "Pages", "StoredText", "require_page"]
+__all__ = ["MAX_PAGE", "Pages", "StoredText", "require_page"]
 
 MAX_PAGE = 32 << 20
 """Bytes of one page."""
-MAX_PARTS = 1_000_000
-"""Parts of one text."""
 # An honest part is one object with two members.
 _MAX_OBJECTS = 2 * MAX_PARTS
 

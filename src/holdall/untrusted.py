@@ -60,7 +60,7 @@ MAX_TOOLS = 1_000
 """Tools of one record."""
 MAX_REFERENCES = 10_000
 """Ids of files, stores and assistants that one record refers to."""
-MAX_PARTS = 1_000_000
+MAX_PARTS = 250_000
 """Parts of one parsed text."""
 MAX_EXPANSION = 256
 """Bytes of tar for each byte of a bundle."""

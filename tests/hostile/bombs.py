@@ -236,14 +236,14 @@ BOMBS: dict[str, Bomb] = {
     "what looks like an id": Bomb(lambda n: _assistant(instructions="file-" * n, metadata={"x": "asst_" * n}), 500_000),
     "what looks like Markdown": Bomb(lambda n: _assistant(name="[" * n + "](" * n, description="`" * n), 500_000),
     "a text of one part": Bomb(lambda n: _parts(["words " * n]), 5_000_000),
-    "a text of many parts": Bomb(lambda n: _parts(["x"] * n), 900_000),
-    "a text of parts without end": Bomb(lambda n: _parts(["x"] * n), 1_500_000, broken=True),
+    "a text of many parts": Bomb(lambda n: _parts(["x"] * n), 240_000),
+    "a text of parts without end": Bomb(lambda n: _parts(["x"] * n), 400_000, broken=True),
     "a text of parts that overlap": Bomb(lambda n: _parts(["a" * 3000] * n), 3_000),
     "a text of parts that overlap in part": Bomb(lambda n: _parts(["ab" * 1500 + "a", "ba" * 1500 + "b"] * n), 1_500),
     "a text of cut characters": Bomb(lambda n: _parts(["\ufffd" * 1000] * n), 3_000),
     "a text of pages": Bomb(
         lambda n: _text(canonical({"pages": [{"data": [{"type": "text", "text": "x"}]}] * n, "truncated": False})),
-        300_000,
+        240_000,
     ),
     "a text that is deep": Bomb(
         lambda n: _text(b'{"pages":[{"data":[{"type":"text","text":"x","y":' + _deep(n) + b'}]}],"truncated":false}'),

@@ -85,7 +85,7 @@ def many_memberships(count: int = 40_000) -> bytes:
     return _forged(memberships=members, **_lines(count))
 
 
-def many_parts(count: int = 1_000_000) -> bytes:
+def many_parts(count: int = 250_000) -> bytes:
     return _text(canonical({"pages": [{"data": [{"text": "x"}] * count}], "truncated": False}))
 
 

@@ -38,6 +38,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Any] = []
 
 
+# Characters of a line on stderr.
+_LONGEST = 4000
 # How many losses, or differences, --json lists.
 _LISTED = 2000
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
@@ -122,11 +124,12 @@ class Console:
     def say(self, text: str = "") -> None:
         """A line about what goes on, on stderr; not with ``--quiet``."""
         if not self.quiet:
-            self._write(self.stderr, text)
+            self.warn(text)
 
     def warn(self, text: str) -> None:
-        """A line that must be seen, on stderr, also with ``--quiet``."""
-        self._write(self.stderr, text)
+        """A line that must be seen, on stderr, also with ``--quiet``. A name in it may be of any length."""
+        rest = len(text) - _LONGEST
+        self._write(self.stderr, text if rest <= 0 else f"{text[:_LONGEST]}… ({rest} more characters)")
 
     def warn_once(self, text: str) -> None:
         """As ``warn``, but a line that was said already is not said again."""
