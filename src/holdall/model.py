@@ -17,6 +17,8 @@ from typing import Any, NewType, Self, TypeGuard, get_type_hints
 
 import msgspec
 
+from holdall.untrusted import read_json
+
 __all__ = [
     "KNOWLEDGE",
     "AgentView",
@@ -130,13 +132,19 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.json.decode(record.raw, type=cls)
         except _UNREADABLE:
-            known: dict[str, Any] = {}
+            values: dict[str, Any] = {}
             with suppress(*_UNREADABLE):
-                members = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
-                for name, kind in _types(cls).items():
-                    with suppress(*_UNREADABLE, KeyError):
-                        known[name] = msgspec.json.decode(members[name], type=kind)
-            return cls(**{**known, "id": record.id})
+                values = msgspec.convert(read_json(record.raw), dict[str, Any])
+            return cls.of_values({**values, "id": record.id})
+
+    @classmethod
+    def of_values(cls, values: dict[str, Any]) -> Self:
+        """The same of a record that is decoded already; ValidationError where it has no id."""
+        known = {"id": msgspec.convert(values.get("id"), str)}
+        for name, kind in _types(cls).items():
+            with suppress(*_UNREADABLE, KeyError):
+                known[name] = msgspec.convert(values[name], type=kind)
+        return cls(**known)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.model import StoreView, is_invented
+from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import MARK
 from holdall.remote import lists
@@ -30,7 +30,7 @@ from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import MAX_JSON
+from holdall.untrusted import MAX_JSON, read_json
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 
@@ -68,10 +68,18 @@ def path(template: str, *ids: str) -> str:
 
 
 def viewed(raw: bytes, of: type[T], what: str) -> T:
-    """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here."""
+    """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here.
+
+    Half a character, a number of any length, and in a View a field of another type, are no reason for that.
+    """
     try:
         return msgspec.json.decode(raw, type=of)
     except msgspec.DecodeError as error:
+        with suppress(ValueError, msgspec.MsgspecError):
+            values = read_json(raw)
+            if isinstance(of, type) and issubclass(of, View):
+                return of.of_values(msgspec.convert(values, dict[str, Any]))
+            return msgspec.convert(values, of)
         raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
 
 
