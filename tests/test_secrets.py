@@ -391,6 +391,7 @@ def test_the_log_of_the_sdk_is_not_turned_on(echo: Callable[..., str], tmp_path:
 def test_what_goes_right_leaves_them_nowhere(holdall: Terminal, box: Running, tmp_path: Path, is_echoed: bool) -> None:
     where = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "OPENAI_DST_API_KEY": SOURCE}
     box.behave(serve_assistants_files=True, oddities=frozenset({Oddity.ECHOES_KEY}) if is_echoed else frozenset())
+    (tmp_path / "saved.json").write_text('[{"id": "asst_saved", "name": "Saved", "model": "gpt-4o", "tools": []}]')
     done = [
         holdall("plan", "b.tar.zst", "--env-file", "none", **where),
         holdall("import", "b.tar.zst", "--env-file", "none", **where),
@@ -398,6 +399,7 @@ def test_what_goes_right_leaves_them_nowhere(holdall: Terminal, box: Running, tm
         holdall("verify", "b.tar.zst", "--against", "dst", "--env-file", "none", **where),
         holdall("verify", "b.tar.zst", "--rehearse"),
         holdall("inspect", "new.tar.zst", "--all"),
+        holdall("export", "--from-dump", "saved.json", "-o", "saved.tar.zst", "--env-file", "none", **where),
         holdall("verify", "new.tar.zst"),
         holdall("extract", "new.tar.zst", "--to", "taken"),
         holdall("supply", "new.tar.zst", "--originals", "taken"),
