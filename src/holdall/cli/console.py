@@ -6,12 +6,14 @@ failure. Names and messages come from servers and bundles, so every line passes 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -38,6 +40,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Any] = []
 
 
+# Pieces of a document, a value or less each, that are written at once.
+_AT_ONCE = 10_000
 # Characters of a line on stderr.
 _LONGEST = 4000
 # How many losses, or differences, --json lists.
@@ -196,8 +200,11 @@ class Console:
             **({"losses_total": len(losses)} if len(losses) > _LISTED else {}),
             "error": error,
         }
-        # Inside JSON's strings the same characters have an escape of JSON's own.
-        self._put(self.stdout, _json_escaped(msgspec.json.format(msgspec.json.encode(document)).decode()))
+        # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=msgspec.to_builtins).iterencode(document)
+        while some := "".join(islice(pieces, _AT_ONCE)):
+            self._put(self.stdout, _json_escaped(some), end="")
+        self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str) -> None:
         if self._bars:
@@ -208,10 +215,10 @@ class Console:
             self._bars.refresh()
 
     @staticmethod
-    def _put(stream: TextIO, text: str) -> None:
+    def _put(stream: TextIO, text: str, end: str = "\n") -> None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         # A terminal that isn't UTF-8 must not turn a file name into a traceback.
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, file=stream, flush=True)
 
 
 class _Lines:

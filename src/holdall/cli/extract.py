@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
+from holdall.capped import Capped
 from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, human_size
 from holdall.errors import EXIT_LOOK, UsageFault
@@ -72,22 +73,25 @@ def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, f
 
     take_out = extract.salvage if salvage else extract.extract
     files: list[Any] = []
-    lost: list[Any] = []
+    lost: Capped[Any] = Capped()
     size = 0
     for found in take_out(bundle, patterns, to, force=force, progress=console.progress()):
         if isinstance(found, extract.Lost):
-            console.warn(f"lost: {found.message}")
             lost.append(msgspec.to_builtins(found))
+            if len(lost) <= _SHOWN:
+                console.warn(f"lost: {found.message}")
         else:
             size += found.size
             files.append(msgspec.to_builtins(found) if console.json else None)
             if len(files) <= _SHOWN:
                 console.result(found.path)
     console.close_progress()
+    if len(lost) > _SHOWN:
+        console.warn(f"lost: … and {lost.total - _SHOWN} more; with --json the first {len(lost)} are listed")
     if len(files) > _SHOWN:
         console.result(f"… and {len(files) - _SHOWN} more")
     console.say(
         f"{len(files)} file{'s' if len(files) != 1 else ''}, {human_size(size)}, in {to}"
-        + (f"; {len(lost)} not saved" if lost else "")
+        + (f"; {lost.total} not saved" if lost else "")
     )
     return Outcome(exit_code=EXIT_LOOK if lost else 0, result={"files": files, "lost": lost}, losses=lost)
