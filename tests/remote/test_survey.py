@@ -86,4 +86,11 @@ def test_an_answer_about_another_file_is_none_about_this_one() -> None:
 
 def test_a_record_of_an_unknown_shape_is_an_answer_that_makes_no_sense() -> None:
     with pytest.raises(UnexpectedAnswer, match=r"can't read assistant a: its record is not of a shape known here"):
-        viewed(b'{"id": "a", "metadata": "none"}', AssistantView, "assistant a")
+        viewed(b'{"id": 7, "metadata": {}}', AssistantView, "assistant a")
+
+
+def test_a_field_of_another_type_and_half_a_character_are_passed_over() -> None:
+    seen = viewed(
+        b'{"id": "a", "metadata": "none", "name": "\\ud83d", "created_at": %b}' % (b"9" * 30), AssistantView, "a"
+    )
+    assert (seen.id, seen.name) == ("a", "\ufffd")
