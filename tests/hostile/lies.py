@@ -948,7 +948,6 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
         raw_info(b'"options": {}', b'"options": {"x": [' + b"[]," * 200_000 + b"1]}"),
     ),
     # -- the losses
-    "a loss that the ledger says": ("record", losses({"reason": "files", "id": "file-4", "message": ""})),
     "a loss that the ledger would say": ("record", losses({"reason": "texts_cut", "id": "file-9", "message": ""})),
     "losses in another order": ("record", losses({"reason": "records"}, {"reason": "lists"})),
     "a loss with a key twice": ("record", losses(b'{"reason":"lists","reason":"lists"}')),

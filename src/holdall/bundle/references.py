@@ -215,10 +215,6 @@ class References:
                 if count > 1:
                     self._report("reference", store, f"{store}: file {key.decode()} {count} times")
             if lines := [use.line for use in uses if use.line]:
-                if any(use.by == "loss" for use in uses):
-                    self._report(
-                        "record", layout.LOSSES, f"{key.decode()}: lost by the ledger and {layout.LOSSES}, both"
-                    )
                 self._check_line(lines[0], {use.path: use for use in uses if use.entry})
                 if file := next((use for use in uses if use.by == "file"), None):
                     self._check_said(lines[0], file)

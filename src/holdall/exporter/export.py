@@ -29,7 +29,7 @@ from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, 
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.exporter.state import State
-from holdall.model import Kind, Record, Rung
+from holdall.model import Kind, Record, Rung, SourceId
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe, require_any_endpoint
@@ -123,7 +123,7 @@ async def export(
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
         async with open_parent(await asyncio.to_thread(parent, place, capture), progress) as earlier:
             losses = Losses(_policy(options, earlier))
-            for loss in (*_losses_of(start.dump), *_left_out(start, definitions)):
+            for loss in _losses_of(start.dump):
                 losses.add(loss)
             compared = options.skip_if_unchanged and earlier is not None and same_work(earlier.info, capture)
             filled = await _fill(
@@ -180,7 +180,11 @@ async def _fill(
     """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
     with Register() as register, State() if compared else nullcontext() as state:
         booking = Booking(writer, register, definitions, losses, progress, state, account)
-        for record in (*definitions.assistants, *definitions.agents, *definitions.stores):
+        # A store that is asked for under two names is one.
+        records = {
+            (each.kind, each.id): each for each in (*definitions.assistants, *definitions.agents, *definitions.stores)
+        }
+        for record in records.values():
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)
         async with AsyncExitStack() as stack:
@@ -204,8 +208,8 @@ async def _fill(
                 changes = await _changes(surveyor, definitions, start)
             else:
                 writer.open_files().commit()
-            for change in changes:
-                losses.add(change)
+            for found in (*changes, *_left_out(start, definitions, lambda id: bool(register.stores(id)))):
+                losses.add(found)
             for listed, why in surveyor.doubts.items() if surveyor else ():
                 losses.add(Unfinished(list=listed, message=why))
             digests = await asyncio.to_thread(booking.digests)
@@ -271,13 +275,17 @@ def _losses_of(dump: Dump | None) -> Iterator[Finding]:
         yield unreadable(Kind.ASSISTANT, one.id, one.message, one.dump)
 
 
-def _left_out(start: Start, definitions: Definitions) -> list[Finding]:
-    """What the definitions refer to and was not asked for."""
+def _left_out(start: Start, definitions: Definitions, in_a_store: Callable[[SourceId], bool]) -> list[Finding]:
+    """What the definitions refer to and was not asked for, and isn't here for another reason."""
     stores = {} if start.file_search else dict.fromkeys(id for view in definitions.views for id in view.store_ids)
     files = {} if start.code_interpreter else dict.fromkeys(id for view in definitions.views for id in view.file_ids)
     return [
         *(LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search") for id in stores),
-        *(LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter") for id in files),
+        *(
+            LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
+            for id in files
+            if not in_a_store(SourceId(id))
+        ),
     ]
 
 

@@ -292,6 +292,10 @@ class Wire:
                 return await send()
         except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
             raise self.mapped(what, error) from None
+        except ValueError as error:  # an id that can't stand in a path: ".", "..", or none at all
+            if "Constructed path" not in str(error) and "non-empty value" not in str(error):
+                raise
+            raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
         except httpx2.InvalidURL as error:  # an id that is longer than a URL may be
             raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
 
