@@ -31,6 +31,15 @@ _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: c
 
 # What clients do wrong is answered to them and nothing to print here; what goes wrong here is.
 _LOGGER = logging.getLogger("holdall.sandbox.http")
+
+
+def _is_ours(entry: logging.LogRecord) -> bool:
+    """Whether an error is the sandbox's: not where a client broke its connection while its request was answered."""
+    kind = entry.exc_info[0] if entry.exc_info else None
+    return kind is None or not issubclass(kind, h11.LocalProtocolError)
+
+
+_LOGGER.addFilter(_is_ours)
 _LOGGER.setLevel(logging.ERROR)
 
 
