@@ -97,7 +97,7 @@ _PLACEHOLDER = re.compile(
 )
 _FEWEST = 8  # different characters that a real one has, at the least
 _SHORTEST = 14  # no text with fewer characters has one
-# So many bytes are searched for the very field; of records behind them it is said that they have one.
+# Bytes of records in which the field is located; of later records only the record is named.
 _LOCATED = 8 << 20
 # Fields of one record that are named, and characters of each.
 _FIELDS = 20

@@ -250,3 +250,12 @@ def test_a_dump_that_refers_to_something_needs_a_key_or_the_word_to_leave_it_out
     assert done.code == 0, done.err
     assert box.requests() == []
     assert Held("b.tar.zst").assistants == {"A", "B"}
+
+
+def test_a_file_that_a_store_brings_is_not_left_out(hand: Hand, holdall: Terminal) -> None:
+    file = hand.file("both.txt", b"in the store and for the tool")
+    hand.assistant("A", stores=[hand.store("Knowledge", [file])], files=[file])
+    done = holdall("export", "-o", "b.tar.zst", "--no-code-interpreter")
+    assert done.code == 0, done.err
+    assert Held("b.tar.zst").rungs == {"both.txt": "original"}
+    assert holdall("verify", "b.tar.zst", "--complete").code == 0

@@ -204,3 +204,18 @@ def test_what_can_not_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pyt
             pack(target, files)
     assert not target.exists()
     assert (tmp_path / "acme.tar.zst.partial" / "stream").exists()
+
+
+def test_a_store_under_two_names_is_one(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = hand.file("one.txt", b"a few words")
+    first, second = (hand.store(name, [file]) for name in ("Store", "Other"))
+    for store in (first, second):
+        hand.assistant(store, stores=[store])
+    serve(box, monkeypatch, lambda record: record.update(id=first), "vector_store")
+    done = holdall("export", "-o", "b.tar.zst")
+    assert done.code < 10, done.err
+    assert verify("b.tar.zst").findings == []
+    with open_bundle("b.tar.zst") as bundle:
+        assert [record.id for record in bundle.stores()] == [first]

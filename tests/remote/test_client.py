@@ -22,6 +22,7 @@ from holdall.errors import (
     NotFound,
     NotTheApi,
     RemoteError,
+    RequestRefused,
     ServerFailed,
     UnexpectedAnswer,
     Unreachable,
@@ -431,3 +432,14 @@ def test_an_outage_is_no_answer_to_a_path_that_cannot_be_there(script: Script) -
         return await probing.is_absent(account, ServerFailed("busy", status=503))
 
     assert not use(script, work)
+
+
+@pytest.mark.parametrize("id", ["", ".", ".."])
+def test_an_id_that_fits_no_path_is_refused(script: Script, id: str) -> None:
+    async def work(account: Account) -> None:
+        async with account.download(id):
+            pass
+
+    with pytest.raises(RequestRefused, match="can't download file"):
+        use(script, work)
+    assert not script.seen

@@ -41,6 +41,6 @@ def require_readable(written: Path, target: Path) -> None:
     if found:
         raise CannotWrite(
             f"can't write {target}: it could not be read back: {found[0]}",
-            hint=f"is the disk sound? what was written stays in {target.name}.partial; the same command writes the "
-            "rest again, with --no-resume all of it",
+            hint=f"--no-resume exports all of it again; what was written stays in {target.name}.partial until then. "
+            "If that fails too, look at the disk, or report a bug",
         )

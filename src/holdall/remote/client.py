@@ -209,7 +209,7 @@ class Account:
 
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
-        that has no ``data``, and for a list without end where nobody is told of a doubt.
+        that has no ``data``, and for an endless list where the caller takes no ``doubt``.
         """
 
         doubt_of = doubt or _no_matter

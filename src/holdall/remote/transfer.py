@@ -178,7 +178,7 @@ async def transfer(
     expected: int | None = None,
     exact: bool = False,
 ) -> Transferred:
-    """Put a body into a sink of its own, and commit it.
+    """Write a body into its own sink, and commit it.
 
     A body that breaks off or falls silent is gone on with, where the server can, else begun again; so is one that is
     not of the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once

@@ -29,7 +29,7 @@ async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> 
     for id in folder.standing.claimed(Kind.FILE):
         found.pop(id, None)
     if found:
-        # What runs of this output folder made, they have told of.
+        # Files that runs of this output folder made are in their own reports.
         for id in made_in(folder.output):
             found.pop(id, None)
     if not found:

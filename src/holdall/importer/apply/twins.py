@@ -1,8 +1,7 @@
-"""What another import made of the same sources while this run was at work: everything is there twice then.
+"""Duplicates that another import made while this one ran.
 
-Two imports that begin together, each with an OUTPUT_DIR of its own, find nothing of each other before their first
-write. So each looks once more when all of its own is made: of two, the one that looks last sees what the other made,
-and both may. Stores, assistants and agents are known by their marks; where there is no room for marks by the name and
+Two imports that start together, each with its own OUTPUT_DIR, can't see each other before their first write. So each
+looks once more after its last create: the one that looks last sees the other's objects, and both may. Stores, assistants and agents are known by their marks; where there is no room for marks by the name and
 the 16 keys, and where the destination keeps no metadata by the name alone. Files have no marks: they are looked for by
 name and size, and only where an object gives reason to, or where no object could.
 """
@@ -59,8 +58,8 @@ async def duplicates(
     pace: Pace,
     progress: Progress,
 ) -> list[Duplicate]:
-    """What stands at the destination beside that which this run created. ``known`` are the possible orphans, which have
-    been told of.
+    """What stands at the destination beside that which this run created. ``known`` are the possible orphans, which
+    are in the report already.
 
     Costs a list of each kind of which something was created, or a few where the lists lag. Returns [] where they can't
     be had. Raises CannotWrite, Interrupted.
