@@ -1,9 +1,10 @@
 """Duplicates that another import made while this one ran.
 
 Two imports that start together, each with its own OUTPUT_DIR, can't see each other before their first write. So each
-looks once more after its last create: the one that looks last sees the other's objects, and both may. Stores, assistants and agents are known by their marks; where there is no room for marks by the name and
-the 16 keys, and where the destination keeps no metadata by the name alone. Files have no marks: they are looked for by
-name and size, and only where an object gives reason to, or where no object could.
+looks once more after its last create: the one that looks last sees the other's objects, and both may. Stores,
+assistants and agents are known by their marks; where there is no room for marks by the name and the 16 keys, and
+where the destination keeps no metadata by the name alone. Files have no marks: they are looked for by name and size,
+and only where an object gives reason to, or where no object could.
 """
 
 from __future__ import annotations
