@@ -163,7 +163,8 @@ def test_one_that_was_ended_by_others_is_started_again(tmp_path: Path) -> None:
         pid = extractor.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        until(lambda: has_ended(pid))
+        # All of its threads, and not only the first: before that, nobody is told that it has ended.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert read(extractor, tmp_path, "html", b"<p>Second.") == (Outcome.READ, "Second.")
 
 
