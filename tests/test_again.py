@@ -14,7 +14,9 @@ import pytest
 
 from holdall.bundle.durable import FileLock
 from holdall.bundle.journal import partial_folder
+from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import CannotWrite
 from holdall.sandbox.behaviour import Fail
@@ -354,12 +356,13 @@ def test_ctrl_c_says_how_to_go_on(box: Running, hand: Hand, holdall: Terminal, m
 
     files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(4)]
     hand.assistant("A", files=files)
-    real = BundleWriter.open_content
+    real, opened = BundleWriter.open_content, []
 
-    def open_content(self: BundleWriter, file_id: str, *args: object, **kwargs: object) -> object:
-        if file_id == files[2]:
+    def open_content(self: BundleWriter, size_hint: int | None = None) -> Sink:
+        opened.append(size_hint)
+        if len(opened) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, file_id, *args, **kwargs)  # type: ignore[arg-type]
+        return real(self, size_hint)
 
     with monkeypatch.context() as patch:
         patch.setattr(BundleWriter, "open_content", open_content)
@@ -379,15 +382,15 @@ def test_a_full_disk_is_said_and_gone_on_from(
 ) -> None:
     files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(3)]
     hand.assistant("A", files=files)
-    real = BundleWriter.open_content
+    real = BundleWriter.add_content
 
-    def open_content(self: BundleWriter, file_id: str, *args: object, **kwargs: object) -> object:
-        if file_id == files[1]:
+    def add_content(self: BundleWriter, sink: Sink, line: LedgerLine, **more: object) -> object:
+        if line.id == files[1]:
             raise CannotWrite("can't write b.tar.zst: No space left on device")
-        return real(self, file_id, *args, **kwargs)  # type: ignore[arg-type]
+        return real(self, sink, line, **more)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(BundleWriter, "open_content", open_content)
+        patch.setattr(BundleWriter, "add_content", add_content)
         assert holdall("export", "-o", "b.tar.zst", "--concurrency", "1").code == 15
     box.forget_requests()
     made(holdall("export", "-o", "b.tar.zst"))

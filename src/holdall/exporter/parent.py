@@ -42,7 +42,7 @@ _RUNGS = list(Rung)
 class _Sink(Protocol):
     def write(self, data: bytes) -> None: ...
 
-    def commit(self) -> IndexEntry: ...
+    def commit(self) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -146,14 +146,14 @@ class Parent:
         except BundleError:
             return False
 
-    def copy(self, taken: Taken, sink: _Sink) -> IndexEntry:
+    def copy(self, taken: Taken, sink: _Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
         try:
             with self._reader.open(taken.entry) as stream:
                 while piece := stream.read(_PIECE):
                     sink.write(piece)
-            return sink.commit()
+            sink.commit()
         finally:
             sink.abort()
 
