@@ -113,6 +113,39 @@ def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand:
     assert content_requests(box) == 0
 
 
+def test_a_text_that_was_cut_anew_is_fetched_and_goes_to_the_store_that_cut_it_so(
+    box: Running, hand: Hand, holdall: Terminal
+) -> None:
+    def static(overlap: int) -> dict[str, object]:
+        return {"type": "static", "static": {"max_chunk_size_tokens": 400, "chunk_overlap_tokens": overlap}}
+
+    one, two = hand.file("1.txt", b"words of one"), hand.file("2.txt", b"words of two")
+    store = hand.store("s", [one, two], {two: {"chunking_strategy": static(50)}})
+    other = hand.store("other", [two])
+    hand.assistant("A", stores=[store])
+    hand.assistant("B", stores=[other])
+    made(holdall("export", "-o", "1.tar.zst"))
+    hand.delete(f"/vector_stores/{store}/files/{one}")
+    hand.post(f"/vector_stores/{store}/files", file_id=one, chunking_strategy=static(100))
+    box.forget_requests()
+    made(holdall("export", "-o", "2.tar.zst", "--concurrency", "1"))
+    texts = [
+        entry.path
+        for entry in box.requests()
+        if entry.path.startswith("/v1/vector_stores/") and "content" in entry.path
+    ]
+    assert texts == [f"/v1/vector_stores/{store}/files/{one}/content"]
+    hand.delete(f"/vector_stores/{store}/files/{two}")
+    box.forget_requests()
+    made(holdall("export", "-o", "3.tar.zst", "--concurrency", "1"))
+    texts = [
+        entry.path
+        for entry in box.requests()
+        if entry.path.startswith("/v1/vector_stores/") and "content" in entry.path
+    ]
+    assert texts == [f"/v1/vector_stores/{other}/files/{two}/content"]
+
+
 def test_what_changed_under_its_id_is_fetched(box: Running, hand: Hand, holdall: Terminal, tmp_path: Path) -> None:
     import sqlite3
 

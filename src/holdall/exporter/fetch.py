@@ -341,7 +341,8 @@ class Fetch:
         return None
 
     def _unchanged(self, file: File) -> Taken | None:
-        return self._parent.find(file.view) if self._parent and file.view and not file.gone else None
+        taken = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
+        return None if taken and taken.store is not None and self._store_for(file, taken) is None else taken
 
     async def _take(self, file: File, taken: Taken) -> bool:
         """The parent's content instead of a download, now or later; False where it is damaged there."""
@@ -351,7 +352,8 @@ class Fetch:
             self._register.wait(Waiting(file=file, stores=0))
             return True
         sinks = _Sinks(self._writer, file, self._holders(file))
-        sink = self._sink_for(file, taken, sinks)
+        store = self._store_for(file, taken)
+        sink = sinks.content(taken.line.rung) if store is None else sinks.text(store)
         try:
             await asyncio.to_thread(self._parent.copy, taken, sink)
         except DamagedBundle as error:
@@ -363,11 +365,13 @@ class Fetch:
         self._booking.took(file, await asyncio.to_thread(sinks.add, line))
         return True
 
-    def _sink_for(self, file: File, taken: Taken, sinks: _Sinks) -> Sink:
-        if taken.line.rung is not Rung.TEXT:
-            return sinks.content(taken.line.rung)
-        # Under the store that it was read from, if that still holds the file.
-        holders = [holder.store for holder in self._holders(file)]
-        assert self._parent is not None
-        told = SourceId(self._parent.store_of(taken) or "")
-        return sinks.text(told if told in holders or not holders else holders[0])
+    def _store_for(self, file: File, taken: Taken) -> SourceId | None:
+        """The store in which a text of the parent is to lie: the one that it was read from, if that still holds the
+        file, or another holder; in any case one that cuts the file as that did. None for none, and for no text."""
+        holders = self._holders(file)
+        alike = [holder.store for holder in holders if holder.overlap == taken.overlap]
+        if taken.store is None:
+            return None
+        if taken.store in alike or not (holders or taken.overlap != DEFAULT_OVERLAP):
+            return SourceId(taken.store)
+        return alike[0] if alike else None
