@@ -14,7 +14,9 @@ import pytest
 
 from holdall.bundle.durable import FileLock
 from holdall.bundle.journal import partial_folder
+from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import open_bundle
+from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import CannotWrite
 from holdall.sandbox.behaviour import Fail
@@ -109,6 +111,39 @@ def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand:
     made(holdall("export", "-o", "4.tar.zst"))
     assert rungs("4.tar.zst") == {"original": 5}
     assert content_requests(box) == 0
+
+
+def test_a_text_that_was_cut_anew_is_fetched_and_goes_to_the_store_that_cut_it_so(
+    box: Running, hand: Hand, holdall: Terminal
+) -> None:
+    def static(overlap: int) -> dict[str, object]:
+        return {"type": "static", "static": {"max_chunk_size_tokens": 400, "chunk_overlap_tokens": overlap}}
+
+    one, two = hand.file("1.txt", b"words of one"), hand.file("2.txt", b"words of two")
+    store = hand.store("s", [one, two], {two: {"chunking_strategy": static(50)}})
+    other = hand.store("other", [two])
+    hand.assistant("A", stores=[store])
+    hand.assistant("B", stores=[other])
+    made(holdall("export", "-o", "1.tar.zst"))
+    hand.delete(f"/vector_stores/{store}/files/{one}")
+    hand.post(f"/vector_stores/{store}/files", file_id=one, chunking_strategy=static(100))
+    box.forget_requests()
+    made(holdall("export", "-o", "2.tar.zst", "--concurrency", "1"))
+    texts = [
+        entry.path
+        for entry in box.requests()
+        if entry.path.startswith("/v1/vector_stores/") and "content" in entry.path
+    ]
+    assert texts == [f"/v1/vector_stores/{store}/files/{one}/content"]
+    hand.delete(f"/vector_stores/{store}/files/{two}")
+    box.forget_requests()
+    made(holdall("export", "-o", "3.tar.zst", "--concurrency", "1"))
+    texts = [
+        entry.path
+        for entry in box.requests()
+        if entry.path.startswith("/v1/vector_stores/") and "content" in entry.path
+    ]
+    assert texts == [f"/v1/vector_stores/{other}/files/{two}/content"]
 
 
 def test_what_changed_under_its_id_is_fetched(box: Running, hand: Hand, holdall: Terminal, tmp_path: Path) -> None:
@@ -354,12 +389,13 @@ def test_ctrl_c_says_how_to_go_on(box: Running, hand: Hand, holdall: Terminal, m
 
     files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(4)]
     hand.assistant("A", files=files)
-    real = BundleWriter.open_content
+    real, opened = BundleWriter.open_content, []
 
-    def open_content(self: BundleWriter, file_id: str, *args: object, **kwargs: object) -> object:
-        if file_id == files[2]:
+    def open_content(self: BundleWriter, size_hint: int | None = None) -> Sink:
+        opened.append(size_hint)
+        if len(opened) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, file_id, *args, **kwargs)  # type: ignore[arg-type]
+        return real(self, size_hint)
 
     with monkeypatch.context() as patch:
         patch.setattr(BundleWriter, "open_content", open_content)
@@ -379,15 +415,15 @@ def test_a_full_disk_is_said_and_gone_on_from(
 ) -> None:
     files = [hand.file(f"{n}.png", bytes([n]) * 100, purpose="vision") for n in range(3)]
     hand.assistant("A", files=files)
-    real = BundleWriter.open_content
+    real = BundleWriter.add_content
 
-    def open_content(self: BundleWriter, file_id: str, *args: object, **kwargs: object) -> object:
-        if file_id == files[1]:
+    def add_content(self: BundleWriter, sink: Sink, line: LedgerLine, **more: object) -> object:
+        if line.id == files[1]:
             raise CannotWrite("can't write b.tar.zst: No space left on device")
-        return real(self, file_id, *args, **kwargs)  # type: ignore[arg-type]
+        return real(self, sink, line, **more)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(BundleWriter, "open_content", open_content)
+        patch.setattr(BundleWriter, "add_content", add_content)
         assert holdall("export", "-o", "b.tar.zst", "--concurrency", "1").code == 15
     box.forget_requests()
     made(holdall("export", "-o", "b.tar.zst"))

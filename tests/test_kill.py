@@ -50,7 +50,7 @@ def safe(folder: Path) -> set[str]:
             said = json.loads(line)
         except ValueError:
             break
-        if said["line"] == "entry" and said["entry"].get("rung"):
+        if said["line"] == "content":
             pending.add(said["entry"]["id"])
         elif said["line"] == "cut":
             ids |= pending

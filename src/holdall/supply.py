@@ -291,9 +291,7 @@ class _Supply:
         line = item.line
         if item.original:
             found = item.original
-            sink = writer.open_content(
-                line.id, line.filename, rung=Rung.SUPPLIED, created_at=item.created_at, size_hint=found.size
-            )
+            sink = writer.open_content(found.size)
             try:
                 copy_original(Original(path=Path(os.fsdecode(found.path)), name=found.name, size=found.size), sink)
             except OSError as error:
@@ -301,30 +299,27 @@ class _Supply:
                 self.refused += 1
                 self._refusals.append(Refused(id=line.id, filename=line.filename, reason=unreadable(error)))
             else:
-                entry = writer.content(line.id)
-                assert entry is not None
                 said = "; ".join(part for part in (line.message, item.check) if part)
-                line = replace(line, rung=Rung.SUPPLIED, path=entry.path, size=entry.size, message=said)
-                writer.add_ledger(replace(line, route=found.name, truncated=False, doubt=msgspec.UNSET))
+                line = replace(line, rung=Rung.SUPPLIED, message=said, route=found.name)
+                line = replace(line, truncated=False, doubt=msgspec.UNSET)
+                writer.add_content(sink, line, created_at=item.created_at)
                 return
         if item.entry:
-            line = replace(line, path=self._carry(writer, item.entry, item.created_at).path)
-        writer.add_ledger(line)
+            self._carry(writer, item.entry, line, item.created_at)
+        else:
+            writer.add_ledger(line)
 
-    def _carry(self, writer: BundleWriter, entry: IndexEntry, created_at: int) -> IndexEntry:
+    def _carry(self, writer: BundleWriter, entry: IndexEntry, line: LedgerLine, created_at: int) -> None:
         """One content as it is, out of the old bundle into the new one, its sha256 checked on the way."""
-        assert entry.id is not None
-        assert entry.rung is not None
+        store = None
         if entry.path.startswith(layout.TEXTS):
             folder = entry.path.split("/")[2]
             store = self._store_of.get(folder, SourceId(folder))
-            sink = writer.open_text(store, entry.id, entry.filename, created_at=created_at)
-        else:
-            sink = writer.open_content(entry.id, entry.filename, rung=entry.rung, created_at=created_at)
-        with sink, self._old.open(entry) as stream:
+        with writer.open_content() as sink, self._old.open(entry) as stream:
             for piece in iter(partial(stream.read, _PIECE), b""):
                 sink.write(piece)
-            return sink.commit()
+            sink.commit()
+        writer.add_content(sink, line, created_at=created_at, store=store)
 
 
 def _require_rewritable(path: Path, found: str) -> None:

@@ -38,25 +38,23 @@ def pack(folder: str, target: str) -> None:
             def one(path: str) -> None:
                 name = os.path.basename(path)
                 id = f"file-{name}"
-                with open(path, "rb", buffering=0) as file:
-                    sink = writer.open_content(id, name, rung=Rung.ORIGINAL, created_at=_STARTED)
-                    with sink:
-                        while data := file.read(_PIECE):
-                            sink.write(data)
-                        entry = sink.commit()
+                with open(path, "rb", buffering=0) as file, writer.open_content() as sink:
+                    while data := file.read(_PIECE):
+                        sink.write(data)
+                    sink.commit()
                 known = {"route": None, "status": None, "code": None, "message": None}
                 line = LedgerLine(
                     id=id,
                     filename=name,
                     rung=Rung.ORIGINAL,
-                    path=entry.path,
-                    expected=entry.size,
-                    size=entry.size,
+                    path=None,
+                    expected=sink.size,
+                    size=sink.size,
                     **known,
                 )
-                writer.add_ledger(line)
+                writer.add_content(sink, line, created_at=_STARTED)
                 members.write(b'{"id":"%b","status":"completed"}\n' % id.encode())
-                files.write(b'{"id":"%b","filename":"%b","bytes":%d}\n' % (id.encode(), name.encode(), entry.size))
+                files.write(b'{"id":"%b","filename":"%b","bytes":%d}\n' % (id.encode(), name.encode(), sink.size))
 
             def some() -> None:
                 for path in paths:
@@ -90,24 +88,24 @@ def build(target: str, count: str, size: str) -> None:
         with writer.open_memberships("vs_0") as members, writer.open_files() as files:
             for number in range(int(count)):
                 id, name = f"file-{number:022d}", f"a file with a usual name {number}.txt"
-                with writer.open_content(id, name, rung=Rung.ORIGINAL, created_at=_STARTED) as sink:
+                with writer.open_content() as sink:
                     for piece in pool.pieces(int(size), chance, text=number % 2 == 1):
                         sink.write(piece)
-                    entry = sink.commit()
+                    sink.commit()
                 known = {"route": None, "status": None, "code": None, "message": None}
                 line = LedgerLine(
                     id=id,
                     filename=name,
                     rung=Rung.ORIGINAL,
-                    path=entry.path,
-                    expected=entry.size,
-                    size=entry.size,
+                    path=None,
+                    expected=sink.size,
+                    size=sink.size,
                     **known,
                 )
-                writer.add_ledger(line)
+                writer.add_content(sink, line, created_at=_STARTED)
                 member = {"id": id, "object": "vector_store.file", "status": "completed", "attributes": {}}
                 members.write(json.dumps(member).encode() + b"\n")
-                file = {"id": id, "filename": name, "bytes": entry.size, "created_at": _STARTED, "purpose": "user_data"}
+                file = {"id": id, "filename": name, "bytes": sink.size, "created_at": _STARTED, "purpose": "user_data"}
                 files.write(json.dumps(file).encode() + b"\n")
             members.commit()
             files.commit()

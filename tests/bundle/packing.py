@@ -36,12 +36,12 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     text: bool = False
 
 
-def ledger_line(file: File, path: str | None, **more: Any) -> LedgerLine:
+def ledger_line(file: File, **more: Any) -> LedgerLine:
     size = None if file.data is None else len(file.data)
     rung = Rung.UNAVAILABLE if file.data is None else Rung.TEXT if file.text else file.rung
     known: dict[str, Any] = {"route": None, "status": None, "code": None, "message": None}
     return LedgerLine(
-        id=file.id, filename=file.filename, rung=rung, path=path, expected=size, size=size, **(known | more)
+        id=file.id, filename=file.filename, rung=rung, path=None, expected=size, size=size, **(known | more)
     )
 
 
@@ -82,18 +82,18 @@ def add_all(
 
 
 def _add_file(writer: BundleWriter, file: File, store_id: str) -> None:
-    entry = writer.content(file.id)
-    if file.data is not None and entry is None:
-        if file.text:
-            sink = writer.open_text(store_id, file.id, file.filename, created_at=STARTED - 7)
-        else:
-            sink = writer.open_content(file.id, file.filename, rung=file.rung, created_at=STARTED - 7)
-        with sink:
+    if writer.content(file.id) is not None:
+        writer.keep(file.id)
+    elif file.data is None:
+        writer.add_ledger(ledger_line(file))
+    else:
+        with writer.open_content() as sink:
             view = memoryview(file.data)
             for start in range(0, len(view), 100_000):
                 sink.write(view[start : start + 100_000])
-            entry = sink.commit()
-    writer.add_ledger(ledger_line(file, entry.path if entry else None))
+            sink.commit()
+        store = store_id if file.text else None
+        writer.add_content(sink, ledger_line(file), created_at=STARTED - 7, store=store)
 
 
 def pack(target: Path, files: Iterable[File] = (), *, ended: int = STARTED + 60, **definitions: Any) -> Finished:

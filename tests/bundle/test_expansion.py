@@ -70,10 +70,10 @@ def test_an_export_of_such_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     target = tmp_path / "acme.tar.zst"
     files = [File(id=f"file-{number}", data=bytes(5 << 20)) for number in range(3)]
     with BundleWriter(target, CAPTURE, started=STARTED) as writer:
-        with writer.open_content("file-0", "notes.txt", rung=files[0].rung, created_at=0) as sink:
+        with writer.open_content() as sink:
             sink.write(files[0].data or b"")
-            entry = sink.commit()
-        writer.add_ledger(ledger_line(files[0], entry.path))
+            sink.commit()
+        writer.add_content(sink, ledger_line(files[0]), created_at=0)
     assert not target.exists()
     with BundleWriter(target, CAPTURE, started=STARTED) as writer:
         assert writer.content("file-0") is not None

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from holdall.bundle.journal import (
+    JOURNAL,
     Begin,
     Journal,
     Partial,
@@ -21,13 +22,10 @@ from holdall.bundle.journal import (
     partial_folder,
     unfinished,
 )
-from holdall.bundle.layout import FORMAT
 from holdall.bundle.reader import open_bundle
-from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse
-from holdall.model import Rung
-from tests.bundle.packing import CAPTURE, STARTED, File, add_all
+from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line
 
 STEPS = ("nothing", "set_aside:1", "set_aside", "begun", "forget:1", "forget")
 
@@ -103,7 +101,7 @@ def test_what_was_begun_is_known_even_in_the_middle_of_a_change_of_streams(tmp_p
     partial.release()
     found = unfinished(target)
     assert found is not None
-    assert (found.started, found.format) == (STARTED, FORMAT)
+    assert (found.started, found.format) == (STARTED, JOURNAL)
 
 
 def test_a_partial_is_thrown_away_unless_somebody_is_at_it(tmp_path: Path) -> None:
@@ -156,16 +154,16 @@ def test_a_sink_that_is_given_up_while_a_thread_commits_it_is_whole_or_not_there
     with BundleWriter(target, CAPTURE, started=STARTED, threads=1) as writer:
         add_all(writer, [])
         placing, go_on = threading.Event(), threading.Event()
-        sink = writer.open_content("file-1", "a", rung=Rung.ORIGINAL, created_at=0)
-        place = sink._place
+        sink, content = writer.open_content(), os.urandom(3 << 20)
+        finish = sink.spool.finish
 
-        def slowly(committed: Sink) -> object:
+        def slowly(padding: bytes) -> None:
             placing.set()
             go_on.wait()
-            return place(committed)
+            finish(padding)
 
-        sink._place = slowly  # type: ignore[assignment]
-        sink.write(b"the content")
+        sink.spool.finish = slowly  # type: ignore[method-assign]
+        sink.write(content)
         committing = threading.Thread(target=sink.commit)
         committing.start()
         placing.wait()
@@ -176,11 +174,12 @@ def test_a_sink_that_is_given_up_while_a_thread_commits_it_is_whole_or_not_there
         aborting.join()
         with pytest.raises(ValueError, match="closed"):
             sink.write(b"more")
+        writer.add_content(sink, ledger_line(File(id="file-1")), created_at=0)
         writer.finish(ended=STARTED + 1)
     with open_bundle(target) as bundle:
         entry = bundle.content("file-1")
         assert entry is not None
-        assert bundle.read(entry) == b"the content"
+        assert bundle.read(entry) == content
 
 
 def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(tmp_path: Path
         def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    journal = Journal(tmp_path / "journal.jsonl", Begin(format=FORMAT, name="b", started=STARTED, capture=CAPTURE))
+    journal = Journal(tmp_path / "journal.jsonl", Begin(format=JOURNAL, name="b", started=STARTED, capture=CAPTURE))
     taken = (tmp_path / "journal.jsonl").read_bytes()
     journal._file.close()
     journal._file = io.BufferedWriter(Full())

@@ -10,9 +10,8 @@ import pytest
 
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
-from holdall.model import Rung
 from holdall.verify import verify
-from tests.bundle.packing import CAPTURE, STARTED
+from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
 MIB = 1 << 20
 NOISE = hashlib.shake_128(b"noise").digest(MIB)
@@ -21,11 +20,12 @@ NOISE = hashlib.shake_128(b"noise").digest(MIB)
 def write(target: Path, *, files: int, mebibytes: int) -> None:
     with BundleWriter(target, CAPTURE, started=STARTED, threads=2) as writer:
         for number in range(files):
-            with writer.open_content(f"file-{number}", None, rung=Rung.ORIGINAL, created_at=0) as sink:
+            with writer.open_content() as sink:
                 for _ in range(mebibytes):
                     sink.write(NOISE)
                 sink.write(b"end")
                 sink.commit()
+            writer.add_content(sink, ledger_line(File(id=f"file-{number}", filename=None)), created_at=0)
         writer.finish(ended=STARTED)
 
 

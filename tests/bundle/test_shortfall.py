@@ -95,7 +95,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
                     line = json.dumps({"id": f"file-{number:020}", "filename": f"{number}.txt"}).encode() + b"\n"
                     members.write(line)
                     files.write(line)
-                    writer.add_ledger(ledger_line(File(id=f"file-{number:020}", data=None), None))
+                    writer.add_ledger(ledger_line(File(id=f"file-{number:020}", data=None)))
                 members.commit()
                 files.commit()
             writer.finish(ended=STARTED)

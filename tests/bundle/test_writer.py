@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from holdall.bundle import layout, stream
-from holdall.bundle.journal import Cut, Journal, find_partial
+from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
@@ -104,7 +104,7 @@ def test_one_process_at_a_time(target: Path) -> None:
 def test_a_content_that_fails_leaves_no_trace(target: Path) -> None:
     with writer(target) as bundle:
         for size in (10, 3_000_000):
-            with bundle.open_content("file-a", "a", rung=Rung.ORIGINAL, created_at=0) as sink:
+            with bundle.open_content() as sink:
                 sink.write(NOISE[:size])
         assert bundle.content("file-a") is None
         add_all(bundle, FILES[:1])
@@ -116,11 +116,11 @@ def test_contents_from_several_threads(target: Path) -> None:
     def add(number: int) -> None:
         file = File(id=f"file-{number}", data=NOISE[number : number + 20_000 * number])
         assert file.data is not None
-        with bundle.open_content(file.id, file.filename, rung=Rung.ORIGINAL, created_at=0) as sink:
+        with bundle.open_content() as sink:
             for start in range(0, len(file.data), 7000):
                 sink.write(file.data[start : start + 7000])
-            bundle_entry = sink.commit()
-        bundle.add_ledger(ledger_line(file, bundle_entry.path))
+            sink.commit()
+        bundle.add_content(sink, ledger_line(file), created_at=0)
 
     with writer(target) as bundle:
         with ThreadPoolExecutor(8) as pool:
@@ -169,6 +169,14 @@ def start(target: Path, files: list[File], **definitions: Any) -> None:
         raise Killed
 
 
+def add(bundle: BundleWriter, file: File, **more: Any) -> None:
+    assert file.data is not None
+    with bundle.open_content() as sink:
+        sink.write(file.data)
+        sink.commit()
+    bundle.add_content(sink, ledger_line(file, **more), created_at=0)
+
+
 def test_a_stopped_run_leaves_what_is_whole_and_the_next_goes_on(target: Path) -> None:
     start(target, FILES[:3])
     assert not target.exists()
@@ -190,23 +198,81 @@ def test_ledger_lines_of_the_earlier_run_stay_with_their_contents(target: Path) 
     with suppress(Killed), writer(target) as bundle:
         add_all(bundle, [], stores={})
         for file in FILES[:2]:
-            assert file.data is not None
-            with bundle.open_content(file.id, file.filename, rung=Rung.ORIGINAL, created_at=0) as sink:
-                sink.write(file.data)
-                entry = sink.commit()
-            if file is FILES[0]:
-                bundle.add_ledger(ledger_line(file, entry.path, route="/files/file-a/content", status=200))
-        bundle.add_ledger(ledger_line(FILES[5], None, status=404))
+            add(bundle, file, route=f"/files/{file.id}/content", status=200)
+        bundle.add_ledger(ledger_line(FILES[5], status=404))
         raise Killed
     with writer(target) as bundle:
         add_all(bundle, [], stores={})
-        assert all(bundle.content(file.id) for file in FILES[:2])
+        for file in FILES[:2]:
+            bundle.keep(file.id)
         bundle.finish(ended=STARTED)
     with open_bundle(target) as opened:
         lines = {line.id: line for line in opened.ledger()}
-    assert set(lines) == {"file-a", "file-b"}
-    assert lines["file-a"].route == "/files/file-a/content"
-    assert (lines["file-b"].rung, lines["file-b"].size) == (Rung.ORIGINAL, len(NOISE))
+    assert {id: (line.route, line.status) for id, line in lines.items()} == {
+        "file-a": ("/files/file-a/content", 200),
+        "file-b": ("/files/file-b/content", 200),
+    }
+
+
+def test_a_content_of_an_earlier_run_gives_way_to_a_later_one(target: Path) -> None:
+    start(target, FILES[:3])
+    newer = [File(id="file-a", filename="new name.txt", data=b"new"), File(id="file-b", filename="b.bin", data=b"b")]
+    with suppress(Killed), writer(target) as bundle:
+        add(bundle, newer[0])
+        raise Killed
+    with writer(target) as bundle:
+        add(bundle, newer[1])
+        add_all(bundle, [*newer, FILES[2]])
+        finished = bundle.finish(ended=STARTED)
+    assert verify(target).findings == []
+    assert finished.digests == pack(target.with_name("whole.tar.zst"), [*newer, FILES[2]]).digests
+    with open_bundle(target) as opened:
+        assert opened.find("data/files/file-a/new name.txt") is not None
+
+
+def test_a_text_stays_with_its_store_whatever_that_is_called(target: Path) -> None:
+    stores = {"a/b": {"name": "old"}, "a:b": {}}
+    start(target, [FILES[3]], stores=stores)
+    stores = {"a/b": {"name": "new"}, "a:b": {}}
+    with writer(target) as bundle:
+        add_all(bundle, [FILES[3]], stores=stores)
+        bundle.finish(ended=STARTED)
+    assert verify(target).findings == []
+    with open_bundle(target) as opened:
+        (text,) = opened.entries("data/text/")
+        record = opened.find(f"data/vector_stores/{text.path.split('/')[2]}.json")
+        assert record is not None
+        assert record.id == "a/b"
+
+
+def test_a_damaged_stream_is_named_with_the_way_out(target: Path) -> None:
+    start(target, FILES[:5], stores={"vs_1": {"name": "old"}})
+    stream = target.with_name("acme.tar.zst.partial") / "stream"
+    damaged = bytearray(stream.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    stream.write_bytes(damaged)
+    for _ in range(2):
+        with (
+            pytest.raises(CannotWrite, match="damaged") as caught,
+            writer(target) as bundle,
+        ):
+            add_all(bundle, FILES[:5], stores={"vs_1": {"name": "new"}})
+        assert "--no-resume" in caught.value.hint
+
+
+def test_what_another_version_began_is_refused_and_stays(target: Path) -> None:
+    start(target, FILES[:1])
+    journal = target.with_name("acme.tar.zst.partial") / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(JOURNAL.encode(), layout.FORMAT.encode()))
+    before = journal.read_bytes()
+    assert find_partial(target.parent, CAPTURE) is None
+    with pytest.raises(AlreadyExists, match="another version") as caught:
+        writer(target)
+    assert "--no-resume" in caught.value.hint
+    assert journal.read_bytes() == before
+    with writer(target, force=True) as bundle:
+        assert bundle.content("file-a") is None
+        bundle.discard()
 
 
 def test_changed_definitions_go_into_a_new_stream_that_takes_the_contents_over(target: Path) -> None:
@@ -330,7 +396,7 @@ def test_free_space_is_looked_at_first(target: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=20 << 20))
     with writer(target) as bundle:
         with pytest.raises(CannotWrite, match="No space"):
-            bundle.open_content("file-a", "a", rung=Rung.ORIGINAL, created_at=0, size_hint=21 << 20)
+            bundle.open_content(21 << 20)
         bundle.discard()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
     with pytest.raises(CannotWrite):
@@ -359,13 +425,14 @@ def test_a_content_can_be_asked_for_in_the_moment_in_which_it_becomes_durable(
                 asked.set()
             commit(journal, cut)
 
-        with bundle.open_content("f", "f", rung=Rung.ORIGINAL, created_at=0) as sink:
-            entry = sink.commit()
+        with bundle.open_content() as sink:
+            sink.commit()
+        stored = bundle.add_content(sink, ledger_line(File(id="f")), created_at=0)
         monkeypatch.setattr(Journal, "commit", asking)
         bundle.checkpoint()
         asked.wait(60)
         bundle.discard()
-    assert found == [entry]
+    assert found == [stored]
 
 
 def test_what_callers_must_not_do(target: Path) -> None:
@@ -376,15 +443,13 @@ def test_what_callers_must_not_do(target: Path) -> None:
             bundle.add_record(record)
         with pytest.raises(ValueError, match="open_files"):
             bundle.add_record(Record(kind=Kind.FILE, id=SourceId("f"), raw=b"{}"))
-        with bundle.open_content("f", "f", rung=Rung.ORIGINAL, created_at=0) as sink:
+        with bundle.open_content() as sink:
             sink.commit()
             with pytest.raises(ValueError, match="closed"):
                 sink.commit()
-        with (
-            bundle.open_content("f", "f", rung=Rung.ORIGINAL, created_at=0) as sink,
-            pytest.raises(ValueError, match="committed before"),
-        ):
-            sink.commit()
+        bundle.add_content(sink, ledger_line(File(id="f")), created_at=0)
+        with pytest.raises(ValueError, match="added before"):
+            bundle.add_content(sink, ledger_line(File(id="f")), created_at=0)
         with bundle.open_files() as lines:
             lines.write(b'{"id":"f"}')
             with pytest.raises(ValueError, match="no end"):

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdall.bundle.layout import LedgerLine
 from holdall.exporter.register import File, Register, Waiting
 from holdall.model import FileView, Kind, Rung, SourceId
 from holdall.remote.contents import Content
@@ -34,26 +33,6 @@ def test_of_two_records_of_one_id_the_first_counts(register: Register) -> None:
     register.list([("file-a", b'{"n":1}'), ("file-b", b"{}"), ("file-a", b'{"n":2}')])
     assert register.listed(SourceId("file-a")) == b'{"n":1}'
     assert register.listed(SourceId("file-c")) is None
-
-
-def test_of_two_ledger_lines_the_last_counts(register: Register) -> None:
-    def line(message: str) -> LedgerLine:
-        return LedgerLine(
-            id="file-a",
-            filename=None,
-            rung=Rung.TEXT,
-            path="p",
-            expected=1,
-            size=2,
-            route=None,
-            status=400,
-            code=None,
-            message=message,
-        )
-
-    register.remember([line("first"), line("second")])
-    assert register.earlier(SourceId("file-a")) == line("second")
-    assert register.earlier(SourceId("file-b")) is None
 
 
 def test_what_waits_is_handed_out_once_and_what_comes_meanwhile_too(register: Register) -> None:

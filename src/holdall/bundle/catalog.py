@@ -6,8 +6,7 @@ import threading
 from collections.abc import Iterable
 
 from holdall.bundle import layout
-from holdall.bundle.journal import Entry, Journal
-from holdall.bundle.layout import IndexEntry
+from holdall.bundle.journal import Entry, Journal, Stored
 from holdall.bundle.names import Taken, safe_name
 from holdall.model import Kind
 
@@ -15,7 +14,8 @@ __all__ = ["Catalog"]
 
 
 class Catalog:
-    """Names taken, records and contents of one stream. ``unseen`` are those of an earlier run not yet confirmed."""
+    """Names taken, records and contents of one stream. ``unseen`` are those of an earlier run not yet confirmed;
+    ``superseded`` says that a content has a later one of the same file behind it."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -26,31 +26,40 @@ class Catalog:
         self.records: dict[tuple[Kind, str], str] = {}
         self.unseen_records: set[tuple[Kind, str]] = set()
         self.unseen_contents: set[int] = set()
+        self.superseded = False
         self._positions: dict[int, int] = {}
-        self._recent: dict[str, IndexEntry] = {}
+        self._recent: dict[str, Stored] = {}
         for position, line in journal.lines():
-            if isinstance(line, Entry):
-                self._load(line, position)
+            if isinstance(line, Stored):
+                self._load_content(line, position)
+            elif isinstance(line, Entry):
+                self._load(line)
         self.unseen_records.update(self.records)
         self.unseen_contents.update(self._positions)
 
-    def _load(self, line: Entry, position: int) -> None:
+    def _load_content(self, line: Stored, position: int) -> None:
+        path, key = line.entry.path, hash(line.ledger.id)
+        self._taken.add(path if line.store is not None else path.rsplit("/", 1)[0])
+        if line.store is not None:
+            self._name_store(line.store, path.split("/")[2])
+        self.superseded |= key in self._positions
+        self._positions[key] = position
+
+    def _load(self, line: Entry) -> None:
         entry = line.entry
         if not entry.path.startswith("data/"):
             self.tags.add(entry.path)
-        elif entry.rung is not None and entry.id is not None:
-            content = entry.path.startswith(layout.CONTENTS)
-            self._taken.add(entry.path.rsplit("/", 1)[0] if content else entry.path)
-            self._positions[hash(entry.id)] = position
         elif entry.id is not None and line.hash is not None:
             kind = layout.kind_of(entry.path)
             self.records[kind, entry.id] = line.hash
             if kind is Kind.STORE:
-                name = entry.path.removeprefix(layout.STORES).removesuffix(layout.RECORD)
-                self._store_names[entry.id] = name
-                self._taken.add(f"{layout.STORES}{name}{layout.MEMBERSHIPS}")
+                self._name_store(entry.id, entry.path.removeprefix(layout.STORES).removesuffix(layout.RECORD))
             else:
                 self._taken.add(entry.path)
+
+    def _name_store(self, store_id: str, name: str) -> None:
+        self._store_names[store_id] = name
+        self._taken.add(f"{layout.STORES}{name}{layout.MEMBERSHIPS}")
 
     def store_name(self, store_id: str) -> str:
         """The name under which all that belongs to one store lies, given once and kept."""
@@ -60,10 +69,6 @@ class Catalog:
             name = path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS)
             self._store_names[store_id] = name
         return name
-
-    def store_of(self, name: str) -> str:
-        """The id of the store that has this name; the name itself where no record of it has come."""
-        return next((id for id, known in self._store_names.items() if known == name), name)
 
     def agent_path(self, agent_id: str) -> str:
         return self._free(layout.AGENTS, agent_id, layout.RECORD)
@@ -81,23 +86,32 @@ class Catalog:
         name = safe_name(id, suffix=suffix)
         return self._taken.first_free(folder, name[: len(name) - len(suffix)], suffix=suffix)
 
-    def content(self, file_id: str) -> IndexEntry | None:
-        """The content of that id, and it counts as seen."""
+    def content(self, file_id: str) -> Stored | None:
+        """The content of that id."""
         with self._lock:
             found = self._recent.get(file_id)
             position = self._positions.get(hash(file_id))
             if found is None and position is not None:
                 line = self._journal.read(position)
-                if isinstance(line, Entry) and line.entry.id == file_id:
-                    found = line.entry
-            if found is not None:
-                self.unseen_contents.discard(hash(file_id))
+                if isinstance(line, Stored) and line.ledger.id == file_id:
+                    found = line
             return found
 
-    def add_content(self, entry: IndexEntry) -> None:
-        assert entry.id is not None
+    def keep(self, file_id: str) -> None:
+        """The content of that id, which an earlier run stored, is still the file's."""
+        self.unseen_contents.discard(hash(file_id))
+
+    def has_content(self, file_id: str) -> bool:
+        """Is there one that this run has stored or kept?"""
+        return self.content(file_id) is not None and hash(file_id) not in self.unseen_contents
+
+    def add_content(self, line: Stored) -> None:
+        """A content of this run. One that an earlier run stored under its id is superseded."""
         with self._lock:
-            self._recent[entry.id] = entry
+            key = hash(line.ledger.id)
+            self.superseded |= key in self._positions
+            self.unseen_contents.discard(key)
+            self._recent[line.ledger.id] = line
 
     def journalled(self, contents: Iterable[tuple[str, int]]) -> None:
         """From here on the journal remembers these contents, each at a position of its own."""
@@ -106,10 +120,13 @@ class Catalog:
                 self._positions[hash(file_id)] = position
                 self._recent.pop(file_id, None)
 
-    def seen(self, entry: IndexEntry) -> bool:
-        """Is this entry one that the present run has confirmed or written?"""
-        if entry.id is None:
-            return False
-        if entry.rung is not None:
-            return hash(entry.id) not in self.unseen_contents
-        return (layout.kind_of(entry.path), entry.id) not in self.unseen_records
+    def seen(self, line: Entry) -> bool:
+        """Is this a record that the present run has confirmed or written?"""
+        entry = line.entry
+        return entry.id is not None and (layout.kind_of(entry.path), entry.id) not in self.unseen_records
+
+    def holds(self, line: Stored, position: int, *, unseen: bool) -> bool:
+        """Is the content at that position of the journal the one that counts of its file, and one that the present run
+        has confirmed or stored, or else ``unseen`` ones are meant too?"""
+        key = hash(line.ledger.id)
+        return self._positions.get(key) == position and (unseen or key not in self.unseen_contents)

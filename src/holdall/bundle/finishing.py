@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
-from holdall.bundle.journal import Entry, Journal, Ledger
+from holdall.bundle.journal import Entry, Journal, Ledger, Stored
 from holdall.bundle.layout import Capture, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, RungCount
 from holdall.bundle.losses import reason_of
 from holdall.bundle.sinks import LineSink, Sink
@@ -27,8 +27,6 @@ __all__ = ["Finished", "Finishing"]
 _encode = msgspec.json.Encoder().encode
 _SHA256 = 64
 """In the sorter of the index, each line stands behind the sha256 that the manifest needs."""
-_INDEXED = b" "
-"""In the sorter of the ledger, before a line of the index."""
 _PIECE = 64 << 10
 _COUNTED = {Kind.ASSISTANT: "assistants", Kind.AGENT: "agents", Kind.STORE: "vector_stores"}
 
@@ -49,15 +47,7 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-class _Counted(msgspec.Struct, frozen=True, kw_only=True):
-    rung: Rung
-    size: int | None
-    truncated: bool = False
-    doubt: str | None = None
-
-
 _id = msgspec.json.Decoder(_Id).decode
-_counted_line = msgspec.json.Decoder(_Counted).decode
 _loss_line = msgspec.json.Decoder(LossLine).decode
 
 
@@ -76,13 +66,15 @@ class Finishing:
         resumed: int,
         line_sinks: list[LineSink],
         open_sink: Callable[[str], Sink],
+        append: Callable[[Sink, str], IndexEntry],
     ) -> None:
-        """``open_sink`` gives a sink whose commit appends a file of that path, journalled nowhere.
+        """``open_sink`` gives a sink for a file of that path, which ``append`` adds, journalled nowhere.
 
         Below position ``resumed`` of the journal stand the lines of earlier runs.
         """
         self._target, self._bag, self._capture, self._started = target, bag, capture, started
-        self._stream, self._journal, self._resumed, self._open_sink = stream, journal, resumed, open_sink
+        self._stream, self._journal, self._resumed = stream, journal, resumed
+        self._open_sink, self._append = open_sink, append
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
         self._index, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
         self._tags: list[tuple[str, str]] = []
@@ -116,39 +108,38 @@ class Finishing:
         ledger = Sorter()
         for position, line in self._journal.lines():
             if isinstance(line, Ledger):
-                if position < self._resumed and line.ledger.path is None:
-                    continue  # an earlier run got nothing; whether there is such a file, this run says
-                ledger.add(line.ledger.id.encode(errors="surrogatepass"), _encode(line.ledger))
+                if position >= self._resumed:  # whether there is still such a file, this run says
+                    self._add_ledger(ledger, line.ledger)
+            elif isinstance(line, Stored):
+                self._list(line.entry)
+                self._contents.add(content_line(line.ledger.id, line.ledger.rung, line.entry.sha256))
+                self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Entry) and not line.entry.path.startswith("data/"):
                 self._tags.append((line.entry.path, line.entry.sha256))
             elif isinstance(line, Entry):
-                indexed = self._list(line.entry)
-                if line.entry.rung is not None:
-                    self._list_content(line.entry, indexed, ledger)
-                else:
-                    self._list_record(line.entry, line.hash or "")
+                self._list(line.entry)
+                self._list_record(line.entry, line.hash or "")
         return ledger
 
-    def _list(self, entry: IndexEntry) -> bytes:
-        """Take an entry into index and manifest; returns its line in the index."""
-        indexed = _encode(entry)
-        self._index.add(entry.path.encode(), entry.sha256.encode() + indexed)
+    def _add_ledger(self, ledger: Sorter, line: LedgerLine) -> None:
+        ledger.add(line.id.encode(errors="surrogatepass"), _encode(line))
+        self._rung_files[line.rung] += 1
+        self._rung_bytes[line.rung] += line.size or 0
+        if reason := reason_of(line.rung, line.truncated, self._capture.min_rung):
+            self._losses[reason] += 1
+        self._losses[Reason.DOUBTFUL] += bool(line.doubt)
+
+    def _list(self, entry: IndexEntry) -> None:
+        """Take an entry into index and manifest."""
+        self._index.add(entry.path.encode(), entry.sha256.encode() + _encode(entry))
         self._counts["entries"] += 1
         self._counts["bytes"] += entry.size
-        return indexed
 
     def _list_record(self, entry: IndexEntry, sha256: str) -> None:
         kind = layout.kind_of(entry.path)
         self._counts[_COUNTED[kind]] += 1
         lines = self._agents if kind is Kind.AGENT else self._definitions
         lines.add(definition_line(kind, entry.id or "", sha256))
-
-    def _list_content(self, entry: IndexEntry, indexed: bytes, ledger: Sorter) -> None:
-        assert entry.id is not None
-        assert entry.rung is not None
-        self._contents.add(content_line(entry.id, entry.rung, entry.sha256))
-        # Without the run that stored it there may be no ledger line; then one is made of what the index says.
-        ledger.add(entry.id.encode(errors="surrogatepass"), _INDEXED + indexed)
 
     def _write_lines(self, sink: LineSink) -> None:
         records = 0
@@ -164,28 +155,22 @@ class Finishing:
                 sha256 = record_hash(sink.kind, raw)
                 self._definitions.add(definition_line(sink.kind, _id(raw).id, sha256, sink.store_id))
             lines.flush()
-            entry = out.commit()
+            out.commit()
+        entry = self._append(out, sink.path)
         sink.remove()
         if sink.kind is not None:
             self._counts["memberships" if sink.kind is Kind.MEMBERSHIP else "files"] += records
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
     def _write_ledger(self, ledger: Sorter) -> None:
-        records, minimum = 0, self._capture.min_rung
         with self._open_sink(layout.LEDGER) as out:
             lines = _Lines(out)
-            for line in _last_of_each(ledger):
-                records += 1
+            for _, line in ledger:
                 lines.add(line + b"\n")
-                found = _counted_line(line)
-                self._rung_files[found.rung] += 1
-                self._rung_bytes[found.rung] += found.size or 0
-                if reason := reason_of(found.rung, found.truncated, minimum):
-                    self._losses[reason] += 1
-                self._losses[Reason.DOUBTFUL] += bool(found.doubt)
             lines.flush()
-            entry = out.commit()
-        self._list(msgspec.structs.replace(entry, records=records))
+            out.commit()
+        records = sum(self._rung_files.values())
+        self._list(msgspec.structs.replace(self._append(out, layout.LEDGER), records=records))
 
     def _write_tags(self, ended: int) -> HoldallInfo:
         counts = {
@@ -240,7 +225,8 @@ class Finishing:
             for piece in pieces:
                 lines.add(piece)
             lines.flush()
-            entry = out.commit()
+            out.commit()
+        entry = self._append(out, path)
         self._tags.append((path, entry.sha256))
         return Part(offset=entry.offset, size=entry.size, sha256=entry.sha256)
 
@@ -262,40 +248,3 @@ class _Lines:
     def flush(self) -> None:
         self._sink.write(b"".join(self._lines))
         self._lines, self._size = [], 0
-
-
-def _last_of_each(ledger: Sorter) -> Iterator[bytes]:
-    """The last line of each id. What only the index says gives way to any ledger line."""
-    key, best = None, b""
-    for id, line in ledger:
-        if id != key:
-            if key is not None:
-                yield _ledger_line(best)
-            key, best = id, line
-        elif not line.startswith(_INDEXED) or best.startswith(_INDEXED):
-            best = line
-    if key is not None:
-        yield _ledger_line(best)
-
-
-def _ledger_line(line: bytes) -> bytes:
-    """``line``, or where it is one of the index, the least that a ledger can say of that entry."""
-    if not line.startswith(_INDEXED):
-        return line
-    entry = msgspec.json.decode(line[len(_INDEXED) :], type=IndexEntry)
-    assert entry.id is not None
-    assert entry.rung is not None
-    return _encode(
-        LedgerLine(
-            id=entry.id,
-            filename=entry.filename,
-            rung=entry.rung,
-            path=entry.path,
-            expected=None,
-            size=entry.size,
-            route=None,
-            status=None,
-            code=None,
-            message=None,
-        )
-    )

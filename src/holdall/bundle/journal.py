@@ -1,8 +1,9 @@
 """``NAME.partial/``: what an unfinished bundle has on disk, so that a later run goes on where this one stopped.
 
-The journal's first line says what is being captured. Then comes a line per whole entry and per ledger line, and after
-them, once the stream is durable up to there, a ``cut``: everything above it stands in the first ``length`` bytes of
-the stream. A resume trusts what stands above the last cut and cuts the stream back to it.
+The journal's first line says what is being captured. Then comes a line per whole entry, with everything that a later
+run has to know of it, and per file without content. After them, once the stream is durable up to there, comes a
+``cut``: everything above it stands in the first ``length`` bytes of the stream. A resume trusts what stands above the
+last cut and cuts the stream back to it. Of two contents of one file the later one counts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.opening import open_regular
 
 __all__ = [
+    "JOURNAL",
     "Begin",
     "Cut",
     "Entry",
@@ -31,6 +33,7 @@ __all__ = [
     "Ledger",
     "Line",
     "Partial",
+    "Stored",
     "clear_finished",
     "discard_partial",
     "find_partial",
@@ -38,12 +41,16 @@ __all__ = [
     "unfinished",
 ]
 
+JOURNAL = f"{layout.FORMAT}, journal 2"
+"""The format of the bundle and of its journal. Only what has this one is gone on with."""
+
 _STREAM = "stream"
 _JOURNAL, _OLD_JOURNAL = "journal.jsonl", "journal.old.jsonl"
 
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="line"):
-    """The first line. ``name`` is the file name that the bundle will have."""
+    """The first line. ``format`` is ``JOURNAL``, or another version's; ``name`` the file name that the bundle will
+    have."""
 
     format: str
     name: str
@@ -53,17 +60,33 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
     def goes_on(self, capture: Capture, name: str) -> bool:
         """Can an export of ``capture`` to ``name`` go on with this? Another version of the program may."""
         same = replace(self.capture, tool=capture.tool, min_rung=capture.min_rung) == capture
-        return same and (self.format, self.name) == (layout.FORMAT, name)
+        return same and (self.format, self.name) == (JOURNAL, name)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry", tag_field="line"):
-    """A whole entry; ``hash`` is the record's, for assistants and stores."""
+    """A whole entry that is no content; ``hash`` is the record's, for assistants and stores."""
 
     entry: IndexEntry
     hash: str | None = None
 
 
+class Stored(msgspec.Struct, frozen=True, kw_only=True, tag="content", tag_field="line"):
+    """A whole content, what the ledger says of it, and what it is the content of.
+
+    ``record`` is the hash of the file object, None where there was none; of a parsed text ``store`` is the one that
+    it was read from, and ``overlap`` how many tokens its parts share.
+    """
+
+    entry: IndexEntry
+    ledger: LedgerLine
+    record: str | None = None
+    store: str | None = None
+    overlap: int | None = None
+
+
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, tag="ledger", tag_field="line"):
+    """A file of which a run got nothing."""
+
     ledger: LedgerLine
 
 
@@ -74,7 +97,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, tag="cut", tag_field="line"
     size: int
 
 
-Line = Begin | Entry | Ledger | Cut
+Line = Begin | Entry | Stored | Ledger | Cut
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
-from holdall.bundle.layout import Frames, IndexEntry
+from holdall.bundle.layout import Frames
 from holdall.bundle.spool import Spool
 from holdall.model import Kind
 from holdall.opening import open_regular
@@ -24,18 +24,16 @@ class Sink:
     """One content on its way in. Several sinks may be open at once.
 
     As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is there
-    after ``commit``. Written to by one thread at a time, but whoever gave that thread up may abort: abort waits for
-    what has begun, and what begins after it is refused with ValueError.
+    after ``commit``, and the writer takes the content up then. Written to by one thread at a time, but whoever gave
+    that thread up may abort: abort waits for what has begun, and what begins after it is refused with ValueError.
     """
 
-    def __init__(
-        self, spool: Spool, place: Callable[[Sink], IndexEntry], *, target: Path, frames: Frames, uses: int = 0
-    ) -> None:
+    def __init__(self, spool: Spool, *, target: Path, frames: Frames, uses: int = 0) -> None:
         """``frames`` say how the content is cut, ``uses`` how many tools and references it has."""
         self.spool, self.frames, self.uses = spool, frames, uses
         self.size = 0
         self.sha256 = ""
-        self._place, self._target = place, target
+        self._target = target
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()
         self._open = True
@@ -57,17 +55,20 @@ class Sink:
             with reporting(self._target):
                 self.spool.write(data)
 
-    def commit(self) -> IndexEntry:
-        """The content is whole: put it into the bundle. Durable soon after, at the latest when the writer is left."""
+    def commit(self) -> None:
+        """The content is whole. It waits beside the bundle until the writer is told what it is."""
         with self._lock:
             self._require_open()
-            self.sha256 = self._hash.hexdigest()
             with reporting(self._target):
                 if not self.spool.small or self.size > self.frames.small:
                     self.spool.finish(padding(self.size))
-                entry = self._place(self)
+            self.sha256 = self._hash.hexdigest()
             self._open = False
-            return entry
+
+    @property
+    def is_open(self) -> bool:
+        """Neither committed nor aborted."""
+        return self._open
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""

@@ -13,7 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,17 +27,18 @@ from holdall.bundle.catalog import Catalog
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.finishing import Finished, Finishing
-from holdall.bundle.journal import Begin, Entry, Journal, Ledger, Partial, clear_finished
+from holdall.bundle.journal import JOURNAL, Begin, Entry, Journal, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
 from holdall.bundle.proof import require_readable
+from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.spool import Spool
 from holdall.bundle.stream import Note, Stream, Unrecoverable
 from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
-from holdall.model import Kind, Moment, Record, Rung, SourceId, epoch_seconds
+from holdall.model import Kind, Moment, Record, SourceId, epoch_seconds
 from holdall.untrusted import require_record
 
 __all__ = ["BundleWriter", "Finished"]
@@ -94,11 +95,7 @@ class BundleWriter:
                 begin = self._partial.begin()
                 resume = resume and begin is not None and begin.goes_on(capture, target.name)
                 if begin and not force and not resume:
-                    raise AlreadyExists(
-                        f"can't write {target}: {self._partial.folder} holds an unfinished bundle with another source, "
-                        "selection or options",
-                        hint="the same settings to go on with it, another name, or --force to throw it away",
-                    )
+                    raise self._another(begin)
                 self.started = begin.started if begin and resume else started
                 try:
                     self._open(resume=resume)
@@ -110,9 +107,18 @@ class BundleWriter:
             self._partial.release()
             raise
 
+    def _another(self, begin: Begin) -> AlreadyExists:
+        what, same = "with another source, selection or options", "the same settings to go on with it"
+        if begin.format != JOURNAL:
+            what, same = f"that another version ({begin.capture.tool}) began", "that version to go on with it"
+        return AlreadyExists(
+            f"can't write {self.target}: {self._partial.folder} holds an unfinished bundle {what}",
+            hint=f"{same}, another name, or --no-resume or --force to throw it away",
+        )
+
     def _open(self, *, resume: bool) -> None:
         """Open the stream, to go on with it or anew with the files that say how to read it."""
-        begin = Begin(format=layout.FORMAT, name=self.target.name, started=self.started, capture=self.capture)
+        begin = Begin(format=JOURNAL, name=self.target.name, started=self.started, capture=self.capture)
         self.bag = safe_name(layout.bag_name(self.target.name))
         self._journal = Journal(self._partial.journal, None if resume else begin)
         self._resumed = self._journal.position if resume else 0
@@ -176,30 +182,50 @@ class BundleWriter:
             self._catalog.records[key] = sha256
             self._put(path, record.raw, mtime=_created_at(record.raw), id=record.id, hash=sha256, uses=uses)
 
-    def open_content(
-        self, file_id: str, filename: str | None, *, rung: Rung, created_at: int, size_hint: int | None = None
-    ) -> Sink:
-        """A sink for the bytes of one file. CannotWrite where ``size_hint`` bytes have no room on the disk."""
+    def open_content(self, size_hint: int | None = None) -> Sink:
+        """A sink for the bytes of one file, or its parsed text as one store's API paged it; see ``add_content``.
+
+        CannotWrite where ``size_hint`` bytes have no room on the disk.
+        """
         if size_hint and size_hint > layout.CONTENT_FRAME:
             with reporting(self.target):
                 _require_space(self.target, size_hint)
+        return self._sink(layout.CONTENTS)
 
-        def place(sink: Sink) -> IndexEntry:
-            with self._lock:
-                path = self._catalog.content_folder(file_id) + safe_name(filename or _UNNAMED)
-                return self._commit(sink, path, file_id, filename, rung, created_at)
+    def add_content(
+        self,
+        sink: Sink,
+        line: LedgerLine,
+        *,
+        created_at: int,
+        record: str | None = None,
+        store: str | None = None,
+        overlap: int | None = None,
+    ) -> Stored:
+        """Put a content that was committed into the bundle, and ``line``, but for path and size, into its ledger.
 
-        return self._sink(place, layout.CONTENTS)
+        Both become durable together: soon, at the latest when the writer is left. ``store`` is the one that a parsed
+        text was read from; that, ``record`` and ``overlap`` are for a later run (``journal.Stored``). A content of
+        that id from an earlier run is superseded; ValueError where this run has added or kept one.
+        """
+        with self._lock, reporting(self.target):
+            if self._catalog.has_content(line.id):
+                raise ValueError(f"the content of {line.id} was added before")
+            if store is None:
+                path = self._catalog.content_folder(line.id) + safe_name(line.filename or _UNNAMED)
+            else:
+                path = self._catalog.text_path(store, line.id)
+            stored: list[Stored] = []
 
-    def open_text(self, store_id: str, file_id: str, filename: str | None, *, created_at: int) -> Sink:
-        """A sink for the parsed text of one file as one store's API paged it, rung ``text``."""
+            def note(entry: IndexEntry) -> None:
+                told = msgspec.structs.replace(line, path=path, size=entry.size)
+                found = Stored(entry=entry, ledger=told, record=record, store=store, overlap=overlap)
+                self._stream.note(Note(line=_encode(found) + b"\n", content=line.id))
+                self._catalog.add_content(found)
+                stored.append(found)
 
-        def place(sink: Sink) -> IndexEntry:
-            with self._lock:
-                path = self._catalog.text_path(store_id, file_id)
-                return self._commit(sink, path, file_id, filename, Rung.TEXT, created_at)
-
-        return self._sink(place, layout.TEXTS)
+            self._append(sink, path, created_at, note, id=line.id, filename=line.filename, rung=line.rung)
+            return stored[0]
 
     def open_memberships(self, store_id: str) -> LineSink:
         """A sink for the memberships of one store, a line of JSON each; goes behind the contents in ``finish``."""
@@ -216,29 +242,19 @@ class BundleWriter:
         return self._line_sink(layout.LOSSES, None, None)
 
     def add_ledger(self, line: LedgerLine) -> None:
-        """What became of one file; a later line of the same id replaces an earlier one.
-
-        Durable together with the content committed before it. A content for which none is added keeps that of the
-        run that stored it, or gets one made of what the index knows.
-        """
+        """What became of a file without content. It holds for this run alone."""
         with self._lock, reporting(self.target):
             self._stream.note(Note(line=_encode(Ledger(ledger=line)) + b"\n"))
 
-    def content(self, file_id: str) -> IndexEntry | None:
-        """The content of that id if it is whole in this stream, from this run or from the one that is resumed.
-
-        On a resume, a content of the earlier run that is not asked for here will not be in the bundle.
-        """
+    def content(self, file_id: str) -> Stored | None:
+        """The content of that id if it is whole in this stream, from this run or from the one that is resumed."""
         with self._lock, reporting(self.target):
             return self._catalog.content(file_id)
 
-    def earlier_ledger(self) -> Iterator[LedgerLine]:
-        """What the run that is resumed said of its contents. To be read before anything is added."""
-        for position, line in self._journal.lines():
-            if position >= self._resumed:
-                return
-            if isinstance(line, Ledger):
-                yield line.ledger
+    def keep(self, file_id: str) -> None:
+        """Have the content of that id in the bundle that an earlier run stored; else it will not be in it."""
+        with self._lock:
+            self._catalog.keep(file_id)
 
     def checkpoint(self) -> None:
         """Let what was committed so far become durable soon, also where little comes and no frame gets full."""
@@ -254,7 +270,7 @@ class BundleWriter:
         Raises CannotWrite, and the bundle gets no name, where it can't be read (``proof.require_readable``).
         """
         with self._lock, reporting(self.target):
-            if self._catalog.unseen_records or self._catalog.unseen_contents:
+            if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:
                 self._switch(keep_unseen=False)
             finished = Finishing(
                 target=self.target,
@@ -265,7 +281,8 @@ class BundleWriter:
                 journal=self._journal,
                 resumed=self._resumed,
                 line_sinks=self._line_sinks,
-                open_sink=self._tag_sink,
+                open_sink=self._sink,
+                append=lambda sink, path: self._append(sink, path, self.started, None),
             ).run(ended=ended)
             require_readable(self._partial.stream, self.target)
             self._leave()
@@ -295,45 +312,56 @@ class BundleWriter:
 
         ``keep_unseen`` takes over contents that this run has not asked for yet.
         """
-        seen, unseen, resumed = self._catalog.seen, self._catalog.unseen_contents, self._resumed
+        before, resumed = self._catalog, self._resumed
         self._stream.close()
         self._journal.close()
         self._partial.set_aside()
         self._open(resume=False)
-        with Unfinished(self._partial.old_stream, self._partial.old_journal) as old:
+        with self._whole(), Unfinished(self._partial.old_stream, self._partial.old_journal) as old:
             for position, line in old.lines():
                 match line:
-                    case Entry(entry=IndexEntry(rung=None) as entry, hash=str()) if seen(entry):
-                        self._carry(old, entry)
-                    case Entry(entry=IndexEntry(rung=Rung()) as entry) if keep_unseen or seen(entry):
-                        self._carry(old, entry)
-                    case Ledger(ledger=LedgerLine(path=str()) as ledger):
-                        if carried := self._catalog.content(ledger.id):
-                            self.add_ledger(msgspec.structs.replace(ledger, path=carried.path))
-                    case Ledger(ledger=ledger) if position >= resumed:
-                        self.add_ledger(ledger)
-        self._catalog.unseen_contents = unseen if keep_unseen else set()
+                    case Entry(hash=str()) if before.seen(line):
+                        self._carry_record(old, line.entry)
+                    case Stored() if before.holds(line, position, unseen=keep_unseen):
+                        self._carry(old, line)
+                    case Ledger() if position >= resumed:
+                        self.add_ledger(line.ledger)
+        self._catalog.unseen_contents = before.unseen_contents if keep_unseen else set()
         self._stream.flush()
         self._partial.forget_old()
 
-    def _carry(self, old: Unfinished, entry: IndexEntry) -> None:
-        """One entry from the old stream into the new one."""
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """CannotWrite where the stream of an earlier run turns out to be damaged."""
+        try:
+            yield
+        except FrameError as error:
+            raise CannotWrite(
+                f"can't write {self.target}: what an earlier run left in {self._partial.folder} is damaged: {error}",
+                hint="--no-resume throws it away and begins anew",
+            ) from None
+
+    def _carry_record(self, old: Unfinished, entry: IndexEntry) -> None:
         assert entry.id is not None
-        if entry.rung is None:
-            kind = layout.kind_of(entry.path)
-            self.add_record(Record(kind=kind, id=SourceId(entry.id), raw=b"".join(old.content(entry))))
-            return
-        if entry.path.startswith(layout.TEXTS):
-            store_id = self._catalog.store_of(entry.path.split("/")[2])
-            sink = self.open_text(store_id, entry.id, entry.filename, created_at=old.time(entry))
-        else:
-            sink = self.open_content(entry.id, entry.filename, rung=entry.rung, created_at=old.time(entry))
-        with sink:
-            for piece in old.content(entry):
+        kind = layout.kind_of(entry.path)
+        self.add_record(Record(kind=kind, id=SourceId(entry.id), raw=b"".join(old.content(entry))))
+
+    def _carry(self, old: Unfinished, line: Stored) -> None:
+        """One content from the old stream into the new one."""
+        with self.open_content() as sink:
+            for piece in old.content(line.entry):
                 sink.write(piece)
             sink.commit()
+        self.add_content(
+            sink,
+            line.ledger,
+            created_at=old.time(line.entry),
+            record=line.record,
+            store=line.store,
+            overlap=line.overlap,
+        )
 
-    def _sink(self, place: Callable[[Sink], IndexEntry], path: str, *, uses: int = 0) -> Sink:
+    def _sink(self, path: str, *, uses: int = 0) -> Sink:
         """A sink for what will lie at ``path`` or in that folder, with so many tools and references in it."""
         frames = layout.frames_of(path)
         spool = Spool(
@@ -343,7 +371,7 @@ class BundleWriter:
             depth=self._depth,
             least=partial(frames.least, uses=uses),
         )
-        return Sink(spool, place, target=self.target, frames=frames, uses=uses)
+        return Sink(spool, target=self.target, frames=frames, uses=uses)
 
     def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
         def committed(sink: LineSink) -> None:
@@ -351,10 +379,6 @@ class BundleWriter:
                 self._line_sinks.append(sink)
 
         return LineSink(self._partial.new_spool(), path, kind, store_id, committed, target=self.target)
-
-    def _tag_sink(self, path: str) -> Sink:
-        """A sink for what ``finish`` writes."""
-        return self._sink(lambda sink: self._append(sink, path, self.started, None), path)
 
     def _put(
         self, path: str, data: bytes, *, mtime: int, id: str | None = None, hash: str | None = None, uses: int = 0
@@ -365,21 +389,10 @@ class BundleWriter:
             entry = msgspec.structs.replace(entry, id=id)
             self._stream.note(Note(line=_encode(Entry(entry=entry, hash=hash)) + b"\n"))
 
-        with self._sink(lambda sink: self._append(sink, path, mtime, note), path, uses=uses) as sink:
+        with self._sink(path, uses=uses) as sink:
             sink.write(data)
             sink.commit()
-
-    def _commit(
-        self, sink: Sink, path: str, file_id: str, filename: str | None, rung: Rung, created_at: int
-    ) -> IndexEntry:
-        if self._catalog.content(file_id):
-            raise ValueError(f"the content of {file_id} was committed before")
-
-        def note(entry: IndexEntry) -> None:
-            self._stream.note(Note(line=_encode(Entry(entry=entry)) + b"\n", content=file_id))
-            self._catalog.add_content(entry)
-
-        return self._append(sink, path, created_at, note, id=file_id, filename=filename, rung=rung)
+        self._append(sink, path, mtime, note)
 
     def _append(
         self, sink: Sink, path: str, mtime: int, note: Callable[[IndexEntry], None] | None, **known: Any

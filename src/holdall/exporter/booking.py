@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 from msgspec.structs import replace
 
+from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
@@ -66,31 +67,25 @@ class Booking:
         for one in definitions.unreadable:
             losses.add(unreadable(one.kind, one.id, one.message))
 
-    def got(self, file: File, content: Content) -> None:
-        """A file whose content the ladder got, or did not get."""
-        entry = self._writer.content(file.id) if content.rung is not Rung.UNAVAILABLE else None
-        line = line_of(file, content, entry)
+    def lost(self, file: File, content: Content) -> None:
+        """A file whose content the ladder did not get."""
+        line = line_of(file, content)
         self._writer.add_ledger(line)
-        self._tally(file, line, entry)
+        self._tally(file, line)
 
-    def took(self, file: File, line: LedgerLine, entry: IndexEntry) -> None:
-        """A content out of the parent, of which the parent's ledger said ``line``."""
-        line = replace(line, filename=file.filename, path=entry.path, expected=file.size, size=entry.size)
-        self._writer.add_ledger(line)
+    def got(self, file: File, stored: Stored) -> None:
+        """A file whose content the ladder got."""
+        self._tally(file, stored.ledger, stored.entry)
+
+    def took(self, file: File, stored: Stored) -> None:
+        """A content out of the parent."""
         self.taken += 1
-        self._progress.advance(bytes=file.size or entry.size)
-        self._tally(file, line, entry)
+        self.kept(file, stored)
 
-    def kept(self, file: File, entry: IndexEntry) -> None:
+    def kept(self, file: File, stored: Stored) -> None:
         """A content that an interrupted run has stored; its line in the ledger is kept too."""
-        line = self._register.earlier(file.id)
-        if line is None or line.path != entry.path:  # the run was stopped between the content and its line
-            line = line_of(file, Content(rung=entry.rung or Rung.ORIGINAL), entry)
-        elif line.expected != file.size:  # the server has thought of another size since
-            line = replace(line, expected=file.size)
-            self._writer.add_ledger(line)
-        self._progress.advance(bytes=file.size or entry.size)
-        self._tally(file, line, entry)
+        self._progress.advance(bytes=file.size or stored.entry.size)
+        self.got(file, stored)
 
     def unread(self, file: File, line: LedgerLine, entry: IndexEntry) -> None:
         """A content that would come out of the parent, and isn't read because nothing at all has changed."""
@@ -142,14 +137,14 @@ class Booking:
         if file.gone:
             self._losses.add(absent(file.gone), in_ledger=line.rung is Rung.UNAVAILABLE)
         if line.doubt:
-            self._losses.add(Doubtful(id=file.id, filename=file.filename, message=line.doubt))
+            self._losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.rung is not Rung.ORIGINAL:
             self._losses.add(
                 Loss(
                     id=file.id,
-                    filename=file.filename,
+                    filename=line.filename,
                     rung=line.rung,
-                    expected=file.size,
+                    expected=line.expected,
                     used_by=[],
                     status=line.status,
                     code=line.code,
@@ -157,8 +152,8 @@ class Booking:
                     truncated=line.truncated,
                 )
             )
-        elif file.size is not None and line.size is not None and file.size != line.size:
-            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
+        elif line.expected is not None and line.size is not None and line.expected != line.size:
+            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=line.expected, found=line.size))
 
     def findings(self) -> list[Finding]:
         """The losses that are kept, with the assistants that use what was lost: known once all lists were read."""
@@ -178,15 +173,15 @@ class Booking:
         return list(dict.fromkeys(users))
 
 
-def line_of(file: File, content: Content, entry: IndexEntry | None = None) -> LedgerLine:
-    """The ledger's line about what the ladder ended in."""
+def line_of(file: File, content: Content) -> LedgerLine:
+    """The ledger's line about what the ladder ended in; where a content lies, the writer adds."""
     return LedgerLine(
         id=file.id,
         filename=file.filename,
         rung=content.rung,
-        path=entry.path if entry else None,
+        path=None,
         expected=file.size,
-        size=entry.size if entry else content.size,
+        size=content.size,
         route=content.route,
         status=content.status,
         code=content.code,

@@ -9,6 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
+from msgspec.structs import replace
+
+from holdall.bundle.digest import record_hash
+from holdall.bundle.journal import Stored
+from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import (
@@ -21,7 +26,7 @@ from holdall.errors import (
     UnexpectedAnswer,
     one_error,
 )
-from holdall.exporter.booking import Booking
+from holdall.exporter.booking import Booking, line_of
 from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords
 from holdall.exporter.register import File, Register, Waiting
@@ -43,24 +48,34 @@ Queue = asyncio.Queue[SourceId | Waiting | None]
 
 
 class _Sinks:
-    """The rungs' sinks of one file in the bundle."""
+    """The rungs' sinks of one file; the content that was committed goes into the bundle with its line."""
 
-    def __init__(self, writer: BundleWriter, file: File) -> None:
+    def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder]) -> None:
         self._writer, self._file = writer, file
-        self._created_at = epoch_seconds(file.view.created_at) if file.view else 0
+        self._overlaps = {holder.store: holder.overlap for holder in holders}
+        self._opened: list[tuple[Sink, SourceId | None]] = []
 
     def content(self, rung: Rung) -> Sink:
         size = self._file.size
-        return self._writer.open_content(
-            self._file.id,
-            self._file.filename,
-            rung=rung,
-            created_at=self._created_at,
-            size_hint=size if size and size > 0 else None,
-        )
+        return self._open(self._writer.open_content(size if size and size > 0 else None), None)
 
     def text(self, store_id: SourceId) -> Sink:
-        return self._writer.open_text(store_id, self._file.id, self._file.filename, created_at=self._created_at)
+        return self._open(self._writer.open_content(), store_id)
+
+    def _open(self, sink: Sink, store_id: SourceId | None) -> Sink:
+        self._opened = [*(one for one in self._opened if one[0].is_open), (sink, store_id)]
+        return sink
+
+    def add(self, line: LedgerLine) -> Stored:
+        sink, store = next(one for one in self._opened if one[0].sha256)
+        return self._writer.add_content(
+            sink,
+            line,
+            created_at=epoch_seconds(self._file.view.created_at) if self._file.view else 0,
+            record=self._file.record,
+            store=store,
+            overlap=self._overlaps.get(store, DEFAULT_OVERLAP) if store is not None else None,
+        )
 
 
 class Fetch:
@@ -95,7 +110,6 @@ class Fetch:
 
     async def contents(self) -> None:
         """All contents but those deferred, then the records about them, into the writer."""
-        self._register.remember(self._writer.earlier_ledger())
         self._progress.stage("files")
         with self._writer.open_files() as files:
             async with FileRecords(self._surveyor, self._register) as records:
@@ -250,18 +264,17 @@ class Fetch:
         record = await records.get(file_id)
         # A file that is gone may still be known to the dump that named it.
         told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
-        view = None
+        view = hash = None
         if told is not None and self._booking.takes(Kind.FILE, file_id, told.raw):
             files.write(told.raw + b"\n")
             self._booking.record(Kind.FILE, file_id, told.raw)
-            view = FileView.of(told)
+            view, hash = FileView.of(told), record_hash(Kind.FILE, told.raw)
             self._progress.expect(bytes=view.size or 0)
-        return File(id=file_id, view=view, gone=None if isinstance(record, Record) else record)
+        return File(id=file_id, view=view, record=hash, gone=None if isinstance(record, Record) else record)
 
     async def _one(self, file: File) -> None:
         """One file's content by the best way there is: an interrupted run, the parent, the ladder."""
-        if entry := self._writer.content(file.id):
-            self._booking.kept(file, entry)
+        if self._keep(file, listed=False):
             return
         taken = self._unchanged(file)
         if taken and taken.best and await self._take(file, taken):
@@ -269,38 +282,67 @@ class Fetch:
         stores = self._register.stores(file.id)
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (taken and taken.is_whole_text)
-        content = await self._fetch(file, stores, text=text)
-        if content.rung is Rung.UNAVAILABLE and taken and not taken.best:
+        nothing = await self._fetch(file, text=text)
+        if nothing and taken and not taken.best:
             if await self._take(file, taken):
                 return
             if not text:
-                content = await self._fetch(file, stores)
-        if content.rung is Rung.UNAVAILABLE:
-            self._register.wait(Waiting(file=file, stores=len(stores), content=content))
-        else:
-            self._booking.got(file, content)
+                nothing = await self._fetch(file)
+        if nothing:
+            self._register.wait(Waiting(file=file, stores=len(stores), content=nothing))
 
     async def _again(self, waiting: SourceId | Waiting) -> None:
         """The second look at a file."""
         assert isinstance(waiting, Waiting)
-        file, content = waiting.file, waiting.content
-        if content is None:
+        file, nothing = waiting.file, waiting.content
+        if nothing is None:
             await self._one(file)
+            return
+        if self._keep(file, listed=True):
             return
         stores = self._register.stores(file.id)
         if len(stores) > waiting.stores:
-            content = await self._fetch(file, stores)
-        self._booking.got(file, content)
+            nothing = await self._fetch(file)
+        if nothing:
+            self._booking.lost(file, nothing)
 
-    async def _fetch(self, file: File, stores: list[int], *, text: bool = True) -> Content:
-        holders = [
+    def _keep(self, file: File, *, listed: bool) -> bool:
+        """Keep what an interrupted run stored, if it is still the content of that file.
+
+        It is where the file's record is the same, or there is no record to be had any more; a text also has to have
+        been cut as readers will think that it was. Once all stores were ``listed``, one that doesn't hold the file
+        (any more) is known to be no hindrance.
+        """
+        stored = self._writer.content(file.id)
+        if stored is None or not (stored.record == file.record if file.record else file.gone):
+            return False
+        if stored.store is not None:
+            cuts = [holder.overlap for holder in self._holders(file) if holder.store == stored.store]
+            if stored.overlap != next(iter(cuts), DEFAULT_OVERLAP if listed else None):
+                return False
+        self._writer.keep(file.id)
+        self._booking.kept(file, stored)
+        return True
+
+    def _holders(self, file: File) -> list[Holder]:
+        return [
             Holder(store=self._stores[number], overlap=self._register.overlap(file.id, number))
-            for number in self._living(stores)
+            for number in self._living(self._register.stores(file.id))
         ]
-        return await self._ladder.fetch(file.id, file.view, lambda: holders, _Sinks(self._writer, file), text=text)
+
+    async def _fetch(self, file: File, *, text: bool = True) -> Content | None:
+        """A file's content by the ladder, into the bundle and the books; what was said where nothing was got."""
+        holders = self._holders(file)
+        sinks = _Sinks(self._writer, file, holders)
+        content = await self._ladder.fetch(file.id, file.view, lambda: holders, sinks, text=text)
+        if content.rung is Rung.UNAVAILABLE:
+            return content
+        self._booking.got(file, await asyncio.to_thread(sinks.add, line_of(file, content)))
+        return None
 
     def _unchanged(self, file: File) -> Taken | None:
-        return self._parent.find(file.view) if self._parent and file.view and not file.gone else None
+        taken = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
+        return None if taken and taken.store is not None and self._store_for(file, taken) is None else taken
 
     async def _take(self, file: File, taken: Taken) -> bool:
         """The parent's content instead of a download, now or later; False where it is damaged there."""
@@ -309,23 +351,27 @@ class Fetch:
             self._booking.foresee(file, taken.entry)
             self._register.wait(Waiting(file=file, stores=0))
             return True
-        sink = self._sink_for(file, taken)
+        sinks = _Sinks(self._writer, file, self._holders(file))
+        store = self._store_for(file, taken)
+        sink = sinks.content(taken.line.rung) if store is None else sinks.text(store)
         try:
-            entry = await asyncio.to_thread(self._parent.copy, taken, sink)
+            await asyncio.to_thread(self._parent.copy, taken, sink)
         except DamagedBundle as error:
             self._progress.note(f"{error.message}; it is fetched instead")
             return False
         finally:
             sink.abort()
-        self._booking.took(file, taken.line, entry)
+        line = replace(taken.line, filename=file.filename, expected=file.size)
+        self._booking.took(file, await asyncio.to_thread(sinks.add, line))
         return True
 
-    def _sink_for(self, file: File, taken: Taken) -> Sink:
-        sinks = _Sinks(self._writer, file)
-        if taken.line.rung is not Rung.TEXT:
-            return sinks.content(taken.line.rung)
-        # Under the store that it was read from, if that still holds the file.
-        holders = [self._stores[number] for number in self._living(self._register.stores(file.id))]
-        assert self._parent is not None
-        told = SourceId(self._parent.store_of(taken) or "")
-        return sinks.text(told if told in holders or not holders else holders[0])
+    def _store_for(self, file: File, taken: Taken) -> SourceId | None:
+        """The store in which a text of the parent is to lie: the one that it was read from, if that still holds the
+        file, or another holder; in any case one that cuts the file as that did. None for none, and for no text."""
+        holders = self._holders(file)
+        alike = [holder.store for holder in holders if holder.overlap == taken.overlap]
+        if taken.store is None:
+            return None
+        if taken.store in alike or not (holders or taken.overlap != DEFAULT_OVERLAP):
+            return SourceId(taken.store)
+        return alike[0] if alike else None

@@ -1,7 +1,8 @@
 """An earlier bundle of the same project, out of which contents are taken instead of being fetched again.
 
 A file never changes under its id, but an id is the server's word: only where size and creation time are the same too
-is a file taken for the same one. What is taken is proved by its sha256 on the way.
+is a file taken for the same one. A text is also what its store made of the file. What is taken is proved by its sha256
+on the way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
@@ -23,7 +25,8 @@ from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
 from holdall.exporter.register import passing_database
 from holdall.exporter.report import Doubtful, Finding, Loss
-from holdall.model import FileView, Rung, epoch_seconds
+from holdall.joining import DEFAULT_OVERLAP, overlap_of
+from holdall.model import FileView, MembershipView, Rung, epoch_seconds
 from holdall.progress import Progress
 
 __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
@@ -31,6 +34,7 @@ __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
 CREATE TABLE lines (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE overlaps (store TEXT, id TEXT, tokens INTEGER NOT NULL, PRIMARY KEY (store, id)) WITHOUT ROWID;
 CREATE TABLE losses (line BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 """
@@ -42,16 +46,21 @@ _RUNGS = list(Rung)
 class _Sink(Protocol):
     def write(self, data: bytes) -> None: ...
 
-    def commit(self) -> IndexEntry: ...
+    def commit(self) -> None: ...
 
     def abort(self) -> None: ...
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """A content of the parent that is still that of a file, and what the parent's ledger says of it."""
+    """A content of the parent that is still that of a file, and what the parent's ledger says of it.
+
+    Of a text, ``store`` is the one that it was read from, and ``overlap`` how many tokens its parts share.
+    """
 
     entry: IndexEntry
     line: LedgerLine
+    store: str | None = None
+    overlap: int = DEFAULT_OVERLAP
 
     @property
     def best(self) -> bool:
@@ -89,6 +98,7 @@ class Parent:
         self._insert("INSERT OR REPLACE INTO entries VALUES (?, ?)", self._read_entries())
         self._insert("INSERT OR REPLACE INTO losses VALUES (?)", self._read_losses())
         self._insert("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", self._read_records())
+        self._insert("INSERT OR REPLACE INTO overlaps VALUES (?, ?, ?)", self._read_overlaps())
 
     def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
         self._known.execute("BEGIN")
@@ -115,6 +125,13 @@ class Parent:
             view = FileView.of(record)
             yield record.id, view.size, epoch_seconds(view.created_at)
 
+    def _read_overlaps(self) -> Iterator[tuple[object, ...]]:
+        for store in self._reader.stores():
+            for record in self._reader.memberships(store.id):
+                overlap = overlap_of(MembershipView.of(record).chunking_strategy)
+                if overlap != DEFAULT_OVERLAP:
+                    yield store.id, record.id, overlap
+
     def find(self, file: FileView) -> Taken | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
         row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
@@ -123,14 +140,21 @@ class Parent:
             return None
         line = self._line(file.id)
         found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None
-        return Taken(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line) if found and line else None
+        if not found or not line:
+            return None
+        taken = Taken(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line)
+        if line.rung is not Rung.TEXT:
+            return taken
+        store = self._store_of(taken.entry)
+        row = self._row("SELECT tokens FROM overlaps WHERE store = ? AND id = ?", store, file.id)
+        return replace(taken, store=store, overlap=row[0] if row else DEFAULT_OVERLAP)
 
     def _line(self, file_id: str) -> LedgerLine | None:
         row = self._row("SELECT line FROM lines WHERE id = ?", file_id)
         return msgspec.json.decode(row[0], type=LedgerLine) if row else None
 
-    def _row(self, statement: str, key: str | bytes) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._known.execute(statement, (key,)).fetchone()
+    def _row(self, statement: str, *key: str | bytes) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._known.execute(statement, key).fetchone()
         return row
 
     def knew(self, finding: Finding) -> bool:
@@ -146,24 +170,22 @@ class Parent:
         except BundleError:
             return False
 
-    def copy(self, taken: Taken, sink: _Sink) -> IndexEntry:
+    def copy(self, taken: Taken, sink: _Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
         try:
             with self._reader.open(taken.entry) as stream:
                 while piece := stream.read(_PIECE):
                     sink.write(piece)
-            return sink.commit()
+            sink.commit()
         finally:
             sink.abort()
 
-    def store_of(self, taken: Taken) -> str | None:
-        """The store out of which a text was read."""
-        if taken.line.rung is not Rung.TEXT:
-            return None
-        name = taken.entry.path.removeprefix(layout.TEXTS).partition("/")[0]
+    def _store_of(self, text: IndexEntry) -> str:
+        """The store that a text was read from; where that is not in the bundle, what its folder is called."""
+        name = text.path.removeprefix(layout.TEXTS).partition("/")[0]
         entry = self._reader.find(f"{layout.STORES}{name}{layout.RECORD}")
-        return entry.id if entry else None
+        return entry.id if entry and entry.id else name
 
 
 @asynccontextmanager

@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import msgspec
 
-from holdall.bundle.layout import LedgerLine
 from holdall.errors import CannotWrite
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import FileView, SourceId
@@ -26,7 +25,6 @@ _SCHEMA = """
 CREATE TABLE wanted (id TEXT PRIMARY KEY, stores TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE overlaps (id TEXT, store INTEGER, tokens INTEGER NOT NULL, PRIMARY KEY (id, store)) WITHOUT ROWID;
 CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE earlier (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, what BLOB NOT NULL);
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
@@ -34,10 +32,12 @@ _PAGE = 500
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the run: what its record says, None where there is none, and who says that it is gone."""
+    """One file of the run: what its record says and the hash of that, None where there is none, and who says that it
+    is gone."""
 
     id: SourceId
     view: FileView | None
+    record: str | None = None
     gone: Missing | None = None
 
     @property
@@ -154,19 +154,6 @@ class Register:
         """The record of a file, if a list had it."""
         row = self._database.execute("SELECT raw FROM listed WHERE id = ?", (file_id,)).fetchone()
         return bytes(row[0]) if row else None
-
-    def remember(self, lines: Iterable[LedgerLine]) -> None:
-        """Keep what an earlier run said of its contents; a later line of one id replaces an earlier one."""
-        self._database.execute("BEGIN")
-        self._database.executemany(
-            "INSERT OR REPLACE INTO earlier VALUES (?, ?)", ((line.id, msgspec.json.encode(line)) for line in lines)
-        )
-        self._database.execute("COMMIT")
-
-    def earlier(self, file_id: SourceId) -> LedgerLine | None:
-        """What an earlier run said of a file."""
-        row = self._database.execute("SELECT line FROM earlier WHERE id = ?", (file_id,)).fetchone()
-        return msgspec.json.decode(row[0], type=LedgerLine) if row else None
 
     # -- what waits ----------------------------------------------------------------------------------
 
