@@ -86,6 +86,7 @@ class Booking:
         line = self._register.earlier(file.id)
         if line is None or line.path != entry.path:  # the run was stopped between the content and its line
             line = line_of(file, Content(rung=entry.rung or Rung.ORIGINAL), entry)
+            self._writer.add_ledger(line)
         elif line.expected != file.size:  # the server has thought of another size since
             line = replace(line, expected=file.size)
             self._writer.add_ledger(line)
@@ -118,9 +119,9 @@ class Booking:
         if self._state:
             self._state.record(kind, id, raw, store)
 
-    def takes(self, kind: Kind, id: str, raw: bytes) -> bool:
-        """Whether a bundle can hold a record; where it can't, that is a loss."""
-        why = unfit(raw)
+    def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
+        """Whether a bundle can hold a record, of a membership in ``store``; where it can't, that is a loss."""
+        why = unfit(raw, store)
         if why:
             self.unfit(kind, id, why)
         return not why
@@ -157,7 +158,7 @@ class Booking:
                     truncated=line.truncated,
                 )
             )
-        elif file.size is not None and line.size is not None and file.size != line.size:
+        if line.rung.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
             self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 
     def findings(self) -> list[Finding]:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
+from msgspec.structs import replace
+
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import (
@@ -136,7 +138,7 @@ class Fetch:
             count = 0
             async for file_id, line, overlap in self._memberships(store_id):
                 count += 1
-                if self._booking.takes(Kind.MEMBERSHIP, file_id, line):
+                if self._booking.takes(Kind.MEMBERSHIP, file_id, line, store_id):
                     lines.write(line + b"\n")
                     self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 self._register.cut(file_id, number, overlap)
@@ -256,7 +258,8 @@ class Fetch:
             self._booking.record(Kind.FILE, file_id, told.raw)
             view = FileView.of(told)
             self._progress.expect(bytes=view.size or 0)
-        return File(id=file_id, view=view, gone=None if isinstance(record, Record) else record)
+        gone = None if isinstance(record, Record) else replace(record, held=view is not None)
+        return File(id=file_id, view=view, gone=gone)
 
     async def _one(self, file: File) -> None:
         """One file's content by the best way there is: an interrupted run, the parent, the ladder."""
@@ -324,8 +327,6 @@ class Fetch:
         sinks = _Sinks(self._writer, file)
         if taken.line.rung is not Rung.TEXT:
             return sinks.content(taken.line.rung)
-        # Under the store that it was read from, if that still holds the file.
-        holders = [self._stores[number] for number in self._living(self._register.stores(file.id))]
+        # Under the store that it was read from, as the ledger's route says.
         assert self._parent is not None
-        told = SourceId(self._parent.store_of(taken) or "")
-        return sinks.text(told if told in holders or not holders else holders[0])
+        return sinks.text(SourceId(self._parent.store_of(taken)))

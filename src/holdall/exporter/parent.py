@@ -157,13 +157,11 @@ class Parent:
         finally:
             sink.abort()
 
-    def store_of(self, taken: Taken) -> str | None:
-        """The store out of which a text was read."""
-        if taken.line.rung is not Rung.TEXT:
-            return None
+    def store_of(self, taken: Taken) -> str:
+        """The store out of which a text was read; of one that isn't in the parent, its name there."""
         name = taken.entry.path.removeprefix(layout.TEXTS).partition("/")[0]
         entry = self._reader.find(f"{layout.STORES}{name}{layout.RECORD}")
-        return entry.id if entry else None
+        return entry.id if entry and entry.id else name
 
 
 @asynccontextmanager
