@@ -17,7 +17,7 @@ from typing import Any, NewType, Self, TypeGuard, get_type_hints
 
 import msgspec
 
-from holdall.untrusted import read_json
+from holdall.untrusted import MAX_SIZE, read_json
 
 __all__ = [
     "KNOWLEDGE",
@@ -83,13 +83,12 @@ KNOWLEDGE = ("assistants", "user_data", "vision")
 fine-tuning."""
 
 
-_IMPOSSIBLE = 1 << 60
 _YEAR_9999 = 253_402_300_799
 
 
 def credible(number: float | None) -> int | None:
     """A size or a count as a server gives it; None where there is none, or none that can be."""
-    return int(number) if number is not None and 0 <= number < _IMPOSSIBLE else None
+    return int(number) if number is not None and 0 <= number <= MAX_SIZE else None
 
 
 class Kind(StrEnum):
@@ -110,6 +109,11 @@ class Rung(StrEnum):
     CONTAINER = "container"
     TEXT = "text"
     UNAVAILABLE = "unavailable"
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether the content is the file's own bytes."""
+        return self not in (Rung.TEXT, Rung.UNAVAILABLE)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ __all__ = [
     "MAX_JSON",
     "MAX_PARTS",
     "MAX_REFERENCES",
+    "MAX_SIZE",
     "MAX_TOOLS",
     "MAX_VALUES",
     "VALUES_PER_BYTE",
@@ -56,6 +57,8 @@ MAX_ID = 512
 """Bytes of UTF-8 of an id, of an object or of what it refers to."""
 MAX_FILENAME = 64 << 10
 """Bytes of UTF-8 of the name of a file."""
+MAX_SIZE = 1 << 62
+"""Bytes, or a number of things, that somebody may declare."""
 MAX_TOOLS = 1_000
 """Tools of one record."""
 MAX_REFERENCES = 10_000

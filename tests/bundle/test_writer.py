@@ -194,6 +194,13 @@ def test_a_stopped_run_leaves_what_is_whole_and_the_next_goes_on(target: Path) -
     assert resumed.digests == pack(target.with_name("whole.tar.zst"), FILES).digests
 
 
+def test_a_clock_that_was_set_back_damages_nothing(target: Path) -> None:
+    pack(target, FILES[:1], ended=STARTED - 5)
+    with open_bundle(target) as bundle:
+        assert (bundle.info.started, bundle.info.ended) == (STARTED, STARTED)
+    assert verify(target).findings == []
+
+
 def test_ledger_lines_of_the_earlier_run_stay_with_their_contents(target: Path) -> None:
     with suppress(Killed), writer(target) as bundle:
         add_all(bundle, [], stores={})

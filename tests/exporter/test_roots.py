@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from holdall.sandbox.server import Running
+from holdall.verify import verify
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
 from tests.project import Hand
@@ -259,3 +260,43 @@ def test_a_file_that_a_store_brings_is_not_left_out(hand: Hand, holdall: Termina
     assert done.code == 0, done.err
     assert Held("b.tar.zst").rungs == {"both.txt": "original"}
     assert holdall("verify", "b.tar.zst", "--complete").code == 0
+
+
+def test_what_is_there_by_itself_is_not_left_out(hand: Hand, holdall: Terminal) -> None:
+    """Asked for as unused, though an assistant uses it by a tool whose knowledge is left out."""
+    ids = project(hand)
+    done = holdall("export", "-o", "b.tar.zst", "--no-file-search", "--no-code-interpreter", "--unused")
+    assert done.code == 0, done.err
+    assert "left out" not in done.err
+    assert {"shared.txt", "tool.csv"} <= Held("b.tar.zst").files
+    assert holdall("verify", "b.tar.zst", "--complete").code == 0
+    done = holdall(
+        "export", "-o", "c.tar.zst", "--no-code-interpreter", "--only", "A", "--only", f"file:{ids['tool.csv']}"
+    )
+    assert done.code == 0, done.err
+    assert holdall("verify", "c.tar.zst", "--complete").code == 0
+
+
+def test_a_store_that_only_a_dump_has_may_lack_files(hand: Hand, holdall: Terminal) -> None:
+    """Its record is in the bundle, so it isn't lost; which files it held nobody can tell any more."""
+    file = hand.file("words.txt", b"some words")
+    lent = hand.store("living", [file])
+    gone = hand.store("gone", [file])
+    hand.assistant("A", stores=[gone])
+    dump = {
+        "assistants": hand.get("/assistants")["data"],
+        "stores": hand.get("/vector_stores")["data"],
+        "members": hand.get(f"/vector_stores/{gone}/files")["data"],
+        "files": hand.get("/files")["data"],
+    }
+    Path("dump.json").write_text(json.dumps(dump))
+    hand.delete(f"/vector_stores/{gone}")
+    hand.delete(f"/files/{file}")
+    done = holdall("export", "-o", "b.tar.zst", "--from-dump", "dump.json", "--min-rung", "any")
+    assert done.code == 4, done.err
+    assert f"gone  vector_store {gone}" in done.err
+    assert Held("b.tar.zst").stores == {"gone"}
+    assert lent not in done.err
+    losses = [json.loads(line) for line in entries(Path("b.tar.zst"))["data/losses.jsonl"].splitlines()]
+    assert [(loss["reason"], loss["id"]) for loss in losses] == [("lists", gone)]
+    assert verify("b.tar.zst").findings == []

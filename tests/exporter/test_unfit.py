@@ -147,6 +147,24 @@ def test_records_of_knowledge(
             assert {json.loads(record.raw)["filename"] for record in bundle.files()} == {"plain.txt"}
 
 
+def test_a_membership_of_another_store(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the members of a store it would be said to be in two places. The file is there all the same."""
+
+    def elsewhere(record: dict[str, Any]) -> None:
+        record["vector_store_id"] = "vs_elsewhere"
+
+    project(hand)
+    serve(box, monkeypatch, elsewhere, "vector_store.file")
+    losses = exported(holdall)["losses"]
+    assert all("another vector store, vs_elsewhere" in loss["message"] for loss in losses)
+    with open_bundle("b.tar.zst") as bundle:
+        assert {(line.reason, line.kind) for line in bundle.losses()} == {("records", "membership")}
+        assert not any(list(bundle.memberships(store.id)) for store in bundle.stores())
+        assert {line.rung for line in bundle.ledger()} == {"original"}
+
+
 def test_a_file_with_an_id_that_is_too_long(
     box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,9 @@ import json
 import re
 import tarfile
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import zstandard
 
@@ -22,6 +24,15 @@ __all__ = ["broken"]
 _RUNGS = ["original", "supplied", "container", "text", "unavailable"]
 _KINDS = {"assistant", "agent", "vector_store", "membership", "file"}
 _MUST_LEDGER = {"id", "filename", "rung", "path", "expected", "size", "route", "status", "code", "message"}
+_ROUTE = r"/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?s: -> .*)?"
+_ABOUT = {
+    "files": {"file"},
+    "stores": {"vector_store"},
+    "changed": {"assistant", "agent", "vector_store"},
+    "records": _KINDS,
+    "keys": _KINDS,
+    "references": _KINDS,
+}
 _PLACES = [
     (r"data/(assistants|agents|vector_stores)/[^/]+\.json", {"id"}, set()),
     (r"data/vector_stores/[^/]+\.files\.jsonl", {"id", "records"}, set()),
@@ -136,7 +147,8 @@ class _Bundle:
         must(isinstance(source, dict) and _text(source.get("base_url")), "the source")
         must(all(_word(source.get(name)) for name in ("organization", "project", "label")), "the source's names")
         must(isinstance(info.get("selection"), dict) and isinstance(info.get("options"), dict), "what was asked for")
-        must(_number(info.get("started"), high=1 << 40) and _number(info.get("ended"), high=1 << 40), "the times")
+        must(_number(info.get("started")) and _number(info.get("ended"), high=253402300799), "the times")
+        must(info["started"] <= info["ended"], "the order of the times")
         must(info.get("min_rung", "text") in ["original", "container", "text", "unavailable"], "the minimum")
         for name in ("index", "manifest"):
             part, path = info.get(name), {"index": "index.jsonl", "manifest": "manifest-sha256.txt"}[name]
@@ -167,7 +179,10 @@ class _Bundle:
         self.counts = {"assistants": 0, "vector_stores": 0, "agents": 0, "memberships": 0}
         self.members: set[str] = set()
         self.contents: dict[str, dict[str, Any]] = {}
-        stores, lists, seen = {}, {}, set()
+        self.held: set[tuple[str, str]] = set()
+        self.held_in: dict[str, list[str]] = {}
+        self.totals: dict[str, Any] = {}
+        stores, lists = {}, {}
         for line in self.index:
             folder, path = line["path"].split("/")[1], line["path"]
             if path.endswith(".files.jsonl"):
@@ -175,22 +190,28 @@ class _Bundle:
                 ids = []
                 for raw in self.files[path].splitlines():
                     ids.append(self._record("membership", raw, "definitions", line["id"]))
+                    store = _json(raw, strict=False).get("vector_store_id")
+                    must(not isinstance(store, str) or store in ("", line["id"]), "a membership of another store")
+                    self.held_in.setdefault(ids[-1], []).append(line["id"])
                 must(len(set(ids)) == len(ids), "a membership twice")
                 self.counts["memberships"] += len(ids)
                 self.members |= set(ids)
             elif folder in ("assistants", "agents", "vector_stores"):
                 kind = folder.removesuffix("s")
                 id = self._record(kind, self.files[path], "agents" if kind == "agent" else "definitions")
-                must(id == line["id"] and (kind, id) not in seen, "the id of a record, or it is there twice")
-                seen.add((kind, id))
+                must(id == line["id"] and (kind, id) not in self.held, "the id of a record, or it is there twice")
+                self.held.add((kind, id))
                 self.counts[folder] += 1
                 if kind == "vector_store":
                     stores[id] = path.removesuffix(".json")
+                    counted = _json(self.files[path], strict=False).get("file_counts")
+                    self.totals[id] = counted.get("total") if isinstance(counted, dict) else None
             elif "rung" in line:
                 must(line["id"] not in self.contents, "two contents of a file")
                 self.contents[line["id"]] = line
                 self.digested["contents"].append(["content", line["id"], line["rung"], line["sha256"]])
         must(stores == lists, "stores and their memberships")
+        self.store_of = {path.removeprefix("data/vector_stores/"): id for id, path in stores.items()}
         self.objects: dict[str, Any] = {}
         for raw in self.files.get("data/files.jsonl", b"").splitlines():
             id = self._record("file", raw, "definitions")
@@ -227,19 +248,43 @@ class _Bundle:
                         line[name] == content[name] and not isinstance(line[name], bool), f"{name} by ledger and index"
                     )
                 must(content.get("filename", line["filename"]) == line["filename"], "filename by ledger and index")
+            self._check_route(line)
             if line["rung"] == "text":
                 self._check_text(self.files[str(line["path"])], line.get("truncated", False))
             must(line["expected"] is None or _number(line["expected"]), "the expected size")
             if there := self.objects.get(line["id"]):
-                must(line["filename"] in (None, there.get("filename")), "filename by ledger and file object")
+                name = there.get("filename")
+                must(line["filename"] == (name if _text(name) else None), "filename by ledger and file object")
                 declared = there.get("bytes")
                 known = (
                     isinstance(declared, int | float) and not isinstance(declared, bool) and 0 <= declared <= 1 << 62
                 )
-                must(line["expected"] in (None, int(declared) if known else None), "the expected size and the object's")
+                size = int(declared) if known else None
+                must(line["expected"] == size or (line["expected"], size) == (None, 0), "the expected size")
         ids = [line["id"] for line in self.ledger]
         must([i.encode() for i in ids] == sorted({i.encode() for i in ids}), "the order of the ledger")
         must(set(ids) >= self.members | self.objects.keys() | self.contents.keys(), "a file that the ledger lacks")
+
+    def _check_route(self, line: dict[str, Any]) -> None:
+        """Of what was asked for, and of the store that a text is of."""
+        rung, route = line["rung"], re.fullmatch(_ROUTE, line["route"] or "")
+        must(rung != "original" or not (line["code"] is not None or (line["status"] or 0) >= 400), "refused, yet there")
+        store = route and route[1] and unquote(route[1])
+        if route and rung != "supplied":
+            must(unquote(route[2]) == line["id"], "the route of another file")
+            must(
+                rung not in ("original", "text") or (store is None) == (rung == "original"), "the route of another rung"
+            )
+        if rung == "text":
+            folder = line["path"].split("/")[2]
+            there = self.store_of.get(folder)
+            if store is None:
+                must(there in self.held_in.get(line["id"], ()), "a text of a store that doesn't hold it")
+            elif there is not None or store in self.store_of.values():
+                must(there == store, "a text of another store")
+            else:
+                safe = re.sub(r"[%\\/:*?\"<>|]", "_", store)
+                must(re.fullmatch(re.escape(safe) + "(-[0-9]+)?", folder), "a text under another name")
 
     @staticmethod
     def _check_text(raw: bytes, truncated: bool) -> None:
@@ -264,7 +309,9 @@ class _Bundle:
             must(line.get("kind") is None or line["kind"] in _KINDS, "the kind of a loss")
             must(line["reason"] not in ("texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")
             must(line["reason"] != "files" or line.get("id") not in told, "a loss of the ledger's")
+            self._check_loss(line["reason"], line.get("kind"), line.get("id"))
             self.losses[line["reason"]] += 1
+        self._check_told({(line["reason"], line.get("id")) for line in lines}, lines)
         minimum = _RUNGS.index(self.info.get("min_rung", "text"))
         for line in self.ledger:
             if line["rung"] == "unavailable":
@@ -274,6 +321,31 @@ class _Bundle:
             elif _RUNGS.index(line["rung"]) > minimum:
                 self.losses["below_minimum"] += 1
             self.losses["doubtful"] += "doubt" in line
+
+    def _check_loss(self, reason: str, kind: Any, id: Any) -> None:
+        if reason not in _ABOUT:
+            return
+        must(kind in _ABOUT[reason] and id is not None, "a loss of no such object")
+        if kind == "membership":
+            there = len(self.held_in.get(id, ())) >= (len(self.totals) if reason == "records" else 1)
+            there = there and id in self.held_in
+        else:
+            there = id in self.objects if kind == "file" else (kind, id) in self.held
+        if reason != "files":
+            must(there == (reason in ("keys", "references", "changed")), "a loss, and what is there")
+
+    def _check_told(self, told: set[tuple[str, Any]], lines: list[dict[str, Any]]) -> None:
+        """What differs is told as a loss, where losses are told."""
+        if "losses" not in self.info:
+            return
+        for line in self.ledger:
+            differs = line["rung"] in _RUNGS[:3] and line["expected"] not in (None, line["size"])
+            must(not differs or ("counts", line["id"]) in told, "another size than was declared")
+        left_out = any(line["reason"] == "records" and line.get("kind") == "membership" for line in lines)
+        for id, total in self.totals.items():
+            known = isinstance(total, int | float) and not isinstance(total, bool) and 0 <= total <= 1 << 62
+            count = sum(id in stores for stores in self.held_in.values())
+            must(not known or int(total) <= count or left_out or ("lists", id) in told, "files that a store counts")
 
     def _check_numbers(self) -> None:
         info, agents = self.info, self.counts["agents"]
@@ -305,6 +377,8 @@ class _Bundle:
             == [f"{counts['bytes']}.{counts['entries']}"],
             "Payload-Oxum",
         )
+        day = datetime.fromtimestamp(info["ended"], UTC).strftime("%Y-%m-%d")
+        must(all(value == day for label, value in fields if label.lower() == "bagging-date"), "the day")
 
 
 def _only(value: dict[str, Any], *names: str) -> dict[str, Any]:

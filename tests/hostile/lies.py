@@ -578,6 +578,7 @@ _INFO = {
     "holdall.json of megabytes": {"info_raw": lambda raw: raw[:-2] + b',"x":[' + b"[]," * 3_000_000 + b"1]}"},
     "times of 300 digits": info(started=10**300),
     "times below zero": info(started=-(10**15)),
+    "times after the year 9999": info(ended=253_402_300_800),
 }
 
 
@@ -774,6 +775,44 @@ def losses(*lines: Any, declared: dict[str, int] | None = None) -> Lies:
     return {"payload": lambda payload: [*payload, member], **(info(losses=declared) if declared else {})}
 
 
+def lost(reason: str, kind: str | None = None, id: str | None = None) -> Lies:
+    """One loss, with all that it says of itself."""
+    fields = {"reason": reason, "kind": kind, "id": id}
+    return losses({name: value for name, value in fields.items() if value is not None})
+
+
+def stored_text(store: str, **fields: Any) -> Lies:
+    """The text of file-3 under another store's name; ``fields`` are what the ledger says then."""
+    path = f"data/text/{store}/file-3.json"
+    return {
+        "contents": lambda contents: [*contents[:2], replace(contents[2], path=path)],
+        **ledger("file-3", path=path, **fields),
+    }
+
+
+def declared(id: str, size: Any, *, expected: int | None) -> Lies:
+    """What the file object says of the size, and what the ledger says of that."""
+    return {
+        "files": lambda lines: [{**line, "bytes": size} if line["id"] == id else line for line in lines],
+        **ledger(id, expected=expected),
+    }
+
+
+def counted(total: int) -> Lies:
+    """What the store says of the number of its files."""
+    data = canonical({"id": "vs_1", "file_counts": {"total": total}})
+    return {"definitions": lambda members: changed(members, STORE, data=data)}
+
+
+def text_route(store: str, file: str = "file-3") -> str:
+    return f"/vector_stores/{store}/files/{file}/content"
+
+
+def _told(lies: Lies, told: Lies, **all_losses: int) -> Lies:
+    """``lies`` in a bundle that counts its losses, ``told`` among them."""
+    return {**lies, **told, **info(losses={"files": 1, **all_losses})}
+
+
 def bag_info(template: str) -> Lies:
     def lie(tail: list[Member]) -> list[Member]:
         oxum = tail[0].data.decode().split(": ")[1].strip()
@@ -854,6 +893,53 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
     "a file without rung": ("index", {"payload": add(Member("data/files/file-9/a", b"x", {"id": "file-9"}))}),
     # -- the ledger
     "a ledger with another filename": ("reference", {**ledger("file-4", filename="other.pdf")}),
+    "a ledger without the filename": ("reference", ledger("file-4", filename=None)),
+    "a ledger without the expected size": ("reference", ledger("file-4", expected=None)),
+    "a ledger with an expected size of nothing": ("reference", declared("file-4", None, expected=0)),
+    "a ledger with a filename of nothing": (
+        "reference",
+        {"files": lambda lines: [*lines[:3], {**lines[3], "filename": None}]},
+    ),
+    "a ledger with an expected size below zero": ("damaged", ledger("file-4", expected=-7)),
+    "a ledger with an expected size over the limit": ("damaged", declared("file-4", 2**62 + 1, expected=2**62 + 1)),
+    "a ledger with an expected size that can be and is null": ("reference", declared("file-4", 2**62, expected=None)),
+    "a ledger with another size than was declared": (
+        "count",
+        _told(declared("file-1", 12, expected=12), {}),
+    ),
+    "a ledger with an original that was refused": ("record", ledger("file-1", status=403)),
+    "a ledger with an original that was refused in a word": ("record", ledger("file-1", code="not_found")),
+    "a ledger with the route of another file": ("record", ledger("file-1", route="/files/file-2/content")),
+    "a ledger with the route of another file's text": (
+        "record",
+        ledger("file-3", route=text_route("vs_1", "file-2")),
+    ),
+    "a ledger with the route of another file to nothing": ("record", ledger("file-4", route="/files/file-2/content")),
+    "a ledger with an original by the route of a text": (
+        "record",
+        ledger("file-1", route=text_route("vs_1", "file-1")),
+    ),
+    "a ledger with a text by the route of an original": ("record", ledger("file-3", route="/files/file-3/content")),
+    # -- what belongs to a store
+    "a membership of another store": (
+        "reference",
+        {"memberships": lambda lines: [{**lines[0], "vector_store_id": "vs_2"}, *lines[1:]]},
+    ),
+    "a text of a store that isn't there": ("reference", stored_text("vs_2")),
+    "a text of a store that doesn't hold the file": (
+        "reference",
+        {"memberships": lambda lines: [line for line in lines if line["id"] != "file-3"]},
+    ),
+    "a text that was read from another store": ("reference", ledger("file-3", route=text_route("vs_2"))),
+    "a text that was read from a store and lies elsewhere": (
+        "reference",
+        stored_text("vs_2", route=text_route("vs_1")),
+    ),
+    "a text that was read from a store that isn't there and lies elsewhere": (
+        "reference",
+        stored_text("vs_2", route=text_route("vs_3")),
+    ),
+    "a store that counts more than it has": ("count", _told(counted(5), {})),
     "a ledger with another expected size": ("reference", ledger("file-4", expected=8)),
     "a ledger with a size of what isn't there": ("record", {**ledger("file-4", size=0)}),
     "a ledger with a status of no server": ("record", ledger("file-4", status=0)),
@@ -926,6 +1012,7 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
         {"info": lambda honest: {**honest, "counts": {k: v for k, v in honest["counts"].items() if k != "files"}}},
     ),
     "counts of what nobody counts": ("index", info(counts={"threads": 0})),
+    "an end before the start": ("index", info(started=1_700_000_061)),
     "no agents, counted": ("index", info(counts={"agents": 0})),
     "a version for agents that aren't there": ("index", info(format="1.1")),
     "a version without agents that are there": (
@@ -952,7 +1039,29 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
     "losses in another order": ("record", losses({"reason": "records"}, {"reason": "lists"})),
     "a loss with a key twice": ("record", losses(b'{"reason":"lists","reason":"lists"}')),
     "an empty list of losses": ("index", losses()),
+    "a loss of a store that is there": ("reference", lost("stores", "vector_store", "vs_1")),
+    "a loss of an assistant that is there": ("reference", lost("records", "assistant", "asst_1")),
+    "a loss of an agent that is there": (
+        "reference",
+        {"definitions": lambda members: [*members, _AGENT], **lost("records", "agent", "agent_1")},
+    ),
+    "a loss of a store's record that is there": ("reference", lost("records", "vector_store", "vs_1")),
+    "a loss of a file object that is there": ("reference", lost("records", "file", "file-4")),
+    "a loss of a membership that is there": ("reference", lost("records", "membership", "file-4")),
+    "a loss of a content that the ledger has": ("reference", lost("files", "file", "file-1")),
+    "a loss of a content that the ledger calls unavailable": ("reference", lost("files", "file", "file-4")),
+    "a key in an assistant that isn't there": ("reference", lost("keys", "assistant", "asst_2")),
+    "a key in a file object that isn't there": ("reference", lost("keys", "file", "file-9")),
+    "a key in a membership that isn't there": ("reference", lost("keys", "membership", "file-9")),
+    "a reference in a store that isn't there": ("reference", lost("references", "vector_store", "vs_2")),
+    "a change of an agent that isn't there": ("reference", lost("changed", "agent", "agent_2")),
+    "a loss of a store that is an assistant": ("record", lost("stores", "assistant", "asst_2")),
+    "a loss of a content that is a store": ("record", lost("files", "vector_store", "vs_2")),
+    "a change of a file": ("record", lost("changed", "file", "file-1")),
+    "a loss of a record of no kind": ("record", lost("records", None, "asst_2")),
+    "a loss of a record of no id": ("record", lost("records", "assistant")),
     # -- tag files
+    "a bag-info of another day": ("count", bag_info("Payload-Oxum: {oxum}\nBagging-Date: 2001-01-01\n")),
     "a bag-info with two oxums": ("count", bag_info("Payload-Oxum: {oxum}\npayload-oxum: 1.1\n")),
     "a bag-info without oxum": ("count", bag_info("Bagging-Date: 2026-01-01\n")),
     "a bag-info of another label": ("count", bag_info("Payload-Oxum: {oxum}\nHoldall-Source-Label: mine\n")),
@@ -1096,7 +1205,63 @@ ODD: dict[str, Lies] = {
             b' { "pages" : [ {"data": [{"text": null}], "x": [[]]} , {"content": []} ], "truncated": true } ', cut=True
         ),
     },
-    "a ledger that doesn't know name and size": ledger("file-4", filename=None, expected=None),
+    "a size that may not be known": declared("file-4", 0, expected=None),
+    "a size of nothing": declared("file-4", 0, expected=0),
+    "the largest size": declared("file-4", 2**62, expected=2**62),
+    "a size over the largest": declared("file-4", 2**62 + 1, expected=None),
+    "a size of 2 ** 61, as some write it": declared("file-4", 2.0**61, expected=2**61),
+    "another size than was declared, which is told": _told(
+        declared("file-1", 12, expected=12), losses({"reason": "counts", "id": "file-1"}), counts=1
+    ),
+    "a store that counts more than it has, which is told": _told(
+        counted(5), losses({"reason": "lists", "id": "vs_1"}), lists=1
+    ),
+    "a store that counts a membership that was left out": _told(
+        counted(5), lost("records", "membership", "file-9"), records=1
+    ),
+    "a store that counts less than it has": _told(counted(1), {}),
+    "a store that counts in its own way": {
+        "definitions": lambda members: changed(
+            members, STORE, data=canonical({"id": "vs_1", "file_counts": {"total": "many"}})
+        )
+    },
+    "memberships that name no store": {
+        "memberships": lambda lines: [
+            {key: value for key, value in lines[0].items() if key != "vector_store_id"},
+            {**lines[1], "vector_store_id": None},
+            {**lines[2], "vector_store_id": ""},
+            {**lines[3], "vector_store_id": 5},
+        ]
+    },
+    "a text that a store elsewhere lent": stored_text("vs_9", route=text_route("vs_9")),
+    "a text that a store of an odd name lent": stored_text("v_9-2", route=text_route("v%2F9")),
+    "a text of a file that has left its store": {
+        "memberships": lambda lines: [line for line in lines if line["id"] != "file-3"],
+        **ledger("file-3", route=text_route("vs_1")),
+    },
+    "a text that was redirected": ledger("file-3", route=text_route("vs_1") + " -> https://a.example"),
+    "routes of another server": {"ledger": lambda lines: [{**line, "route": "/v2/blobs/files/x"} for line in lines]},
+    "an original of the owner's that is called as a route": {
+        "contents": lambda contents: [
+            replace(contents[0], about=contents[0].about | {"rung": "supplied"}),
+            *contents[1:],
+        ],
+        **ledger("file-1", rung="supplied", route="/files/file-2/content", status=403, code="no"),
+    },
+    "a loss of what isn't there": losses(
+        {"reason": "records", "kind": "assistant", "id": "asst_9"},
+        {"reason": "files", "kind": "file", "id": "file-9"},
+        {"reason": "records", "kind": "membership", "id": "file-9"},
+        {"reason": "stores", "kind": "vector_store", "id": "vs_9"},
+    ),
+    "losses of what is there": losses(
+        {"reason": "keys", "kind": "assistant", "id": "asst_1"},
+        {"reason": "references", "kind": "file", "id": "file-1"},
+        {"reason": "keys", "kind": "membership", "id": "file-1"},
+        {"reason": "changed", "kind": "vector_store", "id": "vs_1"},
+    ),
+    "an export of no second": info(started=1_700_000_060),
+    "file objects that are gone, and their names are known": {"files": lambda lines: lines[:1]},
     "a text without pages": text(b'{"pages":[],"truncated":false}'),
     "a newer reason for a loss": losses({"reason": "eaten", "message": "by the dog"}),
     "a file that was left out": losses({"reason": "files", "kind": "file", "id": "file-9", "message": "as asked"}),

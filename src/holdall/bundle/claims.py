@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from holdall.bundle import layout
 from holdall.bundle.bag import parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.tagfiles import described
-from holdall.model import Rung
+from holdall.model import Kind, Rung
 from holdall.untrusted import read_once
 from holdall.verdict import Reason
 
-__all__ = ["about_bag", "about_entry", "about_info", "about_ledger_line", "about_loss"]
+__all__ = ["about_bag", "about_entry", "about_info", "about_ledger_line", "about_loss", "asked"]
 
 # Members and elements, those of members included (docs/format.md, "Limits").
 _LINE_VALUES = 100
@@ -28,6 +30,17 @@ _COUNTS = frozenset({"assistants", "vector_stores", "memberships", "files", "ent
 _AGENTS = "agents"
 _IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
 _OXUM = "payload-oxum"
+_DEFINITIONS = frozenset({Kind.ASSISTANT, Kind.AGENT, Kind.STORE})
+# The kinds of objects that a loss of each reason is about.
+_KINDS: dict[str, frozenset[Kind]] = {
+    Reason.FILES: frozenset({Kind.FILE}),
+    Reason.STORES: frozenset({Kind.STORE}),
+    Reason.CHANGED: _DEFINITIONS,
+    Reason.RECORDS: frozenset(Kind),
+    Reason.KEYS: frozenset(Kind),
+    Reason.REFERENCES: frozenset(Kind),
+}
+_ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 
 
 def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
@@ -69,6 +82,30 @@ def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
         yield "it stops short or is in doubt, and is no text"
     if line.doubt == "":
         yield "a doubt that says nothing"
+    if line.rung is Rung.ORIGINAL and ((line.status or 0) >= 400 or line.code is not None):
+        yield "its bytes were refused, and they are there"
+    route = asked(line.route)
+    if route and line.rung is not Rung.SUPPLIED and route.file != line.id:
+        yield "its route is that of another file"
+    if route and {Rung.ORIGINAL: True, Rung.TEXT: False}.get(line.rung) is (route.store is not None):
+        yield f"its route is not that of rung {line.rung}"
+
+
+class Route(NamedTuple):
+    """The ids in the path of a request for a content: of a file, and of the store whose text of it was asked for."""
+
+    store: str | None
+    file: str
+
+
+def asked(route: str | None) -> Route | None:
+    """What a ledger's route asked for; None where it is none of the API's paths to a content of the file itself.
+
+    >>> asked("/vector_stores/vs_1/files/a%2Fb/content -> https://example.com")
+    Route(store='vs_1', file='a/b')
+    """
+    found = _ROUTE.fullmatch(route or "")
+    return Route(store=found[1] and unquote(found[1]), file=unquote(found[2])) if found else None
 
 
 def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
@@ -76,6 +113,9 @@ def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
     read_once(raw, values=_LINE_VALUES)
     if line.reason in _IN_LEDGER:
         yield f"a loss of the reason {line.reason}, which is for the ledger to say"
+    kinds = _KINDS.get(line.reason)  # of what a newer writer knows, none
+    if kinds and (line.kind not in kinds or line.id is None):
+        yield f"a loss of the reason {line.reason}, and not of which of the objects that can have it"
 
 
 def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
@@ -84,6 +124,8 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
             yield f"{name} is null, and may be left out only"
+    if info.ended < info.started:
+        yield "it ended before it started"
     if info.min_rung is not None and info.min_rung not in _MINIMA:
         yield f"min_rung is {info.min_rung[:30]!r}, which can't be asked for"
     for name in sorted(_COUNTS - info.counts.keys()):
@@ -104,7 +146,7 @@ def about_bag(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     oxums = [value for label, value in fields if label.lower() == _OXUM]
     if oxums != [f"{info.counts.get('bytes')}.{info.counts.get('entries')}"]:
         yield "Payload-Oxum is not the payload's"
-    known = {label.lower(): value for label, value in described(info.tool, info.source)}
+    known = {label.lower(): value for label, value in described(info.tool, info.source, info.ended)}
     for label, value in fields:
         if known.get(label.lower(), value) != value:
             yield f"{label} is another than in holdall.json"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from holdall.model import Kind, Rung
-from holdall.untrusted import LINE_BYTES, MAX_EXPANSION, VALUES_PER_BYTE, count_values
+from holdall.untrusted import LINE_BYTES, MAX_EXPANSION, MAX_SIZE, VALUES_PER_BYTE, count_values
 
 __all__ = [
     "FORMAT",
@@ -137,10 +137,10 @@ def frames_of(path: str) -> Frames:
     )
 
 
-Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 62))]
+Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 """Bytes, where a byte is, or a number of things; a bundle can't declare a negative one."""
-Instant = Annotated[int, msgspec.Meta(ge=0, le=(1 << 40))]
-"""Whole seconds since 1970, UTC."""
+Instant = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
+"""Whole seconds since 1970, UTC, up to the end of the year 9999."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +193,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     filename: str | None
     rung: Rung
     path: str | None
-    expected: int | None
+    expected: Size | None
     size: Size | None
     route: str | None
     status: int | None

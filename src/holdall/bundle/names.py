@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["MAX_NAME", "MAX_PATH", "Taken", "fold", "is_safe", "numbered", "safe_name"]
+__all__ = ["MAX_NAME", "MAX_PATH", "Taken", "fold", "is_name_of", "is_safe", "numbered", "safe_name"]
 
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
@@ -63,6 +63,15 @@ def numbered(name: str, number: int, *, suffix: str = "", limit: int = MAX_NAME)
     tail = f"-{number}{extension}"
     # A stem of blanks alone is trimmed to nothing, and no name may begin with the hyphen of its number.
     return (_trimmed(stem, limit - len((tail + suffix).encode())) or "_") + tail + suffix
+
+
+def is_name_of(name: str, id: str, *, suffix: str = "") -> bool:
+    """May ``name`` be what became of ``id``, before ``suffix``, wherever names were taken?"""
+    safe = safe_name(id, suffix=suffix).removesuffix(suffix)
+    number = _split(name)[0].rpartition("-")[2]
+    return name == safe or (
+        number.isdecimal() and len(number) < 10 and numbered(safe, int(number), suffix=suffix) == name + suffix
+    )
 
 
 def is_safe(path: str) -> bool:

@@ -14,14 +14,15 @@ from operator import itemgetter
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import about_ledger_line, about_loss
+from holdall.bundle.claims import about_ledger_line, about_loss, asked
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
-from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.layout import Digests, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.losses import declared, minimum_of, reason_of, verdict_of
+from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
 from holdall.capped import Capped
-from holdall.model import AssistantView, FileView, Kind, Record, Rung
+from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, Rung, StoreView
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["Loss", "References", "Report"]
@@ -48,7 +49,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Use(msgspec.Struct, frozen=True, kw_only=True):
     """One mention of a file id. ``by`` is ``ledger``, ``content``, ``membership``, ``file``, ``assistant`` or ``loss``;
-    of a content ``cut`` says that it is a text which stops short."""
+    of a content ``cut`` says that it is a text which stops short; of a loss ``path`` is its reason."""
 
     by: str
     path: str
@@ -57,6 +58,7 @@ class _Use(msgspec.Struct, frozen=True, kw_only=True):
     line: LedgerLine | None = None
     filename: str | None = None
     size: int | None = None
+    kind: Kind | None = None
 
 
 _use = msgspec.json.Decoder(_Use)
@@ -76,16 +78,17 @@ class References:
         self._rung_bytes: Counter[Rung] = Counter()
         self._lost: Counter[str] = Counter()
         self._minimum = minimum_of(bundle.info)
+        self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in (Kind.ASSISTANT, Kind.AGENT, Kind.STORE)}
+        """The definitions by id, each with its path without the ending."""
+        self._lacking: set[str] = set()
+        """The stores with fewer memberships than they count, until a loss accounts for that."""
 
     def check(self) -> None:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
-        stores = self._read_stores()
-        self._read_assistants(stores)
-        seen: set[str] = set()
-        for agent, _ in self._records(Kind.AGENT, layout.AGENTS):
-            self._once(agent.id, seen)
-            seen.add(agent.id)
-            self._count(Kind.AGENT, agent.id, agent.raw)
+        self._read_stores()
+        self._read_assistants()
+        for _ in self._records(Kind.AGENT, layout.AGENTS):
+            pass
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
             said = FileView.of(file)
@@ -93,8 +96,7 @@ class References:
         self._read_index()
         self._read_ledger()
         for line in self._bundle.losses():
-            if line.reason == Reason.FILES and line.id is not None:
-                self._use(_Use(by="loss", path=layout.LOSSES), line.id)
+            self._account(line)
         self._check_files()
         self._read_losses()
         self._check_info()
@@ -132,29 +134,50 @@ class References:
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
                 self._lose(line.reason, line.id, None, line.message)
 
+    def _account(self, line: LossLine) -> None:
+        """What a loss says of the object that it names, against what is there."""
+        if line.id is None:
+            return
+        if line.reason == Reason.LISTS:
+            self._lacking.discard(line.id)
+        elif line.reason == Reason.RECORDS and line.kind is Kind.MEMBERSHIP:
+            self._lacking.clear()
+        if line.kind in self._there:
+            self._check_lost(line.reason, line.kind, line.id, there=line.id in self._there[line.kind])
+        elif line.kind is not None or line.reason == Reason.COUNTS:
+            self._use(_Use(by="loss", path=line.reason, kind=line.kind), line.id)
+
+    def _check_lost(self, reason: str, kind: Kind, id: str, *, there: bool) -> None:
+        if reason in (_HELD if not there else _GONE):
+            how = "there" if there else "not there"
+            self._report("reference", layout.LOSSES, f"a loss of the reason {reason}, and {kind} {id} is {how}")
+
     def _use(self, use: _Use, id: str) -> None:
         self._uses.add(id.encode(), _encode(use))
 
-    def _records(self, kind: Kind, folder: str) -> Iterator[tuple[Record, str]]:
-        """The records below ``folder``, each with its path."""
+    def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
+        """The records below ``folder``, each counted and there once."""
+        there = self._there[kind]
         for entry in self._bundle.entries(folder):
             if entry.path.endswith(layout.RECORD):
                 record = self._bundle.record(kind, entry)
                 if record.id != entry.id:
                     self._report("index", entry.path, f"{entry.path}: {entry.id} by the index, and {record.id} in it")
-                yield record, entry.path
+                self._once(record.id, there)
+                there[record.id] = entry.path.removesuffix(layout.RECORD)
+                self._count(kind, record.id, record.raw)
+                yield record
 
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         self._counts[_COUNTED[kind]] += 1
         lines = self._agents if kind is Kind.AGENT else self._definitions
         lines.add(definition_line(kind, id, record_hash(kind, raw), store))
 
-    def _read_stores(self) -> set[str]:
-        found: dict[str, str] = {}
-        for store, path in self._records(Kind.STORE, layout.STORES):
-            self._once(store.id, found)
-            found[store.id] = path.removesuffix(layout.RECORD)
-            self._count(Kind.STORE, store.id, store.raw)
+    def _read_stores(self) -> None:
+        totals: dict[str, int] = {}
+        for store in self._records(Kind.STORE, layout.STORES):
+            totals[store.id] = StoreView.of(store).total or 0
+        found = self._there[Kind.STORE]
         listed: set[str] = set()
         for entry in self._bundle.entries(layout.STORES):
             if not entry.path.endswith(layout.MEMBERSHIPS):
@@ -169,24 +192,25 @@ class References:
             for member in self._bundle.records(Kind.MEMBERSHIP, entry):
                 self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
                 self._use(_Use(by="membership", path=entry.path), member.id)
+                if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
+                    self._report(
+                        "reference", entry.path, f"{entry.path}: the membership of {member.id} in another store"
+                    )
+            if (entry.records or 0) < totals.get(entry.id or "", 0) and self._bundle.info.losses is not None:
+                self._lacking.add(entry.id or "")
         for id in sorted(id for id in found if f"memberships of {id}" not in listed):
             self._report("reference", None, f"the memberships of store {id} are not there")
-        return set(found)
 
     def _once(self, id: str, seen: Container[str]) -> None:
         """Readers go by ids: what is there under one id a second time would be another thing to each of them."""
         if id in seen:
             self._report("index", None, f"{id}: there twice")
 
-    def _read_assistants(self, stores: set[str]) -> None:
-        seen: set[str] = set()
-        for assistant, _ in self._records(Kind.ASSISTANT, layout.ASSISTANTS):
-            self._once(assistant.id, seen)
-            seen.add(assistant.id)
-            self._count(Kind.ASSISTANT, assistant.id, assistant.raw)
+    def _read_assistants(self) -> None:
+        for assistant in self._records(Kind.ASSISTANT, layout.ASSISTANTS):
             view = AssistantView.of(assistant)
             for id in view.store_ids:
-                if id not in stores:
+                if id not in self._there[Kind.STORE]:
                     message = f"{assistant.id} refers to store {id}, which isn't in the bundle"
                     self._lose("no-store", id, None, message)
             for id in dict.fromkeys(view.file_ids):
@@ -206,6 +230,7 @@ class References:
                 self._use(_Use(by="content", path=entry.path, entry=entry, cut=stops), entry.id)
 
     def _check_files(self) -> None:
+        self._names = {path.removeprefix(layout.STORES): id for id, path in self._there[Kind.STORE].items()}
         for key, group in groupby(self._uses, key=itemgetter(0)):
             uses = [_use.decode(use) for _, use in group]
             for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
@@ -214,17 +239,57 @@ class References:
             for store, count in Counter(use.path for use in uses if use.by == "membership").items():
                 if count > 1:
                     self._report("reference", store, f"{store}: file {key.decode()} {count} times")
+            self._check_losses(key.decode(), uses)
             if lines := [use.line for use in uses if use.line]:
                 self._check_line(lines[0], {use.path: use for use in uses if use.entry})
+                self._check_place(lines[0], {use.path for use in uses if use.by == "membership"})
+                self._check_size(lines[0], {use.path for use in uses if use.by == "loss"})
                 if file := next((use for use in uses if use.by == "file"), None):
                     self._check_said(lines[0], file)
             else:
                 self._unlisted(key.decode(), uses)
 
+    def _check_losses(self, id: str, uses: list[_Use]) -> None:
+        """What losses say of a file and of its memberships."""
+        by = Counter(use.by for use in uses)
+        listed = bool(by["membership"])
+        for use in uses:
+            if use.by == "loss" and use.kind is Kind.MEMBERSHIP:
+                everywhere = by["membership"] >= len(self._there[Kind.STORE])
+                there = listed and (everywhere or use.path not in _GONE)
+                self._check_lost(use.path, use.kind, id, there=there)
+            elif use.by == "loss" and use.kind is Kind.FILE:
+                self._check_lost(
+                    use.path, use.kind, id, there=bool(by["ledger" if use.path == Reason.FILES else "file"])
+                )
+
+    def _check_size(self, line: LedgerLine, losses: set[str]) -> None:
+        """Bytes of another size than was declared are a loss, where losses are told."""
+        differs = line.rung.is_bytes and line.expected not in (None, line.size)
+        if differs and Reason.COUNTS not in losses and self._bundle.info.losses is not None:
+            self._report("count", layout.LEDGER, f"{line.id}: another size than was declared, and no loss says so")
+
+    def _check_place(self, line: LedgerLine, memberships: set[str]) -> None:
+        """A text lies under the name of the store that it was read from: the one in its route, else one that holds the
+        file."""
+        if line.rung is not Rung.TEXT or not (line.path or "").startswith(layout.TEXTS):
+            return
+        name, route = str(line.path).split("/")[2], asked(line.route)
+        if route is None or route.store is None:
+            fits = f"{layout.STORES}{name}{layout.MEMBERSHIPS}" in memberships
+        elif name in self._names:
+            fits = self._names[name] == route.store
+        else:
+            fits = route.store not in self._there[Kind.STORE]
+            fits = fits and is_name_of(name, route.store, suffix=layout.MEMBERSHIPS)
+        if not fits:
+            self._report("reference", layout.LEDGER, f"{line.id}: its text is not that of the store that it lies under")
+
     def _check_said(self, line: LedgerLine, file: _Use) -> None:
-        """Name and size, where the ledger has them, are those that the file object says."""
-        for name, ours, theirs in (("filename", line.filename, file.filename), ("expected", line.expected, file.size)):
-            if ours is not None and ours != theirs:
+        """Name and size are those that the file object says; none may stand for a size of 0."""
+        size = file.size if line.expected is not None else file.size or None
+        for name, ours, theirs in (("filename", line.filename, file.filename), ("expected", line.expected, size)):
+            if ours != theirs:
                 self._report("reference", layout.LEDGER, f"{line.id}: {name} is not that of the file object")
 
     def _check_line(self, line: LedgerLine, contents: dict[str, _Use]) -> None:
@@ -271,6 +336,8 @@ class References:
 
     def _check_info(self) -> None:
         info = self._bundle.info
+        for id in sorted(self._lacking):
+            self._report("count", None, f"store {id} counts more files than it has, and no loss says so")
         for name, count in info.counts.items():
             if name in _NAMES and self._counts[name] != count:
                 self._report("count", layout.INFO, f"{name}: {count} declared, {self._counts[name]} there")
@@ -308,4 +375,7 @@ _COUNTED = {
     Kind.MEMBERSHIP: "memberships",
     Kind.FILE: "files",
 }
+# Losses of these reasons name what is not in the bundle, those of the others what is.
+_GONE = frozenset({Reason.FILES, Reason.STORES, Reason.RECORDS})
+_HELD = frozenset({Reason.KEYS, Reason.REFERENCES, Reason.CHANGED})
 _NAMES = frozenset({*_COUNTED.values(), "entries", "bytes"})

@@ -53,11 +53,11 @@ def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
 
 def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> bytes:
     """``bag-info.txt`` for a payload of ``entries`` files and ``size`` bytes."""
-    agent, *source = described(capture.tool, capture.source)
+    agent, date, *source = described(capture.tool, capture.source, ended)
     return bag_info(
         [
             agent,
-            ("Bagging-Date", datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")),
+            date,
             ("External-Description", f"Assistants, vector stores and files of {capture.source.base_url}"),
             *((label, value) for label, value in source if value),
             ("Payload-Oxum", f"{size}.{entries}"),
@@ -65,8 +65,10 @@ def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> by
     )
 
 
-def described(tool: str, source: Source) -> list[tuple[str, str]]:
+def described(tool: str, source: Source, ended: int) -> list[tuple[str, str]]:
     """The fields of ``bag-info.txt`` that say what ``holdall.json`` says too; what isn't known is empty."""
     known = [("Organization", source.organization), ("Project", source.project), ("Label", source.label)]
-    fields = [("Bag-Software-Agent", tool), *((f"Holdall-Source-{label}", value or "") for label, value in known)]
+    date = datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d")
+    fields = [("Bag-Software-Agent", tool), ("Bagging-Date", date)]
+    fields += [(f"Holdall-Source-{label}", value or "") for label, value in known]
     return [(label, one_line(value)) for label, value in fields]

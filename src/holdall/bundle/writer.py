@@ -267,7 +267,8 @@ class BundleWriter:
     def finish(self, *, ended: int) -> Finished:
         """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
 
-        Raises CannotWrite, and the bundle gets no name, where it can't be read (``proof.require_readable``).
+        Where a clock was set back meanwhile it ended when it began. Raises CannotWrite, and the bundle gets no name,
+        where it can't be read (``proof.require_readable``).
         """
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:
@@ -283,7 +284,7 @@ class BundleWriter:
                 line_sinks=self._line_sinks,
                 open_sink=self._sink,
                 append=lambda sink, path: self._append(sink, path, self.started, None),
-            ).run(ended=ended)
+            ).run(ended=max(ended, self.started))
             require_readable(self._partial.stream, self.target)
             self._leave()
             place(self._partial.stream, self.target, force=self._force)

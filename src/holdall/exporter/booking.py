@@ -113,9 +113,9 @@ class Booking:
         if self._state:
             self._state.record(kind, id, raw, store)
 
-    def takes(self, kind: Kind, id: str, raw: bytes) -> bool:
-        """Whether a bundle can hold a record; where it can't, that is a loss."""
-        why = unfit(raw)
+    def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
+        """Whether a bundle can hold a record, of a membership in ``store``; where it can't, that is a loss."""
+        why = unfit(raw, store)
         if why:
             self.unfit(kind, id, why)
         return not why
@@ -152,8 +152,8 @@ class Booking:
                     truncated=line.truncated,
                 )
             )
-        elif line.expected is not None and line.size is not None and line.expected != line.size:
-            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=line.expected, found=line.size))
+        if line.rung.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
+            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 
     def findings(self) -> list[Finding]:
         """The losses that are kept, with the assistants that use what was lost: known once all lists were read."""

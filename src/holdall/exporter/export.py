@@ -208,7 +208,7 @@ async def _fill(
                 changes = await _changes(surveyor, definitions, start)
             else:
                 writer.open_files().commit()
-            for found in (*changes, *_left_out(start, definitions, lambda id: bool(register.stores(id)))):
+            for found in (*changes, *_left_out(start, definitions, register.wants)):
                 losses.add(found)
             for listed, why in surveyor.doubts.items() if surveyor else ():
                 losses.add(Unfinished(list=listed, message=why))
@@ -275,16 +275,21 @@ def _losses_of(dump: Dump | None) -> Iterator[Finding]:
         yield unreadable(Kind.ASSISTANT, one.id, one.message, one.dump)
 
 
-def _left_out(start: Start, definitions: Definitions, in_a_store: Callable[[SourceId], bool]) -> list[Finding]:
+def _left_out(start: Start, definitions: Definitions, is_there: Callable[[SourceId], bool]) -> list[Finding]:
     """What the definitions refer to and was not asked for, and isn't here for another reason."""
     stores = {} if start.file_search else dict.fromkeys(id for view in definitions.views for id in view.store_ids)
+    taken = {store.id for store in definitions.stores}
     files = {} if start.code_interpreter else dict.fromkeys(id for view in definitions.views for id in view.file_ids)
     return [
-        *(LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search") for id in stores),
+        *(
+            LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
+            for id in stores
+            if id not in taken
+        ),
         *(
             LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
             for id in files
-            if not in_a_store(SourceId(id))
+            if not is_there(SourceId(id))
         ),
     ]
 

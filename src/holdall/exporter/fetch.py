@@ -150,7 +150,7 @@ class Fetch:
             count = 0
             async for file_id, line, overlap in self._memberships(store_id):
                 count += 1
-                if self._booking.takes(Kind.MEMBERSHIP, file_id, line):
+                if self._booking.takes(Kind.MEMBERSHIP, file_id, line, store_id):
                     lines.write(line + b"\n")
                     self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 self._register.cut(file_id, number, overlap)
@@ -270,7 +270,8 @@ class Fetch:
             self._booking.record(Kind.FILE, file_id, told.raw)
             view, hash = FileView.of(told), record_hash(Kind.FILE, told.raw)
             self._progress.expect(bytes=view.size or 0)
-        return File(id=file_id, view=view, record=hash, gone=None if isinstance(record, Record) else record)
+        gone = None if isinstance(record, Record) else replace(record, held=view is not None)
+        return File(id=file_id, view=view, record=hash, gone=gone)
 
     async def _one(self, file: File) -> None:
         """One file's content by the best way there is: an interrupted run, the parent, the ladder."""
@@ -366,12 +367,8 @@ class Fetch:
         return True
 
     def _store_for(self, file: File, taken: Taken) -> SourceId | None:
-        """The store in which a text of the parent is to lie: the one that it was read from, if that still holds the
-        file, or another holder; in any case one that cuts the file as that did. None for none, and for no text."""
-        holders = self._holders(file)
-        alike = [holder.store for holder in holders if holder.overlap == taken.overlap]
-        if taken.store is None:
-            return None
-        if taken.store in alike or not (holders or taken.overlap != DEFAULT_OVERLAP):
-            return SourceId(taken.store)
-        return alike[0] if alike else None
+        """The store in which a text of the parent lies: the one that its route names, if readers will think that it was
+        cut as it was there. None for none, and for no text."""
+        cuts = (holder.overlap for holder in self._holders(file) if holder.store == taken.store)
+        fits = taken.store is not None and next(cuts, DEFAULT_OVERLAP) == taken.overlap
+        return SourceId(taken.store) if fits and taken.store is not None else None

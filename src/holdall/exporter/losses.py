@@ -92,12 +92,17 @@ class Losses:
 
 
 def reason(finding: Finding, policy: Policy) -> Reason | None:
-    """Why a finding is a loss; None for a content that is as faithful as the policy asks for."""
+    """Why a finding is a loss; None for a content that is as faithful as the policy asks for, and
+    for a file object that came out of a dump."""
     match finding:
         case Loss(rung=rung, truncated=truncated):
             return reason_of(rung, truncated, policy.min_rung)
         case LeftOut(kind=Kind.FILE):
             return Reason.FILES
+        case Absent(kind=Kind.FILE, held=True):
+            return None
+        case Absent(kind=Kind.STORE, held=True):
+            return Reason.LISTS  # its files are those that the dump names
         case Absent(kind=Kind.STORE) | LeftOut():
             return Reason.STORES
         case Changed(how=how) if how != "added":

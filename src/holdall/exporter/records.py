@@ -15,7 +15,7 @@ import msgspec
 
 from holdall.errors import NotFound, PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.exporter.register import Register
-from holdall.model import FileView, Kind, Record, SourceId
+from holdall.model import FileView, Kind, MembershipView, Record, SourceId
 from holdall.remote.survey import Missing, Surveyor
 from holdall.untrusted import require_record
 
@@ -25,14 +25,18 @@ __all__ = ["FileRecords", "unfit"]
 _PAGE_COST = 20
 
 
-def unfit(raw: bytes) -> str:
-    """Why no bundle can hold a record; ``""`` where one can."""
+def unfit(raw: bytes, store: str | None = None) -> str:
+    """Why no bundle can hold a record, of a membership in ``store``; ``""`` where one can."""
     try:
-        require_record(raw)
+        id = require_record(raw).id
     except msgspec.MsgspecError as error:
         return f"its record is not of a shape known here ({error})"
     except ValueError as error:
         return f"its record is over the limits of a bundle: {error}"
+    if store is not None:
+        other = MembershipView.of(Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)).vector_store_id
+        if other and other != store:
+            return f"its record is that of another vector store, {other}"
     return ""
 
 

@@ -125,6 +125,10 @@ class Register:
             self._database.execute("UPDATE wanted SET stores = ? WHERE id = ?", (stores, file_id))
         return row is None
 
+    def wants(self, file_id: SourceId) -> bool:
+        """Whether a file was seen."""
+        return self._database.execute("SELECT 1 FROM wanted WHERE id = ?", (file_id,)).fetchone() is not None
+
     def stores(self, file_id: SourceId) -> list[int]:
         """The numbers of the stores that are known to hold a file, in the order in which they were seen."""
         row = self._database.execute("SELECT stores FROM wanted WHERE id = ?", (file_id,)).fetchone()

@@ -48,12 +48,14 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="con
 
 
 class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="absent"):
-    """A store or file object that a record refers to and the server doesn't have."""
+    """A store or file object that a record refers to and the server doesn't have. ``held``: the bundle has its record
+    all the same, out of a dump."""
 
     kind: Kind
     id: str
     used_by: list[str]
     message: str
+    held: bool = False
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="left_out"):
@@ -206,4 +208,10 @@ def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Un
 
 def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:
     """The finding for a record that isn't there."""
-    return Absent(kind=missing.kind, id=missing.id, used_by=list(used_by) or missing.used_by, message=missing.message)
+    return Absent(
+        kind=missing.kind,
+        id=missing.id,
+        used_by=list(used_by) or missing.used_by,
+        message=missing.message,
+        held=missing.held,
+    )

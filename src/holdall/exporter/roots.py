@@ -209,16 +209,16 @@ async def _stores(
     stores, missing, from_dump = [], [], []
     for store_id, users in wanted.items():
         found: Record | Missing | None = (listed or {}).get(store_id)
+        held = in_dump.get(store_id)
         if found is None and not is_invented(store_id):
             found = await surveyor.store(store_id, users)
         if isinstance(found, Missing):
-            missing.append(found)
-        if not isinstance(found, Record):
-            found = in_dump.get(store_id)
-            if found is None:
-                continue
+            missing.append(msgspec.structs.replace(found, held=held is not None))
+        if isinstance(found, Record):
+            stores.append(found)
+        elif held is not None:
             from_dump.append(store_id)
-        stores.append(found)
+            stores.append(held)
     return stores, missing, from_dump
 
 

@@ -28,7 +28,8 @@ _TOLD = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a record refers to and the server does not have (or does not give)."""
+    """Something that a record refers to and the server does not have (or does not give). ``held``: a dump has its
+    record."""
 
     kind: Kind
     id: SourceId
@@ -36,6 +37,7 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     code: str | None = None
     message: str = ""
+    held: bool = False
 
 
 class Definitions(msgspec.Struct, frozen=True, kw_only=True):
