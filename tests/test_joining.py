@@ -7,10 +7,10 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from holdall.joining import Joining, Reading, _fits, _fits_linear, comparable_size, is_text_name, joined, overlap_of
+from holdall.joining import Joining, Reading, _fits, comparable_size, is_text_name, joined, overlap_of
 from tests.growth import assert_linear
 
 
@@ -190,13 +190,21 @@ def test_a_text_that_does_not_repeat_itself_comes_back_without_its_size(
     assert found.doubt is None
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="ab", max_size=60), st.text(alphabet="ab", min_size=1, max_size=60), st.integers(1, 9))
-def test_the_linear_search_finds_what_the_plain_one_finds(left: str, right: str, least: int) -> None:
+runs = st.lists(st.tuples(st.text(alphabet="abc", min_size=1, max_size=4), st.integers(1, 90)), max_size=4).map(
+    lambda pairs: "".join(word * times for word, times in pairs)
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(runs, runs, runs, st.integers(1, 9))
+@example("a" * 300 + "b", "", "a" * 300 + "b", 8)
+@example("", "ab" * 200, "c", 8)
+def test_the_ends_that_fit_are_those_that_a_plain_search_finds(
+    before: str, shared: str, behind: str, least: int
+) -> None:
+    left, right = before + shared, shared + behind
     known = [n for n in range(min(len(left), len(right)), least - 1, -1) if left.endswith(right[:n])]
-    expected = (*known, 0, 0)[:2]
-    assert _fits_linear(left, right, least) == expected
-    assert _fits(left, right, least) == expected
+    assert _fits(left, right, least) == (*known, 0, 0)[:2]
 
 
 def test_a_long_text_that_repeats_itself_takes_no_more_steps_than_it_has_letters() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from holdall.parsedtext import StoredText, require_page
-from holdall.untrusted import MAX_PARTS
+from holdall.untrusted import MAX_PART, MAX_PARTS
 
 WHOLE = [
     b'{"pages":[],"truncated":false}',
@@ -50,8 +50,23 @@ def test_what_is_no_parsed_text_is_none_wherever_it_is_cut(raw: bytes) -> None:
 
 
 def test_a_page_has_only_so_many_parts() -> None:
-    assert require_page(b'{"data":[{}]}') == 1
+    assert list(require_page(b'{"data":[{},{"text":"a"}]}')) == ["", "a"]
     with pytest.raises(ValueError, match="parts"):
         require_page(b'{"data":[' + b"{}," * MAX_PARTS + b"{}]}")
     with pytest.raises(ValueError, match="bundle of this size"):
         StoredText(10).feed(b'{"pages":[{"x":[' + b"[]," * 20 + b'1]}],"truncated":false}')
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"data":[{"text":"' + b"x" * MAX_PART + b'"}]}',
+        b'{"data":[{"text":7}]}',
+        b'{"data":[{}],"content":[{"text":[]}]}',
+        b'{"data":[{"text":"\xff"}]}',
+        b'{"data":[{"text":"\\q"}]}',
+    ],
+)
+def test_each_part_is_what_a_part_must_be(raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        list(require_page(raw))

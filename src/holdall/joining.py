@@ -29,10 +29,8 @@ _MOST = 4096
 _TOKEN_LENGTH = 128
 # Edges equal by chance are short: of parts that do not overlap, every tenth or so shares a letter or a space.
 _CHANCE = 8
-# Places that are tried one by one before a search that is slower, and linear whatever the text.
-_TRIES = 32
-# So many characters are compared before a place counts as tried.
-_PROBE = 64
+# What ``str.find`` looks for in linear time is no shorter than the one, in what is no shorter than the other.
+_SHORT, _LONG = 100, 2500
 # White space that a server may have trimmed off the ends of a text, in bytes.
 _TRIMMED = 4
 
@@ -280,7 +278,7 @@ class Joining:
             if fit and right[:fit].strip(_CUT):
                 return self._fitting(before, part, end, start, fit, second, cut)
         for end, start in borders:
-            left, right = before[: len(before) - end][-self._chance :], part[start : start + self._chance]
+            left, right = before[-self._chance - end : len(before) - end], part[start : start + self._chance]
             fit = next((n for n in range(min(self._chance - 1, len(right)), 0, -1) if left.endswith(right[:n])), 0)
             if fit and right[:fit].strip(_CUT):
                 return self._fitting(before, part, end, start, fit, 0, cut)
@@ -336,41 +334,58 @@ def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
 
 
 def _fits(left: str, right: str, least: int) -> tuple[int, int]:
-    """The longest two ends of ``left`` that ``right`` begins with; 0 for those of less than ``least`` characters."""
-    anchor = right[:least]
-    longest = tries = 0
-    start = left.find(anchor) if len(anchor) == least else -1
-    while start >= 0:
-        if right.startswith(left[start : start + _PROBE]):
-            if tries == _TRIES:
-                return _fits_linear(left, right, least)
-            tries += 1
-            if right.startswith(left[start:]):
-                if longest:
-                    return longest, len(left) - start
-                longest = len(left) - start
-        start = left.find(anchor, start + 1)
-    return longest, 0
+    """The longest two ends of ``left`` that ``right`` begins with; 0 for those of less than ``least`` characters.
+
+    In linear time, whatever the text. Those of ``length`` characters or more, but fewer than twice as many, begin where
+    the first ``length`` of ``right`` stand. Three such places or more are a row of equal steps, in text that repeats
+    itself: of these fit those from which on ``left`` repeats itself as far as ``right`` does.
+    """
+    length, most = least, min(len(left), len(right))
+    while 2 * length <= most:
+        length *= 2
+    found: list[int] = []
+    while least <= length <= most and len(found) < 2:
+        window = left[-min(2 * length - 1, most) :]
+        places = _places(window, right[:length])
+        if len(places) > 2:
+            first, step, size = places[0], places[1] - places[0], len(window)
+            end = first + step + _common(window[first:], window[first + step :])
+            run = step + _common(right[:size], right[step:size])
+            if end == size:
+                first += -(-max(size - run - first, 0) // step) * step
+                places = [place for place in (first, first + step) if place <= size - length]
+            else:
+                places = [place for place in (end - run,) if 0 <= place <= size - length]
+        found += [len(window) - place for place in places if right.startswith(window[place:])]
+        length //= 2
+    return (*found, 0, 0)[0], (*found, 0, 0)[1]
 
 
-def _fits_linear(left: str, right: str, least: int) -> tuple[int, int]:
-    """As ``_fits``, in time linear in the length: Knuth, Morris and Pratt's search of ``right`` in ``left``."""
-    failure = [0] * (len(right) + 1)
-    matched = 0
-    for place in range(1, len(right)):
-        while matched and right[place] != right[matched]:
-            matched = failure[matched]
-        matched += right[place] == right[matched]
-        failure[place + 1] = matched
-    matched = 0
-    for char in left:
-        if matched == len(right):
-            matched = failure[matched]
-        while matched and char != right[matched]:
-            matched = failure[matched]
-        matched += char == right[matched]
-    second = failure[matched]
-    return (matched if matched >= least else 0), (second if second >= least else 0)
+def _places(text: str, sought: str) -> list[int]:
+    """The first three places of ``sought`` in ``text``, at the most."""
+    # Of three searches that Python has, the one that is linear serves what is long, in what is several times as long.
+    haystack = text + "\0" * (_LONG + 4 * len(sought)) if len(sought) >= _SHORT else text
+    found: list[int] = []
+    place = haystack.find(sought)
+    while 0 <= place <= len(text) - len(sought) and len(found) < 3:
+        found.append(place)
+        place = haystack.find(sought, place + 1)
+    return found
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    same, most, step = 0, min(len(one), len(other)), 64
+    while same < most and one[same : same + step] == other[same : same + step]:
+        same, step = same + step, 2 * step
+    end = min(same + step, most)
+    while same < end:
+        middle = (same + end + 1) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            end = middle - 1
+    return min(same, most)
 
 
 def _measure(text: str) -> _Measure:

@@ -36,7 +36,6 @@ __all__ = [
     "SourceId",
     "StoreView",
     "TargetId",
-    "TextPage",
     "ToolResources",
     "ToolView",
     "View",
@@ -262,25 +261,6 @@ class FileView(View, frozen=True, kw_only=True):
     def size(self) -> int | None:
         """``bytes`` where it can be the size of a file."""
         return credible(self.bytes)
-
-
-class _TextItem(msgspec.Struct, frozen=True, kw_only=True):
-    text: str | None = None
-
-
-class TextPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of parsed text. ``data`` in the API's page; ``content`` in the other shape that was documented for a
-    while. Source: GET /vector_stores/{id}/files/{id}/content."""
-
-    data: list[_TextItem] | None = None
-    content: list[_TextItem] | None = None
-    has_more: bool | None = None
-    next_page: str | None = None
-
-    @property
-    def parts(self) -> list[str]:
-        """The text in the pieces in which it came, which may overlap."""
-        return [item.text or "" for item in self.data or self.content or ()]
 
 
 def epoch_seconds(value: Moment) -> int:

@@ -11,7 +11,6 @@ import filecmp
 import os
 import sqlite3
 import threading
-import unicodedata
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 
 from holdall.errors import UsageFault
 from holdall.opening import open_regular
+from holdall.untrusted import normalized
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
 
 __all__ = ["Candidates", "Chosen", "Original", "Originals", "Unmatched", "copy_original", "unreadable"]
@@ -260,11 +260,11 @@ class Originals:
 
 def _normal(name: str) -> str:
     """One form for names that differ only in how accents are encoded (macOS takes them apart)."""
-    return unicodedata.normalize("NFC", name)
+    return normalized("NFC", name)
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", _normal(name).casefold())
+    return normalized("NFC", _normal(name).casefold())
 
 
 def _key(name: str) -> bytes:

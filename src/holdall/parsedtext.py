@@ -7,14 +7,15 @@ takes no page that ``require_page`` refuses, so that what it writes can be read 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import msgspec
 
-from holdall.untrusted import MAX_PARTS, bare, require_plain
+from holdall.untrusted import MAX_PART, MAX_PARTS, bare, require_plain, text_weight
 
-__all__ = ["MAX_PAGE", "Pages", "StoredText", "require_page"]
+__all__ = ["MAX_PAGE", "Pages", "Parts", "StoredText", "require_page"]
 
 MAX_PAGE = 32 << 20
 """Bytes of one page."""
@@ -29,6 +30,11 @@ _BLANK = b" \t\r\n"
 _TOKEN = re.compile(rb'"(?:[^"\\]*+(?:\\.[^"\\]*+)*+")?+|[{}\[\]]', re.DOTALL)
 _INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _PIECE = 256 << 10
+_WEIGHTS = {
+    ord('"'): text_weight(0, strings=1),
+    ord("["): text_weight(0, lists=1),
+    ord("{"): text_weight(0, objects=1),
+}
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -36,38 +42,61 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    data: list[_Part] | None = None
-    content: list[_Part] | None = None
+    data: list[msgspec.Raw] | None = None
+    content: list[msgspec.Raw] | None = None
 
 
 _page = msgspec.json.Decoder(_Page)
+_part = msgspec.json.Decoder(_Part)
 
 
-def require_page(raw: bytes) -> int:
-    """The number of parts in a page. ValueError where it is not one that every reader can read."""
-    return len(_parts(raw))
+class Parts:
+    """The parts of a page, decoded one at a time: beyond ASCII a page takes four times its length as text.
+
+    To iterate raises ValueError where a part isn't what a part must be.
+    """
+
+    def __init__(self, raw: list[msgspec.Raw]) -> None:
+        self._raw = raw
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __iter__(self) -> Iterator[str]:
+        for raw in self._raw:
+            if len(raw) > MAX_PART:
+                raise ValueError(f"a part of {len(raw)} bytes, more than {MAX_PART}")
+            yield _part.decode(raw).text or ""
 
 
-def _parts(raw: bytes) -> list[str]:
-    """The parts of a page, ``data`` or else ``content``. ValueError as ``require_page``."""
+def require_page(raw: bytes | bytearray) -> Parts:
+    """The parts of a page, ``data`` or else ``content``. ValueError, at the latest once all were taken, where it is no
+    page that every reader can read."""
     require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
     if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in bare(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
     page = _page.decode(raw)
-    if len(page.data or ()) + len(page.content or ()) > MAX_PARTS:
+    data, content = page.data or [], page.content or []
+    if len(data) + len(content) > MAX_PARTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
-    return [part.text or "" for part in page.data or page.content or ()]
+    if data and content:
+        _take_all(Parts(content))
+    return Parts(data or content)
+
+
+def _take_all(parts: Parts) -> None:
+    deque(parts, maxlen=0)
 
 
 class StoredText:
     """One text on its way through. ``feed`` it all, then ``end``; each raises ValueError where it isn't as it must be.
 
-    ``values`` says how many more strings, lists and objects may come, which are what the proof costs. ``take`` is given
-    the parts of each page.
+    ``room`` is for how much more may come, as ``text_weight`` counts it: what the proof costs. ``take`` is given the
+    parts of each page, and has to take them all.
     """
 
-    def __init__(self, values: int = 1 << 62, *, take: Callable[[list[str]], object] | None = None) -> None:
-        self.values = values
+    def __init__(self, room: int = 1 << 62, *, take: Callable[[Parts], object] = _take_all) -> None:
+        self.room = room
         self._take = take
         self._front: bytearray | None = bytearray()
         self._back: bytearray | None = None
@@ -77,8 +106,10 @@ class StoredText:
 
     def feed(self, data: bytes | memoryview) -> None:
         for at in range(0, len(data), _PIECE):
-            self._feed(bytes(data[at : at + _PIECE]))
-            if self.values <= 0:
+            piece = bytes(data[at : at + _PIECE])
+            self.room -= text_weight(len(piece))
+            self._feed(piece)
+            if self.room < 0:
                 raise ValueError("the parsed texts have more in them than a bundle of this size may")
 
     def end(self) -> bool:
@@ -109,9 +140,9 @@ class StoredText:
         at = self._rest_of_string(data) if self._in_string else 0
         taken = 0
         for token in _TOKEN.finditer(data, at):
-            self.values -= 1
             start, end = token.span()
             mark = data[start]
+            self.room -= _WEIGHTS.get(mark, 0)
             if self._depth == 0:
                 self._between += data[taken:start]
                 if mark == 0x5D:  # ]
@@ -164,14 +195,12 @@ class StoredText:
 
     def _take_page(self) -> None:
         self._pages += 1
-        page = bytes(self._page)
-        self._page.clear()
-        parts = _parts(page)
+        page, self._page = self._page, bytearray()
+        parts = require_page(page)
         self._parts += len(parts)
         if self._parts > MAX_PARTS:
             raise ValueError(f"more than {MAX_PARTS} parts")
-        if self._take:
-            self._take(parts)
+        self._take(parts)
 
 
 class Pages:
@@ -182,8 +211,8 @@ class Pages:
         self._stream = stream
         self.truncated = False
 
-    def __iter__(self) -> Iterator[list[str]]:
-        pages: list[list[str]] = []
+    def __iter__(self) -> Iterator[Parts]:
+        pages: list[Parts] = []
         text = StoredText(take=pages.append)
         while data := self._stream.read(_PIECE):
             text.feed(data)

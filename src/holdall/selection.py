@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -17,6 +16,7 @@ import msgspec
 
 from holdall.errors import Mistakes, UsageFault
 from holdall.model import Kind, SourceId
+from holdall.untrusted import normalized
 
 __all__ = ["Pattern", "Root", "Selection", "choose", "pattern"]
 
@@ -53,7 +53,7 @@ _ID_LIKE = re.compile(r"(?:asst|assistant|agent|vs|file)[_-]")
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
+    return normalized("NFC", text).strip()
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,14 +8,17 @@ all, with msgspec's own errors. The numbers are those of docs/format.md, "Limits
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,18 +29,22 @@ __all__ = [
     "MAX_FILENAME",
     "MAX_ID",
     "MAX_JSON",
+    "MAX_PART",
     "MAX_PARTS",
     "MAX_REFERENCES",
     "MAX_SIZE",
     "MAX_TOOLS",
     "MAX_VALUES",
+    "TEXT_PER_BYTE",
     "VALUES_PER_BYTE",
     "Measured",
     "bare",
     "count_values",
     "most_bytes",
     "most_lines",
+    "most_text",
     "most_values",
+    "normalized",
     "pruned",
     "read_json",
     "read_once",
@@ -45,6 +52,8 @@ __all__ = [
     "require_id",
     "require_plain",
     "require_record",
+    "require_utf8",
+    "text_weight",
 ]
 
 MAX_JSON = 8 << 20
@@ -65,13 +74,17 @@ MAX_REFERENCES = 10_000
 """Ids of files, stores and assistants that one record refers to."""
 MAX_PARTS = 250_000
 """Parts of one parsed text."""
+MAX_PART = MAX_JSON // 2
+"""Bytes of one of them, as JSON."""
 MAX_EXPANSION = 256
 """Bytes of tar for each byte of a bundle."""
 LINE_BYTES = 8
 """Bytes of a bundle for each line in it; as many again for each tool or reference of a record."""
 VALUES_PER_BYTE = 2
 """Values of all records in a bundle together, for each byte of it."""
-FREE_BYTES, FREE_LINES, FREE_VALUES = 512 << 20, 100_000, 2_000_000
+TEXT_PER_BYTE = 64
+"""Weight of all parsed texts in a bundle together, for each byte of it: see ``text_weight``."""
+FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT = 512 << 20, 100_000, 2_000_000, 48 << 20
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
 # One without an end is taken to the end: else each quote in it would be tried anew.
@@ -90,7 +103,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     values: int
 
 
-def require_plain(raw: bytes, *, longest: int = MAX_JSON, richest: int = MAX_VALUES) -> int:
+def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: int = MAX_VALUES) -> int:
     """How many values are in ``raw``. Raises ValueError where it is too long, too deep, too rich, or not UTF-8.
 
     >>> require_plain(b'{"a": [1, "[[[["]}')
@@ -102,8 +115,7 @@ def require_plain(raw: bytes, *, longest: int = MAX_JSON, richest: int = MAX_VAL
     """
     if len(raw) > longest:
         raise ValueError(f"{len(raw)} bytes long, more than {longest}")
-    if not raw.isascii():
-        raw.decode()
+    require_utf8(raw)
     values = count_values(raw)
     if values <= MAX_DEPTH:
         return values
@@ -118,6 +130,15 @@ def require_plain(raw: bytes, *, longest: int = MAX_JSON, richest: int = MAX_VAL
     if deepest > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return values
+
+
+def require_utf8(raw: bytes | bytearray) -> None:
+    """UnicodeDecodeError where ``raw`` isn't UTF-8. Decoded at once, one emoji makes four bytes of each letter."""
+    if not raw.isascii():
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for at in range(0, len(raw), _PIECE):
+            decoder.decode(raw[at : at + _PIECE])
+        decoder.decode(b"", final=True)
 
 
 def read_json(raw: bytes) -> Any:
@@ -163,9 +184,39 @@ def most_values(file_size: int) -> int:
     return FREE_VALUES + VALUES_PER_BYTE * file_size
 
 
+def most_text(file_size: int) -> int:
+    """The weight that all parsed texts of a bundle of ``file_size`` bytes may have."""
+    return FREE_TEXT + TEXT_PER_BYTE * file_size
+
+
+def text_weight(size: int, strings: int = 0, lists: int = 0, objects: int = 0) -> int:
+    """What ``size`` bytes of parsed text with so much in them cost to read, as bytes of long strings do."""
+    return size + 32 * (strings + lists) + 512 * objects
+
+
 def count_values(raw: bytes | bytearray) -> int:
     """Commas and opening brackets, those inside of strings too: no fewer than JSON has values, but for one."""
     return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+
+
+def normalized(form: Literal["NFC", "NFD"], text: str) -> str:
+    """``text`` in a normal form of Unicode, in linear time: of a row of marks that combine, which Python sorts in
+    quadratic time, the first thirty count. That is the stream-safe text format of Unicode's annex 15.
+
+    >>> normalized("NFC", "cafe" + "\u0301"), len(normalized("NFC", "a" + "\u0323\u0301" * 100_000))
+    ('café', 30)
+    """
+    return text if text.isascii() else unicodedata.normalize(form, _too_many_marks().sub(r"\1", text))
+
+
+@cache
+def _too_many_marks() -> re.Pattern[str]:
+    marks = "".join(char for char in map(chr, range(0x300, 0x20000)) if _is_mark(char))
+    return re.compile(f"([{marks}]{{30}})[{marks}]++")
+
+
+def _is_mark(char: str) -> bool:
+    return all(map(unicodedata.combining, unicodedata.normalize("NFD", char)))
 
 
 def require_id(id: str) -> None:
@@ -252,7 +303,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def bare(raw: bytes) -> Iterator[bytes]:
+def bare(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
     """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
     at = 0
     while at < len(raw):
@@ -298,7 +349,7 @@ def pruned(raw: bytes, most: int) -> bytes:
                     start = found.start()
                 depth -= 1
     shallow = b"".join([*kept, raw[start:]] if depth < _PRUNED else kept)
-    shallow.decode()
+    require_utf8(shallow)
     if sum(map(count_values, bare(shallow))) > richest:
         raise ValueError(f"more than {richest} values")
     return shallow

@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import html
 import re
-import unicodedata
 import zipfile
 import zlib
 from array import array
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from holdall.opening import open_regular
+from holdall.untrusted import normalized
 
 __all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording"]
 
@@ -122,7 +122,7 @@ class _Strict:
 
     def compare(self, parts: Iterable[str]) -> None:
         for part in parts:
-            sought = [hash(word) for word in _words(part)]
+            sought = array("q", map(hash, _words(part)))
             if not sought or self._missing:
                 continue
             if self._stands(sought):
@@ -132,18 +132,18 @@ class _Strict:
             else:
                 self._missing = True
 
-    def _stands(self, sought: list[int]) -> bool:
+    def _stands(self, sought: array[int]) -> bool:
         """Without its first and last word, which may be cut; not before the part that came before it."""
         inner = sought[1:-1]
         # Of a few words the edges are much, so they are tried first.
         for words in (inner,) if len(sought) > _FEW else (sought, sought[1:], sought[:-1], inner):
             if words:
-                found = self._find(array("q", words).tobytes())
+                found = self._find(words.tobytes())
                 if found >= 0:
                     self._from = found
                     start, end = found - 8 * (words is inner), found + 8 * (len(words) + (words is inner))
-                    self._edges += self._words[start : start + 8] == array("q", sought[:1]).tobytes()
-                    self._edges += self._words[end - 8 : end] == array("q", sought[-1:]).tobytes()
+                    self._edges += self._words[start : start + 8] == sought[:1].tobytes()
+                    self._edges += self._words[end - 8 : end] == sought[-1:].tobytes()
                     return True
         return False
 
@@ -166,9 +166,9 @@ class _Loose:
 
     def compare(self, parts: Iterable[str]) -> None:
         for part in parts:
-            words = _words(part)
+            words = array("q", (hash(word.casefold()) for word in _words(part)))
             # The edges may be cut, where there is more than edges.
-            self._seen.update(hash(word.casefold()) for word in (words[1:-1] or words))
+            self._seen.update(words[1:-1] or words)
 
     @property
     def agrees(self) -> bool:
@@ -180,8 +180,8 @@ class _Loose:
         return len(self._seen & self._words)
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text))
+def _words(text: str) -> Iterator[str]:
+    return (found[0] for found in _WORD.finditer(normalized("NFC", text)))
 
 
 def _encoding(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdall import untrusted
 from holdall.bundle import layout
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import compress, decompress
@@ -63,6 +64,27 @@ def test_definitions_that_are_all_alike(tmp_path: Path) -> None:
     files = {"code_interpreter": {"file_ids": ["file-0"] * MAX_REFERENCES}}
     odd = {"tools": [{}] * MAX_TOOLS, "tool_resources": files, "metadata": {"x": [[]] * 9000}}
     pack(target, [File(id="file-0")], assistants={f"asst_{number}": odd for number in range(12)})
+    within(target)
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_texts_of_parts_that_are_all_alike(tmp_path: Path, count: int) -> None:
+    """As many parts as a text may have, and texts that share their frame with contents."""
+    target = tmp_path / "acme.tar.zst"
+    part, notes = b'{"type":"text","text":"a"}', File(id="file-0")
+    large = b'{"pages":[{"data":[' + b",".join([part] * 240_000) + b']}],"truncated":false}'
+    small = b'{"pages":[{"data":[{}' + b",{}" * 200_000 + b']}],"truncated":false}'
+    texts = [File(id=f"file-{number}", data=large, text=True) for number in range(1, count)]
+    texts += [File(id=f"file-9{number}", data=small, text=True) for number in range(count)]
+    pack(target, [notes, *texts, File(id="file-z")])
+    within(target)
+
+
+def test_a_text_and_then_a_content_in_one_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untrusted, "FREE_TEXT", 0)
+    target = tmp_path / "acme.tar.zst"
+    small = b'{"pages":[{"data":[{}' + b",{}" * 50_000 + b']}],"truncated":false}'
+    pack(target, [File(id="file-1", data=small, text=True), File(id="file-2", data=b"x" * 9)])
     within(target)
 
 

@@ -7,6 +7,7 @@ those that break a limit of docs/format.md are refused. None is over 1 MiB at it
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from tests.hostile.forge import Member, canonical, changed, content, forge, ledg
 __all__ = ["BOMBS", "Bomb"]
 
 ASSISTANT = "data/assistants/asst_1.json"
+_NOISE = 900_000
 Lies = dict[str, Callable[[Any], Any]]
 
 
@@ -167,20 +169,59 @@ def _chain(n: int) -> Lies:
 # -- texts ---------------------------------------------------------------------------------------------------
 
 
-def _text(raw: bytes) -> Lies:
-    """The parsed text of the one file that has no more."""
+def _text(raw: bytes, noise: int = 0) -> Lies:
+    """The parsed text of the one file that has no more; beside it so many bytes that make room for it."""
+    loud = random.Random(1).randbytes(noise)
+    known = {"file-3": {"size": len(raw), "expected": None}}
+    if noise:
+        known["file-2"] = {"size": noise, "expected": noise}
+
+    def contents(members: list[Member]) -> list[Member]:
+        return [members[0], replace(members[1], data=loud) if noise else members[1], replace(members[2], data=raw)]
+
     return {
-        "contents": lambda contents: [*contents[:2], replace(contents[2], data=raw)],
-        "ledger": lambda lines: [
-            {**line, "size": len(raw), "expected": None} if line["id"] == "file-3" else line for line in lines
+        "contents": contents,
+        "ledger": lambda lines: [line | known.get(line["id"], {}) for line in lines],
+        "files": lambda lines: [
+            line | ({"bytes": noise} if noise and line["id"] == "file-2" else {}) for line in lines
         ],
     }
 
 
-def _parts(texts: list[str]) -> Lies:
-    return _text(
-        canonical({"pages": [{"data": [{"type": "text", "text": text} for text in texts]}], "truncated": False})
-    )
+def _parts(texts: list[str], noise: int = 0) -> Lies:
+    """In pages of 16 MiB or so."""
+    step = max((16 << 20) // (len(texts[0]) * 4 + 30), 1) if len(texts[0]) > 1000 else max(40_000, len(texts) // 4)
+    parts = [{"type": "text", "text": text} for text in texts]
+    pages = [{"data": parts[at : at + step]} for at in range(0, len(parts), step)]
+    return _text(canonical({"pages": pages, "truncated": False}), noise)
+
+
+def _long(letters: int, parts: int, noise: int = 0) -> Lies:
+    """Pages of so many parts of so many letters, of which one takes four bytes; in the largest frames."""
+    part = b'{"text":"' + b"some word " * (letters // 10) + "\U0001f600".encode() + b'"}'
+    pages = [b'{"data":[' + b",".join([part] * min(parts - at, 8)) + b"]}" for at in range(0, parts, 8)]
+    return _text(b'{"pages":[' + b",".join(pages) + b'],"truncated":false}', noise) | {"tar": _largest}
+
+
+def _largest(pieces: list[bytes]) -> list[bytes]:
+    whole = b"".join(pieces)
+    return [whole[at : at + (64 << 20)] for at in range(0, len(whole), 64 << 20)]
+
+
+def _texts(n: int) -> Lies:
+    """So many texts of very many parts, each."""
+    raw = canonical({"pages": [{"data": [{"type": "text", "text": "a"}] * 240_000}], "truncated": False})
+    made = [
+        content(f"file-t{number}", raw, name="a.pdf", rung="text", path=f"data/text/vs_1/file-t{number}.json")
+        for number in range(n)
+    ]
+    return {
+        "contents": lambda contents: [*contents, *made],
+        "files": lambda lines: [*lines, *({"id": one.about["id"], "filename": "a.pdf"} for one in made)],
+        "ledger": lambda lines: sorted(
+            [*lines, *(ledger_line(one.about["id"], one, expected=None) for one in made)], key=lambda line: line["id"]
+        ),
+    }
 
 
 def _deep(n: int) -> bytes:
@@ -235,15 +276,46 @@ BOMBS: dict[str, Bomb] = {
     "what looks like a variable": Bomb(lambda n: _assistant(instructions="{{" * n + "${" * n), 1_000_000),
     "what looks like an id": Bomb(lambda n: _assistant(instructions="file-" * n, metadata={"x": "asst_" * n}), 500_000),
     "what looks like Markdown": Bomb(lambda n: _assistant(name="[" * n + "](" * n, description="`" * n), 500_000),
-    "a text of one part": Bomb(lambda n: _parts(["words " * n]), 5_000_000),
-    "a text of many parts": Bomb(lambda n: _parts(["x"] * n), 240_000),
+    "a text of one part": Bomb(lambda n: _parts(["words " * n]), 690_000),
+    "a text of many parts": Bomb(lambda n: _parts(["x"] * n, _NOISE), 140_000),
+    "texts of many parts": Bomb(_texts, 8, broken=True),
+    "a text of long parts": Bomb(lambda n: _long(4_000_000, n, _NOISE), 26),
+    "a text of too long parts": Bomb(lambda n: _long(33_000_000, n), 2, broken=True, grows=False),
+    "a text of too much": Bomb(lambda n: _long(4_000_000, n), 120, broken=True),
+    "a text of lists": Bomb(
+        lambda n: _text(
+            b'{"pages":[' + b",".join([b'{"x":[' + b"[]," * (n // 4) + b"[]]}"] * 4) + b'],"truncated":false}', _NOISE
+        ),
+        2_900_000,
+    ),
+    "a text of words": Bomb(
+        lambda n: _text(
+            b'{"pages":[' + b",".join([b'{"x":[' + b'"",' * (n // 2) + b"[]]}"] * 2) + b'],"truncated":false}', _NOISE
+        ),
+        2_900_000,
+    ),
+    "a text of empty pages": Bomb(
+        lambda n: _text(b'{"pages":[' + b",".join([b"{}"] * n) + b'],"truncated":false}', _NOISE), 190_000
+    ),
+    "a text of parts that all but overlap": Bomb(lambda n: _parts(["a" * 300 + "b"] * n, _NOISE), 108_000),
+    "a text of long parts that all but overlap": Bomb(lambda n: _parts(["a" * 30_000 + "b"] * n, _NOISE), 3_500),
+    "a text of parts that overlap in part, at its most": Bomb(
+        lambda n: _parts(["ab" * 1500 + "a", "ba" * 1500 + "b"] * n, _NOISE), 15_000
+    ),
+    "a text of parts that are cut": Bomb(
+        lambda n: _parts(["a" * 40 + "b" + "a" * 39 + "\ufffd", "\ufffd" + "a" * 40 + "b" + "a" * 40] * n, _NOISE),
+        67_000,
+    ),
+    "a text of marks": Bomb(lambda n: _parts(["a" + "\u0301\u0323" * n] * 10, _NOISE), 900_000),
     "a text of parts without end": Bomb(lambda n: _parts(["x"] * n), 400_000, broken=True),
     "a text of parts that overlap": Bomb(lambda n: _parts(["a" * 3000] * n), 3_000),
     "a text of parts that overlap in part": Bomb(lambda n: _parts(["ab" * 1500 + "a", "ba" * 1500 + "b"] * n), 1_500),
     "a text of cut characters": Bomb(lambda n: _parts(["\ufffd" * 1000] * n), 3_000),
     "a text of pages": Bomb(
-        lambda n: _text(canonical({"pages": [{"data": [{"type": "text", "text": "x"}]}] * n, "truncated": False})),
-        240_000,
+        lambda n: _text(
+            canonical({"pages": [{"data": [{"type": "text", "text": "x"}]}] * n, "truncated": False}), _NOISE
+        ),
+        100_000,
     ),
     "a text that is deep": Bomb(
         lambda n: _text(b'{"pages":[{"data":[{"type":"text","text":"x","y":' + _deep(n) + b'}]}],"truncated":false}'),

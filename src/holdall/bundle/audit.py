@@ -18,7 +18,7 @@ from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_t
 from holdall.bundle.sorting import Sorter
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
-from holdall.untrusted import MAX_JSON, most_values
+from holdall.untrusted import MAX_JSON, most_text
 
 __all__ = ["LOST", "PLACE", "TO_THE_END", "Audit", "line_ends"]
 
@@ -31,8 +31,6 @@ TO_THE_END = 1 << 63
 _LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
 _PAYLOAD = len(layout.OPENING)
 _PIECE = 256 << 10
-# Strings, lists and objects of all parsed texts, for each value that its records may have (docs/format.md, "Limits").
-_VALUES_OF_TEXTS = 4
 _STAGES = {path: number + (number >= _PAYLOAD) for number, path in enumerate((*layout.OPENING, *layout.CLOSING))}
 
 
@@ -53,7 +51,7 @@ class Audit:
     def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
         self._file, self._frames, self._find, self._progress = file, frames, report, progress
         self._file_size = file.seek(0, 2)
-        self._values = _VALUES_OF_TEXTS * most_values(self._file_size)
+        self._room = most_text(self._file_size)
         self.members, self.cut, self._folded = Sorter(), Sorter(), Sorter()
         self.tags: dict[str, tuple[int, int, str]] = {}
         self.kept: dict[str, bytes] = {}
@@ -97,7 +95,7 @@ class Audit:
                 case Start(header=header, offset=offset):
                     path, size, kept = self._in_bag(header.path), header.size, bytearray()
                     digest, lines = hashlib.sha256(), 0
-                    text = StoredText(self._values) if path.startswith(layout.TEXTS) and self._values > 0 else None
+                    text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
                     self._progress.advance(files=1)
                 case Data(data=data) if data is not None:
                     digest.update(data)
@@ -133,7 +131,7 @@ class Audit:
             self._find("record", path, f"{path}: not a parsed text: {error}")
             return None
         finally:
-            self._values = text.values
+            self._room = text.room
         return text
 
     def _in_bag(self, path: str) -> str:

@@ -13,7 +13,15 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from holdall.model import Kind, Rung
-from holdall.untrusted import LINE_BYTES, MAX_EXPANSION, MAX_SIZE, VALUES_PER_BYTE, count_values
+from holdall.untrusted import (
+    LINE_BYTES,
+    MAX_EXPANSION,
+    MAX_SIZE,
+    TEXT_PER_BYTE,
+    VALUES_PER_BYTE,
+    count_values,
+    text_weight,
+)
 
 __all__ = [
     "FORMAT",
@@ -86,7 +94,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
     """How a kind of entry is cut into frames. Entries of different ``name`` share none.
 
     An entry of up to ``small`` bytes shares a frame, which ends at ``shared`` bytes, or with ``strict`` before them; a
-    larger one has frames of its own of ``own`` bytes. ``records``: JSON; ``lines``: in lines.
+    larger one has frames of its own of ``own`` bytes. ``records``: JSON; ``lines``: in lines; ``texts``: parsed texts
+    may be among them.
     """
 
     name: str
@@ -96,6 +105,7 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     records: bool = False
     lines: bool = False
+    texts: bool = False
 
     def least(self, data: bytes | bytearray, uses: int = 0) -> int:
         """Bytes that a frame of ``data`` must have for the bundle to keep the limits of docs/format.md, with so many
@@ -105,6 +115,9 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
             least = max(least, LINE_BYTES * data.count(b"\n"))
         if self.records:
             least = max(least, -(-count_values(data) // VALUES_PER_BYTE))
+        if self.texts:
+            strings, lists, objects = -(-data.count(b'"') // 2), data.count(b"["), data.count(b"{")
+            least = max(least, -(-text_weight(len(data), strings, lists, objects) // TEXT_PER_BYTE))
         if uses:
             least = max(least, LINE_BYTES * min(uses, data.count(b'"') // 2 + 1))
         return least
@@ -126,7 +139,8 @@ def frames_of(path: str) -> Frames:
             lines=True,
         )
     if path.startswith((CONTENTS, TEXTS)):
-        return Frames(name="contents", small=SHARED_FRAME, shared=SHARED_FRAME, own=CONTENT_FRAME)
+        texts = path.startswith(TEXTS)
+        return Frames(name="contents", small=SHARED_FRAME, shared=SHARED_FRAME, own=CONTENT_FRAME, texts=texts)
     return Frames(
         name="definitions",
         small=DEFINITION_FRAME - _MOST_BESIDE,

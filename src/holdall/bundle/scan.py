@@ -32,7 +32,7 @@ __all__ = ["Broken", "Data", "End", "Event", "Piece", "Start", "choose_frames", 
 _HEADER = 6 * BLOCK  # no header is longer
 _WORTH_THREADS = 4 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
-_AHEAD = 128 << 20
+_AHEAD = 48 << 20
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,10 +139,10 @@ def pieces(
             if see:
                 see(frame)
             waiting += size
-            while len(ahead) > threads + 2 or (waiting > _AHEAD and len(ahead) > 1):
-                piece = _piece(frames, *ahead.popleft())
-                waiting -= piece.size
-                yield piece
+            del frame
+            while ahead and (len(ahead) > threads + 2 or waiting > _AHEAD):
+                waiting -= frames[ahead[0][0]][3]
+                yield _piece(frames, *ahead.popleft())
         while ahead:
             yield _piece(frames, *ahead.popleft())
     finally:

@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import BinaryIO
 
 import msgspec
@@ -281,7 +281,7 @@ class FrameFile:
         """``decode`` may give less than a frame's size, as ``remains`` does."""
         self.frames, self._decode = frames, decode
         self._file, self._room = file, cache_bytes
-        self._lock = threading.Lock()
+        self._lock, self._large = threading.Lock(), threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._proven: bytes | None = None
 
@@ -295,19 +295,29 @@ class FrameFile:
 
     def frame(self, number: int) -> bytes:
         """The content of one frame; FrameError where it can't be had."""
+        if (data := self._cached(number)) is not None:
+            return data
+        size = self.frames[number][3]
+        # Of those that are larger than the cache there is one at a time.
+        with self._large if size > _CACHE_BYTES else nullcontext():
+            if (data := self._cached(number)) is not None:
+                return data
+            with self._lock:
+                while self._cache and self._room < size:
+                    self._room += len(self._cache.popitem(last=False)[1])
+            data = self._decode(*self.raw(number))
+            with self._lock:
+                if number not in self._cache:
+                    self._cache[number] = data
+                    self._room -= len(data)
+        return data
+
+    def _cached(self, number: int) -> bytes | None:
         with self._lock:
             data = self._cache.get(number)
             if data is not None:
                 self._cache.move_to_end(number)
-                return data
-        data = self._decode(*self.raw(number))
-        with self._lock:
-            if number not in self._cache:
-                self._cache[number] = data
-                self._room -= len(data)
-                while self._room < 0 and len(self._cache) > 1:
-                    self._room += len(self._cache.popitem(last=False)[1])
-        return data
+            return data
 
     def raw(self, number: int) -> tuple[bytes, int]:
         """One frame as it lies in the file, and the size that its content must have."""
@@ -335,6 +345,7 @@ class FrameFile:
             position += len(piece)
             size -= len(piece)
             number += 1
+            del piece  # before the next frame is decoded
 
     def read(self, position: int, size: int) -> bytes:
         """``size`` decompressed bytes from ``position`` on, in one."""

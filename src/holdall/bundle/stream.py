@@ -91,7 +91,8 @@ class Stream:
         they may not be added to it."""
         if self._frames.name != frames.name or (frames.strict and len(self._shared) + size > frames.shared):
             self.cut()
-        self._frames = frames
+        if not (self._shared and self._frames.texts):  # what has a text in it is cut as texts are
+            self._frames = frames
 
     def add(self, header: bytes, data: bytes | bytearray, *, uses: int = 0) -> None:
         """A small entry with so many tools and references: into the frame that small entries share."""

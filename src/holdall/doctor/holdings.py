@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
@@ -18,9 +19,9 @@ from holdall.model import (
     MembershipView,
     SourceId,
     StoreView,
-    TextPage,
     epoch_seconds,
 )
+from holdall.parsedtext import require_page
 from holdall.remote.client import Account, path
 from holdall.remote.contents import REFUSAL
 from holdall.remote.survey import Surveyor
@@ -224,11 +225,11 @@ class Look:
                 page = await self._account.get(path("/vector_stores/{}/files", store.id), {"limit": 1})
                 for member in msgspec.json.decode(page.raw, type=_Members).data[:1]:
                     where = path("/vector_stores/{}/files/{}/content", store.id, member.id)
-                    msgspec.json.decode((await self._account.get(where)).raw, type=TextPage)
+                    deque(require_page((await self._account.get(where)).raw), maxlen=0)
                     return Answer.YES
             except RemoteError as error:
                 answer = judged("text", error).answer
-            except msgspec.DecodeError:
+            except ValueError:
                 answer = Answer.FAILS
         return answer
 

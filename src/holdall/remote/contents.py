@@ -27,6 +27,7 @@ from holdall.errors import (
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import FileView, Rung, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
+from holdall.parsedtext import Parts
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Closed, Containers
@@ -267,7 +268,7 @@ class Ladder:
             for wording in wordings:
                 wording.restart()
 
-            def each(parts: list[str], joining: Joining = joining) -> None:
+            def each(parts: Parts, joining: Joining = joining) -> None:
                 joining.add(parts)
                 for wording in wordings:
                     wording.compare(parts)

@@ -7,13 +7,13 @@ or that says there is more and not where, leaves the text truncated; nothing goe
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 
 import msgspec
 
 from holdall.errors import UnexpectedAnswer
-from holdall.model import TextPage
-from holdall.parsedtext import require_page
+from holdall.parsedtext import Parts, require_page
 from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.transfer import Sink
@@ -37,28 +37,34 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool
 
 
+class _More(msgspec.Struct, frozen=True, kw_only=True):
+    has_more: bool | None = None
+    next_page: str | None = None
+
+
 async def read_parsed(
     account: Account,
     route: str,
     sink: Sink,
-    each: Callable[[list[str]], None] | None = None,
+    each: Callable[[Parts], None] | None = None,
     *,
     file_size: int | None = None,
+    most: int = _LONGEST,
 ) -> Parsed:
     """Write all pages of the text at ``route`` to ``sink``, which stays open.
 
-    A text without end is truncated: at 256 MiB, ``MAX_PARTS``, or what a file of ``file_size`` bytes can have in pages
-    and letters. ``each`` is given the parts of every page, on another thread. Raises RemoteError; UnexpectedAnswer
-    where a page is of no shape that is known.
+    A text without end is truncated: at ``most`` bytes, ``MAX_PARTS``, or what a file of ``file_size`` bytes can
+    have in pages and letters. ``each`` is given the parts of every page, on another thread. Raises RemoteError;
+    UnexpectedAnswer where a page is of no shape that is known.
     """
     size = letters = pages = count = 0
     file_size = _ANY_SIZE if file_size is None else file_size
     most_pages = _PAGES + file_size // _BYTES_A_PAGE
-    longest = min(_LONGEST, MAX_PAGE + _EXPANSION * file_size)
+    longest = min(most, MAX_PAGE + _EXPANSION * file_size)
     truncated = False
     token: str | None = None
     seen: set[str] = set()
-    before: list[str] | None = None
+    before: bytes | None = None
 
     async def write(data: bytes) -> None:
         nonlocal size
@@ -68,28 +74,30 @@ async def read_parsed(
     while True:
         answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
         try:
-            require_page(answer.raw)
-            page = msgspec.json.decode(answer.raw, type=TextPage)
+            # White space around a page is no part of it, and readers allow little.
+            raw = answer.raw.strip(b" \t\r\n")
+            parts = require_page(raw)
+            digest, found = await asyncio.to_thread(_digest, parts)
+            page = msgspec.json.decode(raw, type=_More)
         except (ValueError, RecursionError) as error:
             raise UnexpectedAnswer(
                 f"can't read the text at {route}: not of a shape known here ({error})",
                 status=answer.status,
                 detail=f"parsed text of an unknown shape: {error}",
             ) from None
-        parts = page.parts
-        if parts == before:
+        if digest == before:
             truncated = True  # the same page again: the server doesn't know the parameter
             break
         pages, count = pages + 1, count + len(parts)
-        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(answer.raw) > longest):
+        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(raw) > longest):
             truncated = True
             break
         await write(b'{"pages":[' if before is None else b",")
-        await write(answer.raw)
-        letters += sum(map(len, parts))
+        await write(raw)
+        letters += found
         if each is not None:
             await asyncio.to_thread(each, parts)
-        before = parts
+        before = digest
         if not page.next_page:
             truncated = bool(page.has_more)
             break
@@ -100,3 +108,14 @@ async def read_parsed(
         seen.add(token)
     await write(b'],"truncated":%s}' % (b"true" if truncated else b"false"))
     return Parsed(size=size, letters=letters, truncated=truncated)
+
+
+def _digest(parts: Parts) -> tuple[bytes, int]:
+    """What tells these parts from others, and their letters. Raises ValueError where one isn't as it must be."""
+    digest, letters = hashlib.sha256(), 0
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+        letters += len(part)
+    return digest.digest(), letters

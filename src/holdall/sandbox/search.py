@@ -30,6 +30,7 @@ from holdall.sandbox.shapes import (
     record,
     text,
 )
+from holdall.untrusted import normalized
 
 __all__ = ["FILTER", "found", "index_some", "search"]
 
@@ -180,7 +181,7 @@ def _ranked(
 
 def _folded(text: str) -> str:
     """Without case and accents, as the index folds words, so that both sides count the same."""
-    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
+    return "".join(char for char in normalized("NFD", text.lower()) if not unicodedata.combining(char))
 
 
 def _result(connection: sqlite3.Connection, call: Call, row: sqlite3.Row, score: float) -> dict[str, Any]:

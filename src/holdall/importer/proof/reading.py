@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import tempfile
-import unicodedata
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -27,12 +26,13 @@ from holdall.joining import is_text_name, joined
 from holdall.model import Rung, TargetId
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed
+from holdall.untrusted import normalized
 from holdall.wording import read_wording
 
 __all__ = ["Reading", "Readings", "Text", "covered"]
 
 # Parsed text is at most 5,000,000 tokens a file; this is above it, also where each token is in it twice.
-_LARGEST = 64 << 20
+_LARGEST = 16 << 20
 # After so many refusals in a row the destination isn't asked for text any more: not every server hands it out.
 _REFUSALS = 3
 _CUT = "\ufffd"
@@ -96,7 +96,9 @@ class Readings:
             return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
         try:
             where = path("/vector_stores/{}/files/{}/content", store, file)
-            parsed = await read_parsed(self._account, where, _Nowhere(), parts.extend, file_size=content.size)
+            parsed = await read_parsed(
+                self._account, where, _Nowhere(), parts.extend, file_size=content.size, most=_LARGEST
+            )
         except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
             return self._no_text(error)
         self._refusals = 0
@@ -211,7 +213,7 @@ def _behind(whole: str, end: int, pieces: int) -> int:
     """The furthest place behind ``end`` with nothing between but characters that so many U+FFFD may be pieces of."""
     furthest = end
     for place in range(end + 1, min(end + _DECOMPOSED * pieces, len(whole)) + 1 if pieces else 0):
-        between = unicodedata.normalize("NFC", whole[end:place])
+        between = normalized("NFC", whole[end:place])
         if len(between) <= pieces and not any(char.isascii() for char in between):
             furthest = place
     return furthest
@@ -219,7 +221,7 @@ def _behind(whole: str, end: int, pieces: int) -> int:
 
 def _solid(text: str) -> str:
     # Decomposed, so that a cut between a letter and its accent changes nothing.
-    return "".join(unicodedata.normalize("NFD", text).removeprefix("\ufeff").split())
+    return "".join(normalized("NFD", text).removeprefix("\ufeff").split())
 
 
 def _type(content: Content) -> str:
