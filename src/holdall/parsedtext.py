@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.untrusted import MAX_PARTS, bare, require_plain
+from holdall.untrusted import MAX_PARTS, bare, mended, require_plain
 
 __all__ = ["MAX_PAGE", "Pages", "StoredText", "require_page"]
 
@@ -53,7 +53,7 @@ def _parts(raw: bytes) -> list[str]:
     require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
     if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in bare(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
-    page = _page.decode(raw)
+    page = _page.decode(mended(raw))
     if len(page.data or ()) + len(page.content or ()) > MAX_PARTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
     return [part.text or "" for part in page.data or page.content or ()]

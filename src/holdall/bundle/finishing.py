@@ -20,6 +20,7 @@ from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
 from holdall.model import Kind, Rung
+from holdall.untrusted import read_as
 from holdall.verdict import Reason
 
 __all__ = ["Finished", "Finishing"]
@@ -56,7 +57,6 @@ class _Counted(msgspec.Struct, frozen=True, kw_only=True):
     doubt: str | None = None
 
 
-_id = msgspec.json.Decoder(_Id).decode
 _counted_line = msgspec.json.Decoder(_Counted).decode
 _loss_line = msgspec.json.Decoder(LossLine).decode
 
@@ -162,7 +162,7 @@ class Finishing:
                     self._losses[_loss_line(raw).reason] += 1
                     continue
                 sha256 = record_hash(sink.kind, raw)
-                self._definitions.add(definition_line(sink.kind, _id(raw).id, sha256, sink.store_id))
+                self._definitions.add(definition_line(sink.kind, read_as(raw, _Id).id, sha256, sink.store_id))
             lines.flush()
             entry = out.commit()
         sink.remove()

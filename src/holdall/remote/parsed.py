@@ -81,11 +81,11 @@ async def read_parsed(
             truncated = True  # the same page again: the server doesn't know the parameter
             break
         pages, count = pages + 1, count + len(parts)
-        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(answer.raw) > longest):
+        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(answer.sent) > longest):
             truncated = True
             break
         await write(b'{"pages":[' if before is None else b",")
-        await write(answer.raw)
+        await write(answer.sent)
         letters += sum(map(len, parts))
         if each is not None:
             await asyncio.to_thread(each, parts)
