@@ -53,7 +53,10 @@ def _parts(raw: bytes) -> list[str]:
     require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
     if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in bare(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
-    page = _page.decode(mended(raw))
+    try:
+        page = _page.decode(raw)
+    except msgspec.DecodeError:
+        page = _page.decode(mended(raw))
     if len(page.data or ()) + len(page.content or ()) > MAX_PARTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
     return [part.text or "" for part in page.data or page.content or ()]
@@ -62,7 +65,8 @@ def _parts(raw: bytes) -> list[str]:
 class StoredText:
     """One text on its way through. ``feed`` it all, then ``end``; each raises ValueError where it isn't as it must be.
 
-    ``values`` says how many more strings, lists and objects may come, which are what the proof costs. ``take`` is given
+    ``values`` says how many more strings, lists, objects and escapes of surrogates may come, which are what the proof
+    costs. ``take`` is given
     the parts of each page.
     """
 
@@ -77,7 +81,9 @@ class StoredText:
 
     def feed(self, data: bytes | memoryview) -> None:
         for at in range(0, len(data), _PIECE):
-            self._feed(bytes(data[at : at + _PIECE]))
+            piece = bytes(data[at : at + _PIECE])
+            self.values -= piece.count(b"\\ud") + piece.count(b"\\uD")
+            self._feed(piece)
             if self.values <= 0:
                 raise ValueError("the parsed texts have more in them than a bundle of this size may")
 

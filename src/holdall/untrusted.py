@@ -153,15 +153,13 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
         pass
     constant = str if lenient else _refuse
     try:
-        return json.loads(
-            mended(raw).decode(),
-            parse_int=_number,
-            parse_float=_number,
-            parse_constant=constant,
-            strict=not lenient,
+        found = json.loads(
+            raw.decode(), parse_int=_number, parse_float=_number, parse_constant=constant, strict=not lenient
         )
     except ValueError as error:
         raise NotJson(str(error)) from None
+    text = json.dumps(found, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def read_as(raw: bytes, of: type[T]) -> T:
