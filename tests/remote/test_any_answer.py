@@ -99,8 +99,12 @@ def bodies(draw: st.DrawFn) -> bytes:
     raw = json.dumps(draw(documents), ensure_ascii=draw(st.booleans())).encode()
     if draw(st.integers(0, 9)) == 0 and raw:
         place = draw(st.integers(0, len(raw) - 1))
-        damage = draw(st.sampled_from([b"", b'"', b"\xff", b"NaN", b"1" * 5000, b"[" * 3000, b"\\ud800"]))
+        damage = draw(st.sampled_from([b"", b'"', b"\xff", b"NaN", b"1" * 5000, b"[" * 3000, b"\\ud800", b"\n", b"}{"]))
         raw = raw[:place] + damage + raw[place + 1 :]
+    if draw(st.integers(0, 9)) == 0:
+        raw = (
+            draw(st.sampled_from([b"\xef\xbb\xbf", b"\n\n", b""])) + raw + draw(st.sampled_from([b"\r\n", b"<!-- -->"]))
+        )
     return raw
 
 
