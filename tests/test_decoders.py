@@ -31,7 +31,8 @@ from holdall.model import (
     StoreView,
     TargetId,
 )
-from holdall.untrusted import MAX_DEPTH, read_json
+from holdall.parsedtext import require_page
+from holdall.untrusted import MAX_DEPTH, divided, first_value, mended, read_as, read_json, read_members, readable
 
 # Written out only where they are used, so that an example can be read.
 LONG = {
@@ -42,7 +43,8 @@ LONG = {
 }
 # What JSON's grammar allows and decoders differ about, and what it doesn't allow, as it stands in the text.
 ODD = ["1e999", "-1e999", '"\\ud800"', '"\\udc00 x"', "-0", "1E400", "123456789012345678901234567890"]
-ODD += ['"\\u0000"', '"\\q"', "NaN", '"\xff"', "tru", "", *LONG]
+ODD += ['"\\ud83d\\ud83d\\ude00"', '"\\\\ud83d"', '"\\\\\\ud83d"', '"a\nb"', '"\xed\xa0\xbd"', '{"a":1,"a":2}']
+ODD += ['"\\u0000"', '"\\q"', "NaN", "-Infinity", '"\xff"', "tru", "", *LONG]
 NAMES = [
     "id",
     "name",
@@ -131,6 +133,12 @@ def _metadata(raw: bytes) -> None:
 DECODERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]]] = {
     "views": (_views, ()),
     "values": (read_json, (ValueError,)),
+    "values, leniently": (lambda raw: read_json(raw, lenient=True), (ValueError,)),
+    "a type": (lambda raw: read_as(raw, AssistantView), (ValueError,)),
+    "members": (read_members, (ValueError,)),
+    "what every decoder reads": (lambda raw: json.loads(readable(raw).decode()), (ValueError,)),
+    "pieces": (lambda raw: divided(raw[: len(first_value(raw))]), (ValueError,)),
+    "page of text": (require_page, (ValueError,)),
     "fields": (lambda raw: read_fields(record(raw)), (DamagedBundle,)),
     "credentials": (_scanned, ()),
     "dependencies": (_outside, ()),
@@ -161,6 +169,26 @@ def test_what_decoders_differ_about_is_read_all_the_same(written: str) -> None:
     json.dumps(read_json(raw)).encode()
     assert AssistantView.of(record(raw)).id == "x_1"
     assert keys_of(record(raw)) == {"k", "l"}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(text=st.text(alphabet='\ud83d\ude00\udc00\\"ud8n\U0001f600a', max_size=20))
+def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
+    raw = json.dumps([text]).encode()
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert len(mended(raw)) == len(raw)
+    assert json.loads(mended(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(items=st.lists(st.sampled_from([one for one in ODD if one not in ("", *LONG)]) | TEXTS, max_size=5))
+def test_a_list_is_divided_whatever_is_in_it(items: list[str]) -> None:
+    written = [item.encode("latin-1") for item in items]
+    for word, long in LONG.items():
+        if word != "<open>":
+            written = [item.replace(word.encode(), long.encode()) for item in written]
+    raw = b"[" + b" ,\n".join(written) + b"]"
+    assert divided(raw + b", 7]") == (written, len(raw))
 
 
 def test_nesting_has_its_limit() -> None:

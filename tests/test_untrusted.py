@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.untrusted import bare, require_plain
+from holdall.untrusted import bare, divided, mended, require_plain
 from tests.growth import assert_linear
 
 
@@ -18,6 +18,19 @@ def test_how_deep_json_is_is_found_out_in_linear_time(unit: bytes) -> None:
             require_plain(raw)
 
     assert_linear(looked_at, lambda n: b"[" * 201 + b'"' + unit * n, 50_000)
+
+
+@pytest.mark.parametrize(
+    "unit", [rb"\"", b'"', rb'"\\', b"[", b'["],', b",", rb"\ud83d", rb"\\ud83d", rb"\ud83d\ude00", b"\\"]
+)
+def test_what_not_every_decoder_reads_is_taken_apart_in_linear_time(unit: bytes) -> None:
+    def taken_apart(raw: bytes) -> None:
+        mended(raw)
+        with suppress(ValueError):
+            divided(raw)
+
+    assert_linear(taken_apart, lambda n: b'["' + unit * n + b'"]', 50_000)
+    assert_linear(taken_apart, lambda n: b"[" + unit * n, 50_000)
 
 
 @given(st.text(alphabet='[]{}"\\a,', max_size=60), st.integers(0, 600_000))

@@ -17,7 +17,7 @@ from typing import Any, NewType, Self, TypeGuard, get_type_hints
 
 import msgspec
 
-from holdall.untrusted import MAX_SIZE, read_json
+from holdall.untrusted import MAX_SIZE, read_members
 
 __all__ = [
     "KNOWLEDGE",
@@ -136,8 +136,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.json.decode(record.raw, type=cls)
         except _UNREADABLE:
             values: dict[str, Any] = {}
-            with suppress(*_UNREADABLE):
-                values = msgspec.convert(read_json(record.raw), dict[str, Any])
+            with suppress(ValueError):
+                values = read_members(record.raw)
             return cls.of_values({**values, "id": record.id})
 
     @classmethod

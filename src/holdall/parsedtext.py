@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.untrusted import MAX_PART, MAX_PARTS, bare, require_plain, text_weight
+from holdall.untrusted import MAX_PART, MAX_PARTS, bare, mended, require_plain, text_weight
 
 __all__ = ["MAX_PAGE", "Pages", "Parts", "StoredText", "require_page"]
 
@@ -66,7 +66,11 @@ class Parts:
         for raw in self._raw:
             if len(raw) > MAX_PART:
                 raise ValueError(f"a part of {len(raw)} bytes, more than {MAX_PART}")
-            yield _part.decode(raw).text or ""
+            try:
+                part = _part.decode(raw)
+            except msgspec.DecodeError:
+                part = _part.decode(mended(bytes(raw)))
+            yield part.text or ""
 
 
 def require_page(raw: bytes | bytearray) -> Parts:
@@ -75,7 +79,10 @@ def require_page(raw: bytes | bytearray) -> Parts:
     require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
     if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in bare(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
-    page = _page.decode(raw)
+    try:
+        page = _page.decode(raw)
+    except msgspec.DecodeError:
+        page = _page.decode(mended(bytes(raw)))
     data, content = page.data or [], page.content or []
     if len(data) + len(content) > MAX_PARTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
@@ -107,7 +114,8 @@ class StoredText:
     def feed(self, data: bytes | memoryview) -> None:
         for at in range(0, len(data), _PIECE):
             piece = bytes(data[at : at + _PIECE])
-            self.room -= text_weight(len(piece))
+            halves = piece.count(b"\\ud") + piece.count(b"\\uD")
+            self.room -= text_weight(len(piece), strings=halves)
             self._feed(piece)
             if self.room < 0:
                 raise ValueError("the parsed texts have more in them than a bundle of this size may")

@@ -16,9 +16,10 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -38,23 +39,32 @@ __all__ = [
     "TEXT_PER_BYTE",
     "VALUES_PER_BYTE",
     "Measured",
+    "NotJson",
     "bare",
     "count_values",
+    "divided",
+    "first_value",
+    "mended",
     "most_bytes",
     "most_lines",
     "most_text",
     "most_values",
     "normalized",
-    "pruned",
+    "read_as",
     "read_json",
+    "read_members",
     "read_once",
+    "readable",
     "require_filename",
     "require_id",
     "require_plain",
     "require_record",
     "require_utf8",
     "text_weight",
+    "trimmed",
 ]
+
+T = TypeVar("T")
 
 MAX_JSON = 8 << 20
 """Bytes of one record, one line or one holdall.json."""
@@ -95,6 +105,10 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one up, as signed bytes
 
 
+class NotJson(ValueError):
+    """Bytes that are no JSON, or none in UTF-8."""
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What ``require_record`` found: the record's id, how many tools and references it has, how many values."""
 
@@ -133,28 +147,91 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
 
 
 def require_utf8(raw: bytes | bytearray) -> None:
-    """UnicodeDecodeError where ``raw`` isn't UTF-8. Decoded at once, one emoji makes four bytes of each letter."""
-    if not raw.isascii():
-        decoder = codecs.getincrementaldecoder("utf-8")()
+    """NotJson where ``raw`` isn't UTF-8. Decoded at once, one emoji makes four bytes of each letter."""
+    if raw.isascii():
+        return
+    decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
+    try:
         for at in range(0, len(raw), _PIECE):
             decoder.decode(raw[at : at + _PIECE])
         decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise NotJson(f"not UTF-8 from byte {at + error.start} on") from None
 
 
-def read_json(raw: bytes) -> Any:
+def read_json(raw: bytes, *, lenient: bool = False) -> Any:
     """``raw``, which need not have passed ``require_plain``, as values. Half a surrogate pair becomes U+FFFD, a number
-    that Python has none for the text of it. ValueError where it is not plain, or not JSON.
+    that Python has none for the text of it. ValueError where it is not plain, NotJson where it is not JSON.
 
-    >>> read_json(b'{"a": ["\\ud83d", 1e999]}')
+    ``lenient`` takes what some servers send besides: bytes that aren't UTF-8, as U+FFFD, control characters in strings,
+    and NaN and Infinity, as text. A bundle holds no such record, but what it is about may have to be known.
+
+    >>> read_json(rb'{"a": ["\\ud83d", 1e999]}')
     {'a': ['\ufffd', '1e999']}
     """
+    if lenient and not raw.isascii():
+        raw = raw.decode("utf-8", "replace").encode()
     require_plain(raw)
     try:
         return msgspec.json.decode(raw)
-    except (ValueError, msgspec.MsgspecError):
-        found = json.loads(raw.decode(), parse_int=_number, parse_float=_number, parse_constant=_refuse)
-        text = json.dumps(found, ensure_ascii=False)
-        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except ValueError:
+        pass
+    constant = str if lenient else _refuse
+    try:
+        found = json.loads(
+            raw.decode(), parse_int=_number, parse_float=_number, parse_constant=constant, strict=not lenient
+        )
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    text = json.dumps(found, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def read_as(raw: bytes, of: type[T]) -> T:
+    """``read_json`` as a value of a type. Raises ValueError, of which msgspec's errors are."""
+    try:
+        return msgspec.json.decode(raw, type=of)
+    except (ValueError, RecursionError):
+        return msgspec.convert(read_json(raw), of)
+
+
+def readable(raw: bytes) -> bytes:
+    """JSON that every decoder reads, of what ``read_json`` reads leniently: the very bytes where they are that already.
+
+    >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
+    '{"a":"\ufffd","b":"NaN"}'
+    """
+    with suppress(ValueError):
+        require_plain(raw)
+        msgspec.json.decode(raw)
+        return raw
+    return msgspec.json.encode(read_json(raw, lenient=True))
+
+
+_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_HALVES = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(" + _HALF + rb"))"
+)
+
+
+def mended(raw: bytes) -> bytes:
+    """JSON with the escape of U+FFFD in place of each half of a surrogate pair that has lost the other: as long as it
+    was, and a copy only where there is such a half.
+
+    Programs that cut text between two UTF-16 units write it; JSON's grammar has nothing against it.
+
+    >>> mended(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
+    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
+    """
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    made: bytearray | None = None
+    for found in _HALVES.finditer(raw):
+        start, end = found.span(1)
+        if start >= 0:
+            made = made or bytearray(raw)
+            made[start:end] = b"\\ufffd"
+    return bytes(made) if made else raw
 
 
 def _number(digits: str) -> int | float | str:
@@ -166,7 +243,7 @@ def _number(digits: str) -> int | float | str:
 
 
 def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
+    raise NotJson(f"{word} is not JSON")
 
 
 def most_bytes(file_size: int) -> int:
@@ -316,40 +393,67 @@ def bare(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
         at = end
 
 
-# A record in a list is two levels down.
-_PRUNED = MAX_DEPTH + 3
-_STRING_OR_BRACKET = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+_MARKS = re.compile(_STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
 
 
-def pruned(raw: bytes, most: int) -> bytes:
-    """A list of records from which what is far too deep is cut out, so that it can be decoded for its neighbours' sake.
+def divided(raw: bytes) -> tuple[list[bytes], int]:
+    """What stands between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
+    that ends. Each piece may be anything, of any depth, in which strings and brackets close.
 
-    What was cut is too deep still: ``require_plain`` refuses the record. Raises ValueError as that does, for what no
-    one record is to blame for.
+    Takes linear time, and no stack: this is how one record that can't be read is kept apart from its neighbours.
+    ValueError where it is no list or object, doesn't close, or has more than ``MAX_VALUES`` pieces.
 
-    >>> len(pruned(b'{"data": [{"a": 1}, ' + b"[" * 5000 + b"]" * 5000 + b"]}", MAX_JSON))
-    424
+    >>> divided(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
+    ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
     """
-    richest = MAX_VALUES * max(1, most // MAX_JSON)
-    try:
-        require_plain(raw, longest=most, richest=richest)
+    if not raw.startswith((b"[", b"{")):
+        raise NotJson("it is neither a list nor an object")
+    pieces: list[bytes] = []
+    start, depth = 1, 0
+    for found in _MARKS.finditer(raw):
+        mark = raw[found.start()]
+        if mark in (0x5B, 0x7B):  # [ {
+            depth += 1
+        elif mark in (0x5D, 0x7D):  # ] }
+            depth -= 1
+        if depth == 0 or (depth == 1 and mark in (0x2C, 0x3A)):  # , :
+            if len(pieces) == MAX_VALUES:
+                raise ValueError(f"more than {MAX_VALUES} values")
+            pieces.append(raw[start : found.start()].strip())
+            start = found.end()
+        if depth == 0:
+            return (pieces if len(pieces) > 1 or pieces[0] else []), start
+    raise NotJson("it is cut short")
+
+
+def trimmed(raw: bytes) -> bytes:
+    """A body without its byte order mark, and without the white space around it by which servers keep a connection."""
+    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def first_value(raw: bytes) -> bytes:
+    """A body's JSON: what is left of it once ``trimmed``, without what stands behind its object or list.
+
+    >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
+    b'{"a": 1}'
+    """
+    raw = trimmed(raw)
+    with suppress(ValueError, RecursionError):
+        msgspec.json.decode(raw, type=msgspec.Raw)
         return raw
-    except ValueError:
-        if len(raw) > MAX_JSON or not raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
-            raise
-    kept, start, depth = [], 0, 0
-    for found in _STRING_OR_BRACKET.finditer(raw):
-        match raw[found.start()]:
-            case 0x5B | 0x7B:  # [ {
-                depth += 1
-                if depth == _PRUNED:
-                    kept.append(raw[start : found.end()])
-            case 0x5D | 0x7D:  # ] }
-                if depth == _PRUNED:
-                    start = found.start()
-                depth -= 1
-    shallow = b"".join([*kept, raw[start:]] if depth < _PRUNED else kept)
-    require_utf8(shallow)
-    if sum(map(count_values, bare(shallow))) > richest:
-        raise ValueError(f"more than {richest} values")
-    return shallow
+    with suppress(ValueError):
+        return raw[: divided(raw)[1]]
+    return raw
+
+
+def read_members(raw: bytes) -> dict[str, Any]:
+    """The members of an object, each read leniently and by itself; those that can't be read are left out. ValueError
+    where it is no object."""
+    pieces, _ = divided(raw.lstrip())
+    if not raw.lstrip().startswith(b"{"):
+        raise NotJson("it is not an object")
+    found: dict[str, Any] = {}
+    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
+        with suppress(ValueError):
+            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
+    return found

@@ -193,6 +193,75 @@ def test_a_dump(hand: Hand, holdall: Terminal) -> None:
     assert verify("b.tar.zst").findings == []
 
 
+SPOILT = {
+    "no UTF-8": b'"Pr\xfcfung"',
+    "a surrogate in UTF-8": b'"\xed\xa0\xbd"',
+    "a control character": b'"a\tb"',
+    "NaN": b"NaN",
+    "Infinity": b"[-Infinity]",
+    "no escape": b'"\\q"',
+    "deep": b"[" * 50_000 + b"]" * 50_000,
+}
+KEPT = {
+    "half a character": b'"\\ud83d"',
+    "the other half": b'"x\\ude00"',
+    "a long number": b"1" * 5000,
+    "a large one": b"1e999",
+    "a key twice": b'{"a":1,"a":2}',
+}
+KINDS = ("assistant", "vector_store", "vector_store.file", "file")
+
+
+def spoil(box: Running, monkeypatch: pytest.MonkeyPatch, written: bytes, *objects: str) -> None:
+    """Let the server's objects of these kinds have this in them, those of the name "plain" left out; with white space
+    and a byte order mark around each answer."""
+    serve(box, monkeypatch, lambda record: record.update(x="<spoilt>"), *objects)
+    changed = layer.ANSWERS[Oddity.BYTES_WRONG]
+
+    def rewritten(exchange: Exchange, memory: Memory) -> None:
+        changed(exchange, memory)
+        body = json.dumps(exchange.answer).encode().replace(b'"<spoilt>"', written)
+        exchange.raw = b"\n \xef\xbb\xbf\n" + body + b"\n\n"
+
+    monkeypatch.setitem(layer.ANSWERS, Oddity.BYTES_WRONG, rewritten)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("written", SPOILT.values(), ids=SPOILT)
+def test_a_record_that_is_no_json_is_lost_by_itself(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, kind: str, written: bytes
+) -> None:
+    project(hand)
+    spoil(box, monkeypatch, written, kind)
+    # A store is asked for by itself, and an answer that nobody can read is none.
+    is_unreadable = written in (SPOILT["deep"], SPOILT["no escape"])
+    reason = "stores" if kind == "vector_store" and is_unreadable else "records"
+    exported(holdall, reason)
+    with open_bundle("b.tar.zst") as bundle:
+        assert {line.reason for line in bundle.losses()} == {reason}
+        assert {line.rung for line in bundle.ledger()} == {"original"}
+        names = [json.loads(record.raw)["name"] for record in (*bundle.assistants(), *bundle.stores())]
+        lacks = {"assistant": "A", "vector_store": "Store"}.get(kind)
+        # What only the lost assistant uses is no root.
+        assert set(names) == {"A", "Store", "plain"} - {lacks, "Store" if lacks == "A" else None}
+
+
+@pytest.mark.parametrize("written", KEPT.values(), ids=KEPT)
+def test_a_record_of_json_is_kept_as_it_was_sent(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, written: bytes
+) -> None:
+    project(hand)
+    spoil(box, monkeypatch, written, *KINDS)
+    done = holdall("export", "-o", "b.tar.zst")
+    assert done.code == 0, done.err
+    assert verify("b.tar.zst").findings == []
+    with open_bundle("b.tar.zst") as bundle:
+        stores = list(bundle.stores())
+        members = [record for store in stores for record in bundle.memberships(store.id)]
+        raw = [record.raw for record in (*bundle.assistants(), *stores, *bundle.files(), *members)]
+        assert sum(b'"x":' + written in one.replace(b'"x": ', b'"x":') for one in raw) == len(raw) - 3
+
+
 def test_half_a_character(box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """As programs that cut text leave it: JSON that not every reader takes, so no reader of a bundle must."""
     dump = {"id": "asst_half", "object": "assistant", "name": "half \ud83d", "model": "gpt-4o", "tools": []}

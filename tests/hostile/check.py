@@ -296,7 +296,10 @@ class _Bundle:
             must(isinstance(page, dict), "a page")
             for parts in (page.get("data"), page.get("content")):
                 must(parts is None or isinstance(parts, list), "parts")
-                must(all(isinstance(part, dict) and _word(part.get("text")) for part in parts or ()), "a part")
+                must(
+                    all(isinstance(part, dict) and isinstance(part.get("text"), str | None) for part in parts or ()),
+                    "a part",
+                )
 
     def _check_losses(self) -> None:
         self.losses: Counter[str] = Counter()

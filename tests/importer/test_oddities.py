@@ -85,6 +85,8 @@ NO_MATTER = (
     Oddity.MISSING_500,
     Oddity.DELETES_ANYTHING,
     Oddity.STATUS_201,
+    Oddity.FILES_NAN,
+    Oddity.PADDED,
     Oddity.DROPS_AFTER_ERROR,
     Oddity.UNKNOWN_405,
     Oddity.UNKNOWN_500,
@@ -152,6 +154,8 @@ OUTCOMES: dict[Oddity, Outcome] = dict.fromkeys(NO_MATTER, WHOLE) | {
     Oddity.ECHOES_KEY: Outcome(page="whole; the server's keys are no difference"),
     Oddity.BYTES_WRONG: Outcome(page="whole; both sizes are in the report"),
     Oddity.FILENAMES_ASCII: Outcome(page="whole; both names are in the report"),
+    Oddity.FILES_LATIN_1: Outcome(page="whole; both names are in the report"),
+    Oddity.HALF_CHARACTERS: dropped("what ends otherwise", "assistant Reader", "description"),
     Oddity.TEXT_501: Outcome(page="whole; texts can't be compared"),
     Oddity.TEXT_404: Outcome(page="whole; texts can't be compared"),
     Oddity.TEXT_TOKEN_STUCK: Outcome(page="whole; texts can't be compared"),
@@ -184,6 +188,8 @@ TOUCHING = [
         Oddity.NUMBERS_AS_FLOATS,
         Oddity.ERROR_EMPTY,
         Oddity.STATUS_201,
+        Oddity.FILES_NAN,
+        Oddity.PADDED,
     )
 ]
 

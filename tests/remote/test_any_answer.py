@@ -99,8 +99,12 @@ def bodies(draw: st.DrawFn) -> bytes:
     raw = json.dumps(draw(documents), ensure_ascii=draw(st.booleans())).encode()
     if draw(st.integers(0, 9)) == 0 and raw:
         place = draw(st.integers(0, len(raw) - 1))
-        damage = draw(st.sampled_from([b"", b'"', b"\xff", b"NaN", b"1" * 5000, b"[" * 3000, b"\\ud800"]))
+        damage = draw(st.sampled_from([b"", b'"', b"\xff", b"NaN", b"1" * 5000, b"[" * 3000, b"\\ud800", b"\n", b"}{"]))
         raw = raw[:place] + damage + raw[place + 1 :]
+    if draw(st.integers(0, 9)) == 0:
+        raw = (
+            draw(st.sampled_from([b"\xef\xbb\xbf", b"\n\n", b""])) + raw + draw(st.sampled_from([b"\r\n", b"<!-- -->"]))
+        )
     return raw
 
 
@@ -128,10 +132,10 @@ def answering(answers: list[bytes]) -> Account:
     account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"), limits=Limits(3, sleep=no_time))
     wire, given = account._wire, iter(answers * 100)
 
-    async def json(method: str, where: str, *, most: int = 1 << 23, prune: bool = False, **asked: Any) -> Any:
+    async def json(method: str, where: str, *, most: int = 1 << 23, is_page: bool = False, **asked: Any) -> Any:
         request = httpx2.Request(method, "http://127.0.0.1:9/v1" + where)
         response = httpx2.Response(200, content=next(given, b"null"), request=request)
-        return wire._answer(f"can't {method} {where[:99]}", response, most, prune=prune)
+        return wire._answer(f"can't {method} {where[:99]}", response, most, is_page=is_page)
 
     wire.json = json  # type: ignore[method-assign,assignment]
     return account

@@ -238,8 +238,8 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 
 @pytest.mark.parametrize(
     "body",
-    [DEEP, b'{"a":' * 100_000, b'{"a":"\xff"}', b'{"a":NaN}', b'{"a":"\\ud800"}', b'"' + b'\\"' * 500_000 + b"[" * 300],
-    ids=["deep", "open", "no UTF-8", "NaN", "half a character", "a string without end"],
+    [DEEP, b'{"a":' * 100_000, b'{"a":tru}', b'"' + b'\\"' * 500_000 + b"[" * 300],
+    ids=["deep", "open", "no word", "a string without end"],
 )
 def test_json_that_no_decoder_takes_is_unreadable(server: Raw, body: bytes) -> None:
     server.answer = lambda target: iter([head(content_length=str(len(body)), **JSON), body])

@@ -135,6 +135,10 @@ OUTCOMES: dict[Oddity, Outcome] = {
     Oddity.BETA_MISPLACED: WHOLE,
     Oddity.REFUSAL_NAMES_MODEL: ANEW,
     Oddity.STATUS_201: ANEW,
+    Oddity.HALF_CHARACTERS: WHOLE,
+    Oddity.FILES_NAN: Outcome(code=4, says=("NaN is not JSON",)),
+    Oddity.FILES_LATIN_1: Outcome(code=4, says=("not UTF-8",)),
+    Oddity.PADDED: WHOLE,
     Oddity.DROPS_AFTER_ERROR: GAPS,
 }
 

@@ -20,6 +20,7 @@ from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
 from holdall.model import Kind, Rung
+from holdall.untrusted import read_as
 from holdall.verdict import Reason
 
 __all__ = ["Finished", "Finishing"]
@@ -47,7 +48,6 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-_id = msgspec.json.Decoder(_Id).decode
 _loss_line = msgspec.json.Decoder(LossLine).decode
 
 
@@ -153,7 +153,7 @@ class Finishing:
                     self._losses[_loss_line(raw).reason] += 1
                     continue
                 sha256 = record_hash(sink.kind, raw)
-                self._definitions.add(definition_line(sink.kind, _id(raw).id, sha256, sink.store_id))
+                self._definitions.add(definition_line(sink.kind, read_as(raw, _Id).id, sha256, sink.store_id))
             lines.flush()
             out.commit()
         entry = self._append(out, sink.path)

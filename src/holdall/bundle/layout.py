@@ -117,6 +117,7 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
             least = max(least, -(-count_values(data) // VALUES_PER_BYTE))
         if self.texts:
             strings, lists, objects = -(-data.count(b'"') // 2), data.count(b"["), data.count(b"{")
+            strings += data.count(b"\\ud") + data.count(b"\\uD")  # perhaps halves of surrogate pairs
             least = max(least, -(-text_weight(len(data), strings, lists, objects) // TEXT_PER_BYTE))
         if uses:
             least = max(least, LINE_BYTES * min(uses, data.count(b'"') // 2 + 1))

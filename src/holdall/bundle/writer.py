@@ -39,7 +39,7 @@ from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.model import Kind, Moment, Record, SourceId, epoch_seconds
-from holdall.untrusted import require_record
+from holdall.untrusted import read_as, require_record
 
 __all__ = ["BundleWriter", "Finished"]
 
@@ -416,8 +416,8 @@ class BundleWriter:
 
 def _created_at(raw: bytes) -> int:
     try:
-        return epoch_seconds(msgspec.json.decode(raw, type=_Dated).created_at)
-    except (ValueError, msgspec.MsgspecError):
+        return epoch_seconds(read_as(raw, _Dated).created_at)
+    except ValueError:
         return 0
 
 

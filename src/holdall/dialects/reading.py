@@ -11,7 +11,7 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record
-from holdall.untrusted import read_json
+from holdall.untrusted import divided, mended, read_json
 
 __all__ = ["Reading", "is_number", "read_fields", "unknown_fields"]
 
@@ -66,6 +66,8 @@ class Reading:
         self.losses: list[Loss] = []
         self._with_parts: set[str] = set()
         self._looked_at = 0
+        if mended(record.raw) is not record.raw:
+            self._lose_halves()
 
     def fit(self, field: str, value: object, kind: type[T], text: str) -> T | None:
         """``value`` if it is of ``kind``, None for null. Another kind is lost; ``text`` says what it should be."""
@@ -83,6 +85,18 @@ class Reading:
         self.left_out[field] = value
         record = self.record
         self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
+
+    def _lose_halves(self) -> None:
+        """Whatever tool wrote the record left them; they are in it as escapes, and in no encoding."""
+        pieces, _ = divided(self.record.raw.strip())
+        for field, value in zip(pieces[::2], pieces[1::2], strict=False):
+            if mended(value) is not value:
+                self.lose(
+                    Why.VALUE_CHANGED,
+                    str(read_json(field)),
+                    read_json(value),
+                    "half a character, which can't be sent, becomes U+FFFD",
+                )
 
     def _has_parts(self, field: str) -> bool:
         """Whether something was said of a part of ``field``: else each loss would look through all before it."""

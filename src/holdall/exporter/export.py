@@ -34,6 +34,7 @@ from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
+from holdall.untrusted import readable
 from holdall.version import __version__
 
 __all__ = ["ExportOptions", "export", "no_parent"]
@@ -337,8 +338,9 @@ async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> lis
 
 
 def _compare(kind: Kind, before: Iterable[Record], after: Iterable[Record]) -> list[Changed]:
-    old = {record.id: record_hash(record.kind, record.raw) for record in before}
-    new = {record.id: record_hash(record.kind, record.raw) for record in after}
+    old, new = (
+        {record.id: record_hash(record.kind, readable(record.raw)) for record in found} for found in (before, after)
+    )
     how = {
         **dict.fromkeys(old.keys() - new.keys(), "removed"),
         **dict.fromkeys(new.keys() - old.keys(), "added"),

@@ -17,7 +17,7 @@ from holdall.errors import NotFound, PermissionDenied, RequestRefused, ServerFai
 from holdall.exporter.register import Register
 from holdall.model import FileView, Kind, MembershipView, Record, SourceId
 from holdall.remote.survey import Missing, Surveyor
-from holdall.untrusted import require_record
+from holdall.untrusted import NotJson, require_record
 
 __all__ = ["FileRecords", "unfit"]
 
@@ -29,6 +29,8 @@ def unfit(raw: bytes, store: str | None = None) -> str:
     """Why no bundle can hold a record, of a membership in ``store``; ``""`` where one can."""
     try:
         id = require_record(raw).id
+    except NotJson as error:
+        return f"its record is not JSON that a bundle can hold: {error}"
     except msgspec.MsgspecError as error:
         return f"its record is not of a shape known here ({error})"
     except ValueError as error:

@@ -20,6 +20,7 @@ from holdall.links import named
 from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView, is_invented
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
+from holdall.untrusted import read_as
 
 __all__ = ["Start", "gather"]
 
@@ -186,7 +187,7 @@ def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[AssistantView
     """The assistants that others call, and that are not there."""
     users: dict[str, list[str]] = {}
     for view in picked:
-        tools = msgspec.json.decode(records[SourceId(view.id)].raw, type=dict[str, Any]).get("tools")
+        tools = read_as(records[SourceId(view.id)].raw, dict[str, Any]).get("tools")
         for one in (*(id for id in view.assistant_ids if id not in records), *named(tools)):
             users.setdefault(one, []).append(view.id)
     for one, by in users.items():
@@ -264,8 +265,8 @@ def _views(records: Iterable[Record], of: type[View], unreadable: list[Missing])
             if why := unfit(record.raw):
                 unreadable.append(Missing(kind=record.kind, id=record.id, message=why))
                 continue
-            views.setdefault(record.id, msgspec.json.decode(record.raw, type=of))
-        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            views.setdefault(record.id, read_as(record.raw, of))
+        except ValueError as error:
             message = f"its record is not of a shape known here ({error})"
             unreadable.append(Missing(kind=record.kind, id=record.id, message=message))
     return views

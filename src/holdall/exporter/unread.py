@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from holdall.dialects import agents, assistants
 from holdall.dialects.tables import STORE
 from holdall.links import linked
 from holdall.model import Kind
+from holdall.untrusted import read_as
 
 __all__ = ["unread_references"]
 
@@ -49,8 +48,8 @@ def unread_references(kind: Kind, id: str, raw: bytes, store: str | None = None)
     if {found.decode() for found in _MAYBE.findall(raw)} <= own:
         return {}
     try:
-        fields = msgspec.json.decode(raw, type=dict[str, Any])
-    except (ValueError, msgspec.MsgspecError, RecursionError):
+        fields = read_as(raw, dict[str, Any])
+    except ValueError:
         return {}
     found: dict[str, list[str]] = {}
     own.update(linked(fields.get("tools")))

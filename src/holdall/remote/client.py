@@ -13,6 +13,7 @@ import msgspec
 
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import (
+    AnswerTooLong,
     AuthenticationFailed,
     NotFound,
     RemoteError,
@@ -30,9 +31,9 @@ from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import MAX_JSON, read_json
+from holdall.untrusted import MAX_JSON, MAX_VALUES, divided, read_members, readable, require_plain, trimmed
 
-__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
+__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "identity", "path", "viewed"]
 
 T = TypeVar("T")
 
@@ -70,17 +71,54 @@ def path(template: str, *ids: str) -> str:
 def viewed(raw: bytes, of: type[T], what: str) -> T:
     """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here.
 
-    Half a character, a number of any length, and in a View a field of another type, are no reason for that.
+    Nothing in it that can't be read is a reason for that, nor in a View a field of another type.
     """
     try:
         return msgspec.json.decode(raw, type=of)
-    except msgspec.DecodeError as error:
-        with suppress(ValueError, msgspec.MsgspecError):
-            values = read_json(raw)
+    except (ValueError, RecursionError) as error:
+        with suppress(ValueError):
+            values = read_members(raw)
             if isinstance(of, type) and issubclass(of, View):
-                return of.of_values(msgspec.convert(values, dict[str, Any]))
+                return of.of_values(values)
             return msgspec.convert(values, of)
         raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
+
+
+def identity(raw: bytes) -> str | None:
+    """The id of a record, whatever else is in it; None where it has none."""
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(raw, type=_Identified).id
+    with suppress(ValueError):
+        return msgspec.convert(read_members(raw).get("id"), str)
+    return None
+
+
+def _readable(raw: bytes) -> bytes:
+    with suppress(ValueError):
+        return readable(raw)
+    return raw
+
+
+def _page_of(raw: bytes, where: str) -> tuple[_Page, bool]:
+    """A page of a list, and whether something stands behind it in the answer.
+
+    What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
+    where it is no such page, AnswerTooLong where it is too long to be taken apart.
+    """
+    with suppress(ValueError):
+        require_plain(raw, longest=MAX_PAGE, richest=MAX_PAGE // MAX_JSON * MAX_VALUES)
+        return msgspec.json.decode(raw, type=_Page), False
+    if len(raw) > MAX_JSON:
+        raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it")
+    raw = trimmed(raw)
+    pieces, end = divided(raw)
+    members = dict(zip(pieces[::2], pieces[1::2], strict=False))
+    data = members.get(b'"data"', b"")
+    if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
+        return _Page(), False
+    items = None if data == b"null" else [msgspec.Raw(item) for item in divided(data)[0]]
+    has_more = {b"true": True, b"false": False}.get(members.get(b'"has_more"', b""))
+    return _Page(data=items, has_more=has_more), bool(raw[end:].strip())
 
 
 def _is_deleted(raw: bytes) -> bool:
@@ -166,16 +204,16 @@ class Account:
         *,
         patient: bool = True,
         most: int = MAX_JSON,
-        prune: bool = False,
+        is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
         """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
 
-        ``most``, ``prune`` and ``is_content`` as in ``Wire.json``.
+        ``most``, ``is_page`` and ``is_content`` as in ``Wire.json``.
         """
 
         async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params, most=most, prune=prune, is_content=is_content)
+            return await self._wire.json("GET", where, params=params, most=most, is_page=is_page, is_content=is_content)
 
         return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
 
@@ -187,12 +225,10 @@ class Account:
         limit: int = 100,
         doubt: Doubt | None = None,
         patient: bool = True,
+        as_sent: bool = False,
     ) -> AsyncIterator[bytes]:
-        """Every item of a list, each as the slice of JSON that the server sent, each id once, oldest first.
-
-        See ``pages``.
-        """
-        async for page in self.pages(where, params, limit=limit, doubt=doubt, patient=patient):
+        """Every item of a list, each id once, oldest first. See ``pages``."""
+        async for page in self.pages(where, params, limit=limit, doubt=doubt, patient=patient, as_sent=as_sent):
             for item in page:
                 yield item
 
@@ -204,8 +240,12 @@ class Account:
         limit: int = 100,
         doubt: Doubt | None = None,
         patient: bool = True,
+        as_sent: bool = False,
     ) -> AsyncIterator[list[bytes]]:
-        """A list page by page, mostly one request each; ``items`` has what is true of the items.
+        """A list page by page, mostly one request each; each id once, oldest first.
+
+        The items are JSON that every decoder reads, as far as there is such JSON of them; ``as_sent`` each is the slice
+        that the server sent, which may be anything.
 
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
@@ -216,20 +256,22 @@ class Account:
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
-            answer = await self.get(where, {**(params or {}), **query}, patient=patient, most=MAX_PAGE, prune=True)
+            answer = await self.get(where, {**(params or {}), **query}, patient=patient, most=MAX_PAGE, is_page=True)
             patient = True
             try:
-                page = msgspec.json.decode(answer.raw, type=_Page)
-                items = [bytes(item) for item in page.data or []]
-                ids = [msgspec.json.decode(item, type=_Identified).id for item in items]
-                if answer.is_altered and any(MARK in (id or "") for id in ids):
-                    doubt_of("an id in it has the key in it")
-                    kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
-                    items, ids = [items[place] for place in kept], [ids[place] for place in kept]
-            except msgspec.DecodeError as error:
+                page, is_more_behind = _page_of(answer.sent, where)
+            except ValueError as error:
                 raise self._wire.unreadable(f"can't list {where}", answer, error) from None
             if page.data is msgspec.UNSET:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
+            if is_more_behind:
+                doubt_of("something else stands behind the list in an answer")
+            items = [bytes(item) for item in page.data or []]
+            ids = [identity(item) for item in items]
+            if answer.is_altered and any(MARK in (id or "") for id in ids):
+                doubt_of("an id in it has the key in it")
+                kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
+                items, ids = [items[place] for place in kept], [ids[place] for place in kept]
             return lists.Page(items=items, ids=ids, has_more=page.has_more)
 
         def over(why: str) -> None:
@@ -248,7 +290,7 @@ class Account:
         counts = counted if route(where) == "/vector_stores/*/files" else None
         read = lists.pages(ask, limit, doubt_of, over=over, counted=counts, lies=self._lies)
         async for page in read:
-            yield page
+            yield page if as_sent else [_readable(item) for item in page]
 
     @asynccontextmanager
     async def download(

@@ -31,7 +31,7 @@ from holdall.errors import (
 from holdall.redaction import MARK, redactor
 from holdall.remote import hints
 from holdall.remote.hints import Place
-from holdall.untrusted import require_plain
+from holdall.untrusted import read_json
 
 __all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
 
@@ -117,9 +117,8 @@ def _seconds(text: str) -> float | None:
 def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
     """(message, code, type, param) of an error body in any of the forms that were seen."""
     try:
-        require_plain(raw := text.encode())
-        body: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, ValueError):
+        body: Any = read_json(text.encode(), lenient=True)
+    except ValueError:
         return " ".join(_seen(text).split()), None, None, None
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]

@@ -75,10 +75,10 @@ async def read_parsed(
         answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
         try:
             # White space around a page is no part of it, and readers allow little.
-            raw = answer.raw.strip(b" \t\r\n")
-            parts = require_page(raw)
+            sent = answer.sent.strip(b" \t\r\n")
+            parts = require_page(sent)
             digest, found = await asyncio.to_thread(_digest, parts)
-            page = msgspec.json.decode(raw, type=_More)
+            page = msgspec.json.decode(answer.raw, type=_More)
         except (ValueError, RecursionError) as error:
             raise UnexpectedAnswer(
                 f"can't read the text at {route}: not of a shape known here ({error})",
@@ -89,11 +89,11 @@ async def read_parsed(
             truncated = True  # the same page again: the server doesn't know the parameter
             break
         pages, count = pages + 1, count + len(parts)
-        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(raw) > longest):
+        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(sent) > longest):
             truncated = True
             break
         await write(b'{"pages":[' if before is None else b",")
-        await write(raw)
+        await write(sent)
         letters += found
         if each is not None:
             await asyncio.to_thread(each, parts)

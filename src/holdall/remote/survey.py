@@ -14,7 +14,7 @@ import msgspec
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
-from holdall.remote.client import Account, path, viewed
+from holdall.remote.client import Account, identity, path, viewed
 
 __all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line", "viewed"]
 
@@ -133,21 +133,28 @@ class Surveyor:
         if where in self.absent:
             self.doubts[where] = "the server has no such list, and gives what should be in it"
 
-    def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
+    async def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
+        """The records of a list, as they were sent; one that has no id can't be kept, and the list is doubted."""
+
         def doubt(why: str) -> None:
             self.doubts[where] = why
 
-        return self._account.items(where, limit=limit, doubt=doubt, patient=patient)
+        async for raw in self._account.items(where, limit=limit, doubt=doubt, patient=patient, as_sent=True):
+            if identity(raw) is None:
+                doubt("a record in it has no id")
+            else:
+                yield raw
 
     async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
-        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE):
-            yield [Record(kind=Kind.FILE, id=SourceId(_id_of(raw, "a file")), raw=one_line(raw)) for raw in page]
+        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE, as_sent=True):
+            found = ((identity(raw), raw) for raw in page)
+            yield [Record(kind=Kind.FILE, id=SourceId(id), raw=one_line(raw)) for id, raw in found if id is not None]
 
     async def store(self, store_id: SourceId, users: Sequence[str] = ()) -> Record | Missing:
         """One vector store; Missing where the server doesn't have it (any more)."""
         try:
-            raw = (await self._account.get(path("/vector_stores/{}", store_id))).raw
+            raw = (await self._account.get(path("/vector_stores/{}", store_id))).sent
             self._given("/vector_stores")
             return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
         except _TOLD as error:
@@ -176,7 +183,7 @@ class Surveyor:
     async def file(self, file_id: SourceId) -> Record | Missing:
         """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
         try:
-            raw = one_line((await self._account.get(path("/files/{}", file_id))).raw)
+            raw = one_line((await self._account.get(path("/files/{}", file_id))).sent)
             self._given("/files")
             if (found := _id_of(raw, "file")) != file_id:
                 raise UnexpectedAnswer(f"can't read file {file_id}: the answer is about {found[:100]!r}")
@@ -211,12 +218,13 @@ def one_line(raw: bytes) -> bytes:
     >>> one_line(b'{ "a": 3.0,\\n "b": "\\\\u00e9" }')
     b'{"a":3.0,"b":"\\\\u00e9"}'
     """
-    return msgspec.json.format(raw, indent=-1)
+    try:
+        return msgspec.json.format(raw, indent=-1)
+    except (ValueError, RecursionError):  # JSON that not every decoder reads has no line breaks in its strings, either
+        return raw.translate(None, b"\r\n")
 
 
 def _id_of(raw: bytes, what: str) -> str:
-    return str(viewed(raw, _Identified, what).id)
-
-
-class _Identified(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
+    if (found := identity(raw)) is None:
+        raise UnexpectedAnswer(f"can't read {what}: its record has no id")
+    return found

@@ -43,7 +43,7 @@ from holdall.remote.download import Download, Rest
 from holdall.remote.hints import Place
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
-from holdall.untrusted import MAX_JSON, MAX_VALUES, pruned, require_plain
+from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
@@ -70,13 +70,20 @@ _environment_lock = threading.Lock()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One successful answer: its JSON as it came."""
+    """One successful answer: its JSON, which every decoder reads."""
 
     raw: bytes
     status: int
     request_id: str | None = None
     is_altered: bool = False
     """A key that the server sent back was taken out of it."""
+    unreadable: bytes | None = None
+    """The same JSON as it was sent, where not every decoder reads that."""
+
+    @property
+    def sent(self) -> bytes:
+        """What a bundle keeps."""
+        return self.raw if self.unreadable is None else self.unreadable
 
 
 class _Identified(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,13 +182,13 @@ class Wire:
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         most: int = MAX_JSON,
-        prune: bool = False,
+        is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
         """One request whose answer is JSON of ``most`` bytes, without keys; AnswerTooLong where it is longer.
 
-        What is nested too deep is unreadable, or with ``prune`` cut out: see ``untrusted.pruned``. What a file contains
-        (``is_content``) is left as it is.
+        A page of a list (``is_page``) is not looked into: that is ``lists.divided_page``'s. What a file contains
+        (``is_content``) keeps its keys, and has to be JSON that a bundle can hold.
         """
         what = f"can't {method} {where[:_LONGEST_PATH]}"
         self.requests[f"{method} {route(where)}"] += 1
@@ -198,7 +205,7 @@ class Wire:
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response, most, prune=prune, is_content=is_content)
+            return self._answer(what, response, most, is_page=is_page, is_content=is_content)
 
         with bodies.at_most(most):
             return await self._guarded(what, send, self._whole)
@@ -305,36 +312,38 @@ class Wire:
         response: httpx2.Response,
         most: int = MAX_JSON,
         *,
-        prune: bool = False,
+        is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
         self._listen(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
-        sent = response.content
-        raw = sent if is_content else redactor(self.secrets).raw(sent)
+        came = response.content
+        sent = came if is_content else redactor(self.secrets).raw(came)
         answer = Answer(
-            raw=raw,
+            raw=sent,
             status=response.status_code,
             request_id=self._heard(response.headers, "x-request-id"),
-            is_altered=raw is not sent,
+            is_altered=sent is not came,
         )
-        if not raw.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
+        if not sent.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
             return answer
         self._refuse_page(what, response)
-        try:
-            if prune:
-                answer = msgspec.structs.replace(answer, raw=pruned(raw, most))
-            else:
-                require_plain(raw, longest=most, richest=MAX_VALUES * max(1, most // MAX_JSON))
-            msgspec.json.decode(answer.raw, type=msgspec.Raw)
-        except (ValueError, msgspec.DecodeError) as error:
-            raise self.unreadable(what, answer, error) from None
-        if raw.strip() == b"null":  # seen on look-alikes for "not found"
+        if not is_page:
+            try:
+                if is_content:
+                    require_plain(sent, longest=most, richest=MAX_VALUES * max(1, most // MAX_JSON))
+                sent = first_value(sent)
+                raw = mended(sent) if is_content else readable(sent)
+                msgspec.json.decode(raw, type=msgspec.Raw)
+            except ValueError as error:
+                raise self.unreadable(what, answer, error) from None
+            answer = msgspec.structs.replace(answer, raw=raw, unreadable=None if raw is sent else sent)
+        if answer.raw.strip() == b"null":  # seen on look-alikes for "not found"
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
         if answer.is_altered:
             self.sent_keys = True
             with suppress(msgspec.DecodeError):
-                if MARK in (msgspec.json.decode(raw, type=_Identified).id or ""):
+                if not is_page and MARK in (msgspec.json.decode(answer.raw, type=_Identified).id or ""):
                     raise self.unreadable(what, answer, "the id in it has the key in it")
         return answer
 

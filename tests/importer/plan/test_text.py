@@ -52,7 +52,6 @@ def test_what_is_not_a_text_entry_is_damage() -> None:
     "written",
     [
         "[" * 100_000,
-        '{"pages":[{"data":[{"text":"\\ud800"}]}],"truncated":false}',
         '{"pages":[{"data":[{"text":1e999}]}],"truncated":false}',
         '{"pages":[' + "[" * 5000,
         '{"pages":[{"data":{}}],"truncated":false}',

@@ -15,7 +15,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.sandbox.connections import Connections
-from holdall.sandbox.oddities import calls, failures, lists, records
+from holdall.sandbox.oddities import calls, encodings, failures, lists, records
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.refusals import Refusal
@@ -27,7 +27,13 @@ __all__ = ["ANSWERS", "REQUESTS", "Odd"]
 REQUESTS: Mapping[Oddity, Change] = {**calls.REQUESTS, **failures.REQUESTS, **lists.REQUESTS}
 """What is done to requests, in the order in which it is done."""
 
-ANSWERS: Mapping[Oddity, Change] = {**calls.ANSWERS, **records.ANSWERS, **failures.ANSWERS, **lists.ANSWERS}
+ANSWERS: Mapping[Oddity, Change] = {
+    **calls.ANSWERS,
+    **records.ANSWERS,
+    **failures.ANSWERS,
+    **lists.ANSWERS,
+    **encodings.ANSWERS,
+}
 """What is done to answers, in the order in which it is done."""
 
 _JSON = "application/json"

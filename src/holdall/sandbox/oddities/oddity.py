@@ -134,4 +134,11 @@ class Oddity(StrEnum):
         "a parameter that a model doesn't take is refused with param model; only the sentence names it",
     )
     STATUS_201 = "status-201", "201 in place of 200"
+    HALF_CHARACTERS = (
+        "half-characters",
+        "descriptions, metadata, filenames and parsed text end in half a surrogate pair",
+    )
+    FILES_NAN = "files-nan", "file objects have a number that is NaN"
+    FILES_LATIN_1 = "files-latin-1", "file objects are written in Latin-1"
+    PADDED = "padded", "answers have a byte order mark and line breaks before them, and a line break behind"
     DROPS_AFTER_ERROR = "drops-after-error", "after an error the kept-alive connection is reset by the next request"
