@@ -16,6 +16,7 @@ from holdall.errors import OutOfResources, RemoteError, exhausted
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
+from tests.project import Hand
 from tests.test_kill_import import environment
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -54,6 +55,8 @@ class Shell:
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Running(tmp_path_factory.mktemp("box"), behaviour=Behaviour(serve_assistants_files=True)) as running:
+        with Hand(running.url, "sk-source-0001") as hand:
+            hand.assistant("Helper", files=[hand.file("words.txt", b"some words")])
         yield running
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from holdall.cli import streams
-from holdall.cli.console import Console, Outcome
+from holdall.cli.console import Console, Outcome, fitting
 from holdall.cli.modes import output
 from holdall.credentials import refuse_key
 from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exhausted, exit_codes
@@ -72,6 +72,9 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         ctx.ensure_object(Console).command = name
         return name, command, rest
+
+    def get_help(self, ctx: click.Context) -> str:
+        return fitting(super().get_help(ctx), sys.stdout)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"{EXAMPLES}\n\n")
