@@ -211,3 +211,23 @@ def test_too_few_open_files_for_a_sandbox(bundle: Path, shell: Shell, command: s
     assert done.code == 15
     assert "Error: too few open files" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits differ elsewhere")
+@pytest.mark.parametrize(
+    ("limit", "names"),
+    [
+        (120, ["rehearse --json", "verify --json"]),
+        *(pytest.param(limit, [], marks=pytest.mark.slow) for limit in (80, 120, 200, 400)),
+    ],
+)
+def test_too_little_memory_is_told_by_every_command(bundle: Path, shell: Shell, limit: int, names: list[str]) -> None:
+    """And none waits for a thread or process that could not start."""
+    wrong = []
+    for name, words in chosen(bundle, names).items():
+        done = shell(words, "", before=f"ulimit -v {limit}000;")
+        if done.code not in (0, 2, 3, 4, 15) or "Traceback" in done.err:
+            wrong.append((name, done))
+        if done.code == 15 and "too little memory" not in done.err and "too few threads" not in done.err:
+            wrong.append((name, done))
+    assert wrong == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -183,8 +184,15 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
             refuse_key(value, flag, keys)
 
 
+def _is_ours(entry: logging.LogRecord) -> bool:
+    """Whether an error that asyncio logs is to be seen: not that the machine is too small, which ends the command."""
+    error = entry.exc_info[1] if entry.exc_info else None
+    return error is None or exhausted(error) is None
+
+
 def main() -> None:
     """The console script."""
+    logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     streams.mend()
     sys.exit(run(sys.argv[1:], Console()))
