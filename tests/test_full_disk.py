@@ -293,7 +293,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 COMMANDS: dict[str, tuple[tuple[str, ...], range, int]] = {
     "export": (("export", "-o", "b.tar.zst", "--parent", "none"), range(8, 400, 24), 0),
-    "supply": (("supply", "{poor}", "--originals", "{originals}", "-o", "s.tar.zst"), range(8, 400, 24), 3),
+    "supply": (("supply", "{poor}", "--originals", "{originals}", "-o", "s.tar.zst"), range(8, 400, 24), 0),
     "import": (("import", "{bundle}"), range(4, 48, 4), 0),
     "responses": (("import", "{bundle}", "--as", "responses"), range(4, 90, 8), 0),
     "extract": (("extract", "{bundle}", "--to", "x"), range(8, 400, 32), 0),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import urllib.parse
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,13 +96,101 @@ def test_what_has_no_key_is_the_very_object() -> None:
     assert redactor((KEY,)).raw(raw) is raw
 
 
-@given(st.recursive(st.text() | st.sampled_from(list(WAYS.values())), lambda inner: st.lists(inner, max_size=4)))
-def test_json_stays_json_and_has_no_key(value: object) -> None:
+# All that is taken for a key: of a few letters, so that texts and numbers have parts of it by chance, also escapes.
+KEYS = st.one_of(
+    st.text("01", min_size=8, max_size=20),
+    st.text('\\"/nu%&#;,:{}[]0aAxX1', min_size=8, max_size=24),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60),
+    st.sampled_from(
+        [KEY, JWT, "0" * 16, "1234567890123456", '","a":"12345678', "\\u12345678", "%1234567", "true,null,0"]
+    ),
+).filter(lambda key: len(key) >= 16 or any(map(str.isdigit, key)))
+
+
+def having(key: str) -> st.SearchStrategy[object]:
+    """JSON that has a key in its numbers, names and texts: in all encodings, and plain behind what begins an escape."""
+    forms = [f"; {way} ;" for _, way in written(key, json_too=False)]
+    openings = ["\\", "%", "&#", "&#1;", "\\u12", "\ud800", "\u00e9", ""]
+    said = st.builds(
+        "".join, st.lists(st.sampled_from([*forms, *(f"{each}{key}" for each in openings)]) | st.text(max_size=5))
+    )
+    digits = "".join(filter(str.isdigit, key)).lstrip("0") or "0"
+    number = st.sampled_from([int(digits), -int(digits), float(f"0.{digits}"), 1e16, 10**15]) | st.floats(
+        allow_nan=False
+    )
+    return st.recursive(
+        said | number | st.none() | st.booleans(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(said, inner, max_size=4),
+    )
+
+
+def shape(value: object) -> object:
+    """JSON, read with the fields of an object as pairs, with nothing of its texts."""
+    if isinstance(value, list):
+        return [shape(each) for each in value]
+    if isinstance(value, tuple):
+        return ("", shape(value[1]))
+    return "" if isinstance(value, str) else value
+
+
+def texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from texts(each)
+
+
+def pairs(raw: bytes) -> object:
+    return json.loads(raw, object_pairs_hook=list)
+
+
+@given(st.data())
+def test_json_stays_json_of_the_same_shape_and_has_no_key_in_its_texts(data: st.DataObject) -> None:
+    key = data.draw(KEYS)
+    value = data.draw(having(key))
     for ascii_only in (True, False):
-        raw = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")
-        clean = Redactor((KEY,)).raw(raw)
-        msgspec.json.decode(clean, type=msgspec.Raw)
-        assert KEY.encode() not in clean
+        raw = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "backslashreplace")
+        clean = pairs(Redactor((key,)).raw(raw))
+        assert shape(clean) == shape(pairs(raw))
+        forms = [
+            key,
+            b64encode(key.encode()).decode().rstrip("=")[:-1],
+            urllib.parse.quote(key, safe=""),
+            key.encode().hex(),
+        ]
+        for text in texts(clean):
+            for form in forms:
+                assert form.lower() not in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("key", "raw"),
+    [
+        ("0000000000000000", b'{"a": 1.0000000000000000, "b": "[key]"}'),
+        ("1234567890123456", b'{"a": [1234567890123456, -12345678901234567e3], "b": "[key]"}'),
+        ('","a":"12345678', b'{"b": "","a":"12345678", "c": "[key]"}'),
+        ("true,null,0", b'[true,null,0, "[key]"]'),
+    ],
+)
+def test_a_key_that_could_be_a_number_is_taken_out_of_texts_alone(key: str, raw: bytes) -> None:
+    assert Redactor((key,)).raw(raw.replace(b"[key]", json.dumps(key)[1:-1].encode())) == raw
+
+
+@pytest.mark.parametrize(
+    "said", [r"\u12345678", r"\\u12345678", "%12345678", r"\n12345678", "&#12345678;", "&#x1;2345678"]
+)
+def test_a_key_that_looks_like_an_escape_is_found(said: str) -> None:
+    key = said.lstrip("\\%&#;x")[-8:]
+    for text in (said, f"a {said} b", said * 3):
+        assert key not in Redactor((key,)).text(text)
+        assert key not in json.loads(Redactor((key,)).raw(json.dumps(text).encode()))
+
+
+@pytest.mark.parametrize("way", [str.lower, str.upper, str.title])
+def test_a_key_is_found_in_capitals_and_small_letters(way: Callable[[str], str]) -> None:
+    for said in (KEY, KEY[5:18], KEY[-20:], KEY.encode().hex()):
+        assert Redactor((KEY,)).text(f"https://{way(said)}/") == "https://[key]/"
 
 
 def test_the_cost_grows_with_the_text_alone() -> None:

@@ -217,6 +217,8 @@ def exhausted(error: BaseException) -> OutOfResources | None:
             stack.extend(each.exceptions)
         if each.__cause__ is not None:
             stack.append(each.__cause__)
+        if isinstance(each, OutOfResources):
+            return each
         number = each.errno if isinstance(each, OSError) else None
         said = str(each) if isinstance(each, (ImportError, RuntimeError)) else ""
         # The loader says it in words only.

@@ -1,8 +1,11 @@
 """Keys taken out of what a server sends, in whatever encoding they come back. Pure: text in, text out.
 
-A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these also
-with white space or line ends in between, and written with the escapes of JSON, HTML or URLs. A part of a key is found
-too, from the length on at which it is of use. What is shorter stands in ordinary text as well.
+A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these in
+capitals or small letters, with white space or line ends in between, and written with the escapes of JSON, HTML or URLs.
+A part of a key is found too, from the length on at which it is of use. What is shorter stands in ordinary text as well.
+
+In JSON only strings are looked at, each by itself, so it stays JSON of the same shape: else a key of digits alone would
+be found in its numbers, and one with a comma across its fields.
 
 The cost is linear in the text. Nearly all texts have no key, which a comparison of eight bytes at every fourth place
 tells; only the others are looked at byte by byte.
@@ -10,10 +13,11 @@ tells; only the others are looked at byte by byte.
 
 from __future__ import annotations
 
+import json
 import re
 from array import array
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 __all__ = ["MARK", "Redactor", "redactor"]
@@ -35,6 +39,7 @@ _GRAM = 8
 
 _SPACE = b" \t\r\n\f\v"
 _WHITE = re.compile(rb"[ \t\r\n\f\v]+")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
 _IN_JSON = re.compile(rb"\\(?:u00([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|([\"\\/nrtbf]))")
 _IN_HTML = re.compile(rb"&(?:#x0{0,6}([0-7]?[0-9a-f]);|#0{0,6}([0-9]{1,3});|(amp|lt|gt|quot|apos|nbsp);)", re.I)
 _IN_URLS = re.compile(rb"%([0-7][0-9a-fA-F])")
@@ -62,12 +67,16 @@ def _letter(code: int) -> bytes:
     return bytes((min(code, 127),)) if code > 32 else b""
 
 
-# As they stand inside each other, the outermost first: JSON, also in a string of JSON, then HTML, then URLs.
-_ESCAPES = ((b"\\", _IN_JSON, _json), (b"\\", _IN_JSON, _json), (b"&", _IN_HTML, _html), (b"%", _IN_URLS, _url))
+# As they stand inside each other, the outermost first: white space, JSON, also in a string of JSON, HTML, URLs.
+_JSON = (b"\\", _IN_JSON, _json)
+_ESCAPES = (_JSON, _JSON, _JSON, (b"&", _IN_HTML, _html), (b"%", _IN_URLS, _url))
 
 
-def _bare(raw: bytes) -> bytes:
-    """``raw`` without escapes and white space."""
+def _stages(raw: bytes) -> Iterator[bytes]:
+    """``raw`` in small letters, without white space; then, one after the other, also without each kind of escapes. All
+    of them count: a key may look like an escape, as ``n2345678`` does behind a backslash."""
+    raw = raw.translate(None, _SPACE)
+    yield raw.lower()
     for sign, pattern, decoded in _ESCAPES:
         if sign in raw:
             made, last = bytearray(), 0
@@ -75,14 +84,16 @@ def _bare(raw: bytes) -> bytes:
                 made += raw[last : found.start()] + decoded(found)
                 last = found.end()
             raw = bytes(made + raw[last:])
-    return raw.translate(None, _SPACE)
+            yield raw.lower()
 
 
-def _placed(raw: bytes) -> tuple[bytes, array[int], array[int]]:
+def _placed(raw: bytes) -> Iterator[tuple[bytes, Sequence[int], Sequence[int]]]:
     """The same, and for each byte of it where in ``raw`` that begins and ends which it stands for."""
-    starts, ends = array("I", range(len(raw))), array("I", range(1, len(raw) + 1))
-    for sign, pattern, decoded in (*_ESCAPES, (b"", _WHITE, lambda _: b"")):
-        if sign not in raw:
+    starts: Sequence[int] = range(len(raw))
+    ends: Sequence[int] = range(1, len(raw) + 1)
+    yield raw.lower(), starts, ends
+    for _, pattern, decoded in ((b"", _WHITE, lambda _: b""), *_ESCAPES):
+        if not pattern.search(raw):
             continue
         made, begun, ended = bytearray(), array("I"), array("I")
         last = 0
@@ -90,15 +101,15 @@ def _placed(raw: bytes) -> tuple[bytes, array[int], array[int]]:
             start, end = found.span()
             letter = decoded(found)
             made += raw[last:start] + letter
-            begun += starts[last : start + len(letter)]
-            ended += ends[last:start]
-            ended += ends[end - len(letter) : end]
+            begun.extend(starts[last : start + len(letter)])
+            ended.extend(ends[last:start])
+            ended.extend(ends[end - len(letter) : end])
             last = end
         made += raw[last:]
-        begun += starts[last:]
-        ended += ends[last:]
+        begun.extend(starts[last:])
+        ended.extend(ends[last:])
         raw, starts, ends = bytes(made), begun, ended
-    return raw, starts, ends
+        yield raw.lower(), starts, ends
 
 
 def _is_secret(key: str) -> bool:
@@ -121,23 +132,21 @@ class Redactor:
 
     def _forms(self, key: bytes) -> Iterator[bytes]:
         """How a key may be written, but for escapes; notes the parts by which each is known."""
-        for plain in {key, _bare(key)}:
-            if plain.startswith(b"eyJ") and plain.count(b".") == 2:
-                plain = plain.partition(b".")[2]  # the first part of a JWT is the same in many
-            self._note(plain, _PART, lambda part: any(map(_tells, part)))
-            self._note(plain, _WORDS)
-            yield plain
-            for base in _base64(plain):
-                self._note(base, _PART * 4 // 3 - 2)
-                yield base
-            for digits in (plain.hex().encode(), plain.hex().upper().encode()):
-                self._note(digits, 2 * _PART)
-                yield digits
+        if key.startswith(b"eyJ") and key.count(b".") == 2:
+            key = key.partition(b".")[2]  # the first part of a JWT is the same in many
+        self._note(key, _PART, lambda part: any(map(_tells, part)))
+        self._note(key, _WORDS)
+        yield key.lower()
+        for base in _base64(key):
+            self._note(base, _PART * 4 // 3 - 2)
+            yield base.lower()
+        self._note(key.hex().encode(), 2 * _PART)
+        yield key.hex().encode()
 
     def _note(self, form: bytes, length: int, fits: Callable[[bytes], bool] | None = None) -> None:
         length = min(length, len(form))
         parts = (form[place : place + length] for place in range(len(form) - length + 1))
-        self._parts.setdefault(length, set()).update(part for part in parts if fits is None or fits(part))
+        self._parts.setdefault(length, set()).update(part.lower() for part in parts if fits is None or fits(part))
 
     def finds(self, text: str) -> bool:
         """Whether there is a key, or a part of one, in ``text``."""
@@ -146,35 +155,62 @@ class Redactor:
     def text(self, text: str) -> str:
         """``text`` with ``MARK`` in place of every key."""
         raw = text.encode("utf-8", "surrogatepass")
-        clean = self.raw(raw)
-        return text if clean is raw else clean.decode("utf-8", "surrogatepass")
+        return self._clean(raw).decode("utf-8", "surrogatepass") if self._may_have(raw) else text
 
     def raw(self, raw: bytes) -> bytes:
-        """The same for bytes, which may be JSON: what is replaced stands inside of one string. The very object where
-        nothing is."""
-        if not self._grams:
+        """JSON with ``MARK`` in place of every key in its strings. The very object where there is none."""
+        if not self._may_have(raw):
             return raw
-        blocks = [(block, self._clean(block)) for block in _blocks(raw)]
-        return raw if all(clean is block for block, clean in blocks) else b"".join(clean for _, clean in blocks)
+        clean, last = bytearray(), 0
+        for found in _STRING.finditer(raw):
+            if self._may_have(found[0]):
+                clean += raw[last : found.start()] + self._string(found[0])
+                last = found.end()
+        return bytes(clean + raw[last:]) if last and clean != raw[:last] else raw
+
+    def _string(self, raw: bytes) -> bytes:
+        try:
+            said = json.loads(raw)
+        except ValueError:  # this is no JSON
+            return self._clean(raw)
+        clean = self._clean(said.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        # What UTF-8 doesn't have, half a surrogate pair, is written as JSON's escape.
+        return raw if clean == said else json.dumps(clean, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+    def _may_have(self, raw: bytes) -> bool:
+        if not self._grams or len(raw) < _GRAM:
+            return False
+        for bare in _stages(raw):
+            for _, grams in _aligned(bare):
+                if not self._grams.isdisjoint(grams):
+                    return True
+            for form in self._short:
+                if form in bare:
+                    return True
+        return False
 
     def _clean(self, raw: bytes) -> bytes:
-        bare = _bare(raw)
-        view = memoryview(bare)
-        aligned = [(at, view[at : at + max(len(bare) - at, 0) // _GRAM * _GRAM].cast("Q")) for at in (0, _STEP)]
-        if all(self._grams.isdisjoint(grams) for _, grams in aligned) and not any(s in bare for s in self._short):
-            return raw
-        bare, starts, ends = _placed(raw)
+        found = [
+            (starts[first], ends[end - 1])
+            for bare, starts, ends in _placed(raw)
+            for first, end in self._spans(bare, self._near(bare))
+        ]
+        clean, last, is_marked = bytearray(), 0, False
+        for start, end in sorted(found):
+            if start > last or not is_marked:
+                clean += raw[last:start] + MARK.encode()
+            last, is_marked = max(last, end), True
+        return bytes(clean + raw[last:])
+
+    def _near(self, bare: bytes) -> bytearray:
+        """For every fourth place whether a part of a key may be at it."""
         near = bytearray(len(bare) // _STEP + 1)
-        for at, grams in aligned:
+        for at, grams in _aligned(bare):
             near[at // _STEP : at // _STEP + 2 * len(grams) : 2] = bytes(gram in self._grams for gram in grams)
         for form in self._short:
             for found in re.finditer(re.escape(form), bare):
                 near[found.start() // _STEP] = 1
-        clean, last = bytearray(), 0
-        for first, end in self._spans(bare, near):
-            clean += raw[last : starts[first]] + MARK.encode()
-            last = ends[end - 1]
-        return bytes(clean + raw[last:]) if last else raw
+        return near
 
     def _spans(self, bare: bytes, near: bytearray) -> Iterator[tuple[int, int]]:
         """Where parts of keys stand, those that touch as one; each is over or at a fourth place that is ``near``."""
@@ -194,22 +230,10 @@ class Redactor:
             yield first, end
 
 
-_BLOCK = 1 << 16
-
-
-def _blocks(raw: bytes) -> Iterator[bytes]:
-    """``raw`` in pieces of some 64 KiB, cut where a string of JSON begins or ends."""
-    start = 0
-    while (cut := raw.find(b'"', start + _BLOCK)) >= 0:
-        if raw[cut - 1] == ord("\\"):
-            cut = raw.find(b'"', cut + 1)
-            while cut >= 0 and raw[cut - 1] == ord("\\"):
-                cut = raw.find(b'"', cut + 1)
-            if cut < 0:
-                break
-        yield raw[start:cut]
-        start = cut
-    yield raw[start:] if start else raw
+def _aligned(bare: bytes) -> list[tuple[int, memoryview[int]]]:
+    """Eight bytes as a number, at every eighth place, from the first and from the fourth on."""
+    view = memoryview(bare)
+    return [(at, view[at : at + max(len(bare) - at, 0) // _GRAM * _GRAM].cast("Q")) for at in (0, _STEP)]
 
 
 def _tells(letter: int) -> bool:

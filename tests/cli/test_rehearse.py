@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdall.sandbox import assistants
+from holdall.sandbox import assistants, extractor, stores
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
@@ -124,6 +125,35 @@ main()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without asking them")
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(errno.ENOMEM, "Cannot allocate memory")]
+)
+def test_a_machine_that_is_too_small_for_the_sandbox_is_told(
+    holdall: Terminal, bundle: str, temporary: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(stores, "create", fails)
+    done = holdall("verify", bundle, "--rehearse", "--json")
+    assert done.code == 15, done.err
+    assert done.document["error"]["type"] == "OutOfResources"
+    assert "Traceback" not in done.err
+    assert not list(temporary.iterdir())
+
+
+def test_a_reader_of_documents_that_does_not_start_is_told(
+    holdall: Terminal, source: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.assistant("Reader", stores=[source.store("Pages", [source.file("page.html", b"<p>some words</p>")])])
+    done = holdall("export", "-o", "b.tar.zst", OPENAI_SRC_BASE_URL=source.url, OPENAI_SRC_API_KEY=SOURCE)
+    assert done.code == 0, done.err
+    monkeypatch.setattr(extractor, "_READY", b"another word\n")
+    done = holdall("verify", "b.tar.zst", "--rehearse")
+    assert done.code == 15, done.err
+    assert "the process that reads documents does not start" in done.err
+
+
 def test_one_that_is_ended_leaves_nothing_behind(holdall: Terminal, bundle: str, temporary: Path) -> None:
     with Child([sys.executable, "-c", IN_THE_MIDDLE, bundle], env={**os.environ, "TMPDIR": str(temporary)}) as child:
         child.says("in the middle")

@@ -16,6 +16,7 @@ from holdall.errors import OutOfResources, RemoteError, exhausted
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
+from tests.project import Hand
 from tests.test_kill_import import environment
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -54,6 +55,8 @@ class Shell:
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Running(tmp_path_factory.mktemp("box"), behaviour=Behaviour(serve_assistants_files=True)) as running:
+        with Hand(running.url, "sk-source-0001") as hand:
+            hand.assistant("Helper", files=[hand.file("words.txt", b"some words")])
         yield running
 
 
@@ -208,3 +211,23 @@ def test_too_few_open_files_for_a_sandbox(bundle: Path, shell: Shell, command: s
     assert done.code == 15
     assert "Error: too few open files" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits differ elsewhere")
+@pytest.mark.parametrize(
+    ("limit", "names"),
+    [
+        (120, ["rehearse --json", "verify --json"]),
+        *(pytest.param(limit, [], marks=pytest.mark.slow) for limit in (80, 120, 200, 400)),
+    ],
+)
+def test_too_little_memory_is_told_by_every_command(bundle: Path, shell: Shell, limit: int, names: list[str]) -> None:
+    """And none waits for a thread or process that could not start."""
+    wrong = []
+    for name, words in chosen(bundle, names).items():
+        done = shell(words, "", before=f"ulimit -v {limit}000;")
+        if done.code not in (0, 2, 3, 4, 15) or "Traceback" in done.err:
+            wrong.append((name, done))
+        if done.code == 15 and "too little memory" not in done.err and "too few threads" not in done.err:
+            wrong.append((name, done))
+    assert wrong == []

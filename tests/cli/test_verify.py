@@ -11,6 +11,8 @@ import pytest
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from tests.bundle.packing import File, pack
+from tests.hostile.forge import forge, jsonl
+from tests.hostile.lies import losses
 
 
 def holdall(*argv: str) -> tuple[int, str, str]:
@@ -35,8 +37,8 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     code, out, err = holdall("verify", str(path))
     assert code == 0
     assert out.splitlines()[:2] == [
-        "declared: as parsed text only: 1 of the files",
-        "declared: the content of file-3 (gone.pdf) could not be got",
+        "known at export: 1 file as parsed text only",
+        "known at export: the content of file-3 (gone.pdf) could not be got",
     ]
     assert ": whole; incomplete as exported: 1 file missing (7 entries" in out.splitlines()[2]
     assert err.startswith("verifying")
@@ -45,6 +47,29 @@ def test_a_whole_bundle_and_what_it_declares_as_lost(path: Path) -> None:
     assert ": whole by its index (no content was read); incomplete as exported: 1 file missing (" in out
     assert holdall("verify", "--complete", str(path))[0] == 4
     assert holdall("verify", "--complete", "--quick", str(path))[0] == 4
+
+
+def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> None:
+    lines = [
+        {"reason": "records", "kind": "file", "id": "file-8", "message": "No such thing"},
+        {"reason": "files", "kind": "file", "id": "file-9", "message": "No such thing"},
+        {"reason": "lists", "id": "/files", "message": "No such thing"},
+        {"reason": "records", "kind": "vector_store", "id": "vs_9"},
+        {"reason": "keys", "kind": "file", "id": "file-7", "message": "the key was in the record of file-7"},
+        {"reason": "unheard-of", "message": ""},
+    ]
+    counts = {"records": 2, "files": 2, "lists": 1, "keys": 1, "unheard-of": 1}  # one file is the ledger's
+    path.write_bytes(forge(**losses(*sorted(lines, key=lambda line: jsonl([line])), declared=counts)))
+    _, out, _ = holdall("verify", str(path))
+    for said in (
+        "known at export: file file-8 could not be got: No such thing",
+        "known at export: file file-9 could not be got: No such thing",
+        "known at export: /files: No such thing",
+        "known at export: vector store vs_9 could not be got",
+        "known at export: the key was in the record of file-7",
+        "known at export: something that holdall.json calls unheard-of",
+    ):
+        assert said in out.splitlines(), out
 
 
 def test_a_damaged_one(path: Path) -> None:

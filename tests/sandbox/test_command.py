@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,20 @@ def test_it_says_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     assert {name: behaviour[name] for name in changed} == changed
     assert sorted(behaviour["oddities"]) == ["id-hex", "list-no-object"]
     assert (behaviour["assistants_api"], behaviour["models_as_of"]) == (False, expected.models_as_of)
+
+
+def test_its_address_in_json_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "holdall", "sandbox", "--port", "0", "--data", str(tmp_path / "data"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as running:
+        assert running.stdout is not None
+        lines = [running.stdout.readline()]
+        while lines[-1] not in ("}\n", ""):
+            lines.append(running.stdout.readline())
+        document = json.loads("".join(lines))
+        ask(document["result"]["base_url"], "GET", "/files")
+        running.terminate()
+        assert running.stdout.read() == "", "a second document"
+    assert (document["command"], document["ok"]) == ("sandbox", True)
 
 
 def test_a_storm_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from holdall.bundle import layout
 from holdall.bundle.claims import about_ledger_line, about_loss, asked
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine, LossLine
-from holdall.bundle.losses import declared, minimum_of, reason_of, verdict_of
+from holdall.bundle.losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
@@ -126,13 +126,15 @@ class References:
         previous = b""
         for raw, line in self._bundle.raw_losses():
             for fault in _read_whole(about_loss(raw, line)):
-                self._report("record", layout.LOSSES, f"{layout.LOSSES}: {fault}")
+                self._report("record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason}: {fault}")
             if raw < previous:
-                self._report("record", layout.LOSSES, f"{layout.LOSSES}: lines out of order")
+                self._report(
+                    "record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason} is out of order"
+                )
             previous = raw
             self._lost[line.reason] += 1
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
-                self._lose(line.reason, line.id, None, line.message)
+                self._lose(line.reason, line.id, None, _told(line))
 
     def _account(self, line: LossLine) -> None:
         """What a loss says of the object that it names, against what is there."""
@@ -358,6 +360,16 @@ class References:
         for name in ("definitions", "contents", "agents"):
             if getattr(digests, name) != getattr(info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
+
+
+def _told(line: LossLine) -> str:
+    """What is lost, and why: the message alone may be a server's, which names nothing."""
+    what = " ".join(part for part in (line.kind and line.kind.replace("_", " "), line.id) if part)
+    if not what or (line.id and line.id in line.message):
+        return line.message or f"something that holdall.json calls {line.reason}"
+    if line.kind and known_reason(line.reason) in (Reason.FILES, Reason.RECORDS):
+        what = f"{what} could not be got"
+    return f"{what}: {line.message}" if line.message else what
 
 
 def _read_whole(faults: Iterator[str]) -> Iterator[str]:

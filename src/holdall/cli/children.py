@@ -14,11 +14,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from holdall.errors import HoldallError, pasteable
+from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
 __all__ = ["ambient", "command_line", "passing_folder", "program", "run", "serving"]
@@ -113,7 +113,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], heard: Callabl
 def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[str]:
     """``holdall ARGUMENTS`` for as long as the block lasts; gives its first line of output, which is its URL.
 
-    What it says besides goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line.
+    What it says besides goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line;
+    CannotWrite instead of the block's RemoteError where it ended because this machine is too small or its disk full.
     Termination (SIGTERM) ends the block as Ctrl-C does, so that it never outlives this process for want of a handler.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -129,6 +130,13 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
                     raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
                 listener.start()
                 yield line
+            except RemoteError:
+                with suppress(subprocess.TimeoutExpired):
+                    if child.wait(_GRACE) == CannotWrite.exit_code:  # it says why it didn't answer
+                        said = log.read_text(encoding="utf-8", errors="replace").rpartition("Error: ")[2].strip()
+                        why, _, hint = said.partition("\nhint: ")
+                        raise CannotWrite(f"holdall {arguments[0]} has ended: {why}", hint=hint) from None
+                raise
             finally:
                 _stop(child)
                 if listener.is_alive():

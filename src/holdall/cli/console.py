@@ -24,7 +24,7 @@ from holdall.progress import Progress, Silent
 if TYPE_CHECKING:
     from holdall.cli.bars import Bars
 
-__all__ = ["Console", "Outcome", "counted", "human_size", "printable"]
+__all__ = ["Console", "Outcome", "counted", "fitting", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
 
@@ -79,6 +79,12 @@ def _json_escaped(document: str) -> str:
     return _UNUSUAL.sub(escaped, document)
 
 
+def fitting(text: str, stream: TextIO) -> str:
+    """``text`` in the stream's encoding: a terminal that isn't UTF-8 must not turn a file name into a traceback."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 file``, ``2 files``; ``plural`` where an s isn't enough."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
@@ -115,6 +121,7 @@ class Console:
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bars: Bars | None = None
+        self._is_told = False
 
     def result(self, text: str = "") -> None:
         """A line of the result, on stdout; nothing under ``--json``, where the document is the result."""
@@ -158,7 +165,8 @@ class Console:
             self._bars.close()
 
     def finish(self, outcome: Outcome) -> int:
-        """Print the document if ``--json`` asks for it, and return the exit code."""
+        """Print the document if ``--json`` asks for it, and return the exit code. What serves until it is stopped does
+        this when it begins; the first document is the only one."""
         self.close_progress()
         if self.json:
             self._document(outcome.exit_code, outcome.result, outcome.losses, None)
@@ -190,6 +198,9 @@ class Console:
         return code
 
     def _document(self, exit_code: int, result: object, losses: list[Any], error: Mapping[str, Any] | None) -> None:
+        if self._is_told:
+            return
+        self._is_told = True
         document = {
             "schema": JSON_SCHEMA,
             "command": self.command,
@@ -216,9 +227,7 @@ class Console:
 
     @staticmethod
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-        # A terminal that isn't UTF-8 must not turn a file name into a traceback.
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, file=stream, flush=True)
+        print(fitting(text, stream), end=end, file=stream, flush=True)
 
 
 class _Lines:

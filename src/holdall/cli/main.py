@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -13,7 +14,7 @@ from typing import Any
 import click
 
 from holdall.cli import streams
-from holdall.cli.console import Console, Outcome
+from holdall.cli.console import Console, Outcome, fitting
 from holdall.cli.modes import output
 from holdall.credentials import refuse_key
 from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exhausted, exit_codes
@@ -72,6 +73,9 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         ctx.ensure_object(Console).command = name
         return name, command, rest
+
+    def get_help(self, ctx: click.Context) -> str:
+        return fitting(super().get_help(ctx), sys.stdout)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"{EXAMPLES}\n\n")
@@ -180,8 +184,15 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
             refuse_key(value, flag, keys)
 
 
+def _is_ours(entry: logging.LogRecord) -> bool:
+    """Whether an error that asyncio logs is to be seen: not that the machine is too small, which ends the command."""
+    error = entry.exc_info[1] if entry.exc_info else None
+    return error is None or exhausted(error) is None
+
+
 def main() -> None:
     """The console script."""
+    logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
     streams.mend()
     sys.exit(run(sys.argv[1:], Console()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from holdall.cli.console import Console
+from holdall.cli.console import Console, fitting
 from holdall.errors import Mistakes, UsageFault
 
 __all__ = ["Command", "OutputFile", "output"]
@@ -23,6 +24,9 @@ class Command(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         lenient: dict[str | None, click.Parameter] = ctx.meta.get(_LENIENT, {})
         return [lenient.get(param.name, param) for param in super().get_params(ctx)]
+
+    def get_help(self, ctx: click.Context) -> str:
+        return fitting(super().get_help(ctx), sys.stdout)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         mistakes, words = Mistakes(), list(args)

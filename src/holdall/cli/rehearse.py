@@ -6,11 +6,11 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -24,11 +24,14 @@ from holdall.settings import DestinationSettings
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
     from holdall.importer.proof.proof import Proof
+    from holdall.sandbox.server import Running
     from holdall.verdict import Verdict
 
 __all__ = ["rehearse"]
 
 _KEY = "sk-rehearsal-0001"
+
+T = TypeVar("T")
 
 
 def rehearse(
@@ -52,15 +55,31 @@ def rehearse(
         ) as sandbox,
     ):
         output = folder / "out"
-        proof = asyncio.run(
-            _restore_and_compare(console, reader, sandbox.url, output, search=search, accept_known=accept_known)
-        )
+        restored = _restore_and_compare(console, reader, sandbox.url, output, search=search, accept_known=accept_known)
+        try:
+            proof = asyncio.run(_while_it_serves(sandbox, restored))
+        except BaseException:
+            if sandbox.failure:
+                raise sandbox.failure from None
+            raise
     console.close_progress()
     proof, unread = _sandbox_aside(proof)
     if unread:
         console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
     found, verdict = told(console, proof, title=f"rehearsal of {reader.path}")
     return {**found, "unread_by_sandbox": unread}, verdict
+
+
+async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of ``work``, which is cancelled where the sandbox ends: it would be waited for until it is back."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def cancel() -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it the work
+            loop.call_soon_threadsafe(task.cancel)
+
+    sandbox.when_it_fails(cancel)
+    return await task
 
 
 async def _restore_and_compare(

@@ -116,11 +116,11 @@ def command(
         oddities=_oddities(oddity) | whole.oddities,
         max_file_bytes=max_file_bytes,
     )
-    served: list[str] = []
 
     def ready(url: str) -> None:
-        served.append(url)
         console.result(url)
+        # Whoever reads --json waits for the address, too.
+        console.finish(Outcome(result={"base_url": url, "data": str(data.resolve())}))
         if behaviour.foundry:
             console.say(f"Projects are kept in {data.resolve()}. Every name in the path is a project.")
             console.say("In another terminal (the token is good for an hour):")
@@ -135,7 +135,7 @@ def command(
     fault = None if storm is None else Storm(seed=storm)
     serve(data, port=port, behaviour=behaviour, control=control, fault=fault, ready=ready)
     console.say("The sandbox has stopped.")
-    return Outcome(result={"base_url": served[0] if served else None, "data": str(data.resolve())})
+    return Outcome()
 
 
 def _oddities(names: tuple[str, ...]) -> frozenset[Oddity]:

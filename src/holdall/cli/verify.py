@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.verdict import accepting, as_exported, as_result, worse
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Mistakes, UsageFault, pasteable
 from holdall.verdict import COMPLETE
@@ -133,11 +133,11 @@ def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> N
     assert info is not None
     text = info.rungs.get("text")
     if text:
-        tell(f"declared: as parsed text only: {text.files} of the files")
+        tell(f"known at export: {counted(text.files, 'file')} as parsed text only")
     for loss in verdict.losses:
-        tell(f"declared: {loss.message}")
+        tell(f"known at export: {loss.message}")
     if verdict.losses_total > len(verdict.losses):
-        tell(f"declared: … and {verdict.losses_total - len(verdict.losses)} more")
+        tell(f"known at export: … and {verdict.losses_total - len(verdict.losses)} more")
     depth = "whole by its index (no content was read)" if verdict.quick else "whole"
     size = f"{info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
     proven = f", sha256 {verdict.sha256}" if verdict.sha256 else ""

@@ -39,7 +39,7 @@ __all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "u
 _SPENT = re.compile(
     r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded$|usage_limit_exceeded$|billing_hard_limit_reached"
 )
-_KEYLIKE = re.compile(r"\b(?:sk|pk|sess|rk)-[A-Za-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.-]*")
+_KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
 _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 _LONGEST_DETAIL = 300

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from holdall.errors import OutOfResources
 from holdall.sandbox.documents import Outcome, TooLarge
 
 if sys.platform != "win32":
@@ -78,7 +79,7 @@ class Extractor:
     def extract(self, source: Path, kind: str, target: Path) -> Answered:
         """Leave the text of ``source`` in ``target``, in UTF-8; nothing is left there for any outcome but READ.
 
-        Raises OSError where the process can't be started or the text not be written.
+        Raises OutOfResources or OSError where the process can't be started or the text not be written.
         """
         size = source.stat().st_size >> 20
         asked = _Asked(
@@ -146,7 +147,12 @@ class Extractor:
         assert child.stdout is not None
         if child.stdout.readline(len(_READY)) != _READY:
             self._end(child)
-            raise OSError("the process that reads documents does not start")
+            if self._is_closed:
+                raise OSError("the sandbox is being stopped")
+            raise OutOfResources(
+                "the process that reads documents does not start: too little memory, or too few processes",
+                hint="raise the limits (ulimit -v, ulimit -u), and run it again",
+            )
         return child
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:

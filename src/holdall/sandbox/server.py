@@ -22,11 +22,12 @@ from typing import Any, Self
 
 import msgspec
 
-from holdall.errors import CannotWrite, MissingExtra, UsageFault, exhausted
+from holdall.errors import CannotWrite, HoldallError, MissingExtra, OutOfResources, UsageFault, exhausted
 from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
 
 try:
     import uvicorn
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from holdall.sandbox import files
     from holdall.sandbox.app import application
@@ -60,15 +61,43 @@ class _Server(uvicorn.Server):
 
     def __init__(self, service: Service, ready: Callable[[], None], *, controlled: bool) -> None:
         self._connections = Connections()
-        super().__init__(_config(service, self._connections, controlled=controlled))
+        super().__init__(
+            _config(self._noticing(application(service, self._connections, controlled=controlled)), self._connections)
+        )
         self._ready = ready
+        self.short: OutOfResources | None = None
+        """What this machine had too little of to go on serving."""
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._unhandled)
         await super().startup(sockets)
         self._ready()
+
+    def _noticing(self, app: ASGIApp) -> ASGIApp:
+        """``app``; where this machine is too small for it the server ends, or clients would try again and again."""
+
+        async def noticing(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except Exception as error:
+                if not self._gives_up(error):
+                    raise
+
+        return noticing
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not self._gives_up(context.get("exception")):
+            loop.default_exception_handler(context)
+
+    def _gives_up(self, error: BaseException | None) -> bool:
+        short = exhausted(error) if error else None
+        if short:
+            self.short = self.short or short
+            self.stop()
+        return short is not None
 
     async def main_loop(self) -> None:
         # As uvicorn's own, but woken by stop() instead of by the next tick.
@@ -116,12 +145,12 @@ class _Server(uvicorn.Server):
             self._captured_signals.clear()
 
 
-def _config(service: Service, connections: Connections, *, controlled: bool) -> uvicorn.Config:
+def _config(app: ASGIApp, connections: Connections) -> uvicorn.Config:
     class Protocol(Connection):
         opened = connections
 
     return uvicorn.Config(
-        application(service, connections, controlled=controlled),
+        app,
         http=Protocol,
         ws="none",
         loop="asyncio",
@@ -185,7 +214,8 @@ def serve(
     clock: Callable[[], float] = time.time,
     randomness: random.Random | None = None,
 ) -> None:
-    """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered.
+    """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered. Raises
+    OutOfResources where this machine is too small to go on.
 
     ``fault`` is what requests suffer from the beginning.
     """
@@ -196,7 +226,10 @@ def serve(
             url = _base_url(listening, behaviour)
             if fault is not None:
                 service.faults.add(FaultRule(fault=fault))
-            _Server(service, lambda: ready(url), controlled=control).run(sockets=[listening])
+            server = _Server(service, lambda: ready(url), controlled=control)
+            server.run(sockets=[listening])
+            if server.short:
+                raise server.short
         finally:
             service.close()
     finally:
@@ -234,21 +267,42 @@ class Running:
             self._listening.close()
             raise
         self._started = threading.Event()
+        self._failure: HoldallError | None = None
+        self._failed: Callable[[], None] = lambda: None
         self._server = _Server(self._service, self._started.set, controlled=control)
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
 
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._listening])
+        except Exception as error:
+            self._failure = exhausted(error) or CannotWrite(f"the sandbox ended: {error!r}")
         finally:
             self._started.set()
+            if self.failure:
+                self._failed()
+
+    @property
+    def failure(self) -> HoldallError | None:
+        """Why it ended by itself, if it did."""
+        return self._failure or self._server.short
+
+    def when_it_fails(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, in another thread, where it ends by itself; at once where it has."""
+        self._failed = call
+        if self.failure:
+            call()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._service.close()
+            raise
         self._started.wait()
         if not self._server.started:
             self.close()
-            raise CannotWrite("the sandbox did not start: its thread ended")
+            raise self.failure or CannotWrite("the sandbox did not start: its thread ended")
         return self
 
     def __exit__(
