@@ -124,3 +124,13 @@ def test_a_cut_office_document_is_not_compared(tmp_path: Path) -> None:
 def test_a_file_without_blanks_is_read_in_pieces(tmp_path: Path) -> None:
     content = "a,b;" * 2_000_000
     assert agrees(save(tmp_path, "a.csv", content), ["a,b;" * 500])
+
+
+def test_marks_without_end_take_linear_time(tmp_path: Path) -> None:
+    """What Python sorts in quadratic time: this would take an hour."""
+    marks = "\u0301\u0323" * 1_000_000
+    (tmp_path / "a.txt").write_text(f"cafe\u0301 a{marks} tea", encoding="utf-8")
+    wording = read_wording(tmp_path / "a.txt")
+    assert wording is not None
+    wording.compare([f"caf\u00e9 a{marks}", "tea"])
+    assert wording.agrees

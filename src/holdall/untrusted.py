@@ -84,8 +84,8 @@ MAX_REFERENCES = 10_000
 """Ids of files, stores and assistants that one record refers to."""
 MAX_PARTS = 250_000
 """Parts of one parsed text."""
-MAX_PART = MAX_JSON // 2
-"""Bytes of one of them, as JSON."""
+MAX_PART = 4 << 20
+"""Bytes of one of them, as JSON: in memory one letter beyond Latin makes four of each."""
 MAX_EXPANSION = 256
 """Bytes of tar for each byte of a bundle."""
 LINE_BYTES = 8

@@ -29,6 +29,7 @@ OFTEN = [
     "what looks like a token",
     "a text that is deep",
     "a text of many parts",
+    "texts of many parts",
     "a record of long numbers",
 ]
 

@@ -19,6 +19,7 @@ from holdall.errors import RemoteError, UnexpectedAnswer
 from holdall.importer.destination.objects import Objects
 from holdall.importer.journal.before import listed, stamps
 from holdall.model import AssistantView, FileView, Kind, Record, Rung, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.parsedtext import StoredText
 from holdall.remote import faults, models, probing, refusals, tokens
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Closed, Containers
@@ -193,6 +194,51 @@ def test_each_reader(reader: str, answers: list[bytes]) -> None:
                 await READERS[reader](account)
 
     asyncio.run(main())
+
+
+class _Kept(_Nowhere):
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+
+pages = st.builds(
+    lambda space, page, behind: (space + json.dumps(page) + behind).encode(),
+    st.sampled_from(["", " ", "\n" * 5000, "\r\n\t"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "data": st.lists(st.fixed_dictionaries({}, optional={"text": st.none() | st.text(max_size=9)}), max_size=3),
+            "content": st.none() | st.lists(documents, max_size=2),
+            "x": documents,
+            "has_more": st.booleans(),
+            "next_page": st.sampled_from(["a", "b", "c"]),
+        },
+    ),
+    st.sampled_from(["", " " * 5000, "\n"]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(answers=st.lists(pages | bodies(), min_size=1, max_size=3))
+@example(answers=[b" " * 5000 + b'{"data":[{"text":"a"}]}' + b"\n" * 5000])
+def test_what_is_read_of_a_text_is_what_readers_take_for_one(answers: list[bytes]) -> None:
+    kept = _Kept()
+    parts: list[str] = []
+
+    async def main() -> bool:
+        async with answering(answers) as account:
+            return (await read_parsed(account, "/content", kept, parts.extend)).truncated
+
+    with suppress(RemoteError):
+        truncated = asyncio.run(main())
+        text = StoredText(take=lambda found: [parts.remove(part) for part in found])
+        for at in range(0, len(kept.data), 997):
+            text.feed(kept.data[at : at + 997])
+        assert text.end() == truncated
+        assert not parts
 
 
 @settings(max_examples=200, deadline=None)
