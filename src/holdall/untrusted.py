@@ -276,7 +276,7 @@ def pruned(raw: bytes, most: int) -> bytes:
     >>> len(pruned(b'{"data": [{"a": 1}, ' + b"[" * 5000 + b"]" * 5000 + b"]}", MAX_JSON))
     424
     """
-    richest = MAX_VALUES * max(1, most // MAX_JSON)
+    richest = MAX_VALUES * (2 if most > MAX_JSON else 1)
     try:
         require_plain(raw, longest=most, richest=richest)
         return raw

@@ -220,7 +220,7 @@ class Account:
             patient = True
             try:
                 page = msgspec.json.decode(answer.raw, type=_Page)
-                items = [bytes(item) for item in page.data or []]
+                items = [bytes(item) for item in (page.data or [])[: lists.PAGE_MOST + 1]]
                 ids = [msgspec.json.decode(item, type=_Identified).id for item in items]
                 if answer.is_altered and any(MARK in (id or "") for id in ids):
                     doubt_of("an id in it has the key in it")
