@@ -6,7 +6,7 @@ The order on disk is the order of trust: definitions first, contents as they arr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -184,9 +184,13 @@ async def _fill(
         records = {
             (each.kind, each.id): each for each in (*definitions.assistants, *definitions.agents, *definitions.stores)
         }
+        hashes = _hashes(records.values())
         for record in records.values():
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)
+        # They are in the bundle: a long list of them need not be held for as long as contents come.
+        for held in (records, definitions.assistants, definitions.agents, definitions.stores):
+            held.clear()
         async with AsyncExitStack() as stack:
             fetch, ladder, changes = None, None, []
             if account and surveyor:
@@ -205,7 +209,7 @@ async def _fill(
                 )
                 await fetch.contents()
                 progress.stage("looking for changes")
-                changes = await _changes(surveyor, definitions, start)
+                changes = await _changes(surveyor, hashes, start)
             else:
                 writer.open_files().commit()
             for found in (*changes, *_left_out(start, definitions, lambda id: bool(register.stores(id)))):
@@ -313,7 +317,7 @@ def _capture(account: Account | None, options: ExportOptions) -> Capture:
     )
 
 
-async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> list[Changed]:
+async def _changes(surveyor: Surveyor, old: Mapping[tuple[Kind, str], str], start: Start) -> list[Changed]:
     """The definitions once more: what was added, removed or changed while the contents came.
 
     None where a list of them is doubted: what it lacks at one time and has at another has not changed for that.
@@ -324,19 +328,18 @@ async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> lis
         after = await gather(surveyor, start)
     except UsageFault:  # nothing that was selected is there any more
         after = Definitions(assistants=[], stores=[], missing=[], views=[], store_views=[])
-    return [
-        *_compare(Kind.ASSISTANT, before.assistants, after.assistants),
-        *_compare(Kind.AGENT, before.agents, after.agents),
-        *_compare(Kind.STORE, before.stores, after.stores),
-    ]
-
-
-def _compare(kind: Kind, before: Iterable[Record], after: Iterable[Record]) -> list[Changed]:
-    old = {record.id: record_hash(record.kind, record.raw) for record in before}
-    new = {record.id: record_hash(record.kind, record.raw) for record in after}
+    new = _hashes((*after.assistants, *after.agents, *after.stores))
     how = {
         **dict.fromkeys(old.keys() - new.keys(), "removed"),
         **dict.fromkeys(new.keys() - old.keys(), "added"),
-        **{ident: "changed" for ident in old.keys() & new.keys() if old[ident] != new[ident]},
+        **{each: "changed" for each in old.keys() & new.keys() if old[each] != new[each]},
     }
-    return [Changed(kind=kind, id=ident, how=how[ident]) for ident in sorted(how)]
+    order = [Kind.ASSISTANT, Kind.AGENT, Kind.STORE]
+    return [
+        Changed(kind=kind, id=ident, how=how[kind, ident])
+        for kind, ident in sorted(how, key=lambda each: (order.index(each[0]), each[1]))
+    ]
+
+
+def _hashes(records: Iterable[Record]) -> dict[tuple[Kind, str], str]:
+    return {(record.kind, record.id): record_hash(record.kind, record.raw) for record in records}

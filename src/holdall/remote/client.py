@@ -235,7 +235,9 @@ class Account:
         def over(why: str) -> None:
             self._lies += 1
             if doubt is None:
-                raise UnexpectedAnswer(f"can't list {where}: {why}", detail=why)
+                raise UnexpectedAnswer(
+                    f"can't list {where}: {why}", hint="use a project that has fewer of them", detail=why
+                )
             doubt(why)
 
         async def counted() -> int | None:

@@ -33,13 +33,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
 Count = Callable[[], Awaitable[int | None]]
 
-MOST = 50_000
-"""Items of a list of which nothing tells how many it has; of files, whose pages are longer, five times as many."""
+MOST = 25_000
+"""Items of a list of which nothing tells how many it has; of files, whose pages are longer, five times as many; of one
+that says that it has ended, twice as many."""
 PAGE_MOST = 100_000
 """Items of one page, however few were asked for."""
-_LONGER, _SURER = 5, 4
+_LONGER, _SURER = 5, 8
 _REQUESTS = 1000
-_BYTES = 128 << 20
+_BYTES = 64 << 20
 # So many items are more than a count may not have caught up with yet.
 _UNCOUNTED = 500
 
@@ -73,7 +74,7 @@ class _Seen:
 
 
 class _Bound:
-    """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; a tenth of it for each list without end
+    """How far a list is read: ``MOST`` items, or a thousand pages, or 64 MiB; a tenth of it for each list without end
     that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least.
 
     ``is_steady`` is asked once, before the first that is over, whether the list may be believed for more.
@@ -85,7 +86,7 @@ class _Bound:
         self._items, self._requests, self._bytes = (
             max(1, most // share) for most in (MOST * longer, _REQUESTS, _BYTES * longer)
         )
-        self._counted = counted
+        self._counted, self._is_counted = counted, False
         self._is_steady = is_steady if lies == 0 else None
         self.items = self.requests = self.bytes = 0
 
@@ -97,6 +98,7 @@ class _Bound:
         if self._counted and (self.items >= _UNCOUNTED or self._is_over(ends)):
             count, self._counted = await self._counted(), None
             if count:
+                self._is_counted = True
                 self._items = 2 * count + _UNCOUNTED
                 self._requests = max(self._requests, count // 10)
                 self._bytes = max(self._bytes, count << 14)
@@ -107,13 +109,16 @@ class _Bound:
                     _SURER * most for most in (self._items, self._requests, self._bytes)
                 )
             self._is_steady = None
-        taken = fresh[: max(0, min(len(fresh) - (self.items - self._items), PAGE_MOST))]
+        taken = fresh[: max(0, min(len(fresh) - (self.items - self._most(ends)), PAGE_MOST))]
         self.items -= len(fresh) - len(taken)
         return taken, len(taken) < len(fresh) or self._is_over(ends)
 
+    def _most(self, ends: bool) -> int:
+        return 2 * self._items if ends and not self._is_counted else self._items
+
     def _is_over(self, ends: bool) -> bool:
         if ends:
-            return self.items > self._items
+            return self.items > self._most(ends)
         return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
 
 
