@@ -119,6 +119,7 @@ class Account:
         self.side = side
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
+        self.limits.note = self.progress.note
         self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
         self._lies = 0
         self.nowhere: int | None = None
