@@ -393,18 +393,18 @@ def test_a_list_without_end_is_an_error_where_nobody_is_told_of_a_doubt(
         return 200, {}, json.dumps({"data": shown, "has_more": True}).encode()
 
     script.answer = answer
-    with pytest.raises(UnexpectedAnswer, match="can't list /assistants: it has no end: 30 items in 3 pages"):
+    with pytest.raises(UnexpectedAnswer, match="/assistants: it is too long: read no further than 30 items in 3 pages"):
         use(script, lambda account: _whole(account, "/assistants"))
     doubts: list[str] = []
     assert len(use(script, lambda account: _whole(account, "/assistants", doubts.append))) == 30
-    assert len(use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))) == 90
+    assert len(use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))) == 85
     assert len(doubts) == 2
 
     async def both(account: Account) -> int:
         await _whole(account, "/assistants", doubts.append)
         return len(await _whole(account, "/agents", doubts.append))
 
-    assert use(script, both) == 10
+    assert use(script, both) == 3
 
 
 async def _whole(account: Account, where: str, doubt: Callable[[str], None] | None = None) -> list[bytes]:
@@ -443,3 +443,24 @@ def test_an_id_that_fits_no_path_is_refused(script: Script, id: str) -> None:
     with pytest.raises(RequestRefused, match="can't download file"):
         use(script, work)
     assert not script.seen
+
+
+def test_a_page_of_more_values_than_any_has_is_not_decoded(script: Script) -> None:
+    page = b'{"data":[' + b",".join(b'{"id":"f%d"}' % number for number in range(600_000)) + b'],"has_more":false}'
+    script.answer = lambda method, target: (200, {}, page)
+    with pytest.raises(UnexpectedAnswer, match="more than 1000000 values"):
+        use(script, lambda account: _whole(account, "/files"))
+
+
+def test_one_page_of_a_store_that_counts_one_file_is_cut_and_doubted(script: Script) -> None:
+    def answer(method: str, target: str) -> Reply:
+        if target == "/v1/vector_stores/vs_1":
+            return 200, {}, b'{"id":"vs_1","file_counts":{"total":1}}'
+        shown = [{"id": f"file-{number}"} for number in range(1500)]
+        return 200, {}, json.dumps({"data": shown, "has_more": False}).encode()
+
+    script.answer = answer
+    doubts: list[str] = []
+    found = use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))
+    assert len(found) == 502
+    assert doubts == ["it is too long: read no further than 502 items in 1 pages"]

@@ -19,7 +19,17 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from holdall.remote.limits import BUDGET, FAILURE_PATIENCE, FEW, FIRST_PATIENCE, LONGEST_WAIT, PATIENCE, Limits, Tries
+from holdall.remote.limits import (
+    BUDGET,
+    FAILURE_PATIENCE,
+    FEW,
+    FIRST_PATIENCE,
+    HOPELESS,
+    LONGEST_WAIT,
+    PATIENCE,
+    Limits,
+    Tries,
+)
 from holdall.remote.slots import Slots
 from tests.waiting import STANDSTILL
 
@@ -182,6 +192,29 @@ def test_an_endpoint_that_always_fails_is_waited_for_only_so_long_in_all() -> No
     assert sum(one("GET /bad")) >= PATIENCE
 
 
+@pytest.mark.parametrize(
+    "fails", [lambda: ServerFailed("x", status=500), lambda: ServerFailed("x"), lambda: UnexpectedAnswer("x")]
+)
+def test_an_endpoint_that_keeps_failing_is_said_to_and_asked_once_each_until_it_succeeds(fails: Fails) -> None:
+    moment = Moment()
+    limits = moment.limits()
+    told: list[str] = []
+    limits.note = told.append
+
+    def one(route: str, fails: Fails) -> int:
+        return 1 + len(moment.waits(limits.tries(route, repeatable=True), fails))
+
+    for _ in range(HOPELESS):
+        assert told == []
+        assert one("GET /bad", fails) >= FEW
+    assert [one("GET /bad", fails) for _ in range(5)] == [1] * 5
+    assert len(told) == 1
+    assert one("GET /other", fails) >= FEW
+    assert one("GET /bad", lambda: ServerFailed("x", status=503)) >= FEW
+    limits.tries("GET /bad", repeatable=True).succeeded()
+    assert one("GET /bad", fails) >= FEW
+
+
 def test_a_network_that_goes_away_for_good_is_the_word_that_counts() -> None:
     moment = Moment()
     tries = moment.limits().tries("GET /x", repeatable=True)
@@ -270,7 +303,7 @@ def test_an_endpoint_that_answers_nothing_but_500_is_given_half_a_minute_in_all(
     failed, route = ServerFailed("x", status=500), "GET /assistants/*"
     limits.succeeded("GET /assistants", waited=False)
     assert limits.patience(route, failed) == FAILURE_PATIENCE
-    limits.waited_in_vain(route, FAILURE_PATIENCE)
+    limits.waited_in_vain(route, failed, FAILURE_PATIENCE)
     assert limits.patience(route, failed) == 0
     # One that has worked has the whole budget, and an outage is sat out.
     assert limits.patience(route, ServerFailed("x", status=503)) == PATIENCE

@@ -6,7 +6,7 @@ The order on disk is the order of trust: definitions first, contents as they arr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -185,9 +185,13 @@ async def _fill(
         records = {
             (each.kind, each.id): each for each in (*definitions.assistants, *definitions.agents, *definitions.stores)
         }
+        hashes = _hashes(records.values())
         for record in records.values():
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)
+        # They are in the bundle: a long list of them need not be held for as long as contents come.
+        for held in (records, definitions.assistants, definitions.agents, definitions.stores):
+            held.clear()
         async with AsyncExitStack() as stack:
             fetch, ladder, changes = None, None, []
             if account and surveyor:
@@ -206,10 +210,10 @@ async def _fill(
                 )
                 await fetch.contents()
                 progress.stage("looking for changes")
-                changes = await _changes(surveyor, definitions, start)
+                changes = await _changes(surveyor, hashes, start)
             else:
                 writer.open_files().commit()
-            for found in (*changes, *_left_out(start, definitions, register.wants)):
+            for found in (*changes, *_left_out(start, definitions, hashes, register.wants)):
                 losses.add(found)
             for listed, why in surveyor.doubts.items() if surveyor else ():
                 losses.add(Unfinished(list=listed, message=why))
@@ -276,16 +280,17 @@ def _losses_of(dump: Dump | None) -> Iterator[Finding]:
         yield unreadable(Kind.ASSISTANT, one.id, one.message, one.dump)
 
 
-def _left_out(start: Start, definitions: Definitions, is_there: Callable[[SourceId], bool]) -> list[Finding]:
+def _left_out(
+    start: Start, definitions: Definitions, taken: Container[tuple[Kind, str]], is_there: Callable[[SourceId], bool]
+) -> list[Finding]:
     """What the definitions refer to and was not asked for, and isn't here for another reason."""
     stores = {} if start.file_search else dict.fromkeys(id for view in definitions.views for id in view.store_ids)
-    taken = {store.id for store in definitions.stores}
     files = {} if start.code_interpreter else dict.fromkeys(id for view in definitions.views for id in view.file_ids)
     return [
         *(
             LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
             for id in stores
-            if id not in taken
+            if (Kind.STORE, id) not in taken
         ),
         *(
             LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
@@ -319,7 +324,7 @@ def _capture(account: Account | None, options: ExportOptions) -> Capture:
     )
 
 
-async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> list[Changed]:
+async def _changes(surveyor: Surveyor, old: Mapping[tuple[Kind, str], str], start: Start) -> list[Changed]:
     """The definitions once more: what was added, removed or changed while the contents came.
 
     None where a list of them is doubted: what it lacks at one time and has at another has not changed for that.
@@ -330,20 +335,18 @@ async def _changes(surveyor: Surveyor, before: Definitions, start: Start) -> lis
         after = await gather(surveyor, start)
     except UsageFault:  # nothing that was selected is there any more
         after = Definitions(assistants=[], stores=[], missing=[], views=[], store_views=[])
-    return [
-        *_compare(Kind.ASSISTANT, before.assistants, after.assistants),
-        *_compare(Kind.AGENT, before.agents, after.agents),
-        *_compare(Kind.STORE, before.stores, after.stores),
-    ]
-
-
-def _compare(kind: Kind, before: Iterable[Record], after: Iterable[Record]) -> list[Changed]:
-    old, new = (
-        {record.id: record_hash(record.kind, readable(record.raw)) for record in found} for found in (before, after)
-    )
+    new = _hashes((*after.assistants, *after.agents, *after.stores))
     how = {
         **dict.fromkeys(old.keys() - new.keys(), "removed"),
         **dict.fromkeys(new.keys() - old.keys(), "added"),
-        **{ident: "changed" for ident in old.keys() & new.keys() if old[ident] != new[ident]},
+        **{each: "changed" for each in old.keys() & new.keys() if old[each] != new[each]},
     }
-    return [Changed(kind=kind, id=ident, how=how[ident]) for ident in sorted(how)]
+    order = [Kind.ASSISTANT, Kind.AGENT, Kind.STORE]
+    return [
+        Changed(kind=kind, id=ident, how=how[kind, ident])
+        for kind, ident in sorted(how, key=lambda each: (order.index(each[0]), each[1]))
+    ]
+
+
+def _hashes(records: Iterable[Record]) -> dict[tuple[Kind, str], str]:
+    return {(record.kind, record.id): record_hash(record.kind, readable(record.raw)) for record in records}

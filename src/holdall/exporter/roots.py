@@ -265,7 +265,10 @@ def _views(records: Iterable[Record], of: type[View], unreadable: list[Missing])
             if why := unfit(record.raw):
                 unreadable.append(Missing(kind=record.kind, id=record.id, message=why))
                 continue
-            views.setdefault(record.id, read_as(record.raw, of))
+            view = read_as(record.raw, of)
+            if isinstance(view, AssistantView):  # the longest of it, which nobody here acts upon
+                view = msgspec.structs.replace(view, instructions=None, metadata=None)
+            views.setdefault(record.id, view)
         except ValueError as error:
             message = f"its record is not of a shape known here ({error})"
             unreadable.append(Missing(kind=record.kind, id=record.id, message=message))

@@ -31,7 +31,17 @@ from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import MAX_JSON, MAX_VALUES, divided, read_members, readable, require_plain, trimmed
+from holdall.untrusted import (
+    MAX_JSON,
+    MAX_VALUES,
+    bare,
+    count_values,
+    divided,
+    read_members,
+    readable,
+    require_plain,
+    trimmed,
+)
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "identity", "path", "viewed"]
 
@@ -99,14 +109,19 @@ def _readable(raw: bytes) -> bytes:
     return raw
 
 
+_MAX_PAGE_VALUES = 2 * MAX_VALUES
+
+
 def _page_of(raw: bytes, where: str) -> tuple[_Page, bool]:
     """A page of a list, and whether something stands behind it in the answer.
 
     What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
-    where it is no such page, AnswerTooLong where it is too long to be taken apart.
+    where it is no such page, AnswerTooLong where there is too much in it.
     """
+    if count_values(raw) > _MAX_PAGE_VALUES and sum(map(count_values, bare(raw))) > _MAX_PAGE_VALUES:
+        raise AnswerTooLong(f"can't list {where}: a page of more than {_MAX_PAGE_VALUES} values")
     with suppress(ValueError):
-        require_plain(raw, longest=MAX_PAGE, richest=MAX_PAGE // MAX_JSON * MAX_VALUES)
+        require_plain(raw, longest=MAX_PAGE, richest=_MAX_PAGE_VALUES)
         return msgspec.json.decode(raw, type=_Page), False
     if len(raw) > MAX_JSON:
         raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it")
@@ -157,6 +172,7 @@ class Account:
         self.side = side
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
+        self.limits.note = self.progress.note
         self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
         self._lies = 0
         self.nowhere: int | None = None
@@ -266,7 +282,7 @@ class Account:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
             if is_more_behind:
                 doubt_of("something else stands behind the list in an answer")
-            items = [bytes(item) for item in page.data or []]
+            items = [bytes(item) for item in (page.data or [])[: lists.PAGE_MOST + 1]]
             ids = [identity(item) for item in items]
             if answer.is_altered and any(MARK in (id or "") for id in ids):
                 doubt_of("an id in it has the key in it")
@@ -277,7 +293,9 @@ class Account:
         def over(why: str) -> None:
             self._lies += 1
             if doubt is None:
-                raise UnexpectedAnswer(f"can't list {where}: {why}", detail=why)
+                raise UnexpectedAnswer(
+                    f"can't list {where}: {why}", hint="use a project that has fewer of them", detail=why
+                )
             doubt(why)
 
         async def counted() -> int | None:

@@ -20,6 +20,8 @@ The rules, in one place; ``docs/retries.md`` tells them to users.
 * What was waited for in vain comes out of a budget of ``BUDGET`` for each endpoint, of ``FAILURE_PATIENCE`` where all
   that it ever answered was 500: once it is spent, an endpoint that always fails costs its requests ``FEW`` tries each,
   until waiting helps again. Nobody waits in a slot.
+* Where ``HOPELESS`` requests in a row to one endpoint were given up for their 500s, broken bodies or unreadable
+  answers, the next ones have one try each, until one succeeds.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -49,19 +52,21 @@ __all__ = [
     "FAILURE_PATIENCE",
     "FEW",
     "FIRST_PATIENCE",
+    "HOPELESS",
     "LONGEST_WAIT",
     "PATIENCE",
     "Limits",
     "Tries",
 ]
 
-# All in seconds, but for FEW.
+# All in seconds, but for FEW and HOPELESS.
 PATIENCE = 300.0
 FAILURE_PATIENCE = 30.0
 FIRST_PATIENCE = 10.0
 LONGEST_WAIT = 600.0
 BUDGET = 120.0
 FEW = 4
+HOPELESS = 20
 _FIRST_WAIT = 0.5
 _CAP = 30.0
 
@@ -93,6 +98,9 @@ class Limits:
         self._patience = patience
         self._vain: dict[str, float] = {}
         self._worked: set[str] = set()
+        self._given_up: Counter[str] = Counter()
+        self.note: Callable[[str], None] = _unheard
+        """Is told, in one line, of an endpoint that keeps failing."""
 
     def slot(self) -> AbstractAsyncContextManager[int]:
         """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
@@ -114,21 +122,33 @@ class Limits:
         if isinstance(error, Unreachable):
             # Whoever gives up on these stops the whole run, so there is nobody to be starved.
             return most
-        about_this_one = isinstance(error, ServerFailed) and error.status in (None, 500)
+        about_this_one = _is_about_this_one(error)
+        if about_this_one and self._is_hopeless(route):
+            return 0.0
         never = about_this_one and route not in self._worked
         if self._vain.get(route, 0.0) >= (FAILURE_PATIENCE if never else BUDGET):
             return 0.0
         return min(most, FAILURE_PATIENCE) if about_this_one else most
 
-    def tries_at_least(self, error: RemoteError) -> int:
+    def tries_at_least(self, route: str, error: RemoteError) -> int:
         """How many tries a request that meets ``error`` has, however long they take."""
+        if _is_about_this_one(error) and self._is_hopeless(route):
+            return 1
         return FEW if self._worked or not isinstance(error, Unreachable) else 2
 
-    def waited_in_vain(self, route: str, seconds: float) -> None:
+    def _is_hopeless(self, route: str) -> bool:
+        return self._given_up[route] >= HOPELESS
+
+    def waited_in_vain(self, route: str, error: RemoteError, seconds: float) -> None:
         self._vain[route] = self._vain.get(route, 0.0) + seconds
+        if _is_about_this_one(error):
+            self._given_up[route] += 1
+            if self._given_up[route] == HOPELESS:
+                self.note(f"{error.message}; {HOPELESS} of {route} in a row failed: the next ones are tried once each")
 
     def succeeded(self, route: str, *, waited: bool) -> None:
         self._worked.add(route)
+        self._given_up.pop(route, None)
         if waited:
             self._vain.pop(route, None)
 
@@ -182,9 +202,9 @@ class Tries:
         # A clock that tests don't move must not make this endless.
         spent = max(self._limits.clock() - self._since, self._waited)
         left = self._limits.patience(self._route, error) - spent
-        enough = self._failed >= self._limits.tries_at_least(error)
+        enough = self._failed >= self._limits.tries_at_least(self._route, error)
         if enough and left <= 0:
-            self._limits.waited_in_vain(self._route, spent)
+            self._limits.waited_in_vain(self._route, error, spent)
             return None
         if error.retry_after is not None:
             # A little on top, so that many waiters don't come back in the same instant.
@@ -198,6 +218,15 @@ class Tries:
         if isinstance(error, _STAYING) or error.status == 501 or error.should_retry is False:
             return False
         return isinstance(error, _PASSING) or error.should_retry is True
+
+
+def _is_about_this_one(error: RemoteError) -> bool:
+    """Whether another request to the same endpoint may well succeed at the same time."""
+    return isinstance(error, UnexpectedAnswer) or (isinstance(error, ServerFailed) and error.status in (None, 500))
+
+
+def _unheard(text: str) -> None:
+    """A note that nobody asked for."""
 
 
 def _may_mean_absent(error: RemoteError) -> bool:

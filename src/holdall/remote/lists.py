@@ -1,9 +1,10 @@
 """A list read whole, also from servers that page in ways of their own; and where that can't be had, said so.
 
 Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
-cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs. None of them
-may end in an endless loop, and none in a list that is cut short without a word. A server that always has one more page
-is believed for ``MOST`` items.
+cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs, or that isn't
+heeded: all there is in one page. None of them may end in an endless loop, and none in a list that is cut short without
+a word. A server that always has one more page is believed for ``MOST`` items, and for ``_SURER`` times as many where
+the list has another end that stays the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
 
-__all__ = ["MOST", "Doubt", "Page", "pages"]
+__all__ = ["MOST", "PAGE_MOST", "Doubt", "Page", "pages"]
 
 Doubt = Callable[[str], None]
 """Is told why a list may lack something."""
@@ -32,10 +33,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
 Count = Callable[[], Awaitable[int | None]]
 
-MOST = 50_000
-"""Items of a list of which nothing tells how many it has, where a page has a hundred; of longer pages as many more."""
+MOST = 25_000
+"""Items of a list of which nothing tells how many it has; of files, whose pages are longer, five times as many; of one
+that says that it has ended, twice as many."""
+PAGE_MOST = 100_000
+"""Items of one page, however few were asked for."""
+_LONGER, _SURER = 5, 8
 _REQUESTS = 1000
-_BYTES = 128 << 20
+_BYTES = 64 << 20
 # So many items are more than a count may not have caught up with yet.
 _UNCOUNTED = 500
 
@@ -69,33 +74,51 @@ class _Seen:
 
 
 class _Bound:
-    """How far a list is read: ``MOST`` items, or a thousand pages, or 128 MiB; a tenth of it for each list without end
-    that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least."""
+    """How far a list is read: ``MOST`` items, or a thousand pages, or 64 MiB; a tenth of it for each list without end
+    that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least.
 
-    def __init__(self, limit: int, counted: Count | None, lies: int) -> None:
+    ``is_steady`` is asked once, before the first that is over, whether the list may be believed for more.
+    """
+
+    def __init__(self, limit: int, counted: Count | None, lies: int, is_steady: Callable[[], Awaitable[bool]]) -> None:
         share: int = 10**lies
+        longer = _LONGER if limit > _COMMON_LIMIT else 1
         self._items, self._requests, self._bytes = (
-            max(1, most // share)
-            for most in (MOST * max(1, limit // _COMMON_LIMIT), _REQUESTS, _BYTES * max(1, limit // 1000))
+            max(1, most // share) for most in (MOST * longer, _REQUESTS, _BYTES * longer)
         )
-        self._counted = counted
+        self._counted, self._is_counted = counted, False
+        self._is_steady = is_steady if lies == 0 else None
         self.items = self.requests = self.bytes = 0
 
-    def add(self, fresh: list[bytes]) -> None:
+    async def take(self, fresh: list[bytes], *, ends: bool) -> tuple[list[bytes], bool]:
+        """(what of a page may still be taken, whether the list is read no further). ``ends``: it says that it ends."""
         self.requests += 1
         self.items += len(fresh)
         self.bytes += sum(map(len, fresh))
-
-    async def is_reached(self) -> bool:
-        if self._counted and (self.items >= _UNCOUNTED or self._is_over()):
+        if self._counted and (self.items >= _UNCOUNTED or self._is_over(ends)):
             count, self._counted = await self._counted(), None
             if count:
+                self._is_counted = True
                 self._items = 2 * count + _UNCOUNTED
                 self._requests = max(self._requests, count // 10)
                 self._bytes = max(self._bytes, count << 14)
-        return self._is_over()
+                self._is_steady = None
+        if self._is_steady and self._is_over(ends):
+            if await self._is_steady():
+                self._items, self._requests, self._bytes = (
+                    _SURER * most for most in (self._items, self._requests, self._bytes)
+                )
+            self._is_steady = None
+        taken = fresh[: max(0, min(len(fresh) - (self.items - self._most(ends)), PAGE_MOST))]
+        self.items -= len(fresh) - len(taken)
+        return taken, len(taken) < len(fresh) or self._is_over(ends)
 
-    def _is_over(self) -> bool:
+    def _most(self, ends: bool) -> int:
+        return 2 * self._items if ends and not self._is_counted else self._items
+
+    def _is_over(self, ends: bool) -> bool:
+        if ends:
+            return self.items > self._most(ends)
         return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
 
 
@@ -114,11 +137,12 @@ async def pages(
     or where it says nothing and no second page shows that it pages at all, the other end of the list is looked at, to
     see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
     the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
-    ``over`` is told (else ``doubt``) where the list goes on beyond what can be true. ``counted`` asks how many items it
-    has, where the server counts them; ``lies`` are the lists without end that it had before.
+    ``over`` is told (else ``doubt``) where the list goes on beyond what can be true: within a page too, which is cut
+    there. ``counted`` asks how many items it has, where the server counts them; ``lies`` are the lists without end that
+    it had before.
     """
-    seen, bound = _Seen(), _Bound(limit, counted, lies)
-    sized = _Sized(ask, limit)
+    seen, sized = _Seen(), _Sized(ask, limit)
+    bound = _Bound(limit, counted, lies, lambda: _is_steady(sized.ask, seen))
     query: dict[str, Any] = {"order": "asc"}
     promised = is_second = is_full = is_refused = False
     given = 0
@@ -132,15 +156,15 @@ async def pages(
             is_refused = True
             break
         fresh = seen.fresh(page)
-        bound.add(fresh)
-        if fresh:
-            yield fresh
+        ends = page.has_more is False and bool(page.items or not promised)
+        taken, is_over = await bound.take(fresh, ends=ends)
+        if taken:
+            yield taken
             given += 1
             is_full = sized.is_full(page)
-        if page.has_more is False and (page.items or not promised):
-            return
-        if await bound.is_reached():
-            (over or doubt)(f"it has no end: {bound.items} items in {bound.requests} pages, and read no further")
+        if is_over:
+            (over or doubt)(f"it is too long: read no further than {bound.items} items in {bound.requests} pages")
+        if is_over or ends:
             return
         if fresh and seen.last is None:
             if page.has_more or is_full:
@@ -190,6 +214,15 @@ class _Sized:
     def is_full(self, page: Page) -> bool:
         """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""
         return len(page.items) in (self._sizes[0].get("limit"), *_USUAL)
+
+
+async def _is_steady(ask: Ask, seen: _Seen) -> bool:
+    """Whether the list has another end, not yet seen, that is the same when it is asked for again."""
+    try:
+        one, other = [(await ask({"order": "desc"})).ids for _ in range(2)]
+    except RemoteError:
+        return False
+    return bool(one) and one[0] is not None and one[0] not in seen and one[0] in other
 
 
 async def _other_end(ask: Ask, seen: _Seen, why: str, doubt: Doubt, *, is_sure: bool) -> AsyncIterator[list[bytes]]:

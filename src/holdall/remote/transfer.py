@@ -31,7 +31,8 @@ _OVERLAP = 1 << 10
 _PROGRESS = 1 << 20
 
 _RANGE_REFUSED = 416
-_ROUTE = "GET content"
+# Not that of the requests: these succeed once a body begins.
+_ROUTE = "bodies of contents"
 _BREAKS, _SILENT = "breaks off", "falls silent"
 
 Begin = Callable[[Rest | None], AbstractAsyncContextManager[Download]]

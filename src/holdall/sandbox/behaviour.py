@@ -186,7 +186,9 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True, tag="gone", forbid_unknown
     """404, as for what was deleted since a list had it."""
 
 
-BombKind = Literal["endless_body", "packed", "page", "deep", "endless_list", "long_content", "long_head"]
+BombKind = Literal[
+    "endless_body", "packed", "page", "deep", "endless_list", "long_pages", "one_page", "long_content", "long_head"
+]
 
 
 class Bomb(msgspec.Struct, frozen=True, kw_only=True, tag="bomb", forbid_unknown_fields=True):

@@ -71,7 +71,7 @@ class Gate:
             return
         scope["state"]["project"] = project.id
         if isinstance(fault, Bomb):
-            await explode(receive, plain.send, fault.kind, path)
+            await explode(receive, plain.send, fault.kind, path, scope["query_string"])
             return
         if isinstance(fault, Late):
             await self._postponed.add(scope, receive, seconds=fault.seconds)

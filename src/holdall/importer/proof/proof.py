@@ -260,8 +260,8 @@ class _Prover:
             await self._file(content.id, self._placement.files.get(content.id))
             return
         if self._listed is None:
-            listed = [raw async for raw in self._account.items("/files")]
-            self._listed = {viewed(raw, FileView, "a file").filename for raw in listed}
+            listed = self._account.items("/files")
+            self._listed = {viewed(raw, FileView, "a file").filename async for raw in listed}
         if not self._listed.intersection(content.copy_names()):
             self._file_is_gone(content.id, None, None, "not found")
 
