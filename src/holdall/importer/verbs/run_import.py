@@ -11,7 +11,9 @@ import msgspec
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.importer.apply.apply import apply
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.resume import unfinished
+from holdall.importer.apply.twins import attempt_name
 from holdall.importer.destination.destination import choose
 from holdall.importer.journal.pace import SETTLE, Halt, Pace
 from holdall.importer.journal.report import Report, Status, keeping, mapping
@@ -123,24 +125,21 @@ async def run_import(
             observer.consent(found)
         folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
         halt, limits = Halt(), account.limits
+        context = Context(
+            account=account,
+            folder=folder,
+            pace=Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle, halt=halt),
+            progress=account.progress,
+            operation=lambda: attempt_name(folder.id, machine.operation()),
+            now=machine.now,
+        )
         try:
             if again:
                 made = _made(folder)
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(halt.ask):
-                report = await apply(
-                    found.plan if found else folder.plan(),
-                    holding,
-                    reader,
-                    account,
-                    folder,
-                    options=written,
-                    operation=machine.operation,
-                    now=machine.now,
-                    pace=Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle, halt=halt),
-                    progress=account.progress,
-                    force=options.force,
-                )
+                plan = found.plan if found else folder.plan()
+                report = await apply(context, plan, holding, reader, options=written, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
