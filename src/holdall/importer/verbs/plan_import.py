@@ -161,49 +161,46 @@ async def prepare(
         even_if_changed=asked.even_if_changed,
     )
     dropped = matching(catalogue, asked.drop_metadata) - {*asked.keep_metadata}
-    catalogue = without_keys(catalogue, dropped)
-    towards_nothing = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    destination = await probe(account, towards_nothing, asked=asked.form)
-    presence, notes = NOTHING, []
+    past = None
     if asked.on_conflict is not OnConflict.DUPLICATE:
         past = history(
             options.output,
-            destination=destination.party(),
+            destination=account.party,
             prefix=asked.prefix,
             mapping=Path(asked.mapping) if asked.mapping else None,
         )
+        past.added -= {*asked.keep_metadata}
+        dropped |= matching(catalogue, [escape(key) for key in past.added])
+        past.added |= dropped
+    catalogue = without_keys(catalogue, dropped)
+    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    destination = await probe(account, ideal, asked=asked.form)
+    planned, presence, notes = ideal, NOTHING, []
+    if past is not None:
         notes = [*past.notes, *past.dropped()]
         if asked.on_conflict is OnConflict.UPDATE:
             past.try_again()
-        past.added -= {*asked.keep_metadata}
-        dropped |= matching(catalogue, [escape(key) for key in past.added])
-        catalogue = without_keys(catalogue, dropped)
-        past.added |= dropped
-        presence = await recognise(
-            account, catalogue, reader, towards_nothing, past, choices=choices, progress=account.progress
-        )
-    if presence.several:
-        raise _ambiguous(presence.several)
-    planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+        presence = await recognise(account, catalogue, reader, ideal, past, choices=choices, progress=account.progress)
+        if presence.several:
+            raise _ambiguous(presence.several)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     if planned.form is Form.RESPONSES:
-        folder = RequestFolder(
-            options.output, destination.party(), replace=asked.on_conflict is not OnConflict.DUPLICATE
-        )
+        folder = RequestFolder(options.output, destination.party(), replace=past is not None)
         requests = found_requests(planned, catalogue, presence, folder, destination.party())
         presence = msgspec.structs.replace(presence, requests=requests)
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
-    verdict = judge(_models(planned, catalogue), models, destination.catalog, today=day(now))
+    verdict = judge(_models(planned, catalogue, presence), models, destination.catalog, today=day(now))
     if verdict.missing:
         if not asked.skip_unmapped:
             raise _unmapped(verdict, destination.catalog)
         choices = msgspec.structs.replace(choices, missing=verdict.missing)
+        ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    if verdict.missing or any(one.equal or one.beside for one in presence.requests.values()):
         planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     made = {
         _MAKES[type(step)] for step in planned.steps() if isinstance(step, (CreateAssistant, CreateAgent, CreateStore))
     }
     shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
-    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
     if document:
         require_same(document, destination.party(), planned)
     return Prepared(
@@ -286,12 +283,16 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
-    """The models, by the bundle's names, of the assistants and agents that would be made or given another one."""
+def _models(planned: Plan, catalogue: Catalogue, presence: Presence) -> Iterable[str]:
+    """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
+    requests that are written already."""
     assistants = {record.id: record for record in catalogue.assistants}
     agents = {record.id: record for record in catalogue.agents}
+    written = {id for id, one in presence.requests.items() if one.equal}
     for step in planned.steps():
         match step:
+            case WriteRequest(id=id) if id in written:
+                continue
             case CreateAssistant(id=id) | WriteRequest(id=id):
                 model = AssistantView.of(assistants[id]).model
             case UpdateAssistant(id=id, fields=fields) if "model" in fields:
