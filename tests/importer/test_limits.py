@@ -204,6 +204,18 @@ def test_what_is_mended_is_there(row: str, field: str, value: Any, box: Running,
     assert found == value
 
 
+def test_a_key_that_every_store_has_is_as_limited_as_any(box: Running, keys: Keys, tmp_path: Path) -> None:
+    """Whether such a key is the server's shows with the first store; then it is set, as far as it may be."""
+    shelf = Shelf()
+    for name in ("vs1", "vs2"):
+        shelf.store(name, metadata={"k" * 65: "v", "team": 3})
+    key = keys()
+    imported(shelf, box, key, tmp_path)
+    with Hand(box.url, key) as hand:
+        found = [one["metadata"] for one in hand.everything("/vector_stores")]
+    assert [{key: item for key, item in each.items() if "_" not in key} for each in found] == [{"team": "3"}] * 2
+
+
 def test_a_second_search_and_its_ranking(box: Running, keys: Keys, tmp_path: Path) -> None:
     shelf = Shelf()
     ranking = {"ranker": "default-2024-11-15", "hybrid_search": {"text_weight": 1}}

@@ -4,8 +4,7 @@ then puts in by itself is left out of all the others. What it doesn't put in is 
 
 from __future__ import annotations
 
-from holdall.dialects.marks import unmarked
-from holdall.dialects.reading import read_fields
+from holdall.dialects.assistants import own_metadata
 from holdall.errors import RequestRefused
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
@@ -55,7 +54,7 @@ class ServerKeys:
             )
         left = [key for key in shared if key not in own]
         if left:
-            wanted = unmarked(read_fields(self.sent(record)).get("metadata"))
+            wanted = own_metadata(self.sent(record))
             try:
                 await self._changes.metadata(record.kind, record.id, target, wanted)
             except RequestRefused as error:
