@@ -88,16 +88,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
         if kept:
             console.result(str(report.bundle))
         exported = result_of(console, report) | ({} if kept else {"bundle": None})
-        imported = run_import(
-            console,
-            destination,
-            report.bundle,
-            asked,
-            force=parameters["force"],
-            yes=parameters["yes"],
-            accept_known=parameters["accept_known_losses"],
-            kept=kept,
-        )
+        imported = run_import(console, destination, report.bundle, asked, parameters, kept=kept)
     # What the export lost the bundle records, and the import has counted it.
     known = parameters["accept_known_losses"] and not report.verdict.complete
     assert isinstance(imported.result, dict)

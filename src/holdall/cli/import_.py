@@ -80,17 +80,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
             asked = asked_of(parameters)
     mistakes.raise_all()
     asked = document.asked if document else msgspec.structs.replace(asked, prefix=settings.prefix)
-    return run_import(
-        console,
-        settings,
-        bundle,
-        asked,
-        document=document,
-        yes=parameters["yes"],
-        force=parameters["force"],
-        accept_known=parameters["accept_known_losses"],
-        compared=verify,
-    )
+    return run_import(console, settings, bundle, asked, parameters, document=document, compared=verify)
 
 
 def _require_alone(parameters: Mapping[str, Any]) -> None:

@@ -35,18 +35,11 @@ def tell(
 ) -> dict[str, Any]:
     """What would be done, and what the bundle itself could not take in; of that the values for ``--json``.
 
-    ``output`` is OUTPUT_DIR. ``kept`` as in ``_show_shortfall``.
+    ``output`` is OUTPUT_DIR. ``kept``: the bundle outlives the command, so that another one can be named that shows
+    more.
     """
     console.close_progress()
     _announce(console, prepared, output)
-    return _show_shortfall(console, reader, kept=kept)
-
-
-def _show_shortfall(console: Console, reader: BundleReader, *, kept: bool) -> dict[str, Any]:
-    """What the bundle itself could not take in, as ``export`` and ``inspect`` show it; its values under ``--json``.
-
-    ``kept`` says whether the bundle outlives the command, so that another one can be named that shows more.
-    """
     with Shortfall(reader) as shortfall:
         show(console.warn, shortfall, more=f"holdall inspect {pasteable(reader.path)} --all" if kept else "")
         return as_json(shortfall, limit=_LISTED) if console.json else {}

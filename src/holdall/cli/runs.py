@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,26 +120,25 @@ def run_import(
     settings: DestinationSettings,
     bundle: Path,
     asked: verb.Asked,
+    parameters: Mapping[str, Any],
     *,
     document: verb.PlanDocument | None = None,
-    force: bool = False,
-    yes: bool = False,
-    accept_known: bool = False,
     kept: bool = True,
     compared: bool = False,
 ) -> Outcome:
     """Import, telling on the way; raises what stopped the run after its report is shown.
 
-    With a ``document`` nothing but the plan in it is carried out. ``kept``: the bundle outlives the command.
-    ``compared``: at the end the destination is compared with the bundle.
+    ``parameters`` are those of ``how_to_import``. With a ``document`` nothing but the plan in it is carried out.
+    ``kept``: the bundle outlives the command. ``compared``: at the end the destination is compared with the bundle.
     """
+    accept_known = parameters["accept_known_losses"]
     wanted = verb.ImportOptions(
         asked=asked,
         output=settings.output_dir,
         accept_known=accept_known,
         document=document,
         dry_run=settings.dry_run,
-        force=force,
+        force=parameters["force"],
         settle=settings.settle,
     )
 
@@ -150,7 +149,7 @@ def run_import(
             reader,
             settings.output_dir,
             kept=kept,
-            yes=yes or document is not None,
+            yes=parameters["yes"] or document is not None,
             result=result,
             last=DRY_RUN,
         )
@@ -164,10 +163,8 @@ def run_import(
         try:
             outcome = asyncio.run(work(reader))
         except KeyboardInterrupt:
-            raise Interrupted(
-                "interrupted: stopped at once, in the middle of what was in flight",
-                hint="run the same command again: it goes on where this one stopped",
-            ) from None
+            stopped = "interrupted: stopped at once, in the middle of what was in flight"
+            raise Interrupted(stopped, hint="run the same command again: it goes on where this one stopped") from None
         if not compared or settings.dry_run:
             return outcome
         against, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)

@@ -86,10 +86,8 @@ def _tell(console: Console, came: verb.UndoResult) -> None:
     planned, name = came.planned, came.planned.run
     console.close_progress()
     match came.ended:
-        case Ended.NOTHING:
-            console.result(f"{name} was cut off before it did anything")
-        case Ended.BEFORE:
-            console.result(f"{name} is undone already")
+        case Ended.NOTHING | Ended.BEFORE:
+            console.result(f"{name} {came.ended}")
         case Ended.DRY:
             _show(console, planned)
             console.result(DRY_RUN)

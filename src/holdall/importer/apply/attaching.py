@@ -96,8 +96,7 @@ class Attaching:
 
     def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
         self._account, self._folder, self._pace = context.account, context.folder, context.pace
-        self._most = batch_files
-        self._writes = writes
+        self._writes, self._most = writes, batch_files
         # No batch was ever answered, and one was looked for and sent again in vain.
         self._vain = False
 

@@ -41,8 +41,7 @@ class Attempts:
     """The attempts of one run."""
 
     def __init__(self, context: Context, settlement: Settlement) -> None:
-        self._folder, self._pace = context.folder, context.pace
-        self._settlement = settlement
+        self._folder, self._pace, self._settlement = context.folder, context.pace, settlement
         self._given_up: set[tuple[str, Kind]] = set()
 
     def _tries(self, action: str, kind: Kind) -> int:

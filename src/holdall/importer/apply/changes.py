@@ -29,8 +29,7 @@ class Changes:
     """The updates and detachments of one run. Every method raises what the account raises."""
 
     def __init__(self, context: Context, writes: Writes) -> None:
-        self._account, self._standing = context.account, context.folder.standing
-        self._writes = writes
+        self._account, self._standing, self._writes = context.account, context.folder.standing, writes
 
     async def assistant(self, step: UpdateAssistant, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""

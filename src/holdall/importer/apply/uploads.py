@@ -46,8 +46,7 @@ class Uploads:
     """The uploads of one run."""
 
     def __init__(self, context: Context, reader: BundleReader, writes: Writes) -> None:
-        self._reader = reader
-        self._writes = writes
+        self._reader, self._writes = reader, writes
         self._standing, self._progress = context.folder.standing, context.progress
         self._concurrency = context.account.limits.concurrency
         self._in_use: set[TargetId] = set()
@@ -153,7 +152,7 @@ class Uploads:
                 names = names[names.index(after) + 1 :] if after in names else names[1:]
             watched = cast(BinaryIO, _Watched(stream, self._progress))
             for name in names:
-                if _adds_txt(content, name) and not self._is_text(content):
+                if _adds_txt(content, name) and not await asyncio.to_thread(self._is_text, content):
                     continue
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:

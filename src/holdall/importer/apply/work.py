@@ -76,8 +76,7 @@ class Work:
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
-        self._context, folder = context, context.folder
-        self._progress = context.progress
+        self._context, self._progress, folder = context, context.progress, context.folder
         self._standing = folder.standing
         self._settlement = Settlement(context)
         self._writes = Writes(context, self._settlement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -33,7 +34,7 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     Raises what the account raises; CannotWrite.
     """
     await require_any_endpoint(account)
-    holding = catalogue(reader)
+    holding = await asyncio.to_thread(catalogue, reader)
     placement = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
     form = await choose(account, placement.form if placement else None)
     if placement is None:

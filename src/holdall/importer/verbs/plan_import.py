@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from glob import escape
 from pathlib import Path
@@ -116,7 +117,7 @@ async def plan_import(
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
     asked = options.asked
-    prepared = await prepare(account, catalogue(reader), reader, options, now=now)
+    prepared = await prepare(account, await asyncio.to_thread(catalogue, reader), reader, options, now=now)
     tell(prepared)
     prepared.require_feasible(asked.max_loss)
     if options.save:

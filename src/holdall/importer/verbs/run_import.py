@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
-from holdall.importer.apply.apply import apply
+from holdall.errors import Interrupted
 from holdall.importer.apply.context import Context
-from holdall.importer.apply.resume import unfinished
-from holdall.importer.apply.twins import attempt_name
+from holdall.importer.apply.resume import begin, unfinished
+from holdall.importer.apply.twins import attempt_name, duplicates
+from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
+from holdall.importer.journal.journal import Closed, Opened
 from holdall.importer.journal.pace import SETTLE, Halt, Pace
-from holdall.importer.journal.report import Report, Status, keeping, mapping
-from holdall.importer.journal.run import RunFolder, locked
+from holdall.importer.journal.report import Duplicate, Party, Report, Status, keeping, mapping
+from holdall.importer.journal.run import RunFolder, locked, timestamp
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
+from holdall.importer.plan.metadata import without_keys
+from holdall.importer.plan.steps import Catalogue, Plan
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
+from holdall.version import __version__
 
 __all__ = [
     "Asked",
@@ -102,17 +109,17 @@ async def run_import(
     """Go on with the run of the same bundle, destination and options that was cut off, or plan, ask, and do it.
 
     OUTPUT_DIR is locked from before the look at what is there. What stopped the run is in its report. Raises
-    OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``apply`` do.
+    OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
     """
     asked, output = options.asked, options.output
     digests = msgspec.to_builtins(reader.info.digests)
     if options.document:
         require_bundle(options.document, digests)
-    holding = catalogue(reader)
-    completeness = Completeness(holding, asked.selection, accept_known=options.accept_known)
     if options.dry_run:
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
-        return Imported(report=None, prepared=prepared, completeness=completeness)
+        return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
+    holding = await asyncio.to_thread(catalogue, reader)
+    completeness = Completeness(holding, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
     with locked(output):
@@ -139,10 +146,91 @@ async def run_import(
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(halt.ask):
                 plan = found.plan if found else folder.plan()
-                report = await apply(context, plan, holding, reader, options=written, force=options.force)
+                report = await _apply(context, plan, holding, reader, written, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
+
+
+async def _apply(
+    context: Context,
+    plan: Plan,
+    catalogue: Catalogue,
+    reader: BundleReader,
+    options: dict[str, Any],
+    *,
+    force: bool,
+) -> Report:
+    """Do what ``plan`` says and report what came of it. A folder with a journal in it goes on where that ends.
+
+    On return, also by an exception, mapping and report of what was done until then are in the folder and in OUTPUT_DIR.
+    Remote errors and Interrupted don't leave here: the report has them, and the run can be gone on with. Raises
+    CannotWrite where the journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first
+    write.
+    """
+    account, folder, now = context.account, context.folder, context.now
+    destination = account.party
+    catalogue = without_keys(catalogue, plan.dropped_keys)
+    work = Work(context, plan, catalogue, reader, destination)
+    twice: list[Duplicate] = []
+    standing = folder.standing
+    started = standing.opened.started if standing.opened else timestamp(now())
+    bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
+    opened = Opened(
+        run=folder.id,
+        tool=f"holdall {__version__}",
+        started=started,
+        bundle=bundle,
+        destination=destination,
+        options=options,
+    )
+
+    def report() -> Report:
+        stopped = work.stopped
+        otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
+        return Report(
+            run=folder.id,
+            started=started,
+            ended=timestamp(now()),
+            source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
+            destination=Party(org_id=account.organization, project_id=account.project),
+            base_url=account.endpoint.base_url,
+            bundle=bundle,
+            options=options,
+            assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
+            agents=work.tally.results(Kind.AGENT, otherwise=otherwise),
+            others=[
+                *work.tally.results(Kind.STORE, otherwise=otherwise),
+                *work.tally.results(Kind.FILE, otherwise=otherwise),
+            ],
+            stores=work.stores,
+            files=work.files,
+            copies=standing.copies,
+            added=frozenset({*standing.added, *plan.dropped_keys}),
+            requests=dict(account.requests),
+            form=plan.form,
+            stopped=stopped,
+            orphans=work.orphans,
+            duplicates=twice,
+        )
+
+    await begin(context, plan, opened, force=force)
+    try:
+        await work.run()
+        if work.stopped is None:
+            twice += await duplicates(
+                context,
+                catalogue,
+                prefix=plan.prefix,
+                known={one.id for one in work.orphans if one.id is not None},
+            )
+    except Interrupted as error:
+        work.stopped = error
+    finally:
+        folder.publish(done := report())
+    if done.stopped is None:
+        await folder.write(Closed(ended=timestamp(now())))
+    return done
 
 
 def _made(folder: RunFolder) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from holdall.importer.journal.undolog import UndoLog
 from holdall.importer.undo.aftermath import look
 from holdall.importer.undo.rollback import Rollback, rollback
 from holdall.importer.undo.undo import undo
-from holdall.progress import Progress, Silent
+from holdall.progress import Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
@@ -45,13 +46,13 @@ class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(StrEnum):
-    """How an undo came to its end."""
+    """What became of the run, in words that follow its name."""
 
-    NOTHING = "the run did nothing"
-    BEFORE = "it was undone already"
-    DRY = "it was a dry run"
-    DECLINED = "the answer was no"
-    DONE = "everything was tried"
+    NOTHING = "was cut off before it did anything"
+    BEFORE = "is undone already"
+    DRY = "was looked at only"
+    DECLINED = "was not to be undone"
+    DONE = "was undone as far as it could be"
 
 
 class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,59 +95,45 @@ async def undo_import(
     OUTPUT_DIR is locked meanwhile. Remote errors on the way are in the result. Raises OutputLocked, UsageFault and
     NotFound for another project than the run went to, CannotWrite, and what the account raises before it begins.
     """
-    folder, is_ours = options.run, options.run.parent.name == "runs"
+    folder, is_ours, progress = options.run, options.run.parent.name == "runs", account.progress
     output = folder.parent.parent if is_ours else options.output
     with locked(output) if is_ours else nullcontext():
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
             folder = next(reversed(runs_at(output, account.party)), folder)
-        return await _undo(account, folder, output, options, confirm, now)
+        deeds, log, before = read_deeds(folder / JOURNAL), UndoLog(folder, now=now), Before(folder / BEFORE)
+        nothing = Rollback(run=folder.name, reversals=[], orphans=[])
+        if deeds is None:
+            return UndoResult(ended=Ended.NOTHING, planned=nothing)
+        progress.note(f"undoing the import run {folder.name} of {deeds.opened.started}, from {account.endpoint.title}")
+        if log.whole and not log.orphans:
+            return UndoResult(ended=Ended.BEFORE, planned=nothing)
+        _require_same(account, deeds, folder)
+        # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
+        wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
+        if deeds.uncertain and wait > 0:
+            progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
+            await asyncio.sleep(wait)
+        look_at = partial(look, account, deeds, before, output=output)
+        decide = partial(rollback, deeds, even_if_changed=options.even_if_changed)
+        found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
+        sure = log.path.exists() or (deeds.opened.destination.get("project") and account.project)
+        if not (sure or found.alive):
+            raise NotFound(
+                f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
+                hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
+            )
+        planned = decide(found, begun=log.begun)
+        if options.dry_run or not confirm(planned):
+            ended = Ended.DRY if options.dry_run else Ended.DECLINED
+            return UndoResult(ended=ended, planned=planned, left=planned.left())
 
+        async def again() -> Rollback:
+            return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
 
-async def _undo(
-    account: Account,
-    folder: Path,
-    output: Path,
-    options: UndoOptions,
-    confirm: Callable[[Rollback], bool],
-    now: Callable[[], float],
-) -> UndoResult:
-    deeds, log, progress = read_deeds(folder / JOURNAL), UndoLog(folder, now=now), account.progress
-    nothing = Rollback(run=folder.name, reversals=[], orphans=[])
-    if deeds is None:
-        return UndoResult(ended=Ended.NOTHING, planned=nothing)
-    progress.note(f"undoing the import run {folder.name} of {deeds.opened.started}, from {account.endpoint.title}")
-    if log.whole and not log.orphans:
-        return UndoResult(ended=Ended.BEFORE, planned=nothing)
-    _require_same(account, deeds, folder)
-    # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
-    wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
-    if deeds.uncertain and wait > 0:
-        progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
-        await asyncio.sleep(wait)
-    before = Before(folder / BEFORE)
-
-    async def plan(*, progress: Progress, everywhere: bool = False, again: bool = False) -> tuple[Rollback, bool]:
-        found = await look(account, deeds, before, everywhere=everywhere, progress=progress, output=output, again=again)
-        return rollback(deeds, found, even_if_changed=options.even_if_changed, begun=log.begun), found.alive
-
-    sure = log.path.exists() or (deeds.opened.destination.get("project") and account.project)
-    planned, alive = await plan(progress=progress, everywhere=options.dry_run or not options.even_if_changed)
-    if not (sure or alive):
-        raise NotFound(
-            f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
-            hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
-        )
-    if options.dry_run or not confirm(planned):
-        ended = Ended.DRY if options.dry_run else Ended.DECLINED
-        return UndoResult(ended=ended, planned=planned, left=planned.left())
-
-    async def again() -> Rollback:
-        return (await plan(progress=Silent(), again=True))[0]
-
-    came = await undo(planned, deeds, folder, account, log, now=now, progress=progress, again=again, output=output)
-    if log.whole and folder.parent.name == "runs":
-        withdraw(folder.parent.parent, folder.name)
+        came = await undo(planned, deeds, folder, account, log, now=now, progress=progress, again=again, output=output)
+        if log.whole and is_ours:
+            withdraw(output, folder.name)
     return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
 
 
