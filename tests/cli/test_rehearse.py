@@ -112,13 +112,13 @@ def test_flags_that_do_not_go_together(holdall: Terminal, bundle: str) -> None:
 IN_THE_MIDDLE = """
 import asyncio, sys
 from holdall.cli.main import main
-from holdall.importer.apply import apply
+from holdall.importer.apply.work import Work
 
-async def middle(*_, pace, **__):
+async def middle(work):
     print("in the middle", flush=True)
-    await pace.halt.during(asyncio.sleep, 3600)
+    await work._context.pace.halt.during(asyncio.sleep, 3600)
 
-apply.apply = middle
+Work.run = middle
 sys.argv[1:] = ["verify", sys.argv[1], "--rehearse"]
 main()
 """

@@ -6,28 +6,23 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
-
-import msgspec
 
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
-from holdall.importer.apply.apply import apply
-from holdall.importer.apply.resume import unfinished
-from holdall.importer.journal.pace import Halt, Pace
-from holdall.importer.journal.report import Report
+from holdall.importer.apply.context import Context
+from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.run import RunFolder
-from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.plan.choices import Choices, table_of
-from holdall.importer.plan.plan import plan
+from holdall.importer.verbs.plan_import import Asked, Prepared, steps
+from holdall.importer.verbs.run_import import ImportOptions, Machine, Report, run_import
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits
 from holdall.sandbox.server import Running
-from holdall.selection import Selection
 from tests.importer.shelf import Shelf
 
 KEY = "sk-destination-0001"
@@ -44,6 +39,34 @@ class Time:
         await asyncio.sleep(0)
 
 
+def context(account: object, folder: object, pace: Pace, operation: Callable[[], str] = lambda: "op") -> Context:
+    """For a test's own account and folder."""
+    return Context(
+        account=cast(Account, account),
+        folder=cast(RunFolder, folder),
+        pace=pace,
+        progress=Silent(),
+        operation=operation,
+        now=time.time,
+    )
+
+
+class Unasked:
+    """Observes an import that nobody is asked about, and that ``ask`` stops."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], None] = lambda: None
+
+    def planned(self, prepared: Prepared) -> None: ...
+
+    def consent(self, prepared: Prepared) -> None: ...
+
+    @contextmanager
+    def halting(self, ask: Callable[[], None]) -> Iterator[None]:
+        self.ask = ask
+        yield
+
+
 def run(
     shelf: Shelf,
     box: Running,
@@ -58,6 +81,7 @@ def run(
     sync: Callable[[BinaryIO], None] = durable,
     force: bool = False,
     form: Form = Form.ASSISTANTS,
+    map_model: tuple[str, ...] = (),
     before_first: Callable[[], object] | None = None,
 ) -> Report:
     """Import the shelf into the sandbox, or go on with the run below ``out`` that was cut off.
@@ -67,7 +91,8 @@ def run(
     """
     reader = cast(BundleReader, shelf)
     ticks, moment = itertools.count(1), moment or Time()
-    halt = Halt()
+    observer = Unasked()
+    asked = Asked(form=form, prefix=prefix, map_model=map_model, on_conflict=steps.OnConflict.DUPLICATE)
 
     async def go() -> Report:
         main = asyncio.current_task()
@@ -79,32 +104,15 @@ def run(
             if number == interrupt_at and main:
                 main.cancel()
             if number == halt_at:
-                halt.ask()
+                observer.ask()
             return secrets.token_hex(8)
 
-        holding = catalogue(reader)
-        limits = Limits(concurrency, sleep=moment.sleep)
-        options = {"prefix": prefix}
+        machine = Machine(now=time.time, run=lambda: secrets.token_hex(3), operation=operation, sync=sync)
+        limits = Limits(concurrency, clock=lambda: moment.now, sleep=moment.sleep)
         async with Account(endpoint(key, box.url), side="destination", limits=limits) as account:
-            await account.get("/files", {"limit": 1})
-            choices = Choices(form=form, limits=table_of(form, account.endpoint.base_url, reader.info))
-            again = unfinished(out, msgspec.to_builtins(shelf.info.digests), account.party, options)
-            folder = RunFolder(out, now=time.time, token=secrets.token_hex(3), again=again, sync=sync)
-            try:
-                return await apply(
-                    folder.plan() if again else plan(holding, Selection(), prefix=prefix, choices=choices),
-                    holding,
-                    reader,
-                    account,
-                    folder,
-                    options=options,
-                    operation=operation,
-                    now=time.time,
-                    pace=Pace(clock=lambda: moment.now, sleep=moment.sleep, halt=halt),
-                    progress=Silent(),
-                    force=force,
-                )
-            finally:
-                await folder.close()
+            options = ImportOptions(asked=asked, output=out, force=force)
+            report = (await run_import(account, reader, options, observer, machine)).report
+        assert report
+        return report
 
     return asyncio.run(go())

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from holdall.bundle.reader import BundleReader
+from holdall.cli import options
 from holdall.cli.console import Console, counted
 from holdall.cli.verdict import as_result
+from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.settings import DestinationSettings
-
-if TYPE_CHECKING:
-    from holdall.bundle.reader import BundleReader
-    from holdall.importer.proof.proof import Proof
-    from holdall.verdict import Verdict
+from holdall.verdict import Reason, Verdict
 
 __all__ = ["compare", "told"]
 
@@ -34,7 +33,15 @@ def compare(
 
     Which copy is meant, the mapping in OUTPUT_DIR says, or where there is none the copies' own marks.
     """
-    proof = asyncio.run(_compare(console, settings, reader, search=search, accept_known=accept_known))
+    wanted = CompareOptions(
+        output=settings.output_dir, prefix=settings.prefix, search=search, accept_known=accept_known
+    )
+
+    async def work() -> Proof:
+        async with options.destination(console, settings) as account:
+            return await compare_copy(account, reader, wanted)
+
+    proof = asyncio.run(work())
     console.close_progress()
     found, verdict = told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
     return {"destination": settings.endpoint.base_url, **found}, verdict
@@ -56,8 +63,6 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
-    from holdall.verdict import Reason
-
     verdict = proof.verdict()
     found = counted(len(proof.differences), "difference") if proof.differences else "no differences"
     chosen = f", only what {proof.chosen} chose" if proof.chosen else ""
@@ -72,37 +77,3 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
         "files": msgspec.to_builtins(proof.files),
         **as_result(verdict),
     }, verdict
-
-
-async def _compare(
-    console: Console, settings: DestinationSettings, reader: BundleReader, *, search: bool, accept_known: bool
-) -> Proof:
-    from holdall.importer.destination.destination import choose
-    from holdall.importer.destination.placement import by_mapping, by_marks
-    from holdall.importer.plan.catalogue import catalogue
-    from holdall.importer.proof.proof import prove
-    from holdall.remote.client import Account
-    from holdall.remote.probing import require_any_endpoint
-
-    progress = console.progress()
-    async with Account(
-        settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
-    ) as account:
-        await require_any_endpoint(account)
-        holding = catalogue(reader)
-        digests = msgspec.to_builtins(reader.info.digests)
-        placement = by_mapping(settings.output_dir, digests, account.party)
-        form = await choose(account, placement.form if placement else None)
-        if placement is None:
-            console.say(f"no mapping of this bundle and destination in {settings.output_dir}: looking for marks")
-            placement = await by_marks(account, form, settings.output_dir, agents=bool(holding.agents))
-        return await prove(
-            holding,
-            reader,
-            account,
-            placement,
-            progress=progress,
-            prefix=settings.prefix,
-            search=search,
-            accept_known=accept_known,
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from holdall.cli.again import again_with, how_to_repeat
 from holdall.cli.children import passing_folder
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_export, what_to_export, where_to_start
-from holdall.cli.import_ import how_to_import, run_import
+from holdall.cli.import_ import how_to_import
 from holdall.cli.planning import asked_of
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.verdict import worse
@@ -22,7 +23,7 @@ from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
 
 if TYPE_CHECKING:
-    from holdall.importer.plan.document import Asked
+    from holdall.dialects.forms import Form
 
 __all__ = ["command"]
 
@@ -60,10 +61,12 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
         dump = dump_of(parameters)
     if not mistakes and parameters["same_project"]:
         with mistakes.noted():
-            asked = _anew(asked, destination.prefix)
+            asked = asked_of(_anew(parameters, destination.prefix))
     mistakes.raise_all()
     asked = msgspec.structs.replace(asked, prefix=destination.prefix)
-    asyncio.run(_ask(source, destination, asked, same_allowed=parameters["same_project"]))
+    asyncio.run(_ask(source, destination, asked.form, same_allowed=parameters["same_project"]))
+    from holdall.cli.runs import run_import
+
     again = again_with(parameters)
     kept = not destination.dry_run
     with ExitStack() as stack:
@@ -85,16 +88,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
         if kept:
             console.result(str(report.bundle))
         exported = result_of(console, report) | ({} if kept else {"bundle": None})
-        imported = run_import(
-            console,
-            destination,
-            report.bundle,
-            asked,
-            force=parameters["force"],
-            yes=parameters["yes"],
-            accept_known=parameters["accept_known_losses"],
-            kept=kept,
-        )
+        imported = run_import(console, destination, report.bundle, asked, parameters, kept=kept)
     # What the export lost the bundle records, and the import has counted it.
     known = parameters["accept_known_losses"] and not report.verdict.complete
     assert isinstance(imported.result, dict)
@@ -109,15 +103,14 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     )
 
 
-def _anew(asked: Asked, prefix: str) -> Asked:
+def _anew(parameters: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """What is asked for where a project is copied into itself: everything anew, under names that can be told apart."""
-    from holdall.importer.plan.steps import OnConflict
-
     mistakes = Mistakes()
-    if asked.on_conflict not in (OnConflict.STOP, OnConflict.DUPLICATE):
+    if parameters["on_conflict"] not in ("stop", "duplicate"):
         mistakes.add(
             UsageFault(
-                f"--same-project makes everything anew; --on-conflict {asked.on_conflict} can't be given with it"
+                f"--same-project makes everything anew; --on-conflict {parameters['on_conflict']} "
+                "can't be given with it"
             )
         )
     if not prefix:
@@ -127,12 +120,14 @@ def _anew(asked: Asked, prefix: str) -> Asked:
             )
         )
     mistakes.raise_all()
-    return msgspec.structs.replace(asked, on_conflict=OnConflict.DUPLICATE)
+    return {**parameters, "on_conflict": "duplicate"}
 
 
-async def _ask(source: SourceSettings, destination: DestinationSettings, asked: Asked, *, same_allowed: bool) -> None:
+async def _ask(
+    source: SourceSettings, destination: DestinationSettings, form: Form | None, *, same_allowed: bool
+) -> None:
     """See that the destination can take what is asked for, and that it is another project. Raises UsageFault."""
-    from holdall.importer.destination.destination import choose
+    from holdall.importer.verbs.plan_import import choose
     from holdall.remote.client import Account
     from holdall.remote.probing import same_project
 
@@ -145,7 +140,7 @@ async def _ask(source: SourceSettings, destination: DestinationSettings, asked: 
     if source.endpoint.is_same(destination.endpoint) and not same_allowed:
         raise same
     async with Account(destination.endpoint, side="destination") as account:
-        await choose(account, asked.form)
+        await choose(account, form)
         if same_allowed:
             return
         async with Account(source.endpoint, side="source") as other:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from dotenv import dotenv_values, find_dotenv
@@ -28,10 +28,14 @@ from holdall.settings import (
     source_settings,
 )
 
+if TYPE_CHECKING:
+    from holdall.remote.client import Account
+
 __all__ = [
     "Command",
     "OutputFile",
     "account",
+    "destination",
     "faults",
     "output",
     "read_both",
@@ -128,6 +132,13 @@ def faults(console: Console, parameters: Mapping[str, Any], names: Container[str
             if name in names:
                 read(_lookup(console, parameters))
     return [error for error in mistakes if isinstance(error, UsageFault)]
+
+
+def destination(console: Console, settings: DestinationSettings) -> Account:
+    """The account that an import, or a comparison, is about."""
+    from holdall.remote.client import Account
+
+    return Account(settings.endpoint, side="destination", concurrency=settings.concurrency, progress=console.progress())
 
 
 def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:

@@ -12,24 +12,12 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
-from holdall.cli.losses import losses_of
-from holdall.cli.planning import (
-    announce,
-    asked_of,
-    how_to_plan,
-    proved,
-    result_of,
-    show_plan,
-    show_shortfall,
-    what_to_import,
-)
-from holdall.cli.verdict import accepting, as_result
-from holdall.errors import EXIT_LOOK, Mistakes, pasteable
-from holdall.settings import DestinationSettings
+from holdall.cli.planning import asked_of, how_to_plan, proved, what_to_import
+from holdall.cli.verdict import accepting
+from holdall.errors import Mistakes, pasteable
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
-    from holdall.importer.plan.document import Asked
 
 __all__ = ["command"]
 
@@ -58,56 +46,24 @@ def command(console: Console, /, bundle: Path, output: Path | None, **parameters
         asked = asked_of(parameters)
     mistakes.raise_all()
     asked = msgspec.structs.replace(asked, prefix=settings.prefix)
+    from holdall.cli.runs import Narrator
+    from holdall.importer.verbs.plan_import import PlanOptions, plan_import
+
+    planned = PlanOptions(
+        asked=asked, output=settings.output_dir, accept_known=parameters["accept_known_losses"], save=output
+    )
+
+    async def plan(reader: BundleReader) -> Outcome:
+        result = {"plan": str(output) if output else None}
+        narrator = Narrator(console, reader, settings.output_dir, result=result)
+        async with options.destination(console, settings) as account:
+            await plan_import(account, reader, planned, narrator.planned, now=time.time())
+        return narrator.outcome
+
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
     with proved(console, bundle) as reader:
-        accept_known = parameters["accept_known_losses"]
-        return asyncio.run(_plan(console, settings, reader, asked, output, accept_known=accept_known))
-
-
-async def _plan(
-    console: Console,
-    settings: DestinationSettings,
-    reader: BundleReader,
-    asked: Asked,
-    output: Path | None,
-    *,
-    accept_known: bool,
-) -> Outcome:
-    from holdall.importer.destination.preparation import prepare, require_no_conflict, require_within
-    from holdall.importer.journal.run import timestamp
-    from holdall.importer.plan.catalogue import catalogue
-    from holdall.importer.plan.completeness import Completeness
-    from holdall.importer.plan.document import write_plan
-    from holdall.remote.client import Account
-
-    progress, holding = console.progress(), catalogue(reader)
-    async with Account(
-        settings.endpoint, side="destination", concurrency=settings.concurrency, progress=progress
-    ) as account:
-        prepared = await prepare(
-            account,
-            holding,
-            reader,
-            asked,
-            output=settings.output_dir,
-            now=time.time(),
-            progress=progress,
-        )
-    console.close_progress()
-    announce(console, prepared, settings.output_dir)
-    lacking = show_shortfall(console, reader)
-    completeness = Completeness(holding, asked.selection, accept_known=accept_known)
-    verdict = completeness.of_plan(prepared.plan, prepared.inherent)
-    show_plan(console, prepared, verdict)
-    require_no_conflict(prepared.plan)
-    require_within(prepared.plan, asked.max_loss)
+        outcome = asyncio.run(plan(reader))
     if output:
-        bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
-        write_plan(output, prepared.document(asked, bundle, made=timestamp(time.time())))
-        carry_out = f"holdall import {pasteable(reader.path)} --plan {pasteable(output)}"
+        carry_out = f"holdall import {pasteable(bundle)} --plan {pasteable(output)}"
         console.say(f"the plan is in {output}; carry it out:  {carry_out}")
-    return Outcome(
-        exit_code=EXIT_LOOK if prepared.plan.pending() else verdict.exit_code,
-        result={"plan": str(output) if output else None, **result_of(prepared), **as_result(verdict), **lacking},
-        losses=losses_of(prepared.plan.losses()),
-    )
+    return outcome

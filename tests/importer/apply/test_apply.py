@@ -207,7 +207,7 @@ def test_one_failed_assistant_does_not_stop_the_others(box: Running, hand: Hand,
     shelf = Shelf()
     shelf.assistant("a1", model="gpt-nowhere")
     shelf.assistant("a2")
-    report = run(shelf, box, tmp_path)
+    report = run(shelf, box, tmp_path, map_model=("gpt-nowhere=gpt-nowhere",))
     assert [result.status for result in report.assistants] == [Status.FAILED, Status.SUCCESS]
     assert "gpt-nowhere" in str(report.assistants[0].error)
     assert report.stopped is None
@@ -282,8 +282,7 @@ def test_a_server_that_goes_away_stops_the_run(box: Running, tmp_path: Path) -> 
     shelf.assistant("a1", files=["f1"])
     shelf.assistant("a2")
     box.fault(Reset(), "POST", "/files")
-    box.fault(Reset(), "GET", "*", times=1000, skip=4)
-    report = run(shelf, box, tmp_path)
+    report = run(shelf, box, tmp_path, before_first=lambda: box.fault(Reset(), "GET", "*", times=1000))
     assert isinstance(report.stopped, Unreachable)
     assert [result.status for result in report.assistants] == [Status.FAILED, Status.NOT_ATTEMPTED]
     assert "closed" not in {line["line"] for line in lines(tmp_path / "runs" / report.run / "journal.jsonl")}

@@ -16,11 +16,10 @@ from holdall.importer.apply.indexing import STALLED, Attached, Indexing
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Line
 from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.standing import Standing
 from holdall.model import Kind, Record, SourceId, TargetId
-from holdall.progress import Silent
-from holdall.remote.client import Account, Answer
+from holdall.remote.client import Answer
+from tests.importer.rig import context
 
 STORE = TargetId("VS")
 
@@ -112,8 +111,7 @@ def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str
     rows = [{"id": member} if isinstance(member, str) else member for member in members]
     names = [row["id"] for row in rows]
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    folder = cast(RunFolder, server.folder)
-    indexing = Indexing(cast(Account, server), cast(Writes, server), folder, pace=pace, progress=Silent())
+    indexing = Indexing(context(server, server.folder, pace), cast(Writes, server))
     records = [
         Record(kind=Kind.MEMBERSHIP, id=SourceId(n), raw=json.dumps(row).encode())
         for n, row in zip(names, rows, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -13,9 +13,9 @@ from holdall.errors import NotFound
 from holdall.importer.apply.readback import ReadBack, unkept
 from holdall.importer.journal.journal import Line, Shown
 from holdall.importer.journal.pace import SETTLE, Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.model import Kind, SourceId, TargetId
-from holdall.remote.client import Account, Answer
+from holdall.remote.client import Answer
+from tests.importer.rig import context
 
 SENT = {
     "name": "n",
@@ -45,7 +45,7 @@ class Server:
 
     def losses(self) -> list[Loss]:
         pace = Pace(clock=lambda: self.now, sleep=self.sleep)
-        reading = ReadBack(cast(Account, self), cast(RunFolder, self), pace=pace)
+        reading = ReadBack(context(self, self, pace))
         return asyncio.run(reading.losses(Kind.STORE, SourceId("s"), TargetId("S"), "n", SENT))
 
 

@@ -17,10 +17,9 @@ from holdall.importer.journal.pace import SETTLE, Halt, Pace
 from holdall.importer.journal.report import Orphan
 from holdall.importer.journal.run import RunFolder
 from holdall.model import Kind, SourceId, TargetId
-from holdall.progress import Silent
 from holdall.remote.client import Account
 from holdall.remote.lists import Doubt
-from tests.importer.rig import Time
+from tests.importer.rig import Time, context
 
 FILE = Intent(op="1", action="create", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
 STORE = Intent(op="s", action="create", kind=Kind.STORE, source=SourceId("vs"), name="store")
@@ -37,7 +36,7 @@ class World:
         self.gone = self.doubtful = False
         self.folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
         pace = Pace(clock=lambda: self.moment.now, sleep=self.moment.sleep, halt=self.halt)
-        self.settlement = Settlement(cast(Account, self), self.folder, pace=pace, progress=Silent())
+        self.settlement = Settlement(context(self, self.folder, pace))
 
     async def items(
         self, where: str, params: object = None, *, limit: int = 100, doubt: Doubt | None = None

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -28,8 +28,8 @@ from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.pace import SETTLE, Pace
 from holdall.importer.journal.run import RunFolder
 from holdall.model import Kind, SourceId, TargetId
-from holdall.progress import Silent
-from holdall.remote.client import Account, Answer
+from holdall.remote.client import Answer
+from tests.importer.rig import context
 
 
 class Server:
@@ -92,10 +92,8 @@ def work(
         server.listed, server.listed_from = answer("asst_late").raw, listed_from
     ops = itertools.count(1)
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    account = cast(Account, server)
-    settlement = Settlement(account, folder, pace=pace, progress=Silent())
-    operation = lambda: f"op{next(ops)}"  # noqa: E731
-    writes = Writes(account, folder, settlement, operation=operation, pace=pace, progress=Silent())
+    run = context(server, folder, pace, operation=lambda: f"op{next(ops)}")
+    writes = Writes(run, Settlement(run))
 
     async def go() -> Any:
         try:

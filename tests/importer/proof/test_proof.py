@@ -10,15 +10,12 @@ from typing import Any, cast
 import pytest
 
 from holdall.bundle.reader import BundleReader
-from holdall.importer.destination.placement import by_mapping, by_marks, withdraw
+from holdall.importer.destination.placement import by_mapping, withdraw
 from holdall.importer.journal.undolog import UndoLog
-from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.proof.proof import Proof, prove
 from holdall.importer.proof.reading import Text
+from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.model import Rung, SourceId
-from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
-from holdall.remote.probing import probe
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
@@ -33,14 +30,12 @@ def compare(
 ) -> Proof:
     reader = cast(BundleReader, shelf)
 
+    output = out / "nowhere" if marks else out
+    options = CompareOptions(output=output, prefix=prefix, search=search)
+
     async def go() -> Proof:
         async with Account(endpoint(KEY, box.url), side="destination") as account:
-            await probe(account)
-            placement = None if marks else by_mapping(out, DIGESTS, account.party)
-            assert marks or placement
-            placement = placement or await by_marks(account)
-            holding = catalogue(reader)
-            return await prove(holding, reader, account, placement, progress=Silent(), prefix=prefix, search=search)
+            return await compare_copy(account, reader, options)
 
     return asyncio.run(go())
 

@@ -15,10 +15,9 @@ from holdall.importer.journal.before import Before
 from holdall.importer.journal.deeds import read_deeds
 from holdall.importer.journal.journal import Journal
 from holdall.importer.journal.run import BEFORE, JOURNAL
-from holdall.importer.journal.undolog import UndoLog, is_undone
+from holdall.importer.journal.undolog import is_undone
 from holdall.importer.undo.aftermath import look
-from holdall.importer.undo.rollback import Rollback, rollback
-from holdall.importer.undo.undo import Undone, undo
+from holdall.importer.verbs.undo_import import Rollback, UndoOptions, UndoResult, undo_import
 from holdall.model import Kind
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
@@ -73,29 +72,19 @@ def act(
     *,
     even_if_changed: bool = False,
     dry: bool = False,
-) -> tuple[Rollback, Undone | None]:
+) -> tuple[Rollback, UndoResult]:
     folder = out / "runs" / getattr(report_or_run, "run", report_or_run)
+    options = UndoOptions(
+        run=folder, latest=False, output=out, settle=0.0, dry_run=dry, even_if_changed=even_if_changed
+    )
 
-    async def go() -> tuple[Rollback, Undone | None]:
-        deeds = read_deeds(folder / JOURNAL)
-        assert deeds is not None
-        log = UndoLog(folder, now=time.time)
+    async def go() -> UndoResult:
         async with Account(endpoint(KEY, box.url), side="destination") as account:
             account.limits.sleep = _no_sleep
-            before = Before(folder / BEFORE)
-            aftermath = await look(account, deeds, before, everywhere=True, progress=Silent())
-            planned = rollback(deeds, aftermath, even_if_changed=even_if_changed, begun=log.begun)
-            if dry:
-                return planned, None
+            return await undo_import(account, options, lambda planned: True, now=time.time)
 
-            async def again() -> Rollback:
-                found = await look(account, deeds, before, everywhere=False, progress=Silent(), again=True)
-                return rollback(deeds, found, even_if_changed=even_if_changed, begun=log.begun)
-
-            came = await undo(planned, deeds, folder, account, log, now=time.time, progress=Silent(), again=again)
-            return planned, came
-
-    return asyncio.run(go())
+    came = asyncio.run(go())
+    return came.planned, came
 
 
 async def _no_sleep(_seconds: float) -> None:
@@ -110,7 +99,6 @@ def test_after_a_complete_import_all_is_as_it_was(
     assert hand.snapshot() != before
     planned, came = act(box, tmp_path, report)
     assert hand.snapshot() == before
-    assert came is not None
     assert (len(came.done), came.left, planned.orphans) == (9, [], [])
     assert is_undone(tmp_path / "runs" / report.run)
 
@@ -179,7 +167,6 @@ def test_after_a_crash_at_any_line_of_the_journal(
             assert hand.snapshot() == before
             continue
         planned, came = act(box, out, journal.parent.name)
-        assert came is not None
         assert came.left == []
         after = hand.snapshot()
         # An upload whose outcome was lost can't be told from a stranger's: it is listed, and stays.
@@ -207,13 +194,11 @@ def test_an_undo_that_is_cut_off_anywhere_and_done_again_ends_the_same(
         box.fault(Reset(executed=calls % 2 == 0), "DELETE", skip=calls - 1, times=99)
         _, came = act(box, tmp_path / str(calls), report)
         box.clear_faults()
-        assert came is not None
         if came.stopped is None:
             break
         assert isinstance(came.stopped, Unreachable)
         assert not is_undone(tmp_path / str(calls) / "runs" / report.run)
         _, came = act(box, tmp_path / str(calls), report)
-        assert came is not None
         assert (came.stopped, came.left) == (None, [])
         assert hand.snapshot() == before, calls
     assert calls == 6
@@ -226,7 +211,6 @@ def test_what_others_changed_stays_with_all_that_it_needs(
     three = report.assistants[2].target
     hand.post(f"/assistants/{three}", instructions="mine now", temperature=0.25)
     planned, came = act(box, tmp_path, report)
-    assert came is not None
     reasons = {left.target: left.left for left in came.left}
     assert reasons.pop(three) == "others have changed it since: instructions, temperature"
     assert all(f"assistant A3 ({three}) uses it" in why or "vector store vs2" in why for why in reasons.values())
@@ -242,8 +226,7 @@ def test_what_others_use_by_now_stays(box: Running, hand: Hand, shelf: Shelf, tm
     report = run(shelf, box, tmp_path)
     theirs = hand.assistant("Theirs", stores=[report.stores["vs1"]], files=[report.files["f4"]])
     other = hand.store("Other", [report.files["f3"]])
-    dry, none = act(box, tmp_path, report, dry=True)
-    assert none is None
+    dry, _ = act(box, tmp_path, report, dry=True)
     assert {left.target: left.left for left in dry.left()} == {
         report.stores["vs1"]: f"assistant Theirs ({theirs}) uses it",
         report.files["f1"]: f"vector store vs1 ({report.stores['vs1']}) has it",
@@ -268,7 +251,6 @@ def test_a_store_that_others_put_files_into_or_relabelled_stays(
     hand.post(f"/vector_stores/{one}/files", file_id=mine)
     hand.post(f"/vector_stores/{two}/files/{report.files['f4']}", attributes={"mine": True})
     _, came = act(box, tmp_path, report)
-    assert came is not None
     reasons = {left.target: left.left for left in came.left}
     assert reasons[one] == f"others have put files into it since: {mine}"
     assert reasons[two] == f"others have changed attributes in it since: {report.files['f4']}"
@@ -281,7 +263,6 @@ def test_what_is_gone_already_counts_as_undone(box: Running, hand: Hand, shelf: 
     hand.delete(f"/vector_stores/{report.stores['vs1']}")
     hand.delete(f"/files/{report.files['f2']}")
     _, came = act(box, tmp_path, report)
-    assert came is not None
     assert came.left == []
     assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
@@ -292,7 +273,6 @@ def test_what_the_server_refuses_to_delete_stays_with_what_it_uses(
     report = run(shelf, box, tmp_path)
     box.fault(Fail(status=403), "DELETE", f"/assistants/{report.assistants[2].target}", times=9)
     _, came = act(box, tmp_path, report)
-    assert came is not None
     assert {left.target for left in came.left} == {
         report.assistants[2].target,
         report.stores["vs2"],
@@ -315,13 +295,11 @@ def test_a_delete_is_believed_only_where_the_thing_is_gone(
     _, came = act(box, tmp_path, report)
     box.behave(oddities=frozenset())
     assert hand.snapshot() == stood
-    assert came is not None
     assert (came.done, len(came.left)) == ([], 9)
     assert not is_undone(tmp_path / "runs" / report.run)
     assert "still" in came.left[0].left
     # Once the server can delete, the same command does.
     _, came = act(box, tmp_path, report)
-    assert came is not None
     assert (len(came.done), came.left) == (9, [])
     assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
@@ -335,7 +313,6 @@ def test_a_delete_that_fails_and_is_carried_out_all_the_same_is_undone(
     _, came = act(box, tmp_path, report)
     box.clear_faults()
     assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
-    assert came is not None
     assert (len(came.done), came.left) == (9, [])
 
 
@@ -347,7 +324,6 @@ def test_an_answer_without_a_body_is_none_the_less_a_yes(
     box.forget_requests()
     _, came = act(box, tmp_path, report)
     assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
-    assert came is not None
     assert (len(came.done), came.left) == (9, [])
     assert sum(one.method == "DELETE" for one in box.requests()) == 9
 
@@ -397,6 +373,5 @@ def test_a_file_that_was_there_before_is_used_and_stays(tmp_path: Path) -> None:
         assert set(report.files.values()) == {mine, *(file["id"] for file in hand.everything("/files"))}
         planned, came = act(box, tmp_path, report)
         assert [one.name for one in planned.due() if one.kind is Kind.FILE] == ["other.txt"]
-        assert came is not None
         assert came.left == []
         assert [file["id"] for file in hand.everything("/files")] == [mine]

@@ -14,14 +14,13 @@ from holdall.dialects.shapes import reduced
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.attempts import TRIES
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Done, Failed, Learned
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import fingerprint
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import Account, path, viewed
+from holdall.remote.client import path, viewed
 from holdall.remote.refusals import Reason
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
@@ -95,14 +94,9 @@ def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
 class Attaching:
     """Sends batches, for one run."""
 
-    def __init__(
-        self, account: Account, writes: Writes, folder: RunFolder, *, batch_files: int = BATCH_FILES, pace: Pace
-    ) -> None:
-        self._most = batch_files
-        self._account = account
-        self._writes = writes
-        self._folder = folder
-        self._pace = pace
+    def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
+        self._account, self._folder, self._pace = context.account, context.folder, context.pace
+        self._writes, self._most = writes, batch_files
         # No batch was ever answered, and one was looked for and sent again in vain.
         self._vain = False
 

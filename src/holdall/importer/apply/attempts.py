@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 
 from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.settle import Settlement
 from holdall.importer.journal.journal import Done, Failed, Intent
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import image
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer
@@ -41,10 +40,8 @@ class _Created(msgspec.Struct, frozen=True, kw_only=True):
 class Attempts:
     """The attempts of one run."""
 
-    def __init__(self, folder: RunFolder, settlement: Settlement, *, pace: Pace) -> None:
-        self._folder = folder
-        self._settlement = settlement
-        self._pace = pace
+    def __init__(self, context: Context, settlement: Settlement) -> None:
+        self._folder, self._pace, self._settlement = context.folder, context.pace, settlement
         self._given_up: set[tuple[str, Kind]] = set()
 
     def _tries(self, action: str, kind: Kind) -> int:

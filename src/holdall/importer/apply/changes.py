@@ -13,14 +13,14 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
 from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.before import PLACES
-from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.difference import differences, final, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote import refusals
-from holdall.remote.client import Account, path, viewed
+from holdall.remote.client import path, viewed
 
 __all__ = ["Changes", "refused_fields"]
 
@@ -28,10 +28,8 @@ __all__ = ["Changes", "refused_fields"]
 class Changes:
     """The updates and detachments of one run. Every method raises what the account raises."""
 
-    def __init__(self, account: Account, writes: Writes, standing: Standing) -> None:
-        self._account = account
-        self._writes = writes
-        self._standing = standing
+    def __init__(self, context: Context, writes: Writes) -> None:
+        self._account, self._standing, self._writes = context.account, context.folder.standing, writes
 
     async def assistant(self, step: UpdateAssistant, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""

@@ -18,15 +18,13 @@ from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
 from holdall.importer.apply.attempts import FRESH
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.readback import keys_added
 from holdall.importer.apply.writes import Writes
 from holdall.importer.journal.journal import Learned
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.difference import Difference, same
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
-from holdall.progress import Progress
-from holdall.remote.client import Account, path
+from holdall.remote.client import path
 
 __all__ = ["STALLED", "Attached", "Indexing", "Trouble"]
 
@@ -85,21 +83,10 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Indexing:
     """Fills and waits, store by store."""
 
-    def __init__(
-        self,
-        account: Account,
-        writes: Writes,
-        folder: RunFolder,
-        *,
-        batch_files: int = BATCH_FILES,
-        pace: Pace,
-        progress: Progress,
-    ) -> None:
-        self._account = account
-        self._attaching = Attaching(account, writes, folder, batch_files=batch_files, pace=pace)
-        self._folder = folder
-        self._pace = pace
-        self._progress = progress
+    def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
+        self._account, self._folder = context.account, context.folder
+        self._pace, self._progress = context.pace, context.progress
+        self._attaching = Attaching(context, writes, batch_files=batch_files)
 
     async def attach(
         self,

@@ -13,14 +13,13 @@ from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS
 from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.attempts import FRESH
+from holdall.importer.apply.context import Context
 from holdall.importer.journal.before import PLACES
 from holdall.importer.journal.journal import Shown
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.difference import Difference, differences, top_fields
 from holdall.importer.plan.image import image
 from holdall.model import Kind, SourceId, TargetId
-from holdall.remote.client import Account, path, viewed
+from holdall.remote.client import path, viewed
 from holdall.remote.wire import route
 
 __all__ = ["ReadBack", "keys_added", "not_kept", "unkept"]
@@ -29,8 +28,8 @@ __all__ = ["ReadBack", "keys_added", "not_kept", "unkept"]
 class ReadBack:
     """What the account made of the assistants, agents and stores of one run."""
 
-    def __init__(self, account: Account, folder: RunFolder, *, pace: Pace) -> None:
-        self._account, self._folder, self._pace = account, folder, pace
+    def __init__(self, context: Context) -> None:
+        self._account, self._folder, self._pace = context.account, context.folder, context.pace
         # Kinds of which nothing could be read back, however long was waited.
         self._unseen: set[str] = set()
 

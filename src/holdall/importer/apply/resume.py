@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from holdall.dialects.forms import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.uploads import upload_name
 from holdall.importer.journal.before import PLACES, RECENT, Stamp, stamps
 from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Opened, lines
@@ -28,7 +29,6 @@ from holdall.importer.plan.steps import (
     UploadFile,
 )
 from holdall.model import Kind, Rung
-from holdall.remote.client import Account
 
 __all__ = ["begin", "unfinished"]
 
@@ -57,21 +57,14 @@ def unfinished(
     return None
 
 
-async def begin(
-    plan: Plan,
-    account: Account,
-    folder: RunFolder,
-    opened: Opened,
-    *,
-    force: bool,
-    now: Callable[[], float],
-) -> None:
+async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) -> None:
     """See that no other importer is at work on the same things; for a new run also keep what has to be known later.
 
     That is the plan, what is there before, and last the journal's first line: a journal with it can be gone on with.
     With ``force`` another importer is no reason to stop, but no file is taken for ours by its name then. Raises
     ImportUnderWay, and what the account raises for lists.
     """
+    account, folder = context.account, context.folder
     is_new = folder.standing.opened is None
     # Who has assistants written down need not be allowed to see those that are there.
     left_out = {Kind.ASSISTANT} if plan.form is not Form.ASSISTANTS else set()
@@ -83,7 +76,7 @@ async def begin(
         found = await folder.before.take(account, kinds, uploads=_uploads(plan))
     else:
         found = [stamp async for stamp in stamps(account, kinds)]
-    strangers = _strangers(found, plan, folder, now())
+    strangers = _strangers(found, plan, folder, context.now())
     if strangers and not force:
         named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""

@@ -4,15 +4,13 @@ then puts in by itself is left out of all the others. What it doesn't put in is 
 
 from __future__ import annotations
 
-from holdall.dialects.marks import unmarked
-from holdall.dialects.reading import read_fields
+from holdall.dialects.assistants import own_metadata
 from holdall.errors import RequestRefused
 from holdall.importer.apply.changes import Changes
-from holdall.importer.journal.standing import Standing
+from holdall.importer.apply.context import Context
 from holdall.importer.plan.metadata import keys_of, without_record_keys
 from holdall.importer.plan.steps import Plan
 from holdall.model import Kind, Record, TargetId
-from holdall.progress import Progress
 
 __all__ = ["ServerKeys"]
 
@@ -20,8 +18,9 @@ __all__ = ["ServerKeys"]
 class ServerKeys:
     """What one run finds out; ``standing.added`` has the keys that were put in by the server."""
 
-    def __init__(self, plan: Plan, standing: Standing, changes: Changes, progress: Progress) -> None:
-        self._shared, self._standing, self._changes, self._progress = plan.shared_keys, standing, changes, progress
+    def __init__(self, context: Context, plan: Plan, changes: Changes) -> None:
+        self._shared, self._changes = plan.shared_keys, changes
+        self._standing, self._progress = context.folder.standing, context.progress
         self._known: set[Kind] = set()
 
     def is_open(self, record: Record) -> bool:
@@ -55,7 +54,7 @@ class ServerKeys:
             )
         left = [key for key in shared if key not in own]
         if left:
-            wanted = unmarked(read_fields(self.sent(record)).get("metadata"))
+            wanted = own_metadata(self.sent(record))
             try:
                 await self._changes.metadata(record.kind, record.id, target, wanted)
             except RequestRefused as error:

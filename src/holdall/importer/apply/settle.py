@@ -15,15 +15,13 @@ import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError
+from holdall.importer.apply.context import Context
 from holdall.importer.journal.before import listed
 from holdall.importer.journal.journal import ALONE, MARKS, Done, Failed, Intent
-from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import image
 from holdall.model import Kind, SourceId, TargetId, credible
-from holdall.progress import Progress
-from holdall.remote.client import Account, viewed
+from holdall.remote.client import viewed
 
 __all__ = ["Settlement", "key"]
 
@@ -64,11 +62,9 @@ def key(intent: Intent) -> Key:
 class Settlement:
     """Settles what is open in the journal of one run."""
 
-    def __init__(self, account: Account, folder: RunFolder, *, pace: Pace, progress: Progress) -> None:
-        self._account = account
-        self._folder = folder
-        self._pace = pace
-        self._progress = progress
+    def __init__(self, context: Context) -> None:
+        self._account, self._folder = context.account, context.folder
+        self._pace, self._progress = context.pace, context.progress
         self._lags = False
 
     async def settle(self, intents: Iterable[Intent], *, once: bool = False) -> None:

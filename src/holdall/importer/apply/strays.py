@@ -9,22 +9,22 @@ from __future__ import annotations
 from contextlib import suppress
 
 from holdall.errors import NotFound, RemoteError
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.twins import made_in
 from holdall.importer.journal.before import Lookalike, listed
 from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.run import RunFolder
 from holdall.model import AssistantView, Kind, MembershipView, StoreView, TargetId
-from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 
 __all__ = ["strays"]
 
 
-async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> list[Orphan]:
+async def strays(context: Context) -> list[Orphan]:
     """Those at the destination. Asks for every store's files, but only where there is something to ask about.
 
     Returns [] where the lists can't be had. Raises CannotWrite.
     """
+    folder, progress = context.folder, context.progress
     found = {one.id: one for one in folder.before.lookalikes()}
     for id in folder.standing.claimed(Kind.FILE):
         found.pop(id, None)
@@ -36,7 +36,7 @@ async def strays(account: Account, folder: RunFolder, *, progress: Progress) -> 
         return []
     progress.stage("looking for what an earlier import may have left behind")
     try:
-        await _without_used(account, found)
+        await _without_used(context.account, found)
     except RemoteError as error:
         progress.note(f"what an earlier import may have left behind is not listed: {error.message}")
         return []

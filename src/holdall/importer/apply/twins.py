@@ -10,24 +10,21 @@ and only where an object gives reason to, or where no object could.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from holdall.errors import CannotWrite, ImportFailed, RemoteError
 from holdall.importer.apply.attempts import FRESH
+from holdall.importer.apply.context import Context
 from holdall.importer.destination.objects import Objects
 from holdall.importer.journal.before import RECENT, listed
 from holdall.importer.journal.journal import MARKS, Done, lines
-from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.report import Duplicate
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.runs import JOURNAL, runs
 from holdall.importer.plan.steps import Catalogue
 from holdall.model import FileView, Kind, Record, SourceId, TargetId
-from holdall.progress import Progress
-from holdall.remote.client import Account
 
 __all__ = ["attempt_name", "duplicates", "made_in"]
 
@@ -49,15 +46,7 @@ def made_in(output: Path) -> Iterator[TargetId]:
 
 
 async def duplicates(
-    account: Account,
-    catalogue: Catalogue,
-    folder: RunFolder,
-    *,
-    prefix: str,
-    known: Container[TargetId],
-    now: Callable[[], float],
-    pace: Pace,
-    progress: Progress,
+    context: Context, catalogue: Catalogue, *, prefix: str, known: Container[TargetId]
 ) -> list[Duplicate]:
     """What stands at the destination beside that which this run created. ``known`` are the possible orphans, which
     are in the report already.
@@ -65,38 +54,29 @@ async def duplicates(
     Costs a list of each kind of which something was created, or a few where the lists lag. Returns [] where they can't
     be had. Raises CannotWrite, Interrupted.
     """
-    look = _Look(account, catalogue, folder, prefix=prefix, now=now, pace=pace)
+    look = _Look(context, catalogue, prefix)
     try:
         found = [one for kind in (Kind.STORE, Kind.ASSISTANT, Kind.AGENT) for one in await look.objects(kind)]
         if found or not look.has_marks:
             found += await look.files()
     except RemoteError as error:
-        progress.note(f"whether another import made the same things is not known: {error.message}")
+        context.progress.note(f"whether another import made the same things is not known: {error.message}")
         return []
     found = [one for one in found if one.id not in known]
-    ours = set(made_in(folder.output)) if found else ()
+    ours = set(made_in(context.folder.output)) if found else ()
     return [one for one in found if one.id not in ours]
 
 
 class _Look:
-    def __init__(
-        self,
-        account: Account,
-        catalogue: Catalogue,
-        folder: RunFolder,
-        *,
-        prefix: str,
-        now: Callable[[], float],
-        pace: Pace,
-    ) -> None:
-        self._account, self._folder, self._prefix = account, folder, prefix
+    def __init__(self, context: Context, catalogue: Catalogue, prefix: str) -> None:
+        self._account, self._folder, self._prefix = context.account, context.folder, prefix
         self._records: dict[Kind, Mapping[SourceId, Record]] = {
             Kind.STORE: catalogue.stores,
             Kind.ASSISTANT: {record.id: record for record in catalogue.assistants},
             Kind.AGENT: {record.id: record for record in catalogue.agents},
         }
-        self._now, self._pace = now, pace
-        self._keeps_marks = folder.standing.learned.get(MARKS) != 0
+        self._now, self._pace = context.now, context.pace
+        self._keeps_marks = self._folder.standing.learned.get(MARKS) != 0
         self.has_marks = False
         """Whether this run made an object that carries its marks."""
 

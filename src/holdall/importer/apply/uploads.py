@@ -16,8 +16,8 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Content, UploadFile
 from holdall.importer.plan.text import join
 from holdall.model import Kind, Rung, SourceId, TargetId
@@ -43,22 +43,12 @@ def _names(content: Content, *, exact: bool) -> list[str]:
 
 
 class Uploads:
-    """The uploads of one run; ``standing`` has those that are done."""
+    """The uploads of one run."""
 
-    def __init__(
-        self,
-        reader: BundleReader,
-        writes: Writes,
-        standing: Standing,
-        *,
-        concurrency: int,
-        progress: Progress,
-    ) -> None:
-        self._reader = reader
-        self._writes = writes
-        self._standing = standing
-        self._concurrency = concurrency
-        self._progress = progress
+    def __init__(self, context: Context, reader: BundleReader, writes: Writes) -> None:
+        self._reader, self._writes = reader, writes
+        self._standing, self._progress = context.folder.standing, context.progress
+        self._concurrency = context.account.limits.concurrency
         self._in_use: set[TargetId] = set()
         self._one_text = asyncio.Lock()
         self._doubts: dict[SourceId, str] = {}
@@ -162,7 +152,7 @@ class Uploads:
                 names = names[names.index(after) + 1 :] if after in names else names[1:]
             watched = cast(BinaryIO, _Watched(stream, self._progress))
             for name in names:
-                if _adds_txt(content, name) and not self._is_text(content):
+                if _adds_txt(content, name) and not await asyncio.to_thread(self._is_text, content):
                     continue
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:

@@ -7,7 +7,7 @@ units that are left are not attempted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, refused_fields
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.knowledge import Knowledge, explained
 from holdall.importer.apply.readback import ReadBack
@@ -27,9 +28,7 @@ from holdall.importer.apply.settle import Settlement
 from holdall.importer.apply.strays import strays
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.pace import Pace
 from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.journal.tally import Tally, parts
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
@@ -56,8 +55,6 @@ from holdall.importer.plan.steps import (
 )
 from holdall.importer.written.writing import Writing
 from holdall.model import AssistantView, Kind, Record, SourceId, TargetId
-from holdall.progress import Progress
-from holdall.remote.client import Account
 
 __all__ = ["Work"]
 
@@ -71,34 +68,25 @@ class Work:
 
     def __init__(
         self,
+        context: Context,
         plan: Plan,
         catalogue: Catalogue,
         reader: BundleReader,
-        account: Account,
-        folder: RunFolder,
         destination: Mapping[str, str | None],
-        operation: Callable[[], str],
-        *,
-        pace: Pace,
-        progress: Progress,
     ) -> None:
         self._plan = plan
         self._catalogue = catalogue
-        self._folder = folder
-        self._progress = progress
-        self._account = account
+        self._context, self._progress, folder = context, context.progress, context.folder
         self._standing = folder.standing
-        self._settlement = Settlement(account, folder, pace=pace, progress=progress)
-        self._writes = Writes(account, folder, self._settlement, operation=operation, pace=pace, progress=progress)
-        self._table = table_of(plan.form, account.endpoint.base_url, reader.info)
-        most = self._table.batch_files
-        indexing = Indexing(account, self._writes, folder, batch_files=most, pace=pace, progress=progress)
-        concurrency = account.limits.concurrency
-        self._uploads = Uploads(reader, self._writes, folder.standing, concurrency=concurrency, progress=progress)
-        self._changes = Changes(account, self._writes, folder.standing)
-        self._read_back = ReadBack(account, folder, pace=pace)
-        self._server_keys = ServerKeys(plan, folder.standing, self._changes, progress)
-        self._writing = Writing(plan, catalogue, folder, destination, operation)
+        self._settlement = Settlement(context)
+        self._writes = Writes(context, self._settlement)
+        self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
+        indexing = Indexing(context, self._writes, batch_files=self._table.batch_files)
+        self._uploads = Uploads(context, reader, self._writes)
+        self._changes = Changes(context, self._writes)
+        self._read_back = ReadBack(context)
+        self._server_keys = ServerKeys(context, plan, self._changes)
+        self._writing = Writing(plan, catalogue, folder, destination, context.operation)
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
@@ -147,7 +135,7 @@ class Work:
             self.orphans = await self._settlement.orphans()
         self.orphans += self._knowledge.spare
         if self.stopped is None:
-            self.orphans += await strays(self._account, self._folder, progress=self._progress)
+            self.orphans += await strays(self._context)
 
     async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():

@@ -25,15 +25,13 @@ from holdall.errors import (
     Unreachable,
 )
 from holdall.importer.apply.attempts import Attempts
+from holdall.importer.apply.context import Context
 from holdall.importer.apply.settle import Settlement
 from holdall.importer.journal.before import PLACES
 from holdall.importer.journal.journal import MARKS, Intent, Learned
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.image import fingerprint, image
 from holdall.model import Kind, SourceId, TargetId
-from holdall.progress import Progress
-from holdall.remote.client import Account, Answer, path
+from holdall.remote.client import Answer, path
 from holdall.remote.probing import probe
 from holdall.remote.refusals import missing_scopes
 
@@ -52,22 +50,11 @@ class Writes:
     ``TRIES`` times. All other errors are those of the account, and Interrupted where the run is to stop.
     """
 
-    def __init__(
-        self,
-        account: Account,
-        folder: RunFolder,
-        settlement: Settlement,
-        *,
-        operation: Callable[[], str],
-        pace: Pace,
-        progress: Progress,
-    ) -> None:
-        self._account = account
-        self._folder = folder
-        self._attempts = Attempts(folder, settlement, pace=pace)
-        self._pace = pace
-        self._operation = operation
-        self._progress = progress
+    def __init__(self, context: Context, settlement: Settlement) -> None:
+        self._account, self._folder = context.account, context.folder
+        self._pace, self._progress = context.pace, context.progress
+        self._operation = context.operation
+        self._attempts = Attempts(context, settlement)
         self._kept_marks = False
 
     async def upload(

@@ -1,1 +1,1 @@
-"""What stands at a destination already, and the plan that follows from it. Reads only."""
+"""What stands at a destination already. Reads only."""

@@ -14,7 +14,7 @@ import msgspec
 
 from holdall.errors import Mistakes, UsageFault, pasteable
 
-__all__ = ["Catalog", "ModelMap", "Verdict", "idle", "judge", "model_map", "offered"]
+__all__ = ["Catalog", "ModelCheck", "ModelMap", "idle", "judge", "model_map", "offered"]
 
 
 class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
     """``missing`` has why a model can't be used, by the name that the bundle knows it under."""
 
     missing: Mapping[str, str]
@@ -77,7 +77,7 @@ def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
     ]
 
 
-def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> Verdict:
+def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> ModelCheck:
     """Which of the ``wanted`` models (the bundle's names) can't be had, and what is to be said of the others.
 
     A model that is mapped to itself is taken on the owner's word, whatever its date says, and where no list has it.
@@ -86,7 +86,7 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: d
     vouched: dict[str, None] = {}
     ending: dict[date, list[str]] = {}
     if catalog.models is None:
-        return Verdict(
+        return ModelCheck(
             missing={},
             warnings=[f"whether its models are there is not known: {catalog.reason}"] if catalog.reason else [],
         )
@@ -109,7 +109,7 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: d
             ending[ends].append(name)
     warnings = [f"model {name} is not in the destination's list; used on your word (--map-model)" for name in vouched]
     warnings += [_ending(ends, names, today) for ends, names in sorted(ending.items())]
-    return Verdict(missing=missing, warnings=warnings)
+    return ModelCheck(missing=missing, warnings=warnings)
 
 
 def _ending(ends: date, names: list[str], today: date) -> str:

@@ -1,8 +1,9 @@
-"""From a bundle and an account to a plan: ask the destination what it is and has, then plan. Reads only."""
+"""The verb plan: ask the destination what it is and has, then say what an import would do. Reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from glob import escape
 from pathlib import Path
 
@@ -15,13 +16,19 @@ from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
 from holdall.importer.destination.recognition import recognise
+from holdall.importer.journal.run import timestamp
+from holdall.importer.plan import steps
+from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.choices import Choices, table_of
-from holdall.importer.plan.document import Asked, PlanDocument
+from holdall.importer.plan.completeness import Completeness
+from holdall.importer.plan.difference import Difference
+from holdall.importer.plan.document import Asked, PlanDocument, read_plan, require_same, write_plan
 from holdall.importer.plan.estimate import Estimate, estimate
 from holdall.importer.plan.metadata import matching, shared_keys, without_keys
-from holdall.importer.plan.models import Catalog, Verdict, idle, judge, model_map, offered
+from holdall.importer.plan.models import Catalog, ModelCheck, idle, judge, model_map, offered
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.presence import NOTHING, Presence, Several
+from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (
     Catalogue,
     CreateAgent,
@@ -37,17 +44,42 @@ from holdall.importer.plan.steps import (
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
 from holdall.model import AgentView, AssistantView, Kind
-from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.models import day
+from holdall.verdict import Verdict
 from holdall.version import __version__
 
-__all__ = ["Prepared", "prepare", "require_no_conflict", "require_within"]
+__all__ = [
+    "FOLDER",
+    "Asked",
+    "Difference",
+    "Estimate",
+    "PlanDocument",
+    "PlanOptions",
+    "Prepared",
+    "choose",
+    "model_map",
+    "plan_import",
+    "prepare",
+    "read_plan",
+    "steps",
+]
 
 # What an error names one by one; the rest is counted.
 _NAMED = 20
 
 _MAKES = {CreateAssistant: Kind.ASSISTANT, CreateAgent: Kind.AGENT, CreateStore: Kind.STORE}
+
+
+class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``output`` is where earlier runs left their folders. With a ``document`` the plan has to be the one in it. The
+    plan is written to ``save``. ``accept_known``: what the bundle records as lost changes no exit code."""
+
+    asked: Asked
+    output: Path
+    accept_known: bool = False
+    document: PlanDocument | None = None
+    save: Path | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,43 +92,65 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Estimate
     warnings: list[str]
     inherent: list[Loss]
+    completeness: Completeness
 
-    def party(self) -> dict[str, str | None]:
-        """The destination as journals and plans name it."""
-        return self.destination.party()
+    def verdict(self) -> Verdict:
+        """What would be missing at the destination once the plan is carried out."""
+        return self.completeness.of_plan(self.plan, self.inherent)
 
-    def document(self, asked: Asked, bundle: dict[str, str], *, made: str) -> PlanDocument:
-        """The plan on paper. ``bundle`` has the file's name and its digests, ``made`` is when (UTC)."""
-        return PlanDocument(
+    def require_feasible(self, most: MaxLoss) -> None:
+        """Raises DestinationDiffers for a plan with conflicts, LossTooGreat for one that loses more than ``most``."""
+        _require_no_conflict(self.plan)
+        _require_within(self.plan, most)
+
+
+async def plan_import(
+    account: Account,
+    reader: BundleReader,
+    options: PlanOptions,
+    tell: Callable[[Prepared], None],
+    *,
+    now: float,
+) -> Prepared:
+    """Say what importing the bundle would do. ``tell`` is told of it before it is refused; ``now`` is in Unix seconds.
+
+    Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
+    """
+    asked = options.asked
+    prepared = await prepare(account, await asyncio.to_thread(catalogue, reader), reader, options, now=now)
+    tell(prepared)
+    prepared.require_feasible(asked.max_loss)
+    if options.save:
+        document = PlanDocument(
             tool=f"holdall {__version__}",
-            made=made,
-            bundle=bundle,
-            destination=self.party(),
+            made=timestamp(now),
+            bundle={"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)},
+            destination=prepared.destination.party(),
             asked=asked,
-            estimate=self.estimate,
-            plan=self.plan,
+            estimate=prepared.estimate,
+            plan=prepared.plan,
         )
+        write_plan(options.save, document)
+    return prepared
 
 
 async def prepare(
     account: Account,
     catalogue: Catalogue,
     reader: BundleReader,
-    asked: Asked,
+    options: PlanOptions,
     *,
-    output: Path,
     now: float,
-    progress: Progress,
     form: Form | None = None,
 ) -> Prepared:
-    """Plan what ``asked`` asks for, in ``form`` if ``choose`` has been asked already.
+    """Plan what is asked for, in ``form`` if ``choose`` has been asked already. ``now`` is in Unix seconds.
 
-    ``output`` is where earlier runs left their folders; ``now`` is in Unix seconds.
-
-    Raises UsageFault for what can't be meant, what the account raises, and before anything is written:
-    DestinationUnfit for a missing endpoint or model, DestinationDiffers where a copy can't be told from another. A
-    plan with conflicts in it is returned; see ``require_no_conflict``.
+    Raises UsageFault for what can't be meant, what the account raises, PlanOutdated for another plan than the
+    document's, and before anything is written: DestinationUnfit for a missing endpoint or model, DestinationDiffers
+    where a copy can't be told from another. A plan with conflicts in it is returned; see ``require_feasible``.
     """
+    asked, document = options.asked, options.document
+    completeness = Completeness(catalogue, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
     form = form or await choose(account, asked.form)
     choices = Choices(
@@ -108,47 +162,48 @@ async def prepare(
         even_if_changed=asked.even_if_changed,
     )
     dropped = matching(catalogue, asked.drop_metadata) - {*asked.keep_metadata}
-    catalogue = without_keys(catalogue, dropped)
-    towards_nothing = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    destination = await probe(account, towards_nothing, asked=asked.form)
-    presence, notes = NOTHING, []
+    past = None
     if asked.on_conflict is not OnConflict.DUPLICATE:
         past = history(
-            output,
-            destination=destination.party(),
+            options.output,
+            destination=account.party,
             prefix=asked.prefix,
             mapping=Path(asked.mapping) if asked.mapping else None,
         )
+        past.added -= {*asked.keep_metadata}
+        dropped |= matching(catalogue, [escape(key) for key in past.added])
+        past.added |= dropped
+    catalogue = without_keys(catalogue, dropped)
+    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    destination = await probe(account, ideal, asked=asked.form)
+    planned, presence, notes = ideal, NOTHING, []
+    if past is not None:
         notes = [*past.notes, *past.dropped()]
         if asked.on_conflict is OnConflict.UPDATE:
             past.try_again()
-        past.added -= {*asked.keep_metadata}
-        dropped |= matching(catalogue, [escape(key) for key in past.added])
-        catalogue = without_keys(catalogue, dropped)
-        past.added |= dropped
-        presence = await recognise(
-            account, catalogue, reader, towards_nothing, past, choices=choices, progress=progress
-        )
-    if presence.several:
-        raise _ambiguous(presence.several)
-    planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+        presence = await recognise(account, catalogue, reader, ideal, past, choices=choices, progress=account.progress)
+        if presence.several:
+            raise _ambiguous(presence.several)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     if planned.form is Form.RESPONSES:
-        folder = RequestFolder(output, destination.party(), replace=asked.on_conflict is not OnConflict.DUPLICATE)
+        folder = RequestFolder(options.output, destination.party(), replace=past is not None)
         requests = found_requests(planned, catalogue, presence, folder, destination.party())
         presence = msgspec.structs.replace(presence, requests=requests)
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
-    verdict = judge(_models(planned, catalogue), models, destination.catalog, today=day(now))
+    verdict = judge(_models(planned, catalogue, presence), models, destination.catalog, today=day(now))
     if verdict.missing:
         if not asked.skip_unmapped:
             raise _unmapped(verdict, destination.catalog)
         choices = msgspec.structs.replace(choices, missing=verdict.missing)
+        ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    if verdict.missing or any(one.equal or one.beside for one in presence.requests.values()):
         planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     made = {
         _MAKES[type(step)] for step in planned.steps() if isinstance(step, (CreateAssistant, CreateAgent, CreateStore))
     }
     shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
-    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
+    if document:
+        require_same(document, destination.party(), planned)
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -169,6 +224,7 @@ async def prepare(
             *verdict.warnings,
             *_about_metadata(planned),
         ],
+        completeness=completeness,
     )
 
 
@@ -178,7 +234,7 @@ def _all_models(catalogue: Catalogue) -> Iterable[str]:
     return [model for model in (*assistants, *agents) if model is not None]
 
 
-def require_no_conflict(planned: Plan) -> None:
+def _require_no_conflict(planned: Plan) -> None:
     """Raises DestinationDiffers where ``planned`` may not be carried out."""
     conflicts = planned.conflicts()
     if not conflicts:
@@ -199,7 +255,7 @@ def require_no_conflict(planned: Plan) -> None:
     )
 
 
-def require_within(planned: Plan, most: MaxLoss) -> None:
+def _require_within(planned: Plan, most: MaxLoss) -> None:
     """Raises LossTooGreat where ``planned`` is known to lose more than ``most`` allows."""
     too_great = [loss for loss in planned.losses() if not most.allows(loss.why.severity)]
     if not too_great:
@@ -228,12 +284,16 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, catalogue: Catalogue) -> Iterable[str]:
-    """The models, by the bundle's names, of the assistants and agents that would be made or given another one."""
+def _models(planned: Plan, catalogue: Catalogue, presence: Presence) -> Iterable[str]:
+    """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
+    requests that are written already."""
     assistants = {record.id: record for record in catalogue.assistants}
     agents = {record.id: record for record in catalogue.agents}
+    written = {id for id, one in presence.requests.items() if one.equal}
     for step in planned.steps():
         match step:
+            case WriteRequest(id=id) if id in written:
+                continue
             case CreateAssistant(id=id) | WriteRequest(id=id):
                 model = AssistantView.of(assistants[id]).model
             case UpdateAssistant(id=id, fields=fields) if "model" in fields:
@@ -258,7 +318,7 @@ def _ambiguous(several: list[Several]) -> DestinationDiffers:
     )
 
 
-def _unmapped(verdict: Verdict, catalog: Catalog) -> DestinationUnfit:
+def _unmapped(verdict: ModelCheck, catalog: Catalog) -> DestinationUnfit:
     lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in verdict.lines())
     return DestinationUnfit(
         f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "

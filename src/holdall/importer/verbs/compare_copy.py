@@ -1,0 +1,52 @@
+"""The verb compare: what was imported, held against the bundle. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from holdall.bundle.reader import BundleReader
+from holdall.importer.destination.destination import choose
+from holdall.importer.destination.placement import by_mapping, by_marks
+from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.proof.proof import Proof, prove
+from holdall.remote.client import Account
+from holdall.remote.probing import require_any_endpoint
+
+__all__ = ["CompareOptions", "Proof", "compare_copy"]
+
+
+class CompareOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``output`` is OUTPUT_DIR, where the mapping is. ``prefix`` counts where no mapping says it; with ``search`` each
+    store's search must find its files. ``accept_known``: what the bundle records as lost changes no exit code."""
+
+    output: Path
+    prefix: str = ""
+    search: bool = False
+    accept_known: bool = False
+
+
+async def compare_copy(account: Account, reader: BundleReader, options: CompareOptions) -> Proof:
+    """Compare every field. Which copy is meant, the mapping in OUTPUT_DIR says, or without one the copies' own marks.
+
+    Raises what the account raises; CannotWrite.
+    """
+    await require_any_endpoint(account)
+    holding = await asyncio.to_thread(catalogue, reader)
+    placement = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
+    form = await choose(account, placement.form if placement else None)
+    if placement is None:
+        account.progress.note(f"no mapping of this bundle and destination in {options.output}: looking for marks")
+        placement = await by_marks(account, form, options.output, agents=bool(holding.agents))
+    return await prove(
+        holding,
+        reader,
+        account,
+        placement,
+        progress=account.progress,
+        prefix=options.prefix,
+        search=options.search,
+        accept_known=options.accept_known,
+    )

@@ -1,0 +1,242 @@
+"""The verb import: a bundle into a destination, in one run that is alone in its OUTPUT_DIR and resumes after a stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, Protocol
+
+import msgspec
+
+from holdall.bundle.durable import durable
+from holdall.bundle.reader import BundleReader
+from holdall.errors import Interrupted
+from holdall.importer.apply.context import Context
+from holdall.importer.apply.resume import begin, unfinished
+from holdall.importer.apply.twins import attempt_name, duplicates
+from holdall.importer.apply.work import Work
+from holdall.importer.destination.destination import choose
+from holdall.importer.journal.journal import Closed, Opened
+from holdall.importer.journal.pace import SETTLE, Halt, Pace
+from holdall.importer.journal.report import Duplicate, Party, Report, Status, keeping, mapping
+from holdall.importer.journal.run import RunFolder, locked, timestamp
+from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.completeness import Completeness
+from holdall.importer.plan.document import require_bundle
+from holdall.importer.plan.metadata import without_keys
+from holdall.importer.plan.steps import Catalogue, Plan
+from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
+from holdall.model import Kind
+from holdall.remote.client import Account
+from holdall.verdict import Reason, Verdict
+from holdall.version import __version__
+
+__all__ = [
+    "Asked",
+    "ImportOptions",
+    "Imported",
+    "Machine",
+    "Observer",
+    "PlanDocument",
+    "Prepared",
+    "Report",
+    "Status",
+    "keeping",
+    "mapping",
+    "run_import",
+]
+
+
+class ImportOptions(PlanOptions, frozen=True, kw_only=True):
+    """``settle``: seconds for which something is looked for whose answer was lost, before a second try. ``force``: go
+    on though another import seems to be at work."""
+
+    dry_run: bool = False
+    force: bool = False
+    settle: float = SETTLE
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Clock, randomness and disk. ``now`` is in Unix seconds; ``run`` makes a run's id unique, ``operation`` each
+    attempt to create something; ``sync`` makes a file's bytes durable."""
+
+    now: Callable[[], float]
+    run: Callable[[], str]
+    operation: Callable[[], str]
+    sync: Callable[[BinaryIO], None] = durable
+
+
+class Observer(Protocol):
+    """Whoever is told and asked in the middle of an import."""
+
+    def planned(self, prepared: Prepared) -> None:
+        """This would be done; nothing is written so far."""
+
+    def consent(self, prepared: Prepared) -> None:
+        """May it be done? Raises UsageFault where not."""
+
+    def halting(self, ask: Callable[[], None]) -> AbstractContextManager[None]:
+        """While writes go on: call ``ask``, from the event loop, to stop once what is in flight is finished."""
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """``report`` is None after a dry run, ``prepared`` where an earlier run was resumed."""
+
+    report: Report | None
+    prepared: Prepared | None
+    completeness: Completeness
+
+    def verdict(self) -> Verdict:
+        """The copy, or the plan of a dry run, against what the project had."""
+        inherent = self.prepared.inherent if self.prepared else []
+        report = self.report
+        if report is None:
+            assert self.prepared is not None
+            return self.prepared.verdict()
+        verdict = self.completeness.verdict(
+            [*report.losses(), *inherent],
+            failed=report.failed(),
+            units={result.source for result in report.results},
+            living={id for id, target in report.files.items() if str(id) == str(target)},
+        )
+        return verdict.having(Reason.DUPLICATES, len(report.duplicates))
+
+
+async def run_import(
+    account: Account, reader: BundleReader, options: ImportOptions, observer: Observer, machine: Machine
+) -> Imported:
+    """Go on with the run of the same bundle, destination and options that was cut off, or plan, ask, and do it.
+
+    OUTPUT_DIR is locked from before the look at what is there. What stopped the run is in its report. Raises
+    OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
+    """
+    asked, output = options.asked, options.output
+    digests = msgspec.to_builtins(reader.info.digests)
+    if options.document:
+        require_bundle(options.document, digests)
+    if options.dry_run:
+        prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
+        return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
+    holding = await asyncio.to_thread(catalogue, reader)
+    completeness = Completeness(holding, asked.selection, accept_known=options.accept_known)
+    form = await choose(account, asked.form)
+    written = {**asked.options(), "concurrency": account.limits.concurrency}
+    with locked(output):
+        again = unfinished(output, digests, account.party, written)
+        found = None
+        if not again:
+            found = await prepare(account, holding, reader, options, now=machine.now(), form=form)
+            observer.planned(found)
+            found.require_feasible(asked.max_loss)
+            observer.consent(found)
+        folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
+        halt, limits = Halt(), account.limits
+        context = Context(
+            account=account,
+            folder=folder,
+            pace=Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle, halt=halt),
+            progress=account.progress,
+            operation=lambda: attempt_name(folder.id, machine.operation()),
+            now=machine.now,
+        )
+        try:
+            if again:
+                made = _made(folder)
+                account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
+            with observer.halting(halt.ask):
+                plan = found.plan if found else folder.plan()
+                report = await _apply(context, plan, holding, reader, written, force=options.force)
+        finally:
+            await folder.close()
+    return Imported(report=report, prepared=found, completeness=completeness)
+
+
+async def _apply(
+    context: Context,
+    plan: Plan,
+    catalogue: Catalogue,
+    reader: BundleReader,
+    options: dict[str, Any],
+    *,
+    force: bool,
+) -> Report:
+    """Do what ``plan`` says and report what came of it. A folder with a journal in it goes on where that ends.
+
+    On return, also by an exception, mapping and report of what was done until then are in the folder and in OUTPUT_DIR.
+    Remote errors and Interrupted don't leave here: the report has them, and the run can be gone on with. Raises
+    CannotWrite where the journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first
+    write.
+    """
+    account, folder, now = context.account, context.folder, context.now
+    destination = account.party
+    catalogue = without_keys(catalogue, plan.dropped_keys)
+    work = Work(context, plan, catalogue, reader, destination)
+    twice: list[Duplicate] = []
+    standing = folder.standing
+    started = standing.opened.started if standing.opened else timestamp(now())
+    bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
+    opened = Opened(
+        run=folder.id,
+        tool=f"holdall {__version__}",
+        started=started,
+        bundle=bundle,
+        destination=destination,
+        options=options,
+    )
+
+    def report() -> Report:
+        stopped = work.stopped
+        otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
+        return Report(
+            run=folder.id,
+            started=started,
+            ended=timestamp(now()),
+            source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
+            destination=Party(org_id=account.organization, project_id=account.project),
+            base_url=account.endpoint.base_url,
+            bundle=bundle,
+            options=options,
+            assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
+            agents=work.tally.results(Kind.AGENT, otherwise=otherwise),
+            others=[
+                *work.tally.results(Kind.STORE, otherwise=otherwise),
+                *work.tally.results(Kind.FILE, otherwise=otherwise),
+            ],
+            stores=work.stores,
+            files=work.files,
+            copies=standing.copies,
+            added=frozenset({*standing.added, *plan.dropped_keys}),
+            requests=dict(account.requests),
+            form=plan.form,
+            stopped=stopped,
+            orphans=work.orphans,
+            duplicates=twice,
+        )
+
+    await begin(context, plan, opened, force=force)
+    try:
+        await work.run()
+        if work.stopped is None:
+            twice += await duplicates(
+                context,
+                catalogue,
+                prefix=plan.prefix,
+                known={one.id for one in work.orphans if one.id is not None},
+            )
+    except Interrupted as error:
+        work.stopped = error
+    finally:
+        folder.publish(done := report())
+    if done.stopped is None:
+        await folder.write(Closed(ended=timestamp(now())))
+    return done
+
+
+def _made(folder: RunFolder) -> str:
+    made = (
+        f"{len(ids)} {kind.replace('_', ' ')}{'s' if len(ids) > 1 else ''}"
+        for kind, ids in folder.standing.targets.items()
+        if ids
+    )
+    return ", ".join(made) or "nothing"

@@ -1,0 +1,150 @@
+"""The verb undo: what one run did to a project, taken back by its journal alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import nullcontext
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from holdall.endpoint import same_account
+from holdall.errors import NotFound, RemoteError, UsageFault
+from holdall.importer.destination.placement import withdraw
+from holdall.importer.journal.before import Before
+from holdall.importer.journal.deeds import Deeds, read_deeds
+from holdall.importer.journal.reversals import Reversal
+from holdall.importer.journal.run import BEFORE, locked
+from holdall.importer.journal.runs import JOURNAL, runs, runs_at
+from holdall.importer.journal.undolog import UndoLog
+from holdall.importer.undo.aftermath import look
+from holdall.importer.undo.rollback import Rollback, rollback
+from holdall.importer.undo.undo import undo
+from holdall.progress import Silent
+from holdall.remote.client import Account
+from holdall.remote.probing import probe
+
+__all__ = ["LATEST", "Ended", "Reversal", "Rollback", "UndoOptions", "UndoResult", "find_run", "undo_import"]
+
+LATEST = "latest"
+
+
+class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``run`` is the folder of one; ``latest`` says to take the newest that went to this destination instead. Without
+    one in a folder ``runs``, written requests are below ``output``. ``settle``: seconds after the end of a run for
+    which what was in flight may still come."""
+
+    run: Path
+    latest: bool
+    output: Path
+    settle: float
+    dry_run: bool = False
+    even_if_changed: bool = False
+
+
+class Ended(StrEnum):
+    """What became of the run, in words that follow its name."""
+
+    NOTHING = "was cut off before it did anything"
+    BEFORE = "is undone already"
+    DRY = "was looked at only"
+    DECLINED = "was not to be undone"
+    DONE = "was undone as far as it could be"
+
+
+class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
+    """``left`` is what is not undone, each with its reason, ``stopped`` the error that ended it early."""
+
+    ended: Ended
+    planned: Rollback
+    done: list[Reversal] = []
+    left: list[Reversal] = []
+    stopped: RemoteError | None = None
+
+    @property
+    def pending(self) -> list[Reversal]:
+        """What would be done, where nothing was."""
+        return self.planned.due() if self.ended in (Ended.DRY, Ended.DECLINED) else []
+
+
+def find_run(output: Path, run: str) -> Path:
+    """The folder of the run; of ``latest`` the newest, wherever it went. Raises UsageFault where there is none."""
+    if run == LATEST:
+        if found := runs(output):
+            return found[-1]
+        raise UsageFault(
+            f"can't undo the latest run: there is none in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)"
+        )
+    for folder in (output / "runs" / run, Path(run)):
+        if (folder / JOURNAL).is_file():
+            return folder
+    raise UsageFault(
+        f"can't undo {run}: there is no such run in {output / 'runs'}, and no {JOURNAL} in a folder of that name",
+        hint="RUN is the id that import printed, its folder, or `latest`",
+    )
+
+
+async def undo_import(
+    account: Account, options: UndoOptions, confirm: Callable[[Rollback], bool], *, now: Callable[[], float]
+) -> UndoResult:
+    """Look at what the run left, ask ``confirm``, take it back, and look again. ``now`` gives Unix seconds.
+
+    OUTPUT_DIR is locked meanwhile. Remote errors on the way are in the result. Raises OutputLocked, UsageFault and
+    NotFound for another project than the run went to, CannotWrite, and what the account raises before it begins.
+    """
+    folder, is_ours, progress = options.run, options.run.parent.name == "runs", account.progress
+    output = folder.parent.parent if is_ours else options.output
+    with locked(output) if is_ours else nullcontext():
+        await probe(account)
+        if options.latest:  # of this destination; the others of the same folder are somebody else's
+            folder = next(reversed(runs_at(output, account.party)), folder)
+        deeds, log, before = read_deeds(folder / JOURNAL), UndoLog(folder, now=now), Before(folder / BEFORE)
+        nothing = Rollback(run=folder.name, reversals=[], orphans=[])
+        if deeds is None:
+            return UndoResult(ended=Ended.NOTHING, planned=nothing)
+        progress.note(f"undoing the import run {folder.name} of {deeds.opened.started}, from {account.endpoint.title}")
+        if log.whole and not log.orphans:
+            return UndoResult(ended=Ended.BEFORE, planned=nothing)
+        _require_same(account, deeds, folder)
+        # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
+        wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
+        if deeds.uncertain and wait > 0:
+            progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
+            await asyncio.sleep(wait)
+        look_at = partial(look, account, deeds, before, output=output)
+        decide = partial(rollback, deeds, even_if_changed=options.even_if_changed)
+        found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
+        sure = log.path.exists() or (deeds.opened.destination.get("project") and account.project)
+        if not (sure or found.alive):
+            raise NotFound(
+                f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
+                hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
+            )
+        planned = decide(found, begun=log.begun)
+        if options.dry_run or not confirm(planned):
+            ended = Ended.DRY if options.dry_run else Ended.DECLINED
+            return UndoResult(ended=ended, planned=planned, left=planned.left())
+
+        async def again() -> Rollback:
+            return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
+
+        came = await undo(planned, deeds, folder, account, log, now=now, progress=progress, again=again, output=output)
+        if log.whole and is_ours:
+            withdraw(output, folder.name)
+    return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
+
+
+def _require_same(account: Account, deeds: Deeds, folder: Path) -> None:
+    """Raises UsageFault where this is another project than the run went to: in that all of the run would seem gone."""
+    went, here = deeds.opened.destination, account.party
+    if same_account(went, here):
+        return
+    for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):
+        if went.get(what) and here[what] and went.get(what) != here[what]:
+            raise UsageFault(
+                f"can't undo {folder.name}: it went to {title} {went.get(what)}, and this is {here[what]}",
+                hint="set OPENAI_DST_API_KEY, and --dst-base-url if need be, to where it went",
+            )
