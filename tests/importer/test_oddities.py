@@ -209,7 +209,7 @@ def fill(hand: Hand) -> None:
         files=[texts[1]],
         metadata={"k": "v"},
         instructions="i" * 100,
-        description="d",
+        description="d \N{SNOWMAN}\N{GRINNING FACE}",
         response_format=schema,
     )
     hand.assistant("Thinker", model="o3", reasoning_effort="high", tools=[])

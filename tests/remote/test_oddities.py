@@ -170,7 +170,7 @@ def fill(hand: Hand, *, gaps: bool = False) -> None:
     hand.assistant("Reader", stores=[store], metadata={"k": "v"}, instructions="i" * 100)
     hand.assistant("Both", stores=[store], files=[table, files[0]])
     hand.assistant(None)
-    hand.assistant("Shaped", response_format=schema, description="d")
+    hand.assistant("Shaped", response_format=schema, description="d \N{GRINNING FACE}")
     hand.assistant("Thinker", model="o3", reasoning_effort="high")
     if gaps:
         gone, lost = hand.file("gone.txt", b"gone"), hand.store("lost")

@@ -77,7 +77,8 @@ def _attributes_ignored(exchange: Exchange, memory: Memory) -> None:
         exchange.body["attributes"] = {}
         return
     exchange.body.pop("attributes", None)
-    for each in exchange.body.get("files", ()):
+    files = exchange.body.get("files")
+    for each in files if isinstance(files, list) else ():
         if isinstance(each, dict):
             each.pop("attributes", None)
 

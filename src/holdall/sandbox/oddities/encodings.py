@@ -13,20 +13,28 @@ from holdall.sandbox.oddities.oddity import Oddity
 
 __all__ = ["ANSWERS"]
 
-_HALF = "\ud83d"
-
 
 def _half_characters(exchange: Exchange, memory: Memory) -> None:
-    if exchange.status >= 400:
+    if exchange.status >= 400 or not isinstance(exchange.answer, dict):
         return
-    texts = exchange.answer["data"] if exchange.is_text and "data" in exchange.answer else []
-    for record in (*exchange.records(), *texts):
-        for name in ("description", "filename", "text"):
-            if isinstance(record.get(name), str):
-                record[name] += _HALF
+    texts = exchange.answer.get("data", exchange.answer.get("content")) if exchange.is_text else None
+    for record in (*exchange.records(), *(texts or ())):
+        for name in ("name", "description", "instructions", "text"):
+            if name in record:
+                record[name] = _halved(record[name])
+        if isinstance(record.get("filename"), str):
+            stem, dot, extension = record["filename"].rpartition(".")
+            record["filename"] = _halved(stem) + dot + extension
         if isinstance(record.get("metadata"), dict):
-            record["metadata"] = {key: f"{value}{_HALF}" for key, value in record["metadata"].items()}
+            record["metadata"] = {key: _halved(value) for key, value in record["metadata"].items()}
     _write(exchange, json.dumps(exchange.answer).encode())
+
+
+def _halved(value: Any) -> Any:
+    """Without the last UTF-16 unit, where that is the second of two."""
+    if not isinstance(value, str) or value[-1:] <= "\uffff":
+        return value
+    return value.encode("utf-16-le", "surrogatepass")[:-2].decode("utf-16-le", "surrogatepass")
 
 
 def _files_nan(exchange: Exchange, memory: Memory) -> None:
@@ -42,7 +50,7 @@ def _files_latin_1(exchange: Exchange, memory: Memory) -> None:
 
 
 def _padded(exchange: Exchange, memory: Memory) -> None:
-    if exchange.media_type == "application/json":
+    if exchange.media_type == "application/json" and exchange.status != 204:
         body = msgspec.json.encode(exchange.answer) if exchange.raw is None else exchange.raw
         exchange.raw = b"\xef\xbb\xbf\n\n" + body + b"\r\n"
 
@@ -52,7 +60,7 @@ def _files(exchange: Exchange) -> list[dict[str, Any]]:
 
 
 def _write(exchange: Exchange, body: bytes) -> None:
-    if exchange.media_type == "application/json":
+    if exchange.media_type == "application/json" and exchange.status != 204:
         exchange.raw = body
 
 

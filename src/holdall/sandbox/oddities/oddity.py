@@ -136,7 +136,7 @@ class Oddity(StrEnum):
     STATUS_201 = "status-201", "201 in place of 200"
     HALF_CHARACTERS = (
         "half-characters",
-        "descriptions, metadata, filenames and parsed text end in half a surrogate pair",
+        "an emoji at the end of a text or metadata, or before a filename's extension, loses its second half",
     )
     FILES_NAN = "files-nan", "file objects have a number that is NaN"
     FILES_LATIN_1 = "files-latin-1", "file objects are written in Latin-1"
