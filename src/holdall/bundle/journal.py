@@ -64,10 +64,12 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry", tag_field="line"):
-    """A whole entry that is no content; ``hash`` is the record's, for assistants and stores."""
+    """A whole entry that is no content; ``hash`` is the record's, for assistants and stores, ``files`` how many a store
+    counts, which is no part of its hash."""
 
     entry: IndexEntry
     hash: str | None = None
+    files: int | None = None
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True, tag="content", tag_field="line"):
