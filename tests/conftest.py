@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import ssl
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,27 @@ def box(tmp_path: Path) -> Iterator[Running]:
     """A running sandbox with a fresh folder and an open control door; its base URL is ``box.url``."""
     with Running(tmp_path / "sandbox", control=True) as running:
         yield running
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a disk of its own, or changes it: ``size=64k``, ``ro``. Only root on Linux may."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    is_there = False
+
+    def mount(options: str) -> Path:
+        nonlocal is_there
+        if sys.platform != "linux" or os.geteuid() != 0:
+            pytest.skip("only root on Linux makes a disk")
+        options = f"remount,{options}" if is_there else options
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False)
+        if made.returncode:
+            pytest.skip("no disk can be mounted here")
+        is_there = True
+        return place
+
+    yield mount
+    if is_there:
+        os.chdir("/")
+        subprocess.run(["umount", str(place)], check=True)

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -265,30 +264,6 @@ def test_a_clock_that_goes_back(
 
 
 # -- a real one ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Makes a disk of its own, or changes it: ``size=64k``, ``ro``. Only root on Linux may."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    is_there = False
-
-    def mount(options: str) -> Path:
-        nonlocal is_there
-        if sys.platform != "linux" or os.geteuid() != 0:
-            pytest.skip("only root on Linux makes a disk")
-        options = f"remount,{options}" if is_there else options
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False)
-        if made.returncode:
-            pytest.skip("no disk can be mounted here")
-        is_there = True
-        return place
-
-    yield mount
-    if is_there:
-        os.chdir("/")
-        subprocess.run(["umount", str(place)], check=True)
 
 
 COMMANDS: dict[str, tuple[tuple[str, ...], range, int]] = {

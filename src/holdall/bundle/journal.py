@@ -183,12 +183,16 @@ class Journal:
         self._reader: BinaryIO = open_regular(path)
         self.cut = Cut(length=0, size=0)
         self.position = 0
-        if begin:
-            self.append(msgspec.json.encode(begin) + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        else:
-            self._cut_back()
+        try:
+            if begin:
+                self.append(msgspec.json.encode(begin) + b"\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            else:
+                self._cut_back()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, line: bytes) -> int:
         """Append one line and return where it begins. Not yet durable, see ``commit``."""
