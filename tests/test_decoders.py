@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.digest import record_hash
@@ -32,6 +32,7 @@ from holdall.model import (
     TargetId,
 )
 from holdall.untrusted import MAX_DEPTH, read_json
+from tests.sweep import examples
 
 # Written out only where they are used, so that an example can be read.
 LONG = {
@@ -144,7 +145,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@examples(60, derandomize=True, database=None)
 @given(text=TEXTS)
 def test_a_decoder_gives_a_value_or_its_error(name: str, text: str) -> None:
     decoder, declared = DECODERS[name]

@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dependencies import USERS, Dependencies, Dependency
 from holdall.model import Kind, Record, SourceId
 from tests.growth import assert_linear
+from tests.sweep import examples
 
 
 def assistant(ident: str = "asst_1", **fields: Any) -> Record:
@@ -153,7 +154,7 @@ _anything = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(_anything, _anything)
 def test_no_shape_is_an_error(tools: Any, resources: Any) -> None:
     for one in dependencies([assistant(tools=tools, tool_resources=resources)]):

@@ -7,11 +7,12 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.joining import Joining, Reading, _fits, _fits_linear, comparable_size, is_text_name, joined, overlap_of
 from tests.growth import assert_linear
+from tests.sweep import examples
 
 
 def read(parts: list[str], overlap: int = 400, size: int | None = None) -> Reading:
@@ -143,7 +144,7 @@ def test_where_the_text_repeats_itself_only_the_size_can_tell() -> None:
     assert read(one, 25, size=99).doubt
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet="abc de\n", min_size=0, max_size=200), st.integers(10, 60), st.integers(0, 5), st.booleans())
 def test_the_files_size_decides_between_the_readings(text: str, size: int, overlap: int, overlapping: bool) -> None:
     parts = cut(text, size, overlap if overlapping else 0)
@@ -157,7 +158,7 @@ def test_the_files_size_decides_between_the_readings(text: str, size: int, overl
 ALPHABETS = ["ab", "a \n", "äöü", "緑茶の淹れ方", "😀👍🏽", "ab é緑😀\r\n\t0.", "\ufffdaé"]
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(
     st.sampled_from(ALPHABETS).flatmap(lambda letters: st.text(alphabet=letters, min_size=1, max_size=400)),
     st.lists(st.tuples(st.integers(30, 90), st.integers(9, 30)), min_size=1, max_size=20),
@@ -174,7 +175,7 @@ def test_a_text_cut_anywhere_comes_back_or_is_doubted(
     assert found.doubt or found.text(parts) == text
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.sampled_from(["Äpfel ", "緑茶", "😀", "word ", "\r\n", "naïve "]), min_size=1, max_size=300),
     st.lists(st.tuples(st.integers(120, 400), st.integers(60, 110)), min_size=1, max_size=20),
@@ -190,7 +191,7 @@ def test_a_text_that_does_not_repeat_itself_comes_back_without_its_size(
     assert found.doubt is None
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(alphabet="ab", max_size=60), st.text(alphabet="ab", min_size=1, max_size=60), st.integers(1, 9))
 def test_the_linear_search_finds_what_the_plain_one_finds(left: str, right: str, least: int) -> None:
     known = [n for n in range(min(len(left), len(right)), least - 1, -1) if left.endswith(right[:n])]

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdall.endpoint import endpoint
@@ -27,6 +27,7 @@ from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
 from holdall.remote.survey import Surveyor
 from holdall.untrusted import require_plain
+from tests.sweep import examples
 
 KEYS = [
     "id",
@@ -178,7 +179,7 @@ READERS: dict[str, Callable[[Account], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(answers=st.lists(bodies(), min_size=1, max_size=3))
 @example(answers=[b'{"data":[{"id":"' + b"x" * 100_000 + b'"}],"has_more":true}'])
 @example(answers=[b'{"id":"a","bytes":1' + b"0" * 100 + b',"created_at":1e300}'])
@@ -191,7 +192,7 @@ def test_each_reader(reader: str, answers: list[bytes]) -> None:
     asyncio.run(main())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(answers=st.lists(bodies(), min_size=1, max_size=2))
 def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
     kinds = {Kind.ASSISTANT: b'{"id":"a"}', Kind.AGENT: b'{"id":"a"}', Kind.STORE: b'{"id":"a"}'}
@@ -212,7 +213,7 @@ def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
     asyncio.run(main())
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     status=st.sampled_from([400, 401, 402, 403, 404, 408, 409, 413, 429, 500, 501, 503]),
     text=st.one_of(bodies().map(lambda raw: raw.decode("utf-8", "replace")), st.text("<>/ahtml &#1;'\"")),
@@ -233,7 +234,7 @@ def test_each_error(status: int, text: str, headers: dict[str, str]) -> None:
     assert len(error.message) < 1000
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(raw=bodies(), printed=st.text(max_size=20))
 def test_each_decoder(raw: bytes, printed: str) -> None:
     tokens.ends_at(f"a.{printed}.c")

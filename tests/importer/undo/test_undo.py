@@ -28,6 +28,7 @@ from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import sweep
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def small() -> Shelf:
     return made
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("durable", "first"),
     [
         (False, 1),
@@ -302,7 +303,7 @@ def test_what_the_server_refuses_to_delete_stays_with_what_it_uses(
     assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
 
 
-@pytest.mark.parametrize(
+@sweep(
     "oddities",
     [{Oddity.DELETE_404}, {Oddity.DELETE_FALSE}, {Oddity.DELETE_IGNORED}, {Oddity.DELETE_404, Oddity.MISSING_NULL}],
 )
@@ -326,7 +327,7 @@ def test_a_delete_is_believed_only_where_the_thing_is_gone(
     assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
 
-@pytest.mark.parametrize("status", [404, 405, 500, 501])
+@sweep("status", [404, 405, 500, 501])
 def test_a_delete_that_fails_and_is_carried_out_all_the_same_is_undone(
     box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, status: int
 ) -> None:
