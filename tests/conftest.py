@@ -37,6 +37,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Drawn examples are a sweep, too: each of those tests is in the normal suite and in the thorough one."""
     if sweep.is_thorough and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         item.add_marker("thorough")
+    if item.get_closest_marker("slow"):
+        item.own_markers = [mark for mark in item.own_markers if mark.name != "thorough"]
 
 
 @pytest.fixture(autouse=True, scope="session")

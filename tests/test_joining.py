@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdall.joining import Joining, Reading, _fits, _fits_linear, comparable_size, is_text_name, joined, overlap_of
 from tests.growth import assert_linear
-from tests.sweep import examples
+from tests.sweep import examples, sweep
 
 
 def read(parts: list[str], overlap: int = 400, size: int | None = None) -> Reading:
@@ -271,7 +271,7 @@ def test_markup_may_be_handed_out_without_its_tags() -> None:
     assert comparable_size(None, 7) is None
 
 
-@pytest.mark.parametrize("last", [" " * 8, "\ufffd" * 8, "abcdefgh"])
+@sweep("last", [" " * 8, "\ufffd" * 8, "abcdefgh"])
 def test_parts_that_lie_in_a_long_one_before_them_cost_little(last: str) -> None:
     def read(parts: list[str]) -> None:
         joining = Joining(400)

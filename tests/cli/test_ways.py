@@ -252,9 +252,7 @@ def test_a_proxy_in_front_of_tls_sees_no_key(holdall: Terminal, opened: Callable
     assert "sk-" not in str(proxy.seen)
 
 
-@pytest.mark.parametrize(
-    "value", ["socks5://127.0.0.1:1", "socks4://127.0.0.1:1", "http://", "http://x:hidden", "http://u:1#hidden@x"]
-)
+@sweep("value", ["socks5://127.0.0.1:1", "socks4://127.0.0.1:1", "http://", "http://x:hidden", "http://u:1#hidden@x"])
 def test_a_proxy_of_no_use_is_told_at_the_start(holdall: Terminal, bundle: Path, value: str) -> None:
     for argv in commands(bundle):
         done = holdall(*argv, "--env-file", "none", **both("https://there.test/v1"), all_proxy=value)

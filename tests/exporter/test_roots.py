@@ -122,7 +122,7 @@ def test_unused_adds_what_nothing_refers_to_and_nothing_else(hand: Hand, holdall
     assert Held("d.tar.zst").files == {"shared.txt", "lone.txt", "unused.txt"}
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("arguments", "assistants", "stores", "files"),
     [
         (["--only", "A"], {"A"}, {"used"}, {"shared.txt", "tool.csv"}),

@@ -17,7 +17,6 @@ from holdall.sandbox.behaviour import Behaviour, Bomb, BombKind
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
-from tests.sweep import sweep
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-1"
 MEMORY = 300  # MiB resident
@@ -115,7 +114,13 @@ def _all_end_well(box: Running, filled: Path, tmp_path: Path, kind: BombKind, *p
 
 
 @only_linux
-@sweep("kind", [pytest.param(kind, marks=() if kind in ("packed", "deep") else pytest.mark.slow) for kind in KINDS])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks={"packed": (), "deep": pytest.mark.thorough}.get(kind, pytest.mark.slow))
+        for kind in KINDS
+    ],
+)
 def test_whatever_is_asked(box: Running, filled: Path, tmp_path: Path, kind: BombKind) -> None:
     _all_end_well(box, filled, tmp_path, kind, "/files/*" if kind == "long_content" else "*")
 

@@ -49,7 +49,7 @@ def of_destination(still: Still) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES)
 def test_the_whole_folder_says_what_it_said(name: str, tmp_path: Path) -> None:
     wanted, found = expected(name), expectation(name, tmp_path)
     assert wanted.keys() == found.keys()
@@ -246,7 +246,7 @@ COMMANDS: dict[str, tuple[int, View, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES)
 def test_the_commands_go_by_the_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = Pinned(name, tmp_path)
     terminal = Terminal(monkeypatch, {"OPENAI_DST_API_KEY": KEY})

@@ -353,7 +353,7 @@ def test_an_answer_without_a_body_is_none_the_less_a_yes(
     assert sum(one.method == "DELETE" for one in box.requests()) == 9
 
 
-@pytest.mark.parametrize("where", ["/assistants", "/vector_stores", "/agents"])
+@sweep("where", ["/assistants", "/vector_stores", "/agents"])
 def test_a_list_that_is_not_there_is_no_proof_that_nothing_is(
     box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, where: str
 ) -> None:
