@@ -16,6 +16,7 @@ from httpx2._config import create_ssl_context
 from hypothesis import HealthCheck, settings
 
 from holdall.sandbox.server import Running
+from tests import sweep
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,9 +25,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _TLS = ssl.create_default_context()
 _CERTIFICATES = os.environ.get("SSL_CERT_FILE")
 
-# A busy machine takes its time over an example, and over drawing one.
-settings.register_profile("holdall", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("holdall")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where a run doesn't leave the thorough tests out, it leaves out nothing of a sweep and no example."""
+    sweep.is_thorough = "not thorough" not in config.option.markexpr
+    # A busy machine takes its time over an example, and over drawing one.
+    few = sweep.examples(100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("holdall", few)
+    settings.load_profile("holdall")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Drawn examples are a sweep, too: each of those tests is in the normal suite and in the thorough one."""
+    if sweep.is_thorough and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        item.add_marker("thorough")
+    if item.get_closest_marker("slow"):
+        item.own_markers = [mark for mark in item.own_markers if mark.name != "thorough"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.digest import record_hash
@@ -33,6 +33,7 @@ from holdall.model import (
 )
 from holdall.parsedtext import require_page
 from holdall.untrusted import MAX_DEPTH, divided, first_value, mended, read_as, read_json, read_members, readable
+from tests.sweep import examples
 
 # Written out only where they are used, so that an example can be read.
 LONG = {
@@ -152,7 +153,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@examples(60, derandomize=True, database=None)
 @given(text=TEXTS)
 def test_a_decoder_gives_a_value_or_its_error(name: str, text: str) -> None:
     decoder, declared = DECODERS[name]

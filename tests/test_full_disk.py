@@ -26,6 +26,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.importer.standing_once import faults_of, make
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE = "sk-source-0001"
 
@@ -149,7 +150,7 @@ def import_on(disk: Disk, packed: Packed, holdall: Terminal, out: Path) -> None:
     assert imported_whole(packed, key, out) == []
 
 
-@pytest.mark.parametrize("writes", [0, 9])
+@sweep("writes", [0, 9])
 def test_an_import_goes_on_after_a_full_disk(
     packed: Packed, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, writes: int
 ) -> None:

@@ -27,6 +27,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import Project, differences
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE = "sk-source-0001"
 LONGEST = 90.0
@@ -378,7 +379,7 @@ def routes(place: Place, command: str, folder: Path) -> list[str]:
     return place.routes[command]
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("command", "route", "kind"),
     [
         ("export", "GET /vector_stores/*", "500"),
@@ -397,7 +398,7 @@ def test_routes_that_were_not_told_the_truth_of(
     assert tried(place, monkeypatch, tmp_path / "try", command, route, kind)[0] == []
 
 
-@pytest.mark.parametrize(("command", "seed"), [("export", 1), ("import --on-conflict update", 2), ("undo", 3)])
+@sweep(("command", "seed"), [("export", 1), ("import --on-conflict update", 2), ("undo", 3)])
 def test_some_routes(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, seed: int) -> None:
     chance = random.Random(seed)
     route, kind = chance.choice(routes(place, command, tmp_path)), chance.choice(list(KINDS))

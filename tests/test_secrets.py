@@ -29,7 +29,9 @@ from holdall.sandbox.server import Running
 from holdall.variables import KEY_VARIABLES, VARIABLES
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Done, Terminal
+from tests.clock import Clock
 from tests.project import Hand
+from tests.sweep import sweep
 from tests.test_redaction import WAYS, written
 
 MARK = "MARKEDmarked"
@@ -135,6 +137,7 @@ def echo() -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def holdall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
+    Clock().rule(monkeypatch)
     pack(tmp_path / "b.tar.zst", [File(id="file-1"), File(id="file-2", data=None)])
     (tmp_path / "code.py").write_text("x = 'asst_1'\n")
     return Terminal(
@@ -232,7 +235,7 @@ def test_a_server_that_echoes_keys_leaves_them_nowhere(
     assert 70 not in {one.code for one in done}, [one.err for one in done if one.code == 70]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@sweep("way", WAYS)
 def test_nor_does_one_that_echoes_them_in_an_encoding(
     holdall: Terminal, echo: Callable[..., str], tmp_path: Path, way: str
 ) -> None:
@@ -288,7 +291,7 @@ def test_settings_that_cannot_be_meant_are_not_repeated(holdall: Terminal, tmp_p
         assert done.code == 2, done.err
 
 
-@pytest.mark.parametrize(
+@sweep(
     "argv",
     [
         ["export", "--label", SOURCE],

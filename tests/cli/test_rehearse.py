@@ -16,6 +16,7 @@ from holdall.sandbox import assistants, extractor, stores
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 from tests.waiting import Child, naming, until
 
 SOURCE = "sk-source-0001"
@@ -164,7 +165,7 @@ def test_one_that_is_ended_leaves_nothing_behind(holdall: Terminal, bundle: str,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups to kill")
-@pytest.mark.parametrize("whole_group", [False, True])
+@sweep("whole_group", [False, True])
 def test_one_that_is_killed_leaves_nothing_behind(
     holdall: Terminal, source: Hand, bundle: str, temporary: Path, whole_group: bool
 ) -> None:

@@ -21,6 +21,7 @@ from holdall.sandbox.extractor import Extractor
 from holdall.sandbox.server import Running
 from tests.sandbox.test_documents import pdf
 from tests.sandbox.wire import ask, upload
+from tests.sweep import sweep
 from tests.waiting import Child, until
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -92,7 +93,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@sweep("bomb", BOMBS)
 def test_what_unpacks_to_too_much_is_refused_and_the_next_is_read(
     extractor: Extractor, tmp_path: Path, bomb: str
 ) -> None:
@@ -107,7 +108,7 @@ PIECES = """
 """
 
 
-@pytest.mark.parametrize("piece", PIECES.split())
+@sweep("piece", PIECES.split())
 def test_any_page_is_read_in_linear_time(extractor: Extractor, tmp_path: Path, piece: str) -> None:
     # What took time by the square would run into its processor seconds, and be too large.
     outcome, _ = read(extractor, tmp_path, "html", piece.replace("¬", " ").encode() * (LONG // len(piece)))

@@ -19,6 +19,7 @@ import pytest
 from holdall.errors import CannotWrite, UsageFault
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import KEY, ask, form, upload
+from tests.sweep import sweep
 from tests.waiting import Child
 
 # Without lingering a close is a reset. The structure's fields are half as long on Windows.
@@ -126,7 +127,7 @@ def test_it_listens_on_the_loopback_interface_only(box: Running) -> None:
     assert box._listening.getsockname()[0] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("package", ["uvicorn", "starlette", "python_multipart", "pypdf"])
+@sweep("package", ["uvicorn", "starlette", "python_multipart", "pypdf"])
 def test_a_missing_extra_says_what_to_install(package: str, tmp_path: Path) -> None:
     program = (
         f"import importlib.util, sys; sys.modules[{package!r}] = None; find = importlib.util.find_spec; "

@@ -6,18 +6,19 @@ import itertools
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.server import Running
 from holdall.sandbox.transfers import Form
 from tests.sandbox.wire import ask, form, upload
+from tests.sweep import examples
 
 NAMES = st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"\\'), min_size=1, max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(name=NAMES, data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 700), max_size=6))
 def test_a_form_in_any_pieces(name: str, data: bytes, cuts: list[int]) -> None:
     body, headers = form(name, data, purpose="vision")
