@@ -172,7 +172,7 @@ def test_what_decoders_differ_about_is_read_all_the_same(written: str) -> None:
     assert keys_of(record(raw)) == {"k", "l"}
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(200, derandomize=True, database=None)
 @given(text=st.text(alphabet='\ud83d\ude00\udc00\\"ud8n\U0001f600a', max_size=20))
 def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
     raw = json.dumps([text]).encode()
@@ -181,7 +181,7 @@ def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
     assert json.loads(mended(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(200, derandomize=True, database=None)
 @given(items=st.lists(st.sampled_from([one for one in ODD if one not in ("", *LONG)]) | TEXTS, max_size=5))
 def test_a_list_is_divided_whatever_is_in_it(items: list[str]) -> None:
     written = [item.encode("latin-1") for item in items]
