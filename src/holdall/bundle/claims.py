@@ -15,6 +15,7 @@ from holdall.bundle import layout
 from holdall.bundle.bag import parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.tagfiles import described
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Rung
 from holdall.untrusted import read_once
 from holdall.verdict import Reason
@@ -26,11 +27,11 @@ _LINE_VALUES = 100
 _INFO_VALUES = 100_000
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Rung.ORIGINAL, Rung.CONTAINER, Rung.TEXT, Rung.UNAVAILABLE})
-_COUNTS = frozenset({"assistants", "vector_stores", "memberships", "files", "entries", "bytes"})
-_AGENTS = "agents"
+_AGENTS = KINDS[Kind.AGENT].count
+_COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - {_AGENTS}
 _IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
 _OXUM = "payload-oxum"
-_DEFINITIONS = frozenset({Kind.ASSISTANT, Kind.AGENT, Kind.STORE})
+_DEFINITIONS = frozenset(DEFINITIONS)
 # The kinds of objects that a loss of each reason is about.
 _KINDS: dict[str, frozenset[Kind]] = {
     Reason.FILES: frozenset({Kind.FILE}),

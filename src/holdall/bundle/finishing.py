@@ -19,6 +19,7 @@ from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
+from holdall.kinds import KINDS
 from holdall.model import Kind, Rung
 from holdall.untrusted import read_as
 from holdall.verdict import Reason
@@ -29,7 +30,6 @@ _encode = msgspec.json.Encoder().encode
 _SHA256 = 64
 """In the sorter of the index, each line stands behind the sha256 that the manifest needs."""
 _PIECE = 64 << 10
-_COUNTED = {Kind.ASSISTANT: "assistants", Kind.AGENT: "agents", Kind.STORE: "vector_stores"}
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +137,7 @@ class Finishing:
 
     def _list_record(self, entry: IndexEntry, sha256: str) -> None:
         kind = layout.kind_of(entry.path)
-        self._counts[_COUNTED[kind]] += 1
+        self._counts[KINDS[kind].count] += 1
         lines = self._agents if kind is Kind.AGENT else self._definitions
         lines.add(definition_line(kind, entry.id or "", sha256))
 
@@ -159,7 +159,7 @@ class Finishing:
         entry = self._append(out, sink.path)
         sink.remove()
         if sink.kind is not None:
-            self._counts["memberships" if sink.kind is Kind.MEMBERSHIP else "files"] += records
+            self._counts[KINDS[sink.kind].count] += records
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
     def _write_ledger(self, ledger: Sorter) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Rung
 from holdall.untrusted import (
     LINE_BYTES,
@@ -48,9 +49,7 @@ MAJOR, MINOR = 1, 1
 FORMAT = f"{MAJOR}.{MINOR}"
 _WITHOUT_AGENTS = f"{MAJOR}.0"
 
-ASSISTANTS = "data/assistants/"
-AGENTS = "data/agents/"
-STORES = "data/vector_stores/"
+STORES = KINDS[Kind.STORE].folder
 CONTENTS = "data/files/"
 TEXTS = "data/text/"
 FILES = "data/files.jsonl"
@@ -288,9 +287,7 @@ def format_of(agents: int) -> str:
 
 def kind_of(path: str) -> Kind:
     """The kind of the record at ``path``, which is one of an assistant, an agent or a vector store."""
-    if path.startswith(STORES):
-        return Kind.STORE
-    return Kind.AGENT if path.startswith(AGENTS) else Kind.ASSISTANT
+    return next((kind for kind in DEFINITIONS if path.startswith(KINDS[kind].folder)), Kind.ASSISTANT)
 
 
 class Place(NamedTuple):
@@ -305,9 +302,7 @@ class Place(NamedTuple):
 _BYTES = frozenset({Rung.ORIGINAL, Rung.SUPPLIED, Rung.CONTAINER})
 _LINES = Place(has_records=True)
 _FOLDERS = {
-    (ASSISTANTS, 0): (RECORD, Place(has_id=True)),
-    (AGENTS, 0): (RECORD, Place(has_id=True)),
-    (STORES, 0): (RECORD, Place(has_id=True)),
+    **{(KINDS[kind].folder, 0): (RECORD, Place(has_id=True)) for kind in DEFINITIONS},
     (CONTENTS, 1): ("", Place(has_id=True, rungs=_BYTES)),
     (TEXTS, 1): (RECORD, Place(has_id=True, rungs=frozenset({Rung.TEXT}))),
 }

@@ -22,6 +22,7 @@ from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
 from holdall.capped import Capped
+from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, Rung, StoreView
 from holdall.verdict import Reason, Verdict
 
@@ -78,7 +79,7 @@ class References:
         self._rung_bytes: Counter[Rung] = Counter()
         self._lost: Counter[str] = Counter()
         self._minimum = minimum_of(bundle.info)
-        self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in (Kind.ASSISTANT, Kind.AGENT, Kind.STORE)}
+        self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
         """The definitions by id, each with its path without the ending."""
         self._lacking: set[str] = set()
         """The stores with fewer memberships than they count, until a loss accounts for that."""
@@ -87,7 +88,7 @@ class References:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
         self._read_stores()
         self._read_assistants()
-        for _ in self._records(Kind.AGENT, layout.AGENTS):
+        for _ in self._records(Kind.AGENT):
             pass
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
@@ -157,10 +158,10 @@ class References:
     def _use(self, use: _Use, id: str) -> None:
         self._uses.add(id.encode(), _encode(use))
 
-    def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
-        """The records below ``folder``, each counted and there once."""
+    def _records(self, kind: Kind) -> Iterator[Record]:
+        """The records of a kind, each counted and there once."""
         there = self._there[kind]
-        for entry in self._bundle.entries(folder):
+        for entry in self._bundle.entries(KINDS[kind].folder):
             if entry.path.endswith(layout.RECORD):
                 record = self._bundle.record(kind, entry)
                 if record.id != entry.id:
@@ -171,13 +172,13 @@ class References:
                 yield record
 
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
-        self._counts[_COUNTED[kind]] += 1
+        self._counts[KINDS[kind].count] += 1
         lines = self._agents if kind is Kind.AGENT else self._definitions
         lines.add(definition_line(kind, id, record_hash(kind, raw), store))
 
     def _read_stores(self) -> None:
         totals: dict[str, int] = {}
-        for store in self._records(Kind.STORE, layout.STORES):
+        for store in self._records(Kind.STORE):
             totals[store.id] = StoreView.of(store).total or 0
         found = self._there[Kind.STORE]
         listed: set[str] = set()
@@ -209,7 +210,7 @@ class References:
             self._report("index", None, f"{id}: there twice")
 
     def _read_assistants(self) -> None:
-        for assistant in self._records(Kind.ASSISTANT, layout.ASSISTANTS):
+        for assistant in self._records(Kind.ASSISTANT):
             view = AssistantView.of(assistant)
             for id in view.store_ids:
                 if id not in self._there[Kind.STORE]:
@@ -364,7 +365,7 @@ class References:
 
 def _told(line: LossLine) -> str:
     """What is lost, and why: the message alone may be a server's, which names nothing."""
-    what = " ".join(part for part in (line.kind and line.kind.replace("_", " "), line.id) if part)
+    what = " ".join(part for part in (line.kind and noun(line.kind), line.id) if part)
     if not what or (line.id and line.id in line.message):
         return line.message or f"something that holdall.json calls {line.reason}"
     if line.kind and known_reason(line.reason) in (Reason.FILES, Reason.RECORDS):
@@ -380,14 +381,7 @@ def _read_whole(faults: Iterator[str]) -> Iterator[str]:
         yield str(error)
 
 
-_COUNTED = {
-    Kind.ASSISTANT: "assistants",
-    Kind.AGENT: "agents",
-    Kind.STORE: "vector_stores",
-    Kind.MEMBERSHIP: "memberships",
-    Kind.FILE: "files",
-}
 # Losses of these reasons name what is not in the bundle, those of the others what is.
 _GONE = frozenset({Reason.FILES, Reason.STORES, Reason.RECORDS})
 _HELD = frozenset({Reason.KEYS, Reason.REFERENCES, Reason.CHANGED})
-_NAMES = frozenset({*_COUNTED.values(), "entries", "bytes"})
+_NAMES = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"})

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.kinds import noun
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
 from holdall.remote.client import Account, identity, path, viewed
@@ -101,7 +102,7 @@ class Surveyor:
         return await self._present("/files", lambda raw: viewed(raw, FileView, "a file"), limit=FILES_PAGE)
 
     async def _records(self, where: str, kind: Kind) -> list[Record]:
-        what = kind.replace("_", " ")
+        what = noun(kind)
         return await self._present(where, lambda raw: Record(kind=kind, id=SourceId(_id_of(raw, what)), raw=raw))
 
     async def _present(self, where: str, read: Callable[[bytes], T], *, limit: int = 100) -> list[T]:

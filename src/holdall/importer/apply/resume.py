@@ -28,6 +28,7 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
+from holdall.kinds import noun
 from holdall.model import Kind, Rung
 
 __all__ = ["begin", "unfinished"]
@@ -78,7 +79,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
         found = [stamp async for stamp in stamps(account, kinds)]
     strangers = _strangers(found, plan, folder, context.now())
     if strangers and not force:
-        named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
+        named = ", ".join(f"{noun(one.kind)} {one.id}" for one in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
         raise ImportUnderWay(
             f"can't import: another import made {named}{more} out of the same sources within the last hour. It has no "

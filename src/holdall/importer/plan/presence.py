@@ -9,6 +9,7 @@ import msgspec
 
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import By
+from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore", "Presence", "Several"]
@@ -85,7 +86,7 @@ class Several(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[TargetId]
 
     def __str__(self) -> str:
-        kind = self.kind.replace("_", " ")
+        kind = noun(self.kind)
         return f"{kind} {f'{self.name} ({self.id})' if self.name else self.id}: {', '.join(self.targets)}"
 
 

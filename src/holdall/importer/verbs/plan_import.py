@@ -43,6 +43,7 @@ from holdall.importer.plan.steps import (
 )
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
+from holdall.kinds import noun
 from holdall.model import AgentView, AssistantView, Kind
 from holdall.remote.client import Account
 from holdall.remote.models import day
@@ -270,7 +271,7 @@ def _require_within(planned: Plan, most: MaxLoss) -> None:
 
 
 def _changed_words(step: Differs) -> str:
-    return f"{step.kind.replace('_', ' ')} {step.name or step.id}: {', '.join(step.changed)}"
+    return f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}"
 
 
 def _about_metadata(planned: Plan) -> Iterator[str]:
@@ -279,7 +280,7 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         yield f"metadata left out: {', '.join(planned.dropped_keys)} (--keep-metadata KEY sends it)"
     for kind, keys in planned.shared_keys.items():
         yield (
-            f"metadata that every {kind.replace('_', ' ')} of the bundle has: {', '.join(keys)}; left out where the "
+            f"metadata that every {noun(kind)} of the bundle has: {', '.join(keys)}; left out where the "
             "destination puts it in by itself (--keep-metadata KEY sends it, --drop-metadata GLOB leaves it out)"
         )
 
