@@ -7,9 +7,19 @@ from __future__ import annotations
 
 import msgspec
 
-from holdall.model import AgentView, AssistantView, FileView, Kind, MembershipView, StoreView, View
+from holdall.model import (
+    AgentView,
+    AssistantView,
+    DefinitionView,
+    FileView,
+    Kind,
+    MembershipView,
+    Record,
+    StoreView,
+    View,
+)
 
-__all__ = ["DEFINITIONS", "KINDS", "WHOLE", "Row", "a", "noun"]
+__all__ = ["DEFINITIONS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +39,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Fields at the top of a record that change without anybody changing the project."""
     digest: str = "definitions"
     """The digest that it is a part of."""
+    has_model: bool = False
+    needs_model: bool = False
     beta: str | None = None
     """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
 
@@ -41,6 +53,8 @@ KINDS: dict[Kind, Row] = {
         count="assistants",
         selector="asst:",
         folder="data/assistants/",
+        has_model=True,
+        needs_model=True,
         beta="assistants=v2",
     ),
     Kind.AGENT: Row(
@@ -50,6 +64,7 @@ KINDS: dict[Kind, Row] = {
         count="agents",
         selector="agent:",
         folder="data/agents/",
+        has_model=True,
         volatile=("updated_at",),
         digest="agents",
         beta="agents=v1",
@@ -84,8 +99,15 @@ KINDS: dict[Kind, Row] = {
 DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 """Those of which each object is a file of its own in a bundle."""
 
-WHOLE = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
+WHOLE: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
 """Those that one request copies, once what they refer to is there."""
+
+
+def read(record: Record) -> DefinitionView:
+    """What the program acts upon in a record of one of the kinds in ``WHOLE``."""
+    found = KINDS[record.kind].view.of(record)
+    assert isinstance(found, DefinitionView)
+    return found
 
 
 def noun(kind: Kind) -> str:

@@ -18,13 +18,11 @@ from holdall.importer.journal.runs import JOURNAL, opened, runs
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
-    CreateAgent,
-    CreateAssistant,
+    CreateDefinition,
     CreateStore,
     Plan,
     Skip,
-    UpdateAgent,
-    UpdateAssistant,
+    UpdateDefinition,
     UpdateStore,
     UploadFile,
 )
@@ -117,12 +115,8 @@ def _sources(plan: Plan) -> set[tuple[Kind, str]]:
         match step:
             case CreateStore(id=id) | UpdateStore(id=id):
                 found.add((Kind.STORE, id))
-            case CreateAssistant(id=id) | UpdateAssistant(id=id):
-                found.add((Kind.ASSISTANT, id))
-            case CreateAgent(id=id) | UpdateAgent(id=id):
-                found.add((Kind.AGENT, id))
-            case Adopt(kind=kind, id=id) | Skip(kind=kind, id=id):
-                found.add((kind, id))
+            case CreateDefinition() | UpdateDefinition() | Adopt() | Skip():
+                found.add((step.kind, step.id))
             case _:
                 pass
     return found

@@ -24,6 +24,7 @@ from holdall.importer.journal.journal import MARKS, Done, lines
 from holdall.importer.journal.report import Duplicate
 from holdall.importer.journal.runs import JOURNAL, runs
 from holdall.importer.plan.steps import Catalogue
+from holdall.kinds import WHOLE
 from holdall.model import FileView, Kind, Record, SourceId, TargetId
 
 __all__ = ["attempt_name", "duplicates", "made_in"]
@@ -56,7 +57,7 @@ async def duplicates(
     """
     look = _Look(context, catalogue, prefix)
     try:
-        found = [one for kind in (Kind.STORE, Kind.ASSISTANT, Kind.AGENT) for one in await look.objects(kind)]
+        found = [one for kind in (Kind.STORE, *WHOLE) for one in await look.objects(kind)]
         if found or not look.has_marks:
             found += await look.files()
     except RemoteError as error:
@@ -72,8 +73,7 @@ class _Look:
         self._account, self._folder, self._prefix = context.account, context.folder, prefix
         self._records: dict[Kind, Mapping[SourceId, Record]] = {
             Kind.STORE: catalogue.stores,
-            Kind.ASSISTANT: {record.id: record for record in catalogue.assistants},
-            Kind.AGENT: {record.id: record for record in catalogue.agents},
+            **catalogue.by_id(),
         }
         self._now, self._pace = context.now, context.pace
         self._keeps_marks = self._folder.standing.learned.get(MARKS) != 0

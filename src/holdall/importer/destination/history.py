@@ -16,6 +16,7 @@ from holdall.importer.journal.mapping import Placed, read_mapping
 from holdall.importer.journal.run import MAPPING
 from holdall.importer.journal.runs import JOURNAL, runs, runs_at
 from holdall.importer.journal.undolog import is_undone
+from holdall.kinds import DEFINITIONS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["History", "history"]
@@ -51,6 +52,10 @@ class History:
     def __bool__(self) -> bool:
         return bool(self.assistants or self.agents or self.stores or self.files)
 
+    def of(self, kind: Kind) -> dict[SourceId, list[TargetId]]:
+        """The candidates of a kind of definitions."""
+        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.stores}[kind]
+
     def take(self, intent: Intent, done: Done) -> None:
         """One thing that a run did."""
         match intent.action, intent.kind:
@@ -58,12 +63,8 @@ class History:
                 self._made(self.files if intent.action == "create" else self.copies, intent.source, done.target)
                 if intent.sha256 is not None:
                     self.hashes[done.target] = intent.sha256
-            case "create", Kind.STORE:
-                self._made(self.stores, intent.source, done.target)
-            case "create", Kind.ASSISTANT:
-                self._made(self.assistants, intent.source, done.target)
-            case "create", Kind.AGENT:
-                self._made(self.agents, intent.source, done.target)
+            case "create", kind if kind in DEFINITIONS:
+                self._made(self.of(kind), intent.source, done.target)
             case "attach", _ if intent.target is not None:
                 self.attached.setdefault(intent.target, {}).update(intent.files or {})
             case "detach", _ if intent.store is not None and intent.target is not None:
@@ -94,7 +95,7 @@ class History:
     def dropped(self) -> list[str]:
         """What earlier runs found that the server doesn't keep, in words."""
         return [
-            f"an earlier run found that this server does not keep all that it is sent: of {kind.replace('_', ' ')}s "
+            f"an earlier run found that this server does not keep all that it is sent: of {noun(kind)}s "
             f"{', '.join(fields)}; what it did not keep will be named"
             for kind, fields in self._dropped.items()
         ]
@@ -173,7 +174,7 @@ def _run(found: History, run: Path, *, prefix: str) -> None:
                 whole = line.options.get("prefix", "") == prefix
                 if latest := read_mapping(run / MAPPING):
                     found.mapped(latest, prefix=prefix)
-            case Intent() if whole or line.kind not in (Kind.ASSISTANT, Kind.AGENT):
+            case Intent() if whole or line.kind not in WHOLE:
                 intents[line.op] = line
             case Done() if line.op in intents:
                 found.take(intents.pop(line.op), line)

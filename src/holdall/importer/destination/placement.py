@@ -20,7 +20,7 @@ from holdall.importer.journal.run import MAPPING, REPORT
 from holdall.importer.plan.models import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.written.requestfolder import listed
-from holdall.model import AgentView, AssistantView, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.model import AgentView, AssistantView, Kind, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
@@ -49,6 +49,10 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelMap = ModelMap()
     form: Form = Form.ASSISTANTS
     output: Path | None = None
+
+    def of(self, kind: Kind) -> Mapping[SourceId, TargetId]:
+        """The definitions of a kind."""
+        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.stores}[kind]
 
 
 class _About(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,10 +14,9 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.joining import overlap_of
+from holdall.kinds import read
 from holdall.links import named_links
 from holdall.model import (
-    AgentView,
-    AssistantView,
     FileView,
     Kind,
     MembershipView,
@@ -49,7 +48,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
     return Catalogue(
         # Oldest first, as the server lists them, so that the copy lists them in the same order.
         assistants=named_links(sorted(reader.assistants(), key=_age)),
-        agents=sorted(reader.agents(), key=_agent_age),
+        agents=sorted(reader.agents(), key=_age),
         stores=stores,
         members={store: _members(reader, store, files, parsed_in, unfit) for store in stores},
         files=files,
@@ -60,11 +59,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
 
 
 def _age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(AssistantView.of(record).created_at), record.id
-
-
-def _agent_age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(AgentView.of(record).created_at), record.id
+    return epoch_seconds(read(record).created_at), record.id
 
 
 def _known(record: Record) -> tuple[str, int]:

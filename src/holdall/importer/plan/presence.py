@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -104,15 +105,14 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> bool:
         """Whether the destination is the project that the bundle came from."""
-        return any(
-            by is By.ORIGIN
-            for by in (
-                *(one.by for one in self.assistants.values()),
-                *(one.by for one in self.agents.values()),
-                *(one.by for one in self.stores.values()),
-                *(one.by for one in self.files.values()),
-            )
+        found: Iterator[Found | FoundStore | FoundFile] = chain(
+            self.assistants.values(), self.agents.values(), self.stores.values(), self.files.values()
         )
+        return any(one.by is By.ORIGIN for one in found)
+
+    def whole(self, kind: Kind) -> Mapping[SourceId, Found]:
+        """The definitions of a kind that one request copies."""
+        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents}[kind]
 
 
 NOTHING = Presence()
