@@ -41,6 +41,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The digest that it is a part of."""
     has_model: bool = False
     needs_model: bool = False
+    rare: bool = False
+    """Few servers have it: that one hasn't is nothing to speak of."""
     beta: str | None = None
     """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
 
@@ -67,6 +69,7 @@ KINDS: dict[Kind, Row] = {
         has_model=True,
         volatile=("updated_at",),
         digest="agents",
+        rare=True,
         beta="agents=v1",
     ),
     Kind.STORE: Row(

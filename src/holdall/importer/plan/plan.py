@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
+from holdall.graph import callees_first, users_of
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copies import Copies
 from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
@@ -79,39 +80,25 @@ class _Planner:
     def plan(self, selection: Selection) -> Plan:
         stores = [Root(kind=Kind.STORE, id=id, name=store_name(r)) for id, r in self.catalogue.stores.items()]
         views = [view for of_kind in self._views.values() for view in of_kind.values()]
-        used = {store for view in views for store in view.store_ids}
-        needed = {file for view in views for file in view.file_ids}
+        users = users_of(views)
+        needed = set(users.files)
         needed.update(file for members in self.catalogue.members.values() for file in members)
         roots = [Root(kind=kind, id=id, name=v.name) for kind in WHOLE for id, v in self._views[kind].items()]
-        roots += [root for root in stores if root.id not in used]
+        roots += [root for root in stores if root.id not in users.stores]
         roots += [_file(content) for id, content in self.catalogue.files.items() if id not in needed]
         # Not made for nothing: a bundle may have 100,000 files.
         files = map(_file, self.catalogue.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*stores, *files])
         units = [
-            self._definition(root)
+            self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
             for kind in WHOLE
-            for root in self._callees_first(kind, [root.id for root in chosen if root.kind is kind])
+            for id in callees_first((root.id for root in chosen if root.kind is kind), self._views[kind])
         ]
         units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
         lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
         return Plan(
             units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots), form=self.choices.form
         )
-
-    def _callees_first(self, kind: Kind, chosen: list[SourceId]) -> Iterator[Root]:
-        """The chosen with those that they call, each after the ones that it calls, else in their order."""
-        views = self._views[kind]
-        seen: set[SourceId] = set()
-        stack = [(id, False) for id in chosen[::-1]]
-        while stack:
-            id, called = stack.pop()
-            if called:
-                yield Root(kind=kind, id=id, name=views[id].name)
-            elif id not in seen:
-                seen.add(id)
-                stack.append((id, True))
-                stack += [(callee, False) for callee in views[id].assistant_ids[::-1] if callee in views]
 
     def _lone_files(self, files: list[SourceId]) -> list[Unit]:
         """One unit for all files that nothing refers to: each stands for itself, so they go up together."""
