@@ -34,7 +34,7 @@ from holdall.bundle.seekable import (
     require_expansion,
 )
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
-from holdall.kinds import DEFINITIONS, KINDS
+from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind, Record, SourceId
 from holdall.opening import open_regular
 from holdall.untrusted import (
@@ -171,6 +171,10 @@ class BundleReader:
         for entry in self.entries(KINDS[kind].folder):
             if entry.path.endswith(layout.RECORD):
                 yield self.record(kind, entry)
+
+    def whole(self) -> Iterator[Record]:
+        """The records of all kinds that one request copies."""
+        return (record for kind in WHOLE for record in self.definitions(kind))
 
     def assistants(self) -> Iterator[Record]:
         return self.definitions(Kind.ASSISTANT)

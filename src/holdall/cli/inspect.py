@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
     outside, scan = Dependencies(), Scan()
-    for record in chain(bundle.assistants(), bundle.agents()):
+    for record in bundle.whole():
         scan.look(record)
         outside.add(record)
     for record in bundle.stores():

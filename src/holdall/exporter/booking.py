@@ -7,8 +7,10 @@ from collections import Counter
 import msgspec
 from msgspec.structs import replace
 
+from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.records import unfit
@@ -24,7 +26,6 @@ from holdall.exporter.report import (
     absent,
     unreadable,
 )
-from holdall.exporter.state import State
 from holdall.exporter.unread import unread_references
 from holdall.graph import users_of
 from holdall.model import Kind, Rung, SourceId
@@ -106,7 +107,7 @@ class Booking:
         if self._account and self._account.sent_keys and MARK.encode() in raw:
             self._losses.add(Replaced(kind=kind, id=id, store=store))
         if self._state:
-            self._state.record(kind, id, raw, store)
+            self._state.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
         """Whether a bundle can hold a record, of a membership in ``store``; where it can't, that is a loss."""

@@ -16,6 +16,7 @@ import msgspec
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Digests, Source
 from holdall.bundle.losses import minimum_of
+from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
@@ -28,7 +29,6 @@ from holdall.exporter.register import Register
 from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, unreadable
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
-from holdall.exporter.state import State
 from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Record, Rung, SourceId

@@ -14,6 +14,7 @@ from typing import Any
 
 from holdall.dialects import agents, assistants
 from holdall.dialects.tables import STORE
+from holdall.kinds import WHOLE
 from holdall.links import linked
 from holdall.model import Kind
 from holdall.untrusted import read_as
@@ -65,7 +66,7 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for field, value in fields.items():
         if field not in _READ[kind]:
             yield field, value
-    if kind in (Kind.ASSISTANT, Kind.AGENT):
+    if kind in WHOLE:
         tools = fields.get("tools")
         for tool in tools if isinstance(tools, list) else ():
             if isinstance(tool, dict):

@@ -20,7 +20,8 @@ from holdall.importer.journal.run import MAPPING, REPORT
 from holdall.importer.plan.models import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.written.requestfolder import listed
-from holdall.model import AgentView, AssistantView, Kind, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.kinds import KINDS
+from holdall.model import Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
@@ -99,12 +100,12 @@ async def by_marks(
     if form is Form.RESPONSES and output is not None:
         assistants = _noted(output, account.party)
     else:
-        assistants = await _marked(account, "/assistants", AssistantView)
+        assistants = await _marked(account, Kind.ASSISTANT)
     return Placement(
         origin=f"metadata.{CLONED_FROM}",
         assistants=assistants,
-        agents=await _marked(account, "/agents", AgentView) if agents else {},
-        stores=await _marked(account, "/vector_stores", StoreView),
+        agents=await _marked(account, Kind.AGENT) if agents else {},
+        stores=await _marked(account, Kind.STORE),
         form=form,
         output=output,
     )
@@ -143,14 +144,12 @@ def withdraw(output: Path, run: str) -> None:
         raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None
 
 
-async def _marked(
-    account: Account, where: str, view: type[AgentView] | type[AssistantView] | type[StoreView]
-) -> dict[SourceId, TargetId]:
+async def _marked(account: Account, kind: Kind) -> dict[SourceId, TargetId]:
     """By the source's ids; none where there is no such endpoint."""
     newest: dict[SourceId, tuple[int, TargetId]] = {}
     try:
-        async for raw in account.items(where):
-            found: Any = viewed(raw, view, f"a record of {where}")
+        async for raw in account.items(KINDS[kind].endpoint):
+            found: Any = viewed(raw, KINDS[kind].view, f"a record of {KINDS[kind].endpoint}")
             source = (found.metadata or {}).get(CLONED_FROM)
             if isinstance(source, str):
                 made = epoch_seconds(found.created_at)

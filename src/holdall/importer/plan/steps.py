@@ -408,10 +408,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """What keeps this plan from being carried out."""
         return [step for step in self.steps() if isinstance(step, Differs)]
 
-    def needs_agents(self) -> bool:
-        """Whether agents are among what it stands for."""
-        return any(unit.kind is Kind.AGENT for unit in self.units)
-
     def updates(self) -> bool:
         """Whether something that is there already would be changed."""
         kinds = (UpdateDefinition, UpdateMembership, DetachFile)

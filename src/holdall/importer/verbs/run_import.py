@@ -27,6 +27,7 @@ from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import Catalogue, Plan
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
+from holdall.kinds import noun
 from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
@@ -235,8 +236,6 @@ async def _apply(
 
 def _made(folder: RunFolder) -> str:
     made = (
-        f"{len(ids)} {kind.replace('_', ' ')}{'s' if len(ids) > 1 else ''}"
-        for kind, ids in folder.standing.targets.items()
-        if ids
+        f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in folder.standing.targets.items() if ids
     )
     return ", ".join(made) or "nothing"
