@@ -26,9 +26,7 @@ class History:
     """What is known of the copies of earlier runs. Ids lead to candidates: whether they live, only a look tells."""
 
     def __init__(self) -> None:
-        self.assistants: dict[SourceId, list[TargetId]] = {}
-        self.agents: dict[SourceId, list[TargetId]] = {}
-        self.stores: dict[SourceId, list[TargetId]] = {}
+        self.definitions: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in DEFINITIONS}
         self.files: dict[SourceId, list[TargetId]] = {}
         """Candidates under the source's ids, the newest last."""
         self.copies: dict[SourceId, list[TargetId]] = {}
@@ -50,11 +48,15 @@ class History:
         self._dropped: dict[Kind, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.assistants or self.agents or self.stores or self.files)
+        return any(self.definitions.values()) or bool(self.files)
 
-    def of(self, kind: Kind) -> dict[SourceId, list[TargetId]]:
-        """The candidates of a kind of definitions."""
-        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.stores}[kind]
+    @property
+    def assistants(self) -> dict[SourceId, list[TargetId]]:
+        return self.definitions[Kind.ASSISTANT]
+
+    @property
+    def stores(self) -> dict[SourceId, list[TargetId]]:
+        return self.definitions[Kind.STORE]
 
     def take(self, intent: Intent, done: Done) -> None:
         """One thing that a run did."""
@@ -64,7 +66,7 @@ class History:
                 if intent.sha256 is not None:
                     self.hashes[done.target] = intent.sha256
             case "create", kind if kind in DEFINITIONS:
-                self._made(self.of(kind), intent.source, done.target)
+                self._made(self.definitions[kind], intent.source, done.target)
             case "attach", _ if intent.target is not None:
                 self.attached.setdefault(intent.target, {}).update(intent.files or {})
             case "detach", _ if intent.store is not None and intent.target is not None:
@@ -104,10 +106,9 @@ class History:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
         if prefix is None or found.options.prefix == prefix:
-            for source, target in found.assistants.items():
-                self._made(self.assistants, source, target)
-            for source, target in found.agents.items():
-                self._made(self.agents, source, target)
+            for kind in WHOLE:
+                for source, target in found.of(kind).items():
+                    self._made(self.definitions[kind], source, target)
         for source, target in found.vector_stores.items():
             self._made(self.stores, source, target)
         for source, target in found.files.items():

@@ -32,7 +32,7 @@ from holdall.importer.plan.difference import same
 from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presence
 from holdall.importer.plan.references import references, whole
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
-from holdall.kinds import read
+from holdall.kinds import WHOLE, read
 from holdall.model import AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
@@ -104,7 +104,7 @@ class _Look:
         if not self._kept_there:
             looked_for[Kind.ASSISTANT] = {}
         looks = {
-            kind: Objects(kind, records, self._history.of(kind), prefix=self._prefix)
+            kind: Objects(kind, records, self._history.definitions[kind], prefix=self._prefix)
             for kind, records in looked_for.items()
         }
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
@@ -123,8 +123,7 @@ class _Look:
                 self._resolve_by_place(self._views[Kind.ASSISTANT][source].file_ids, dict.fromkeys(uses[source]), None)
         self._found_stores = {source: self._store(source, there, by) for source, (there, by) in stores.items()}
         return Presence(
-            assistants=self._definitions(Kind.ASSISTANT, assistants),
-            agents=self._definitions(Kind.AGENT, found[Kind.AGENT]),
+            definitions={kind: self._definitions(kind, found[kind]) for kind in WHOLE if found[kind]},
             stores=self._found_stores,
             files=self._files,
             several=[one for look in looks.values() for one in look.several],

@@ -13,7 +13,7 @@ from holdall.errors import CannotWrite
 from holdall.importer.journal.run import MAPPING
 from holdall.importer.journal.runs import opened, runs
 from holdall.importer.journal.undolog import is_undone
-from holdall.model import SourceId, TargetId
+from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
 __all__ = ["Placed", "mappings", "read_mapping"]
@@ -55,6 +55,10 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def assistants(self) -> dict[SourceId, TargetId]:
         return {row.src: row.dst for row in self.mappings if row.dst is not None}
+
+    def of(self, kind: Kind) -> dict[SourceId, TargetId]:
+        """The copies of a kind of definitions."""
+        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.vector_stores}[kind]
 
     @property
     def destination(self) -> dict[str, str | None]:

@@ -14,7 +14,7 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.joining import overlap_of
-from holdall.kinds import read
+from holdall.kinds import WHOLE, read
 from holdall.links import named_links
 from holdall.model import (
     FileView,
@@ -45,10 +45,11 @@ def catalogue(reader: BundleReader) -> Catalogue:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
     stores = {record.id: record for record in reader.stores()}
     unfit: dict[SourceId, list[Loss]] = {}
+    # Oldest first, as the server lists them, so that the copy lists them in the same order.
+    whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in WHOLE}
+    whole[Kind.ASSISTANT] = named_links(whole[Kind.ASSISTANT])
     return Catalogue(
-        # Oldest first, as the server lists them, so that the copy lists them in the same order.
-        assistants=named_links(sorted(reader.assistants(), key=_age)),
-        agents=sorted(reader.agents(), key=_age),
+        whole=whole,
         stores=stores,
         members={store: _members(reader, store, files, parsed_in, unfit) for store in stores},
         files=files,

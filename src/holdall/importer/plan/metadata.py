@@ -51,8 +51,9 @@ def without_keys(catalogue: Catalogue, keys: Container[str]) -> Catalogue:
         return catalogue
     return msgspec.structs.replace(
         catalogue,
-        assistants=[without_record_keys(record, keys) for record in catalogue.assistants],
-        agents=[without_record_keys(record, keys) for record in catalogue.agents],
+        whole={
+            kind: [without_record_keys(record, keys) for record in records] for kind, records in catalogue.whole.items()
+        },
         stores={id: without_record_keys(record, keys) for id, record in catalogue.stores.items()},
     )
 

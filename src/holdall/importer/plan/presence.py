@@ -94,8 +94,7 @@ class Several(msgspec.Struct, frozen=True, kw_only=True):
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """All that was recognised, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
 
-    assistants: Mapping[SourceId, Found] = {}
-    agents: Mapping[SourceId, Found] = {}
+    definitions: Mapping[Kind, Mapping[SourceId, Found]] = {}
     stores: Mapping[SourceId, FoundStore] = {}
     files: Mapping[SourceId, FoundFile] = {}
     requests: Mapping[SourceId, FoundRequest] = {}
@@ -106,13 +105,17 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     def origin(self) -> bool:
         """Whether the destination is the project that the bundle came from."""
         found: Iterator[Found | FoundStore | FoundFile] = chain(
-            self.assistants.values(), self.agents.values(), self.stores.values(), self.files.values()
+            *(found.values() for found in self.definitions.values()), self.stores.values(), self.files.values()
         )
         return any(one.by is By.ORIGIN for one in found)
 
     def whole(self, kind: Kind) -> Mapping[SourceId, Found]:
         """The definitions of a kind that one request copies."""
-        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents}[kind]
+        return self.definitions.get(kind, {})
+
+    @property
+    def assistants(self) -> Mapping[SourceId, Found]:
+        return self.whole(Kind.ASSISTANT)
 
 
 NOTHING = Presence()

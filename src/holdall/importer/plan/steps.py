@@ -119,13 +119,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
 
-    ``lost`` is what the bundle says that it hasn't got, besides contents, of which each should have the rung
-    ``minimum``; ``unfit`` by store what no destination takes of its memberships.
+    ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it
+    hasn't got, besides contents, of which each should have the rung ``minimum``; ``unfit`` by store what no destination
+    takes of its memberships.
     """
 
-    assistants: list[Record]
+    whole: Mapping[Kind, list[Record]]
     stores: dict[SourceId, Record]
-    agents: list[Record] = []
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
     lost: list[LossLine] = []
@@ -134,7 +134,11 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
     def records(self, kind: Kind) -> list[Record]:
         """All definitions of a kind."""
-        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: [*self.stores.values()]}[kind]
+        return [*self.stores.values()] if kind is Kind.STORE else self.whole.get(kind, [])
+
+    @property
+    def assistants(self) -> list[Record]:
+        return self.records(Kind.ASSISTANT)
 
     def by_id(self) -> dict[Kind, dict[SourceId, Record]]:
         """All definitions that one request copies."""

@@ -148,7 +148,7 @@ class _Prover:
         self._records = catalogue.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
-            {KINDS[k].count: 0 for k in DEFINITIONS if k is not Kind.AGENT or catalogue.agents}
+            {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or catalogue.records(k)}
         )
         self._differences: list[Difference] = []
         self._there: set[tuple[SourceId | None, SourceId]] = set()
@@ -206,7 +206,7 @@ class _Prover:
 
     async def request(self, step: WriteRequest) -> None:
         """A written request, against what would be written now."""
-        target, output = self._placement.assistants.get(step.id), self._placement.output
+        target, output = self._placement.of(Kind.ASSISTANT).get(step.id), self._placement.output
         found = read_request(output, target) if output and target else None
         if found is None:
             gone = f"{target} is gone, or no request" if target else "not imported"

@@ -16,6 +16,7 @@ from holdall.importer.journal.deeds import Attached, Deeds, Detached, Made, Upda
 from holdall.importer.journal.journal import Intent
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.written.requestfolder import listed as listed_requests
+from holdall.kinds import KINDS, WHOLE
 from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
@@ -178,9 +179,9 @@ class _Looker:
 
     async def agents(self) -> None:
         """Those of the run; where it had to do with none, the account need not have any."""
-        uncertain = any(intent.kind is Kind.AGENT for intent in self._uncertain.values())
-        if uncertain or Kind.AGENT in self._touched.values():
-            async for _ in self._all(Kind.AGENT):
+        touched = {*self._touched.values(), *(intent.kind for intent in self._uncertain.values())}
+        for kind in (kind for kind in WHOLE if KINDS[kind].rare and kind in touched):
+            async for _ in self._all(kind):
                 pass
 
     async def stores(self) -> None:

@@ -32,6 +32,7 @@ from holdall.importer.plan.difference import same
 from holdall.importer.plan.image import changed, image
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.undo.aftermath import Aftermath, Member, Orphan, User
+from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Kind, TargetId
 
 __all__ = ["Rollback", "rollback"]
@@ -98,9 +99,7 @@ class _Decision:
         decided: dict[_Key, Reversal] = {}
         for target, update in self._updates.items():
             decided[target] = self._restored(update)
-        for made in self._of(Kind.ASSISTANT):
-            decided[made.target] = self._deleted(made, self._assistant_changed(made))
-        for made in self._of(Kind.AGENT):
+        for made in (made for kind in WHOLE for made in self._of(kind)):
             decided[made.target] = self._deleted(made, self._assistant_changed(made))
         for wrote in self._written.values():
             decided[wrote.target] = self._taken_back(wrote)
