@@ -37,14 +37,19 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Where a bundle has it, a file for each record; empty where the records are lines."""
     volatile: tuple[str, ...] = ()
     """Fields at the top of a record that change without anybody changing the project."""
-    digest: str = "definitions"
-    """The digest that it is a part of."""
+    since: int = 0
+    """The minor version of the format that had it first; a bundle without any is of an earlier one."""
     has_model: bool = False
     needs_model: bool = False
     rare: bool = False
     """Few servers have it: that one hasn't is nothing to speak of."""
     beta: str | None = None
     """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
+
+    @property
+    def digest(self) -> str:
+        """The digest that it is a part of: its own, where a reader of format 1.0 doesn't know it."""
+        return self.count if self.since else "definitions"
 
 
 KINDS: dict[Kind, Row] = {
@@ -68,7 +73,7 @@ KINDS: dict[Kind, Row] = {
         folder="data/agents/",
         has_model=True,
         volatile=("updated_at",),
-        digest="agents",
+        since=1,
         rare=True,
         beta="agents=v1",
     ),

@@ -173,10 +173,11 @@ class Finishing:
         self._list(msgspec.structs.replace(self._append(out, layout.LEDGER), records=records))
 
     def _write_tags(self, ended: int) -> HoldallInfo:
+        later = {row.count for row in KINDS.values() if row.since}
         counts = {
             name: self._counts[name]
-            for name in ("assistants", "agents", "vector_stores", "memberships", "files", "entries", "bytes")
-            if name != "agents" or self._counts[name]
+            for name in (*(row.count for row in KINDS.values()), "entries", "bytes")
+            if name not in later or self._counts[name]
         }
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
@@ -185,7 +186,7 @@ class Finishing:
         index = self._write_tag(layout.INDEX, (found[_SHA256:] + b"\n" for _, found in self._index))
         self._stream.cut()
         info = HoldallInfo(
-            format=layout.format_of(self._counts["agents"]),
+            format=layout.format_of(self._counts),
             tool=self._capture.tool,
             source=self._capture.source,
             selection=self._capture.selection,

@@ -6,6 +6,7 @@ major version is refused before anything else is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -45,9 +46,8 @@ __all__ = [
     "specification",
 ]
 
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, max(row.since for row in KINDS.values())
 FORMAT = f"{MAJOR}.{MINOR}"
-_WITHOUT_AGENTS = f"{MAJOR}.0"
 
 STORES = KINDS[Kind.STORE].folder
 CONTENTS = "data/files/"
@@ -280,9 +280,9 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     losses: dict[str, Size] | None = None
 
 
-def format_of(agents: int) -> str:
-    """The version that a bundle with so many agents has: the lowest one that has all that is in it."""
-    return FORMAT if agents else _WITHOUT_AGENTS
+def format_of(counts: Mapping[str, int]) -> str:
+    """The version that a bundle with so many of each kind has: the lowest one that has all that is in it."""
+    return f"{MAJOR}.{max(row.since for row in KINDS.values() if not row.since or counts.get(row.count))}"
 
 
 def kind_of(path: str) -> Kind:

@@ -349,8 +349,9 @@ class References:
                 self._report("count", layout.INFO, f"files of rung {rung} are not those declared")
         if info.losses is not None and dict(self._lost) != info.losses:
             self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
-        if self._counts["agents"] and "agents" not in info.counts:
-            self._report("count", layout.INFO, f"agents: none declared, {self._counts['agents']} there")
+        for name in (row.count for row in KINDS.values() if row.since):
+            if self._counts[name] and name not in info.counts:
+                self._report("count", layout.INFO, f"{name}: none declared, {self._counts[name]} there")
         digests = self._state.digests()
         for name in digests.__struct_fields__:
             if getattr(digests, name) != getattr(info.digests, name):

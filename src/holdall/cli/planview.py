@@ -19,7 +19,7 @@ from holdall.cli.shortfall import as_json, show
 from holdall.dialects.forms import Form
 from holdall.errors import UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
-from holdall.kinds import KINDS, noun
+from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind
 from holdall.verdict import Verdict
 
@@ -63,10 +63,11 @@ def _announce(console: Console, prepared: Prepared, output: Path) -> None:
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     written = planned.form is Form.RESPONSES
-    agents = f", {counted(total.agents, 'agent')}" if total.agents else ""
+    later = [KINDS[kind] for kind in WHOLE if KINDS[kind].since]
+    more = "".join(f", {counted(count, row.noun)}" for row in later if (count := getattr(total, row.count)))
     made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
     console.say(
-        f"to create: {made}{agents}{part}, {counted(total.stores, 'vector store')}, "
+        f"to create: {made}{more}{part}, {counted(total.stores, 'vector store')}, "
         f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
     )
     for text in _else(total):

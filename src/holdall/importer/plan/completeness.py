@@ -23,8 +23,7 @@ _OF_KIND = {
     Kind.FILE: Reason.FILES,
     Kind.MEMBERSHIP: Reason.FILES,
     Kind.STORE: Reason.STORES,
-    Kind.ASSISTANT: Reason.ASSISTANTS,
-    Kind.AGENT: Reason.ASSISTANTS,
+    **dict.fromkeys(WHOLE, Reason.ASSISTANTS),
 }
 
 
