@@ -138,7 +138,8 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     for name in sorted(info.rungs.keys() - set(Rung)):
         yield f"the rung {name[:100]!r}, which format {info.format} doesn't know"
     if info.format != layout.format_of(info.counts) or any(info.counts.get(name) == 0 for name in _LATER):
-        yield f"format {info.format}, and {', '.join(f'{info.counts.get(name)} {name}' for name in _LATER)} counted"
+        said = ", ".join(f"{info.counts.get(name)} {name}" for name in sorted(_LATER))
+        yield f"format {info.format}, and {said} counted"
 
 
 def about_bag(raw: bytes, info: HoldallInfo) -> Iterator[str]:

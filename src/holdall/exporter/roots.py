@@ -260,8 +260,10 @@ def _views(records: Iterable[Record], unreadable: list[Missing]) -> dict[SourceI
                 unreadable.append(Missing(kind=record.kind, id=record.id, message=why))
                 continue
             view = read_as(record.raw, KINDS[record.kind].view)
-            if isinstance(view, AssistantView):  # the longest of it, which nobody here acts upon
-                view = msgspec.structs.replace(view, instructions=None, metadata=None)
+            if isinstance(view, DefinitionView):  # the longest of it, which nobody here acts upon
+                view = msgspec.structs.replace(view, metadata=None)
+            if isinstance(view, AssistantView):
+                view = msgspec.structs.replace(view, instructions=None)
             views.setdefault(record.id, view)
         except ValueError as error:
             message = f"its record is not of a shape known here ({error})"
