@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from holdall.errors import OutOfResources
 from holdall.sandbox.documents import Outcome
 from holdall.sandbox.extractor import Extractor
+from holdall.sandbox.sandbox_errors import MachineTooSmall
 from holdall.sandbox.server import Running
 from tests.sandbox.test_documents import pdf
 from tests.sandbox.wire import ask, upload
@@ -172,7 +172,7 @@ def test_one_that_was_ended_by_others_is_started_again(tmp_path: Path) -> None:
 def test_one_that_can_not_start_is_no_fault_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "executable", shutil.which("false") or sys.executable)
-    with closing(Extractor()) as extractor, pytest.raises(OutOfResources, match="does not start"):
+    with closing(Extractor()) as extractor, pytest.raises(MachineTooSmall, match="does not start"):
         read(extractor, tmp_path, "html", b"<p>First.")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdall.cli.fill import Filled, fill
 from holdall.endpoint import endpoint
 from holdall.errors import UnexpectedAnswer
 from holdall.remote.client import Account
@@ -20,7 +21,6 @@ from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.documents import RETRIEVABLE, examine, extension, text_of
 from holdall.sandbox.extractor import Extractor
 from holdall.sandbox.sample.definition import sample
-from holdall.sandbox.sample.fill import Filled, fill
 from holdall.sandbox.server import Running
 
 SAMPLE = sample()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdall.errors import CannotWrite, UsageFault
+from holdall.sandbox.sandbox_errors import CannotStart, SandboxError
 
 __all__ = ["Database"]
 
@@ -115,7 +115,7 @@ class Database:
             self._connection().executescript(_SCHEMA)
         except sqlite3.Error as error:
             self.close()
-            raise CannotWrite(f"can't open the sandbox's state {self._path}: {error}") from None
+            raise SandboxError(f"can't open the sandbox's state {self._path}: {error}") from None
 
     @staticmethod
     def _lock_folder(folder: Path) -> sqlite3.Connection:
@@ -130,8 +130,8 @@ class Database:
         except sqlite3.OperationalError as error:
             lock.close()
             if "locked" not in str(error):
-                raise CannotWrite(f"can't lock the sandbox's data {folder}: {error}") from None
-            raise UsageFault(
+                raise SandboxError(f"can't lock the sandbox's data {folder}: {error}") from None
+            raise CannotStart(
                 f"the sandbox can't start on {folder}: another sandbox is running there",
                 hint="stop the other one, or name another folder with --data",
             ) from None

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdall.model import epoch_seconds
 from holdall.sandbox.refusals import not_found
 from holdall.sandbox.service import Logged, Service
 
@@ -116,13 +115,13 @@ def _behind(status: int, body: bytes, *, since: float) -> tuple[int, bytes]:
     if status != 200 or not isinstance(found, dict):
         return status, body
     if found.get("object") == "list":
-        data = [each for each in found["data"] if epoch_seconds(each.get("created_at")) <= since]
+        data = [each for each in found["data"] if each.get("created_at", 0) <= since]
         if len(data) < len(found["data"]):
             ids = [each["id"] for each in data]
             ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
             # What is hidden is the newest, which in ascending order is all that would follow.
             found |= {"data": data, **ends, "has_more": found["has_more"] and bool(ids)}
-    elif "created_at" in found and epoch_seconds(found["created_at"]) > since:
+    elif found.get("created_at", 0) > since:
         missing = not_found(f"No object found with id '{found.get('id')}'.")
         return missing.status, missing.body()
     return status, msgspec.json.encode(found)

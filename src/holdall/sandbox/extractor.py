@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.errors import OutOfResources
 from holdall.sandbox.documents import Outcome, TooLarge
+from holdall.sandbox.sandbox_errors import MachineTooSmall
 
 if sys.platform != "win32":
     import resource
@@ -79,7 +79,7 @@ class Extractor:
     def extract(self, source: Path, kind: str, target: Path) -> Answered:
         """Leave the text of ``source`` in ``target``, in UTF-8; nothing is left there for any outcome but READ.
 
-        Raises OutOfResources or OSError where the process can't be started or the text not be written.
+        Raises MachineTooSmall or OSError where the process can't be started or the text not be written.
         """
         size = source.stat().st_size >> 20
         asked = _Asked(
@@ -149,7 +149,7 @@ class Extractor:
             self._end(child)
             if self._is_closed:
                 raise OSError("the sandbox is being stopped")
-            raise OutOfResources(
+            raise MachineTooSmall(
                 "the process that reads documents does not start: too little memory, or too few processes",
                 hint="raise the limits (ulimit -v, ulimit -u), and run it again",
             )

@@ -13,11 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdall.sandbox.answers import respond
 from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.service import Service
-from holdall.untrusted import MAX_JSON
 
 __all__ = ["Guard"]
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+# Bytes of JSON.
+_JSON = 8 << 20
 
 # Bytes of a form besides its file.
 _FORM = 1 << 20
@@ -33,7 +35,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").startswith("multipart/")
-        limit = self._service.behaviour.max_file_bytes + _FORM if is_form else MAX_JSON
+        limit = self._service.behaviour.max_file_bytes + _FORM if is_form else _JSON
         size = 0
 
         async def bounded() -> Message:

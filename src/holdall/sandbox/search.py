@@ -30,7 +30,6 @@ from holdall.sandbox.shapes import (
     record,
     text,
 )
-from holdall.untrusted import normalized
 
 __all__ = ["FILTER", "found", "index_some", "search"]
 
@@ -181,7 +180,11 @@ def _ranked(
 
 def _folded(text: str) -> str:
     """Without case and accents, as the index folds words, so that both sides count the same."""
-    return "".join(char for char in normalized("NFD", text.lower()) if not unicodedata.combining(char))
+    if text.isascii():
+        return text.lower()
+    # Letter by letter: of a row of marks that combine Python sorts all at once, in quadratic time.
+    parts = (part for char in text.lower() for part in unicodedata.normalize("NFD", char))
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def _result(connection: sqlite3.Connection, call: Call, row: sqlite3.Row, score: float) -> dict[str, Any]:

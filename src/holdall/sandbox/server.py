@@ -22,8 +22,8 @@ from typing import Any, Self
 
 import msgspec
 
-from holdall.errors import CannotWrite, HoldallError, MissingExtra, OutOfResources, UsageFault, exhausted
 from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
+from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError, exhausted
 
 try:
     import uvicorn
@@ -40,7 +40,7 @@ except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package == "holdall":
         raise
-    raise MissingExtra(
+    raise PackageMissing(
         f"the sandbox needs packages that are not installed: {package} is missing",
         hint="pip install 'holdall[sandbox]'",
     ) from None
@@ -65,7 +65,7 @@ class _Server(uvicorn.Server):
             _config(self._noticing(application(service, self._connections, controlled=controlled)), self._connections)
         )
         self._ready = ready
-        self.short: OutOfResources | None = None
+        self.short: MachineTooSmall | None = None
         """What this machine had too little of to go on serving."""
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -165,14 +165,16 @@ def _config(app: ASGIApp, connections: Connections) -> uvicorn.Config:
 
 
 def _require_files() -> None:
-    """Raise OutOfResources where this process may not open as many files as connections and the state take: the server
+    """Raise MachineTooSmall where this process may not open as many files as connections and the state take: the server
     could only say so in its log, again and again."""
     opened: list[int] = []
     try:
         for _ in range(_FILES):
             opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
-        raise exhausted(error) or error from None
+        if short := exhausted(error):
+            raise short from error
+        raise
     finally:
         for number in opened:
             os.close(number)
@@ -191,7 +193,7 @@ def _listen(port: int) -> socket.socket:
         listening.listen(2048)
     except (OSError, OverflowError) as error:
         listening.close()
-        raise UsageFault(
+        raise CannotStart(
             f"the sandbox can't listen on port {port}: {getattr(error, 'strerror', None) or error}",
             hint="another port with --port, or --port 0 for a free one",
         ) from None
@@ -215,7 +217,7 @@ def serve(
     randomness: random.Random | None = None,
 ) -> None:
     """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered. Raises
-    OutOfResources where this machine is too small to go on.
+    MachineTooSmall where this machine can't go on.
 
     ``fault`` is what requests suffer from the beginning.
     """
@@ -267,7 +269,7 @@ class Running:
             self._listening.close()
             raise
         self._started = threading.Event()
-        self._failure: HoldallError | None = None
+        self._failure: SandboxError | None = None
         self._failed: Callable[[], None] = lambda: None
         self._server = _Server(self._service, self._started.set, controlled=control)
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
@@ -276,14 +278,14 @@ class Running:
         try:
             self._server.run(sockets=[self._listening])
         except Exception as error:
-            self._failure = exhausted(error) or CannotWrite(f"the sandbox ended: {error!r}")
+            self._failure = exhausted(error) or SandboxError(f"the sandbox ended: {error!r}")
         finally:
             self._started.set()
             if self.failure:
                 self._failed()
 
     @property
-    def failure(self) -> HoldallError | None:
+    def failure(self) -> SandboxError | None:
         """Why it ended by itself, if it did."""
         return self._failure or self._server.short
 
@@ -302,7 +304,7 @@ class Running:
         self._started.wait()
         if not self._server.started:
             self.close()
-            raise self.failure or CannotWrite("the sandbox did not start: its thread ended")
+            raise self.failure or SandboxError("the sandbox did not start: its thread ended")
         return self
 
     def __exit__(

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import CannotWrite
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.blobs import Blobs
 from holdall.sandbox.database import Database
@@ -21,6 +20,7 @@ from holdall.sandbox.faults import Faults
 from holdall.sandbox.identity import Identity
 from holdall.sandbox.ids import Ids
 from holdall.sandbox.rates import Rates
+from holdall.sandbox.sandbox_errors import SandboxError
 
 __all__ = ["Call", "Logged", "Service"]
 
@@ -65,7 +65,7 @@ class Service:
             self.database = Database(folder)
             self.blobs = Blobs(folder)
         except OSError as error:
-            raise CannotWrite(f"can't use the sandbox's data folder {folder}: {error.strerror or error}") from None
+            raise SandboxError(f"can't use the sandbox's data folder {folder}: {error.strerror or error}") from None
         self.behaviour = behaviour
         self.clock = clock
         self.ids = Ids(randomness, lambda: self.behaviour.oddities)

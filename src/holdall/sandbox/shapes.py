@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.refusals import bad_json, invalid, missing_parameter, quoted
-from holdall.untrusted import require_plain
 
 __all__ = [
     "ATTRIBUTES",
@@ -36,6 +35,9 @@ __all__ = [
 ]
 
 Shape = Callable[[Any, str], Any]
+
+# How deep the JSON of a body may be nested.
+_MAX_DEPTH = 200
 
 _KINDS: dict[type, str] = {
     str: "a string",
@@ -68,10 +70,20 @@ def json_body(body: bytes, shape: Shape) -> dict[str, Any]:
 def decoded(body: bytes) -> Any:
     """The JSON of a body, ``{}`` where that is empty; raises the refusal of what is none, or nested too deep."""
     try:
-        require_plain(body)
-        return msgspec.json.decode(body) if body.strip() else {}
-    except (msgspec.DecodeError, ValueError):
+        found = msgspec.json.decode(body) if body.strip() else {}
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise bad_json() from None
+    level = [found]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return found
+    raise bad_json()
 
 
 def text(maximum: int | None = None, *, minimum: int = 0, pattern: str | None = None) -> Shape:
