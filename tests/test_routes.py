@@ -22,7 +22,7 @@ from holdall.importer.journal import pace
 from holdall.remote import client
 from holdall.remote.limits import Limits
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault
-from holdall.sandbox.faults import Faults
+from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import Project, differences

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdall.sandbox.extraction import extracted
+from holdall.sandbox.service.extraction import extracted
 from holdall.wording import read_wording
 
 TEXT = "\n\n".join(

@@ -11,9 +11,9 @@ from pathlib import Path
 import docx
 import pytest
 
-from holdall.sandbox.blobs import Blobs
-from holdall.sandbox.documents import RETRIEVABLE, UPLOADABLE, Examined, examine, extension, text_of
-from holdall.sandbox.extractor import Extractor
+from holdall.sandbox.service.blobs import Blobs
+from holdall.sandbox.service.documents import RETRIEVABLE, UPLOADABLE, Examined, examine, extension, text_of
+from holdall.sandbox.service.extractor import Extractor
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from holdall.sandbox.documents import Outcome
-from holdall.sandbox.extractor import Extractor
 from holdall.sandbox.sandbox_errors import MachineTooSmall
 from holdall.sandbox.server import Running
+from holdall.sandbox.service.documents import Outcome
+from holdall.sandbox.service.extractor import Extractor
 from tests.sandbox.test_documents import pdf
 from tests.sandbox.wire import ask, upload
 from tests.waiting import Child, until
@@ -200,7 +200,7 @@ def has_ended(pid: int) -> bool:
 BUSY = """
 import sys, threading, time
 from pathlib import Path
-from holdall.sandbox.extractor import Extractor
+from holdall.sandbox.service.extractor import Extractor
 extractor = Extractor(seconds=100_000, patience=1000)
 arguments = (Path(sys.argv[1]), "pdf", Path(sys.argv[2]))
 threading.Thread(target=extractor.extract, args=arguments, daemon=True).start()

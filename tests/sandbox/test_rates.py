@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from holdall.sandbox.behaviour import Behaviour
-from holdall.sandbox.rates import Rates
-from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.server import Running
+from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.rates import Rates
 from tests.sandbox.wire import ask, upload
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.server import Running
-from holdall.sandbox.transfers import Form
+from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.transfers import Form
 from tests.sandbox.wire import ask, form, upload
 
 NAMES = st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"\\'), min_size=1, max_size=40)

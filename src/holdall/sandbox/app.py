@@ -13,30 +13,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdall.sandbox import (
-    agents,
-    assistants,
+from holdall.sandbox.behaviour import Behaviour
+from holdall.sandbox.connections import Connections
+from holdall.sandbox.faults import control
+from holdall.sandbox.faults.delays import Lagging
+from holdall.sandbox.faults.gate import Gate
+from holdall.sandbox.oddities.layer import Odd
+from holdall.sandbox.service import (
     batches,
-    catalogue,
     container_files,
-    containers,
-    control,
-    files,
-    responses,
     search,
+    serve_agents,
+    serve_assistants,
+    serve_containers,
+    serve_files,
+    serve_models,
+    serve_responses,
     store_files,
     stores,
     transfers,
 )
-from holdall.sandbox.behaviour import Behaviour
-from holdall.sandbox.connections import Connections
-from holdall.sandbox.delays import Lagging
-from holdall.sandbox.foundry import Foundry
-from holdall.sandbox.gate import Gate
-from holdall.sandbox.guard import Guard
-from holdall.sandbox.oddities.layer import Odd
-from holdall.sandbox.refusals import Refusal, method_unknown, scope_missing, server_error, url_unknown
-from holdall.sandbox.service import Call, Service
+from holdall.sandbox.service.api_errors import Refusal, method_unknown, scope_missing, server_error, url_unknown
+from holdall.sandbox.service.foundry import Foundry
+from holdall.sandbox.service.guard import Guard
+from holdall.sandbox.service.service import Call, Service
 
 __all__ = ["application"]
 
@@ -123,10 +123,10 @@ def _routes(service: Service) -> list[Route]:
 
     async def respond(request: Request) -> Response:
         call = await call_of(request)
-        for store in await service.reading(responses.searches, call):
+        for store in await service.reading(serve_responses.searches, call):
             while await service.writing(search.index_some, msgspec.structs.replace(call, path={"store": store})):
                 pass
-        return _json(await service.writing(_answer, responses.create, call))
+        return _json(await service.writing(_answer, serve_responses.create, call))
 
     async def search_store(request: Request) -> Response:
         call = await call_of(request)
@@ -147,10 +147,10 @@ def _routes(service: Service) -> list[Route]:
         ("GET", batch, reads(batches.retrieve)),
         ("POST", f"{batch}/cancel", writes(batches.cancel)),
         ("GET", f"{batch}/files", reads(batches.list_files)),
-        ("GET", "/v1/files", reads(files.list_all)),
+        ("GET", "/v1/files", reads(serve_files.list_all)),
         ("POST", "/v1/files", upload),
-        ("GET", "/v1/files/{file}", reads(files.retrieve)),
-        ("DELETE", "/v1/files/{file}", writes(files.delete)),
+        ("GET", "/v1/files/{file}", reads(serve_files.retrieve)),
+        ("DELETE", "/v1/files/{file}", writes(serve_files.delete)),
         ("GET", "/v1/files/{file}/content", download),
         ("GET", "/v1/vector_stores", reads(stores.list_all)),
         ("POST", "/v1/vector_stores", writes(stores.create)),
@@ -158,37 +158,37 @@ def _routes(service: Service) -> list[Route]:
         ("POST", store, writes(stores.update)),
         ("DELETE", store, writes(stores.delete)),
         ("POST", f"{store}/search", search_store),
-        ("GET", "/v1/assistants", reads(assistants.list_all)),
-        ("POST", "/v1/assistants", writes(assistants.create)),
-        ("GET", "/v1/assistants/{assistant}", reads(assistants.retrieve)),
-        ("POST", "/v1/assistants/{assistant}", writes(assistants.update)),
-        ("DELETE", "/v1/assistants/{assistant}", writes(assistants.delete)),
+        ("GET", "/v1/assistants", reads(serve_assistants.list_all)),
+        ("POST", "/v1/assistants", writes(serve_assistants.create)),
+        ("GET", "/v1/assistants/{assistant}", reads(serve_assistants.retrieve)),
+        ("POST", "/v1/assistants/{assistant}", writes(serve_assistants.update)),
+        ("DELETE", "/v1/assistants/{assistant}", writes(serve_assistants.delete)),
         ("POST", "/v1/responses", respond),
-        ("GET", "/v1/responses/{response}", reads(responses.retrieve)),
-        ("DELETE", "/v1/responses/{response}", writes(responses.delete)),
-        ("GET", "/v1/agents", reads(agents.list_all)),
-        ("POST", "/v1/agents", writes(agents.create)),
-        ("GET", "/v1/agents/{agent}", reads(agents.retrieve)),
-        ("POST", "/v1/agents/{agent}", writes(agents.update)),
-        ("DELETE", "/v1/agents/{agent}", writes(agents.delete)),
-        ("GET", "/v1/containers", reads(containers.list_all)),
-        ("POST", "/v1/containers", writes(containers.create)),
-        ("GET", container, writes(containers.retrieve)),
-        ("DELETE", container, writes(containers.delete)),
+        ("GET", "/v1/responses/{response}", reads(serve_responses.retrieve)),
+        ("DELETE", "/v1/responses/{response}", writes(serve_responses.delete)),
+        ("GET", "/v1/agents", reads(serve_agents.list_all)),
+        ("POST", "/v1/agents", writes(serve_agents.create)),
+        ("GET", "/v1/agents/{agent}", reads(serve_agents.retrieve)),
+        ("POST", "/v1/agents/{agent}", writes(serve_agents.update)),
+        ("DELETE", "/v1/agents/{agent}", writes(serve_agents.delete)),
+        ("GET", "/v1/containers", reads(serve_containers.list_all)),
+        ("POST", "/v1/containers", writes(serve_containers.create)),
+        ("GET", container, writes(serve_containers.retrieve)),
+        ("DELETE", container, writes(serve_containers.delete)),
         ("GET", f"{container}/files", writes(container_files.list_all)),
         ("POST", f"{container}/files", add_to_container),
         ("GET", f"{container}/files/{{file}}", writes(container_files.retrieve)),
         ("DELETE", f"{container}/files/{{file}}", writes(container_files.delete)),
         ("GET", f"{container}/files/{{file}}/content", download_from_container),
-        ("GET", "/v1/models", reads(catalogue.list_models)),
-        ("GET", "/v1/models/{model:path}", reads(catalogue.retrieve_model)),
+        ("GET", "/v1/models", reads(serve_models.list_models)),
+        ("GET", "/v1/models/{model:path}", reads(serve_models.retrieve_model)),
     ]
     return [Route(path, guarded(method, path, endpoint), methods=[method]) for method, path, endpoint in table]
 
 
 _BETAS: dict[str, Callable[[str | None], None]] = {
-    "agents": agents.require_beta,
-    "assistants": assistants.require_beta,
+    "agents": serve_agents.require_beta,
+    "assistants": serve_assistants.require_beta,
 }
 
 

@@ -29,10 +29,10 @@ try:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from holdall.sandbox import files
     from holdall.sandbox.app import application
     from holdall.sandbox.connections import Connection, Connections
-    from holdall.sandbox.service import Logged, Service
+    from holdall.sandbox.service import serve_files
+    from holdall.sandbox.service.service import Logged, Service
 
     if importlib.util.find_spec("pypdf") is None:
         raise ModuleNotFoundError(name="pypdf")
@@ -355,5 +355,5 @@ class Running:
 
     def give_purpose(self, file_id: str, purpose: str) -> None:
         """Give a file a purpose that only the service gives, such as ``assistants_output``."""
-        if not files.give_purpose(self._service, file_id, purpose):
+        if not serve_files.give_purpose(self._service, file_id, purpose):
             raise KeyError(file_id)
