@@ -134,7 +134,7 @@ def test_a_machine_that_is_too_small_for_the_sandbox_is_told(
     def fails(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(stores, "create", fails)
+    monkeypatch.setattr(stores, "insert", fails)
     done = holdall("verify", bundle, "--rehearse", "--json")
     assert done.code == 15, done.err
     assert done.document["error"]["type"] == "OutOfResources"

@@ -24,6 +24,7 @@ import msgspec
 
 from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
 from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError, exhausted
+from holdall.sandbox.service.switches import Switches
 
 try:
     import uvicorn
@@ -31,6 +32,7 @@ try:
 
     from holdall.sandbox.app import application
     from holdall.sandbox.connections import Connection, Connections
+    from holdall.sandbox.faults.fault_rules import Faults
     from holdall.sandbox.service import serve_files
     from holdall.sandbox.service.service import Logged, Service
 
@@ -59,11 +61,10 @@ _KEEP_ALIVE = 75
 class _Server(uvicorn.Server):
     """uvicorn, ending quietly on Ctrl-C or termination instead of raising the signal once more."""
 
-    def __init__(self, service: Service, ready: Callable[[], None], *, controlled: bool) -> None:
+    def __init__(self, service: Service, faults: Faults, ready: Callable[[], None], *, controlled: bool) -> None:
         self._connections = Connections()
-        super().__init__(
-            _config(self._noticing(application(service, self._connections, controlled=controlled)), self._connections)
-        )
+        app = application(service, faults, self._connections, controlled=controlled)
+        super().__init__(_config(self._noticing(app), self._connections))
         self._ready = ready
         self.short: MachineTooSmall | None = None
         """What this machine had too little of to go on serving."""
@@ -226,9 +227,10 @@ def serve(
         service = Service(data, behaviour=behaviour, clock=clock, randomness=randomness or random.SystemRandom())
         try:
             url = _base_url(listening, behaviour)
+            faults = Faults()
             if fault is not None:
-                service.faults.add(FaultRule(fault=fault))
-            server = _Server(service, lambda: ready(url), controlled=control)
+                faults.add(FaultRule(fault=fault))
+            server = _Server(service, faults, lambda: ready(url), controlled=control)
             server.run(sockets=[listening])
             if server.short:
                 raise server.short
@@ -249,6 +251,7 @@ class Running:
         data: Path,
         *,
         behaviour: Behaviour | None = None,
+        faults: Faults | None = None,
         port: int = 0,
         control: bool = False,
         clock: Callable[[], float] = time.time,
@@ -268,10 +271,11 @@ class Running:
         except BaseException:
             self._listening.close()
             raise
+        self.faults = faults or Faults()
         self._started = threading.Event()
         self._failure: SandboxError | None = None
         self._failed: Callable[[], None] = lambda: None
-        self._server = _Server(self._service, self._started.set, controlled=control)
+        self._server = _Server(self._service, self.faults, self._started.set, controlled=control)
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
 
     def _run(self) -> None:
@@ -321,7 +325,7 @@ class Running:
         self._service.close()
 
     @property
-    def behaviour(self) -> Behaviour:
+    def behaviour(self) -> Switches:
         return self._service.behaviour
 
     def behave(self, **changes: Any) -> None:
@@ -330,10 +334,10 @@ class Running:
 
     def fault(self, fault: Fault, method: str = "*", path: str = "*", *, times: int = 1, skip: int = 0) -> None:
         """Let the next requests that match suffer a fault; ``path`` is a glob below ``/v1``."""
-        self._service.faults.add(FaultRule(fault=fault, method=method, path=path, times=times, skip=skip))
+        self.faults.add(FaultRule(fault=fault, method=method, path=path, times=times, skip=skip))
 
     def clear_faults(self) -> None:
-        self._service.faults.clear()
+        self.faults.clear()
 
     def requests(self) -> list[Logged]:
         """The requests so far, in the order in which they were answered."""

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from holdall.sandbox.behaviour import Behaviour, FaultRule
+from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.service import serve_files
 from holdall.sandbox.service.api_errors import Refusal
 from holdall.sandbox.service.body_shapes import decoded
@@ -44,7 +45,7 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def routes(service: Service) -> list[Route]:
+def routes(service: Service, rules: Faults) -> list[Route]:
     """The control door's routes, for a Starlette application."""
 
     async def requests(request: Request) -> Response:
@@ -55,9 +56,9 @@ def routes(service: Service) -> list[Route]:
 
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
-            service.faults.clear()
+            rules.clear()
         else:
-            service.faults.add(await _body(request, FaultRule))
+            rules.add(await _body(request, FaultRule))
         return _json({})
 
     async def behaviour(request: Request) -> Response:

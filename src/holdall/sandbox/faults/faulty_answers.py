@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,8 +25,9 @@ from holdall.sandbox.behaviour import (
     WrongLength,
 )
 from holdall.sandbox.service.api_errors import Refusal, not_found, server_error
+from holdall.sandbox.service.door import Note, respond
 
-__all__ = ["Answer", "fail", "refused_unexecuted", "respond"]
+__all__ = ["FaultyAnswer", "fail", "refusal_of"]
 
 _HTML = (
     b"<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1></center>\r\n"
@@ -34,45 +35,27 @@ _HTML = (
 )
 
 
-class Answer:
-    """Passes an answer on with the gate's headers; the fault, if one is due, is done to it on its way."""
+class FaultyAnswer:
+    """Passes an answer on; the fault is done to it on its way."""
 
-    def __init__(
-        self,
-        send: Send,
-        headers: list[tuple[bytes, bytes]],
-        fault: Fault | None,
-        answering: Callable[[int], None],
-        cleared: threading.Event,
-    ) -> None:
+    def __init__(self, send: Send, fault: Fault, note: Note, cleared: threading.Event) -> None:
         self._send = send
-        self._headers = headers
         self._fault = fault
-        self._answering = answering
+        self._note = note
         self._cleared = cleared
-        self._started = time.perf_counter()
         self.is_lost = False
         """Whether the client has to find out that nothing more comes."""
         self._left = fault.after if isinstance(fault, CutBody | Stall) else 0
         self._swallowed: list[Message] = []
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if not isinstance(self._fault, Reset | Fail):
-                self._answering(message["status"])
-            took = int((time.perf_counter() - self._started) * 1000)
-            own = {name for name, _ in message["headers"]}
-            message["headers"] = [
-                *message["headers"],
-                *(header for header in self._headers if header[0] not in own),
-                (b"openai-processing-ms", str(took).encode()),
-            ]
         match self._fault:
             case Reset() | Fail():
                 self.is_lost = True
             case CutBody() | Stall():
                 await self._cut(message)
             case Slow(seconds=seconds) if message["type"] == "http.response.start":
+                self._note(message["status"], executed=True)
                 await self._hold(seconds)
                 await self._send(message)
             case WrongLength(missing=missing):
@@ -123,7 +106,7 @@ def _doubled(body: bytes) -> bytes:
     return msgspec.json.encode(found)
 
 
-def refused_unexecuted(fault: Fault | None, path: str) -> Refusal | None:
+def refusal_of(fault: Fault, path: str) -> Refusal | None:
     """The refusal that a fault is, where it is one."""
     match fault:
         case RateLimit():
@@ -166,11 +149,3 @@ async def fail(send: Send, fault: Fail) -> None:
         await respond(send, fault.status, _HTML % (fault.status, fault.status), [("content-type", "text/html")])
     else:
         await respond(send, fault.status, server_error(fault.status).body(), ())
-
-
-async def respond(send: Send, status: int, body: bytes, headers: Iterable[tuple[str, str]]) -> None:
-    """A whole answer of JSON, unless the headers say otherwise."""
-    given = {"content-type": "application/json", **dict(headers), "content-length": str(len(body))}
-    encoded = [(name.encode(), value.encode()) for name, value in given.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service import memberships, store_files, stores
 from holdall.sandbox.service.api_errors import invalid, missing_parameter, not_found
 from holdall.sandbox.service.body_shapes import ATTRIBUTES, array, json_body, record, text
 from holdall.sandbox.service.memberships import CHUNKING, Wanted
 from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.switches import Variation
 
 __all__ = ["cancel", "create", "list_files", "retrieve"]
 
@@ -18,7 +18,7 @@ __all__ = ["cancel", "create", "list_files", "retrieve"]
 def _asked(call: Call) -> tuple[str, list[Wanted]]:
     """The files that a body names, and under which of the two keys."""
     most = call.service.behaviour.max_batch_files
-    least = 0 if Oddity.BATCH_IGNORES_FILES in call.service.behaviour.oddities else 1
+    least = 0 if Variation.BATCH_IGNORES_FILES in call.service.behaviour.oddities else 1
     shape = record(
         {
             "file_ids": array(text(), most, minimum=1),

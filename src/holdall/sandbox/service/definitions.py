@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.service import serve_models, stores
 from holdall.sandbox.service.api_errors import invalid
 from holdall.sandbox.service.body_shapes import (
@@ -24,6 +23,7 @@ from holdall.sandbox.service.body_shapes import (
     text,
 )
 from holdall.sandbox.service.json_schemas import check_format, check_function
+from holdall.sandbox.service.switches import Switches
 
 __all__ = ["check_parameters", "check_response_format", "check_tools", "shown", "shown_tool", "to_create", "to_update"]
 
@@ -148,12 +148,12 @@ _CREATE = [_definition(inline=True, foreign=foreign, required=("model",)) for fo
 _UPDATE = [_definition(inline=False, foreign=foreign) for foreign in (False, True)]
 
 
-def to_create(behaviour: Behaviour) -> Shape:
+def to_create(behaviour: Switches) -> Shape:
     """The shape of a request that makes an assistant."""
     return _CREATE[behaviour.foundry]
 
 
-def to_update(behaviour: Behaviour) -> Shape:
+def to_update(behaviour: Switches) -> Shape:
     """The shape of a request that changes one."""
     return _UPDATE[behaviour.foundry]
 

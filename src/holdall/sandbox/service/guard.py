@@ -10,8 +10,8 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdall.sandbox.faults.faulty_answers import respond
 from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.door import respond
 from holdall.sandbox.service.service import Service
 
 __all__ = ["Guard"]

@@ -7,7 +7,7 @@ import string
 import uuid
 from collections.abc import Callable
 
-from holdall.sandbox.oddities.oddity import Oddity
+from holdall.sandbox.service.switches import Variation
 
 __all__ = ["Ids"]
 
@@ -18,7 +18,7 @@ _HEX = "0123456789abcdef"
 class Ids:
     """New ids, out of the randomness that was passed in, in the form that the oddities of the moment say."""
 
-    def __init__(self, randomness: random.Random, oddities: Callable[[], frozenset[Oddity]]) -> None:
+    def __init__(self, randomness: random.Random, oddities: Callable[[], frozenset[str]]) -> None:
         self._randomness = randomness
         self._oddities = oddities
 
@@ -27,9 +27,9 @@ class Ids:
 
     def _made(self, prefix: str, alphabet: str, length: int) -> str:
         oddities = self._oddities()
-        if Oddity.ID_HEX in oddities:
+        if Variation.ID_HEX in oddities:
             return self._tail(_HEX, 24)
-        if Oddity.ID_UUID in oddities:
+        if Variation.ID_UUID in oddities:
             return str(uuid.UUID(int=self._randomness.getrandbits(128), version=4))
         return prefix + self._tail(alphabet, length)
 
@@ -38,7 +38,7 @@ class Ids:
 
     def file(self) -> str:
         oddities = self._oddities()
-        prefixes = {Oddity.ID_UNDERSCORE: "file_", Oddity.ID_ASSISTANT: "assistant-"}
+        prefixes = {Variation.ID_UNDERSCORE: "file_", Variation.ID_ASSISTANT: "assistant-"}
         prefix = next((prefix for oddity, prefix in prefixes.items() if oddity in oddities), "file-")
         return self._made(prefix, _LETTERS, 22)
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service.api_errors import invalid, not_found
 from holdall.sandbox.service.body_shapes import Shape, integer, record, tagged, text
 from holdall.sandbox.service.documents import RETRIEVABLE, extension, written_extension
 from holdall.sandbox.service.rates import ATTACHED_PER_PROJECT
 from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.switches import Variation
 
 __all__ = ["CHUNKING", "STATUS", "Pending", "Wanted", "attach", "cancel", "detach", "detach_all", "pending", "shown"]
 
@@ -92,11 +92,11 @@ def _files(connection: sqlite3.Connection, call: Call, wanted: Sequence[Wanted],
     ).fetchall()
     found = {row["id"]: row for row in rows}
     missing = [each.file_id for each in wanted if each.file_id not in found]
-    if missing and Oddity.UNKNOWN_FILE_ACCEPTED not in call.service.behaviour.oddities:
+    if missing and Variation.UNKNOWN_FILE_ACCEPTED not in call.service.behaviour.oddities:
         if where == "file_id":
             raise not_found(f"No such File object: {missing[0]}", "file_id")
         raise not_found(f"Files {missing} were not found", where)
-    lower_case = Oddity.SEARCH_LOWER_CASE in call.service.behaviour.oddities
+    lower_case = Variation.SEARCH_LOWER_CASE in call.service.behaviour.oddities
     kind = written_extension if lower_case else extension
     refused = sorted({kind(row["filename"]) for row in rows} - RETRIEVABLE)
     if refused:
@@ -150,7 +150,7 @@ def _row(call: Call, store: int, wanted: Wanted, file: sqlite3.Row | None) -> tu
         code, message = "server_error", "File not found."
     elif any(fnmatch.fnmatchcase(file["filename"], glob) for glob in behaviour.index_failures):
         code, message = "server_error", "An internal error occurred."
-    elif Oddity.INDEX_LOWER_CASE in behaviour.oddities and not written_extension(file["filename"]).islower():
+    elif Variation.INDEX_LOWER_CASE in behaviour.oddities and not written_extension(file["filename"]).islower():
         code, message = "unsupported_file", "The file type is not supported."
     else:
         code, message = file["error_code"], file["error_message"]

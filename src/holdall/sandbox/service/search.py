@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service import store_files, stores
 from holdall.sandbox.service.api_errors import invalid
 from holdall.sandbox.service.body_shapes import (
@@ -30,6 +29,7 @@ from holdall.sandbox.service.body_shapes import (
     text,
 )
 from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.switches import Variation
 
 __all__ = ["FILTER", "found", "index_some", "search"]
 
@@ -97,7 +97,7 @@ def index_some(call: Call) -> bool:
 
 def _index(connection: sqlite3.Connection, call: Call, membership: sqlite3.Row) -> None:
     file = connection.execute("SELECT * FROM files WHERE seq = ?", (membership["file"],)).fetchone()
-    found = store_files.pieces(call, membership, file, oddities={Oddity.TEXT_OVERLAPS})
+    found = store_files.pieces(call, membership, file, oddities={Variation.TEXT_OVERLAPS})
     first = connection.execute("SELECT coalesce(max(rowid), 0) + 1 FROM passages").fetchone()[0]
     connection.executemany(
         "INSERT INTO passages (rowid, shelf, words, membership, position) VALUES (?, ?, ?, ?, ?)",
@@ -189,7 +189,7 @@ def _folded(text: str) -> str:
 
 def _result(connection: sqlite3.Connection, call: Call, row: sqlite3.Row, score: float) -> dict[str, Any]:
     file = connection.execute("SELECT * FROM files WHERE seq = ?", (row["file"],)).fetchone()
-    piece = store_files.pieces(call, row, file, oddities={Oddity.TEXT_OVERLAPS})[row["position"]]
+    piece = store_files.pieces(call, row, file, oddities={Variation.TEXT_OVERLAPS})[row["position"]]
     return {
         "file_id": row["id"],
         "filename": file["filename"],

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service import memberships
 from holdall.sandbox.service.api_errors import Refusal, invalid, missing_parameter, not_found
 from holdall.sandbox.service.documents import UPLOADABLE, Examined, extension, written_extension
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call, Service
+from holdall.sandbox.service.switches import Variation
 
 __all__ = ["Upload", "add", "check_upload", "delete", "downloadable", "give_purpose", "list_all", "living", "retrieve"]
 
@@ -36,7 +36,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: int | None
 
 
-def check_upload(fields: dict[str, str], filename: str | None, oddities: Container[Oddity] = ()) -> Upload:
+def check_upload(fields: dict[str, str], filename: str | None, oddities: Container[str] = ()) -> Upload:
     """What an upload's form says, checked; raises the refusals."""
     for name in fields:
         if name not in ("purpose", "expires_after[anchor]", "expires_after[seconds]"):
@@ -49,7 +49,7 @@ def check_upload(fields: dict[str, str], filename: str | None, oddities: Contain
     if purpose not in _PURPOSES:
         raise invalid(f"'{purpose}' is not one of {list(_PURPOSES)} - 'purpose'", None)
     kind = extension(filename)
-    if Oddity.UPLOAD_LOWER_CASE in oddities:
+    if Variation.UPLOAD_LOWER_CASE in oddities:
         kind = written_extension(filename)
     if purpose == "assistants" and kind not in UPLOADABLE:
         allowed = ", ".join(f'"{each}"' for each in sorted(UPLOADABLE))
@@ -84,7 +84,7 @@ def add(call: Call, upload: Upload, blob: str, size: int, examined: Examined) ->
     service = call.service
     created_at = int(call.now)
     with service.database.write() as connection:
-        if Oddity.SAME_BYTES_SAME_ID in service.behaviour.oddities:
+        if Variation.SAME_BYTES_SAME_ID in service.behaviour.oddities:
             same = _same(connection, call, blob, size)
             if same is not None:
                 service.blobs.remove(blob)

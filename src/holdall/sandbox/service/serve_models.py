@@ -6,9 +6,9 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.service.api_errors import Refusal, invalid, model_disabled, model_missing
 from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.switches import Switches
 
 __all__ = [
     "agent_model",
@@ -81,7 +81,7 @@ def is_reasoning(model: str) -> bool:
     return _REASONING.search(model) is not None
 
 
-def _living(behaviour: Behaviour) -> dict[str, tuple[int, str | None]]:
+def _living(behaviour: Switches) -> dict[str, tuple[int, str | None]]:
     if behaviour.deployments:
         return dict.fromkeys(behaviour.deployments, (1735689600, None))
     living = {
@@ -107,17 +107,17 @@ def _shown(call: Call, model: str, facts: tuple[int, str | None]) -> dict[str, A
     }
 
 
-def assistant_model(behaviour: Behaviour, project: str, model: str) -> str:
+def assistant_model(behaviour: Switches, project: str, model: str) -> str:
     """The model, if an assistant may have it; raises 404, 403 or 400 as the service does."""
     return _checked(behaviour, project, model, "Assistants", model_missing(model))
 
 
-def response_model(behaviour: Behaviour, project: str, model: str) -> str:
+def response_model(behaviour: Switches, project: str, model: str) -> str:
     """The model, if a response may be made with it. What isn't there is 400 here."""
     return _checked(behaviour, project, model, "Responses", _no_such(model))
 
 
-def agent_model(behaviour: Behaviour, project: str, model: str) -> str:
+def agent_model(behaviour: Switches, project: str, model: str) -> str:
     """The model, if an agent may have it."""
     return _checked(behaviour, project, model, "Agents", _no_such(model))
 
@@ -126,7 +126,7 @@ def _no_such(model: str) -> Refusal:
     return invalid(f"The requested model '{model}' does not exist.", "model", "model_not_found")
 
 
-def _checked(behaviour: Behaviour, project: str, model: str, api: str, missing: Refusal) -> str:
+def _checked(behaviour: Switches, project: str, model: str, api: str, missing: Refusal) -> str:
     if model in behaviour.disabled_models:
         raise model_disabled(project, model)
     if model not in _living(behaviour):

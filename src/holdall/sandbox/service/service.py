@@ -12,8 +12,6 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.sandbox.behaviour import Behaviour
-from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.sandbox_errors import SandboxError
 from holdall.sandbox.service.blobs import Blobs
 from holdall.sandbox.service.database import Database
@@ -21,6 +19,7 @@ from holdall.sandbox.service.extractor import Extractor
 from holdall.sandbox.service.identity import Identity
 from holdall.sandbox.service.ids import Ids
 from holdall.sandbox.service.rates import Rates
+from holdall.sandbox.service.switches import Switches
 
 __all__ = ["Call", "Logged", "Service"]
 
@@ -57,7 +56,7 @@ class Service:
     """One sandbox: its data folder, and what runs on it. Raises where the folder can't be used."""
 
     def __init__(
-        self, folder: Path, *, behaviour: Behaviour, clock: Callable[[], float], randomness: random.Random
+        self, folder: Path, *, behaviour: Switches, clock: Callable[[], float], randomness: random.Random
     ) -> None:
         try:
             # What is kept here is for its owner alone; a folder that is there already stays as open as it is.
@@ -70,7 +69,6 @@ class Service:
         self.clock = clock
         self.ids = Ids(randomness, lambda: self.behaviour.oddities)
         self.identity = Identity(self.database, self.ids)
-        self.faults = Faults()
         self.rates = Rates()
         self.log: deque[Logged] = deque(maxlen=_LOG_LENGTH)
         # One writer, because SQLite has one; readers of their own, so that no read waits for a long write.

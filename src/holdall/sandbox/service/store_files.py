@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.service import memberships, stores
 from holdall.sandbox.service.api_errors import invalid, not_found
 from holdall.sandbox.service.body_shapes import ATTRIBUTES, Shape, choice, json_body, record, text
@@ -17,6 +16,7 @@ from holdall.sandbox.service.documents import text_of
 from holdall.sandbox.service.memberships import CHUNKING, STATUS, Wanted
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
+from holdall.sandbox.service.switches import Variation
 
 __all__ = ["FIELDS", "STATUSES", "content", "create", "delete", "list_all", "list_of", "pieces", "retrieve", "update"]
 
@@ -120,14 +120,14 @@ def content(call: Call) -> dict[str, Any]:
     }
 
 
-def pieces(call: Call, membership: sqlite3.Row, file: sqlite3.Row, *, oddities: Collection[Oddity] = ()) -> list[str]:
+def pieces(call: Call, membership: sqlite3.Row, file: sqlite3.Row, *, oddities: Collection[str] = ()) -> list[str]:
     """A completed membership's text in chunks, as its chunking strategy says."""
     static = msgspec.json.decode(membership["chunking"])["static"]
     size, overlap = static["max_chunk_size_tokens"], static["chunk_overlap_tokens"]
     text = text_of(call.service.blobs, file["blob"], file["filename"])
-    if Oddity.TEXT_CUT_BY_BYTES in oddities:
+    if Variation.TEXT_CUT_BY_BYTES in oddities:
         return byte_chunks(text, size=size, overlap=overlap)
-    return chunks(text, size=size, overlap=overlap if Oddity.TEXT_OVERLAPS in oddities else 0)
+    return chunks(text, size=size, overlap=overlap if Variation.TEXT_OVERLAPS in oddities else 0)
 
 
 def _first_item(page: str | None, items: int) -> int:

@@ -1,76 +1,23 @@
-"""Servers that are behind: requests carried out long after their connection was cut, and lists that lag.
-
-Both go by the sandbox's clock. Nothing runs in the background: what is due is carried out when the next request comes,
-before that is answered, so nobody can tell the difference.
-"""
+"""Lists and objects that lag behind what was created, by the sandbox's clock."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.sandbox.service.api_errors import not_found
-from holdall.sandbox.service.service import Logged, Service
+from holdall.sandbox.service.service import Service
 
-__all__ = ["Lagging", "Postponed"]
+__all__ = ["Lagging"]
 
 _JSON = b"application/json"
 _OBJECTS = ("/v1/files", "/v1/vector_stores", "/v1/assistants", "/v1/agents")
 
 
-class Postponed:
-    """Requests that are carried out later, in the order in which they fall due."""
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
-        self._service = service
-        self._waiting: list[tuple[float, Scope, list[Message]]] = []
-        self._running = asyncio.Lock()
-
-    async def add(self, scope: Scope, receive: Receive, *, seconds: float) -> None:
-        """Take a request in whole, to be carried out in so many seconds."""
-        messages: list[Message] = []
-        while True:
-            messages.append(await receive())
-            if messages[-1]["type"] != "http.request" or not messages[-1].get("more_body"):
-                break
-        self._waiting.append((self._service.clock() + seconds, scope, messages))
-        self._waiting.sort(key=lambda each: each[0])
-
-    async def run_due(self) -> None:
-        """Carry out what is due; every request that comes meanwhile waits for it too."""
-        if not self._waiting and not self._running.locked():
-            return
-        async with self._running:
-            while self._waiting and self._waiting[0][0] <= self._service.clock():
-                _, scope, messages = self._waiting.pop(0)
-                await self._run(scope, messages)
-
-    async def _run(self, scope: Scope, messages: list[Message]) -> None:
-        async def receive() -> Message:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._service.log.append(
-                    Logged(
-                        method=scope["method"],
-                        path=scope["path"],
-                        query=scope["query_string"].decode("latin-1"),
-                        status=message["status"],
-                        project=scope["state"]["project"],
-                        executed=True,
-                    )
-                )
-
-        await self._app(scope, receive, send)
-
-
 class Lagging:
-    """ASGI: an application whose objects show only after ``Behaviour.visible_after`` seconds."""
+    """ASGI: an application whose objects show only after ``Switches.visible_after`` seconds."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
