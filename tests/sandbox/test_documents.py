@@ -12,7 +12,8 @@ import docx
 import pytest
 
 from holdall.sandbox.service.blobs import Blobs
-from holdall.sandbox.service.documents import RETRIEVABLE, UPLOADABLE, Examined, examine, extension, text_of
+from holdall.sandbox.service.document_check import Examined, examine, text_of
+from holdall.sandbox.service.documents import RETRIEVABLE, UPLOADABLE, extension
 from holdall.sandbox.service.extractor import Extractor
 
 

@@ -675,8 +675,8 @@ def _(shelf: Shelf) -> None:
 
 @shows(Oddity.HALF_CHARACTERS)
 def _(shelf: Shelf) -> None:
-    assert rb'.txt\ud83d"' in shelf.raw("GET", f"/files/{shelf.files[0]}").body
-    assert rb'\ud83d"' in shelf.raw("GET", shelf.text).body
+    assert rb'.txt\ud83d"' in shelf.raw("GET", f"/files/{shelf.files[1]}").body
+    assert rb'\ud83d"' in shelf.raw("GET", f"/vector_stores/{shelf.store}/files/{shelf.files[1]}/content").body
 
 
 @shows(Oddity.FILES_NAN)
@@ -687,7 +687,7 @@ def _(shelf: Shelf) -> None:
 
 @shows(Oddity.FILES_LATIN_1)
 def _(shelf: Shelf) -> None:
-    assert "Prüf 0.txt".encode("latin-1") in shelf.raw("GET", f"/files/{shelf.files[0]}").body
+    assert "Prüf 1.txt".encode("latin-1") in shelf.raw("GET", f"/files/{shelf.files[1]}").body
 
 
 @shows(Oddity.PADDED)

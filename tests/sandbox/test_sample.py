@@ -20,7 +20,8 @@ from holdall.remote.client import Account
 from holdall.sandbox.sample.definition import sample
 from holdall.sandbox.server import Running
 from holdall.sandbox.service.blobs import Blobs
-from holdall.sandbox.service.documents import RETRIEVABLE, examine, extension, text_of
+from holdall.sandbox.service.document_check import examine, text_of
+from holdall.sandbox.service.documents import RETRIEVABLE, extension
 from holdall.sandbox.service.extractor import Extractor
 
 SAMPLE = sample()

@@ -21,6 +21,7 @@ import msgspec
 
 from holdall.sandbox.sandbox_errors import MachineTooSmall
 from holdall.sandbox.service.documents import Outcome, TooLarge
+from holdall.sandbox.service.extraction import extracted
 
 if sys.platform != "win32":
     import resource
@@ -216,8 +217,6 @@ def _bound(asked: _Asked) -> None:
 
 
 def _answer(asked: _Asked) -> Answered:
-    from holdall.sandbox.service.extraction import extracted
-
     try:
         text = extracted(Path(asked.source), asked.kind)
         if not text.strip():

@@ -10,7 +10,8 @@ import msgspec
 
 from holdall.sandbox.service import memberships
 from holdall.sandbox.service.api_errors import Refusal, invalid, missing_parameter, not_found
-from holdall.sandbox.service.documents import UPLOADABLE, Examined, extension, written_extension
+from holdall.sandbox.service.document_check import Examined
+from holdall.sandbox.service.documents import UPLOADABLE, extension, written_extension
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call, Service
 from holdall.sandbox.service.switches import Variation

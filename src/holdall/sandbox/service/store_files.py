@@ -12,7 +12,7 @@ from holdall.sandbox.service import memberships, stores
 from holdall.sandbox.service.api_errors import invalid, not_found
 from holdall.sandbox.service.body_shapes import ATTRIBUTES, Shape, choice, json_body, record, text
 from holdall.sandbox.service.chunking import byte_chunks, chunks
-from holdall.sandbox.service.documents import text_of
+from holdall.sandbox.service.document_check import text_of
 from holdall.sandbox.service.memberships import CHUNKING, STATUS, Wanted
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call

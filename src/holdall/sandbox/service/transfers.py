@@ -15,7 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from holdall.sandbox.service import container_files, serve_files
 from holdall.sandbox.service.api_errors import Refusal, invalid, missing_parameter
 from holdall.sandbox.service.blobs import Incoming
-from holdall.sandbox.service.documents import EXTRACTED, Examined, examine, extension
+from holdall.sandbox.service.document_check import Examined, examine
+from holdall.sandbox.service.documents import EXTRACTED, extension
 from holdall.sandbox.service.service import Call
 
 if TYPE_CHECKING:
