@@ -12,7 +12,7 @@ import msgspec
 
 from holdall.errors import UnexpectedAnswer
 from holdall.remote.client import Account, path
-from holdall.sandbox.sample.definition import Assistant, Document, Sample, Store
+from holdall.sandbox.sample.definition import Assistant, Sample, SampleDocument, Store
 
 __all__ = ["Filled", "fill"]
 
@@ -22,7 +22,7 @@ _BETWEEN_POLLS_AT_MOST = 2.0
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
-    """The ids that the account gave: of files by ``Document.file``, of stores by ``Store.key``, of the assistants."""
+    """The ids that the account gave: of files by their names in the package, of stores by their keys, of assistants."""
 
     files: dict[str, str]
     stores: dict[str, str]
@@ -68,7 +68,7 @@ async def fill(
     return Filled(files=files, stores=stores, assistants=assistants)
 
 
-async def _upload(account: Account, document: Document) -> str:
+async def _upload(account: Account, document: SampleDocument) -> str:
     answer = await account.upload(document.name, io.BytesIO(document.content()), purpose=document.purpose)
     return msgspec.json.decode(answer.raw, type=_Created).id
 

@@ -12,7 +12,7 @@ from holdall.sandbox.faults import control
 from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.faults.faulty import Faulty
 from holdall.sandbox.oddities.layer import Odd
-from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.door import Door
 from holdall.sandbox.service.foundry import Foundry
 from holdall.sandbox.service.guard import Guard
@@ -30,7 +30,7 @@ def application(service: Service, faults: Faults, connections: Connections, *, c
         exception_handlers={
             HTTPException: unrouted,
             msgspec.DecodeError: control.refused,
-            Refusal: control.refused,
+            ApiError: control.refused,
         },
     )
     odd = Odd(Lagging(api(service), service), service, connections)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from holdall.sandbox.behaviour import Behaviour, FaultRule
 from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.service import serve_files
-from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.body_shapes import decoded
 from holdall.sandbox.service.service import Service
 
@@ -37,7 +37,7 @@ class _Purpose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 async def _body(request: Request, type_: type[T]) -> T:
     # A page can send a form anywhere, and not JSON: for that its browser asks first, and gets no permission here.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "The control door takes JSON only: send it with Content-Type: application/json.")
+        raise ApiError(415, "The control door takes JSON only: send it with Content-Type: application/json.")
     return msgspec.convert(decoded(await request.body()), type_)
 
 
@@ -90,6 +90,6 @@ def routes(service: Service, rules: Faults) -> list[Route]:
 
 async def refused(request: Request, error: Exception) -> Response:
     """What a request gets that the control door can't read."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         return Response(error.body(), error.status, media_type="application/json")
     return _json({"error": str(error)}, 400)

@@ -10,7 +10,7 @@ from holdall.sandbox.faults.bombs import explode
 from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.faults.faulty_answers import FaultyAnswer, fail, refusal_of
 from holdall.sandbox.faults.postponed import Postponed
-from holdall.sandbox.service.door import Note, respond
+from holdall.sandbox.service.door import Noting, respond
 from holdall.sandbox.service.service import Service
 
 __all__ = ["Faulty"]
@@ -34,7 +34,7 @@ class Faulty:
             await self._app(scope, receive, send)
             return
         state["executed"] = executed = _is_executed(fault)
-        note: Note = state["note"]
+        note: Noting = state["note"]
         if refusal := refusal_of(fault, path):
             await respond(send, refusal.status, refusal.body(), refusal.headers.items())
             return

@@ -24,8 +24,8 @@ from holdall.sandbox.behaviour import (
     Stall,
     WrongLength,
 )
-from holdall.sandbox.service.api_errors import Refusal, not_found, server_error
-from holdall.sandbox.service.door import Note, respond
+from holdall.sandbox.service.api_errors import ApiError, not_found, server_error
+from holdall.sandbox.service.door import Noting, respond
 
 __all__ = ["FaultyAnswer", "fail", "refusal_of"]
 
@@ -38,7 +38,7 @@ _HTML = (
 class FaultyAnswer:
     """Passes an answer on; the fault is done to it on its way."""
 
-    def __init__(self, send: Send, fault: Fault, note: Note, cleared: threading.Event) -> None:
+    def __init__(self, send: Send, fault: Fault, note: Noting, cleared: threading.Event) -> None:
         self._send = send
         self._fault = fault
         self._note = note
@@ -106,11 +106,11 @@ def _doubled(body: bytes) -> bytes:
     return msgspec.json.encode(found)
 
 
-def refusal_of(fault: Fault, path: str) -> Refusal | None:
+def refusal_of(fault: Fault, path: str) -> ApiError | None:
     """The refusal that a fault is, where it is one."""
     match fault:
         case RateLimit():
-            return Refusal(
+            return ApiError(
                 429,
                 "Rate limit reached for requests. Please try again later. Visit "
                 "https://platform.openai.com/account/rate-limits to learn more.",
@@ -119,7 +119,7 @@ def refusal_of(fault: Fault, path: str) -> Refusal | None:
                 headers=_when(fault),
             )
         case NoQuota():
-            return Refusal(
+            return ApiError(
                 429,
                 "You exceeded your current quota, please check your plan and billing details. For more information on "
                 "this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",

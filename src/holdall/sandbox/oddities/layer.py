@@ -18,7 +18,7 @@ from holdall.sandbox.connections import Connections
 from holdall.sandbox.oddities import odd_calls, odd_encodings, odd_failures, odd_lists, odd_records
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
-from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.body_shapes import decoded
 from holdall.sandbox.service.service import Service
 
@@ -64,7 +64,7 @@ class Odd:
                     change(exchange, self._memory)
             if not exchange.status:
                 await self._ask(scope, receive, answer)
-        except Refusal as refusal:
+        except ApiError as refusal:
             exchange.reply(refusal.status, msgspec.json.decode(refusal.body()))
         if answer.is_passed:
             return
@@ -92,7 +92,7 @@ class Odd:
                 more = message.get("more_body", False)
             try:
                 exchange.body = decoded(body)
-            except Refusal:
+            except ApiError:
                 exchange.body = msgspec.Raw(body)
         return exchange
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.odd_records import RESERVED
 from holdall.sandbox.oddities.oddity import Oddity
-from holdall.sandbox.service.api_errors import Refusal, server_error
+from holdall.sandbox.service.api_errors import ApiError, server_error
 
 __all__ = ["ANSWERS", "REQUESTS"]
 
@@ -57,7 +57,7 @@ def _metadata_reserved(exchange: Exchange, memory: Memory) -> None:
     if _posted(exchange, "vector_stores"):
         for key in RESERVED:
             if key in (exchange.body.get("metadata") or {}):
-                raise Refusal(400, f"metadata.{key} is reserved", param="metadata")
+                raise ApiError(400, f"metadata.{key} is reserved", param="metadata")
 
 
 def _description_ignored(exchange: Exchange, memory: Memory) -> None:
@@ -86,7 +86,7 @@ def _null_refused(exchange: Exchange, memory: Memory) -> None:
     """The owner's own objects may have nulls in them."""
     creates = _posted(exchange, *_CREATES) and exchange.parts[-1] in _CREATES
     if creates and (where := _null(exchange.body, "")):
-        raise Refusal(400, f"Invalid type for '{where}': expected a value, but got null instead.", param=where)
+        raise ApiError(400, f"Invalid type for '{where}': expected a value, but got null instead.", param=where)
 
 
 def _null(value: object, where: str) -> str:
@@ -105,7 +105,7 @@ def _one_upload_a_second(exchange: Exchange, memory: Memory) -> None:
     if exchange.method == "POST" and exchange.parts == ["files"]:
         before = memory.uploaded_at.get(exchange.project)
         if before is not None and exchange.now - before < 1.0:
-            raise Refusal(429, "Rate limit exceeded: 1 per 1 second", kind="requests", code="rate_limit_exceeded")
+            raise ApiError(429, "Rate limit exceeded: 1 per 1 second", kind="requests", code="rate_limit_exceeded")
         memory.uploaded_at[exchange.project] = exchange.now
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
-from holdall.sandbox.service.api_errors import Refusal, not_found
+from holdall.sandbox.service.api_errors import ApiError, not_found
 
 __all__ = ["ANSWERS", "REQUESTS"]
 
 
 def _text_501(exchange: Exchange, memory: Memory) -> None:
     if exchange.is_text:
-        raise Refusal(501, "Not implemented", kind="server_error")
+        raise ApiError(501, "Not implemented", kind="server_error")
 
 
 def _text_404(exchange: Exchange, memory: Memory) -> None:
@@ -166,13 +166,13 @@ def _unknown_page(exchange: Exchange, memory: Memory) -> None:
 
 def _delete_no_type(exchange: Exchange, memory: Memory) -> None:
     if exchange.method == "DELETE" and "content-type" in exchange.headers:
-        raise Refusal(400, "Body cannot be empty when content-type is set to 'application/json'")
+        raise ApiError(400, "Body cannot be empty when content-type is set to 'application/json'")
 
 
 def _beta_misplaced(exchange: Exchange, memory: Memory) -> None:
     beta = exchange.headers.get("openai-beta")
     if beta is not None and exchange.parts[0] not in ("agents", "assistants", "vector_stores"):
-        raise Refusal(400, f"Invalid beta '{beta}' for /{exchange.parts[0]}", code="invalid_beta")
+        raise ApiError(400, f"Invalid beta '{beta}' for /{exchange.parts[0]}", code="invalid_beta")
 
 
 def _refusal_names_model(exchange: Exchange, memory: Memory) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "Refusal",
+    "ApiError",
     "bad_json",
     "invalid",
     "key_missing",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An answer other than 2xx, as the API words it."""
 
     def __init__(
@@ -53,33 +53,33 @@ class Refusal(Exception):
         return msgspec.json.format(msgspec.json.encode({"error": error}), indent=2)
 
 
-def invalid(message: str, param: str | None, code: str | None = None) -> Refusal:
+def invalid(message: str, param: str | None, code: str | None = None) -> ApiError:
     """400 for a request whose content isn't accepted."""
-    return Refusal(400, message, param=param, code=code)
+    return ApiError(400, message, param=param, code=code)
 
 
-def missing_parameter(name: str) -> Refusal:
+def missing_parameter(name: str) -> ApiError:
     return invalid(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
 
 
-def not_found(message: str, param: str | None = None) -> Refusal:
-    return Refusal(404, message, param=param)
+def not_found(message: str, param: str | None = None) -> ApiError:
+    return ApiError(404, message, param=param)
 
 
-def url_unknown(method: str, path: str) -> Refusal:
-    return Refusal(404, f"Invalid URL ({method} {path})")
+def url_unknown(method: str, path: str) -> ApiError:
+    return ApiError(404, f"Invalid URL ({method} {path})")
 
 
-def method_unknown(method: str, path: str) -> Refusal:
-    return Refusal(
+def method_unknown(method: str, path: str) -> ApiError:
+    return ApiError(
         405,
         f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
         code="method_not_supported",
     )
 
 
-def bad_json() -> Refusal:
-    return Refusal(
+def bad_json() -> ApiError:
+    return ApiError(
         400,
         "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
         "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. If you "
@@ -87,7 +87,7 @@ def bad_json() -> Refusal:
     )
 
 
-def server_error(status: int = 500) -> Refusal:
+def server_error(status: int = 500) -> ApiError:
     words = {
         502: "Bad gateway.",
         503: "The server is currently overloaded with other requests. Sorry about that! You can retry your request.",
@@ -97,11 +97,11 @@ def server_error(status: int = 500) -> Refusal:
         "The server had an error processing your request. Sorry about that! You can retry your request, or contact "
         "us through our help center at help.openai.com if you keep seeing this error.",
     )
-    return Refusal(status, message, kind="server_error")
+    return ApiError(status, message, kind="server_error")
 
 
-def key_missing() -> Refusal:
-    return Refusal(
+def key_missing() -> ApiError:
+    return ApiError(
         401,
         "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer "
         "auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're "
@@ -110,10 +110,10 @@ def key_missing() -> Refusal:
     )
 
 
-def key_wrong(key: str) -> Refusal:
+def key_wrong(key: str) -> ApiError:
     """401 that echoes a part of the key, as the service does: clients have to redact it."""
     shown = f"{key[:8]}{'*' * max(0, len(key) - 12)}{key[-4:]}" if len(key) > 12 else "*" * len(key)
-    return Refusal(
+    return ApiError(
         401,
         f"Incorrect API key provided: {shown}. "
         "You can find your API key at https://platform.openai.com/account/api-keys.",
@@ -121,28 +121,28 @@ def key_wrong(key: str) -> Refusal:
     )
 
 
-def organization_mismatch() -> Refusal:
-    return Refusal(
+def organization_mismatch() -> ApiError:
+    return ApiError(
         401,
         "OpenAI-Organization header should match organization for API key",
         code="mismatched_organization",
     )
 
 
-def project_mismatch() -> Refusal:
-    return Refusal(401, "OpenAI-Project header should match project for API key", code="mismatched_project")
+def project_mismatch() -> ApiError:
+    return ApiError(401, "OpenAI-Project header should match project for API key", code="mismatched_project")
 
 
-def model_missing(model: str) -> Refusal:
-    return Refusal(404, f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
+def model_missing(model: str) -> ApiError:
+    return ApiError(404, f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
 
 
-def model_disabled(project: str, model: str) -> Refusal:
-    return Refusal(403, f"Project `{project}` does not have access to model `{model}`", code="model_not_found")
+def model_disabled(project: str, model: str) -> ApiError:
+    return ApiError(403, f"Project `{project}` does not have access to model `{model}`", code="model_not_found")
 
 
-def scope_missing(scope: str) -> Refusal:
-    return Refusal(
+def scope_missing(scope: str) -> ApiError:
+    return ApiError(
         403,
         f"You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the "
         "correct role in your organization (Reader, Writer, Owner) and project (Member, Owner), and if you're using a "

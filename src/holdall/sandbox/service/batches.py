@@ -8,14 +8,14 @@ from typing import Any
 from holdall.sandbox.service import memberships, store_files, stores
 from holdall.sandbox.service.api_errors import invalid, missing_parameter, not_found
 from holdall.sandbox.service.body_shapes import ATTRIBUTES, array, json_body, record, text
-from holdall.sandbox.service.memberships import CHUNKING, Wanted
+from holdall.sandbox.service.memberships import CHUNKING, WantedMember
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
 
 __all__ = ["cancel", "create", "list_files", "retrieve"]
 
 
-def _asked(call: Call) -> tuple[str, list[Wanted]]:
+def _asked(call: Call) -> tuple[str, list[WantedMember]]:
     """The files that a body names, and under which of the two keys."""
     most = call.service.behaviour.max_batch_files
     least = 0 if Variation.BATCH_IGNORES_FILES in call.service.behaviour.oddities else 1
@@ -33,13 +33,17 @@ def _asked(call: Call) -> tuple[str, list[Wanted]]:
     if "files" in asked:
         # The batch-wide settings don't count here, not even for files that have none of their own.
         return "files", [
-            Wanted(file_id=each["file_id"], attributes=each.get("attributes"), chunking=each.get("chunking_strategy"))
+            WantedMember(
+                file_id=each["file_id"], attributes=each.get("attributes"), chunking=each.get("chunking_strategy")
+            )
             for each in asked["files"]
         ]
     if "file_ids" not in asked:
         raise missing_parameter("file_ids")
     attributes, chunking = asked.get("attributes"), asked.get("chunking_strategy")
-    return "file_ids", [Wanted(file_id=id_, attributes=attributes, chunking=chunking) for id_ in asked["file_ids"]]
+    return "file_ids", [
+        WantedMember(file_id=id_, attributes=attributes, chunking=chunking) for id_ in asked["file_ids"]
+    ]
 
 
 def create(call: Call) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from holdall.sandbox.service.documents import (
     EXTRACTED,
     MAX_CHARACTERS,
     RETRIEVABLE,
-    Outcome,
+    ReadOutcome,
     decoded,
     encoding,
     extension,
@@ -25,13 +25,13 @@ from holdall.sandbox.service.documents import (
 )
 from holdall.sandbox.service.extractor import Extractor
 
-__all__ = ["Examined", "examine", "text_of"]
+__all__ = ["CheckedDocument", "examine", "text_of"]
 
 # Bytes that are decoded at once.
 _PIECE = 1 << 20
 
 
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
+class CheckedDocument(msgspec.Struct, frozen=True, kw_only=True):
     """What reading a file came to: the UTF-8 length of its text, or an error's code and message."""
 
     text_bytes: int = 0
@@ -39,35 +39,35 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
 
 
-def examine(blobs: Blobs, name: str, filename: str, extractor: Extractor) -> Examined:
+def examine(blobs: Blobs, name: str, filename: str, extractor: Extractor) -> CheckedDocument:
     """Read a blob as the document that its filename says it is. Keeps extracted text beside the blob."""
     kind = extension(filename)
     if kind not in RETRIEVABLE:
-        return Examined()
+        return CheckedDocument()
     path = blobs.path(name)
     size = path.stat().st_size
     if size == 0:
-        outcome = Outcome.EMPTY
+        outcome = ReadOutcome.EMPTY
     elif kind == "doc":
-        outcome = Outcome.UNSUPPORTED
+        outcome = ReadOutcome.UNSUPPORTED
     elif kind in EXTRACTED:
         passing = blobs.incoming().path
         answered = extractor.extract(path, kind, passing)
         outcome, size = answered.outcome, answered.text_bytes
-        if outcome is Outcome.READ:
+        if outcome is ReadOutcome.READ:
             blobs.keep_text(name, passing)
     else:
         try:
             outcome, size = _measured(path)
         except UnicodeDecodeError:
-            outcome = Outcome.UNSUPPORTED
+            outcome = ReadOutcome.UNSUPPORTED
     match outcome:
-        case Outcome.READ:
-            return Examined(text_bytes=size)
-        case Outcome.UNSUPPORTED:
-            return Examined(code="unsupported_file", message="The file type is not supported.")
+        case ReadOutcome.READ:
+            return CheckedDocument(text_bytes=size)
+        case ReadOutcome.UNSUPPORTED:
+            return CheckedDocument(code="unsupported_file", message="The file type is not supported.")
         case _:
-            return Examined(code="invalid_file", message=f"The file could not be parsed because {outcome}.")
+            return CheckedDocument(code="invalid_file", message=f"The file could not be parsed because {outcome}.")
 
 
 def text_of(blobs: Blobs, name: str, filename: str) -> str:
@@ -77,7 +77,7 @@ def text_of(blobs: Blobs, name: str, filename: str) -> str:
     return decoded(blobs.path(name).read_bytes())
 
 
-def _measured(path: Path) -> tuple[Outcome, int]:
+def _measured(path: Path) -> tuple[ReadOutcome, int]:
     """(READ, the UTF-8 length of a text file), or what is wrong with it, read in pieces and no further than it counts.
 
     Raises UnicodeDecodeError for what is no text.
@@ -87,10 +87,10 @@ def _measured(path: Path) -> tuple[Outcome, int]:
     for text in _pieces(path):
         characters += len(text)
         if characters > MAX_CHARACTERS:
-            return Outcome.TOO_LARGE, 0
+            return ReadOutcome.TOO_LARGE, 0
         size += len(text.encode())
         is_blank = is_blank and not text.strip()
-    return (Outcome.EMPTY, 0) if is_blank else (Outcome.READ, size)
+    return (ReadOutcome.EMPTY, 0) if is_blank else (ReadOutcome.READ, size)
 
 
 def _pieces(path: Path) -> Iterator[str]:

@@ -11,7 +11,7 @@ __all__ = [
     "MAX_CHARACTERS",
     "RETRIEVABLE",
     "UPLOADABLE",
-    "Outcome",
+    "ReadOutcome",
     "TooLarge",
     "decoded",
     "encoding",
@@ -42,7 +42,7 @@ class TooLarge(Exception):
     """A document that has, or takes, more than a document may."""
 
 
-class Outcome(enum.StrEnum):
+class ReadOutcome(enum.StrEnum):
     """How reading a document ends."""
 
     READ = "read"

@@ -9,14 +9,14 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.identity import Project
 from holdall.sandbox.service.service import Logged, Service
 
-__all__ = ["Door", "Note", "respond"]
+__all__ = ["Door", "Noting", "respond"]
 
 
-class Note(Protocol):
+class Noting(Protocol):
     """What logs a request: in ``scope["state"]["note"]``, for those who answer otherwise than by ``send``."""
 
     def __call__(self, status: int, *, executed: bool) -> None: ...
@@ -72,7 +72,7 @@ class Door:
 
         try:
             project = await self._project(scope)
-        except Refusal as refusal:
+        except ApiError as refusal:
             await respond(answering, refusal.status, refusal.body(), refusal.headers.items())
             return
         if self._service.behaviour.latency:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.sandbox.sandbox_errors import MachineTooSmall
-from holdall.sandbox.service.documents import Outcome, TooLarge
+from holdall.sandbox.service.documents import ReadOutcome, TooLarge
 from holdall.sandbox.service.extraction import extracted
 
 if sys.platform != "win32":
@@ -54,7 +54,7 @@ class _Asked(msgspec.Struct, frozen=True):
 class Answered(msgspec.Struct, frozen=True):
     """What came of a document: its outcome with the UTF-8 length of its text; or an error of this machine."""
 
-    outcome: Outcome
+    outcome: ReadOutcome
     text_bytes: int = 0
     errno: int = 0
 
@@ -93,7 +93,7 @@ class Extractor:
         answered = self._ask(asked)
         if answered.errno:
             raise OSError(answered.errno, os.strerror(answered.errno))
-        if answered.outcome is not Outcome.READ:
+        if answered.outcome is not ReadOutcome.READ:
             target.unlink(missing_ok=True)
         return answered
 
@@ -123,7 +123,7 @@ class Extractor:
         try:
             answered = msgspec.json.decode(line, type=Answered)
         except msgspec.DecodeError:
-            answered = Answered(Outcome.TOO_LARGE)
+            answered = Answered(ReadOutcome.TOO_LARGE)
             ended.set()
         if ended.is_set():
             self._end(child)
@@ -220,19 +220,19 @@ def _answer(asked: _Asked) -> Answered:
     try:
         text = extracted(Path(asked.source), asked.kind)
         if not text.strip():
-            return Answered(Outcome.EMPTY)
+            return Answered(ReadOutcome.EMPTY)
         data = text.encode("utf-8", "replace")
     except (MemoryError, TooLarge):
-        return Answered(Outcome.TOO_LARGE)
+        return Answered(ReadOutcome.TOO_LARGE)
     except UnicodeDecodeError:
-        return Answered(Outcome.UNSUPPORTED)
+        return Answered(ReadOutcome.UNSUPPORTED)
     except Exception:  # parsers of strangers' documents raise whatever they like; each such file is a broken one
-        return Answered(Outcome.BROKEN)
+        return Answered(ReadOutcome.BROKEN)
     try:
         Path(asked.target).write_bytes(data)
     except OSError as error:
-        return Answered(Outcome.READ, errno=error.errno or 5)
-    return Answered(Outcome.READ, text_bytes=len(data))
+        return Answered(ReadOutcome.READ, errno=error.errno or 5)
+    return Answered(ReadOutcome.READ, text_bytes=len(data))
 
 
 if __name__ == "__main__":

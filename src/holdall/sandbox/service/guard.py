@@ -10,7 +10,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.api_errors import ApiError
 from holdall.sandbox.service.door import respond
 from holdall.sandbox.service.service import Service
 
@@ -44,7 +44,7 @@ class Guard:
             size += len(message.get("body", b""))
             if size > limit:
                 # What still comes is thrown away by the server, so that the client gets to see the answer.
-                raise Refusal(
+                raise ApiError(
                     413, f"Maximum content size limit ({limit}) exceeded ({size} bytes read)", kind="server_error"
                 )
             return message
@@ -52,7 +52,7 @@ class Guard:
         try:
             _check(headers, scope["server"][1])
             await self._app(scope, bounded, send)
-        except Refusal as refusal:
+        except ApiError as refusal:
             await respond(send, refusal.status, refusal.body(), refusal.headers.items())
 
 
@@ -60,6 +60,6 @@ def _check(headers: Headers, port: int) -> None:
     own = {f"{name}:{port}" for name in _NAMES} | (set(_NAMES) if port == 80 else set())
     host, origin = headers.get("host", ""), headers.get("origin")
     if host.lower() not in own:
-        raise Refusal(421, f"This sandbox is at {_NAMES[0]}:{port}; the request is for '{host[:100]}'.")
+        raise ApiError(421, f"This sandbox is at {_NAMES[0]}:{port}; the request is for '{host[:100]}'.")
     if origin is not None and origin.lower() not in {f"http://{name}" for name in own}:
-        raise Refusal(403, f"This sandbox takes no requests from web pages; this one is from '{origin[:100]}'.")
+        raise ApiError(403, f"This sandbox takes no requests from web pages; this one is from '{origin[:100]}'.")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from holdall.sandbox.service.api_errors import Refusal, key_missing, key_wrong, organization_mismatch, project_mismatch
+from holdall.sandbox.service.api_errors import ApiError, key_missing, key_wrong, organization_mismatch, project_mismatch
 from holdall.sandbox.service.database import Database
 from holdall.sandbox.service.ids import Ids
 
@@ -62,7 +62,7 @@ class Identity:
             if not is_user:
                 raise project_mismatch()
             if wanted not in self._by_id:
-                raise Refusal(401, f"No such project: {wanted}.", code="invalid_project")
+                raise ApiError(401, f"No such project: {wanted}.", code="invalid_project")
             chosen = self._by_id[wanted]
         if organization is not None and organization != chosen.organization:
             raise organization_mismatch()

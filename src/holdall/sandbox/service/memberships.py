@@ -20,7 +20,18 @@ from holdall.sandbox.service.rates import ATTACHED_PER_PROJECT
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
 
-__all__ = ["CHUNKING", "STATUS", "Pending", "Wanted", "attach", "cancel", "detach", "detach_all", "pending", "shown"]
+__all__ = [
+    "CHUNKING",
+    "STATUS",
+    "Pending",
+    "WantedMember",
+    "attach",
+    "cancel",
+    "detach",
+    "detach_all",
+    "pending",
+    "shown",
+]
 
 _OUTCOMES = ("completed", "failed", "cancelled")
 
@@ -58,7 +69,7 @@ CHUNKING: Shape = tagged(
 )
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class WantedMember(msgspec.Struct, frozen=True, kw_only=True):
     """One file to attach, with settings of its own or None for the defaults."""
 
     file_id: str
@@ -82,7 +93,9 @@ def pending(connection: sqlite3.Connection, store: int, now: float) -> Pending:
     return Pending(counts={row[0]: row[1] for row in rows}, usage_bytes=sum(row[2] for row in rows))
 
 
-def _files(connection: sqlite3.Connection, call: Call, wanted: Sequence[Wanted], where: str) -> dict[str, sqlite3.Row]:
+def _files(
+    connection: sqlite3.Connection, call: Call, wanted: Sequence[WantedMember], where: str
+) -> dict[str, sqlite3.Row]:
     """The wanted files' rows by id; raises the refusal where one is missing or of a kind that can't be searched."""
     ids = msgspec.json.encode([each.file_id for each in wanted]).decode()
     rows = connection.execute(
@@ -111,7 +124,7 @@ def _files(connection: sqlite3.Connection, call: Call, wanted: Sequence[Wanted],
 
 
 def attach(
-    connection: sqlite3.Connection, call: Call, store: int, wanted: Sequence[Wanted], *, where: str
+    connection: sqlite3.Connection, call: Call, store: int, wanted: Sequence[WantedMember], *, where: str
 ) -> dict[str, int]:
     """Put files into a store, all or none, and return how many will end in which outcome.
 
@@ -144,7 +157,7 @@ def attach(
     return counts
 
 
-def _row(call: Call, store: int, wanted: Wanted, file: sqlite3.Row | None) -> tuple[Any, ...]:
+def _row(call: Call, store: int, wanted: WantedMember, file: sqlite3.Row | None) -> tuple[Any, ...]:
     behaviour = call.service.behaviour
     if file is None:
         code, message = "server_error", "File not found."

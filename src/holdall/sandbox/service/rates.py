@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from holdall.sandbox.service.api_errors import Refusal
+from holdall.sandbox.service.api_errors import ApiError
 
 __all__ = ["ATTACHED_PER_PROJECT", "WRITES_PER_STORE", "Rates"]
 
@@ -31,7 +31,7 @@ class Rates:
             spent.popleft()
         if spent and sum(each for _, each in spent) + amount > most:
             wait = spent[0][0] + _WINDOW - now
-            raise Refusal(
+            raise ApiError(
                 429,
                 f"Rate limit reached for writes to vector stores: Limit {most} per minute. "
                 f"Please try again in {wait:.3f}s.",

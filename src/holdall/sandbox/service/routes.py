@@ -26,7 +26,7 @@ from holdall.sandbox.service import (
     stores,
     transfers,
 )
-from holdall.sandbox.service.api_errors import Refusal, method_unknown, scope_missing, server_error, url_unknown
+from holdall.sandbox.service.api_errors import ApiError, method_unknown, scope_missing, server_error, url_unknown
 from holdall.sandbox.service.service import Call, Service
 from holdall.sandbox.service.switches import Switches
 
@@ -38,7 +38,7 @@ Endpoint = Callable[[Service, Request], Awaitable[Response]]
 
 def api(service: Service) -> Starlette:
     """All endpoints, below ``/v1``; to be put behind the door."""
-    answers = {Refusal: refused, HTTPException: unrouted, ClientDisconnect: _abandoned, Exception: _broken}
+    answers = {ApiError: refused, HTTPException: unrouted, ClientDisconnect: _abandoned, Exception: _broken}
     routes = [Route(route[1], _guarded(service, *route), methods=[route[0]]) for route in ROUTES]
     made = Starlette(routes=routes, exception_handlers=answers)
     # A slash too many is another URL to the service, not a redirection.
@@ -204,7 +204,7 @@ def _json(body: bytes) -> Response:
 
 async def refused(request: Request, error: Exception) -> Response:
     """A refusal, as the service words it."""
-    assert isinstance(error, Refusal)
+    assert isinstance(error, ApiError)
     return Response(error.body(), error.status, error.headers, media_type="application/json")
 
 

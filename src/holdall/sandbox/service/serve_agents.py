@@ -9,7 +9,7 @@ import msgspec
 
 from holdall.sandbox.service import serve_models
 from holdall.sandbox.service.agent_definitions import shown, to_create, to_update
-from holdall.sandbox.service.api_errors import Refusal, not_found
+from holdall.sandbox.service.api_errors import ApiError, not_found
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 
@@ -75,7 +75,7 @@ def list_all(call: Call) -> dict[str, Any]:
 def require_beta(version: str | None) -> None:
     """The agents endpoints answer only to clients that ask for their version."""
     if version is None or "agents=v1" not in version.replace(" ", ""):
-        raise Refusal(
+        raise ApiError(
             400,
             "You must provide the 'OpenAI-Beta' header to access the Agents API. Please try again by setting the "
             "header 'OpenAI-Beta: agents=v1'.",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.service import serve_models, stores
-from holdall.sandbox.service.api_errors import Refusal, invalid, not_found
+from holdall.sandbox.service.api_errors import ApiError, invalid, not_found
 from holdall.sandbox.service.body_shapes import json_body
 from holdall.sandbox.service.definitions import (
     check_parameters,
@@ -130,7 +130,7 @@ def list_all(call: Call) -> dict[str, Any]:
 def require_beta(version: str | None) -> None:
     """The assistants endpoints answer only to clients that ask for their version."""
     if version is None or "assistants=v2" not in version.replace(" ", ""):
-        raise Refusal(
+        raise ApiError(
             400,
             "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting the "
             "header 'OpenAI-Beta: assistants=v2'.",

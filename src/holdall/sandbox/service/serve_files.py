@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from holdall.sandbox.service import memberships
-from holdall.sandbox.service.api_errors import Refusal, invalid, missing_parameter, not_found
-from holdall.sandbox.service.document_check import Examined
+from holdall.sandbox.service.api_errors import ApiError, invalid, missing_parameter, not_found
+from holdall.sandbox.service.document_check import CheckedDocument
 from holdall.sandbox.service.documents import UPLOADABLE, extension, written_extension
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call, Service
@@ -80,7 +80,7 @@ def _lifetime(fields: dict[str, str]) -> int | None:
     return int(seconds)
 
 
-def add(call: Call, upload: Upload, blob: str, size: int, examined: Examined) -> dict[str, Any]:
+def add(call: Call, upload: Upload, blob: str, size: int, examined: CheckedDocument) -> dict[str, Any]:
     """Give a blob its record. From here on the file exists."""
     service = call.service
     created_at = int(call.now)
@@ -159,7 +159,7 @@ def downloadable(call: Call) -> sqlite3.Row:
     with call.service.database.read() as connection:
         row = _find(connection, call)
     if row["purpose"] in _REFUSED_PURPOSES and not call.service.behaviour.serve_assistants_files:
-        raise Refusal(400, f"Not allowed to download files of purpose: {row['purpose']}")
+        raise ApiError(400, f"Not allowed to download files of purpose: {row['purpose']}")
     return row
 
 

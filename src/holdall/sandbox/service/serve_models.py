@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from holdall.sandbox.service.api_errors import Refusal, invalid, model_disabled, model_missing
+from holdall.sandbox.service.api_errors import ApiError, invalid, model_disabled, model_missing
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Switches
 
@@ -122,11 +122,11 @@ def agent_model(behaviour: Switches, project: str, model: str) -> str:
     return _checked(behaviour, project, model, "Agents", _no_such(model))
 
 
-def _no_such(model: str) -> Refusal:
+def _no_such(model: str) -> ApiError:
     return invalid(f"The requested model '{model}' does not exist.", "model", "model_not_found")
 
 
-def _checked(behaviour: Switches, project: str, model: str, api: str, missing: Refusal) -> str:
+def _checked(behaviour: Switches, project: str, model: str, api: str, missing: ApiError) -> str:
     if model in behaviour.disabled_models:
         raise model_disabled(project, model)
     if model not in _living(behaviour):
@@ -145,5 +145,5 @@ def retrieve_model(call: Call) -> dict[str, Any]:
     wanted = call.path["model"]
     facts = _living(call.service.behaviour).get(wanted)
     if facts is None:
-        raise Refusal(404, f"The model '{wanted}' does not exist", param="model", code="model_not_found")
+        raise ApiError(404, f"The model '{wanted}' does not exist", param="model", code="model_not_found")
     return _shown(call, wanted, facts)

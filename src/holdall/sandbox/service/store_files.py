@@ -13,7 +13,7 @@ from holdall.sandbox.service.api_errors import invalid, not_found
 from holdall.sandbox.service.body_shapes import ATTRIBUTES, Shape, choice, json_body, record, text
 from holdall.sandbox.service.chunking import byte_chunks, chunks
 from holdall.sandbox.service.document_check import text_of
-from holdall.sandbox.service.memberships import CHUNKING, STATUS, Wanted
+from holdall.sandbox.service.memberships import CHUNKING, STATUS, WantedMember
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 from holdall.sandbox.service.switches import Variation
@@ -38,7 +38,7 @@ def _require(connection: sqlite3.Connection, store: sqlite3.Row, file: str) -> s
 
 def create(call: Call) -> dict[str, Any]:
     asked = json_body(call.body, _CREATE)
-    wanted = Wanted(
+    wanted = WantedMember(
         file_id=asked["file_id"], attributes=asked.get("attributes"), chunking=asked.get("chunking_strategy")
     )
     with call.service.database.write() as connection:

@@ -10,7 +10,7 @@ import msgspec
 from holdall.sandbox.service import memberships
 from holdall.sandbox.service.api_errors import invalid, not_found
 from holdall.sandbox.service.body_shapes import METADATA, array, choice, integer, json_body, nullable, record, text
-from holdall.sandbox.service.memberships import CHUNKING, Wanted
+from holdall.sandbox.service.memberships import CHUNKING, WantedMember
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.rates import WRITES_PER_STORE
 from holdall.sandbox.service.service import Call
@@ -133,7 +133,7 @@ def insert(connection: sqlite3.Connection, call: Call, asked: dict[str, Any], *,
         ),
     )
     files = [
-        Wanted(file_id=file, attributes=None, chunking=asked.get("chunking_strategy"))
+        WantedMember(file_id=file, attributes=None, chunking=asked.get("chunking_strategy"))
         for file in asked.get("file_ids", [])
     ]
     assert made.lastrowid is not None

@@ -13,16 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from holdall.sandbox.service import container_files, serve_files
-from holdall.sandbox.service.api_errors import Refusal, invalid, missing_parameter
+from holdall.sandbox.service.api_errors import ApiError, invalid, missing_parameter
 from holdall.sandbox.service.blobs import Incoming
-from holdall.sandbox.service.document_check import Examined, examine
+from holdall.sandbox.service.document_check import CheckedDocument, examine
 from holdall.sandbox.service.documents import EXTRACTED, extension
 from holdall.sandbox.service.service import Call
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["Form", "download", "download_from_container", "upload", "upload_to_container"]
+__all__ = ["UploadForm", "download", "download_from_container", "upload", "upload_to_container"]
 
 # Bytes that are handed to the disk at once.
 _PIECE = 1024 * 1024
@@ -34,7 +34,7 @@ _FIELD = 64 * 1024
 _BESIDES = 1024 * 1024
 
 
-class Form:
+class UploadForm:
     """A multipart form with one file, taken apart as it arrives.
 
     ``feed`` gives back the file's bytes of that piece; all other fields are collected.
@@ -128,7 +128,7 @@ def _parameter(header: str, name: str) -> str | None:
 async def upload(request: Request, call: Call) -> dict[str, Any]:
     """Receive one file. Its blob is in place before its record is made; either of them alone is invisible."""
     service = call.service
-    form = Form(request.headers.get("content-type", ""))
+    form = UploadForm(request.headers.get("content-type", ""))
     incoming = service.blobs.incoming()
     try:
         rest = await _receive(request, call, form, incoming)
@@ -144,7 +144,7 @@ async def upload(request: Request, call: Call) -> dict[str, Any]:
 async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
     """Receive one file that belongs to a container and to nothing else."""
     service = call.service
-    form = Form(request.headers.get("content-type", ""))
+    form = UploadForm(request.headers.get("content-type", ""))
     incoming = service.blobs.incoming()
     try:
         incoming.write(await _receive(request, call, form, incoming))
@@ -156,12 +156,12 @@ async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
         raise
     try:
         return await service.writing(container_files.add, call, blob, form.filename, incoming.size)
-    except Refusal:
+    except ApiError:
         service.blobs.remove(blob)
         raise
 
 
-async def _receive(request: Request, call: Call, form: Form, incoming: Incoming) -> bytes:
+async def _receive(request: Request, call: Call, form: UploadForm, incoming: Incoming) -> bytes:
     """Write what arrives but for the last piece, which is given back."""
     service = call.service
     waiting = bytearray()
@@ -172,7 +172,7 @@ async def _receive(request: Request, call: Call, form: Form, incoming: Incoming)
             received += len(data)
             waiting += data
         if received > limit:
-            raise Refusal(
+            raise ApiError(
                 413,
                 f"File is too large. Maximum file size is {limit // (1024 * 1024)} MB.",
                 param="file",
@@ -186,7 +186,7 @@ async def _receive(request: Request, call: Call, form: Form, incoming: Incoming)
     return bytes(waiting)
 
 
-def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[str, Examined]:
+def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[str, CheckedDocument]:
     blobs = call.service.blobs
     incoming.write(rest)
     name = blobs.keep(incoming)
