@@ -675,8 +675,10 @@ def _(shelf: Shelf) -> None:
 
 @shows(Oddity.HALF_CHARACTERS)
 def _(shelf: Shelf) -> None:
-    assert rb'.txt\ud83d"' in shelf.raw("GET", f"/files/{shelf.files[1]}").body
-    assert rb'\ud83d"' in shelf.raw("GET", f"/vector_stores/{shelf.store}/files/{shelf.files[1]}/content").body
+    file = upload(shelf.box.url, "odd \U0001f600.txt", "end \U0001f600".encode()).json()["id"]
+    store = shelf.post("/vector_stores", {"file_ids": [file]})["id"]
+    assert rb'"odd \ud83d.txt"' in shelf.raw("GET", f"/files/{file}").body
+    assert rb'"end \ud83d"' in shelf.raw("GET", f"/vector_stores/{store}/files/{file}/content").body
 
 
 @shows(Oddity.FILES_NAN)
