@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.durable import cannot_write, write_whole
-from holdall.bundle.names import is_safe
+from holdall.bundle.names import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.journal.journal import Done, Failed, Intent, lines
 from holdall.importer.journal.run import RunFolder
@@ -128,7 +128,7 @@ async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
 def read(output: Path, path: str) -> bytes | None:
     """What is at ``path`` below ``output``, None for nothing. Raises CannotWrite."""
     try:
-        return read_regular(output.joinpath(*path.split("/")))
+        return read_regular(output.joinpath(*on_disk(path).split("/")))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -148,7 +148,9 @@ def listed(output: Path) -> Iterator[tuple[str, bytes]]:
     """Whatever is in the folder, each file's path below ``output`` with its bytes. Raises CannotWrite."""
     folder = output / FOLDER
     try:
-        names = sorted(found.name for found in folder.iterdir() if found.is_file()) if folder.is_dir() else []
+        names = (
+            sorted(from_disk(found.name) for found in folder.iterdir() if found.is_file()) if folder.is_dir() else []
+        )
     except OSError as error:
         raise CannotWrite(f"can't read {folder}: {error.strerror or error}") from None
     for name in names:
@@ -159,7 +161,7 @@ def listed(output: Path) -> Iterator[tuple[str, bytes]]:
 
 def replace(output: Path, path: str, data: bytes) -> None:
     """Have ``data`` at ``path``, whole and durable; what is there until then stays until it is. Raises CannotWrite."""
-    target = output.joinpath(*path.split("/"))
+    target = output.joinpath(*on_disk(path).split("/"))
     hint = "choose another folder with --output-dir (OUTPUT_DIR)"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +172,7 @@ def replace(output: Path, path: str, data: bytes) -> None:
 
 def remove(output: Path, path: str) -> None:
     """Take a file away, and the folder with it if that is empty then. Raises CannotWrite."""
-    target = output.joinpath(*path.split("/"))
+    target = output.joinpath(*on_disk(path).split("/"))
     try:
         target.unlink(missing_ok=True)
     except OSError as error:
