@@ -50,23 +50,15 @@ class _Maker:
         kind = schema.get("type", "object" if "properties" in schema else "string")
         if isinstance(kind, list):
             kind = next((each for each in kind if each != "null"), "null")
-        match kind:
-            case "object":
-                properties = schema.get("properties")
-                if not isinstance(properties, dict):
-                    return {}
-                return {name: self.make(each, depth + 1) for name, each in properties.items()}
-            case "array":
-                return [self.make(schema["items"], depth + 1)] if depth < _DEEPEST and "items" in schema else []
-            case "integer":
-                return int(float(self._numbers[0])) if self._numbers else 0
-            case "number":
-                return float(self._numbers[0]) if self._numbers else 0.0
-            case "boolean":
-                return True
-            case "null":
-                return None
-        return self._words
+        if kind == "object":
+            found = schema.get("properties")
+            properties = found if isinstance(found, dict) else {}
+            return {name: self.make(each, depth + 1) for name, each in properties.items()}
+        if kind == "array":
+            return [self.make(schema["items"], depth + 1)] if depth < _DEEPEST and "items" in schema else []
+        number = float(next(iter(self._numbers), 0))
+        plain = {"integer": int(number), "number": number, "boolean": True, "null": None}
+        return plain[kind] if isinstance(kind, str) and kind in plain else self._words
 
     def _referred(self, reference: str) -> Any:
         found: Any = self._root
