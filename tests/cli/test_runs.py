@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.journal.run import locked
+from holdall.importer.runs.runfolder import locked
 from holdall.sandbox.behaviour import Behaviour, NoQuota, Slow
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal

@@ -25,14 +25,14 @@ from holdall.importer.apply.resume import unfinished
 from holdall.importer.apply.twins import made_in
 from holdall.importer.destination.history import history
 from holdall.importer.destination.placement import by_mapping
-from holdall.importer.journal.before import Before
-from holdall.importer.journal.deeds import read_deeds
-from holdall.importer.journal.run import BEFORE, JOURNAL, MAPPING, REPORT, RunFolder
-from holdall.importer.journal.runs import opened, runs, runs_at
-from holdall.importer.journal.undolog import LOG, UndoLog, is_undone
 from holdall.importer.plan.requests import ABOUT
-from holdall.importer.undo.aftermath import look
-from holdall.importer.undo.rollback import rollback
+from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.effects import read_effects
+from holdall.importer.runs.pastruns import opened, runs, runs_at
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, MAPPING, REPORT, RunFolder
+from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
+from holdall.importer.undo.observed import look
+from holdall.importer.undo.undoplan import undo_plan
 from holdall.importer.written.requestfolder import RequestFolder, listed
 from holdall.model import Kind, TargetId
 from holdall.progress import Silent
@@ -183,22 +183,22 @@ class Pinned:
         """What ``undo`` of a run (None: the newest) would do to each thing, by its id or STORE/FILE: act and body where
         it is due, in that order, and the act alone where it is left or needless."""
         run = run or self.run
-        deeds, log = read_deeds(run / JOURNAL), UndoLog(run, now=lambda: 0.0)
-        if deeds is None:
+        effects, log = read_effects(run / JOURNAL), UndoLog(run, now=lambda: 0.0)
+        if effects is None:
             return {"nothing": True}
         account = self.destination_of(run).account
-        aftermath = asyncio.run(
-            look(account, deeds, Before(run / BEFORE), everywhere=True, progress=Silent(), output=self.out)
+        observed = asyncio.run(
+            look(account, effects, Baseline(run / BEFORE), everywhere=True, progress=Silent(), output=self.out)
         )
-        planned = rollback(deeds, aftermath, begun=log.begun)
+        planned = undo_plan(effects, observed, begun=log.begun)
         assert planned.run == run.name
-        reversals = {f"{one.store}/{one.target}" if one.store else one.target: one for one in planned.reversals}
+        actions = {f"{one.store}/{one.target}" if one.store else one.target: one for one in planned.actions}
         return {
-            "waits": bool(deeds.uncertain),
-            "ended": deeds.closed,
-            "due": {key: [one.act.name.lower(), one.body] for key, one in reversals.items() if one.due},
-            "left": {key: one.act.name.lower() for key, one in reversals.items() if one.left},
-            "needless": {key: one.act.name.lower() for key, one in reversals.items() if one.needless},
+            "waits": bool(effects.uncertain),
+            "ended": effects.closed,
+            "due": {key: [one.act.name.lower(), one.body] for key, one in actions.items() if one.due},
+            "left": {key: one.act.name.lower() for key, one in actions.items() if one.left},
+            "needless": {key: one.act.name.lower() for key, one in actions.items() if one.needless},
             "orphans": {one.id: one.name for one in planned.orphans},
         }
 
@@ -225,9 +225,9 @@ class Pinned:
         found = {
             "plan": {unit.id: [str(step.__struct_config__.tag) for step in unit.steps] for unit in plan.units},
             "form": plan.form,
-            "listed whole": [kind for kind in there if folder.before.is_whole(kind)],
-            "newer": {kind: sorted(folder.before.newer(kind, ids[kind])) for kind in there},
-            "lookalikes": sorted(one.id for one in folder.before.lookalikes()),
+            "listed whole": [kind for kind in there if folder.baseline.is_whole(kind)],
+            "newer": {kind: sorted(folder.baseline.newer(kind, ids[kind])) for kind in there},
+            "lookalikes": sorted(one.id for one in folder.baseline.lookalikes()),
         }
         return _filled(found)
 
@@ -242,7 +242,7 @@ class Pinned:
         return asyncio.run(go_on())
 
     def _state(self) -> View:
-        state = self._again().standing
+        state = self._again().state
         fields = ("targets", "copies", "superseded", "attached", "learned")
         return {
             **{name: getattr(state, name) for name in fields},

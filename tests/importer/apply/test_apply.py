@@ -12,8 +12,8 @@ import pytest
 from holdall.dialects.loss import Why
 from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Unreachable
 from holdall.importer.apply.indexing import STALLED
-from holdall.importer.journal.pace import SETTLE
-from holdall.importer.journal.report import Status
+from holdall.importer.runs.pace import SETTLE
+from holdall.importer.runs.runreport import Status
 from holdall.model import Rung
 from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running

@@ -12,7 +12,7 @@ import pytest
 from holdall.bundle.durable import durable
 from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
-from holdall.importer.journal.report import Report, Status, mapping
+from holdall.importer.runs.runreport import Report, Status, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
@@ -71,7 +71,7 @@ def journal_of(out: Path) -> list[dict[str, Any]]:
     ],
 )
 def test_a_crash_at_every_line_of_the_journal(shared: Running, tmp_path: Path, before: bool, first: int) -> None:
-    """Before a line is durable, and after; every fourth line in each run of the suite."""
+    """Baseline a line is durable, and after; every fourth line in each run of the suite."""
     run(awkward(), shared, tmp_path / "whole", key=f"sk-whole-{before}-{first}")
     count = len(journal_of(tmp_path / "whole"))
     assert count >= 30

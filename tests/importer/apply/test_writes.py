@@ -22,11 +22,11 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from holdall.importer.apply.attempts import FRESH, TRIES
-from holdall.importer.apply.settle import Settlement
+from holdall.importer.apply.exactlyonce import FRESH, TRIES
+from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.pace import SETTLE, Pace
-from holdall.importer.journal.run import RunFolder
+from holdall.importer.runs.pace import SETTLE, Pace
+from holdall.importer.runs.runfolder import RunFolder
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
 from tests.importer.rig import context
@@ -93,7 +93,7 @@ def work(
     ops = itertools.count(1)
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
     run = context(server, folder, pace, operation=lambda: f"op{next(ops)}")
-    writes = Writes(run, Settlement(run))
+    writes = Writes(run, Reconciler(run))
 
     async def go() -> Any:
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from holdall.errors import UsageFault
 from holdall.importer.destination.history import DROPS_METADATA, History, history
-from holdall.importer.journal.journal import Done, Intent, Learned, Line, Opened, Shown
+from holdall.importer.runs.runlines import Done, Intent, Learned, Line, Opened, Shown
 from holdall.model import Kind, SourceId, TargetId
 
 URL = "http://server.invalid/v1"

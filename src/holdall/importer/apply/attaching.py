@@ -13,11 +13,11 @@ from typing import Any
 from holdall.dialects.shapes import reduced
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
-from holdall.importer.apply.attempts import TRIES
 from holdall.importer.apply.context import Context
+from holdall.importer.apply.exactlyonce import TRIES
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.journal import Done, Failed, Learned
 from holdall.importer.plan.image import fingerprint
+from holdall.importer.runs.runlines import Done, Failed, Learned
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
@@ -103,7 +103,7 @@ class Attaching:
     @property
     def limit(self) -> int:
         """Files in one call: what the destination's table allows, or what this destination was found to take."""
-        return self._folder.standing.learned.get(BATCH_LIMIT, self._most)
+        return self._folder.state.learned.get(BATCH_LIMIT, self._most)
 
     async def members(self, store: TargetId) -> AsyncIterator[MembershipView]:
         """What the store's own list says."""
@@ -115,9 +115,9 @@ class Attaching:
 
         Then the batches whose answers were lost are settled in the journal.
         """
-        standing = self._folder.standing
-        lost = standing.unknown("attach", source=filling.source)
-        due = standing.attached[filling.store] + sum(intent.count or 0 for intent in lost)
+        state = self._folder.state
+        lost = state.unknown("attach", source=filling.source)
+        due = state.attached[filling.store] + sum(intent.count or 0 for intent in lost)
         if not due:
             return set()
         awaited = {file for intent in lost for file in intent.files or ()}
@@ -150,7 +150,7 @@ class Attaching:
             bodies, first = bodies[size:], first + size
         if not bodies:
             return
-        if self._folder.standing.learned.get(BATCHES) == 0:
+        if self._folder.state.learned.get(BATCHES) == 0:
             await self.send_singly(filling, bodies)
             return
         try:
@@ -166,7 +166,7 @@ class Attaching:
         except RemoteError as error:
             if not error.ambiguous and error.status not in _NO_SUCH_ROUTE:
                 raise
-            worked = ("attach", Kind.STORE) in self._folder.standing.answered
+            worked = ("attach", Kind.STORE) in self._folder.state.answered
             enough = tried >= (TRIES if worked else 0 if self._vain else 1)
             if enough or error.status in _NO_SUCH_ROUTE:
                 self._vain = not worked

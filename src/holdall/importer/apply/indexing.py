@@ -17,12 +17,12 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
-from holdall.importer.apply.attempts import FRESH
 from holdall.importer.apply.context import Context
+from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.apply.readback import keys_added
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.journal import Learned
 from holdall.importer.plan.difference import Difference, same
+from holdall.importer.runs.runlines import Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import path
 

@@ -11,10 +11,6 @@ from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.uploads import upload_name
-from holdall.importer.journal.before import PLACES, RECENT, Stamp, stamps
-from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Opened, lines
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import JOURNAL, opened, runs
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
@@ -28,6 +24,10 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
+from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, stamps
+from holdall.importer.runs.pastruns import JOURNAL, opened, runs
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import ALONE, Closed, Intent, Learned, Opened, lines
 from holdall.model import Kind, Rung
 
 __all__ = ["begin", "unfinished"]
@@ -65,7 +65,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
     ImportUnderWay, and what the account raises for lists.
     """
     account, folder = context.account, context.folder
-    is_new = folder.standing.opened is None
+    is_new = folder.state.opened is None
     # Who has assistants written down need not be allowed to see those that are there.
     left_out = {Kind.ASSISTANT} if plan.form is not Form.ASSISTANTS else set()
     needed = {kind for kind, _ in _sources(plan)} - left_out
@@ -73,7 +73,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
         needed.add(Kind.FILE)
     kinds = [kind for kind in PLACES if kind in needed]
     if is_new:
-        found = await folder.before.take(account, kinds, uploads=_uploads(plan))
+        found = await folder.baseline.take(account, kinds, uploads=_uploads(plan))
     else:
         found = [stamp async for stamp in stamps(account, kinds)]
     strangers = _strangers(found, plan, folder, context.now())
@@ -89,7 +89,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
     if is_new:
         folder.keep(plan)
         await folder.write(opened)
-    if strangers and ALONE not in folder.standing.learned:
+    if strangers and ALONE not in folder.state.learned:
         await folder.write(Learned(what=ALONE, value=0))
 
 

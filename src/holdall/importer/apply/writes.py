@@ -24,12 +24,12 @@ from holdall.errors import (
     ServerFailed,
     Unreachable,
 )
-from holdall.importer.apply.attempts import Attempts
 from holdall.importer.apply.context import Context
-from holdall.importer.apply.settle import Settlement
-from holdall.importer.journal.before import PLACES
-from holdall.importer.journal.journal import MARKS, Intent, Learned
+from holdall.importer.apply.exactlyonce import Attempts
+from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.image import fingerprint, image
+from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.runlines import MARKS, Intent, Learned
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
 from holdall.remote.probing import probe
@@ -50,11 +50,11 @@ class Writes:
     ``TRIES`` times. All other errors are those of the account, and Interrupted where the run is to stop.
     """
 
-    def __init__(self, context: Context, settlement: Settlement) -> None:
+    def __init__(self, context: Context, reconciler: Reconciler) -> None:
         self._account, self._folder = context.account, context.folder
         self._pace, self._progress = context.pace, context.progress
         self._operation = context.operation
-        self._attempts = Attempts(context, settlement)
+        self._attempts = Attempts(context, reconciler)
         self._kept_marks = False
 
     async def upload(
@@ -69,13 +69,13 @@ class Writes:
         action: str = "create",
     ) -> TargetId:
         """POST /files. Two uploads of equal name and size must not be under way at once."""
-        standing = self._folder.standing
+        state = self._folder.state
 
         def done() -> TargetId | None:
             if action == "create":
-                return standing.files.get(source)
+                return state.files.get(source)
             # A second upload counts under its own name only.
-            return standing.copies.get(source) if standing.names.get(source) == filename else None
+            return state.copies.get(source) if state.names.get(source) == filename else None
 
         async def once() -> TargetId:
             intent = Intent(
@@ -94,7 +94,7 @@ class Writes:
             return (await self._attempts.attempt(intent, "POST /files", call))[0]
 
         def unknown() -> list[Intent]:
-            uploads = standing.unknown("create", "copy", kind=Kind.FILE)
+            uploads = state.unknown("create", "copy", kind=Kind.FILE)
             return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
 
         return await self._attempts.surely(Kind.FILE, once, done, unknown)
@@ -113,7 +113,7 @@ class Writes:
         ``without`` are the fields that were left out of the body, being at their defaults.
         """
         where = PLACES[kind]
-        standing = self._folder.standing
+        state = self._folder.state
 
         async def once() -> TargetId:
             op = self._operation()
@@ -130,8 +130,8 @@ class Writes:
         return await self._attempts.surely(
             kind,
             lambda: self._attempts.while_fresh(once, fresh),
-            lambda: standing.target(kind, source),
-            lambda: standing.unknown("create", kind=kind, source=source),
+            lambda: state.target(kind, source),
+            lambda: state.unknown("create", kind=kind, source=source),
         )
 
     async def update(
@@ -278,7 +278,7 @@ class Writes:
 
     async def _probe_marks(self, kind: Kind, target: TargetId, op: str, answer: Answer) -> None:
         """See once, on the first object that is made, whether the account keeps metadata."""
-        if self._kept_marks or MARKS in self._folder.standing.learned:
+        if self._kept_marks or MARKS in self._folder.state.learned:
             return
         with suppress(msgspec.DecodeError, RemoteError):
             found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}

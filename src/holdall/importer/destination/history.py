@@ -11,11 +11,11 @@ from pathlib import Path
 
 from holdall.endpoint import title
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.journal.journal import MARKS, Done, Intent, Learned, Opened, Shown, lines
-from holdall.importer.journal.mapping import Placed, read_mapping
-from holdall.importer.journal.run import MAPPING
-from holdall.importer.journal.runs import JOURNAL, runs, runs_at
-from holdall.importer.journal.undolog import is_undone
+from holdall.importer.runs.pastruns import JOURNAL, runs, runs_at
+from holdall.importer.runs.runfolder import MAPPING
+from holdall.importer.runs.runlines import MARKS, Done, Intent, Learned, Opened, Shown, lines
+from holdall.importer.runs.runmapping import Placed, read_mapping
+from holdall.importer.runs.undolog import is_undone
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["History", "history"]

@@ -15,10 +15,10 @@ from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
-from holdall.importer.journal.mapping import mappings, read_mapping
-from holdall.importer.journal.run import MAPPING, REPORT
 from holdall.importer.plan.models import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
+from holdall.importer.runs.runfolder import MAPPING, REPORT
+from holdall.importer.runs.runmapping import mappings, read_mapping
 from holdall.importer.written.requestfolder import listed
 from holdall.model import AgentView, AssistantView, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.remote.client import Account, viewed

@@ -17,10 +17,10 @@ import msgspec
 from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.names import is_safe
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.journal.journal import Done, Failed, Intent, lines
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import JOURNAL, runs_at
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
+from holdall.importer.runs.pastruns import JOURNAL, runs_at
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import Done, Failed, Intent, lines
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
@@ -116,7 +116,7 @@ class RequestFolder:
 
 async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
     """Say what came of a write that a crash cut off: it is there whole, or it is not."""
-    for intent in folder.standing.unknown("describe", "write"):
+    for intent in folder.state.unknown("describe", "write"):
         if intent.target != path:
             continue
         if there is not None and sha256_of(there) == intent.sha256:

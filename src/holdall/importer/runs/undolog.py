@@ -9,8 +9,8 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write, durable
 from holdall.errors import CannotWrite
-from holdall.importer.journal.reversals import Act, Reversal
-from holdall.importer.journal.run import timestamp
+from holdall.importer.runs.runfolder import timestamp
+from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.model import Kind, TargetId
 from holdall.opening import open_regular, read_regular, regular
 
@@ -57,16 +57,16 @@ class UndoLog:
         self._now = now
         self.begun, self.whole, self.orphans = _read(self.path)
 
-    def step(self, reversal: Reversal, outcome: str, *, request_id: str | None = None, detail: str = "") -> None:
+    def step(self, action: UndoAction, outcome: str, *, request_id: str | None = None, detail: str = "") -> None:
         """Note a call; one that is ``begun`` is durable on return."""
         step = _Step(
             at=timestamp(self._now(), fraction=True),
-            act=reversal.act,
+            act=action.act,
             outcome=outcome,
-            kind=reversal.kind,
-            target=reversal.target,
-            store=reversal.store,
-            name=reversal.name,
+            kind=action.kind,
+            target=action.target,
+            store=action.store,
+            name=action.name,
             request_id=request_id,
             detail=detail,
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from holdall.importer.journal.journal import Closed, Done, Failed, Intent, Learned, Line
-from holdall.importer.journal.standing import Said, Standing
+from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Learned, Line
+from holdall.importer.runs.runstate import RunState, Said
 from holdall.model import Kind, SourceId, TargetId
 
 F, VS, A = SourceId("f"), SourceId("vs"), SourceId("a")
@@ -19,8 +19,8 @@ def done(op: str, target: str = "T", **more: object) -> Done:
     return msgspec.convert({"op": op, "target": target, **more}, type=Done)
 
 
-def standing(*lines: Line) -> Standing:
-    found = Standing()
+def standing(*lines: Line) -> RunState:
+    found = RunState()
     for line in lines:
         found.take(line)
     return found

@@ -12,12 +12,12 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write, durable, put, sync_folder, write_whole
 from holdall.errors import CannotWrite, OutputLocked
-from holdall.importer.journal.before import Before
-from holdall.importer.journal.journal import Journal, Line, lines
-from holdall.importer.journal.report import Report, mapping, markdown
-from holdall.importer.journal.runs import AUDIT, JOURNAL, new_id
-from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Plan
+from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.pastruns import AUDIT, JOURNAL, new_id
+from holdall.importer.runs.runlines import Journal, Line, lines
+from holdall.importer.runs.runreport import Report, mapping, markdown
+from holdall.importer.runs.runstate import RunState
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular, regular
@@ -75,7 +75,7 @@ def locked(output: Path) -> Iterator[None]:
 class RunFolder:
     """Made at once; raises CannotWrite before anything is sent to the account. ``token`` makes the id unique.
 
-    With ``again``, the id of a run that was cut off, it goes on with that one: ``standing`` is what it had come to.
+    With ``again``, the id of a run that was cut off, it goes on with that one: ``state`` is what it had come to.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class RunFolder:
         self.output = output
         self.id = again or new_id(output, now(), token)
         self.path = output / "runs" / self.id
-        self.before = Before(self.path / BEFORE)
-        self.standing = Standing()
+        self.baseline = Baseline(self.path / BEFORE)
+        self.state = RunState()
         end = None
         if again is not None:
             end = 0
             for line, length in lines(self.path / JOURNAL):
-                self.standing.take(line)
+                self.state.take(line)
                 end = length
         try:
             self.path.mkdir(parents=True, exist_ok=again is not None)
@@ -108,9 +108,9 @@ class RunFolder:
             raise _unwritable(self.path, error) from None
 
     async def write(self, line: Line) -> None:
-        """Into the journal, and once it is durable there into ``standing``. Raises CannotWrite."""
+        """Into the journal, and once it is durable there into ``state``. Raises CannotWrite."""
         await self.journal.write(line)
-        self.standing.take(line)
+        self.state.take(line)
 
     def keep(self, plan: Plan) -> None:
         """Keep the plan, so that the run goes on by it whatever stands at the destination by then."""

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.journal.journal import Closed, Done, Intent, Journal, Learned, Line, lines
+from holdall.importer.runs.runlines import Closed, Done, Intent, Journal, Learned, Line, lines
 from holdall.model import Kind, SourceId, TargetId
 
 

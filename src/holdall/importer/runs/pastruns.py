@@ -11,7 +11,7 @@ import msgspec
 
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.journal.journal import Opened, lines
+from holdall.importer.runs.runlines import Opened, lines
 from holdall.opening import open_regular
 
 __all__ = ["AUDIT", "JOURNAL", "new_id", "opened", "runs", "runs_at"]

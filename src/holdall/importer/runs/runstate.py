@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdall.importer.journal.journal import Closed, Done, Failed, Intent, Learned, Line, Opened, Shown
+from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Learned, Line, Opened, Shown
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Said", "Standing"]
+__all__ = ["RunState", "Said"]
 
 _CREATES = ("create", "copy")
 
@@ -26,7 +26,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     size: int | float | None
 
 
-class Standing:
+class RunState:
     """``targets``: what was created, by kind and source id; ``copies``: the second uploads of files, under
     another name, and ``superseded`` those before them that are to be taken away.
 

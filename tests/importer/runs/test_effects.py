@@ -1,4 +1,4 @@
-"""Deeds: what a journal says was done, whatever came in between."""
+"""Effects: what a journal says was done, whatever came in between."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ import msgspec
 import pytest
 
 from holdall.errors import ImportFailed
-from holdall.importer.journal.deeds import Attached, Chain, Deeds, Detached, Made, Updated, chains, merged, read_deeds
-from holdall.importer.journal.journal import Closed, Done, Failed, Intent, Line, Opened
 from holdall.importer.plan.image import fingerprint
+from holdall.importer.runs.effects import (
+    Attached,
+    Chain,
+    Detached,
+    Effects,
+    Made,
+    Updated,
+    chains,
+    merged,
+    read_effects,
+)
+from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Line, Opened
 from holdall.model import Kind, SourceId, TargetId
 
 OPENED = Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={})
@@ -26,16 +36,16 @@ def done(op: str, target: str = "t", **more: object) -> Done:
     return Done(op=op, target=TargetId(target), **more)  # type: ignore[arg-type]
 
 
-def deeds(tmp_path: Path, *lines: Line, tail: bytes = b"") -> Deeds:
+def effects(tmp_path: Path, *lines: Line, tail: bytes = b"") -> Effects:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in (OPENED, *lines)) + tail)
-    found = read_deeds(path)
+    found = read_effects(path)
     assert found is not None
     return found
 
 
 def test_what_was_answered_was_done_and_what_was_refused_was_not(tmp_path: Path) -> None:
-    found = deeds(
+    found = effects(
         tmp_path,
         intent("1", "create", name="a.md"),
         done("1", "file_1"),
@@ -45,7 +55,7 @@ def test_what_was_answered_was_done_and_what_was_refused_was_not(tmp_path: Path)
         done("3", "asst_1", image={"name": "x"}),
         Closed(ended="e"),
     )
-    assert [(deed.kind, deed.target) for deed in found.done if isinstance(deed, Made)] == [
+    assert [(effect.kind, effect.target) for effect in found.done if isinstance(effect, Made)] == [
         (Kind.FILE, "file_1"),
         (Kind.ASSISTANT, "asst_1"),
     ]
@@ -54,27 +64,27 @@ def test_what_was_answered_was_done_and_what_was_refused_was_not(tmp_path: Path)
 
 def test_a_lost_answer_leaves_the_create_uncertain_until_it_is_found(tmp_path: Path) -> None:
     lost = (intent("1", "create", Kind.STORE), Failed(op="1", error="reset", ambiguous=True))
-    assert [one.op for one in deeds(tmp_path, *lost).uncertain] == ["1"]
+    assert [one.op for one in effects(tmp_path, *lost).uncertain] == ["1"]
     looked = Failed(op="1", error="reset", looked=True)
-    assert [one.op for one in deeds(tmp_path, *lost, looked).uncertain] == ["1"]
-    found = deeds(tmp_path, *lost, done("1", "vs_1"))
+    assert [one.op for one in effects(tmp_path, *lost, looked).uncertain] == ["1"]
+    found = effects(tmp_path, *lost, done("1", "vs_1"))
     assert found.uncertain == []
-    assert [deed.target for deed in found.done if isinstance(deed, Made)] == ["vs_1"]
+    assert [effect.target for effect in found.done if isinstance(effect, Made)] == ["vs_1"]
 
 
 def test_a_file_that_was_taken_by_its_looks_is_no_deed(tmp_path: Path) -> None:
-    found = deeds(tmp_path, intent("1", "create", name="a"), done("1", "file_1", inferred=True))
+    found = effects(tmp_path, intent("1", "create", name="a"), done("1", "file_1", inferred=True))
     assert found.done == []
     assert [one.target for one in found.inferred] == ["file_1"]
 
 
 def test_what_the_run_took_away_itself_is_no_deed(tmp_path: Path) -> None:
-    found = deeds(
+    found = effects(
         tmp_path,
         intent("1", "create"), done("1", "file_1"), intent("2", "copy"), done("2", "file_2"),
         intent("3", "delete", target="file_1"), done("3", "file_1"),
     )  # fmt: skip
-    assert [deed.target for deed in found.done if isinstance(deed, Made)] == ["file_2"]
+    assert [effect.target for effect in found.done if isinstance(effect, Made)] == ["file_2"]
 
 
 def test_an_update_of_what_the_run_made_says_how_it_was_left(tmp_path: Path) -> None:
@@ -83,17 +93,17 @@ def test_an_update_of_what_the_run_made_says_how_it_was_left(tmp_path: Path) -> 
         done("1", "vs_1", image={"metadata": "marks"}),
         intent("2", "update", Kind.STORE, "vs_1", after={"metadata": "true"}),
     )
-    (made,) = deeds(tmp_path, *lines, done("2", "vs_1", image={"metadata": "true"})).done
+    (made,) = effects(tmp_path, *lines, done("2", "vs_1", image={"metadata": "true"})).done
     assert isinstance(made, Made)
     assert (made.image, made.perhaps) == ({"metadata": "true"}, {})
     # The answer is lost: it is left one way or the other.
-    (made,) = deeds(tmp_path, *lines).done
+    (made,) = effects(tmp_path, *lines).done
     assert isinstance(made, Made)
     assert (made.image, made.perhaps) == ({"metadata": "marks"}, {"metadata": "true"})
 
 
 def test_changes_of_what_was_there_count_also_where_their_answer_is_lost(tmp_path: Path) -> None:
-    found = deeds(
+    found = effects(
         tmp_path,
         intent("1", "update", Kind.ASSISTANT, "asst_1", before={"name": "A"}, after={"name": "b"}),
         intent("2", "detach", Kind.MEMBERSHIP, "file_1", store=TargetId("vs_1"), before={"attributes": {"k": 1}}),
@@ -149,12 +159,12 @@ def test_what_is_not_sure_to_be_done_may_have_ended_either_way() -> None:
 
 
 def test_a_journal_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
-    whole = deeds(tmp_path, intent("1", "create"), done("1"))
-    torn = deeds(tmp_path, intent("1", "create"), done("1"), tail=b'{"line":"inte')
+    whole = effects(tmp_path, intent("1", "create"), done("1"))
+    torn = effects(tmp_path, intent("1", "create"), done("1"), tail=b'{"line":"inte')
     assert torn == whole
     assert not torn.closed
     (tmp_path / "empty").write_bytes(b"")
-    assert read_deeds(tmp_path / "empty") is None
+    assert read_effects(tmp_path / "empty") is None
     (tmp_path / "other").write_bytes(b'{"line":"else"}\n' * 2)
     with pytest.raises(ImportFailed, match="its first line"):
-        read_deeds(tmp_path / "other")
+        read_effects(tmp_path / "other")

@@ -1,6 +1,6 @@
 """What a run did to the account, as its journal says: what an undo goes by, and nothing else.
 
-What the run made and took away again itself isn't among its deeds, nor is a change of something that it made: with the
+What the run made and took away again itself is no effect, nor is a change of something that it made: with the
 thing goes the change. A file that was taken for the run's own because of its name and size alone is only told of.
 """
 
@@ -13,23 +13,23 @@ from typing import Any
 import msgspec
 
 from holdall.errors import ImportFailed
-from holdall.importer.journal.journal import MARKS, Closed, Done, Failed, Intent, Learned, Line, Opened, Shown, lines
 from holdall.importer.plan.image import fingerprint
+from holdall.importer.runs.runlines import MARKS, Closed, Done, Failed, Intent, Learned, Line, Opened, Shown, lines
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import open_regular
 
 __all__ = [
     "Attached",
     "Chain",
-    "Deed",
-    "Deeds",
     "Detached",
+    "Effect",
+    "Effects",
     "Made",
     "Updated",
     "Wrote",
     "chains",
     "merged",
-    "read_deeds",
+    "read_effects",
     "written",
 ]
 
@@ -98,10 +98,10 @@ class Wrote(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None
 
 
-Deed = Made | Attached | Detached | Updated | Wrote
+Effect = Made | Attached | Detached | Updated | Wrote
 
 
-class Deeds(msgspec.Struct, frozen=True, kw_only=True):
+class Effects(msgspec.Struct, frozen=True, kw_only=True):
     """``done`` in the order in which it was done. ``uncertain`` are creates of which nobody knows what came.
 
     ``inferred`` are files that may be this run's, ``added`` metadata keys that the server puts in by itself. ``end`` is
@@ -110,7 +110,7 @@ class Deeds(msgspec.Struct, frozen=True, kw_only=True):
 
     opened: Opened
     closed: bool
-    done: list[Deed]
+    done: list[Effect]
     uncertain: list[Intent]
     inferred: list[Made]
     end: int
@@ -118,7 +118,7 @@ class Deeds(msgspec.Struct, frozen=True, kw_only=True):
     marked: bool = True
 
 
-def read_deeds(journal: Path) -> Deeds | None:
+def read_effects(journal: Path) -> Effects | None:
     """Read a journal; None for one without a first line, whose run was cut off before it wrote anything.
 
     Raises CannotWrite where it can't be read, ImportFailed where it isn't one.
@@ -133,7 +133,7 @@ def read_deeds(journal: Path) -> Deeds | None:
             if file.readline().endswith(b"\n"):
                 raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
         return None
-    return Deeds(
+    return Effects(
         opened=reading.opened,
         closed=reading.closed,
         done=list(reading.done()),
@@ -149,7 +149,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did to one file in a store that it didn't make: how it was before, and how the run may have left it.
 
     ``before`` is None where the file wasn't in the store. ``ends`` are fingerprints of attributes, with None for not
-    in the store: several where it isn't sure that the last deeds were done.
+    in the store: several where it isn't sure that the last effects were done.
     """
 
     before: dict[str, Any] | None
@@ -157,70 +157,70 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
-def chains(deeds: Iterable[Deed], made: Container[TargetId]) -> dict[tuple[TargetId, TargetId], Chain]:
+def chains(effects: Iterable[Effect], made: Container[TargetId]) -> dict[tuple[TargetId, TargetId], Chain]:
     """By store and file, for the stores that aren't in ``made``."""
     found: dict[tuple[TargetId, TargetId], Chain] = {}
 
     def add(
-        deed: Attached | Detached | Updated,
+        effect: Attached | Detached | Updated,
         file: TargetId,
         before: dict[str, Any] | None,
         end: str | None,
         name: str | None = None,
     ) -> None:
-        if deed.store is None or deed.store in made:
+        if effect.store is None or effect.store in made:
             return
         start = None if before is None else fingerprint(before.get("attributes"))
-        last = found.get((deed.store, file)) or Chain(before=before, ends=frozenset({start}))
-        ends = {end} if deed.sure else {end, *last.ends}
-        found[deed.store, file] = Chain(before=last.before, ends=frozenset(ends), name=name or last.name)
+        last = found.get((effect.store, file)) or Chain(before=before, ends=frozenset({start}))
+        ends = {end} if effect.sure else {end, *last.ends}
+        found[effect.store, file] = Chain(before=last.before, ends=frozenset(ends), name=name or last.name)
 
-    for deed in deeds:
-        match deed:
+    for effect in effects:
+        match effect:
             case Attached(files=files, before=before):
                 for file, end in files.items():
-                    add(deed, file, before.get(file), end)
+                    add(effect, file, before.get(file), end)
             case Detached(file=file, before=was, name=name):
-                add(deed, file, was, None, name)
+                add(effect, file, was, None, name)
             case Updated(target=file, before=was, image=image, name=name):
-                add(deed, file, was, (image or {}).get("attributes", ""), name)
+                add(effect, file, was, (image or {}).get("attributes", ""), name)
             case _:
                 pass
     return found
 
 
-def merged(deeds: Iterable[Deed]) -> dict[TargetId, Updated]:
+def merged(effects: Iterable[Effect]) -> dict[TargetId, Updated]:
     """One update for each assistant and store: the values before the first, the image after the last."""
     found: dict[TargetId, Updated] = {}
-    for deed in deeds:
-        if isinstance(deed, Updated) and deed.store is None:
-            first = found.get(deed.target)
-            before = {**deed.before, **first.before} if first else deed.before
-            image = deed.image
+    for effect in effects:
+        if isinstance(effect, Updated) and effect.store is None:
+            first = found.get(effect.target)
+            before = {**effect.before, **first.before} if first else effect.before
+            image = effect.image
             if first and image is not None:
                 image = {**(first.image or {}), **image}
-            found[deed.target] = msgspec.structs.replace(deed, before=before, image=image)
+            found[effect.target] = msgspec.structs.replace(effect, before=before, image=image)
     return found
 
 
-def written(deeds: Iterable[Deed]) -> dict[TargetId, Wrote]:
-    """One deed for each file: what was there before the first."""
+def written(effects: Iterable[Effect]) -> dict[TargetId, Wrote]:
+    """One effect for each file: what was there before the first."""
     found: dict[TargetId, Wrote] = {}
-    for deed in deeds:
-        if isinstance(deed, Wrote):
-            first = found.get(deed.target)
-            before, hashes = (first.before, first.hashes | deed.hashes) if first else (deed.before, deed.hashes)
-            found[deed.target] = msgspec.structs.replace(deed, before=before, hashes=hashes)
+    for effect in effects:
+        if isinstance(effect, Wrote):
+            first = found.get(effect.target)
+            before, hashes = (first.before, first.hashes | effect.hashes) if first else (effect.before, effect.hashes)
+            found[effect.target] = msgspec.structs.replace(effect, before=before, hashes=hashes)
     return found
 
 
 class _Reading:
-    """A journal line by line. ``deeds`` are under the op that did them, in order."""
+    """A journal line by line. ``effects`` are under the op that did them, in order."""
 
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self.closed = False
-        self.deeds: dict[str, Deed] = {}
+        self.effects: dict[str, Effect] = {}
         self.open: dict[str, Intent] = {}
         self.inferred: list[Made] = []
         self.gone: set[TargetId] = set()
@@ -234,14 +234,14 @@ class _Reading:
                 self.opened = line
             case Intent(op=op):
                 self.open[op] = line
-                if deed := self._intended(line):
-                    self.deeds[op] = deed
+                if effect := self._intended(line):
+                    self.effects[op] = effect
             case Done(op=op):
                 if intent := self.open.pop(op, None):
                     self._done(intent, line)
             case Failed(op=op, ambiguous=False, looked=False):
                 self.open.pop(op, None)
-                self.deeds.pop(op, None)
+                self.effects.pop(op, None)
             case Shown():
                 self._shown(line)
             case Learned(what=what, value=0) if what == MARKS:
@@ -251,16 +251,16 @@ class _Reading:
             case _:
                 pass
 
-    def done(self) -> Iterator[Deed]:
-        for deed in self.deeds.values():
-            if not isinstance(deed, Made):
-                yield deed
-            elif deed.target not in self.gone:
-                lost = [one.after or {} for one in self.open.values() if one.target == deed.target]
+    def done(self) -> Iterator[Effect]:
+        for effect in self.effects.values():
+            if not isinstance(effect, Made):
+                yield effect
+            elif effect.target not in self.gone:
+                lost = [one.after or {} for one in self.open.values() if one.target == effect.target]
                 perhaps = {field: text for after in lost for field, text in after.items()}
-                yield msgspec.structs.replace(deed, perhaps=perhaps) if perhaps else deed
+                yield msgspec.structs.replace(effect, perhaps=perhaps) if perhaps else effect
 
-    def _intended(self, intent: Intent) -> Deed | None:
+    def _intended(self, intent: Intent) -> Effect | None:
         """What the call does if it is carried out; of a create that is known only by its answer."""
         match intent.action:
             case "attach" if intent.target and intent.files:
@@ -288,20 +288,20 @@ class _Reading:
     def _shown(self, line: Shown) -> None:
         """How things looked afterwards, where that isn't how they were sent."""
         self.added.update(line.added)
-        for op, deed in self.deeds.items():
-            match deed:
+        for op, effect in self.effects.items():
+            match effect:
                 case Made(target=target) | Updated(target=target, store=None) if target == line.target:
                     if line.image is not None:
-                        self.deeds[op] = msgspec.structs.replace(deed, image=line.image)
+                        self.effects[op] = msgspec.structs.replace(effect, image=line.image)
                 case Attached(store=store, files=files) if store == line.target and line.files:
                     shown = {file: line.files.get(file, end) for file, end in files.items()}
-                    self.deeds[op] = msgspec.structs.replace(deed, files=shown)
+                    self.effects[op] = msgspec.structs.replace(effect, files=shown)
                 case _:
                     pass
 
     def _done(self, intent: Intent, line: Done) -> None:
-        if isinstance(deed := self.deeds.get(intent.op), Attached | Detached | Updated):
-            self.deeds[intent.op] = msgspec.structs.replace(deed, sure=True)
+        if isinstance(effect := self.effects.get(intent.op), Attached | Detached | Updated):
+            self.effects[intent.op] = msgspec.structs.replace(effect, sure=True)
         match intent.action:
             case "create" | "copy" if line.there:  # it isn't the run's
                 pass
@@ -317,12 +317,12 @@ class _Reading:
                 if line.inferred:
                     self.inferred.append(made)
                 else:
-                    self.deeds[intent.op] = made
+                    self.effects[intent.op] = made
                     self._made[line.target] = intent.op
             case "update" if intent.target and line.image is not None:
                 # Of something that the run made, this is how it was left; of something else, what was set.
                 op = self._made.get(intent.target, intent.op)
-                if isinstance(deed := self.deeds.get(op), Made | Updated):
-                    self.deeds[op] = msgspec.structs.replace(deed, image=line.image)
+                if isinstance(effect := self.effects.get(op), Made | Updated):
+                    self.effects[op] = msgspec.structs.replace(effect, image=line.image)
             case "delete" if intent.target:
                 self.gone.add(intent.target)

@@ -10,9 +10,9 @@ import msgspec
 from holdall.dialects.forms import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite
-from holdall.importer.journal.run import MAPPING
-from holdall.importer.journal.runs import opened, runs
-from holdall.importer.journal.undolog import is_undone
+from holdall.importer.runs.pastruns import opened, runs
+from holdall.importer.runs.runfolder import MAPPING
+from holdall.importer.runs.undolog import is_undone
 from holdall.model import SourceId, TargetId
 from holdall.opening import read_regular
 

@@ -10,9 +10,9 @@ import pytest
 
 from holdall.endpoint import same_account
 from holdall.importer.apply.resume import unfinished
-from holdall.importer.journal.journal import Closed, Opened
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import new_id, runs, runs_at
+from holdall.importer.runs.pastruns import new_id, runs, runs_at
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import Closed, Opened
 
 NOW = 1_795_381_200.25
 HERE: dict[str, str | None] = {"base_url": "https://a.invalid/v1", "organization": None, "project": None}

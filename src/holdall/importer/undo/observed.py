@@ -1,4 +1,4 @@
-"""What stands at the account of a run's deeds by now, and who uses it: all that an undo has to look at. Reads only."""
+"""What is left of a run's effects at the account, and who uses it: all that an undo has to look at. Reads only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.journal.before import PLACES, Before, listed
-from holdall.importer.journal.deeds import Attached, Deeds, Detached, Made, Updated, Wrote
-from holdall.importer.journal.journal import Intent
 from holdall.importer.plan.requests import sha256_of
+from holdall.importer.runs.baseline import PLACES, Baseline, listed
+from holdall.importer.runs.effects import Attached, Detached, Effects, Made, Updated, Wrote
+from holdall.importer.runs.runlines import Intent
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["Aftermath", "Member", "Orphan", "User", "WrittenFile", "look"]
+__all__ = ["Member", "Observed", "Orphan", "User", "WrittenFile", "look"]
 
 # What one page of a list has.
 _PAGE = 100
@@ -59,7 +59,7 @@ class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
     mentions: list[TargetId]
 
 
-class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
     ``found`` has what lives of what the run made or updated, memberships aside, as the account shows it; ``users`` are
@@ -91,31 +91,31 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 async def look(
     account: Account,
-    deeds: Deeds,
-    before: Before,
+    effects: Effects,
+    before: Baseline,
     *,
     everywhere: bool,
     progress: Progress,
     output: Path | None = None,
     again: bool = False,
-) -> Aftermath:
+) -> Observed:
     """Look at what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
     ``output`` is OUTPUT_DIR, where written requests are. ``again``: what the lists don't have counts as gone.
 
     Raises what the account raises, and CannotWrite; what isn't there is no error.
     """
     progress.stage("looking at the destination")
-    looker = _Looker(account, deeds, everywhere, again)
+    looker = _Looker(account, effects, everywhere, again)
     await looker.assistants()
     await looker.agents()
     await looker.stores()
     await looker.files()
     await looker.members()
-    written = _written(output, deeds) if output else []
-    ours = {deed.target for deed in deeds.done if isinstance(deed, Wrote)}
-    idle = not deeds.done and not deeds.uncertain
+    written = _written(output, effects) if output else []
+    ours = {effect.target for effect in effects.done if isinstance(effect, Wrote)}
+    idle = not effects.done and not effects.uncertain
     alive = idle or bool(looker.found) or any(one.path in ours for one in written)
-    return Aftermath(
+    return Observed(
         found=looker.found,
         users=looker.users,
         stores=looker.names,
@@ -127,8 +127,8 @@ async def look(
     )
 
 
-def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
-    made = [deed.target for deed in deeds.done if isinstance(deed, Made)]
+def _written(output: Path, effects: Effects) -> list[WrittenFile]:
+    made = [effect.target for effect in effects.done if isinstance(effect, Made)]
     return [
         WrittenFile(path=TargetId(path), sha256=sha256_of(data), mentions=[id for id in made if id.encode() in data])
         for path, data in listed_requests(output)
@@ -136,13 +136,13 @@ def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
 
 
 class _Looker:
-    def __init__(self, account: Account, deeds: Deeds, everywhere: bool, again: bool) -> None:
+    def __init__(self, account: Account, effects: Effects, everywhere: bool, again: bool) -> None:
         self._account, self._everywhere, self._again = account, everywhere, again
-        self._made = {deed.target: deed for deed in deeds.done if isinstance(deed, Made)}
+        self._made = {effect.target: effect for effect in effects.done if isinstance(effect, Made)}
         self._touched: dict[TargetId, Kind] = {target: made.kind for target, made in self._made.items()}
         self._in_store: dict[TargetId, set[TargetId]] = {}
-        for deed in deeds.done:
-            match deed:
+        for effect in effects.done:
+            match effect:
                 case Attached(store=store, files=files):
                     self._in_store.setdefault(store, set()).update(files)
                 case Detached(store=store, file=file):
@@ -154,14 +154,14 @@ class _Looker:
                 case _:
                     pass
         self._files = {target for target, made in self._made.items() if made.kind is Kind.FILE}
-        self._uncertain = {intent.op: intent for intent in deeds.uncertain if intent.kind is not Kind.FILE}
+        self._uncertain = {intent.op: intent for intent in effects.uncertain if intent.kind is not Kind.FILE}
         # What may be of the run: by name and size, or because the run took it for its own by these.
         self._lost = {
             (intent.kind, intent.name or "", intent.size)
-            for intent in deeds.uncertain
-            if intent.kind is Kind.FILE or not deeds.marked
+            for intent in effects.uncertain
+            if intent.kind is Kind.FILE or not effects.marked
         }
-        self._inferred = {made.target for made in deeds.inferred}
+        self._inferred = {made.target for made in effects.inferred}
         self._perhaps: dict[TargetId, Orphan] = {}
         self._totals: dict[TargetId, int | None] = {}
         self.found: dict[TargetId, dict[str, Any]] = {}
@@ -195,7 +195,7 @@ class _Looker:
             async for _ in self._all(Kind.FILE):
                 pass
 
-    def orphans(self, before: Before) -> list[Orphan]:
+    def orphans(self, before: Baseline) -> list[Orphan]:
         """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
         found = [one for one in self._perhaps.values() if one.id not in self._made]
         newer = {
