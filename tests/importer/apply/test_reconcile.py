@@ -14,15 +14,15 @@ from holdall.errors import Interrupted, Unreachable
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder
-from holdall.importer.runs.runlines import ALONE, MARKS, Done, Failed, Intent, Learned, Line
+from holdall.importer.runs.runlines import ALONE, MARKS, Create, Creation, Done, Failed, Learned, Line
 from holdall.importer.runs.runreport import Orphan
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account
 from holdall.remote.lists import Doubt
 from tests.importer.rig import Time, context
 
-FILE = Intent(op="1", action="create", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
-STORE = Intent(op="s", action="create", kind=Kind.STORE, source=SourceId("vs"), name="store")
+FILE = Create(op="1", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
+STORE = Create(op="s", kind=Kind.STORE, source=SourceId("vs"), name="store")
 
 
 class World:
@@ -57,7 +57,7 @@ class World:
         metadata = {} if op is None else {"holdall_op": op}
         self.objects.append((since, "/vector_stores", {"id": id, "name": name, "metadata": metadata}))
 
-    def settle(self, *intents: Intent, before: tuple[Line, ...] = ()) -> None:
+    def settle(self, *intents: Creation, before: tuple[Line, ...] = ()) -> None:
         """List what is there, then write down what went before and the intents, and settle these."""
 
         async def go() -> None:
@@ -112,7 +112,7 @@ def test_not_longer(world: World) -> None:
 
 @pytest.mark.parametrize("why", ["can't be read", "may lack something", "lacks what the run made", "shows things late"])
 def test_what_no_list_shows_is_listed_only_where_the_list_may_not_show_it(world: World, why: str) -> None:
-    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="b.md", size=1)
+    other = Create(op="0", kind=Kind.FILE, source=SourceId("f0"), name="b.md", size=1)
     before: tuple[Line, ...] = ()
     if why == "lacks what the run made":
         before = (other, Done(op="0", target=TargetId("T0")))
@@ -143,7 +143,7 @@ def test_of_two_neither_is_taken_and_both_are_listed(world: World) -> None:
 
 
 def test_one_that_is_the_copy_of_something_else_is_not_taken(world: World) -> None:
-    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
+    other = Create(op="0", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
     world.file("T0")
     world.settle(FILE, before=(other, Done(op="0", target=TargetId("T0"))))
     assert world.folder.state.files == {"f0": "T0"}
@@ -151,7 +151,7 @@ def test_one_that_is_the_copy_of_something_else_is_not_taken(world: World) -> No
 
 def test_what_an_attempt_of_another_file_may_have_left_behind_is_not_taken(world: World) -> None:
     """It has the same name and size, and perhaps other bytes."""
-    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
+    other = Create(op="0", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
     world.file("T0")
     world.settle(FILE, before=(other, Failed(op="0", error="x", looked=True)))
     assert world.folder.state.files == {}
@@ -159,14 +159,14 @@ def test_what_an_attempt_of_another_file_may_have_left_behind_is_not_taken(world
 
 
 def test_what_an_earlier_attempt_of_the_same_file_left_behind_is_as_good(world: World) -> None:
-    earlier = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
+    earlier = Create(op="0", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
     world.file("T0")
     world.settle(FILE, before=(earlier, Failed(op="0", error="x", looked=True)))
     assert world.folder.state.files == {"f1": "T0"}
 
 
 def test_two_uploads_that_look_alike_are_both_given_up(world: World) -> None:
-    other = Intent(op="2", action="create", kind=Kind.FILE, source=SourceId("f2"), name="a.md", size=10)
+    other = Create(op="2", kind=Kind.FILE, source=SourceId("f2"), name="a.md", size=10)
     world.file("T1")
     world.settle(FILE, other)
     assert world.folder.state.files == {}
@@ -203,17 +203,14 @@ def test_where_marks_are_dropped_a_store_is_known_as_a_file_is(world: World) -> 
 
 
 def test_without_a_name_too_if_it_is_the_only_one(world: World) -> None:
-    nameless = Intent(op="s", action="create", kind=Kind.STORE, source=SourceId("vs"))
+    nameless = Create(op="s", kind=Kind.STORE, source=SourceId("vs"))
     world.store("V1", name="")
     world.settle(nameless, before=(Learned(what=MARKS, value=0),))
     assert world.folder.state.target(Kind.STORE, SourceId("vs")) == "V1"
 
 
 def test_all_are_looked_for_within_one_window(world: World) -> None:
-    others = [
-        Intent(op=f"{n}", action="create", kind=Kind.FILE, source=SourceId(f"f{n}"), name=f"{n}.md", size=1)
-        for n in range(50)
-    ]
+    others = [Create(op=f"{n}", kind=Kind.FILE, source=SourceId(f"f{n}"), name=f"{n}.md", size=1) for n in range(50)]
     world.settle(*others, STORE)
     assert world.moment.now == pytest.approx(SETTLE)
     assert len(world.folder.state.missed) == 51

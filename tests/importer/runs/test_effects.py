@@ -13,35 +13,31 @@ from holdall.importer.runs.effects import (
     Attached,
     Chain,
     Detached,
-    Effects,
     Made,
     Updated,
     chains,
     merged,
-    read_effects,
 )
 from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Line, Opened
+from holdall.importer.runs.runstate import RunState, read_state
 from holdall.model import Kind, SourceId, TargetId
+from tests.importer.runs.test_runstate import intent as one_intent
 
 OPENED = Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={})
 
 
 def intent(op: str, action: str, kind: Kind = Kind.FILE, target: str | None = None, **more: object) -> Intent:
-    return Intent(
-        op=op, action=action, kind=kind, source=SourceId("s"), target=TargetId(target) if target else None, **more
-    )  # type: ignore[arg-type]
+    return one_intent(op, action, kind, SourceId("s"), target=target, **more)
 
 
 def done(op: str, target: str = "t", **more: object) -> Done:
     return Done(op=op, target=TargetId(target), **more)  # type: ignore[arg-type]
 
 
-def effects(tmp_path: Path, *lines: Line, tail: bytes = b"") -> Effects:
+def effects(tmp_path: Path, *lines: Line, tail: bytes = b"") -> RunState:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in (OPENED, *lines)) + tail)
-    found = read_effects(path)
-    assert found is not None
-    return found
+    return read_state(path)
 
 
 def test_what_was_answered_was_done_and_what_was_refused_was_not(tmp_path: Path) -> None:
@@ -55,7 +51,7 @@ def test_what_was_answered_was_done_and_what_was_refused_was_not(tmp_path: Path)
         done("3", "asst_1", image={"name": "x"}),
         Closed(ended="e"),
     )
-    assert [(effect.kind, effect.target) for effect in found.done if isinstance(effect, Made)] == [
+    assert [(effect.kind, effect.target) for effect in found.effects() if isinstance(effect, Made)] == [
         (Kind.FILE, "file_1"),
         (Kind.ASSISTANT, "asst_1"),
     ]
@@ -69,12 +65,12 @@ def test_a_lost_answer_leaves_the_create_uncertain_until_it_is_found(tmp_path: P
     assert [one.op for one in effects(tmp_path, *lost, looked).uncertain] == ["1"]
     found = effects(tmp_path, *lost, done("1", "vs_1"))
     assert found.uncertain == []
-    assert [effect.target for effect in found.done if isinstance(effect, Made)] == ["vs_1"]
+    assert [effect.target for effect in found.effects() if isinstance(effect, Made)] == ["vs_1"]
 
 
 def test_a_file_that_was_taken_by_its_looks_is_no_deed(tmp_path: Path) -> None:
     found = effects(tmp_path, intent("1", "create", name="a"), done("1", "file_1", inferred=True))
-    assert found.done == []
+    assert found.effects() == []
     assert [one.target for one in found.inferred] == ["file_1"]
 
 
@@ -84,7 +80,7 @@ def test_what_the_run_took_away_itself_is_no_deed(tmp_path: Path) -> None:
         intent("1", "create"), done("1", "file_1"), intent("2", "copy"), done("2", "file_2"),
         intent("3", "delete", target="file_1"), done("3", "file_1"),
     )  # fmt: skip
-    assert [effect.target for effect in found.done if isinstance(effect, Made)] == ["file_2"]
+    assert [effect.target for effect in found.effects() if isinstance(effect, Made)] == ["file_2"]
 
 
 def test_an_update_of_what_the_run_made_says_how_it_was_left(tmp_path: Path) -> None:
@@ -93,11 +89,11 @@ def test_an_update_of_what_the_run_made_says_how_it_was_left(tmp_path: Path) -> 
         done("1", "vs_1", image={"metadata": "marks"}),
         intent("2", "update", Kind.STORE, "vs_1", after={"metadata": "true"}),
     )
-    (made,) = effects(tmp_path, *lines, done("2", "vs_1", image={"metadata": "true"})).done
+    (made,) = effects(tmp_path, *lines, done("2", "vs_1", image={"metadata": "true"})).effects()
     assert isinstance(made, Made)
     assert (made.image, made.perhaps) == ({"metadata": "true"}, {})
     # The answer is lost: it is left one way or the other.
-    (made,) = effects(tmp_path, *lines).done
+    (made,) = effects(tmp_path, *lines).effects()
     assert isinstance(made, Made)
     assert (made.image, made.perhaps) == ({"metadata": "marks"}, {"metadata": "true"})
 
@@ -107,48 +103,45 @@ def test_changes_of_what_was_there_count_also_where_their_answer_is_lost(tmp_pat
         tmp_path,
         intent("1", "update", Kind.ASSISTANT, "asst_1", before={"name": "A"}, after={"name": "b"}),
         intent("2", "detach", Kind.MEMBERSHIP, "file_1", store=TargetId("vs_1"), before={"attributes": {"k": 1}}),
-        intent("3", "attach", Kind.STORE, "vs_1", files={TargetId("file_2"): "x"}, before={"file_2": {}}),
+        intent("3", "attach", Kind.STORE, "vs_1", files={TargetId("file_2"): "x"}),
         intent("4", "update", Kind.ASSISTANT, "asst_2", before={"name": "A"}),
         Failed(op="4", error="refused"),
     )
-    assert found.done == [
+    assert found.effects() == [
         Updated(
             kind=Kind.ASSISTANT,
             target=TargetId("asst_1"),
-            name=None,
             before={"name": "A"},
             image={"name": "b"},
             sure=False,
         ),
-        Detached(
-            store=TargetId("vs_1"), file=TargetId("file_1"), name=None, before={"attributes": {"k": 1}}, sure=False
-        ),
-        Attached(store=TargetId("vs_1"), files={TargetId("file_2"): "x"}, before={TargetId("file_2"): {}}, sure=False),
+        Detached(store=TargetId("vs_1"), file=TargetId("file_1"), before={"attributes": {"k": 1}}, sure=False),
+        Attached(store=TargetId("vs_1"), files={TargetId("file_2"): "x"}, sure=False),
     ]
 
 
 def test_of_many_changes_the_first_before_and_the_last_after_count() -> None:
     def update(before: dict[str, object], image: dict[str, str]) -> Updated:
-        return Updated(kind=Kind.STORE, target=TargetId("vs"), name=None, before=before, image=image)
+        return Updated(kind=Kind.STORE, target=TargetId("vs"), before=before, image=image)
 
     found = merged([update({"name": "1"}, {"name": "a"}), update({"name": "2", "metadata": {}}, {"name": "b"})])
     assert found[TargetId("vs")] == update({"name": "1", "metadata": {}}, {"name": "b"})
     store, file = TargetId("vs"), TargetId("f")
     chain = chains(
         [
-            Detached(store=store, file=file, name="n", before={"attributes": {"k": 1}}),
+            Detached(store=store, file=file, before={"attributes": {"k": 1}}),
             Attached(store=store, files={file: "x"}),
             Attached(store=TargetId("mine"), files={file: "x"}),
         ],
         {TargetId("mine")},
     )
     assert list(chain) == [(store, file)]
-    assert chain[store, file] == Chain(before={"attributes": {"k": 1}}, ends=frozenset({"x"}), name="n")
+    assert chain[store, file] == Chain(before={"attributes": {"k": 1}}, ends=frozenset({"x"}))
 
 
 def test_what_is_not_sure_to_be_done_may_have_ended_either_way() -> None:
     store, file = TargetId("vs"), TargetId("f")
-    taken = Detached(store=store, file=file, name=None, before={"attributes": {"k": 1}})
+    taken = Detached(store=store, file=file, before={"attributes": {"k": 1}})
     put = Attached(store=store, files={file: "x"}, sure=False)
     assert chains([taken, put], set())[store, file].ends == {None, "x"}
     assert chains([msgspec.structs.replace(taken, sure=False)], set())[store, file].ends == {
@@ -161,10 +154,10 @@ def test_what_is_not_sure_to_be_done_may_have_ended_either_way() -> None:
 def test_a_journal_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
     whole = effects(tmp_path, intent("1", "create"), done("1"))
     torn = effects(tmp_path, intent("1", "create"), done("1"), tail=b'{"line":"inte')
-    assert torn == whole
+    assert torn.effects() == whole.effects()
     assert not torn.closed
     (tmp_path / "empty").write_bytes(b"")
-    assert read_effects(tmp_path / "empty") is None
+    assert read_state(tmp_path / "empty").opened is None
     (tmp_path / "other").write_bytes(b'{"line":"else"}\n' * 2)
     with pytest.raises(ImportFailed, match="its first line"):
-        read_effects(tmp_path / "other")
+        read_state(tmp_path / "other")

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.runs.runlines import Closed, Done, Intent, Journal, Learned, Line, lines
+from holdall.importer.runs.runlines import Closed, Create, Done, Journal, Learned, Line, lines
 from holdall.model import Kind, SourceId, TargetId
 
 
@@ -29,15 +29,15 @@ def test_a_line_is_synced_before_write_returns(tmp_path: Path) -> None:
 
     async def go() -> None:
         journal = Journal(tmp_path / "j", sync=sync)
-        await journal.write(Intent(op="1", action="create", kind=Kind.FILE, source=SourceId("f"), name="n", size=3))
-        assert b'"intent"' in at_sync[0]
+        await journal.write(Create(op="1", kind=Kind.FILE, source=SourceId("f"), name="n", size=3))
+        assert b'"create"' in at_sync[0]
         await journal.write(done(1))
         assert at_sync[1].count(b"\n") == 2
         await journal.close()
 
     asyncio.run(go())
     first, second = (json.loads(line) for line in (tmp_path / "j").read_bytes().splitlines())
-    assert (first["line"], first["op"], first["kind"], first["size"]) == ("intent", "1", "file", 3)
+    assert (first["line"], first["op"], first["kind"], first["size"]) == ("create", "1", "file", 3)
     assert second == {"line": "done", "op": "1", "target": "t1"}
 
 

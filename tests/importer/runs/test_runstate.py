@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Learned, Line
+from holdall.importer.runs.runlines import Attach, Closed, Done, Failed, Intent, Learned, Line, decode
 from holdall.importer.runs.runstate import RunState, Said
 from holdall.model import Kind, SourceId, TargetId
 
@@ -12,7 +12,11 @@ F, VS, A = SourceId("f"), SourceId("vs"), SourceId("a")
 
 
 def intent(op: str, action: str, kind: Kind, source: SourceId, **more: object) -> Intent:
-    return msgspec.convert({"op": op, "action": action, "kind": kind, "source": source, **more}, type=Intent)
+    """As a journal of version 1 has it: one struct for all intents."""
+    line = {"line": "intent", "op": op, "action": action, "kind": kind, "source": source, **more}
+    found = decode(msgspec.json.encode(line))
+    assert isinstance(found, Intent)
+    return found
 
 
 def done(op: str, target: str = "T", **more: object) -> Done:
@@ -42,11 +46,11 @@ def test_what_was_created_stands_under_its_source() -> None:
 
 def test_an_intent_is_open_until_its_outcome_is_known() -> None:
     found = standing(intent("1", "create", Kind.STORE, VS), Failed(op="1", error="x", ambiguous=True))
-    assert [one.op for one in found.unknown("create", source=VS)] == ["1"]
-    assert found.unknown("create", kind=Kind.FILE) == []
-    assert found.unknown("attach") == []
+    assert [one.op for one in found.creations(source=VS)] == ["1"]
+    assert found.creations(Kind.FILE) == []
+    assert found.unknown(Attach) == []
     found.take(done("1", "V1"))
-    assert found.unknown("create") == []
+    assert found.creations() == []
     assert found.target(Kind.STORE, VS) == "V1"
 
 
@@ -59,14 +63,14 @@ def test_what_was_looked_for_in_vain_is_remembered() -> None:
     one = intent("1", "create", Kind.FILE, F)
     found = standing(one, Failed(op="1", error="x", ambiguous=True), Failed(op="1", error="x", looked=True))
     assert found.missed == [one]
-    batch = intent("2", "attach", Kind.STORE, VS, target="V1", count=2)
+    batch = intent("2", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("fg", ""))
     assert standing(batch, Failed(op="2", error="x", looked=True)).missed == []
 
 
 def test_files_in_a_store_are_counted() -> None:
     found = standing(
-        intent("1", "attach", Kind.STORE, VS, target="V1", count=5), done("1", "B1"),
-        intent("2", "attach", Kind.STORE, VS, target="V1", count=2),
+        intent("1", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("abcde", ""), first=0, count=5), done("1", "B1"),
+        intent("2", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("fg", "")),
         intent("3", "detach", Kind.MEMBERSHIP, F, target="F1", store="V1"), done("3"),
     )  # fmt: skip
     assert found.attached[TargetId("V1")] == 4

@@ -12,9 +12,9 @@ import pytest
 
 from holdall.errors import NotFound, Unreachable
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.effects import read_effects
 from holdall.importer.runs.runfolder import BEFORE, JOURNAL
 from holdall.importer.runs.runlines import Journal
+from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import is_undone
 from holdall.importer.undo.observed import look
 from holdall.importer.verbs.undo_import import UndoOptions, UndoPlan, UndoResult, undo_import
@@ -351,9 +351,8 @@ def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf
 
     async def go(key: str) -> bool:
         async with Account(endpoint(key, box.url), side="destination") as account:
-            effects = read_effects(folder / JOURNAL)
-            assert effects is not None
-            found = await look(account, effects, Baseline(folder / BEFORE), everywhere=True, progress=Silent())
+            state = read_state(folder / JOURNAL)
+            found = await look(account, state, Baseline(folder / BEFORE), everywhere=True, progress=Silent())
             return found.alive
 
     assert asyncio.run(go(KEY))

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from holdall.importer.plan.image import fingerprint, image
-from holdall.importer.runs.effects import Attached, Detached, Effect, Effects, Made, Updated
+from holdall.importer.runs.effects import Attached, Detached, Effect, Made, Updated
 from holdall.importer.runs.runlines import Opened
+from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.undo.observed import Member, Observed, User
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
@@ -21,19 +22,14 @@ OURS, THEIRS, BEFORE = {"k": "ours"}, {"k": "theirs"}, {"k": "before"}
 
 
 def decide(*done: Effect, begun: bool = False, force: bool = False, **there: Any) -> UndoPlan:
-    effects = Effects(
-        opened=Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={}),
-        closed=True,
-        done=list(done),
-        uncertain=[],
-        inferred=[],
-        end=0,
-    )
+    state = RunState()
+    state.take(Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={}))
+    state.effects = lambda: list(done)  # type: ignore[method-assign]
     facts: dict[str, Any] = {
         "found": {}, "users": [], "stores": {STORE: "Store"}, "members": {}, "late": [], "orphans": [], **there,
     }  # fmt: skip
     hands = frozenset({(STORE, FILE)}) if begun else frozenset()
-    return undo_plan(effects, Observed(**facts), even_if_changed=force, begun=hands)
+    return undo_plan(state, Observed(**facts), even_if_changed=force, begun=hands)
 
 
 def one(planned: UndoPlan) -> UndoAction:
@@ -43,12 +39,12 @@ def one(planned: UndoPlan) -> UndoAction:
 
 PUT_IN = [Attached(store=STORE, files={FILE: fingerprint(OURS)})]
 TAKEN_OUT = [
-    Detached(store=STORE, file=FILE, name="a.md", before={"attributes": BEFORE, "chunking_strategy": CUT}),
+    Detached(store=STORE, file=FILE, before={"attributes": BEFORE, "chunking_strategy": CUT}),
 ]
 CUT_ANEW = [*TAKEN_OUT, *PUT_IN]
 RELABELLED = [
     Updated(
-        kind=Kind.MEMBERSHIP, target=FILE, name=None, store=STORE,
+        kind=Kind.MEMBERSHIP, target=FILE, store=STORE,
         before={"attributes": BEFORE}, image={"attributes": fingerprint(OURS)},
     )
 ]  # fmt: skip
@@ -90,9 +86,7 @@ def test_an_undo_that_was_cut_off_between_taking_out_and_putting_back_goes_on() 
 
 
 def test_a_strategy_that_says_nothing_is_not_sent_back() -> None:
-    effect = Detached(
-        store=STORE, file=FILE, name=None, before={"attributes": {}, "chunking_strategy": {"type": "other"}}
-    )
+    effect = Detached(store=STORE, file=FILE, before={"attributes": {}, "chunking_strategy": {"type": "other"}})
     assert one(decide(effect, members={STORE: {}})).body == {}
 
 
@@ -104,9 +98,7 @@ BEFORE_IT = {"name": "Old", "tools": [], "tool_resources": {}}
 
 
 def updated(found: dict[str, Any]) -> Updated:
-    return Updated(
-        kind=Kind.ASSISTANT, target=ASSISTANT, name="Old", before=BEFORE_IT, image=image(Kind.ASSISTANT, found)
-    )
+    return Updated(kind=Kind.ASSISTANT, target=ASSISTANT, before=BEFORE_IT, image=image(Kind.ASSISTANT, found))
 
 
 def test_fields_that_were_set_get_back_what_they_had_and_no_other_is_touched() -> None:

@@ -116,7 +116,7 @@ def test_the_journal_has_what_was_written_and_what_it_replaced(tmp_path: Path) -
     assert state.target(Kind.ASSISTANT, A) == PATH
     text = second.read_text()
     assert text.count('"before":{"text":') == 2
-    assert text.index("describe") < text.index('"action":"write"')
+    assert text.index('"line":"describe"') < text.index('"line":"write"')
 
 
 @pytest.mark.parametrize("path", ["../a.json", "responses/../../a.json", "/etc/passwd", "runs/a.json"])

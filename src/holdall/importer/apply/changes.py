@@ -18,6 +18,7 @@ from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.difference import differences, final, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
 from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.runlines import Update
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
@@ -99,7 +100,7 @@ class Changes:
 
     def _lost(self, kind: Kind, source: SourceId) -> list[dict[str, Any] | None]:
         """What stood before the updates whose answers were lost when the run was cut off."""
-        return [intent.before for intent in self._state.unknown("update", kind=kind, source=source)]
+        return [intent.before for intent in self._state.unknown(Update, kind, source)]
 
     def _before(self, kind: Kind, source: SourceId, target: TargetId, there: dict[str, Any]) -> dict[str, Any] | None:
         """What stands there now, or stood there before an update whose answer was lost."""

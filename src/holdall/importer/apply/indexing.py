@@ -106,7 +106,7 @@ class Indexing:
         """
         filling = Filling(source, store, names)
         there = await self._attaching.there(filling)
-        recut = position = 0
+        recut = 0
         records = _unique(memberships(), files)
         while group := list(islice(records, self._attaching.limit)):
             bodies = []
@@ -117,8 +117,7 @@ class Indexing:
                     bodies.append(attachment.body)
                 if MembershipView.of(record).status == "failed":
                     filling.failed_before.add(record.id)
-            await self._attaching.send(filling, bodies, position)
-            position += len(group)
+            await self._attaching.send(filling, bodies)
         copied = await self._attaching.send_renamed(filling, renamed, {}) if filling.refused else []
         troubles = await self._outcome(filling)
 

@@ -10,6 +10,7 @@ from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
 from holdall.importer.plan.metadata import keys_of, without_record_keys
 from holdall.importer.plan.steps import Plan
+from holdall.importer.runs.runlines import Update
 from holdall.model import Kind, Record, TargetId
 
 __all__ = ["ServerKeys"]
@@ -31,7 +32,7 @@ class ServerKeys:
 
     def is_untouched(self, record: Record) -> bool:
         """Whether the copy is as it was created: afterwards, its keys no longer tell who put them there."""
-        updates = self._state.unknown("update", kind=record.kind, source=record.id)
+        updates = self._state.unknown(Update, record.kind, record.id)
         return not updates and (record.kind, None, record.id) not in self._state.updated
 
     def sent(self, record: Record) -> Record:

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.errors import CannotWrite, ImportFailed, RemoteError
+from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.destination.objects import Objects
 from holdall.importer.plan.steps import Catalogue
 from holdall.importer.runs.baseline import RECENT, listed
-from holdall.importer.runs.pastruns import JOURNAL, runs
-from holdall.importer.runs.runlines import MARKS, Done, lines
+from holdall.importer.runs.pastruns import past_states
 from holdall.importer.runs.runreport import Duplicate
 from holdall.model import FileView, Kind, Record, SourceId, TargetId
 
@@ -37,12 +36,8 @@ def attempt_name(run: str, operation: str) -> str:
 
 
 def made_in(output: Path) -> Iterator[TargetId]:
-    """The ids of all that the runs of an output folder made or attached; a run that can't be read made nothing."""
-    for run in runs(output):
-        try:
-            yield from (line.target for line, _ in lines(run / JOURNAL) if isinstance(line, Done))
-        except (CannotWrite, ImportFailed):
-            continue
+    """The ids of all that the runs of an output folder made, changed or attached."""
+    return (target for state in past_states(output) for target in state.touched())
 
 
 async def duplicates(
@@ -76,7 +71,7 @@ class _Look:
             Kind.AGENT: {record.id: record for record in catalogue.agents},
         }
         self._now, self._pace = context.now, context.pace
-        self._keeps_marks = self._folder.state.learned.get(MARKS) != 0
+        self._keeps_marks = self._folder.state.keeps_marks
         self.has_marks = False
         """Whether this run made an object that carries its marks."""
 

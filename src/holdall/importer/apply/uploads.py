@@ -113,7 +113,7 @@ class Uploads:
         if copy is not None and copy != refused:
             return copy
         with suppress(RequestRefused):
-            return await self._send(content, purpose="assistants", action="copy", after=tried or "")
+            return await self._send(content, purpose="assistants", is_copy=True, after=tried or "")
         return None
 
     async def keep_copy(self, file: SourceId) -> None:
@@ -133,7 +133,7 @@ class Uploads:
             await self._writes.delete(file, copy)
 
     async def _send(
-        self, content: Content, *, purpose: str, action: str = "create", after: str | None = None
+        self, content: Content, *, purpose: str, is_copy: bool = False, after: str | None = None
     ) -> TargetId | None:
         """Upload under the first name whose type the server takes, of those ``after`` one that it doesn't.
 
@@ -157,7 +157,7 @@ class Uploads:
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:
                         return await self._writes.upload(
-                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, action=action
+                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, is_copy=is_copy
                         )
                     except RequestRefused as error:
                         if refusals.read(error).reason is not Reason.TYPE:

@@ -119,7 +119,7 @@ class Work:
         totals = self._plan.totals()
         self._progress.expect(files=totals.files, bytes=totals.bytes)
         try:
-            if lost := self._state.unknown("create", "copy"):
+            if lost := self._state.creations():
                 self._progress.stage("looking for what was under way when the run was cut off")
                 await self._reconciler.reconcile(lost)
             self._progress.stage("importing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -12,9 +13,11 @@ import msgspec
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.runs.runlines import Opened, lines
+from holdall.importer.runs.runstate import RunState, read_state
+from holdall.importer.runs.undolog import is_undone
 from holdall.opening import open_regular
 
-__all__ = ["AUDIT", "JOURNAL", "new_id", "opened", "runs", "runs_at"]
+__all__ = ["AUDIT", "JOURNAL", "PastRun", "new_id", "past_runs", "past_states"]
 
 JOURNAL = "journal.jsonl"
 AUDIT = "audit.jsonl"
@@ -27,29 +30,52 @@ class _Noted(msgspec.Struct, frozen=True, kw_only=True):
     at: str = ""
 
 
-def runs(output: Path) -> list[Path]:
-    """The folders of the runs below ``output``, in the order in which they began."""
-    return sorted((journal.parent for journal in output.glob(f"runs/*/{JOURNAL}")), key=_order)
+class PastRun:
+    """A run that has a journal, in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, folder.name
+
+    @cached_property
+    def opened(self) -> Opened | None:
+        """The journal's first line; None where the run was cut off before that, or it can't be read."""
+        with suppress(CannotWrite, ImportFailed):
+            for line, _ in lines(self.folder / JOURNAL):
+                return line if isinstance(line, Opened) else None
+        return None
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether nothing is left of what it did. Raises CannotWrite."""
+        return is_undone(self.folder)
+
+    def state(self) -> RunState:
+        """Reads the journal. Raises as ``read_state``."""
+        return read_state(self.folder / JOURNAL)
+
+    def is_at(self, destination: Mapping[str, str | None]) -> bool:
+        """Whether it went there (see ``same_account``), or nobody can say where."""
+        return not self.opened or same_account(self.opened.destination, destination)
 
 
-def runs_at(output: Path, destination: Mapping[str, str | None]) -> list[Path]:
-    """Those of ``runs`` that went to ``destination`` (see ``same_account``), or of which nobody can say where."""
-    return [run for run in runs(output) if not (its := opened(run)) or same_account(its.destination, destination)]
+def past_runs(output: Path, destination: Mapping[str, str | None] | None = None) -> list[PastRun]:
+    """The runs below ``output`` that went to ``destination`` (None: anywhere), in the order in which they began."""
+    folders = sorted((journal.parent for journal in output.glob(f"runs/*/{JOURNAL}")), key=_order)
+    return [run for run in map(PastRun, folders) if destination is None or run.is_at(destination)]
 
 
-def opened(run: Path) -> Opened | None:
-    """The first line of a run's journal; None where it was cut off before that, or can't be read."""
-    with suppress(CannotWrite, ImportFailed):
-        for line, _ in lines(run / JOURNAL):
-            return line if isinstance(line, Opened) else None
-    return None
+def past_states(output: Path) -> Iterator[RunState]:
+    """What all runs there came to, one after the other; one that can't be read did nothing."""
+    for run in past_runs(output):
+        with suppress(CannotWrite, ImportFailed):
+            yield run.state()
 
 
 def new_id(output: Path, now: float, token: str) -> str:
     """An id for a run that begins ``now`` (Unix seconds): it sorts after those of all runs there, whatever the clock
     says. ``token`` makes it unique beyond this folder."""
     moment = datetime.fromtimestamp(now, UTC)
-    last = next((began for run in reversed(runs(output)) if (began := _began(run))), None)
+    last = next((began for run in reversed(past_runs(output)) if (began := _began(run.folder))), None)
     if last is not None:
         moment = max(moment, last + timedelta(milliseconds=1))
     return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{token}"

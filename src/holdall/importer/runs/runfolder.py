@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,14 +14,14 @@ from holdall.errors import CannotWrite, OutputLocked
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import AUDIT, JOURNAL, new_id
-from holdall.importer.runs.runlines import Journal, Line, lines
+from holdall.importer.runs.runlines import Journal, Line, timestamp
 from holdall.importer.runs.runreport import Report, mapping, markdown
-from holdall.importer.runs.runstate import RunState
+from holdall.importer.runs.runstate import RunState, read_state
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular, regular
 
-__all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked", "timestamp"]
+__all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked"]
 
 MAPPING = "mapping.json"
 REPORT = "report.md"
@@ -46,12 +45,6 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int | None = None
     request_id: str | None = None
     detail: str = ""
-
-
-def timestamp(now: float, *, fraction: bool = False) -> str:
-    """``now`` (Unix seconds) as ``2026-11-22T21:00:00Z``."""
-    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds" if fraction else "seconds")
-    return moment.replace("+00:00", "Z")
 
 
 @contextmanager
@@ -92,13 +85,8 @@ class RunFolder:
         self.id = again or new_id(output, now(), token)
         self.path = output / "runs" / self.id
         self.baseline = Baseline(self.path / BEFORE)
-        self.state = RunState()
-        end = None
-        if again is not None:
-            end = 0
-            for line, length in lines(self.path / JOURNAL):
-                self.state.take(line)
-                end = length
+        self.state = RunState() if again is None else read_state(self.path / JOURNAL)
+        end = None if again is None else self.state.end
         try:
             self.path.mkdir(parents=True, exist_ok=again is not None)
             self._audit = open(self.path / AUDIT, "xb" if again is None else "ab", buffering=0, opener=regular)  # noqa: SIM115

@@ -10,9 +10,8 @@ import msgspec
 from holdall.dialects.forms import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite
-from holdall.importer.runs.pastruns import opened, runs
+from holdall.importer.runs.pastruns import PastRun, past_runs
 from holdall.importer.runs.runfolder import MAPPING
-from holdall.importer.runs.undolog import is_undone
 from holdall.model import SourceId, TargetId
 from holdall.opening import read_regular
 
@@ -67,7 +66,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_at(self, destination: Mapping[str, str | None], output: Path) -> bool:
         """Whether it is of this destination, by what it says or else by the journal of its run below ``output``."""
-        if self.party.base_url is None and self.run and (its := opened(output / "runs" / self.run)):
+        if self.party.base_url is None and self.run and (its := PastRun(output / "runs" / self.run).opened):
             return same_account(its.destination, destination)
         return same_account(self.destination, destination)
 
@@ -85,7 +84,7 @@ def read_mapping(path: Path) -> Placed | None:
 def mappings(output: Path, destination: Mapping[str, str | None] | None = None) -> Iterator[tuple[Path, Placed]]:
     """The mappings there are of ``destination`` (None: of any), the newest first: that in OUTPUT_DIR, then those of the
     runs, but of runs that are undone. Raises CannotWrite."""
-    folders = (run for run in reversed(runs(output)) if not is_undone(run))
+    folders = (run.folder for run in reversed(past_runs(output)) if not run.is_undone)
     for folder in (output, *folders):
         found = read_mapping(folder / MAPPING)
         if found is not None and (destination is None or found.is_at(destination, output)):

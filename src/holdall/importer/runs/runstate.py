@@ -1,22 +1,49 @@
-"""What a run has come to, as its journal says: the same whether the lines were written just now or before a crash.
+"""State of one run, folded from its journal: the same live or replayed, after a crash or years later.
 
-Fed line by line, so that a run that goes on after a crash knows exactly what one without a crash would know. What
-stays in memory is ids and names; the lines of what is done and settled are let go.
+What a resumed run knows is what it would know without the crash; an undo goes by the effects alone; later runs go by
+what was made and how it was left. Kept are ids, names and fingerprints; the intents of what is done are let go.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Learned, Line, Opened, Shown
+from holdall.errors import ImportFailed
+from holdall.importer.runs.effects import Attached, Detached, Effect, Made, Updated, Wrote
+from holdall.importer.runs.runlines import (
+    MARKS,
+    VERSION,
+    Attach,
+    Closed,
+    Copy,
+    Create,
+    Creation,
+    Delete,
+    Describe,
+    Detach,
+    Done,
+    Failed,
+    Intent,
+    Learned,
+    Line,
+    Opened,
+    Shown,
+    Update,
+    Write,
+    Written,
+    lines,
+)
 from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import open_regular
 
-__all__ = ["RunState", "Said"]
+T = TypeVar("T", bound=Intent | Written)
 
-_CREATES = ("create", "copy")
+__all__ = ["RunState", "Said", "read_state"]
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -27,37 +54,55 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RunState:
-    """``targets``: what was created, by kind and source id; ``copies``: the second uploads of files, under
-    another name, and ``superseded`` those before them that are to be taken away.
-
-    ``adopted`` of the ``targets`` were not created but found. ``names`` are those that files were sent under;
-    ``attached`` counts the files that were put into each store. ``updated`` has kind and source of what was updated,
-    and of memberships the store's id between them. ``open`` has the intents of which nobody knows what came of them,
-    ``missed`` those that were given up after a search, for they may have been carried out all the same, too late.
-    ``added`` are metadata keys that the server puts in by itself. ``owners`` has for each file there the first source
-    that it was made of: a server may give the same id for the same bytes. ``answered`` has the writes, by action and
-    kind, of which one at least was carried out.
-    """
-
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self.closed = False
+        self.end = 0
+        """Length of the journal up to its last whole line, where it was read."""
         self.targets: dict[Kind, dict[SourceId, TargetId]] = {kind: {} for kind in Kind}
+        """What is used in this run, by kind and source; ``adopted`` of it were not created but found."""
+        self.adopted: set[tuple[Kind, SourceId]] = set()
         self.copies: dict[SourceId, TargetId] = {}
+        """Second uploads of files, under another name; ``superseded`` are those before them, to be taken away."""
         self.superseded: dict[SourceId, list[TargetId]] = {}
         self.names: dict[SourceId, str] = {}
+        """Those that files were sent under."""
         self._first_names: dict[SourceId, str] = {}
         self.said: dict[SourceId, Said] = {}
+        self.owners: dict[TargetId, SourceId] = {}
+        """The first source of each file: a server may give the same id for the same bytes."""
         self.without: dict[SourceId, list[str]] = {}
         self.updated: set[tuple[Kind, TargetId | None, SourceId]] = set()
+        """Kind and source of what was updated, and of memberships the store's id between them."""
         self.attached: Counter[TargetId] = Counter()
+        """How many files were put into each store."""
         self.open: dict[str, Intent] = {}
-        self.missed: list[Intent] = []
-        self.learned: dict[str, int] = {}
-        self.adopted: set[tuple[Kind, SourceId]] = set()
-        self.added: set[str] = set()
-        self.owners: dict[TargetId, SourceId] = {}
+        """The intents of which nobody knows what came of them, by their ``op``."""
+        self.missed: list[Creation] = []
+        """Those that were given up after a search: they may have been carried out all the same, too late."""
         self.answered: set[tuple[str, Kind]] = set()
+        """The writes, by action and kind, of which one at least was carried out."""
+        self.learned: dict[str, int] = {}
+        self.added: set[str] = set()
+        """Metadata keys that the server puts in by itself."""
+        self.made: list[Made] = []
+        """All that was created, or found in place of it, in that order; as it was left, ``images`` says."""
+        self.inferred: list[Made] = []
+        """Of these, what is taken for the run's own because of its name and size alone."""
+        self.images: dict[TargetId, dict[str, str]] = {}
+        self.members: dict[TargetId, dict[TargetId, str | None]] = {}
+        """By store, the files that were put in, with the fingerprints of their attributes; None: taken out."""
+        self.shown: list[Shown] = []
+        self.written: dict[TargetId, set[str]] = {}
+        """By path, the sha256 of what was, or was about to be, written into OUTPUT_DIR."""
+        self.operations: set[str] = set()
+        """Those that stores, assistants and agents may carry."""
+        self._effects: dict[str, Effect] = {}
+        self._left: dict[TargetId, str] = {}
+        """By what was made or updated, the op of the effect that says how it was left."""
+        self._puts: dict[TargetId, list[str]] = {}
+        """By store, the ops of what was put in."""
+        self._gone: set[TargetId] = set()
 
     def adopt(self, kind: Kind, source: SourceId, target: TargetId, name: str | None = None) -> None:
         """Use what was there before the run; no line of the journal says so, the plan does."""
@@ -70,19 +115,32 @@ class RunState:
     def files(self) -> dict[SourceId, TargetId]:
         return self.targets[Kind.FILE]
 
+    @property
+    def keeps_marks(self) -> bool:
+        """Whether the account keeps the metadata that objects are created with, as far as is known."""
+        return self.learned.get(MARKS) != 0
+
+    @property
+    def uncertain(self) -> list[Creation]:
+        """Creates of which nobody knows what came."""
+        return [*self.missed, *self.creations()]
+
     def target(self, kind: Kind, source: SourceId) -> TargetId | None:
         """What was made of a source in this run, or None."""
         return self.targets[kind].get(source)
 
-    def unknown(self, *actions: str, kind: Kind | None = None, source: SourceId | None = None) -> list[Intent]:
-        """The open intents with one of ``actions``, oldest first."""
+    def unknown(self, of: type[T], kind: Kind | None = None, source: SourceId | None = None) -> list[T]:
+        """The intents ``of`` that type whose outcome is unknown, oldest first."""
         return [
             intent
             for intent in self.open.values()
-            if intent.action in actions
-            and (kind is None or intent.kind is kind)
-            and (source is None or intent.source == source)
+            if isinstance(intent, of) and kind in (None, intent.kind) and source in (None, intent.source)
         ]
+
+    def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[Creation]:
+        """The same, of Create and Copy."""
+        both: list[Creation] = [*self.unknown(Create, kind, source), *self.unknown(Copy, kind, source)]
+        return both
 
     def claimed(self, kind: Kind) -> Iterator[TargetId]:
         """The ids of that kind which this run knows to be its own."""
@@ -91,66 +149,189 @@ class RunState:
             yield from self.copies.values()
             yield from (target for targets in self.superseded.values() for target in targets)
 
+    def touched(self) -> Iterator[TargetId]:
+        """The ids of all that the run made, changed or put into a store."""
+        yield from (made.target for made in self.made)
+        yield from self.images
+        for files in self.members.values():
+            yield from files
+
+    def effects(self) -> list[Effect]:
+        """What the run did to the account, in order: all that an undo has to do with.
+
+        What the run made and took away itself is none, nor is a change of something that it made: with the thing goes
+        the change. Calls whose answer was lost count, creates aside.
+        """
+        effects = [one for one in self._effects.values() if not (isinstance(one, Made) and one.target in self._gone)]
+        lost: dict[TargetId, dict[str, str]] = {}
+        for update in self.unknown(Update):
+            lost.setdefault(update.target, {}).update(update.after or {})
+        return [
+            msgspec.structs.replace(one, perhaps=lost[one.target])
+            if isinstance(one, Made) and one.target in lost
+            else one
+            for one in effects
+        ]
+
     def take(self, line: Line) -> None:
         match line:
             case Opened():
                 self.opened = line
-            case Intent(op=op):
-                self.open[op] = line
             case Done(op=op):
-                intent = self.open.pop(op, None)
-                if intent is not None:
+                if (intent := self.open.pop(op, None)) is not None:
                     self._done(intent, line)
-            case Failed(op=op, ambiguous=ambiguous, looked=looked):
-                if not ambiguous:
-                    intent = self.open.pop(op, None)
-                    if looked and intent is not None and intent.action in _CREATES:
-                        self.missed.append(intent)
+            case Failed(op=op, ambiguous=False, looked=looked):
+                intent = self.open.pop(op, None)
+                if not looked:
+                    self._effects.pop(op, None)
+                elif isinstance(intent, Creation):
+                    self.missed.append(intent)
+            case Failed():
+                pass
             case Learned(what=what, value=value):
                 self.learned[what] = value
-            case Shown(added=added):
-                self.added.update(added)
+            case Shown():
+                self._shown(line)
             case Closed():
                 self.closed = True
+            case intent:
+                self.open[intent.op] = intent
+                self._intended(intent)
+
+    def _intended(self, intent: Intent) -> None:
+        """Note what the call does if it is carried out; of a create that is known only by its answer."""
+        match intent:
+            case Create(kind=kind, op=op) if kind is not Kind.FILE:
+                self.operations.add(op)
+            case Attach(target=store, files=files):
+                self._effects[intent.op] = Attached(store=store, files=files, sure=False)
+                self._puts.setdefault(store, []).append(intent.op)
+            case Detach(target=file, store=store, before=before):
+                self._effects[intent.op] = Detached(store=store, file=file, before=before or {}, sure=False)
+            case Update(target=target, before=dict(before)) if not isinstance(self._last(target), Made):
+                self._effects[intent.op] = Updated(
+                    kind=intent.kind, target=target, before=before, image=intent.after, store=intent.store, sure=False
+                )
+                if intent.store is None:
+                    self._left[target] = intent.op
+            case Write(target=path, sha256=sha256) | Describe(target=path, sha256=sha256):
+                self.written.setdefault(path, set()).add(sha256)
+                text = (intent.before or {}).get("text")
+                self._effects[intent.op] = Wrote(target=path, name=intent.name, hashes=frozenset({sha256}), before=text)
+
+    def _last(self, target: TargetId) -> Effect | None:
+        """The effect that says how ``target`` was left."""
+        return self._effects.get(self._left.get(target, ""))
 
     def _done(self, intent: Intent, line: Done) -> None:
         source = intent.source
-        self.answered.add(("create" if intent.action == "copy" else intent.action, intent.kind))
-        match intent.action:
-            case "create":
+        self.answered.add(("create" if isinstance(intent, Copy) else intent.action, intent.kind))
+        effect = self._effects.get(intent.op)
+        if isinstance(effect, Attached | Detached | Updated):
+            self._effects[intent.op] = effect = msgspec.structs.replace(effect, sure=True)
+        if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
+            self._leave(line.target, line.image)
+        match intent:
+            case Create() | Copy():
+                self._created(intent, line)
+            case Write():
                 self.targets[intent.kind][source] = line.target
-                if intent.without:
-                    self.without[source] = intent.without
-                if intent.kind is Kind.FILE:
-                    self._file(intent, line)
-            case "write":
-                self.targets[intent.kind][source] = line.target
-            case "copy":
-                before = self.copies.get(source, line.target)
-                if before != line.target:
-                    self.superseded.setdefault(source, []).append(before)
-                self.copies[source] = line.target
-                self._file(intent, line)
-            case "delete" if line.target in self.superseded.get(source, ()):
-                self.superseded[source].remove(line.target)
-            case "delete" if intent.kind is Kind.FILE and self.copies.get(source) == line.target:
-                del self.copies[source]
-                self.names[source] = self._first_names.get(source, "")
-            case "delete" if source in self.copies and self.files.get(source) == line.target:
-                self.files[source] = self.copies.pop(source)
-            case "update":
-                self.updated.add((intent.kind, intent.store, source))
-            case "attach" if intent.target is not None:
-                self.attached[intent.target] += intent.count or 0
-            case "detach" if intent.store is not None:
-                self.attached[intent.store] -= 1
+            case Update(store=store):
+                self.updated.add((intent.kind, store, source))
+                if store is not None and line.image is not None:
+                    self.members.setdefault(store, {})[line.target] = line.image.get("attributes", "")
+                    if isinstance(effect, Updated):
+                        self._effects[intent.op] = msgspec.structs.replace(effect, image=line.image)
+            case Attach(target=store, files=files):
+                self.attached[store] += len(files)
+                self.members.setdefault(store, {}).update(files)
+            case Detach(target=file, store=store):
+                self.attached[store] -= 1
+                self.members.setdefault(store, {})[file] = None
+            case Delete(target=file):
+                self._gone.add(file)
+                self._deleted(source, line.target)
 
-    def _file(self, intent: Intent, line: Done) -> None:
-        self.owners.setdefault(line.target, intent.source)
-        if line.there and intent.action == "create":
-            self.adopted.add((Kind.FILE, intent.source))
-        self.names[intent.source] = intent.name or ""
-        if intent.action == "create":
-            self._first_names[intent.source] = intent.name or ""
-        if line.name is not None or line.size is not None:
-            self.said[intent.source] = Said(name=line.name, size=line.size)
+    def _created(self, intent: Creation, line: Done) -> None:
+        source, target = intent.source, line.target
+        made = Made(
+            kind=intent.kind,
+            target=target,
+            source=source,
+            name=line.name or intent.name,
+            op=intent.op,
+            image=line.image,
+            sha256=intent.sha256,
+            is_copy=isinstance(intent, Copy),
+        )
+        self.made.append(made)
+        if line.inferred:
+            self.inferred.append(made)
+        elif not line.there:  # else it isn't the run's
+            self._effects[intent.op] = made
+            self._left[target] = intent.op
+        if isinstance(intent, Create):
+            self.targets[intent.kind][source] = target
+            if intent.without:
+                self.without[source] = intent.without
+        else:
+            before = self.copies.get(source, target)
+            if before != target:
+                self.superseded.setdefault(source, []).append(before)
+            self.copies[source] = target
+        if intent.kind is Kind.FILE:
+            self.owners.setdefault(target, source)
+            self.names[source] = intent.name or ""
+            if isinstance(intent, Create):
+                self._first_names[source] = intent.name or ""
+                if line.there:
+                    self.adopted.add((Kind.FILE, source))
+            if line.name is not None or line.size is not None:
+                self.said[source] = Said(name=line.name, size=line.size)
+
+    def _deleted(self, source: SourceId, file: TargetId) -> None:
+        if file in self.superseded.get(source, ()):
+            self.superseded[source].remove(file)
+        elif self.copies.get(source) == file:
+            del self.copies[source]
+            self.names[source] = self._first_names.get(source, "")
+        elif source in self.copies and self.files.get(source) == file:
+            self.files[source] = self.copies.pop(source)
+
+    def _leave(self, target: TargetId, image: dict[str, str]) -> None:
+        self.images[target] = image
+        if isinstance(effect := self._last(target), Made | Updated):
+            self._effects[self._left[target]] = msgspec.structs.replace(effect, image=image)
+
+    def _shown(self, line: Shown) -> None:
+        """How things looked afterwards, where that isn't how they were sent."""
+        self.added.update(line.added)
+        self.shown.append(line)
+        if line.image is not None:
+            self._leave(line.target, line.image)
+        if line.files:
+            self.members.setdefault(line.target, {}).update(line.files)
+            for op in self._puts.get(line.target, ()):
+                if isinstance(effect := self._effects.get(op), Attached):
+                    shown = {file: line.files.get(file, end) for file, end in effect.files.items()}
+                    self._effects[op] = msgspec.structs.replace(effect, files=shown)
+
+
+def read_state(journal: Path) -> RunState:
+    """Fold a journal. One that was cut off within its first line has nothing ``opened``.
+
+    Raises CannotWrite where it can't be read, ImportFailed where it isn't one, or is of a later version.
+    """
+    state = RunState()
+    for line, end in lines(journal):
+        state.take(line)
+        state.end = end
+    if state.opened is None:
+        with open_regular(journal) as file:
+            if file.readline().endswith(b"\n"):
+                raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
+    elif state.opened.version > VERSION:
+        raise ImportFailed(
+            f"can't read the journal {journal}: it is of a later version of holdall", hint="install that version"
+        )
+    return state

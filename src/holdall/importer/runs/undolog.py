@@ -9,7 +9,7 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write, durable
 from holdall.errors import CannotWrite
-from holdall.importer.runs.runfolder import timestamp
+from holdall.importer.runs.runlines import timestamp
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.model import Kind, TargetId
 from holdall.opening import open_regular, read_regular, regular

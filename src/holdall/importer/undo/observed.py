@@ -13,8 +13,9 @@ from holdall.dialects.marks import OPERATION
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.baseline import PLACES, Baseline, listed
-from holdall.importer.runs.effects import Attached, Detached, Effects, Made, Updated, Wrote
-from holdall.importer.runs.runlines import Intent
+from holdall.importer.runs.effects import Attached, Detached, Effect, Made, Updated, Wrote
+from holdall.importer.runs.runlines import Creation
+from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
@@ -91,7 +92,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 async def look(
     account: Account,
-    effects: Effects,
+    state: RunState,
     before: Baseline,
     *,
     everywhere: bool,
@@ -105,15 +106,16 @@ async def look(
     Raises what the account raises, and CannotWrite; what isn't there is no error.
     """
     progress.stage("looking at the destination")
-    looker = _Looker(account, effects, everywhere, again)
+    effects = state.effects()
+    looker = _Looker(account, state, everywhere, again)
     await looker.assistants()
     await looker.agents()
     await looker.stores()
     await looker.files()
     await looker.members()
     written = _written(output, effects) if output else []
-    ours = {effect.target for effect in effects.done if isinstance(effect, Wrote)}
-    idle = not effects.done and not effects.uncertain
+    ours = {effect.target for effect in effects if isinstance(effect, Wrote)}
+    idle = not effects and not state.uncertain
     alive = idle or bool(looker.found) or any(one.path in ours for one in written)
     return Observed(
         found=looker.found,
@@ -127,8 +129,8 @@ async def look(
     )
 
 
-def _written(output: Path, effects: Effects) -> list[WrittenFile]:
-    made = [effect.target for effect in effects.done if isinstance(effect, Made)]
+def _written(output: Path, effects: list[Effect]) -> list[WrittenFile]:
+    made = [effect.target for effect in effects if isinstance(effect, Made)]
     return [
         WrittenFile(path=TargetId(path), sha256=sha256_of(data), mentions=[id for id in made if id.encode() in data])
         for path, data in listed_requests(output)
@@ -136,12 +138,13 @@ def _written(output: Path, effects: Effects) -> list[WrittenFile]:
 
 
 class _Looker:
-    def __init__(self, account: Account, effects: Effects, everywhere: bool, again: bool) -> None:
+    def __init__(self, account: Account, state: RunState, everywhere: bool, again: bool) -> None:
         self._account, self._everywhere, self._again = account, everywhere, again
-        self._made = {effect.target: effect for effect in effects.done if isinstance(effect, Made)}
+        effects = state.effects()
+        self._made = {effect.target: effect for effect in effects if isinstance(effect, Made)}
         self._touched: dict[TargetId, Kind] = {target: made.kind for target, made in self._made.items()}
         self._in_store: dict[TargetId, set[TargetId]] = {}
-        for effect in effects.done:
+        for effect in effects:
             match effect:
                 case Attached(store=store, files=files):
                     self._in_store.setdefault(store, set()).update(files)
@@ -154,14 +157,14 @@ class _Looker:
                 case _:
                     pass
         self._files = {target for target, made in self._made.items() if made.kind is Kind.FILE}
-        self._uncertain = {intent.op: intent for intent in effects.uncertain if intent.kind is not Kind.FILE}
+        self._uncertain = {intent.op: intent for intent in state.uncertain if intent.kind is not Kind.FILE}
         # What may be of the run: by name and size, or because the run took it for its own by these.
         self._lost = {
             (intent.kind, intent.name or "", intent.size)
-            for intent in effects.uncertain
-            if intent.kind is Kind.FILE or not effects.marked
+            for intent in state.uncertain
+            if intent.kind is Kind.FILE or not state.keeps_marks
         }
-        self._inferred = {made.target for made in effects.inferred}
+        self._inferred = {made.target for made in state.inferred}
         self._perhaps: dict[TargetId, Orphan] = {}
         self._totals: dict[TargetId, int | None] = {}
         self.found: dict[TargetId, dict[str, Any]] = {}
@@ -282,7 +285,7 @@ class _Looker:
             return None
 
 
-def _late(intent: Intent, target: TargetId) -> Made:
+def _late(intent: Creation, target: TargetId) -> Made:
     return Made(kind=intent.kind, target=target, source=intent.source, name=intent.name, op=intent.op)
 
 

@@ -27,9 +27,9 @@ from holdall.errors import (
     one_error,
 )
 from holdall.importer.runs.baseline import PLACES
-from holdall.importer.runs.effects import Effects
-from holdall.importer.runs.runfolder import JOURNAL, timestamp
-from holdall.importer.runs.runlines import Closed, Journal
+from holdall.importer.runs.pastruns import JOURNAL
+from holdall.importer.runs.runlines import Closed, Journal, timestamp
+from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.undo.undoplan import UndoPlan
@@ -54,7 +54,7 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
 
 async def undo(
     rollback: UndoPlan,
-    effects: Effects,
+    state: RunState,
     folder: Path,
     account: Account,
     log: UndoLog,
@@ -70,8 +70,8 @@ async def undo(
     Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all
     alike is in ``stopped``. Raises CannotWrite.
     """
-    if not effects.closed:
-        journal = Journal(folder / JOURNAL, end=effects.end)
+    if not state.closed:
+        journal = Journal(folder / JOURNAL, end=state.end)
         try:
             await journal.write(Closed(ended=timestamp(now())))
         finally:

@@ -22,7 +22,6 @@ from holdall.importer.runs.effects import (
     Chain,
     Detached,
     Effect,
-    Effects,
     Made,
     Updated,
     Wrote,
@@ -30,6 +29,7 @@ from holdall.importer.runs.effects import (
     merged,
     written,
 )
+from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.undo.observed import Member, Observed, Orphan, User
 from holdall.model import AssistantView, Kind, TargetId
@@ -52,15 +52,17 @@ class UndoPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def undo_plan(
-    effects: Effects,
+    state: RunState,
     observed: Observed,
     *,
     even_if_changed: bool = False,
     begun: frozenset[tuple[TargetId, TargetId]] = frozenset(),
 ) -> UndoPlan:
     """Decide what is done about each effect. ``begun`` are the (store, file) that an undo cut short had in hand."""
-    decision = _Decision(effects, observed, even_if_changed, begun)
-    return UndoPlan(run=effects.opened.run, actions=list(decision.all()), orphans=observed.orphans)
+    decision = _Decision(state, observed, even_if_changed, begun)
+    return UndoPlan(
+        run=state.opened.run if state.opened else "", actions=list(decision.all()), orphans=observed.orphans
+    )
 
 
 _Key = TargetId | tuple[TargetId, TargetId]
@@ -72,16 +74,16 @@ class _Decision:
 
     def __init__(
         self,
-        effects: Effects,
+        state: RunState,
         observed: Observed,
         even_if_changed: bool,
         begun: frozenset[tuple[TargetId, TargetId]],
     ) -> None:
         self._after = observed
-        self._added = effects.added
+        self._added = state.added
         self._force = even_if_changed
         self._begun = begun
-        self._effects: list[Effect] = [*effects.done, *observed.late]
+        self._effects: list[Effect] = [*state.effects(), *observed.late]
         self._made = {effect.target: effect for effect in self._effects if isinstance(effect, Made)}
         self._put: dict[TargetId, dict[TargetId, str]] = {}
         for effect in self._effects:
@@ -168,7 +170,7 @@ class _Decision:
     def _restored(self, update: Updated) -> UndoAction:
         found = self._after.found.get(update.target)
         action = UndoAction(
-            act=Act.RESTORE, kind=update.kind, target=update.target, name=found.get("name") if found else update.name
+            act=Act.RESTORE, kind=update.kind, target=update.target, name=found.get("name") if found else None
         )
         if found is None:
             return msgspec.structs.replace(action, needless=True)
@@ -237,7 +239,7 @@ class _Decision:
         def action(
             act: Act, *, body: dict[str, Any] | None = None, needless: bool = False, left: str = ""
         ) -> UndoAction:
-            name = made.name if made else chain.name
+            name = made.name if made else None
             one = UndoAction(
                 act=act, kind=Kind.MEMBERSHIP, target=file, name=name, store=store, body=body or {}, needless=needless
             )

@@ -40,7 +40,7 @@ from holdall.importer.plan.steps import (
     UpdateAssistant,
     WriteRequest,
 )
-from holdall.importer.runs.runfolder import timestamp
+from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
 from holdall.model import AgentView, AssistantView, Kind

@@ -23,8 +23,8 @@ from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import Catalogue, Plan
 from holdall.importer.runs.pace import SETTLE, Halt, Pace
-from holdall.importer.runs.runfolder import RunFolder, locked, timestamp
-from holdall.importer.runs.runlines import Closed, Opened
+from holdall.importer.runs.runfolder import RunFolder, locked
+from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runreport import Duplicate, Party, Report, Status, keeping, mapping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.model import Kind

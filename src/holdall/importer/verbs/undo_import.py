@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
@@ -15,9 +15,9 @@ from holdall.endpoint import same_account
 from holdall.errors import NotFound, RemoteError, UsageFault
 from holdall.importer.destination.placement import withdraw
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.effects import Effects, read_effects
-from holdall.importer.runs.pastruns import JOURNAL, runs, runs_at
+from holdall.importer.runs.pastruns import JOURNAL, past_runs
 from holdall.importer.runs.runfolder import BEFORE, locked
+from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undoactions import UndoAction
 from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.undo.observed import look
@@ -73,8 +73,8 @@ class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
 def find_run(output: Path, run: str) -> Path:
     """The folder of the run; of ``latest`` the newest, wherever it went. Raises UsageFault where there is none."""
     if run == LATEST:
-        if found := runs(output):
-            return found[-1]
+        if found := past_runs(output):
+            return found[-1].folder
         raise UsageFault(
             f"can't undo the latest run: there is none in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)"
         )
@@ -100,26 +100,24 @@ async def undo_import(
     with locked(output) if is_ours else nullcontext():
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
-            folder = next(reversed(runs_at(output, account.party)), folder)
-        effects, log, before = read_effects(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
+            folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
+        state, log, before = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
         nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
-        if effects is None:
+        if state.opened is None:
             return UndoResult(ended=Ended.NOTHING, planned=nothing)
-        progress.note(
-            f"undoing the import run {folder.name} of {effects.opened.started}, from {account.endpoint.title}"
-        )
+        progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
         if log.whole and not log.orphans:
             return UndoResult(ended=Ended.BEFORE, planned=nothing)
-        _require_same(account, effects, folder)
+        _require_same(account, state.opened.destination, folder)
         # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
         wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
-        if effects.uncertain and wait > 0:
+        if state.uncertain and wait > 0:
             progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
             await asyncio.sleep(wait)
-        look_at = partial(look, account, effects, before, output=output)
-        decide = partial(undo_plan, effects, even_if_changed=options.even_if_changed)
+        look_at = partial(look, account, state, before, output=output)
+        decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
         found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
-        sure = log.path.exists() or (effects.opened.destination.get("project") and account.project)
+        sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
         if not (sure or found.alive):
             raise NotFound(
                 f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
@@ -133,17 +131,15 @@ async def undo_import(
         async def again() -> UndoPlan:
             return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
 
-        came = await undo(
-            planned, effects, folder, account, log, now=now, progress=progress, again=again, output=output
-        )
+        came = await undo(planned, state, folder, account, log, now=now, progress=progress, again=again, output=output)
         if log.whole and is_ours:
             withdraw(output, folder.name)
     return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
 
 
-def _require_same(account: Account, effects: Effects, folder: Path) -> None:
+def _require_same(account: Account, went: Mapping[str, str | None], folder: Path) -> None:
     """Raises UsageFault where this is another project than the run went to: in that all of the run would seem gone."""
-    went, here = effects.opened.destination, account.party
+    here = account.party
     if same_account(went, here):
         return
     for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):
