@@ -28,7 +28,8 @@ from holdall.importer.destination.placement import by_mapping
 from holdall.importer.plan.requests import ABOUT
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import PastRun, past_runs
-from holdall.importer.runs.runfolder import BEFORE, JOURNAL, MAPPING, REPORT, RunFolder
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, RunFolder
+from holdall.importer.runs.runmapping import MAPPING
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
 from holdall.importer.undo.observed import look

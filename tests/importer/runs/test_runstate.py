@@ -69,7 +69,7 @@ def test_what_was_looked_for_in_vain_is_remembered() -> None:
 
 def test_files_in_a_store_are_counted() -> None:
     found = standing(
-        intent("1", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("abcde", ""), first=0, count=5), done("1", "B1"),
+        intent("1", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("abcde", "")), done("1", "B1"),
         intent("2", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("fg", "")),
         intent("3", "detach", Kind.MEMBERSHIP, F, target="F1", store="V1"), done("3"),
     )  # fmt: skip

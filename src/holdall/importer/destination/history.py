@@ -12,8 +12,7 @@ from pathlib import Path
 from holdall.endpoint import title
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
 from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runfolder import MAPPING
-from holdall.importer.runs.runmapping import Placed, read_mapping
+from holdall.importer.runs.runmapping import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.model import Kind, SourceId, TargetId
 
@@ -94,10 +93,10 @@ class History:
             for kind, fields in self._dropped.items()
         ]
 
-    def mapped(self, found: Placed, *, prefix: str | None) -> None:
+    def mapped(self, found: RunMapping, *, prefix: str | None) -> None:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
-        if prefix is None or found.options.prefix == prefix:
+        if prefix is None or found.choices.prefix == prefix:
             for source, target in found.assistants.items():
                 self._made(self.assistants, source, target)
             for source, target in found.agents.items():
@@ -148,7 +147,7 @@ def history(
             raise UsageFault(f"can't use --mapping {mapping}: it isn't a mapping.json")
         if not asked.is_at(destination, output):
             raise UsageFault(
-                f"can't use --mapping {mapping}: it is of {title(asked.destination)}, "
+                f"can't use --mapping {mapping}: it is of {title(asked.destination.account)}, "
                 f"the destination is {title(destination)}"
             )
         found.mapped(asked, prefix=None)

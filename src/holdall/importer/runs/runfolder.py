@@ -15,7 +15,8 @@ from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import AUDIT, JOURNAL, new_id
 from holdall.importer.runs.runlines import Journal, Line, timestamp
-from holdall.importer.runs.runreport import Report, mapping, markdown
+from holdall.importer.runs.runmapping import MAPPING, mapping
+from holdall.importer.runs.runreport import Report, markdown
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
@@ -23,7 +24,6 @@ from holdall.opening import read_regular, regular
 
 __all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked"]
 
-MAPPING = "mapping.json"
 REPORT = "report.md"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"

@@ -25,7 +25,8 @@ from holdall.importer.plan.steps import Catalogue, Plan
 from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder, locked
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
-from holdall.importer.runs.runreport import Duplicate, Party, Report, Status, keeping, mapping
+from holdall.importer.runs.runmapping import mapping
+from holdall.importer.runs.runreport import Destination, Duplicate, Party, Report, Status, keeping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.model import Kind
 from holdall.remote.client import Account
@@ -193,8 +194,9 @@ async def _apply(
             started=started,
             ended=timestamp(now()),
             source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
-            destination=Party(org_id=account.organization, project_id=account.project),
-            base_url=account.endpoint.base_url,
+            destination=Destination(
+                org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
+            ),
             bundle=bundle,
             options=options,
             assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
