@@ -77,7 +77,7 @@ def lost_uploads(out: Path) -> int:
     for path in out.glob("runs/*/journal.jsonl"):
         for raw in path.read_bytes().splitlines(keepends=True):
             line = json.loads(raw) if raw.endswith(b"\n") else {"line": "torn"}
-            if line["line"] == "intent" and line["kind"] == "file":
+            if line["line"] == "copy" or (line["line"] == "create" and line["kind"] == "file"):
                 sent.add(line["op"])
             elif line["line"] == "done" and line.get("request_id"):
                 answered.add(line["op"])

@@ -61,7 +61,7 @@ class Server:
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
+    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
         self.asked += 1
         ids = [file["file_id"] for file in files]
         if self.limit and len(ids) > self.limit:

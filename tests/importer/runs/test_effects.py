@@ -9,16 +9,8 @@ import pytest
 
 from holdall.errors import ImportFailed
 from holdall.importer.plan.image import fingerprint
-from holdall.importer.runs.effects import (
-    Attached,
-    Chain,
-    Detached,
-    Made,
-    Updated,
-    chains,
-    merged,
-)
-from holdall.importer.runs.runlines import Closed, Done, Failed, Intent, Line, Opened
+from holdall.importer.runs.effects import Chain, Made, chains, merged
+from holdall.importer.runs.runlines import Attach, Closed, Detach, Done, Failed, Intent, Line, Opened, Update
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.model import Kind, SourceId, TargetId
 from tests.importer.runs.test_runstate import intent as one_intent
@@ -107,48 +99,36 @@ def test_changes_of_what_was_there_count_also_where_their_answer_is_lost(tmp_pat
         intent("4", "update", Kind.ASSISTANT, "asst_2", before={"name": "A"}),
         Failed(op="4", error="refused"),
     )
-    assert found.effects() == [
-        Updated(
-            kind=Kind.ASSISTANT,
-            target=TargetId("asst_1"),
-            before={"name": "A"},
-            image={"name": "b"},
-            sure=False,
-        ),
-        Detached(store=TargetId("vs_1"), file=TargetId("file_1"), before={"attributes": {"k": 1}}, sure=False),
-        Attached(store=TargetId("vs_1"), files={TargetId("file_2"): "x"}, sure=False),
-    ]
+    update, detach, attach = found.effects()
+    assert isinstance(update, Update)
+    assert (update.target, update.before, update.after) == ("asst_1", {"name": "A"}, {"name": "b"})
+    assert isinstance(detach, Detach)
+    assert (detach.store, detach.target, detach.before) == ("vs_1", "file_1", {"attributes": {"k": 1}})
+    assert isinstance(attach, Attach)
+    assert (attach.target, attach.files) == ("vs_1", {"file_2": "x"})
+    assert found.sure == set()
+
+
+STORE, FILE, SOURCE = TargetId("vs"), TargetId("f"), SourceId("s")
+TAKEN = Detach(op="1", source=SOURCE, store=STORE, target=FILE, before={"attributes": {"k": 1}})
+PUT = Attach(op="2", source=SOURCE, target=STORE, files={FILE: "x"})
 
 
 def test_of_many_changes_the_first_before_and_the_last_after_count() -> None:
-    def update(before: dict[str, object], image: dict[str, str]) -> Updated:
-        return Updated(kind=Kind.STORE, target=TargetId("vs"), before=before, image=image)
+    def update(before: dict[str, object], after: dict[str, str]) -> Update:
+        return Update(op="3", source=SOURCE, kind=Kind.STORE, target=STORE, before=before, after=after)
 
     found = merged([update({"name": "1"}, {"name": "a"}), update({"name": "2", "metadata": {}}, {"name": "b"})])
-    assert found[TargetId("vs")] == update({"name": "1", "metadata": {}}, {"name": "b"})
-    store, file = TargetId("vs"), TargetId("f")
-    chain = chains(
-        [
-            Detached(store=store, file=file, before={"attributes": {"k": 1}}),
-            Attached(store=store, files={file: "x"}),
-            Attached(store=TargetId("mine"), files={file: "x"}),
-        ],
-        {TargetId("mine")},
-    )
-    assert list(chain) == [(store, file)]
-    assert chain[store, file] == Chain(before={"attributes": {"k": 1}}, ends=frozenset({"x"}))
+    assert found[STORE] == update({"name": "1", "metadata": {}}, {"name": "b"})
+    mine = msgspec.structs.replace(PUT, target=TargetId("mine"))
+    chain = chains([TAKEN, PUT, mine], {TargetId("mine")}, {"1", "2"})
+    assert chain == {(STORE, FILE): Chain(before={"attributes": {"k": 1}}, ends=frozenset({"x"}))}
 
 
 def test_what_is_not_sure_to_be_done_may_have_ended_either_way() -> None:
-    store, file = TargetId("vs"), TargetId("f")
-    taken = Detached(store=store, file=file, before={"attributes": {"k": 1}})
-    put = Attached(store=store, files={file: "x"}, sure=False)
-    assert chains([taken, put], set())[store, file].ends == {None, "x"}
-    assert chains([msgspec.structs.replace(taken, sure=False)], set())[store, file].ends == {
-        None,
-        fingerprint({"k": 1}),
-    }
-    assert chains([put], set())[store, file].ends == {None, "x"}
+    assert chains([TAKEN, PUT], set(), {"1"})[STORE, FILE].ends == {None, "x"}
+    assert chains([TAKEN], set(), set())[STORE, FILE].ends == {None, fingerprint({"k": 1})}
+    assert chains([PUT], set(), set())[STORE, FILE].ends == {None, "x"}
 
 
 def test_a_journal_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from holdall.importer.plan.image import fingerprint, image
-from holdall.importer.runs.effects import Attached, Detached, Effect, Made, Updated
-from holdall.importer.runs.runlines import Opened
+from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.undo.observed import Member, Observed, User
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.model import Kind, SourceId, TargetId
 
+SOURCE = SourceId("s")
 STORE, FILE, ASSISTANT = TargetId("vs_1"), TargetId("file_1"), TargetId("asst_1")
 CUT = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20}}
 OTHER_CUT = {"type": "static", "static": {"max_chunk_size_tokens": 400, "chunk_overlap_tokens": 40}}
@@ -24,6 +25,7 @@ OURS, THEIRS, BEFORE = {"k": "ours"}, {"k": "theirs"}, {"k": "before"}
 def decide(*done: Effect, begun: bool = False, force: bool = False, **there: Any) -> UndoPlan:
     state = RunState()
     state.take(Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={}))
+    state.sure = {"1", "2", "3"}
     state.effects = lambda: list(done)  # type: ignore[method-assign]
     facts: dict[str, Any] = {
         "found": {}, "users": [], "stores": {STORE: "Store"}, "members": {}, "late": [], "orphans": [], **there,
@@ -37,15 +39,14 @@ def one(planned: UndoPlan) -> UndoAction:
     return action
 
 
-PUT_IN = [Attached(store=STORE, files={FILE: fingerprint(OURS)})]
+PUT_IN = [Attach(op="1", source=SOURCE, target=STORE, files={FILE: fingerprint(OURS)})]
 TAKEN_OUT = [
-    Detached(store=STORE, file=FILE, before={"attributes": BEFORE, "chunking_strategy": CUT}),
+    Detach(op="2", source=SOURCE, store=STORE, target=FILE, before={"attributes": BEFORE, "chunking_strategy": CUT}),
 ]
 CUT_ANEW = [*TAKEN_OUT, *PUT_IN]
 RELABELLED = [
-    Updated(
-        kind=Kind.MEMBERSHIP, target=FILE, store=STORE,
-        before={"attributes": BEFORE}, image={"attributes": fingerprint(OURS)},
+    Update(op="3", source=SOURCE, kind=Kind.MEMBERSHIP, target=FILE, store=STORE,
+        before={"attributes": BEFORE}, after={"attributes": fingerprint(OURS)},
     )
 ]  # fmt: skip
 
@@ -86,7 +87,13 @@ def test_an_undo_that_was_cut_off_between_taking_out_and_putting_back_goes_on() 
 
 
 def test_a_strategy_that_says_nothing_is_not_sent_back() -> None:
-    effect = Detached(store=STORE, file=FILE, before={"attributes": {}, "chunking_strategy": {"type": "other"}})
+    effect = Detach(
+        op="2",
+        source=SOURCE,
+        store=STORE,
+        target=FILE,
+        before={"attributes": {}, "chunking_strategy": {"type": "other"}},
+    )
     assert one(decide(effect, members={STORE: {}})).body == {}
 
 
@@ -97,8 +104,15 @@ def test_a_store_that_is_gone_needs_nothing() -> None:
 BEFORE_IT = {"name": "Old", "tools": [], "tool_resources": {}}
 
 
-def updated(found: dict[str, Any]) -> Updated:
-    return Updated(kind=Kind.ASSISTANT, target=ASSISTANT, before=BEFORE_IT, image=image(Kind.ASSISTANT, found))
+def updated(found: dict[str, Any]) -> Update:
+    return Update(
+        op="3",
+        source=SOURCE,
+        kind=Kind.ASSISTANT,
+        target=ASSISTANT,
+        before=BEFORE_IT,
+        after=image(Kind.ASSISTANT, found),
+    )
 
 
 def test_fields_that_were_set_get_back_what_they_had_and_no_other_is_touched() -> None:

@@ -134,13 +134,11 @@ def history(
         if run.is_undone:  # then things are as the runs before it left them
             continue
         try:
-            state = run.state()
+            if its := read_mapping(run.folder / MAPPING):
+                found.mapped(its, prefix=prefix)
+            found.add(run.state(), prefix=prefix)
         except (CannotWrite, ImportFailed) as error:
             found.notes.append(f"{error.message}; what that run did is not known")
-            continue
-        if its := read_mapping(run.folder / MAPPING):
-            found.mapped(its, prefix=prefix)
-        found.add(state, prefix=prefix)
     if mapping is not None:
         asked = read_mapping(mapping)
         if asked is None:

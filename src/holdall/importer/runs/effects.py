@@ -12,20 +12,10 @@ from typing import Any
 import msgspec
 
 from holdall.importer.plan.image import fingerprint
+from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = [
-    "Attached",
-    "Chain",
-    "Detached",
-    "Effect",
-    "Made",
-    "Updated",
-    "Wrote",
-    "chains",
-    "merged",
-    "written",
-]
+__all__ = ["Chain", "Effect", "Made", "chains", "merged"]
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,50 +36,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_copy: bool = False
 
 
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """Files that were put into a store, each with the fingerprint of its attributes.
-
-    Here and below ``sure`` says that the account answered that it did.
-    """
-
-    store: TargetId
-    files: dict[TargetId, str]
-    sure: bool = True
-
-
-class Detached(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was taken out of a store; ``before`` has its attributes and its chunking strategy."""
-
-    store: TargetId
-    file: TargetId
-    before: dict[str, Any]
-    sure: bool = True
-
-
-class Updated(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields that were set, with the values they had. ``image`` as in Made; ``store`` is that of a membership."""
-
-    kind: Kind
-    target: TargetId
-    before: dict[str, Any]
-    image: dict[str, str] | None
-    store: TargetId | None = None
-    sure: bool = True
-
-
-class Wrote(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was written below OUTPUT_DIR, at the path ``target``; ``before`` is the text that it replaced.
-
-    ``hashes`` are the sha256 of what the run wrote there; whether the last of it came to be, the file tells.
-    """
-
-    target: TargetId
-    name: str | None
-    hashes: frozenset[str]
-    before: str | None
-
-
-Effect = Made | Attached | Detached | Updated | Wrote
+Effect = Made | Attach | Detach | Update | Written
+"""An intent stands for what it does, with ``files`` and ``after`` as the account shows them since."""
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,57 +51,42 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     ends: frozenset[str | None]
 
 
-def chains(effects: Iterable[Effect], made: Container[TargetId]) -> dict[tuple[TargetId, TargetId], Chain]:
-    """By store and file, for the stores that aren't in ``made``."""
+def chains(
+    effects: Iterable[Effect], made: Container[TargetId], sure: Container[str]
+) -> dict[tuple[TargetId, TargetId], Chain]:
+    """By store and file, for the stores that aren't in ``made``. ``sure`` has the ops that were answered."""
     found: dict[tuple[TargetId, TargetId], Chain] = {}
 
-    def add(
-        effect: Attached | Detached | Updated,
-        file: TargetId,
-        before: dict[str, Any] | None,
-        end: str | None,
-    ) -> None:
-        if effect.store is None or effect.store in made:
+    def add(op: str, store: TargetId, file: TargetId, before: dict[str, Any] | None, end: str | None) -> None:
+        if store in made:
             return
         start = None if before is None else fingerprint(before.get("attributes"))
-        last = found.get((effect.store, file)) or Chain(before=before, ends=frozenset({start}))
-        ends = {end} if effect.sure else {end, *last.ends}
-        found[effect.store, file] = Chain(before=last.before, ends=frozenset(ends))
+        last = found.get((store, file)) or Chain(before=before, ends=frozenset({start}))
+        ends = {end} if op in sure else {end, *last.ends}
+        found[store, file] = Chain(before=last.before, ends=frozenset(ends))
 
     for effect in effects:
         match effect:
-            case Attached(files=files):
+            case Attach(op=op, target=store, files=files):
                 for file, end in files.items():
-                    add(effect, file, None, end)
-            case Detached(file=file, before=was):
-                add(effect, file, was, None)
-            case Updated(target=file, before=was, image=image):
-                add(effect, file, was, (image or {}).get("attributes", ""))
+                    add(op, store, file, None, end)
+            case Detach(op=op, target=file, store=store, before=before):
+                add(op, store, file, before or {}, None)
+            case Update(op=op, target=file, store=str(store), before=before, after=after):
+                add(op, store, file, before, (after or {}).get("attributes", ""))
             case _:
                 pass
     return found
 
 
-def merged(effects: Iterable[Effect]) -> dict[TargetId, Updated]:
-    """One update for each assistant and store: the values before the first, the image after the last."""
-    found: dict[TargetId, Updated] = {}
+def merged(effects: Iterable[Effect]) -> dict[TargetId, Update]:
+    """One update for each assistant and store: the values before the first, the looks after the last."""
+    found: dict[TargetId, Update] = {}
     for effect in effects:
-        if isinstance(effect, Updated) and effect.store is None:
-            first = found.get(effect.target)
-            before = {**effect.before, **first.before} if first else effect.before
-            image = effect.image
-            if first and image is not None:
-                image = {**(first.image or {}), **image}
-            found[effect.target] = msgspec.structs.replace(effect, before=before, image=image)
-    return found
-
-
-def written(effects: Iterable[Effect]) -> dict[TargetId, Wrote]:
-    """One effect for each file: what was there before the first."""
-    found: dict[TargetId, Wrote] = {}
-    for effect in effects:
-        if isinstance(effect, Wrote):
-            first = found.get(effect.target)
-            before, hashes = (first.before, first.hashes | effect.hashes) if first else (effect.before, effect.hashes)
-            found[effect.target] = msgspec.structs.replace(effect, before=before, hashes=hashes)
+        if isinstance(effect, Update) and effect.store is None:
+            before, after = effect.before or {}, effect.after
+            if first := found.get(effect.target):
+                before = {**before, **(first.before or {})}
+                after = {**(first.after or {}), **after} if after is not None else None
+            found[effect.target] = msgspec.structs.replace(effect, before=before, after=after)
     return found

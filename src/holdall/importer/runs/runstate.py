@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from holdall.errors import ImportFailed
-from holdall.importer.runs.effects import Attached, Detached, Effect, Made, Updated, Wrote
+from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import (
     MARKS,
     VERSION,
@@ -24,7 +24,6 @@ from holdall.importer.runs.runlines import (
     Create,
     Creation,
     Delete,
-    Describe,
     Detach,
     Done,
     Failed,
@@ -97,6 +96,8 @@ class RunState:
         """By path, the sha256 of what was, or was about to be, written into OUTPUT_DIR."""
         self.operations: set[str] = set()
         """Those that stores, assistants and agents may carry."""
+        self.sure: set[str] = set()
+        """The ops that were answered."""
         self._effects: dict[str, Effect] = {}
         self._left: dict[TargetId, str] = {}
         """By what was made or updated, the op of the effect that says how it was left."""
@@ -203,21 +204,18 @@ class RunState:
         match intent:
             case Create(kind=kind, op=op) if kind is not Kind.FILE:
                 self.operations.add(op)
-            case Attach(target=store, files=files):
-                self._effects[intent.op] = Attached(store=store, files=files, sure=False)
+            case Attach(target=store):
+                self._effects[intent.op] = intent
                 self._puts.setdefault(store, []).append(intent.op)
-            case Detach(target=file, store=store, before=before):
-                self._effects[intent.op] = Detached(store=store, file=file, before=before or {}, sure=False)
-            case Update(target=target, before=dict(before)) if not isinstance(self._last(target), Made):
-                self._effects[intent.op] = Updated(
-                    kind=intent.kind, target=target, before=before, image=intent.after, store=intent.store, sure=False
-                )
+            case Detach():
+                self._effects[intent.op] = intent
+            case Update(target=target) if intent.before is not None and not isinstance(self._last(target), Made):
+                self._effects[intent.op] = intent
                 if intent.store is None:
                     self._left[target] = intent.op
-            case Write(target=path, sha256=sha256) | Describe(target=path, sha256=sha256):
+            case Written(target=path, sha256=sha256):
+                self._effects[intent.op] = intent
                 self.written.setdefault(path, set()).add(sha256)
-                text = (intent.before or {}).get("text")
-                self._effects[intent.op] = Wrote(target=path, name=intent.name, hashes=frozenset({sha256}), before=text)
 
     def _last(self, target: TargetId) -> Effect | None:
         """The effect that says how ``target`` was left."""
@@ -226,9 +224,7 @@ class RunState:
     def _done(self, intent: Intent, line: Done) -> None:
         source = intent.source
         self.answered.add(("create" if isinstance(intent, Copy) else intent.action, intent.kind))
-        effect = self._effects.get(intent.op)
-        if isinstance(effect, Attached | Detached | Updated):
-            self._effects[intent.op] = effect = msgspec.structs.replace(effect, sure=True)
+        self.sure.add(intent.op)
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
             self._leave(line.target, line.image)
         match intent:
@@ -240,8 +236,8 @@ class RunState:
                 self.updated.add((intent.kind, store, source))
                 if store is not None and line.image is not None:
                     self.members.setdefault(store, {})[line.target] = line.image.get("attributes", "")
-                    if isinstance(effect, Updated):
-                        self._effects[intent.op] = msgspec.structs.replace(effect, image=line.image)
+                    if intent.op in self._effects:
+                        self._effects[intent.op] = msgspec.structs.replace(intent, after=line.image)
             case Attach(target=store, files=files):
                 self.attached[store] += len(files)
                 self.members.setdefault(store, {}).update(files)
@@ -300,8 +296,11 @@ class RunState:
 
     def _leave(self, target: TargetId, image: dict[str, str]) -> None:
         self.images[target] = image
-        if isinstance(effect := self._last(target), Made | Updated):
-            self._effects[self._left[target]] = msgspec.structs.replace(effect, image=image)
+        match self._last(target):
+            case Made() as made:
+                self._effects[made.op] = msgspec.structs.replace(made, image=image)
+            case Update() as update:
+                self._effects[update.op] = msgspec.structs.replace(update, after=image)
 
     def _shown(self, line: Shown) -> None:
         """How things looked afterwards, where that isn't how they were sent."""
@@ -312,7 +311,7 @@ class RunState:
         if line.files:
             self.members.setdefault(line.target, {}).update(line.files)
             for op in self._puts.get(line.target, ()):
-                if isinstance(effect := self._effects.get(op), Attached):
+                if isinstance(effect := self._effects.get(op), Attach):
                     shown = {file: line.files.get(file, end) for file, end in effect.files.items()}
                     self._effects[op] = msgspec.structs.replace(effect, files=shown)
 

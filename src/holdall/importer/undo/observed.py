@@ -13,8 +13,8 @@ from holdall.dialects.marks import OPERATION
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.baseline import PLACES, Baseline, listed
-from holdall.importer.runs.effects import Attached, Detached, Effect, Made, Updated, Wrote
-from holdall.importer.runs.runlines import Creation
+from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.model import AssistantView, Kind, StoreView, TargetId
@@ -114,7 +114,7 @@ async def look(
     await looker.files()
     await looker.members()
     written = _written(output, effects) if output else []
-    ours = {effect.target for effect in effects if isinstance(effect, Wrote)}
+    ours = {effect.target for effect in effects if isinstance(effect, Written)}
     idle = not effects and not state.uncertain
     alive = idle or bool(looker.found) or any(one.path in ours for one in written)
     return Observed(
@@ -146,13 +146,13 @@ class _Looker:
         self._in_store: dict[TargetId, set[TargetId]] = {}
         for effect in effects:
             match effect:
-                case Attached(store=store, files=files):
+                case Attach(target=store, files=files):
                     self._in_store.setdefault(store, set()).update(files)
-                case Detached(store=store, file=file):
+                case Detach(store=store, target=file):
                     self._in_store.setdefault(store, set()).add(file)
-                case Updated(kind=Kind.MEMBERSHIP, store=store, target=file) if store is not None:
+                case Update(store=str(store), target=file):
                     self._in_store.setdefault(store, set()).add(file)
-                case Updated(kind=kind, target=target):
+                case Update(kind=kind, target=target):
                     self._touched[target] = kind
                 case _:
                     pass

@@ -17,18 +17,8 @@ from holdall.dialects.shapes import resources
 from holdall.importer.plan.difference import same
 from holdall.importer.plan.image import changed, image
 from holdall.importer.plan.requests import sha256_of
-from holdall.importer.runs.effects import (
-    Attached,
-    Chain,
-    Detached,
-    Effect,
-    Made,
-    Updated,
-    Wrote,
-    chains,
-    merged,
-    written,
-)
+from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
+from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.undo.observed import Member, Observed, Orphan, User
@@ -87,12 +77,14 @@ class _Decision:
         self._made = {effect.target: effect for effect in self._effects if isinstance(effect, Made)}
         self._put: dict[TargetId, dict[TargetId, str]] = {}
         for effect in self._effects:
-            if isinstance(effect, Attached):
-                self._put.setdefault(effect.store, {}).update(effect.files)
+            if isinstance(effect, Attach):
+                self._put.setdefault(effect.target, {}).update(effect.files)
         self._users = {user.id: user for user in observed.users}
         self._updates = merged(self._effects)
-        self._chains = chains(self._effects, self._made)
-        self._written = written(self._effects)
+        self._chains = chains(self._effects, self._made, state.sure)
+        self._hashes = state.written
+        # Of several, the first has what was there before.
+        self._written = {one.target: one for one in reversed(self._effects) if isinstance(one, Written)}
         self._stays: dict[TargetId, str] = {}
 
     def all(self) -> Iterator[UndoAction]:
@@ -167,20 +159,20 @@ class _Decision:
         shown = {"attributes": member.attributes}
         return {image(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
 
-    def _restored(self, update: Updated) -> UndoAction:
+    def _restored(self, update: Update) -> UndoAction:
         found = self._after.found.get(update.target)
         action = UndoAction(
             act=Act.RESTORE, kind=update.kind, target=update.target, name=found.get("name") if found else None
         )
         if found is None:
             return msgspec.structs.replace(action, needless=True)
-        was, now = image(update.kind, update.before, self._added), image(update.kind, found, self._added)
-        fields = [field for field in update.before if was.get(field) != now.get(field)]
-        before = {field: self._without_added(field, update.before[field]) for field in fields}
+        was, now = image(update.kind, update.before or {}, self._added), image(update.kind, found, self._added)
+        fields = [field for field in update.before or {} if was.get(field) != now.get(field)]
+        before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
         action = msgspec.structs.replace(action, body=_settable(update.kind, before, found), needless=not fields)
-        if update.image is None:
+        if update.after is None:
             return self._unless(action, "nobody can say whether it was this run that changed it")
-        others = [field for field in changed(update.kind, update.image, found, self._added) if field in fields]
+        others = [field for field in changed(update.kind, update.after, found, self._added) if field in fields]
         return self._unless(action, _changed(others))
 
     def _without_added(self, field: str, value: Any) -> Any:
@@ -189,17 +181,16 @@ class _Decision:
             return value
         return {key: item for key, item in value.items() if key not in self._added}
 
-    def _taken_back(self, wrote: Wrote) -> UndoAction:
+    def _taken_back(self, wrote: Written) -> UndoAction:
         """Of a written file: gone, or as it was, unless it isn't any more as the run left it."""
         now = next((one.sha256 for one in self._after.written if one.path == wrote.target), None)
-        act = Act.REMOVE if wrote.before is None else Act.REWRITE
-        one = UndoAction(act=act, kind=Kind.ASSISTANT, target=wrote.target, name=wrote.name)
-        if wrote.before is not None:
-            one = msgspec.structs.replace(one, body={"text": wrote.before})
-        as_before = now == (None if wrote.before is None else sha256_of(wrote.before.encode()))
+        text = None if wrote.before is None else wrote.before["text"]
+        act, body = (Act.REMOVE, {}) if text is None else (Act.REWRITE, {"text": text})
+        one = UndoAction(act=act, kind=Kind.ASSISTANT, target=wrote.target, name=wrote.name, body=body)
+        as_before = text is not None and now == sha256_of(text.encode())
         if now is None or as_before:
             return msgspec.structs.replace(one, needless=True)
-        return self._unless(one, "" if now in wrote.hashes else "you have changed it since")
+        return self._unless(one, "" if now in self._hashes[wrote.target] else "you have changed it since")
 
     def _note_requests(self, decided: Mapping[_Key, UndoAction]) -> None:
         """What a written request names that stays, stays with it."""
@@ -277,13 +268,11 @@ class _Decision:
 
 def _keys(effect: Effect) -> list[_Key]:
     match effect:
-        case Attached(store=store, files=files):
+        case Attach(target=store, files=files):
             return [(store, file) for file in files]
-        case Detached(store=store, file=file):
-            return [(store, file)]
-        case Updated(store=store, target=target) if store is not None:
-            return [(store, target)]
-        case Made(target=target) | Updated(target=target) | Wrote(target=target):
+        case Detach(store=store, target=target) | Update(store=str(store), target=target):
+            return [(TargetId(store), target)]
+        case Made(target=target) | Update(target=target) | Written(target=target):
             return [target]
 
 
