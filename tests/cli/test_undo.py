@@ -137,7 +137,7 @@ class Crash(BaseException):
 
 def crash_at(patch: pytest.MonkeyPatch, line: int) -> None:
     """Let the process end at a line of the journal: before an odd one is in the file, after an even one is."""
-    written, put = 0, Journal._put
+    written, put = 0, Journal.append
 
     def crashing(self: Journal, data: bytes) -> None:
         nonlocal written
@@ -148,7 +148,7 @@ def crash_at(patch: pytest.MonkeyPatch, line: int) -> None:
             raise Crash
         put(self, data)
 
-    patch.setattr(Journal, "_put", crashing)
+    patch.setattr(Journal, "append", crashing)
 
 
 def without_times(snapshot: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+from pathlib import Path
 
-from holdall.importer.runs.runlines import Attach, Closed, Done, Failed, Intent, Learned, Line, decode
-from holdall.importer.runs.runstate import RunState, Said
+import msgspec
+import pytest
+
+from holdall.errors import ImportFailed
+from holdall.importer.runs.runlines import VERSION, Attach, Closed, Done, Failed, Intent, Learned, Line, Opened, decode
+from holdall.importer.runs.runstate import RunState, Said, read_state
 from holdall.model import Kind, SourceId, TargetId
 
 F, VS, A = SourceId("f"), SourceId("vs"), SourceId("a")
@@ -103,3 +107,41 @@ def test_updates_what_was_learned_and_the_end() -> None:
 
 def test_an_outcome_without_an_intent_changes_nothing() -> None:
     assert standing(done("9"), Failed(op="8", error="x")).files == {}
+
+
+def test_a_journal_of_a_later_version_is_not_guessed_at(tmp_path: Path) -> None:
+    later = Opened(version=VERSION + 1, run="r", tool="t", started="", bundle={}, destination={}, options={})
+    (tmp_path / "j").write_bytes(msgspec.json.encode(later) + b"\n")
+    with pytest.raises(ImportFailed, match="later version"):
+        read_state(tmp_path / "j")
+
+
+def test_an_intent_is_written_with_the_fields_of_its_action_and_read_as_it_was() -> None:
+    old = [
+        intent("1", "create", Kind.STORE, VS, name="n", without=["a"]),
+        intent("2", "copy", Kind.FILE, F, name="n", size=3, sha256="00"),
+        intent("3", "attach", Kind.STORE, VS, target="V1", first=0, count=1, files={"F1": "x"}),
+        intent("4", "detach", Kind.MEMBERSHIP, F, target="F1", store="V1", before={"attributes": {}}),
+        intent("5", "update", Kind.ASSISTANT, A, target="A1", before={"name": None}, after={"name": "x"}),
+        intent("6", "delete", Kind.FILE, F, target="F1"),
+        intent("7", "describe", Kind.ASSISTANT, A, target="p.about", sha256="00", size=1, before={"text": "t"}),
+        intent("8", "write", Kind.ASSISTANT, A, target="p", sha256="00", size=1),
+    ]
+    assert [decode(msgspec.json.encode(one)) for one in old] == old
+    assert [one.action for one in old] == [
+        "create",
+        "copy",
+        "attach",
+        "detach",
+        "update",
+        "delete",
+        "describe",
+        "write",
+    ]
+    assert b"null" not in b"".join(msgspec.json.encode(one) for one in old[:4])
+    for damaged in (
+        b'{"line":"attach","op":"1","source":"s"}',
+        b'{"line":"intent","op":"1","action":"burn","kind":"file","source":"s"}',
+    ):
+        with pytest.raises(msgspec.DecodeError):
+            decode(damaged)

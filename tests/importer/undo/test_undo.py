@@ -109,7 +109,7 @@ class Crash(BaseException):
 
 def crash_at(patch: pytest.MonkeyPatch, line: int, *, durable: bool) -> None:
     """Let the process end at a line of the journal, before or after that is in the file."""
-    written, put = 0, Journal._put
+    written, put = 0, Journal.append
 
     def crashing(self: Journal, data: bytes) -> None:
         nonlocal written
@@ -120,7 +120,7 @@ def crash_at(patch: pytest.MonkeyPatch, line: int, *, durable: bool) -> None:
             raise Crash
         put(self, data)
 
-    patch.setattr(Journal, "_put", crashing)
+    patch.setattr(Journal, "append", crashing)
 
 
 def small() -> Shelf:

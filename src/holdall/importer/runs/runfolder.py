@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, durable, put, sync_folder, write_whole
+from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import cannot_write, durable, sync_folder, write_whole
 from holdall.errors import CannotWrite, OutputLocked
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
@@ -20,7 +21,7 @@ from holdall.importer.runs.runreport import Report, markdown
 from holdall.importer.runs.runstate import RunState, read_state
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import read_regular, regular
+from holdall.opening import read_regular
 
 __all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked"]
 
@@ -86,11 +87,13 @@ class RunFolder:
         self.path = output / "runs" / self.id
         self.baseline = Baseline(self.path / BEFORE)
         self.state = RunState() if again is None else read_state(self.path / JOURNAL)
-        end = None if again is None else self.state.end
         try:
             self.path.mkdir(parents=True, exist_ok=again is not None)
-            self._audit = open(self.path / AUDIT, "xb" if again is None else "ab", buffering=0, opener=regular)  # noqa: SIM115
-            self.journal = Journal(self.path / JOURNAL, sync=sync, end=end)
+            new = again is None
+            self._audit = AppendLog(self.path / AUDIT, new=new, hint=_HINT)
+            self.journal = Journal(
+                self.path / JOURNAL, new=new, end=None if new else self.state.end, sync=sync, hint=_HINT
+            )
             sync_folder(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
@@ -140,13 +143,7 @@ class RunFolder:
             request_id=request_id,
             detail=detail,
         )
-        end = self._audit.tell()
-        try:
-            put(self._audit, msgspec.json.encode(line) + b"\n")
-        except OSError as error:
-            with suppress(OSError):
-                self._audit.truncate(end)  # half a line would spoil the next one
-            raise _unwritable(self.path / AUDIT, error) from None
+        self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
     def publish(self, report: Report) -> None:
         """Write mapping and report into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not."""
@@ -157,11 +154,10 @@ class RunFolder:
 
     async def close(self) -> None:
         try:
-            await self.journal.close()
+            await self.journal.drain()
         finally:
-            with suppress(OSError):
-                durable(cast(BinaryIO, self._audit))
-            self._audit.close()
+            self.journal.close()
+            self._audit.close(sync=True)
 
 
 def _unwritable(path: Path, error: OSError) -> CannotWrite:

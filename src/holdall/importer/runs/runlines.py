@@ -7,17 +7,14 @@ builds upon it. So whatever stands in the account without an outcome in the jour
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, durable, put
+from holdall.bundle.appendlog import AppendLog
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import open_regular
@@ -45,7 +42,6 @@ __all__ = [
     "Write",
     "Written",
     "decode",
-    "durable",
     "lines",
     "timestamp",
 ]
@@ -335,69 +331,9 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
         raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
 
 
-class Journal:
-    """One run's journal. ``write`` may be called from any number of tasks at once."""
-
-    def __init__(self, path: Path, *, sync: Callable[[BinaryIO], None] = durable, end: int | None = None) -> None:
-        """Make the file, which must not exist; with ``end`` go on behind that length of one that does, what stands
-        beyond it being cut off. Raises CannotWrite."""
-        self.path = path
-        self._sync = sync
-        self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._flusher: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
-        try:
-            self._file = path.open("xb" if end is None else "r+b", buffering=0)
-            if end is not None:
-                self._file.truncate(end)
-                self._file.seek(end)
-            # Not every file system counts names.
-            self._named = os.fstat(self._file.fileno()).st_nlink > 0
-        except OSError as error:
-            raise self._unwritable(error) from None
+class Journal(AppendLog):
+    """One run's journal."""
 
     async def write(self, line: Line) -> None:
         """Append one line; durable on return. Raises CannotWrite, then and ever after."""
-        if self._failure:
-            raise self._failure
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((msgspec.json.encode(line) + b"\n", written))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        await written
-
-    async def close(self) -> None:
-        """Wait for what is being written, then close the file."""
-        if self._flusher is not None:
-            await self._flusher
-        self._file.close()
-
-    async def _flush(self) -> None:
-        """Write and sync until nothing waits: lines that come meanwhile share the next sync."""
-        while self._pending:
-            lines, self._pending = self._pending, []
-            try:
-                if not self._failure:
-                    await asyncio.to_thread(self._put, b"".join(line for line, _ in lines))
-            except OSError as error:
-                # How much of it is in the file nobody knows, so nothing may follow it.
-                self._failure = self._unwritable(error)
-            except BaseException as error:
-                self._failure = error
-            for _, written in lines:
-                if written.done():  # whoever waited was cancelled
-                    continue
-                if self._failure:
-                    written.set_exception(self._failure)
-                else:
-                    written.set_result(None)
-
-    def _put(self, data: bytes) -> None:
-        if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
-            # Written to a file that has no name any more, all would be lost with the process.
-            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
-        put(self._file, data)
-        self._sync(cast(BinaryIO, self._file))
-
-    def _unwritable(self, error: OSError) -> CannotWrite:
-        return cannot_write(self.path, error, hint="choose another folder with --output-dir (OUTPUT_DIR)")
+        await self.commit(msgspec.json.encode(line) + b"\n")

@@ -75,7 +75,7 @@ async def undo(
         try:
             await journal.write(Closed(ended=timestamp(now())))
         finally:
-            await journal.close()
+            journal.close()
     work = _Undo(account, log, progress, output)
     progress.stage("undoing")
     due = rollback.due()
