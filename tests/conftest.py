@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import ssl
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from httpx2._config import create_ssl_context
 from hypothesis import HealthCheck, settings
 
 from holdall.sandbox.server import Running
+from tests import sweep
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -22,9 +25,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _TLS = ssl.create_default_context()
 _CERTIFICATES = os.environ.get("SSL_CERT_FILE")
 
-# A busy machine takes its time over an example, and over drawing one.
-settings.register_profile("holdall", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("holdall")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where a run doesn't leave the thorough tests out, it leaves out nothing of a sweep and no example."""
+    sweep.is_thorough = "not thorough" not in config.option.markexpr
+    # A busy machine takes its time over an example, and over drawing one.
+    few = sweep.examples(100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("holdall", few)
+    settings.load_profile("holdall")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Drawn examples are a sweep, too: each of those tests is in the normal suite and in the thorough one."""
+    if sweep.is_thorough and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        item.add_marker("thorough")
+    if item.get_closest_marker("slow"):
+        item.own_markers = [mark for mark in item.own_markers if mark.name != "thorough"]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -47,3 +63,27 @@ def box(tmp_path: Path) -> Iterator[Running]:
     """A running sandbox with a fresh folder and an open control door; its base URL is ``box.url``."""
     with Running(tmp_path / "sandbox", control=True) as running:
         yield running
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a disk of its own, or changes it: ``size=64k``, ``ro``. Only root on Linux may."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    is_there = False
+
+    def mount(options: str) -> Path:
+        nonlocal is_there
+        if sys.platform != "linux" or os.geteuid() != 0:
+            pytest.skip("only root on Linux makes a disk")
+        options = f"remount,{options}" if is_there else options
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False)
+        if made.returncode:
+            pytest.skip("no disk can be mounted here")
+        is_there = True
+        return place
+
+    yield mount
+    if is_there:
+        os.chdir("/")
+        subprocess.run(["umount", str(place)], check=True)

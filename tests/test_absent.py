@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from holdall.remote import limits
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
+from tests.clock import Clock
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-source-0001"
 UNKNOWN = [None, Oddity.UNKNOWN_405, Oddity.UNKNOWN_500, Oddity.UNKNOWN_501, Oddity.UNKNOWN_PAGE]
@@ -23,7 +24,7 @@ UNKNOWN = [None, Oddity.UNKNOWN_405, Oddity.UNKNOWN_500, Oddity.UNKNOWN_501, Odd
 @pytest.fixture
 def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    Clock().rule(monkeypatch)
     both = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "OPENAI_DST_API_KEY": "sk-copy-0001"}
     return Terminal(monkeypatch, {**both, "OPENAI_SRC_API_KEY": KEY})
 
@@ -50,7 +51,7 @@ def asked(box: Running) -> Counter[str]:
 
 
 @pytest.mark.parametrize("oddity", UNKNOWN)
-@pytest.mark.parametrize(("lacking", "flag"), [("vector_stores", "--unused"), ("files", "--unused")])
+@sweep(("lacking", "flag"), [("vector_stores", "--unused"), ("files", "--unused")])
 def test_what_a_server_has_is_exported_and_what_it_lacks_is_said(
     box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None, lacking: str, flag: str
 ) -> None:
@@ -66,7 +67,7 @@ def test_what_a_server_has_is_exported_and_what_it_lacks_is_said(
     assert max(asked(box)[path] for path in (f"/{lacking}", "/agents")) <= 2
 
 
-@pytest.mark.parametrize("oddity", UNKNOWN)
+@sweep("oddity", UNKNOWN)
 def test_stores_alone_and_files_alone(box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None) -> None:
     odd(box, oddity, absent=("vector_stores",), assistants_api=False)
     done = holdall("--json", "export", "-o", "files.tar.zst", "--no-assistants")
@@ -76,7 +77,7 @@ def test_stores_alone_and_files_alone(box: Running, hand: Hand, holdall: Termina
     assert holdall("export", "-o", "same.tar.zst").code == done.code
 
 
-@pytest.mark.parametrize("oddity", UNKNOWN)
+@sweep("oddity", UNKNOWN)
 def test_a_server_that_has_nothing_is_no_empty_one(
     box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None
 ) -> None:
@@ -88,7 +89,7 @@ def test_a_server_that_has_nothing_is_no_empty_one(
     assert not Path("b.tar.zst").exists()
 
 
-@pytest.mark.parametrize("oddity", UNKNOWN)
+@sweep("oddity", UNKNOWN)
 def test_an_import_names_the_endpoint_that_it_needs_or_needs_none(
     box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None
 ) -> None:
@@ -102,7 +103,7 @@ def test_an_import_names_the_endpoint_that_it_needs_or_needs_none(
     assert max(asked(box).values(), default=0) <= 2
 
 
-@pytest.mark.parametrize("oddity", UNKNOWN)
+@sweep("oddity", UNKNOWN)
 def test_doctor_calls_it_absent(box: Running, hand: Hand, holdall: Terminal, oddity: Oddity | None) -> None:
     odd(box, oddity, absent=("vector_stores",))
     done = holdall("--json", "doctor")

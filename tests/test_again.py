@@ -391,11 +391,11 @@ def test_ctrl_c_says_how_to_go_on(box: Running, hand: Hand, holdall: Terminal, m
     hand.assistant("A", files=files)
     real, opened = BundleWriter.open_content, []
 
-    def open_content(self: BundleWriter, size_hint: int | None = None) -> Sink:
+    def open_content(self: BundleWriter, size_hint: int | None = None, *, text: bool = False) -> Sink:
         opened.append(size_hint)
         if len(opened) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, size_hint)
+        return real(self, size_hint, text=text)
 
     with monkeypatch.context() as patch:
         patch.setattr(BundleWriter, "open_content", open_content)

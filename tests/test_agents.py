@@ -16,6 +16,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import differences, entries
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 BETA = {"OpenAI-Beta": "agents=v1"}
@@ -208,7 +209,7 @@ def test_what_differs_is_updated_and_restored(today: Running, terminal: Terminal
         assert len(Agents(copy).all()) == 1
 
 
-@pytest.mark.parametrize("fault", [Fail(status=502, executed=True), Fail(status=502), Reset(executed=True)], ids=repr)
+@sweep("fault", [Fail(status=502, executed=True), Fail(status=502), Reset(executed=True)], ids=repr)
 def test_an_answer_that_is_lost_is_looked_for(today: Running, terminal: Terminal, fault: Fail | Reset) -> None:
     with Hand(today.url, SOURCE) as hand:
         for fields in ALL:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.credentials import Scan, Suspect
 from holdall.model import Kind, Record, SourceId
 from tests.growth import assert_linear
+from tests.sweep import examples, sweep
 
 BODY = "Zq7Rw2Kd9Xb4Nc8Lm5Tp3Vg6Hs1Jf0YaEuIoQtWzPkBvCxGrDnMl7Sh3Aj9Fy2Te6Ui4Ow8"
 
@@ -105,7 +106,7 @@ def test_what_only_speaks_of_keys_is_none(text: str) -> None:
     assert found({"instructions": text, "metadata": {text: text}}) == []
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@examples(100, derandomize=True, database=None)
 @given(st.text(alphabet=string.ascii_letters + string.digits + " .,:;/-_@=?&%'\n", max_size=300))
 def test_text_without_the_beginning_of_a_key_has_none(text: str) -> None:
     heads = (
@@ -146,7 +147,7 @@ HEADS = (
 HEADS += ("-----BEGIN A ", "bearer ", "SG." + "a" * 25 + ".", "aaa8Q~", "A" * 52 + "JQQJ99", "\n", " ", "xoxb-")
 
 
-@pytest.mark.parametrize("head", HEADS)
+@sweep("head", HEADS)
 def test_a_text_full_of_beginnings_is_looked_through_once(head: str) -> None:
     hints = " sk- eyJ :// AKIA gh SG. JQQJ99 8Q~ sig= -----BEGIN earer EARER xox"
     assert_linear(found, lambda n: {"instructions": head * n + hints}, 50_000 // len(head))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.digest import record_hash
@@ -33,6 +33,7 @@ from holdall.model import (
 )
 from holdall.parsedtext import require_page
 from holdall.untrusted import MAX_DEPTH, divided, first_value, mended, read_as, read_json, read_members, readable
+from tests.sweep import examples
 
 # Written out only where they are used, so that an example can be read.
 LONG = {
@@ -152,7 +153,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@examples(60, derandomize=True, database=None)
 @given(text=TEXTS)
 def test_a_decoder_gives_a_value_or_its_error(name: str, text: str) -> None:
     decoder, declared = DECODERS[name]
@@ -171,7 +172,7 @@ def test_what_decoders_differ_about_is_read_all_the_same(written: str) -> None:
     assert keys_of(record(raw)) == {"k", "l"}
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(200, derandomize=True, database=None)
 @given(text=st.text(alphabet='\ud83d\ude00\udc00\\"ud8n\U0001f600a', max_size=20))
 def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
     raw = json.dumps([text]).encode()
@@ -180,7 +181,7 @@ def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
     assert json.loads(mended(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(200, derandomize=True, database=None)
 @given(items=st.lists(st.sampled_from([one for one in ODD if one not in ("", *LONG)]) | TEXTS, max_size=5))
 def test_a_list_is_divided_whatever_is_in_it(items: list[str]) -> None:
     written = [item.encode("latin-1") for item in items]

@@ -17,6 +17,7 @@ from holdall import settings
 from holdall.cli import children
 from holdall.cli.demo import _folded
 from holdall.errors import HoldallError
+from tests.sweep import sweep
 from tests.waiting import Ended, holdall, naming, until
 
 HOSTILE = {
@@ -229,7 +230,7 @@ def test_a_line_is_folded_by_the_columns_that_it_takes() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
-@pytest.mark.parametrize("step", ["Made there:", "Export, with the key", "Import, with the key"])
+@sweep("step", ["Made there:", "Export, with the key", "Import, with the key"])
 def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path, step: str) -> None:
     with holdall("demo", cwd=tmp_path, env={**os.environ, "A_MARK_OF_THIS_DEMO": str(tmp_path)}) as child:
         child.says(step)

@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dependencies import USERS, Dependencies, Dependency
 from holdall.model import Kind, Record, SourceId
 from tests.growth import assert_linear
+from tests.sweep import examples, sweep
 
 
 def assistant(ident: str = "asst_1", **fields: Any) -> Record:
@@ -153,7 +154,7 @@ _anything = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(_anything, _anything)
 def test_no_shape_is_an_error(tools: Any, resources: Any) -> None:
     for one in dependencies([assistant(tools=tools, tool_resources=resources)]):
@@ -210,7 +211,7 @@ def test_what_agents_refer_to() -> None:
 @pytest.mark.parametrize(
     "inner", [{}, {"type": "function"}, {"type": "odd", "deep": [[[]]]}, {"type": "odd", "url": "u"}]
 )
-@pytest.mark.parametrize("kind", [Kind.ASSISTANT, Kind.AGENT])
+@sweep("kind", [Kind.ASSISTANT, Kind.AGENT])
 def test_a_record_is_read_once_however_many_tools_it_has(inner: dict[str, Any], kind: Kind) -> None:
     def made(n: int) -> list[Record]:
         raw = json.dumps({"id": "a", "tools": [inner] * n}).encode()

@@ -10,6 +10,7 @@ from holdall.dumps import read_dumps
 from holdall.dumps.text import looks_like
 from holdall.errors import UsageFault
 from tests.growth import assert_linear
+from tests.sweep import sweep
 
 SHAPES = {
     "a dotted name": "{}A.",
@@ -37,7 +38,7 @@ def _read(text: str) -> None:
     looks_like(text)
 
 
-@pytest.mark.parametrize("what", SHAPES)
+@sweep("what", SHAPES)
 def test_a_dump_costs_in_proportion_to_its_length(what: str) -> None:
     head, _, unit = SHAPES[what].partition("{}")
     unit = unit.replace("{{", "{").replace("}}", "}")

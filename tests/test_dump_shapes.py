@@ -7,7 +7,7 @@ import pprint
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdall.dumps import Dump, read_dumps
@@ -134,7 +134,6 @@ definitions = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     value=definitions,
     wrapping=st.sampled_from(
@@ -153,7 +152,6 @@ def test_any_definition_comes_out_of_any_wrapping_as_it_was(value: dict[str, Any
     assert one(WRAPPINGS[wrapping](value)) == value
 
 
-@settings(deadline=None)
 @given(
     st.text(alphabet="{}[]()<>'\"`\\/*#:=,.\n abinOe1-@", max_size=400)
     | st.text(max_size=100)
@@ -176,7 +174,6 @@ def test_garbage_is_refused_in_words(text: str) -> None:
     assert "dump0.json" in caught.value.message or "there is no assistant" in caught.value.message
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_are_refused_in_words(content: bytes) -> None:
     with pytest.raises(UsageFault):
@@ -339,7 +336,6 @@ def test_markdown_with_its_fields_before_the_text() -> None:
     }
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab:-'\"{}[]|># \n", max_size=200))
 def test_odd_yaml_is_refused_in_words(text: str) -> None:
     with pytest.raises(UsageFault):

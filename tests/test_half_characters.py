@@ -35,9 +35,10 @@ def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Te
 def bundle(box: Running, holdall: Terminal) -> Path:
     """Of which every record and the parsed text have half a character."""
     with Hand(box.url, SOURCE) as hand:
-        file = hand.file("notes.txt", b"the words of a text")
-        store = hand.store("books", [file], metadata={"k": "v"})
-        hand.assistant("Reader", stores=[store], description="d", metadata={"k": "v"})
+        face = "\N{GRINNING FACE}"
+        file = hand.file(f"notes{face}.txt", f"the words of a text {face}".encode())
+        store = hand.store("books", [file], metadata={"k": "v" + face})
+        hand.assistant("Reader", stores=[store], description="d" + face, metadata={"k": "v" + face})
     box.behave(oddities=frozenset({Oddity.HALF_CHARACTERS}))
     done = holdall("export", "-o", "b.tar.zst", "--min-rung", "text")
     assert done.code == 0, done.err
@@ -50,7 +51,7 @@ def test_it_is_in_the_bundle_as_it_was_sent(holdall: Terminal, bundle: Path) -> 
         records = [*opened.assistants(), *opened.stores(), *opened.files()]
         assert len(records) == 3
         assert all(HALF in record.raw for record in records)
-        assert [line.filename for line in opened.ledger()] == ["notes.txt\ufffd"]
+        assert [line.filename for line in opened.ledger()] == ["notes\ufffd.txt"]
     for command, *arguments in (["verify"], ["inspect"], ["extract", "--to", "out-of-it"]):
         done = holdall(command, str(bundle), *arguments)
         assert done.code == 0, done.err

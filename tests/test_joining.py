@@ -7,11 +7,12 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdall.joining import Joining, Reading, _fits, comparable_size, is_text_name, joined, overlap_of
 from tests.growth import assert_linear
+from tests.sweep import examples, sweep
 
 
 def read(parts: list[str], overlap: int = 400, size: int | None = None) -> Reading:
@@ -143,7 +144,7 @@ def test_where_the_text_repeats_itself_only_the_size_can_tell() -> None:
     assert read(one, 25, size=99).doubt
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet="abc de\n", min_size=0, max_size=200), st.integers(10, 60), st.integers(0, 5), st.booleans())
 def test_the_files_size_decides_between_the_readings(text: str, size: int, overlap: int, overlapping: bool) -> None:
     parts = cut(text, size, overlap if overlapping else 0)
@@ -157,7 +158,7 @@ def test_the_files_size_decides_between_the_readings(text: str, size: int, overl
 ALPHABETS = ["ab", "a \n", "äöü", "緑茶の淹れ方", "😀👍🏽", "ab é緑😀\r\n\t0.", "\ufffdaé"]
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(
     st.sampled_from(ALPHABETS).flatmap(lambda letters: st.text(alphabet=letters, min_size=1, max_size=400)),
     st.lists(st.tuples(st.integers(30, 90), st.integers(9, 30)), min_size=1, max_size=20),
@@ -174,7 +175,7 @@ def test_a_text_cut_anywhere_comes_back_or_is_doubted(
     assert found.doubt or found.text(parts) == text
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.sampled_from(["Äpfel ", "緑茶", "😀", "word ", "\r\n", "naïve "]), min_size=1, max_size=300),
     st.lists(st.tuples(st.integers(120, 400), st.integers(60, 110)), min_size=1, max_size=20),
@@ -195,7 +196,7 @@ runs = st.lists(st.tuples(st.text(alphabet="abc", min_size=1, max_size=4), st.in
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(runs, runs, runs, st.integers(1, 9))
 @example("a" * 300 + "b", "", "a" * 300 + "b", 8)
 @example("", "ab" * 200, "c", 8)
@@ -278,7 +279,7 @@ def test_markup_may_be_handed_out_without_its_tags() -> None:
     assert comparable_size(None, 7) is None
 
 
-@pytest.mark.parametrize("last", [" " * 8, "\ufffd" * 8, "abcdefgh"])
+@sweep("last", [" " * 8, "\ufffd" * 8, "abcdefgh"])
 def test_parts_that_lie_in_a_long_one_before_them_cost_little(last: str) -> None:
     def read(parts: list[str]) -> None:
         joining = Joining(400)

@@ -18,6 +18,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand
+from tests.sweep import sweep
 from tests.waiting import holdall as process
 
 KEY = "sk-source-0001"
@@ -215,7 +216,7 @@ def test_without_being_asked_no_container_is_made(box: Running, hand: Hand, hold
     assert box.writes() == 0
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("rung", "policies"),
     [
         ("original", []),
@@ -273,7 +274,7 @@ def test_ctrl_c_leaves_no_container(box: Running, hand: Hand, tmp_path: Path) ->
     assert hand.everything("/containers") == []
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("oddity", "rung", "truncated"),
     [
         (Oddity.TEXT_TOKEN_STUCK, "text", True),

@@ -6,11 +6,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.errors import UsageFault
 from holdall.originals import Chosen, Original, Originals, Unmatched, copy_original
+from tests.sweep import examples
 
 
 def lay(folder: Path, **files: bytes) -> Path:
@@ -209,7 +210,7 @@ def test_a_copy_is_whole_or_nothing(tmp_path: Path) -> None:
         assert kept.state == "aborted"
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(st.tuples(st.sampled_from(["a.txt", "A.txt", "b.txt"]), st.binary(max_size=2)), max_size=6))
 def test_what_is_found_always_has_the_name_and_the_size(
     tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, bytes]]

@@ -10,6 +10,7 @@ import pytest
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 FAMILIES = ("assistants", "files", "vector_stores", "model", "containers", "responses", "agents")
@@ -78,7 +79,7 @@ def test_every_command_of_the_table_is_tried() -> None:
     assert set(table()) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@sweep("name", COMMANDS)
 def test_the_least_permissions(
     holdall: Terminal, box: Running, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,11 +22,12 @@ from holdall.importer.runs import pace
 from holdall.remote import client
 from holdall.remote.limits import Limits
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault
-from holdall.sandbox.faults import Faults
+from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import Project, differences
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE = "sk-source-0001"
 LONGEST = 90.0
@@ -95,9 +96,8 @@ class OneRoute(Faults):
 class Place:
     """A sandbox with a source in it, and its bundles as they are where all is well."""
 
-    def __init__(self, box: Running, folder: Path) -> None:
-        self.box, self.folder = box, folder
-        self.faults = box._service.faults = OneRoute()
+    def __init__(self, box: Running, faults: OneRoute, folder: Path) -> None:
+        self.box, self.faults, self.folder = box, faults, folder
         self.numbers = itertools.count()
         self.routes: dict[str, list[str]] = {}
         with Hand(box.url, SOURCE) as hand:
@@ -330,8 +330,9 @@ COMMANDS: dict[str, Callable[[Try], tuple[tuple[str, ...], Judge]]] = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("routes")
-    with Running(folder / "box", behaviour=Behaviour(serve_assistants_files=True)) as box:
-        yield Place(box, folder)
+    faults = OneRoute()
+    with Running(folder / "box", behaviour=Behaviour(serve_assistants_files=True), faults=faults) as box:
+        yield Place(box, faults, folder)
 
 
 def tried(
@@ -378,7 +379,7 @@ def routes(place: Place, command: str, folder: Path) -> list[str]:
     return place.routes[command]
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("command", "route", "kind"),
     [
         ("export", "GET /vector_stores/*", "500"),
@@ -397,7 +398,7 @@ def test_routes_that_were_not_told_the_truth_of(
     assert tried(place, monkeypatch, tmp_path / "try", command, route, kind)[0] == []
 
 
-@pytest.mark.parametrize(("command", "seed"), [("export", 1), ("import --on-conflict update", 2), ("undo", 3)])
+@sweep(("command", "seed"), [("export", 1), ("import --on-conflict update", 2), ("undo", 3)])
 def test_some_routes(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, seed: int) -> None:
     chance = random.Random(seed)
     route, kind = chance.choice(routes(place, command, tmp_path)), chance.choice(list(KINDS))

@@ -12,6 +12,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.extract import Extracted, salvage
 from holdall.verify import verify
 from tests.bundle.packing import File, pack
+from tests.sweep import sweep
 
 MEGABYTE = 1 << 20
 
@@ -37,7 +38,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.mark.parametrize("seed", range(8))
+@sweep("seed", range(8))
 def test_one_damaged_place_costs_what_lies_in_its_frame(bundle: Path, tmp_path: Path, seed: int) -> None:
     source = random.Random(seed)
     raw = bytearray(bundle.read_bytes())

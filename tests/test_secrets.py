@@ -23,11 +23,15 @@ from typing import Any
 import pytest
 import zstandard
 
+from holdall.bundle import writer
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from holdall.variables import KEY_VARIABLES, VARIABLES
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Done, Terminal
+from tests.clock import Clock
+from tests.project import Hand
+from tests.sweep import sweep
 from tests.test_redaction import WAYS, written
 
 MARK = "MARKEDmarked"
@@ -133,6 +137,7 @@ def echo() -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def holdall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
+    Clock().rule(monkeypatch)
     pack(tmp_path / "b.tar.zst", [File(id="file-1"), File(id="file-2", data=None)])
     (tmp_path / "code.py").write_text("x = 'asst_1'\n")
     return Terminal(
@@ -230,7 +235,7 @@ def test_a_server_that_echoes_keys_leaves_them_nowhere(
     assert 70 not in {one.code for one in done}, [one.err for one in done if one.code == 70]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@sweep("way", WAYS)
 def test_nor_does_one_that_echoes_them_in_an_encoding(
     holdall: Terminal, echo: Callable[..., str], tmp_path: Path, way: str
 ) -> None:
@@ -286,7 +291,7 @@ def test_settings_that_cannot_be_meant_are_not_repeated(holdall: Terminal, tmp_p
         assert done.code == 2, done.err
 
 
-@pytest.mark.parametrize(
+@sweep(
     "argv",
     [
         ["export", "--label", SOURCE],
@@ -421,3 +426,35 @@ def test_what_goes_right_leaves_them_nowhere(holdall: Terminal, box: Running, tm
     # The sandbox tells its projects apart by their keys.
     assert not leaks(tmp_path, *done, but=(".env", *(path.name for path in (tmp_path / "sandbox").rglob("*"))))
     assert {one.code for one in done} <= {0, 3, 4}, [one.err[-300:] for one in done if one.code not in (0, 3, 4)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", [0, 4, 12, 24, 48])
+def test_a_full_disk_leaves_them_nowhere(
+    monkeypatch: pytest.MonkeyPatch, box: Running, mounted: Callable[[str], Path], room: int
+) -> None:
+    """With ``room`` kB left, every command, at a server that sends the key back in what it stores."""
+    monkeypatch.setattr(writer, "_require_space", lambda *_: None)
+    disk = mounted("size=400k")
+    monkeypatch.chdir(disk)
+    urls = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url}
+    keys = {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": DESTINATION.replace("zq", "sk-")}
+    holdall = Terminal(monkeypatch, {**urls, **keys, "LOG_LEVEL": "debug", "HOLDALL_SETTLE": "0.3"})
+    with Hand(box.url, SOURCE) as hand:
+        store = hand.store("Shared", [hand.file("one.txt", os.urandom(50_000).hex().encode())])
+        hand.assistant("Helper", stores=[store])
+    box.behave(serve_assistants_files=True, oddities=frozenset({Oddity.ECHOES_KEY}))
+    pack(disk / "b.tar.zst", [File(id="file-1"), File(id="file-2", data=os.urandom(30_000))])
+    (disk / "code.py").write_text("x = 'asst_1'\n")
+    commands = [*COMMANDS, ["plan", "b.tar.zst", "-o", "p.json"], ["verify", "b.tar.zst", "--rehearse"], *LOCAL[:6]]
+    done = []
+    for argv in commands:
+        left = os.statvfs(disk).f_bavail * 4096 - (room << 10)
+        (disk / "filler").write_bytes(bytes(max(left, 0)))
+        accounts = () if argv[0] in {name for name, *_ in LOCAL} or "--rehearse" in argv else ("--env-file", "none")
+        done.append(holdall(*argv, *accounts))
+        assert not leaks(disk, done[-1]), argv
+        (disk / "filler").unlink()
+    codes = {one.code for one in done}
+    assert codes <= {0, 2, 3, 4, 14, 15, *range(20, 40)}, [(one.code, one.err[-300:]) for one in done]
+    assert 15 in codes, "no command met the full disk"

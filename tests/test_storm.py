@@ -17,6 +17,7 @@ from tests.clock import Clock
 from tests.importer.standing_once import faults_of, make
 from tests.oracle import differences
 from tests.project import Hand
+from tests.sweep import sweep
 
 SEEDS = range(101, 121)
 CHEAP = (104, 108)
@@ -104,7 +105,7 @@ def lost_uploads(folder: Path) -> int:
     return sum(line["operation"] == "POST /files" and line["outcome"] == "unknown" for line in lines)
 
 
-@pytest.mark.parametrize("seed", CHEAP)
+@sweep("seed", CHEAP)
 def test_a_bad_day(day: Day, seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     through(day, seed, monkeypatch, tmp_path)
 

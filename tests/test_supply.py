@@ -14,6 +14,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import entries
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-source-0001"
 TEXT = "\n".join(f"Line {n} of a guide that says how {n} leaves are steeped." for n in range(200)).encode()
@@ -159,7 +160,7 @@ def test_a_damaged_bundle_is_refused_and_leaves_nothing(holdall: Terminal) -> No
     assert refused > 10
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("argv", "code"),
     [
         (["supply", "b.tar.zst"], 2),

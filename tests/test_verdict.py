@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from holdall.remote import limits
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Behaviour, Running
 from holdall.verdict import COMPLETE, Count, Reason
 from tests.cli.terminal import Done, Terminal
+from tests.clock import Clock
 from tests.oracle import entries
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE_SIDE = (None, None, Oddity.TEXT_404, Oddity.TEXT_MORE_WITHOUT_TOKEN, Oddity.MISSING_400)
 DESTINATION_SIDE = (
@@ -196,7 +197,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    Clock().rule(monkeypatch)
     return Terminal(
         monkeypatch, {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "HOLDALL_SETTLE": "0"}
     )
@@ -207,9 +208,7 @@ def says_complete(done: Done) -> bool:
     return re.search(r"(?<!in)\bcomplete\b", done.out + done.err) is not None
 
 
-@pytest.mark.parametrize(
-    "seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE_SEEDS)], ids=str
-)
+@sweep("seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE_SEEDS)], ids=str)
 def test_nothing_missing_is_called_complete(box: Running, holdall: Terminal, seed: int) -> None:
     world = World(box, seed)
     try:

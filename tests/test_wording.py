@@ -7,11 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.sandbox.extraction import extracted
+from holdall.sandbox.service.extraction import extracted
 from holdall.wording import read_wording
+from tests.sweep import examples
 
 TEXT = "\n\n".join(
     f"Paragraph {n} of the café's brewing guide says: steep {n * 7} leaves, 茶葉を入れる。" for n in range(80)
@@ -38,7 +39,7 @@ def save(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(20, 900), st.integers(0, 400), st.booleans())
 def test_a_text_agrees_with_itself_however_it_was_cut(
     tmp_path_factory: pytest.TempPathFactory, length: int, overlap: int, blanks: bool
@@ -48,7 +49,7 @@ def test_a_text_agrees_with_itself_however_it_was_cut(
     assert agrees(path, [" ".join(part.split()) for part in parts] if blanks else parts)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 79), st.integers(60, 900))
 def test_one_word_that_differs_is_seen(tmp_path_factory: pytest.TempPathFactory, number: int, length: int) -> None:
     other = TEXT.replace(f"steep {number * 7} leaves", f"steep {number * 7} sheets")

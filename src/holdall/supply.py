@@ -315,7 +315,7 @@ class _Supply:
         if entry.path.startswith(layout.TEXTS):
             folder = entry.path.split("/")[2]
             store = self._store_of.get(folder, SourceId(folder))
-        with writer.open_content() as sink, self._old.open(entry) as stream:
+        with writer.open_content(text=store is not None) as sink, self._old.open(entry) as stream:
             for piece in iter(partial(stream.read, _PIECE), b""):
                 sink.write(piece)
             sink.commit()

@@ -39,10 +39,8 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 def ledger_line(file: File, **more: Any) -> LedgerLine:
     size = None if file.data is None else len(file.data)
     rung = Rung.UNAVAILABLE if file.data is None else Rung.TEXT if file.text else file.rung
-    known: dict[str, Any] = {"route": None, "status": None, "code": None, "message": None}
-    return LedgerLine(
-        id=file.id, filename=file.filename, rung=rung, path=None, expected=size, size=size, **(known | more)
-    )
+    known: dict[str, Any] = {"route": None, "status": None, "code": None, "message": None, "expected": size}
+    return LedgerLine(id=file.id, filename=file.filename, rung=rung, path=None, size=size, **(known | more))
 
 
 def add_all(
@@ -87,7 +85,7 @@ def _add_file(writer: BundleWriter, file: File, store_id: str) -> None:
     elif file.data is None:
         writer.add_ledger(ledger_line(file))
     else:
-        with writer.open_content() as sink:
+        with writer.open_content(text=file.text) as sink:
             view = memoryview(file.data)
             for start in range(0, len(view), 100_000):
                 sink.write(view[start : start + 100_000])

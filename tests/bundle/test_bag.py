@@ -4,7 +4,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.bag import (
@@ -18,11 +18,12 @@ from holdall.bundle.bag import (
     parse_manifest_line,
 )
 from holdall.bundle.names import safe_name
+from tests.sweep import examples
 
 PATHS = st.lists(st.text(max_size=150).map(safe_name), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(PATHS, st.integers(0, 2**40), st.integers(-(2**40), 2**40))
 def test_a_header_is_read_back_and_python_reads_it_alike(path: str, size: int, mtime: int) -> None:
     blocks = header(path, size, mtime)
@@ -43,7 +44,7 @@ def test_a_pax_header_comes_only_where_it_is_needed() -> None:
     assert len(header("data", 8**11, 0)) == 512 * 3
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(["bag/a.txt", "bag/é", "bag/" + "x" * 120]), st.integers(0, 10**6), st.integers(0, 255))
 def test_a_header_with_another_byte_is_refused(path: str, position: int, value: int) -> None:
     blocks = bytearray(header(path, 5, 7))

@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.digest import VOLATILE, content_line, definition_line, digest_of, record_hash
 from holdall.model import Kind, Rung
+from tests.sweep import examples
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -23,7 +24,7 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=5), st.sampled_from(list(Kind)), st.booleans())
 def test_the_hash_is_that_of_the_specification(record: dict[str, Any], kind: Kind, ascii_only: bool) -> None:
     kept = {key: value for key, value in record.items() if key not in VOLATILE[kind]}

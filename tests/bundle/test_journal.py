@@ -174,7 +174,7 @@ def test_a_sink_that_is_given_up_while_a_thread_commits_it_is_whole_or_not_there
         aborting.join()
         with pytest.raises(ValueError, match="closed"):
             sink.write(b"more")
-        writer.add_content(sink, ledger_line(File(id="file-1")), created_at=0)
+        writer.add_content(sink, ledger_line(File(id="file-1"), expected=None), created_at=0)
         writer.finish(ended=STARTED + 1)
     with open_bundle(target) as bundle:
         entry = bundle.content("file-1")

@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.lookup import SortedLines
 from holdall.bundle.seekable import FrameError, FrameFile, FrameTable, compress
+from tests.sweep import examples
 
 WORDS = st.sets(st.binary(min_size=1, max_size=40).map(lambda word: word.replace(b"\n", b"-")), max_size=60)
 
@@ -20,7 +21,7 @@ def lines_of(data: bytes, before: bytes, frame: int) -> SortedLines:
     return SortedLines(FrameFile(io.BytesIO(b"".join(frames)), table), len(before), len(data), bytes)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(WORDS, st.binary(max_size=20), st.integers(1, 50), st.data())
 def test_each_line_is_found_and_no_other(words: set[bytes], before: bytes, frame: int, data: st.DataObject) -> None:
     lines = lines_of(b"".join(word + b"\n" for word in sorted(words)), before, frame)

@@ -25,7 +25,7 @@ def write(target: Path, *, files: int, mebibytes: int) -> None:
                     sink.write(NOISE)
                 sink.write(b"end")
                 sink.commit()
-            writer.add_content(sink, ledger_line(File(id=f"file-{number}", filename=None)), created_at=0)
+            writer.add_content(sink, ledger_line(File(id=f"file-{number}", filename=None), expected=None), created_at=0)
         writer.finish(ended=STARTED)
 
 

@@ -3,16 +3,17 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdall.bundle.names import MAX_NAME, Taken, fold, is_safe, numbered, safe_name
+from tests.sweep import examples
 
 ANY_TEXT = st.text(st.characters(), max_size=200)
 NASTY = st.text(st.sampled_from(' .~-%\\/:*?"<>|\x00\n\r\u202e\u2028\u200dé\u0301ßCONconAUX1漢🏺a0'), max_size=150)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(ANY_TEXT | NASTY, st.sampled_from(["", ".json", ".files.jsonl"]))
 def test_a_safe_name_keeps_every_rule_whatever_it_was_made_of(name: str, suffix: str) -> None:
     safe = safe_name(name, suffix=suffix)
@@ -57,7 +58,7 @@ def test_the_percent_sign_stays_where_no_manifest_has_to_hold_it() -> None:
     assert safe_name("100%.csv", percent=True) == "100%.csv"
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(NASTY, st.integers(2, 10**6))
 @example(" .0", 2)
 def test_a_numbered_name_is_safe_too(name: str, number: int) -> None:

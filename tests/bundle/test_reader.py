@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle import layout, reader
@@ -16,6 +16,7 @@ from holdall.bundle.seekable import FrameTable, compress, decompress, encode_sea
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.model import Rung
 from tests.bundle.packing import File, pack
+from tests.sweep import examples
 
 LARGE = hashlib.shake_128(b"large").digest(3_000_000)
 FILES = [
@@ -67,7 +68,7 @@ def test_contents_are_found_by_id_and_by_path(path: Path) -> None:
         assert (gone.rung, gone.path) == (Rung.UNAVAILABLE, None)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-10, 3_000_010), st.integers(0, 200_000)), max_size=8))
 def test_a_stream_behaves_as_a_file_does(path: Path, moves: list[tuple[int, int, int]]) -> None:
     expected = io.BytesIO(LARGE)

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle import seekable
@@ -25,6 +25,7 @@ from holdall.bundle.seekable import (
     remains,
     walk,
 )
+from tests.sweep import examples
 
 CONTENTS = st.lists(st.binary(min_size=1, max_size=300) | st.just(b"word " * 40_000), min_size=1, max_size=5)
 
@@ -35,7 +36,7 @@ def bundle_of(contents: list[bytes]) -> tuple[bytes, FrameTable]:
     return b"".join(frames) + encode_seal(bytes(32)) + encode_table(table), table
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(CONTENTS, st.data())
 def test_any_stretch_is_read_back(contents: list[bytes], data: st.DataObject) -> None:
     raw, table = bundle_of(contents)
@@ -50,7 +51,7 @@ def test_any_stretch_is_read_back(contents: list[bytes], data: st.DataObject) ->
         file.read(start, len(whole) - start + 1)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(CONTENTS)
 def test_the_frames_themselves_tell_what_the_table_says(contents: list[bytes]) -> None:
     raw, table = bundle_of(contents)
@@ -66,7 +67,7 @@ def test_the_table_is_byte_for_byte_that_of_the_seekable_format() -> None:
     assert encode_seal(b"x" * 32) == struct.pack("<II", 0x184D2A50, 32) + b"x" * 32
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.binary(min_size=1, max_size=500), st.data())
 def test_a_frame_that_is_cut_longer_or_other_is_an_error(content: bytes, data: st.DataObject) -> None:
     frame = compress(content)
@@ -105,7 +106,7 @@ class _Undecoding:
         return getattr(zstandard, name)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=120))
 def test_no_tail_is_believed_because_it_is_there(noise: bytes) -> None:
     raw, _ = bundle_of([b"abc"])

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.sorting import Sorter
+from tests.sweep import examples
 
 PAIRS = st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=200)), max_size=80)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(PAIRS, st.sampled_from([1, 500, 2000, 10**9]))
 def test_sorted_as_in_memory_and_equal_keys_keep_their_order(pairs: list[tuple[bytes, bytes]], run: int) -> None:
     sorter = Sorter(run_bytes=run)

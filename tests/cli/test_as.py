@@ -20,6 +20,7 @@ from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.dialects.sdk import accept
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 TODAY = PROFILES["openai-today"]
@@ -179,7 +180,7 @@ def test_a_later_import_replaces_what_it_wrote_and_undo_puts_it_back(holdall: Te
     assert requests() == before
 
 
-@pytest.mark.parametrize(("most", "code"), [("none", 36), ("minor", 0), ("any", 0)])
+@sweep(("most", "code"), [("none", 36), ("minor", 0), ("any", 0)])
 def test_nothing_is_written_where_more_would_be_lost_than_is_allowed(
     holdall: Terminal, today: Running, most: str, code: int
 ) -> None:
@@ -210,7 +211,7 @@ def test_a_key_that_may_not_see_assistants_says_nothing_about_what_is_there(hold
     assert f"{CHOICE}\n" in done.err
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("switches", "said"),
     [
         ({"missing_scopes": ("api.responses.read",)}, "the key may not read /responses"),

@@ -18,6 +18,7 @@ from holdall.verify import References, verified
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-destination-0001"
 NOISE = random.Random(1).randbytes(20_000).hex().encode()  # more than a file buffers
@@ -97,7 +98,7 @@ def test_what_is_read_is_what_was_proved(
 
 
 @pytest.mark.parametrize("exchange", [replaced, overwritten])
-@pytest.mark.parametrize(
+@sweep(
     "command",
     [["import"], ["import", "--verify"], ["plan"], ["verify", "--rehearse"], ["verify", "--against", "dst"]],
     ids=" ".join,

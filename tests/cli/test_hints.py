@@ -14,6 +14,7 @@ import pytest
 
 from holdall.remote import limits
 from tests.cli.terminal import Terminal
+from tests.clock import Clock
 
 CERTIFICATE = Path(__file__).parents[1] / "remote" / "self-signed.pem"
 Answer = tuple[int, dict[str, str], str]
@@ -84,7 +85,7 @@ def opened() -> Iterator[Callable[..., Door]]:
 def holdall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
     # Whatever is tried again, is so without a wait, and FEW times.
-    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.0)
+    Clock().rule(monkeypatch)
     monkeypatch.setattr(limits, "PATIENCE", 0.0)
     return Terminal(monkeypatch, {"OPENAI_SRC_API_KEY": "sk-source-0001", "NO_PROXY": "127.0.0.1"})
 

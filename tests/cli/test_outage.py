@@ -15,6 +15,7 @@ from holdall.sandbox.behaviour import Fail, Reset
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 
@@ -88,9 +89,7 @@ def project(box: Running) -> str:
     return box.url
 
 
-@pytest.mark.parametrize(
-    "down", [Fail(status=503), Fail(status=502, html=True), Reset()], ids=lambda f: type(f).__name__
-)
+@sweep("down", [Fail(status=503), Fail(status=502, html=True), Reset()], ids=lambda f: type(f).__name__)
 def test_an_outage_of_minutes_costs_an_export_its_time(
     holdall: Terminal, clock: Clock, box: Running, project: str, down: Fail | Reset
 ) -> None:

@@ -17,6 +17,7 @@ from holdall.sandbox.server import Running
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of these as files")
 
@@ -60,7 +61,7 @@ def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Te
 
 
 @pytest.mark.parametrize("name", ["fifo", "folder", "socket", "device"])
-@pytest.mark.parametrize(
+@sweep(
     "command",
     [
         ["verify", "ODD"],

@@ -20,6 +20,7 @@ from tests.dialects.sdk import accept
 from tests.importer.rig import run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import sweep
 
 MODELS = ("gpt-5*=o3", "gpt-4.1-mini=gpt-4.1", "gpt-4o-2024-11-20=support-production")
 TO_FOUNDRY = tuple(part for rule in MODELS for part in ("--map-model", rule))
@@ -117,7 +118,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "b.tar.zst"
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@sweep("profile", PROFILES)
 def test_hostile_names_and_instructions_are_carried_and_harm_nothing(
     tries: Any, tmp_path: Path, hostile: Path, profile: str
 ) -> None:

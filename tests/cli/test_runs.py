@@ -18,6 +18,7 @@ from holdall.sandbox.behaviour import Behaviour, NoQuota, Slow
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 from tests.waiting import Child, holdall
 
 SOURCE, TARGET = "sk-source-0001", "sk-target-0001"
@@ -91,7 +92,7 @@ def test_two_imports_from_two_folders(terminal: Terminal, box: Running) -> None:
     assert counts(box) == ALL
 
 
-@pytest.mark.parametrize("value", ["-1", "long", "3601", "nan"])
+@sweep("value", ["-1", "long", "3601", "nan"])
 def test_a_settle_window_that_can_not_be_meant(terminal: Terminal, value: str) -> None:
     done = terminal("import", "b.tar.zst", "--env-file", "none", HOLDALL_SETTLE=value)
     assert done.code == 2

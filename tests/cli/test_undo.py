@@ -13,7 +13,9 @@ from holdall.sandbox.behaviour import Behaviour, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
+from tests.clock import Clock
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 
@@ -21,6 +23,7 @@ SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 @pytest.fixture
 def holdall(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
+    Clock().rule(monkeypatch)
     box.behave(serve_assistants_files=True)
     urls = {"OPENAI_SRC_BASE_URL": box.url, "OPENAI_DST_BASE_URL": box.url, "OPENAI_DST_API_KEY": DESTINATION}
     return Terminal(monkeypatch, urls)
@@ -196,7 +199,7 @@ def test_values_that_the_server_takes_and_drops_are_not_put_back(
     assert holdall("undo", "latest", "--yes").code == 0
 
 
-@pytest.mark.parametrize("oddity", [Oddity.DELETE_404, Oddity.DELETE_FALSE, Oddity.DELETE_IGNORED])
+@sweep("oddity", [Oddity.DELETE_404, Oddity.DELETE_FALSE, Oddity.DELETE_IGNORED])
 def test_an_update_that_can_not_take_a_file_out_of_its_store_says_so(
     holdall: Terminal, bundle: str, source: Hand, copy: Hand, box: Running, oddity: Oddity
 ) -> None:

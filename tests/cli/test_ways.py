@@ -19,7 +19,9 @@ from holdall.bundle.reader import open_bundle
 from holdall.remote import limits
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
+from tests.clock import Clock
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 Reply = tuple[int, Mapping[str, str], bytes]
@@ -112,7 +114,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def holdall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.0)
+    Clock().rule(monkeypatch)
     monkeypatch.setattr(limits, "PATIENCE", 0.0)
     return Terminal(
         monkeypatch, {"OPENAI_SRC_API_KEY": SOURCE, "OPENAI_DST_API_KEY": DESTINATION, "HOLDALL_SETTLE": "0"}
@@ -179,7 +181,7 @@ def test_whoever_insists_speaks_it(holdall: Terminal, opened: Callable[..., Door
     assert door.seen == []
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.3.2.1", "[::1]", "[::ffff:127.0.0.1]"])
+@sweep("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.3.2.1", "[::1]", "[::ffff:127.0.0.1]"])
 def test_this_machine_needs_no_insisting(holdall: Terminal, host: str) -> None:
     done = holdall("doctor", "--env-file", "none", **both(f"http://{host}:9/v1"))
     assert done.code == 22
@@ -218,7 +220,7 @@ def test_this_machine_is_spoken_to_without_a_proxy(
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+@sweep("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
 def test_a_proxy_is_named_by_the_log_and_by_doctor(
     holdall: Terminal, opened: Callable[..., Door], box: Running, name: str
 ) -> None:
@@ -250,9 +252,7 @@ def test_a_proxy_in_front_of_tls_sees_no_key(holdall: Terminal, opened: Callable
     assert "sk-" not in str(proxy.seen)
 
 
-@pytest.mark.parametrize(
-    "value", ["socks5://127.0.0.1:1", "socks4://127.0.0.1:1", "http://", "http://x:hidden", "http://u:1#hidden@x"]
-)
+@sweep("value", ["socks5://127.0.0.1:1", "socks4://127.0.0.1:1", "http://", "http://x:hidden", "http://u:1#hidden@x"])
 def test_a_proxy_of_no_use_is_told_at_the_start(holdall: Terminal, bundle: Path, value: str) -> None:
     for argv in commands(bundle):
         done = holdall(*argv, "--env-file", "none", **both("https://there.test/v1"), all_proxy=value)
@@ -264,7 +264,7 @@ def test_a_proxy_of_no_use_is_told_at_the_start(holdall: Terminal, bundle: Path,
 # -- redirects ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@sweep("status", [301, 302, 303, 307, 308])
 def test_no_command_follows_to_another_server(
     holdall: Terminal, opened: Callable[..., Door], bundle: Path, status: int
 ) -> None:
@@ -280,7 +280,7 @@ def test_no_command_follows_to_another_server(
 
 
 @pytest.mark.parametrize("status", [302, 307])
-@pytest.mark.parametrize(
+@sweep(
     ("method", "part"),
     [("POST", "/files"), ("POST", "/vector_stores"), ("POST", "/assistants"), ("DELETE", "/assistants/")],
 )
@@ -353,7 +353,7 @@ def test_a_content_at_another_server(holdall: Terminal, opened: Callable[..., Do
     assert holdall("verify", "x.tar.zst").code == 0
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("answer", "why"),
     [
         ((200, {}, FILE + b"x"), "more bytes than the file has"),
@@ -381,7 +381,7 @@ def test_a_content_at_another_server_that_has_it_not(
     assert "hidden" not in line.message + str(said)
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("location", "why"),
     [
         ("http://there.test/x", "http://there.test, which is unencrypted"),

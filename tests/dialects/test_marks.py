@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, Marked, marked, unmarked
 from holdall.model import Kind, SourceId
+from tests.sweep import examples
 
 
 def mark(metadata: object) -> tuple[Marked, list[Why]]:
@@ -56,7 +57,7 @@ def test_sixteen_keys_are_all_restored() -> None:
     assert said == [Why.MARKS_LEFT_OUT]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.dictionaries(st.text(max_size=4) | st.sampled_from([CLONED_FROM, OPERATION]), st.text(max_size=3), max_size=16)
 )

@@ -6,13 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dialects import responses as dialect
 from holdall.dialects.loss import Severity, Why
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.dialects.sdk import accept
+from tests.sweep import examples
 
 SCHEMA = {
     "type": "object",
@@ -259,7 +260,7 @@ assistants = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(assistants)
 def test_whatever_an_assistant_holds_the_request_is_of_the_sdks_types_and_says_what_it_lacks(
     fields: dict[str, Any],

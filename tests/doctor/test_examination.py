@@ -21,6 +21,7 @@ from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running
 from tests.project import Hand
+from tests.sweep import sweep
 
 TODAY = date(2026, 11, 22)
 NOW = 1_795_000_000.0
@@ -122,7 +123,7 @@ def test_a_whole_look(server: Running) -> None:
     assert sum(found.requests.values()) == len(server.requests())
 
 
-@pytest.mark.parametrize("oddity", Oddity)
+@sweep("oddity", Oddity)
 def test_on_every_odd_server(server: Running, oddity: Oddity) -> None:
     server.behave(oddities=frozenset({oddity}))
     found = look(endpoint(SOURCE, server.url)).side

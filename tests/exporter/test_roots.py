@@ -14,6 +14,7 @@ from holdall.verify import verify
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
 from tests.project import Hand
+from tests.sweep import sweep
 from tests.test_dumps import SHAPES
 
 KEY, DESTINATION = "sk-source-0001", "sk-destination-0001"
@@ -122,7 +123,7 @@ def test_unused_adds_what_nothing_refers_to_and_nothing_else(hand: Hand, holdall
     assert Held("d.tar.zst").files == {"shared.txt", "lone.txt", "unused.txt"}
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("arguments", "assistants", "stores", "files"),
     [
         (["--only", "A"], {"A"}, {"used"}, {"shared.txt", "tool.csv"}),
@@ -223,7 +224,7 @@ def test_page_one_of_more_is_told_and_ends_with_three(hand: Hand, holdall: Termi
     assert "page.json says that there are more pages" in done.err
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@sweep("shape", SHAPES)
 def test_every_dump_shape_needs_no_key_imports_and_verifies(box: Running, holdall: Terminal, shape: str) -> None:
     content = SHAPES[shape]
     Path("dump.json").write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -20,6 +20,7 @@ from holdall.verify import verify
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-source-0001"
 
@@ -104,7 +105,7 @@ def exported(holdall: Terminal, reason: str = "records") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("change", [deep, large, tools, references, long_id])
+@sweep("change", [deep, large, tools, references, long_id])
 def test_definitions(
     box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, change: Callable[..., None]
 ) -> None:
@@ -118,7 +119,7 @@ def test_definitions(
         assert [(line.reason, line.kind) for line in bundle.losses()] == [("records", "assistant")]
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("kind", "change"),
     [
         *((kind, change) for kind in ("vector_store", "vector_store.file", "file") for change in (deep, large)),

@@ -115,7 +115,11 @@ def _all_end_well(box: Running, filled: Path, tmp_path: Path, kind: BombKind, *p
 
 @only_linux
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind in ("packed", "deep") else pytest.mark.slow) for kind in KINDS]
+    "kind",
+    [
+        pytest.param(kind, marks={"packed": (), "deep": pytest.mark.thorough}.get(kind, pytest.mark.slow))
+        for kind in KINDS
+    ],
 )
 def test_whatever_is_asked(box: Running, filled: Path, tmp_path: Path, kind: BombKind) -> None:
     _all_end_well(box, filled, tmp_path, kind, "/files/*" if kind == "long_content" else "*")

@@ -19,6 +19,7 @@ from holdall.sandbox.server import Running
 from tests.hostile.bombs import BOMBS
 from tests.hostile.cost import ALONE, WITH
 from tests.hostile.limits import WORST
+from tests.sweep import sweep
 
 MB, SECONDS = 300, 10
 """The most that a bundle of less than 1 MiB may take, of memory and of processor time."""
@@ -61,7 +62,7 @@ def judge(one: dict[str, Any], *, broken: bool) -> None:
         assert one["code"] >= 10, said
 
 
-@pytest.mark.parametrize("name", OFTEN)
+@sweep("name", OFTEN)
 def test_a_bundle_costs_little_to_refuse_or_to_read(name: str, tmp_path: Path) -> None:
     bomb = BOMBS[name]
     for one in costs(tmp_path / "bomb", bomb.raw(), *ALONE):

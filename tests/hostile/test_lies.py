@@ -17,14 +17,15 @@ from holdall.verify import verify
 from tests.hostile.forge import Frame, content, forge, ledger_line
 from tests.hostile.lies import CERTAIN, CONTRADICTIONS, NAMED, ODD
 from tests.hostile.trial import Trial
+from tests.sweep import sweep
 
 
-@pytest.mark.parametrize("name", CERTAIN)
+@sweep("name", CERTAIN)
 def test_a_lie_is_found_and_believed_by_nobody(name: str, tmp_path: Path) -> None:
     assert Trial(tmp_path / "trial", forge(**CERTAIN[name])).run(everything=False), "the proof found nothing"
 
 
-@pytest.mark.parametrize("name", CONTRADICTIONS)
+@sweep("name", CONTRADICTIONS)
 def test_a_contradiction_is_all_that_is_found(name: str, tmp_path: Path) -> None:
     code, lies = CONTRADICTIONS[name]
     path = tmp_path / "bundle.tar.zst"
@@ -34,14 +35,14 @@ def test_a_contradiction_is_all_that_is_found(name: str, tmp_path: Path) -> None
     assert {finding.code for finding in verify(path).findings} == {code, *also}
 
 
-@pytest.mark.parametrize("path", NAMED)
+@sweep("path", NAMED)
 def test_a_name_leads_nowhere(path: str, tmp_path: Path) -> None:
     """Of the three ways to give it one in each name; on demand all."""
     name, lies = NAMED[path][len(path) % 3]
     assert Trial(tmp_path / "trial", forge(**lies)).run(everything=False), name
 
 
-@pytest.mark.parametrize("name", ODD)
+@sweep("name", ODD)
 def test_what_is_odd_crashes_nothing(name: str, tmp_path: Path) -> None:
     assert not Trial(tmp_path / "trial", forge(**ODD[name])).run(), "odd, and yet as the format says"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from holdall.verify import verify
 from tests.hostile.forge import forge
 from tests.hostile.lies import LIMITS
+from tests.sweep import sweep
 
 
-@pytest.mark.parametrize("name", LIMITS)
+@sweep("name", LIMITS)
 def test_what_is_over_a_limit_is_named(name: str, tmp_path: Path) -> None:
     lies, said = LIMITS[name]
     path = tmp_path / "bundle.tar.zst"

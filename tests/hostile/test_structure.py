@@ -17,9 +17,10 @@ from tests.hostile.check import broken
 from tests.hostile.forge import Frame, Member, canonical, content, file_object, forge, jsonl, ledger_line, seek_table
 from tests.hostile.lies import CONTRADICTIONS, ODD
 from tests.hostile.trial import Trial
+from tests.sweep import examples
 
 Lies = dict[str, Callable[[Any], Any]]
-FEW = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+FEW = examples(25, derandomize=True, database=None)
 MANY = settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 
 # Everything that some tool, shell, terminal or file system takes for more than a letter.
@@ -258,7 +259,7 @@ def stated_and_read(lies: Lies, *, commands: bool = True) -> None:
     assert damaged or not wrong, wrong
 
 
-@settings(FEW, max_examples=60)
+@examples(60, derandomize=True, database=None)
 @given(stated())
 def test_nothing_is_whole_that_contradicts_the_format(lies: Lies) -> None:
     stated_and_read(lies, commands=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
@@ -24,6 +24,7 @@ from holdall.selection import Selection
 from tests.importer.rig import run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import examples, sweep
 
 BOTH = tuple(Form)
 OBJECT = {"type": "object", "properties": {}}
@@ -154,7 +155,7 @@ def imported(shelf: Shelf, box: Running, key: str, out: Path, form: Form = Form.
 
 
 @pytest.mark.parametrize("form", BOTH)
-@pytest.mark.parametrize("row", ROWS)
+@sweep("row", ROWS)
 def test_each_row(row: str, form: Form, box: Running, keys: Keys, tmp_path: Path) -> None:
     fields, expected = ROWS[row]
     shelf = Shelf()
@@ -453,7 +454,7 @@ members = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("form", BOTH)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(definition=definitions, store=stores, member=members, uses=st.integers(0, 3))
 def test_whatever_a_bundle_holds_no_server_refuses_what_the_plan_did_not_foresee(
     form: Form,

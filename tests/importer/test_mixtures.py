@@ -17,6 +17,7 @@ from tests.importer.apply.test_resume import FAULTS, crash_at, crashed
 from tests.importer.rig import Time, run
 from tests.importer.standing_once import awkward, faults_of
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-mixed-0001"
 
@@ -84,7 +85,7 @@ def lost_uploads(out: Path) -> int:
     return len(sent - answered)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@sweep("seed", range(4))
 def test_mixtures(seed: int, tmp_path: Path) -> None:
     mixture(seed, tmp_path)
 

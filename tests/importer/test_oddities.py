@@ -25,6 +25,7 @@ from tests.cli.terminal import Done, Terminal
 from tests.clock import Clock
 from tests.importer.truth import Lack, Project, lacking, unnamed
 from tests.project import Hand
+from tests.sweep import sweep
 
 SOURCE = "sk-source-0001"
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
@@ -209,7 +210,7 @@ def fill(hand: Hand) -> None:
         files=[texts[1]],
         metadata={"k": "v"},
         instructions="i" * 100,
-        description="d",
+        description="d \N{SNOWMAN}\N{GRINNING FACE}",
         response_format=schema,
     )
     hand.assistant("Thinker", model="o3", reasoning_effort="high", tools=[])
@@ -322,7 +323,7 @@ def lines(document: Any) -> str:
     return "\n".join([*told, *(f"{row['status']}: {row['error']}" for row in document["result"]["mappings"])])
 
 
-@pytest.mark.parametrize("oddity", TOUCHING, ids=str)
+@sweep("oddity", TOUCHING, ids=str)
 def test_import(box: Running, holdall: Terminal, bundle: Path, source: Project, oddity: Oddity) -> None:
     importing(box, holdall, bundle, source, oddity, f"sk-into-{oddity}")
 

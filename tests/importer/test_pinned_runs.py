@@ -20,6 +20,7 @@ from holdall.importer.destination.placement import withdraw
 from holdall.importer.runs.undolog import LOG, is_undone
 from tests.cli.terminal import Done, Terminal
 from tests.importer.pinned import BUNDLE, KEY, RUNS, Pinned, Still, View, changes, ends, expectation, merged, names
+from tests.sweep import sweep
 
 NAMES = names()
 
@@ -48,7 +49,7 @@ def of_destination(still: Still) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES)
 def test_the_whole_folder_says_what_it_said(name: str, tmp_path: Path) -> None:
     wanted, found = expected(name), expectation(name, tmp_path)
     assert wanted.keys() == found.keys()
@@ -56,7 +57,7 @@ def test_the_whole_folder_says_what_it_said(name: str, tmp_path: Path) -> None:
     same(found["report"], wanted["report"], f"{name}, what its report adds")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES)
 def test_a_run_cut_off_at_any_line_or_within_it_says_what_it_said(name: str, tmp_path: Path) -> None:
     pinned, wanted = Pinned(name, tmp_path), {}
     lengths = list(ends(pinned.whole))
@@ -245,7 +246,7 @@ COMMANDS: dict[str, tuple[int, View, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES)
 def test_the_commands_go_by_the_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = Pinned(name, tmp_path)
     terminal = Terminal(monkeypatch, {"OPENAI_DST_API_KEY": KEY})

@@ -7,11 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from holdall.remap.files import Change
 from holdall.remap.patch import unified
+from tests.sweep import examples
 
 OLD, NEW = "asst_oldoldoldoldoldold01", "asst_newnewnewnewnewnew01"
 
@@ -35,7 +36,7 @@ def test_utf_16_is_shown_in_utf_8() -> None:
 
 
 @pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([OLD, "x", "é\r", "", f"{OLD} {OLD}"]), min_size=1, max_size=40), st.booleans())
 def test_patch_takes_it(tmp_path: Path, lines: list[str], ends: bool) -> None:
     text = "\n".join([OLD, *lines]) + ("\n" if ends else "")

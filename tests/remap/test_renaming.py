@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.errors import CannotWrite, UsageFault
 from holdall.remap.renaming import Matcher, Renaming, mapping_file, read_renaming
 from tests.growth import assert_linear
+from tests.sweep import examples
 
 OLD, NEW = "asst_oldoldoldoldoldold01", "asst_newnewnewnewnewnew01"
 
@@ -99,7 +100,7 @@ def test_ids_with_other_marks_in_them() -> None:
     assert odd.rewrite("proj:a.b/c=1 proj:a.b/c=10 proj:a.b/c=100").text == "proj:x proj:y proj:a.b/c=100"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from([OLD, NEW, "vs_other", "-", "_", " ", "\n", "\r", '"', "é", "\0"]), max_size=12))
 def test_all_but_whole_ids_stays_as_it_is(pieces: list[str]) -> None:
     text = "".join(pieces)

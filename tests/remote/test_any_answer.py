@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdall.endpoint import endpoint
@@ -28,6 +28,7 @@ from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
 from holdall.remote.survey import Surveyor
 from holdall.untrusted import require_plain
+from tests.sweep import examples
 
 KEYS = [
     "id",
@@ -183,7 +184,7 @@ READERS: dict[str, Callable[[Account], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(answers=st.lists(bodies(), min_size=1, max_size=3))
 @example(answers=[b'{"data":[{"id":"' + b"x" * 100_000 + b'"}],"has_more":true}'])
 @example(answers=[b'{"id":"a","bytes":1' + b"0" * 100 + b',"created_at":1e300}'])
@@ -221,7 +222,7 @@ pages = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(answers=st.lists(pages | bodies(), min_size=1, max_size=3))
 @example(answers=[b" " * 5000 + b'{"data":[{"text":"a"}]}' + b"\n" * 5000])
 def test_what_is_read_of_a_text_is_what_readers_take_for_one(answers: list[bytes]) -> None:
@@ -241,7 +242,7 @@ def test_what_is_read_of_a_text_is_what_readers_take_for_one(answers: list[bytes
         assert not parts
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(answers=st.lists(bodies(), min_size=1, max_size=2))
 def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
     kinds = {Kind.ASSISTANT: b'{"id":"a"}', Kind.AGENT: b'{"id":"a"}', Kind.STORE: b'{"id":"a"}'}
@@ -262,7 +263,7 @@ def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
     asyncio.run(main())
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     status=st.sampled_from([400, 401, 402, 403, 404, 408, 409, 413, 429, 500, 501, 503]),
     text=st.one_of(bodies().map(lambda raw: raw.decode("utf-8", "replace")), st.text("<>/ahtml &#1;'\"")),
@@ -283,7 +284,7 @@ def test_each_error(status: int, text: str, headers: dict[str, str]) -> None:
     assert len(error.message) < 1000
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(raw=bodies(), printed=st.text(max_size=20))
 def test_each_decoder(raw: bytes, printed: str) -> None:
     tokens.ends_at(f"a.{printed}.c")

@@ -21,6 +21,7 @@ from holdall.remote.bodies import MAX_ERROR, MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
 from holdall.untrusted import MAX_JSON
+from tests.sweep import sweep
 
 
 class Raw:
@@ -130,7 +131,7 @@ def test_an_error_is_read_as_far_as_it_is_looked_at(server: Raw) -> None:
     assert max(server.sent) < MAX_ERROR + (16 << 20)  # what lies in the sockets
 
 
-@pytest.mark.parametrize("how", ["gzip", "deflate"])
+@sweep("how", ["gzip", "deflate"])
 def test_what_comes_out_of_a_packed_body_counts(server: Raw, how: str) -> None:
     body = packed(how, 300 << 20)
     server.answer = lambda target: iter([head(content_encoding=how, content_length=str(len(body)), **JSON), body])
@@ -236,7 +237,7 @@ def test_a_content_that_trickles_without_end_falls_silent(server: Raw) -> None:
 DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
-@pytest.mark.parametrize(
+@sweep(
     "body",
     [DEEP, b'{"a":' * 100_000, b'{"a":tru}', b'"' + b'\\"' * 500_000 + b"[" * 300],
     ids=["deep", "open", "no word", "a string without end"],
@@ -248,7 +249,7 @@ def test_json_that_no_decoder_takes_is_unreadable(server: Raw, body: bytes) -> N
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-@pytest.mark.parametrize(
+@sweep(
     "body",
     [
         DEEP,

@@ -17,6 +17,7 @@ from holdall.remote.limits import Limits
 from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.project import Hand
+from tests.sweep import sweep
 
 KEY = "sk-source-0001"
 
@@ -139,7 +140,7 @@ def test_without_permission_no_second_container_is_asked_for(box: Running, hand:
     assert [entry.path for entry in box.requests() if entry.path.endswith("/containers")] == ["/v1/containers"]
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("fault", "method", "path"),
     [
         (Fail(status=503), "POST", "/containers/*/files"),

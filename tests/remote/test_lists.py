@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.remote.lists import Page, pages
+from tests.sweep import examples
 
 # The lengths of a page that may be followed by another: what is asked for, and what servers have of their own.
 FULL = (5, 10, 20, 25)
@@ -81,7 +82,7 @@ servers = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(servers)
 def test_whole_or_doubted_and_each_once(server: Server) -> None:
     got, doubts, _ = read(server)

@@ -17,8 +17,10 @@ from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
+from tests.clock import Clock
 from tests.oracle import entries
 from tests.project import Hand
+from tests.sweep import sweep
 
 SERVED = Behaviour(serve_assistants_files=True, index_failures=("broken*",))
 
@@ -170,7 +172,7 @@ def fill(hand: Hand, *, gaps: bool = False) -> None:
     hand.assistant("Reader", stores=[store], metadata={"k": "v"}, instructions="i" * 100)
     hand.assistant("Both", stores=[store], files=[table, files[0]])
     hand.assistant(None)
-    hand.assistant("Shaped", response_format=schema, description="d")
+    hand.assistant("Shaped", response_format=schema, description="d \N{GRINNING FACE}")
     hand.assistant("Thinker", model="o3", reasoning_effort="high")
     if gaps:
         gone, lost = hand.file("gone.txt", b"gone"), hand.store("lost")
@@ -219,7 +221,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projects]:
 @pytest.fixture
 def holdall(projects: Projects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(limits, "_FIRST_WAIT", 0.001)
+    Clock().rule(monkeypatch)
     monkeypatch.setattr(limits, "PATIENCE", 0.0)
     return Terminal(monkeypatch, {"OPENAI_SRC_BASE_URL": projects.box.url})
 
@@ -248,7 +250,7 @@ def rungs(bundle: Path) -> dict[str, Any]:
     return {line["id"]: line for line in map(json.loads, entries(bundle)["data/ledger.jsonl"].splitlines())}
 
 
-@pytest.mark.parametrize("oddity", list(Oddity), ids=str)
+@sweep("oddity", list(Oddity), ids=str)
 def test_export(projects: Projects, holdall: Terminal, tmp_path: Path, oddity: Oddity) -> None:
     expected = OUTCOMES[oddity]
     box = projects.box

@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytest
-
 from holdall.remote.client import Answer
 from holdall.remote.parsed import Parsed, read_parsed
+from tests.sweep import sweep
 
 
 class Endless:
@@ -47,7 +46,7 @@ def read(account: Endless, file_size: int | None) -> tuple[Parsed, Kept]:
     return asyncio.run(read_parsed(account, "/x", sink, file_size=file_size)), sink  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("file_size", "pages"), [(5, 1000), (2_000_000, 3000), (None, 11_485)])
+@sweep(("file_size", "pages"), [(5, 1000), (2_000_000, 3000), (None, 11_485)])
 def test_a_text_without_end_is_truncated(file_size: int | None, pages: int) -> None:
     account = Endless(lambda number: [str(number)])
     parsed, sink = read(account, file_size)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.sandbox.chunking import chunks
+from holdall.sandbox.service.chunking import chunks
+from tests.sweep import examples
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(text=st.text(max_size=400), size=st.integers(2, 20), data=st.data())
 def test_chunks(text: str, size: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, size // 2))
@@ -26,7 +27,7 @@ def test_a_chunk_ends_at_white_space_where_it_is_near() -> None:
     assert all(piece.endswith(" ") for piece in chunks(text, size=20, overlap=0))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(text=st.text(alphabet="ab \n\u2003\x1c", min_size=81, max_size=200))
 def test_the_last_white_space_of_the_last_tenth_is_where_a_chunk_ends(text: str) -> None:
     near = [place for place in range(73, 81) if text[place - 1].isspace()]

@@ -22,9 +22,10 @@ from holdall.sandbox.behaviour import (
     Storm,
     WrongLength,
 )
-from holdall.sandbox.faults import Faults
+from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, upload
+from tests.sweep import sweep
 
 
 def assistants(box: Running) -> int:
@@ -197,9 +198,7 @@ def test_a_storm_goes_on_until_it_is_forgotten(box: Running) -> None:
     assert ask(box.url, "GET", "/files").status == 200
 
 
-@pytest.mark.parametrize(
-    ("kind", "status", "at_least"), [("page", 400, 300_000), ("deep", 200, 200_000), ("packed", 200, 200_000)]
-)
+@sweep(("kind", "status", "at_least"), [("page", 400, 300_000), ("deep", 200, 200_000), ("packed", 200, 200_000)])
 def test_an_answer_that_nobody_can_hold(box: Running, kind: BombKind, status: int, at_least: int) -> None:
     box.fault(Bomb(kind=kind), "POST", "/assistants")
     answer = ask(box.url, "POST", "/assistants", {"model": "gpt-4o"})

@@ -12,6 +12,7 @@ import pytest
 
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, form, upload
+from tests.sweep import sweep
 from tests.waiting import STANDSTILL
 
 JSON_LIMIT = 8 << 20
@@ -133,7 +134,7 @@ def sent(box: Running, path: str, size: int, *, chunked: bool, kind: str = "appl
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("path", ["/v1/assistants", "/v1/files/file-x/content", "/_sandbox/behaviour", "/v1/nothing"])
+@sweep("path", ["/v1/assistants", "/v1/files/file-x/content", "/_sandbox/behaviour", "/v1/nothing"])
 def test_json_above_the_limit(box: Running, path: str, chunked: bool) -> None:
     status, body = sent(box, path, 64 << 20, chunked=chunked)
     if path.endswith("content"):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, upload
+from tests.sweep import examples
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def expected(ids: list[str], limit: int, order: str, after: str | None, before: 
     return page, len(items) > limit
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_every_window(shelf: tuple[str, list[str]], data: st.DataObject) -> None:
     url, ids = shelf

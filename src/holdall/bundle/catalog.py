@@ -23,7 +23,7 @@ class Catalog:
         self._taken = Taken()
         self._store_names: dict[str, str] = {}
         self.tags: set[str] = set()
-        self.records: dict[tuple[Kind, str], str] = {}
+        self.records: dict[tuple[Kind, str], tuple[str, int | None]] = {}
         self.unseen_records: set[tuple[Kind, str]] = set()
         self.unseen_contents: set[int] = set()
         self.superseded = False
@@ -51,7 +51,7 @@ class Catalog:
             self.tags.add(entry.path)
         elif entry.id is not None and line.hash is not None:
             kind = layout.kind_of(entry.path)
-            self.records[kind, entry.id] = line.hash
+            self.records[kind, entry.id] = line.hash, line.files
             if kind is Kind.STORE:
                 self._name_store(entry.id, entry.path.removeprefix(layout.STORES).removesuffix(layout.RECORD))
             else:

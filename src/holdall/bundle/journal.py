@@ -64,10 +64,12 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry", tag_field="line"):
-    """A whole entry that is no content; ``hash`` is the record's, for assistants and stores."""
+    """A whole entry that is no content; ``hash`` is the record's, for assistants and stores, ``files`` how many a store
+    counts, which is no part of its hash."""
 
     entry: IndexEntry
     hash: str | None = None
+    files: int | None = None
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True, tag="content", tag_field="line"):
@@ -181,12 +183,16 @@ class Journal:
         self._reader: BinaryIO = open_regular(path)
         self.cut = Cut(length=0, size=0)
         self.position = 0
-        if begin:
-            self.append(msgspec.json.encode(begin) + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        else:
-            self._cut_back()
+        try:
+            if begin:
+                self.append(msgspec.json.encode(begin) + b"\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            else:
+                self._cut_back()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, line: bytes) -> int:
         """Append one line and return where it begins. Not yet durable, see ``commit``."""

@@ -38,7 +38,7 @@ from holdall.bundle.stream import Note, Stream, Unrecoverable
 from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
-from holdall.model import Kind, Moment, Record, SourceId, epoch_seconds
+from holdall.model import Kind, Moment, Record, SourceId, StoreView, epoch_seconds
 from holdall.untrusted import read_as, require_record
 
 __all__ = ["BundleWriter", "Finished"]
@@ -164,11 +164,12 @@ class BundleWriter:
             raise ValueError(f"a {record.kind} goes through open_memberships or open_files")
         uses = require_record(record.raw).uses
         key, sha256 = (record.kind, record.id), record_hash(record.kind, record.raw)
+        files = StoreView.of(record).total if record.kind is Kind.STORE else None
         with self._lock, reporting(self.target):
             known = self._catalog.records.get(key)
             if known is not None and key not in self._catalog.unseen_records:
                 raise ValueError(f"{record.kind} {record.id} was added before")
-            if known == sha256:
+            if known == (sha256, files):
                 self._catalog.unseen_records.discard(key)
                 return
             if known is not None:
@@ -179,18 +180,19 @@ class BundleWriter:
                 path = self._catalog.agent_path(record.id)
             else:
                 path = self._catalog.assistant_path(record.id)
-            self._catalog.records[key] = sha256
-            self._put(path, record.raw, mtime=_created_at(record.raw), id=record.id, hash=sha256, uses=uses)
+            self._catalog.records[key] = sha256, files
+            made = _created_at(record.raw)
+            self._put(path, record.raw, mtime=made, id=record.id, hash=sha256, files=files, uses=uses)
 
-    def open_content(self, size_hint: int | None = None) -> Sink:
-        """A sink for the bytes of one file, or its parsed text as one store's API paged it; see ``add_content``.
+    def open_content(self, size_hint: int | None = None, *, text: bool = False) -> Sink:
+        """A sink for the bytes of one file, or its parsed ``text`` as one store's API paged it; see ``add_content``.
 
         CannotWrite where ``size_hint`` bytes have no room on the disk.
         """
         if size_hint and size_hint > layout.CONTENT_FRAME:
             with reporting(self.target):
                 _require_space(self.target, size_hint)
-        return self._sink(layout.CONTENTS)
+        return self._sink(layout.TEXTS if text else layout.CONTENTS)
 
     def add_content(
         self,
@@ -349,7 +351,7 @@ class BundleWriter:
 
     def _carry(self, old: Unfinished, line: Stored) -> None:
         """One content from the old stream into the new one."""
-        with self.open_content() as sink:
+        with self.open_content(text=line.store is not None) as sink:
             for piece in old.content(line.entry):
                 sink.write(piece)
             sink.commit()
@@ -382,13 +384,21 @@ class BundleWriter:
         return LineSink(self._partial.new_spool(), path, kind, store_id, committed, target=self.target)
 
     def _put(
-        self, path: str, data: bytes, *, mtime: int, id: str | None = None, hash: str | None = None, uses: int = 0
+        self,
+        path: str,
+        data: bytes,
+        *,
+        mtime: int,
+        id: str | None = None,
+        hash: str | None = None,
+        files: int | None = None,
+        uses: int = 0,
     ) -> None:
         """One file that is in memory anyhow."""
 
         def note(entry: IndexEntry) -> None:
             entry = msgspec.structs.replace(entry, id=id)
-            self._stream.note(Note(line=_encode(Entry(entry=entry, hash=hash)) + b"\n"))
+            self._stream.note(Note(line=_encode(Entry(entry=entry, hash=hash, files=files)) + b"\n"))
 
         with self._sink(path, uses=uses) as sink:
             sink.write(data)

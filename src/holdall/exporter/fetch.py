@@ -60,7 +60,7 @@ class _Sinks:
         return self._open(self._writer.open_content(size if size and size > 0 else None), None)
 
     def text(self, store_id: SourceId) -> Sink:
-        return self._open(self._writer.open_content(), store_id)
+        return self._open(self._writer.open_content(text=True), store_id)
 
     def _open(self, sink: Sink, store_id: SourceId | None) -> Sink:
         self._opened = [*(one for one in self._opened if one[0].is_open), (sink, store_id)]

@@ -16,6 +16,7 @@ from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import sweep
 
 XML = b"<note>some words that can be searched</note>\n"
 
@@ -44,7 +45,7 @@ def mixed(count: int) -> Shelf:
     return shelf
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(2000, [200]), (50, [400, 200, 200, 200]), (7, [400] + [200] * 18)])
+@sweep(("limit", "expected"), [(2000, [200]), (50, [400, 200, 200, 200]), (7, [400] + [200] * 18)])
 def test_the_limit_is_found_from_the_refusal(
     box: Running, hand: Hand, tmp_path: Path, limit: int, expected: list[int]
 ) -> None:
@@ -67,7 +68,7 @@ def test_the_limit_is_remembered_by_a_run_that_goes_on(box: Running, tmp_path: P
     assert batches(box).count(400) == 1
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 422])
+@sweep("status", [400, 404, 405, 422])
 def test_a_destination_without_batches_takes_files_one_by_one(
     box: Running, hand: Hand, tmp_path: Path, status: int
 ) -> None:

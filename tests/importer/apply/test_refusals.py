@@ -16,6 +16,7 @@ from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import sweep
 
 LOWER = [Oddity.UPLOAD_LOWER_CASE, Oddity.SEARCH_LOWER_CASE, Oddity.INDEX_LOWER_CASE]
 BINARY = b"%PDF-1.4 \xe9\xff\x00"
@@ -80,7 +81,7 @@ def papers() -> Shelf:
     return shelf
 
 
-@pytest.mark.parametrize("oddity", LOWER)
+@sweep("oddity", LOWER)
 def test_an_ending_in_upper_case_is_tried_in_lower_case_first(
     box: Running, hand: Hand, tmp_path: Path, oddity: Oddity
 ) -> None:
@@ -153,7 +154,7 @@ def test_text_in_place_of_a_file_never_says_txt_twice(box: Running, hand: Hand, 
 # -- batches ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "batches"), [(500, 2), (503, 2), (501, 1), (405, 1)])
+@sweep(("status", "batches"), [(500, 2), (503, 2), (501, 1), (405, 1)])
 def test_a_batch_that_always_fails_is_tried_singly(
     box: Running, hand: Hand, tmp_path: Path, status: int, batches: int
 ) -> None:

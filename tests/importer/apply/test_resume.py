@@ -22,6 +22,7 @@ from tests.importer.rig import Time, run
 from tests.importer.shelf import Shelf
 from tests.importer.standing_once import CONTENTS, awkward, faults_of
 from tests.project import Hand
+from tests.sweep import sweep
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def journal_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("before", "first"),
     [
         (True, 1),
@@ -109,7 +110,7 @@ def some_slow(*values: float, quick: float) -> list[Any]:
 
 @pytest.mark.parametrize("path", FAULTS)
 @pytest.mark.parametrize("nth", some_slow(0, 1, 2, quick=1))
-@pytest.mark.parametrize("fault", [Reset(executed=True), Reset(), Fail(status=502, executed=True)], ids=repr)
+@sweep("fault", [Reset(executed=True), Reset(), Fail(status=502, executed=True)], ids=repr)
 def test_any_answer_may_be_lost(shared: Running, tmp_path: Path, path: str, nth: int, fault: Reset | Fail) -> None:
     key = f"sk-lost-{tmp_path.name}"
     shared.fault(fault, "POST", path, skip=nth)
@@ -122,7 +123,7 @@ def test_any_answer_may_be_lost(shared: Running, tmp_path: Path, path: str, nth:
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-@pytest.mark.parametrize("executed", [True, False])
+@sweep("executed", [True, False])
 def test_half_of_all_answers_are_lost(tmp_path: Path, concurrency: int, executed: bool) -> None:
     with Running(tmp_path / "box", behaviour=Behaviour(serve_assistants_files=True)) as box:
         for skip in range(0, 12, 2):
@@ -133,7 +134,7 @@ def test_half_of_all_answers_are_lost(tmp_path: Path, concurrency: int, executed
 
 
 @pytest.mark.parametrize("path", FAULTS)
-@pytest.mark.parametrize("seconds", some_slow(0.5, 20, 55, quick=20))
+@sweep("seconds", some_slow(0.5, 20, 55, quick=20))
 def test_requests_that_are_executed_late(tmp_path: Path, path: str, seconds: float) -> None:
     moment = Time()
     behaviour = Behaviour(serve_assistants_files=True)
@@ -163,7 +164,7 @@ def test_an_upload_that_is_executed_after_the_window_is_an_orphan_and_listed(tmp
 
 
 @pytest.mark.parametrize("lag", some_slow(3, 25, 55, quick=25))
-@pytest.mark.parametrize("path", ["", *FAULTS])
+@sweep("path", ["", *FAULTS])
 def test_lists_that_lag(tmp_path: Path, path: str, lag: float) -> None:
     moment = Time()
     behaviour = Behaviour(serve_assistants_files=True, visible_after=lag)

@@ -11,6 +11,7 @@ from holdall.importer.apply.readback import unkept
 from holdall.importer.plan.difference import Difference, differences, same, top_fields
 from holdall.importer.plan.image import changed, image
 from holdall.model import Kind, SourceId
+from tests.sweep import sweep
 
 ABSENT = object()
 
@@ -115,7 +116,7 @@ def compared(kind: Kind, here: dict[str, Any], there: dict[str, Any]) -> list[st
     return top_fields(found)
 
 
-@pytest.mark.parametrize("kind", list(FIELDS))
+@sweep("kind", list(FIELDS))
 def test_a_definition_and_its_copy_never_differ_and_one_change_is_named_alone(kind: Kind) -> None:
     for seed in range(1000):
         definition = Definition(kind, random.Random(seed))

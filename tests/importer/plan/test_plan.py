@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.dialects.forms import Form
@@ -36,6 +36,7 @@ from holdall.importer.plan.steps import (
 )
 from holdall.model import Kind, Record, Rung, SourceId, TargetId
 from holdall.selection import Selection
+from tests.sweep import examples
 
 
 def assistant(id: str, *, stores: list[str] = [], files: list[str] = [], **fields: Any) -> Record:  # noqa: B006
@@ -189,7 +190,7 @@ def test_totals_count_what_would_be_created() -> None:
     assert (totals.assistants, totals.stores, totals.files, totals.memberships, totals.bytes) == (2, 2, 2, 3, 20)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.data())
 def test_every_reference_is_placed_before_it_is_used_and_once(data: st.DataObject) -> None:
     files = [f"f{n}" for n in range(6)]
@@ -359,7 +360,7 @@ def test_an_assistant_without_its_model_takes_nothing_along() -> None:
     assert {loss.why for step in create for loss in step.losses} == {Why.MODEL_MAPPED}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_whatever_is_there_every_reference_is_placed_before_it_is_used_and_once(data: st.DataObject) -> None:
     files, stores = [f"f{n}" for n in range(5)], [f"s{n}" for n in range(3)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.names import fold, is_safe
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.requests import FOLDER, candidates, compose, paths
 from holdall.model import Kind, Record, SourceId, TargetId
+from tests.sweep import examples
 
 
 def record(id: str, name: str | None, **fields: Any) -> Record:
@@ -35,7 +36,7 @@ names = st.text(max_size=300) | st.sampled_from(
 ids = st.text(min_size=1, max_size=80) | st.sampled_from(["asst_1", "ASST_1", "asst_1.about", "../x", "nul", "a\0b"])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.tuples(ids, names | st.none()), max_size=6, unique_by=lambda pair: pair[0]), st.text(max_size=20))
 def test_whatever_they_are_called_the_files_have_safe_names_and_none_has_two(
     assistants: list[tuple[str, str | None]], prefix: str

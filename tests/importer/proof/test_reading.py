@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
@@ -21,6 +21,7 @@ from holdall.importer.proof.reading import Reading, Readings, Text, covered
 from holdall.model import SourceId, TargetId
 from holdall.remote.client import Account, Answer
 from tests.importer.shelf import Shelf
+from tests.sweep import examples
 
 LOREM = "Lorem ipsum dolor sit amet, consectetur adipiscing elit. " * 30
 
@@ -72,7 +73,7 @@ def test_parts_that_overlap_are_equal_too() -> None:
     assert read("a.txt", LOREM.encode(), parts, overlap=400).verdict is Text.EQUAL
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     st.text(st.sampled_from("ab \n"), min_size=1, max_size=60),
     st.lists(st.tuples(st.integers(1, 20), st.integers(0, 8)), max_size=12),
@@ -92,7 +93,7 @@ def test_every_way_to_cut_a_text_covers_it_and_a_changed_part_does_not(
     assert not covered(text + "c", parts)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.sampled_from(
         ["ab", "äöü", "緑茶の", "😀👍🏽", "ab é緑😀\r\n", "\ufffdaé", "e\u0301o\u0308", "한글", "각"]

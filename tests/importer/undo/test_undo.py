@@ -27,6 +27,7 @@ from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import sweep
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def small() -> Shelf:
     return made
 
 
-@pytest.mark.parametrize(
+@sweep(
     ("durable", "first"),
     [
         (False, 1),
@@ -282,7 +283,7 @@ def test_what_the_server_refuses_to_delete_stays_with_what_it_uses(
     assert hand.counts() == {"assistants": 1, "vector_stores": 1, "files": 2}
 
 
-@pytest.mark.parametrize(
+@sweep(
     "oddities",
     [{Oddity.DELETE_404}, {Oddity.DELETE_FALSE}, {Oddity.DELETE_IGNORED}, {Oddity.DELETE_404, Oddity.MISSING_NULL}],
 )
@@ -304,7 +305,7 @@ def test_a_delete_is_believed_only_where_the_thing_is_gone(
     assert hand.counts() == {"assistants": 0, "vector_stores": 0, "files": 0}
 
 
-@pytest.mark.parametrize("status", [404, 405, 500, 501])
+@sweep("status", [404, 405, 500, 501])
 def test_a_delete_that_fails_and_is_carried_out_all_the_same_is_undone(
     box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, status: int
 ) -> None:
@@ -328,7 +329,7 @@ def test_an_answer_without_a_body_is_none_the_less_a_yes(
     assert sum(one.method == "DELETE" for one in box.requests()) == 9
 
 
-@pytest.mark.parametrize("where", ["/assistants", "/vector_stores", "/agents"])
+@sweep("where", ["/assistants", "/vector_stores", "/agents"])
 def test_a_list_that_is_not_there_is_no_proof_that_nothing_is(
     box: Running, hand: Hand, shelf: Shelf, tmp_path: Path, where: str
 ) -> None:

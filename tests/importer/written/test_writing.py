@@ -20,6 +20,7 @@ from tests.dialects.sdk import accept
 from tests.importer.rig import run
 from tests.importer.shelf import Shelf
 from tests.project import Hand
+from tests.sweep import sweep
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ class Crash(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before it is durable", "after"])
+@sweep("after", [False, True], ids=["before it is durable", "after"])
 def test_cut_off_at_any_line_and_gone_on_with(today: Running, tmp_path: Path, after: bool) -> None:
     shelf = Shelf()
     shelf.file("f1", "one.csv")

@@ -31,8 +31,9 @@ from holdall.wording import read_wording
 
 __all__ = ["Reading", "Readings", "Text", "covered"]
 
-# Parsed text is at most 5,000,000 tokens a file; this is above it, also where each token is in it twice.
-_LARGEST = 16 << 20
+# Bytes of what is compared. Each letter may take four in memory, and the text is there six times.
+_LARGEST = 8 << 20
+_PIECE = 64 << 10
 # After so many refusals in a row the destination isn't asked for text any more: not every server hands it out.
 _REFUSALS = 3
 _CUT = "\ufffd"
@@ -221,7 +222,9 @@ def _behind(whole: str, end: int, pieces: int) -> int:
 
 def _solid(text: str) -> str:
     # Decomposed, so that a cut between a letter and its accent changes nothing.
-    return "".join(normalized("NFD", text).removeprefix("\ufeff").split())
+    whole = normalized("NFD", text).removeprefix("\ufeff")
+    # In pieces: a list of all words takes ten times the text.
+    return "".join("".join(whole[at : at + _PIECE].split()) for at in range(0, len(whole), _PIECE))
 
 
 def _type(content: Content) -> str:
