@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, durable
+from holdall.bundle.appendlog import AppendLog
 from holdall.errors import CannotWrite
-from holdall.importer.journal.reversals import Act, Reversal
-from holdall.importer.journal.run import timestamp
+from holdall.importer.runs.runlines import timestamp
+from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.model import Kind, TargetId
-from holdall.opening import open_regular, read_regular, regular
+from holdall.opening import read_regular
 
 __all__ = ["LOG", "UndoLog", "is_undone"]
 
@@ -57,16 +57,16 @@ class UndoLog:
         self._now = now
         self.begun, self.whole, self.orphans = _read(self.path)
 
-    def step(self, reversal: Reversal, outcome: str, *, request_id: str | None = None, detail: str = "") -> None:
+    def step(self, action: UndoAction, outcome: str, *, request_id: str | None = None, detail: str = "") -> None:
         """Note a call; one that is ``begun`` is durable on return."""
         step = _Step(
             at=timestamp(self._now(), fraction=True),
-            act=reversal.act,
+            act=action.act,
             outcome=outcome,
-            kind=reversal.kind,
-            target=reversal.target,
-            store=reversal.store,
-            name=reversal.name,
+            kind=action.kind,
+            target=action.target,
+            store=action.store,
+            name=action.name,
             request_id=request_id,
             detail=detail,
         )
@@ -78,20 +78,12 @@ class UndoLog:
         self._append(_Ended(at=timestamp(self._now()), left=left, orphans=orphans), sync=True)
 
     def _append(self, line: _Step | _Ended, *, sync: bool) -> None:
+        # Opened for each line: an undo that has nothing to do, or is only tried, makes no log.
+        log = AppendLog(self.path)
         try:
-            with open(self.path, "ab", opener=regular) as file:
-                # A line that a crash cut off is ended first, so that it doesn't spoil this one.
-                torn = file.tell() and not self._ends_whole()
-                file.write((b"\n" if torn else b"") + msgspec.json.encode(line) + b"\n")
-                if sync:
-                    durable(file)
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
-
-    def _ends_whole(self) -> bool:
-        with open_regular(self.path) as file:
-            file.seek(-1, 2)
-            return file.read(1) == b"\n"
+            log.append(msgspec.json.encode(line) + b"\n", sync=sync)
+        finally:
+            log.close()
 
 
 def is_undone(folder: Path) -> bool:

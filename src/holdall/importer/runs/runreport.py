@@ -1,4 +1,4 @@
-"""What an import ended in, and the documents that say so: ``mapping.json`` and ``report.md``. Pure."""
+"""What an import ended in, and the documents that say so: ``report.md``. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holdall.errors import HoldallError
 from holdall.importer.plan.steps import LONE_FILES
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keeping", "mapping", "markdown"]
+__all__ = ["Destination", "Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keeping", "markdown"]
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
@@ -44,6 +44,15 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
 
     org_id: str | None = None
     project_id: str | None = None
+
+
+class Destination(Party, frozen=True, kw_only=True):
+    base_url: str | None = None
+
+    @property
+    def account(self) -> dict[str, str | None]:
+        """As journals name it, and ``same_account`` takes it."""
+        return {"base_url": self.base_url, "organization": self.org_id, "project": self.project_id}
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,14 +110,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
     below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
-    ``added`` are metadata keys that the server puts in by itself. ``base_url`` is that of the destination.
+    ``added`` are metadata keys that the server puts in by itself.
     """
 
     run: str
     started: str
     ended: str
     source: Party
-    destination: Party
+    destination: Destination
     bundle: dict[str, str]
     options: dict[str, Any]
     assistants: list[Result]
@@ -123,7 +132,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     form: Form = Form.ASSISTANTS
     copies: dict[SourceId, TargetId] = {}
     added: frozenset[str] = frozenset()
-    base_url: str | None = None
 
     @property
     def results(self) -> list[Result]:
@@ -143,39 +151,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def losses(self) -> list[Loss]:
         """Every loss once, also where several assistants share it."""
         return list({msgspec.json.encode(loss): loss for result in self.results for loss in result.losses}.values())
-
-
-def mapping(report: Report) -> dict[str, Any]:
-    """The mapping document. Ids of the source lead to ids of the destination.
-
-    Where assistants were written down as requests (``as``), theirs lead to the files' paths, below OUTPUT_DIR.
-    """
-    return {
-        "cloned_at": report.ended,
-        "source": msgspec.to_builtins(report.source),
-        "destination": {**msgspec.to_builtins(report.destination), "base_url": report.base_url},
-        "mappings": [
-            {
-                "srcId": result.source,
-                "dstId": result.target,
-                "name": result.name,
-                "status": result.status.value,
-                "error": result.error,
-            }
-            for result in report.assistants
-        ],
-        "agents": {one.source: one.target for one in report.agents if one.target is not None},
-        "vector_stores": report.stores,
-        "files": report.files,
-        **({"text_copies": report.copies} if report.copies else {}),
-        **({"server_metadata": sorted(report.added)} if report.added else {}),
-        "possible_orphans": msgspec.to_builtins(report.orphans),
-        **({"duplicates": msgspec.to_builtins(report.duplicates)} if report.duplicates else {}),
-        "as": report.form.value,
-        "options": report.options,
-        "bundle": report.bundle,
-        "run": report.run,
-    }
 
 
 def markdown(report: Report) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.journal.reversals import Act, Reversal
-from holdall.importer.journal.undolog import LOG, UndoLog, is_undone
+from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
 from holdall.model import Kind, TargetId
 
-REPLACE = Reversal(act=Act.REPLACE, kind=Kind.MEMBERSHIP, target=TargetId("f"), name="a", store=TargetId("vs"))
+REPLACE = UndoAction(act=Act.REPLACE, kind=Kind.MEMBERSHIP, target=TargetId("f"), name="a", store=TargetId("vs"))
 
 
 def log(tmp_path: Path) -> UndoLog:

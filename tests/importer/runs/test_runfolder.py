@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.journal.report import Party, Report
-from holdall.importer.journal.run import RunFolder, timestamp
+from holdall.importer.runs.runfolder import RunFolder, timestamp
+from holdall.importer.runs.runreport import Destination, Party, Report
 
 NOW = 1_795_381_200.25
 
@@ -21,7 +21,7 @@ def report(run: str) -> Report:
         started="",
         ended="2026-11-22T21:00:00Z",
         source=Party(),
-        destination=Party(),
+        destination=Destination(),
         bundle={},
         options={},
         assistants=[],

@@ -25,7 +25,7 @@ from holdall.opening import open_regular
 from holdall.remote.client import Account, viewed
 from holdall.remote.lists import Doubt
 
-__all__ = ["PLACES", "RECENT", "Before", "Lookalike", "Stamp", "listed", "stamps"]
+__all__ = ["PLACES", "RECENT", "Baseline", "Lookalike", "Stamp", "listed", "stamps"]
 
 PLACES: dict[Kind, str] = {
     Kind.FILE: "/files",
@@ -111,7 +111,7 @@ async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> A
                     yield stamp
 
 
-class Before:
+class Baseline:
     """The listing of one run, at ``path`` once it is whole."""
 
     def __init__(self, path: Path) -> None:

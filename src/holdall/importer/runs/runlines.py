@@ -7,16 +7,14 @@ builds upon it. So whatever stands in the account without an outcome in the jour
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, durable, put
+from holdall.bundle.appendlog import AppendLog
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import open_regular
@@ -24,7 +22,14 @@ from holdall.opening import open_regular
 __all__ = [
     "ALONE",
     "MARKS",
+    "Attach",
     "Closed",
+    "Copy",
+    "Create",
+    "Creation",
+    "Delete",
+    "Describe",
+    "Detach",
     "Done",
     "Failed",
     "Intent",
@@ -33,12 +38,16 @@ __all__ = [
     "Line",
     "Opened",
     "Shown",
-    "durable",
+    "Update",
+    "Write",
+    "Written",
+    "decode",
     "lines",
+    "timestamp",
 ]
 
-VERSION = 1
-
+VERSION = 2
+"""Of journals. Version 1 had one struct for all intents."""
 
 MARKS = "marks"
 """Learned of an account: 0 where it drops the metadata that objects are created with."""
@@ -59,31 +68,113 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="o
     options: dict[str, Any]
 
 
-class Intent(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    tag_field="line",
-    tag="intent",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
-    """About to write to the account.
+class _Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", omit_defaults=True):
+    """About to write. ``op`` names the attempt; ``source`` is what it is made of, or for."""
 
-    ``op`` names the attempt; stores and assistants carry it as ``metadata.holdall_op``. ``action`` is ``create``,
-    ``copy`` (a second upload of a file, as text), ``attach`` (files ``first`` to ``first + count`` of the store's
-    memberships), ``detach`` (of the file ``target`` from ``store``), ``update`` (of ``target``; of a membership in
-    ``store``) or ``delete`` (of ``target``, which this run made). ``describe`` and ``write`` make no call: they put the
-    file ``target`` into OUTPUT_DIR, ``before`` having the ``text`` that it replaces. ``name`` and ``size`` are as
-    sent: files have no metadata, so these are what to look for; ``sha256`` is that of the bundle's entry, or of what
-    is written. ``without`` has the fields that a create leaves out, being at their defaults.
+    op: str
+    source: SourceId
 
-    An undo goes by this line alone: ``files`` has each file that is attached, with the fingerprint of its attributes
-    (``image.fingerprint``). ``before`` is what an update or a detach of something that this run did not create takes
-    away: for each field that is set, and for a detach ``attributes`` and ``chunking_strategy``, the value it had; for
-    an attach of files that are in the store already, the same by the file's id. ``after`` has the fingerprints of
-    what an update sets, in case its answer is lost.
+    @property
+    def action(self) -> str:
+        return str(self.__struct_config__.tag)
+
+    # For the intents that have none.
+    @property
+    def target(self) -> TargetId | None:
+        return None
+
+    @property
+    def name(self) -> str | None:
+        return None
+
+
+class Create(_Intent, frozen=True, kw_only=True, tag="create"):
+    """Make an object; stores, assistants and agents carry ``op`` as ``metadata.holdall_op``.
+
+    ``name`` and ``size`` (bytes) are as sent: files have no metadata, so these are what to look for. ``sha256`` is that
+    of a file's entry in the bundle. ``without`` has the fields that are left out, being at their defaults.
     """
+
+    kind: Kind
+    name: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    without: list[str] = []
+
+
+class Copy(_Intent, frozen=True, kw_only=True, tag="copy"):
+    """A second upload of a file, as text. Fields as in Create."""
+
+    kind: ClassVar[Kind] = Kind.FILE
+    name: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+
+class Attach(_Intent, frozen=True, kw_only=True, tag="attach"):
+    """Put ``files`` into the store ``target``, each with the fingerprint of its attributes (``image.fingerprint``)."""
+
+    kind: ClassVar[Kind] = Kind.STORE
+    target: TargetId
+    files: dict[TargetId, str] = {}
+
+
+class Detach(_Intent, frozen=True, kw_only=True, tag="detach"):
+    """Take the file ``target`` out of ``store``. ``before``: the ``attributes`` and ``chunking_strategy`` that it has
+    there, where it wasn't this run that put it in."""
+
+    kind: ClassVar[Kind] = Kind.MEMBERSHIP
+    target: TargetId
+    store: TargetId
+    before: dict[str, Any] | None = None
+
+
+class Update(_Intent, frozen=True, kw_only=True, tag="update"):
+    """Set fields of ``target``, for a membership in ``store``.
+
+    ``before`` has the values that are taken away, of what this run did not create. ``after`` has the fingerprints of
+    what is set, in case the answer is lost.
+    """
+
+    kind: Kind
+    target: TargetId
+    store: TargetId | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, str] | None = None
+
+
+class Delete(_Intent, frozen=True, kw_only=True, tag="delete"):
+    """Delete the file ``target``, which this run uploaded."""
+
+    kind: ClassVar[Kind] = Kind.FILE
+    target: TargetId
+
+
+class Written(_Intent, frozen=True, kw_only=True):
+    """A file of OUTPUT_DIR; no call is made."""
+
+    kind: ClassVar[Kind] = Kind.ASSISTANT
+    target: TargetId
+    sha256: str
+    name: str | None = None
+    size: int | None = None
+    before: dict[str, str] | None = None
+
+
+class Write(Written, frozen=True, kw_only=True, tag="write"):
+    """Put a request into OUTPUT_DIR, at the path ``target``; ``before`` has the ``text`` that it replaces. No call."""
+
+
+class Describe(Written, frozen=True, kw_only=True, tag="describe"):
+    """The same, of the file beside a request that says what it is."""
+
+
+Creation = Create | Copy
+Intent = Creation | Attach | Detach | Update | Delete | Write | Describe
+
+
+class _Version1(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="intent"):
+    """Any intent, in journals of version 1."""
 
     op: str
     action: str
@@ -93,13 +184,11 @@ class Intent(
     name: str | None = None
     size: int | None = None
     sha256: str | None = None
-    first: int | None = None
-    count: int | None = None
     store: TargetId | None = None
     files: dict[TargetId, str] | None = None
     before: dict[str, Any] | None = None
     after: dict[str, str] | None = None
-    without: list[str] = []
+    without: list[str] | None = None
 
 
 class Done(
@@ -196,7 +285,22 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="c
 
 Line = Opened | Intent | Done | Failed | Learned | Shown | Closed
 
-_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+_decoder: msgspec.json.Decoder[Line | _Version1] = msgspec.json.Decoder(Line | _Version1)
+
+
+def decode(raw: bytes) -> Line:
+    """One line, of any version. Raises msgspec.DecodeError, or UnicodeDecodeError."""
+    line = _decoder.decode(raw)
+    if not isinstance(line, _Version1):
+        return line
+    fields = {name: value for name, value in msgspec.structs.asdict(line).items() if value is not None}
+    return msgspec.convert({**fields, "line": line.action}, type=Intent)  # type: ignore[no-any-return]
+
+
+def timestamp(now: float, *, fraction: bool = False) -> str:
+    """``now`` (Unix seconds) as ``2026-11-22T21:00:00Z``."""
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds" if fraction else "seconds")
+    return moment.replace("+00:00", "Z")
 
 
 def lines(path: Path) -> Iterator[tuple[Line, int]]:
@@ -210,7 +314,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
         with open_regular(path) as file:
             for number, raw in enumerate(file, 1):
                 try:
-                    line = _decoder.decode(raw)
+                    line = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     torn = torn or number
                     continue
@@ -227,69 +331,9 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
         raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
 
 
-class Journal:
-    """One run's journal. ``write`` may be called from any number of tasks at once."""
-
-    def __init__(self, path: Path, *, sync: Callable[[BinaryIO], None] = durable, end: int | None = None) -> None:
-        """Make the file, which must not exist; with ``end`` go on behind that length of one that does, what stands
-        beyond it being cut off. Raises CannotWrite."""
-        self.path = path
-        self._sync = sync
-        self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._flusher: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
-        try:
-            self._file = path.open("xb" if end is None else "r+b", buffering=0)
-            if end is not None:
-                self._file.truncate(end)
-                self._file.seek(end)
-            # Not every file system counts names.
-            self._named = os.fstat(self._file.fileno()).st_nlink > 0
-        except OSError as error:
-            raise self._unwritable(error) from None
+class Journal(AppendLog):
+    """One run's journal."""
 
     async def write(self, line: Line) -> None:
         """Append one line; durable on return. Raises CannotWrite, then and ever after."""
-        if self._failure:
-            raise self._failure
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((msgspec.json.encode(line) + b"\n", written))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        await written
-
-    async def close(self) -> None:
-        """Wait for what is being written, then close the file."""
-        if self._flusher is not None:
-            await self._flusher
-        self._file.close()
-
-    async def _flush(self) -> None:
-        """Write and sync until nothing waits: lines that come meanwhile share the next sync."""
-        while self._pending:
-            lines, self._pending = self._pending, []
-            try:
-                if not self._failure:
-                    await asyncio.to_thread(self._put, b"".join(line for line, _ in lines))
-            except OSError as error:
-                # How much of it is in the file nobody knows, so nothing may follow it.
-                self._failure = self._unwritable(error)
-            except BaseException as error:
-                self._failure = error
-            for _, written in lines:
-                if written.done():  # whoever waited was cancelled
-                    continue
-                if self._failure:
-                    written.set_exception(self._failure)
-                else:
-                    written.set_result(None)
-
-    def _put(self, data: bytes) -> None:
-        if self._named and os.fstat(self._file.fileno()).st_nlink == 0:
-            # Written to a file that has no name any more, all would be lost with the process.
-            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
-        put(self._file, data)
-        self._sync(cast(BinaryIO, self._file))
-
-    def _unwritable(self, error: OSError) -> CannotWrite:
-        return cannot_write(self.path, error, hint="choose another folder with --output-dir (OUTPUT_DIR)")
+        await self.commit(msgspec.json.encode(line) + b"\n")

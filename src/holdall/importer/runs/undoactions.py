@@ -1,4 +1,4 @@
-"""What an undo does, call by call. Values only: ``undo.rollback`` decides on them."""
+"""What an undo does, call by call. Values only: ``undo.undoplan`` decides on them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 
 from holdall.model import Kind, TargetId
 
-__all__ = ["Act", "Reversal"]
+__all__ = ["Act", "UndoAction"]
 
 
 class Act(StrEnum):
-    """What is done about one deed."""
+    """What is done about one effect."""
 
     DELETE = "delete"
     RESTORE = "restore"
@@ -27,7 +27,7 @@ class Act(StrEnum):
     """Taken out and put in again: how a file is cut can't be changed while it is in the store."""
 
 
-class Reversal(msgspec.Struct, frozen=True, kw_only=True):
+class UndoAction(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to do. ``needless`` where it is as it was already; ``left``, the reason, where it must not be done.
 
     ``despite`` is the reason that would have left it, had the user not said otherwise. ``body`` is what is sent;

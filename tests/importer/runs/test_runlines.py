@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.journal.journal import Closed, Done, Intent, Journal, Learned, Line, lines
+from holdall.importer.runs.runlines import Closed, Create, Done, Journal, Learned, Line, lines
 from holdall.model import Kind, SourceId, TargetId
 
 
@@ -29,15 +29,15 @@ def test_a_line_is_synced_before_write_returns(tmp_path: Path) -> None:
 
     async def go() -> None:
         journal = Journal(tmp_path / "j", sync=sync)
-        await journal.write(Intent(op="1", action="create", kind=Kind.FILE, source=SourceId("f"), name="n", size=3))
-        assert b'"intent"' in at_sync[0]
+        await journal.write(Create(op="1", kind=Kind.FILE, source=SourceId("f"), name="n", size=3))
+        assert b'"create"' in at_sync[0]
         await journal.write(done(1))
         assert at_sync[1].count(b"\n") == 2
-        await journal.close()
+        journal.close()
 
     asyncio.run(go())
     first, second = (json.loads(line) for line in (tmp_path / "j").read_bytes().splitlines())
-    assert (first["line"], first["op"], first["kind"], first["size"]) == ("intent", "1", "file", 3)
+    assert (first["line"], first["op"], first["kind"], first["size"]) == ("create", "1", "file", 3)
     assert second == {"line": "done", "op": "1", "target": "t1"}
 
 
@@ -63,7 +63,7 @@ def test_one_sync_serves_all_that_wait(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(first, *rest)
-        await journal.close()
+        journal.close()
 
     asyncio.run(go())
     assert syncs == 2
@@ -77,7 +77,7 @@ def test_a_full_disk_reaches_everyone_who_waits(tmp_path: Path) -> None:
     async def go() -> list[object]:
         journal = Journal(tmp_path / "j", sync=sync)
         found = await asyncio.gather(journal.write(done(1)), journal.write(done(2)), return_exceptions=True)
-        await journal.close()
+        journal.close()
         return list(found)
 
     found = asyncio.run(go())
@@ -93,7 +93,7 @@ def test_a_cancelled_writer_does_not_disturb_the_others(tmp_path: Path) -> None:
         gone.cancel()
         await stays
         await journal.write(Closed(ended="now"))
-        await journal.close()
+        journal.close()
 
     asyncio.run(go())
     assert len((tmp_path / "j").read_bytes().splitlines()) == 3
@@ -101,8 +101,8 @@ def test_a_cancelled_writer_does_not_disturb_the_others(tmp_path: Path) -> None:
 
 def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"old\n")
-    with pytest.raises(CannotWrite, match="journal"):
-        Journal(tmp_path / "j")
+    with pytest.raises(CannotWrite, match="j: "):
+        Journal(tmp_path / "j", new=True)
     assert (tmp_path / "j").read_bytes() == b"old\n"
 
 
@@ -111,7 +111,7 @@ def written(path: Path, *sent: Line) -> None:
         journal = Journal(path)
         for line in sent:
             await journal.write(line)
-        await journal.close()
+        journal.close()
 
     asyncio.run(go())
 
@@ -134,7 +134,7 @@ def test_what_a_crash_cut_off_is_not_read_and_gives_way(tmp_path: Path, torn: by
     async def go() -> None:
         journal = Journal(path, end=end)
         await journal.write(done(2))
-        await journal.close()
+        journal.close()
 
     asyncio.run(go())
     assert [line for line, _ in lines(path)] == [done(1), done(2)]
@@ -165,7 +165,7 @@ def test_after_a_failure_nothing_more_is_written(tmp_path: Path) -> None:
         full = False
         with pytest.raises(CannotWrite):
             await journal.write(done(2))
-        await journal.close()
+        journal.close()
 
     asyncio.run(go())
     assert b'"2"' not in (tmp_path / "j").read_bytes()

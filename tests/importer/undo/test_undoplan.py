@@ -6,50 +6,47 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.journal.deeds import Attached, Deed, Deeds, Detached, Made, Updated
-from holdall.importer.journal.journal import Opened
-from holdall.importer.journal.reversals import Act, Reversal
 from holdall.importer.plan.image import fingerprint, image
-from holdall.importer.undo.aftermath import Aftermath, Member, User
-from holdall.importer.undo.rollback import Rollback, rollback
+from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
+from holdall.importer.runs.runstate import RunState
+from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.undo.observed import Member, Observed, User
+from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.model import Kind, SourceId, TargetId
 
+SOURCE = SourceId("s")
 STORE, FILE, ASSISTANT = TargetId("vs_1"), TargetId("file_1"), TargetId("asst_1")
 CUT = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20}}
 OTHER_CUT = {"type": "static", "static": {"max_chunk_size_tokens": 400, "chunk_overlap_tokens": 40}}
 OURS, THEIRS, BEFORE = {"k": "ours"}, {"k": "theirs"}, {"k": "before"}
 
 
-def decide(*done: Deed, begun: bool = False, force: bool = False, **there: Any) -> Rollback:
-    deeds = Deeds(
-        opened=Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={}),
-        closed=True,
-        done=list(done),
-        uncertain=[],
-        inferred=[],
-        end=0,
-    )
+def decide(*done: Effect, begun: bool = False, force: bool = False, **there: Any) -> UndoPlan:
+    state = RunState()
+    state.take(Opened(run="r", tool="t", started="s", bundle={}, destination={}, options={}))
+    state.sure = {"1", "2", "3"}
+    state.effects = lambda: list(done)  # type: ignore[method-assign]
     facts: dict[str, Any] = {
         "found": {}, "users": [], "stores": {STORE: "Store"}, "members": {}, "late": [], "orphans": [], **there,
     }  # fmt: skip
     hands = frozenset({(STORE, FILE)}) if begun else frozenset()
-    return rollback(deeds, Aftermath(**facts), even_if_changed=force, begun=hands)
+    return undo_plan(state, Observed(**facts), even_if_changed=force, begun=hands)
 
 
-def one(planned: Rollback) -> Reversal:
-    (reversal,) = planned.reversals
-    return reversal
+def one(planned: UndoPlan) -> UndoAction:
+    (action,) = planned.actions
+    return action
 
 
-PUT_IN = [Attached(store=STORE, files={FILE: fingerprint(OURS)})]
+PUT_IN = [Attach(op="1", source=SOURCE, target=STORE, files={FILE: fingerprint(OURS)})]
 TAKEN_OUT = [
-    Detached(store=STORE, file=FILE, name="a.md", before={"attributes": BEFORE, "chunking_strategy": CUT}),
+    Detach(op="2", source=SOURCE, store=STORE, target=FILE, before={"attributes": BEFORE, "chunking_strategy": CUT}),
 ]
 CUT_ANEW = [*TAKEN_OUT, *PUT_IN]
 RELABELLED = [
-    Updated(
-        kind=Kind.MEMBERSHIP, target=FILE, name=None, store=STORE,
-        before={"attributes": BEFORE}, image={"attributes": fingerprint(OURS)},
+    Update(op="3", source=SOURCE, kind=Kind.MEMBERSHIP, target=FILE, store=STORE,
+        before={"attributes": BEFORE}, after={"attributes": fingerprint(OURS)},
     )
 ]  # fmt: skip
 
@@ -72,7 +69,7 @@ RELABELLED = [
         (RELABELLED, (THEIRS, CUT), Act.RESTORE, "left"),
     ],
 )
-def test_a_file_in_a_store_that_stays(done: list[Deed], now: Any, act: Act, state: str) -> None:
+def test_a_file_in_a_store_that_stays(done: list[Effect], now: Any, act: Act, state: str) -> None:
     inside = {FILE: Member(attributes=now[0], chunking_strategy=now[1])} if now else {}
     found = one(decide(*done, members={STORE: inside}))
     assert (found.act, found.kind, found.store) == (act, Kind.MEMBERSHIP, STORE)
@@ -90,10 +87,14 @@ def test_an_undo_that_was_cut_off_between_taking_out_and_putting_back_goes_on() 
 
 
 def test_a_strategy_that_says_nothing_is_not_sent_back() -> None:
-    deed = Detached(
-        store=STORE, file=FILE, name=None, before={"attributes": {}, "chunking_strategy": {"type": "other"}}
+    effect = Detach(
+        op="2",
+        source=SOURCE,
+        store=STORE,
+        target=FILE,
+        before={"attributes": {}, "chunking_strategy": {"type": "other"}},
     )
-    assert one(decide(deed, members={STORE: {}})).body == {}
+    assert one(decide(effect, members={STORE: {}})).body == {}
 
 
 def test_a_store_that_is_gone_needs_nothing() -> None:
@@ -103,9 +104,14 @@ def test_a_store_that_is_gone_needs_nothing() -> None:
 BEFORE_IT = {"name": "Old", "tools": [], "tool_resources": {}}
 
 
-def updated(found: dict[str, Any]) -> Updated:
-    return Updated(
-        kind=Kind.ASSISTANT, target=ASSISTANT, name="Old", before=BEFORE_IT, image=image(Kind.ASSISTANT, found)
+def updated(found: dict[str, Any]) -> Update:
+    return Update(
+        op="3",
+        source=SOURCE,
+        kind=Kind.ASSISTANT,
+        target=ASSISTANT,
+        before=BEFORE_IT,
+        after=image(Kind.ASSISTANT, found),
     )
 
 
@@ -126,13 +132,13 @@ def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
     made = Made(kind=Kind.STORE, target=STORE, source=SourceId("s"), name="Store", op="op", image={})
     users = [User(id=ASSISTANT, name="New", stores=[STORE], files=[])]
     planned = decide(made, updated(now), found={ASSISTANT: now, STORE: {"id": STORE}}, users=users)
-    assert [(one.act, one.kind, one.due) for one in planned.reversals] == [
+    assert [(one.act, one.kind, one.due) for one in planned.actions] == [
         (Act.RESTORE, Kind.ASSISTANT, True),
         (Act.DELETE, Kind.STORE, True),
     ]
     left = decide(made, updated(now), found={ASSISTANT: {**now, "name": "Mine"}, STORE: {"id": STORE}}, users=users)
-    assert [bool(one.left) for one in left.reversals] == [True, True]
-    assert left.reversals[1].left == f"assistant New ({ASSISTANT}) uses it"
+    assert [bool(one.left) for one in left.actions] == [True, True]
+    assert left.actions[1].left == f"assistant New ({ASSISTANT}) uses it"
 
 
 def test_the_last_deed_is_undone_first() -> None:
@@ -141,5 +147,5 @@ def test_the_last_deed_is_undone_first() -> None:
         for n in (1, 2)
         for kind in (Kind.FILE, Kind.STORE, Kind.ASSISTANT)
     ]
-    found = {deed.target: {"id": deed.target} for deed in made}
-    assert [one.target for one in decide(*made, found=found).reversals] == [deed.target for deed in reversed(made)]
+    found = {effect.target: {"id": effect.target} for effect in made}
+    assert [one.target for one in decide(*made, found=found).actions] == [effect.target for effect in reversed(made)]

@@ -11,22 +11,22 @@ from contextlib import suppress
 from holdall.errors import NotFound, RemoteError
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.twins import made_in
-from holdall.importer.journal.before import Lookalike, listed
-from holdall.importer.journal.report import Orphan
+from holdall.importer.runs.baseline import Lookalike, listed
+from holdall.importer.runs.runreport import Orphan
 from holdall.model import AssistantView, Kind, MembershipView, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["strays"]
+__all__ = ["leftovers"]
 
 
-async def strays(context: Context) -> list[Orphan]:
+async def leftovers(context: Context) -> list[Orphan]:
     """Those at the destination. Asks for every store's files, but only where there is something to ask about.
 
     Returns [] where the lists can't be had. Raises CannotWrite.
     """
     folder, progress = context.folder, context.progress
-    found = {one.id: one for one in folder.before.lookalikes()}
-    for id in folder.standing.claimed(Kind.FILE):
+    found = {one.id: one for one in folder.baseline.lookalikes()}
+    for id in folder.state.claimed(Kind.FILE):
         found.pop(id, None)
     if found:
         # Files that runs of this output folder made are in their own reports.

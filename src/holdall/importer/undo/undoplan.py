@@ -1,8 +1,8 @@
-"""What has to be done so that a run's deeds are undone, and what must not be. Pure: deeds and aftermath in, values out.
+"""What undoes a run's effects, and what must stay. Pure: effects and what was observed in, values out.
 
 In reverse order: what was created is deleted, what was put into a store that stays is taken out of it, what was changed
 gets the values it had. Left alone, each with its reason, is what others have changed since, what they use by now, and
-whatever such a thing needs. What the run found there and only used isn't among its deeds at all.
+whatever such a thing needs. What the run found there and only used isn't among its effects at all.
 """
 
 from __future__ import annotations
@@ -14,53 +14,45 @@ import msgspec
 
 from holdall.dialects.agents import without_nulls
 from holdall.dialects.shapes import resources
-from holdall.importer.journal.deeds import (
-    Attached,
-    Chain,
-    Deed,
-    Deeds,
-    Detached,
-    Made,
-    Updated,
-    Wrote,
-    chains,
-    merged,
-    written,
-)
-from holdall.importer.journal.reversals import Act, Reversal
 from holdall.importer.plan.difference import same
 from holdall.importer.plan.image import changed, image
 from holdall.importer.plan.requests import sha256_of
-from holdall.importer.undo.aftermath import Aftermath, Member, Orphan, User
+from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
+from holdall.importer.runs.runlines import Attach, Detach, Update, Written
+from holdall.importer.runs.runstate import RunState
+from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.undo.observed import Member, Observed, Orphan, User
 from holdall.model import AssistantView, Kind, TargetId
 
-__all__ = ["Rollback", "rollback"]
+__all__ = ["UndoPlan", "undo_plan"]
 
 
-class Rollback(msgspec.Struct, frozen=True, kw_only=True):
-    """The reversals in the order in which they are to be done, and what may be the run's, for the user to see."""
+class UndoPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The actions in the order in which they are to be done, and what may be the run's, for the user to see."""
 
     run: str
-    reversals: list[Reversal]
+    actions: list[UndoAction]
     orphans: list[Orphan]
 
-    def due(self) -> list[Reversal]:
-        return [one for one in self.reversals if one.due]
+    def due(self) -> list[UndoAction]:
+        return [one for one in self.actions if one.due]
 
-    def left(self) -> list[Reversal]:
-        return [one for one in self.reversals if one.left]
+    def left(self) -> list[UndoAction]:
+        return [one for one in self.actions if one.left]
 
 
-def rollback(
-    deeds: Deeds,
-    aftermath: Aftermath,
+def undo_plan(
+    state: RunState,
+    observed: Observed,
     *,
     even_if_changed: bool = False,
     begun: frozenset[tuple[TargetId, TargetId]] = frozenset(),
-) -> Rollback:
-    """Decide what is done about each deed. ``begun`` are the (store, file) that an undo cut short had in hand."""
-    decision = _Decision(deeds, aftermath, even_if_changed, begun)
-    return Rollback(run=deeds.opened.run, reversals=list(decision.all()), orphans=aftermath.orphans)
+) -> UndoPlan:
+    """Decide what is done about each effect. ``begun`` are the (store, file) that an undo cut short had in hand."""
+    decision = _Decision(state, observed, even_if_changed, begun)
+    return UndoPlan(
+        run=state.opened.run if state.opened else "", actions=list(decision.all()), orphans=observed.orphans
+    )
 
 
 _Key = TargetId | tuple[TargetId, TargetId]
@@ -72,30 +64,32 @@ class _Decision:
 
     def __init__(
         self,
-        deeds: Deeds,
-        aftermath: Aftermath,
+        state: RunState,
+        observed: Observed,
         even_if_changed: bool,
         begun: frozenset[tuple[TargetId, TargetId]],
     ) -> None:
-        self._after = aftermath
-        self._added = deeds.added
+        self._after = observed
+        self._added = state.added
         self._force = even_if_changed
         self._begun = begun
-        self._deeds: list[Deed] = [*deeds.done, *aftermath.late]
-        self._made = {deed.target: deed for deed in self._deeds if isinstance(deed, Made)}
+        self._effects: list[Effect] = [*state.effects(), *observed.late]
+        self._made = {effect.target: effect for effect in self._effects if isinstance(effect, Made)}
         self._put: dict[TargetId, dict[TargetId, str]] = {}
-        for deed in self._deeds:
-            if isinstance(deed, Attached):
-                self._put.setdefault(deed.store, {}).update(deed.files)
-        self._users = {user.id: user for user in aftermath.users}
-        self._updates = merged(self._deeds)
-        self._chains = chains(self._deeds, self._made)
-        self._written = written(self._deeds)
+        for effect in self._effects:
+            if isinstance(effect, Attach):
+                self._put.setdefault(effect.target, {}).update(effect.files)
+        self._users = {user.id: user for user in observed.users}
+        self._updates = merged(self._effects)
+        self._chains = chains(self._effects, self._made, state.sure)
+        self._hashes = state.written
+        # Of several, the first has what was there before.
+        self._written = {one.target: one for one in reversed(self._effects) if isinstance(one, Written)}
         self._stays: dict[TargetId, str] = {}
 
-    def all(self) -> Iterator[Reversal]:
+    def all(self) -> Iterator[UndoAction]:
         # Whoever uses something is decided upon before it: assistants, then stores and what is in them, then files.
-        decided: dict[_Key, Reversal] = {}
+        decided: dict[_Key, UndoAction] = {}
         for target, update in self._updates.items():
             decided[target] = self._restored(update)
         for made in self._of(Kind.ASSISTANT):
@@ -114,24 +108,26 @@ class _Decision:
         self._note_members(decided)
         for made in self._of(Kind.FILE):
             decided[made.target] = self._deleted(made, "")
-        for deed in reversed(self._deeds):
-            for key in _keys(deed):
-                # Of several deeds upon one thing the latest has its place.
-                if (reversal := decided.pop(key, None)) is not None:
-                    yield reversal
+        for effect in reversed(self._effects):
+            for key in _keys(effect):
+                # Of several effects upon one thing the latest has its place.
+                if (action := decided.pop(key, None)) is not None:
+                    yield action
 
     def _of(self, kind: Kind) -> Iterator[Made]:
         return (made for made in self._made.values() if made.kind is kind)
 
-    def _deleted(self, made: Made, why_changed: str) -> Reversal:
+    def _deleted(self, made: Made, why_changed: str) -> UndoAction:
         found = self._after.found.get(made.target)
         user = self._users.get(made.target)
         uses = [*user.stores, *user.files] if user else list(self._put.get(made.target, ()))
         name = found.get("name") if found and made.kind is not Kind.FILE else made.name
-        one = Reversal(act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None)
+        one = UndoAction(
+            act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None
+        )
         return self._unless(one, why_changed or self._stays.get(made.target, ""))
 
-    def _unless(self, one: Reversal, why: str) -> Reversal:
+    def _unless(self, one: UndoAction, why: str) -> UndoAction:
         """Left where there is a reason ``why`` to leave it, unless the user overrules that."""
         if one.needless or not why:
             return one
@@ -163,21 +159,21 @@ class _Decision:
         shown = {"attributes": member.attributes}
         return {image(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
 
-    def _restored(self, update: Updated) -> Reversal:
+    def _restored(self, update: Update) -> UndoAction:
         found = self._after.found.get(update.target)
-        reversal = Reversal(
-            act=Act.RESTORE, kind=update.kind, target=update.target, name=found.get("name") if found else update.name
+        action = UndoAction(
+            act=Act.RESTORE, kind=update.kind, target=update.target, name=found.get("name") if found else None
         )
         if found is None:
-            return msgspec.structs.replace(reversal, needless=True)
-        was, now = image(update.kind, update.before, self._added), image(update.kind, found, self._added)
-        fields = [field for field in update.before if was.get(field) != now.get(field)]
-        before = {field: self._without_added(field, update.before[field]) for field in fields}
-        reversal = msgspec.structs.replace(reversal, body=_settable(update.kind, before, found), needless=not fields)
-        if update.image is None:
-            return self._unless(reversal, "nobody can say whether it was this run that changed it")
-        others = [field for field in changed(update.kind, update.image, found, self._added) if field in fields]
-        return self._unless(reversal, _changed(others))
+            return msgspec.structs.replace(action, needless=True)
+        was, now = image(update.kind, update.before or {}, self._added), image(update.kind, found, self._added)
+        fields = [field for field in update.before or {} if was.get(field) != now.get(field)]
+        before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
+        action = msgspec.structs.replace(action, body=_settable(update.kind, before, found), needless=not fields)
+        if update.after is None:
+            return self._unless(action, "nobody can say whether it was this run that changed it")
+        others = [field for field in changed(update.kind, update.after, found, self._added) if field in fields]
+        return self._unless(action, _changed(others))
 
     def _without_added(self, field: str, value: Any) -> Any:
         """Metadata without the keys that the server puts in by itself."""
@@ -185,19 +181,18 @@ class _Decision:
             return value
         return {key: item for key, item in value.items() if key not in self._added}
 
-    def _taken_back(self, wrote: Wrote) -> Reversal:
+    def _taken_back(self, wrote: Written) -> UndoAction:
         """Of a written file: gone, or as it was, unless it isn't any more as the run left it."""
         now = next((one.sha256 for one in self._after.written if one.path == wrote.target), None)
-        act = Act.REMOVE if wrote.before is None else Act.REWRITE
-        one = Reversal(act=act, kind=Kind.ASSISTANT, target=wrote.target, name=wrote.name)
-        if wrote.before is not None:
-            one = msgspec.structs.replace(one, body={"text": wrote.before})
-        as_before = now == (None if wrote.before is None else sha256_of(wrote.before.encode()))
+        text = None if wrote.before is None else wrote.before["text"]
+        act, body = (Act.REMOVE, {}) if text is None else (Act.REWRITE, {"text": text})
+        one = UndoAction(act=act, kind=Kind.ASSISTANT, target=wrote.target, name=wrote.name, body=body)
+        as_before = text is not None and now == sha256_of(text.encode())
         if now is None or as_before:
             return msgspec.structs.replace(one, needless=True)
-        return self._unless(one, "" if now in wrote.hashes else "you have changed it since")
+        return self._unless(one, "" if now in self._hashes[wrote.target] else "you have changed it since")
 
-    def _note_requests(self, decided: Mapping[_Key, Reversal]) -> None:
+    def _note_requests(self, decided: Mapping[_Key, UndoAction]) -> None:
         """What a written request names that stays, stays with it."""
         for one in self._after.written:
             mine = decided.get(one.path)
@@ -205,7 +200,7 @@ class _Decision:
                 for target in one.mentions:
                     self._stays.setdefault(target, f"the written request {one.path} names it")
 
-    def _note_use(self, user: User, decided: Reversal | None) -> None:
+    def _note_use(self, user: User, decided: UndoAction | None) -> None:
         """What an assistant uses that stays stays with it: as it is now, or as it will be once it is restored."""
         if decided is not None and decided.act is Act.DELETE and not decided.left:
             return
@@ -216,7 +211,7 @@ class _Decision:
         for target in (*stores, *files):
             self._stays.setdefault(target, f"assistant {f'{user.name} ({user.id})' if user.name else user.id} uses it")
 
-    def _note_members(self, decided: Mapping[_Key, Reversal]) -> None:
+    def _note_members(self, decided: Mapping[_Key, UndoAction]) -> None:
         """Files stay that are in a store that stays, unless they are taken out of it."""
         for store, inside in self._after.members.items():
             mine = decided.get(store)
@@ -228,26 +223,26 @@ class _Decision:
                 if out is None or not (out.act is Act.DETACH and out.due):
                     self._stays.setdefault(file, f"vector store {f'{name} ({store})' if name else store} has it")
 
-    def _membership(self, store: TargetId, file: TargetId, chain: Chain) -> Reversal:
+    def _membership(self, store: TargetId, file: TargetId, chain: Chain) -> UndoAction:
         now = self._after.members.get(store, {}).get(file)
         made = self._made.get(file)
 
-        def reversal(
+        def action(
             act: Act, *, body: dict[str, Any] | None = None, needless: bool = False, left: str = ""
-        ) -> Reversal:
-            name = made.name if made else chain.name
-            one = Reversal(
+        ) -> UndoAction:
+            name = made.name if made else None
+            one = UndoAction(
                 act=act, kind=Kind.MEMBERSHIP, target=file, name=name, store=store, body=body or {}, needless=needless
             )
             return self._unless(one, left)
 
         if store not in self._after.stores:
-            return reversal(Act.DETACH, needless=True)
+            return action(Act.DETACH, needless=True)
         if chain.before is None:
             if now is None:
-                return reversal(Act.DETACH, needless=True)
+                return action(Act.DETACH, needless=True)
             ours = bool(self._labels(now).intersection(("", *chain.ends)))
-            return reversal(Act.DETACH, left="" if ours else "others have changed it since: attributes")
+            return action(Act.DETACH, left="" if ours else "others have changed it since: attributes")
         before = Member(
             attributes=chain.before.get("attributes"), chunking_strategy=chain.before.get("chunking_strategy")
         )
@@ -257,29 +252,27 @@ class _Decision:
             body["chunking_strategy"] = before.chunking_strategy
         if now is None:
             ours = None in chain.ends or (store, file) in self._begun
-            return reversal(Act.ATTACH, body=body, left="" if ours else "others have taken it out since")
+            return action(Act.ATTACH, body=body, left="" if ours else "others have taken it out since")
         same_cut = not before.chunking_strategy or same(
             Kind.MEMBERSHIP, "chunking_strategy", before.chunking_strategy, now.chunking_strategy
         )
         same_labels = same(Kind.MEMBERSHIP, "attributes", before.attributes, now.attributes, added=self._added)
         if same_cut and same_labels:
-            return reversal(Act.RESTORE, needless=True)
+            return action(Act.RESTORE, needless=True)
         ours = bool(self._labels(now) & chain.ends)
         left = "" if ours else "others have changed it since: attributes"
         if same_cut:
-            return reversal(Act.RESTORE, body={"attributes": before.attributes or {}}, left=left)
-        return reversal(Act.REPLACE, body=body, left=left)
+            return action(Act.RESTORE, body={"attributes": before.attributes or {}}, left=left)
+        return action(Act.REPLACE, body=body, left=left)
 
 
-def _keys(deed: Deed) -> list[_Key]:
-    match deed:
-        case Attached(store=store, files=files):
+def _keys(effect: Effect) -> list[_Key]:
+    match effect:
+        case Attach(target=store, files=files):
             return [(store, file) for file in files]
-        case Detached(store=store, file=file):
-            return [(store, file)]
-        case Updated(store=store, target=target) if store is not None:
-            return [(store, target)]
-        case Made(target=target) | Updated(target=target) | Wrote(target=target):
+        case Detach(store=store, target=target) | Update(store=str(store), target=target):
+            return [(TargetId(store), target)]
+        case Made(target=target) | Update(target=target) | Written(target=target):
             return [target]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from holdall.dialects.loss import Loss
-from holdall.importer.journal.report import Result, Status
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.steps import (
     Adopt,
     CreateAssistant,
@@ -18,6 +16,8 @@ from holdall.importer.plan.steps import (
     UploadFile,
     WriteRequest,
 )
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runreport import Result, Status
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Tally", "parts"]

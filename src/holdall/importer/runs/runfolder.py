@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import msgspec
 
-from holdall.bundle.durable import cannot_write, durable, put, sync_folder, write_whole
+from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import cannot_write, durable, sync_folder, write_whole
 from holdall.errors import CannotWrite, OutputLocked
-from holdall.importer.journal.before import Before
-from holdall.importer.journal.journal import Journal, Line, lines
-from holdall.importer.journal.report import Report, mapping, markdown
-from holdall.importer.journal.runs import AUDIT, JOURNAL, new_id
-from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.steps import Plan
+from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.pastruns import AUDIT, JOURNAL, new_id
+from holdall.importer.runs.runlines import Journal, Line, timestamp
+from holdall.importer.runs.runmapping import MAPPING, mapping
+from holdall.importer.runs.runreport import Report, markdown
+from holdall.importer.runs.runstate import RunState, read_state
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import read_regular, regular
+from holdall.opening import read_regular
 
-__all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked", "timestamp"]
+__all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked"]
 
-MAPPING = "mapping.json"
 REPORT = "report.md"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"
@@ -48,12 +48,6 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
-def timestamp(now: float, *, fraction: bool = False) -> str:
-    """``now`` (Unix seconds) as ``2026-11-22T21:00:00Z``."""
-    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds" if fraction else "seconds")
-    return moment.replace("+00:00", "Z")
-
-
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
     """Keep other imports, of this machine, off ``output``. Raises OutputLocked, or CannotWrite."""
@@ -75,7 +69,7 @@ def locked(output: Path) -> Iterator[None]:
 class RunFolder:
     """Made at once; raises CannotWrite before anything is sent to the account. ``token`` makes the id unique.
 
-    With ``again``, the id of a run that was cut off, it goes on with that one: ``standing`` is what it had come to.
+    With ``again``, the id of a run that was cut off, it goes on with that one: ``state`` is what it had come to.
     """
 
     def __init__(
@@ -91,26 +85,23 @@ class RunFolder:
         self.output = output
         self.id = again or new_id(output, now(), token)
         self.path = output / "runs" / self.id
-        self.before = Before(self.path / BEFORE)
-        self.standing = Standing()
-        end = None
-        if again is not None:
-            end = 0
-            for line, length in lines(self.path / JOURNAL):
-                self.standing.take(line)
-                end = length
+        self.baseline = Baseline(self.path / BEFORE)
+        self.state = RunState() if again is None else read_state(self.path / JOURNAL)
         try:
             self.path.mkdir(parents=True, exist_ok=again is not None)
-            self._audit = open(self.path / AUDIT, "xb" if again is None else "ab", buffering=0, opener=regular)  # noqa: SIM115
-            self.journal = Journal(self.path / JOURNAL, sync=sync, end=end)
+            new = again is None
+            self._audit = AppendLog(self.path / AUDIT, new=new, hint=_HINT)
+            self.journal = Journal(
+                self.path / JOURNAL, new=new, end=None if new else self.state.end, sync=sync, hint=_HINT
+            )
             sync_folder(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
 
     async def write(self, line: Line) -> None:
-        """Into the journal, and once it is durable there into ``standing``. Raises CannotWrite."""
+        """Into the journal, and once it is durable there into ``state``. Raises CannotWrite."""
         await self.journal.write(line)
-        self.standing.take(line)
+        self.state.take(line)
 
     def keep(self, plan: Plan) -> None:
         """Keep the plan, so that the run goes on by it whatever stands at the destination by then."""
@@ -152,13 +143,7 @@ class RunFolder:
             request_id=request_id,
             detail=detail,
         )
-        end = self._audit.tell()
-        try:
-            put(self._audit, msgspec.json.encode(line) + b"\n")
-        except OSError as error:
-            with suppress(OSError):
-                self._audit.truncate(end)  # half a line would spoil the next one
-            raise _unwritable(self.path / AUDIT, error) from None
+        self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
     def publish(self, report: Report) -> None:
         """Write mapping and report into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not."""
@@ -169,11 +154,10 @@ class RunFolder:
 
     async def close(self) -> None:
         try:
-            await self.journal.close()
+            await self.journal.drain()
         finally:
-            with suppress(OSError):
-                durable(cast(BinaryIO, self._audit))
-            self._audit.close()
+            self.journal.close()
+            self._audit.close(sync=True)
 
 
 def _unwritable(path: Path, error: OSError) -> CannotWrite:

@@ -16,14 +16,14 @@ import msgspec
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
-from holdall.importer.journal.before import listed
-from holdall.importer.journal.journal import ALONE, MARKS, Done, Failed, Intent
-from holdall.importer.journal.report import Orphan
 from holdall.importer.plan.image import image
+from holdall.importer.runs.baseline import listed
+from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
+from holdall.importer.runs.runreport import Orphan
 from holdall.model import Kind, SourceId, TargetId, credible
 from holdall.remote.client import viewed
 
-__all__ = ["Settlement", "key"]
+__all__ = ["Reconciler", "key"]
 
 # Looks after which the user is told that something is being waited for: some ten seconds.
 _PATIENCE = 8
@@ -54,12 +54,12 @@ class _Listing(msgspec.Struct, frozen=True, kw_only=True):
     lacks: bool
 
 
-def key(intent: Intent) -> Key:
+def key(intent: Creation) -> Key:
     """What an object is known by that carries no mark. A name that is missing may come back empty."""
     return intent.kind, intent.name or "", intent.size
 
 
-class Settlement:
+class Reconciler:
     """Settles what is open in the journal of one run."""
 
     def __init__(self, context: Context) -> None:
@@ -67,7 +67,7 @@ class Settlement:
         self._pace, self._progress = context.pace, context.progress
         self._lags = False
 
-    async def settle(self, intents: Iterable[Intent], *, once: bool = False) -> None:
+    async def reconcile(self, intents: Iterable[Creation], *, once: bool = False) -> None:
         """Find out what came of creates and uploads, all of them within one window, and write it down. ``once``: look
         once, and don't wait.
 
@@ -94,7 +94,7 @@ class Settlement:
         What is in no list doesn't stand there, unless the list can't be had, or may lack something, or was seen to show
         things late. Whatever carries our mark is certain, so of those only what is there is listed.
         """
-        missed = self._folder.standing.missed
+        missed = self._folder.state.missed
         by_op: dict[str, bytes] = {}
         alike: dict[Key, list[TargetId]] = {}
         shown: set[Kind] = set()
@@ -122,9 +122,9 @@ class Settlement:
         return found
 
     def _is_unmarked(self, kind: Kind) -> bool:
-        return kind is Kind.FILE or self._folder.standing.learned.get(MARKS) == 0
+        return kind is Kind.FILE or not self._folder.state.keeps_marks
 
-    async def _look(self, wanted: Collection[Intent]) -> dict[str, _Found]:
+    async def _look(self, wanted: Collection[Creation]) -> dict[str, _Found]:
         found: dict[str, _Found] = {}
         for kind in sorted({intent.kind for intent in wanted}):
             here = {intent.op: intent for intent in wanted if intent.kind is kind}
@@ -138,13 +138,13 @@ class Settlement:
                     found[op] = _Found(target=ids[0], inferred=True)
         return found
 
-    def _adoptable(self, kind: Kind, wanted: Collection[Intent]) -> set[Key]:
+    def _adoptable(self, kind: Kind, wanted: Collection[Creation]) -> set[Key]:
         """The keys by which an object may be taken for ours: no attempt of another source can have made one like it."""
-        standing = self._folder.standing
-        if standing.learned.get(ALONE) == 0 or not self._is_unmarked(kind):
+        state = self._folder.state
+        if state.learned.get(ALONE) == 0 or not self._is_unmarked(kind):
             return set()
         sources: dict[Key, set[SourceId]] = {}
-        for intent in (*wanted, *standing.missed):
+        for intent in (*wanted, *state.missed):
             sources.setdefault(key(intent), set()).add(intent.source)
         return {key(intent) for intent in wanted if len(sources[key(intent)]) == 1}
 
@@ -152,7 +152,7 @@ class Settlement:
         marked: dict[str, bytes] = {}
         alike: dict[Key, list[TargetId]] = {}
         doubts: list[str] = []
-        claimed = set(self._folder.standing.claimed(kind))
+        claimed = set(self._folder.state.claimed(kind))
         unseen = set(claimed)
         async for raw in listed(self._account, kind, doubts.append):
             seen = viewed(raw, _Seen, kind.replace("_", " "))
@@ -170,7 +170,7 @@ class Settlement:
         alike = {its: [id for id in ids if id not in claimed] for its, ids in alike.items()}
         if not any(alike.values()):
             return _Listing(marked=marked, alike={}, lacks=bool(doubts or unseen))
-        before = self._folder.before
+        before = self._folder.baseline
         new = before.newer(kind, (id for ids in alike.values() for id in ids))
         # Without the list of what was there before, any of these may be the one.
         return _Listing(
@@ -179,17 +179,17 @@ class Settlement:
             lacks=bool(doubts or unseen) or not before.is_whole(kind),
         )
 
-    async def _happened(self, intent: Intent, found: _Found) -> None:
+    async def _happened(self, intent: Creation, found: _Found) -> None:
         await self._folder.write(Done(op=intent.op, target=found.target, image=found.image, inferred=found.inferred))
         how = "by its name and size" if found.inferred else "by its mark"
         self._audit(intent, "found", f"the answer was lost; known {how}", found.target)
 
-    async def _missed(self, intent: Intent) -> None:
+    async def _missed(self, intent: Creation) -> None:
         said = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
         await self._folder.write(Failed(op=intent.op, error=said, looked=True))
         self._audit(intent, "not found", said, None)
 
-    def _audit(self, intent: Intent, outcome: str, detail: str, target: TargetId | None) -> None:
+    def _audit(self, intent: Creation, outcome: str, detail: str, target: TargetId | None) -> None:
         self._folder.audit(
             "look", outcome, kind=intent.kind, source=intent.source, target=target, name=intent.name, detail=detail
         )
@@ -199,5 +199,5 @@ def _identity(raw: bytes) -> TargetId:
     return msgspec.json.decode(raw, type=_Seen).id
 
 
-def _orphan(intent: Intent, id: TargetId | None) -> Orphan:
+def _orphan(intent: Creation, id: TargetId | None) -> Orphan:
     return Orphan(kind=intent.kind, id=id, source=intent.source, name=intent.name, size=intent.size)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import AuthenticationFailed, CannotWrite, NotFound, RequestRefused
-from holdall.importer.journal.before import Before, Stamp
+from holdall.importer.runs.baseline import Baseline, Stamp
 from holdall.model import Kind, TargetId
 from holdall.remote.client import Account
 
@@ -35,17 +35,17 @@ class Lists:
             yield json.dumps(one).encode()
 
 
-def take(before: Before, lists: Lists) -> list[Stamp]:
+def take(before: Baseline, lists: Lists) -> list[Stamp]:
     return asyncio.run(before.take(cast(Account, lists)))
 
 
-def newer(before: Before, kind: Kind, *ids: str) -> set[str]:
+def newer(before: Baseline, kind: Kind, *ids: str) -> set[str]:
     return set(before.newer(kind, [TargetId(id) for id in ids]))
 
 
 @pytest.mark.parametrize("largest", [10_000, 100])
 def test_what_was_there_is_not_new(tmp_path: Path, largest: int) -> None:
-    before = Before(tmp_path / "before.jsonl")
+    before = Baseline(tmp_path / "before.jsonl")
     stamps = take(
         before,
         Lists(
@@ -66,7 +66,7 @@ def test_what_was_there_is_not_new(tmp_path: Path, largest: int) -> None:
 
 
 def test_of_a_list_that_can_not_be_had_nothing_is_new(tmp_path: Path) -> None:
-    before = Before(tmp_path / "before.jsonl")
+    before = Baseline(tmp_path / "before.jsonl")
     lists = Lists({"/vector_stores": [{"id": "v"}]})
     lists.refusal = NotFound("no list")
     take(before, lists)
@@ -75,7 +75,7 @@ def test_of_a_list_that_can_not_be_had_nothing_is_new(tmp_path: Path) -> None:
 
 
 def test_nothing_is_new_without_a_listing_or_with_half_of_one(tmp_path: Path) -> None:
-    before = Before(tmp_path / "before.jsonl")
+    before = Baseline(tmp_path / "before.jsonl")
     assert newer(before, Kind.FILE, "z") == set()
     lists = Lists({})
     lists.refusal = AuthenticationFailed("no")
@@ -87,4 +87,4 @@ def test_nothing_is_new_without_a_listing_or_with_half_of_one(tmp_path: Path) ->
 
 def test_a_listing_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match=r"before\.jsonl"):
-        take(Before(tmp_path / "none" / "before.jsonl"), Lists({}))
+        take(Baseline(tmp_path / "none" / "before.jsonl"), Lists({}))

@@ -1,4 +1,4 @@
-"""What stands at the account of a run's deeds by now, and who uses it: all that an undo has to look at. Reads only."""
+"""What is left of a run's effects at the account, and who uses it: all that an undo has to look at. Reads only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.journal.before import PLACES, Before, listed
-from holdall.importer.journal.deeds import Attached, Deeds, Detached, Made, Updated, Wrote
-from holdall.importer.journal.journal import Intent
 from holdall.importer.plan.requests import sha256_of
+from holdall.importer.runs.baseline import PLACES, Baseline, listed
+from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
+from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["Aftermath", "Member", "Orphan", "User", "WrittenFile", "look"]
+__all__ = ["Member", "Observed", "Orphan", "User", "WrittenFile", "look"]
 
 # What one page of a list has.
 _PAGE = 100
@@ -59,7 +60,7 @@ class WrittenFile(msgspec.Struct, frozen=True, kw_only=True):
     mentions: list[TargetId]
 
 
-class Aftermath(msgspec.Struct, frozen=True, kw_only=True):
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
     ``found`` has what lives of what the run made or updated, memberships aside, as the account shows it; ``users`` are
@@ -91,31 +92,32 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 async def look(
     account: Account,
-    deeds: Deeds,
-    before: Before,
+    state: RunState,
+    before: Baseline,
     *,
     everywhere: bool,
     progress: Progress,
     output: Path | None = None,
     again: bool = False,
-) -> Aftermath:
+) -> Observed:
     """Look at what the run did. ``everywhere``: in stores that the run didn't touch, too, for files of the run.
     ``output`` is OUTPUT_DIR, where written requests are. ``again``: what the lists don't have counts as gone.
 
     Raises what the account raises, and CannotWrite; what isn't there is no error.
     """
     progress.stage("looking at the destination")
-    looker = _Looker(account, deeds, everywhere, again)
+    effects = state.effects()
+    looker = _Looker(account, state, everywhere, again)
     await looker.assistants()
     await looker.agents()
     await looker.stores()
     await looker.files()
     await looker.members()
-    written = _written(output, deeds) if output else []
-    ours = {deed.target for deed in deeds.done if isinstance(deed, Wrote)}
-    idle = not deeds.done and not deeds.uncertain
+    written = _written(output, effects) if output else []
+    ours = {effect.target for effect in effects if isinstance(effect, Written)}
+    idle = not effects and not state.uncertain
     alive = idle or bool(looker.found) or any(one.path in ours for one in written)
-    return Aftermath(
+    return Observed(
         found=looker.found,
         users=looker.users,
         stores=looker.names,
@@ -127,8 +129,8 @@ async def look(
     )
 
 
-def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
-    made = [deed.target for deed in deeds.done if isinstance(deed, Made)]
+def _written(output: Path, effects: list[Effect]) -> list[WrittenFile]:
+    made = [effect.target for effect in effects if isinstance(effect, Made)]
     return [
         WrittenFile(path=TargetId(path), sha256=sha256_of(data), mentions=[id for id in made if id.encode() in data])
         for path, data in listed_requests(output)
@@ -136,32 +138,33 @@ def _written(output: Path, deeds: Deeds) -> list[WrittenFile]:
 
 
 class _Looker:
-    def __init__(self, account: Account, deeds: Deeds, everywhere: bool, again: bool) -> None:
+    def __init__(self, account: Account, state: RunState, everywhere: bool, again: bool) -> None:
         self._account, self._everywhere, self._again = account, everywhere, again
-        self._made = {deed.target: deed for deed in deeds.done if isinstance(deed, Made)}
+        effects = state.effects()
+        self._made = {effect.target: effect for effect in effects if isinstance(effect, Made)}
         self._touched: dict[TargetId, Kind] = {target: made.kind for target, made in self._made.items()}
         self._in_store: dict[TargetId, set[TargetId]] = {}
-        for deed in deeds.done:
-            match deed:
-                case Attached(store=store, files=files):
+        for effect in effects:
+            match effect:
+                case Attach(target=store, files=files):
                     self._in_store.setdefault(store, set()).update(files)
-                case Detached(store=store, file=file):
+                case Detach(store=store, target=file):
                     self._in_store.setdefault(store, set()).add(file)
-                case Updated(kind=Kind.MEMBERSHIP, store=store, target=file) if store is not None:
+                case Update(store=str(store), target=file):
                     self._in_store.setdefault(store, set()).add(file)
-                case Updated(kind=kind, target=target):
+                case Update(kind=kind, target=target):
                     self._touched[target] = kind
                 case _:
                     pass
         self._files = {target for target, made in self._made.items() if made.kind is Kind.FILE}
-        self._uncertain = {intent.op: intent for intent in deeds.uncertain if intent.kind is not Kind.FILE}
+        self._uncertain = {intent.op: intent for intent in state.uncertain if intent.kind is not Kind.FILE}
         # What may be of the run: by name and size, or because the run took it for its own by these.
         self._lost = {
             (intent.kind, intent.name or "", intent.size)
-            for intent in deeds.uncertain
-            if intent.kind is Kind.FILE or not deeds.marked
+            for intent in state.uncertain
+            if intent.kind is Kind.FILE or not state.keeps_marks
         }
-        self._inferred = {made.target for made in deeds.inferred}
+        self._inferred = {made.target for made in state.inferred}
         self._perhaps: dict[TargetId, Orphan] = {}
         self._totals: dict[TargetId, int | None] = {}
         self.found: dict[TargetId, dict[str, Any]] = {}
@@ -195,7 +198,7 @@ class _Looker:
             async for _ in self._all(Kind.FILE):
                 pass
 
-    def orphans(self, before: Before) -> list[Orphan]:
+    def orphans(self, before: Baseline) -> list[Orphan]:
         """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
         found = [one for one in self._perhaps.values() if one.id not in self._made]
         newer = {
@@ -282,7 +285,7 @@ class _Looker:
             return None
 
 
-def _late(intent: Intent, target: TargetId) -> Made:
+def _late(intent: Creation, target: TargetId) -> Made:
     return Made(kind=intent.kind, target=target, source=intent.source, name=intent.name, op=intent.op)
 
 

@@ -11,18 +11,18 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import Interrupted, Unreachable
-from holdall.importer.apply.settle import Settlement
-from holdall.importer.journal.journal import ALONE, MARKS, Done, Failed, Intent, Learned, Line
-from holdall.importer.journal.pace import SETTLE, Halt, Pace
-from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.run import RunFolder
+from holdall.importer.apply.reconcile import Reconciler
+from holdall.importer.runs.pace import SETTLE, Halt, Pace
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import ALONE, MARKS, Create, Creation, Done, Failed, Learned, Line
+from holdall.importer.runs.runreport import Orphan
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Account
 from holdall.remote.lists import Doubt
 from tests.importer.rig import Time, context
 
-FILE = Intent(op="1", action="create", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
-STORE = Intent(op="s", action="create", kind=Kind.STORE, source=SourceId("vs"), name="store")
+FILE = Create(op="1", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
+STORE = Create(op="s", kind=Kind.STORE, source=SourceId("vs"), name="store")
 
 
 class World:
@@ -36,7 +36,7 @@ class World:
         self.gone = self.doubtful = False
         self.folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
         pace = Pace(clock=lambda: self.moment.now, sleep=self.moment.sleep, halt=self.halt)
-        self.settlement = Settlement(context(self, self.folder, pace))
+        self.reconciler = Reconciler(context(self, self.folder, pace))
 
     async def items(
         self, where: str, params: object = None, *, limit: int = 100, doubt: Doubt | None = None
@@ -57,22 +57,22 @@ class World:
         metadata = {} if op is None else {"holdall_op": op}
         self.objects.append((since, "/vector_stores", {"id": id, "name": name, "metadata": metadata}))
 
-    def settle(self, *intents: Intent, before: tuple[Line, ...] = ()) -> None:
+    def settle(self, *intents: Creation, before: tuple[Line, ...] = ()) -> None:
         """List what is there, then write down what went before and the intents, and settle these."""
 
         async def go() -> None:
-            if not self.folder.before.path.exists():
+            if not self.folder.baseline.path.exists():
                 now, self.objects = self.objects, [one for one in self.objects if one[2].get("old")]
-                await self.folder.before.take(cast(Account, self))
+                await self.folder.baseline.take(cast(Account, self))
                 self.objects, self.looks = now, 0
             for line in (*before, *intents):
                 await self.folder.write(line)
-            await self.settlement.settle(intents)
+            await self.reconciler.reconcile(intents)
 
         asyncio.run(go())
 
     def orphans(self) -> list[Orphan]:
-        return asyncio.run(self.settlement.orphans())
+        return asyncio.run(self.reconciler.orphans())
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_only_new_file_of_that_name_and_size_is_ours(world: World) -> None:
     world.file("T2", size=11)
     world.file("T3", name="b.md")
     world.settle(FILE)
-    assert world.folder.standing.files == {"f1": "T1"}
+    assert world.folder.state.files == {"f1": "T1"}
     assert '"inferred":true' in world.folder.journal.path.read_text()
     assert world.looks == 1
 
@@ -95,15 +95,15 @@ def test_the_only_new_file_of_that_name_and_size_is_ours(world: World) -> None:
 def test_it_is_looked_for_until_the_end_of_the_window(world: World) -> None:
     world.file("T1", since=SETTLE - 0.01)
     world.settle(FILE)
-    assert world.folder.standing.files == {"f1": "T1"}
+    assert world.folder.state.files == {"f1": "T1"}
 
 
 def test_not_longer(world: World) -> None:
     world.file("T1", since=SETTLE + 6)
     world.settle(FILE)
-    assert world.folder.standing.files == {}
-    assert world.folder.standing.missed == [FILE]
-    assert world.folder.standing.open == {}
+    assert world.folder.state.files == {}
+    assert world.folder.state.missed == [FILE]
+    assert world.folder.state.open == {}
     assert world.moment.now == pytest.approx(SETTLE)
     assert world.orphans() == []  # what a whole list doesn't have isn't there
     world.moment.now += 10
@@ -112,7 +112,7 @@ def test_not_longer(world: World) -> None:
 
 @pytest.mark.parametrize("why", ["can't be read", "may lack something", "lacks what the run made", "shows things late"])
 def test_what_no_list_shows_is_listed_only_where_the_list_may_not_show_it(world: World, why: str) -> None:
-    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="b.md", size=1)
+    other = Create(op="0", kind=Kind.FILE, source=SourceId("f0"), name="b.md", size=1)
     before: tuple[Line, ...] = ()
     if why == "lacks what the run made":
         before = (other, Done(op="0", target=TargetId("T0")))
@@ -128,54 +128,54 @@ def test_one_that_was_there_before_is_not_ours(world: World) -> None:
     world.file("T1")
     world.objects[-1][2]["old"] = True
     world.settle(FILE)
-    assert world.folder.standing.files == {}
+    assert world.folder.state.files == {}
     world.file("T2")
     world.settle(FILE)
-    assert world.folder.standing.files == {"f1": "T2"}
+    assert world.folder.state.files == {"f1": "T2"}
 
 
 def test_of_two_neither_is_taken_and_both_are_listed(world: World) -> None:
     world.file("T1")
     world.file("T2")
     world.settle(FILE)
-    assert world.folder.standing.files == {}
+    assert world.folder.state.files == {}
     assert {one.id for one in world.orphans()} == {"T1", "T2"}
 
 
 def test_one_that_is_the_copy_of_something_else_is_not_taken(world: World) -> None:
-    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
+    other = Create(op="0", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
     world.file("T0")
     world.settle(FILE, before=(other, Done(op="0", target=TargetId("T0"))))
-    assert world.folder.standing.files == {"f0": "T0"}
+    assert world.folder.state.files == {"f0": "T0"}
 
 
 def test_what_an_attempt_of_another_file_may_have_left_behind_is_not_taken(world: World) -> None:
     """It has the same name and size, and perhaps other bytes."""
-    other = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
+    other = Create(op="0", kind=Kind.FILE, source=SourceId("f0"), name="a.md", size=10)
     world.file("T0")
     world.settle(FILE, before=(other, Failed(op="0", error="x", looked=True)))
-    assert world.folder.standing.files == {}
+    assert world.folder.state.files == {}
     assert [one.id for one in world.orphans()] == ["T0"]
 
 
 def test_what_an_earlier_attempt_of_the_same_file_left_behind_is_as_good(world: World) -> None:
-    earlier = Intent(op="0", action="create", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
+    earlier = Create(op="0", kind=Kind.FILE, source=SourceId("f1"), name="a.md", size=10)
     world.file("T0")
     world.settle(FILE, before=(earlier, Failed(op="0", error="x", looked=True)))
-    assert world.folder.standing.files == {"f1": "T0"}
+    assert world.folder.state.files == {"f1": "T0"}
 
 
 def test_two_uploads_that_look_alike_are_both_given_up(world: World) -> None:
-    other = Intent(op="2", action="create", kind=Kind.FILE, source=SourceId("f2"), name="a.md", size=10)
+    other = Create(op="2", kind=Kind.FILE, source=SourceId("f2"), name="a.md", size=10)
     world.file("T1")
     world.settle(FILE, other)
-    assert world.folder.standing.files == {}
+    assert world.folder.state.files == {}
 
 
 def test_beside_another_importer_no_file_is_taken(world: World) -> None:
     world.file("T1")
     world.settle(FILE, before=(Learned(what=ALONE, value=0),))
-    assert world.folder.standing.files == {}
+    assert world.folder.state.files == {}
 
 
 def test_stores_are_known_by_their_mark_and_by_nothing_else(world: World) -> None:
@@ -183,7 +183,7 @@ def test_stores_are_known_by_their_mark_and_by_nothing_else(world: World) -> Non
     world.store("V2", op="another")
     world.store("V3", op="s", since=30)
     world.settle(STORE)
-    assert world.folder.standing.target(Kind.STORE, SourceId("vs")) == "V3"
+    assert world.folder.state.target(Kind.STORE, SourceId("vs")) == "V3"
     assert '"image":{' in world.folder.journal.path.read_text()
     assert world.orphans() == []
 
@@ -199,24 +199,21 @@ def test_where_marks_are_dropped_a_store_is_known_as_a_file_is(world: World) -> 
     world.store("V1", name="other")
     world.store("V2")
     world.settle(STORE, before=(Learned(what=MARKS, value=0),))
-    assert world.folder.standing.target(Kind.STORE, SourceId("vs")) == "V2"
+    assert world.folder.state.target(Kind.STORE, SourceId("vs")) == "V2"
 
 
 def test_without_a_name_too_if_it_is_the_only_one(world: World) -> None:
-    nameless = Intent(op="s", action="create", kind=Kind.STORE, source=SourceId("vs"))
+    nameless = Create(op="s", kind=Kind.STORE, source=SourceId("vs"))
     world.store("V1", name="")
     world.settle(nameless, before=(Learned(what=MARKS, value=0),))
-    assert world.folder.standing.target(Kind.STORE, SourceId("vs")) == "V1"
+    assert world.folder.state.target(Kind.STORE, SourceId("vs")) == "V1"
 
 
 def test_all_are_looked_for_within_one_window(world: World) -> None:
-    others = [
-        Intent(op=f"{n}", action="create", kind=Kind.FILE, source=SourceId(f"f{n}"), name=f"{n}.md", size=1)
-        for n in range(50)
-    ]
+    others = [Create(op=f"{n}", kind=Kind.FILE, source=SourceId(f"f{n}"), name=f"{n}.md", size=1) for n in range(50)]
     world.settle(*others, STORE)
     assert world.moment.now == pytest.approx(SETTLE)
-    assert len(world.folder.standing.missed) == 51
+    assert len(world.folder.state.missed) == 51
 
 
 def test_a_list_that_fails_leaves_everything_open(world: World) -> None:
@@ -224,7 +221,7 @@ def test_a_list_that_fails_leaves_everything_open(world: World) -> None:
     world.gone = True
     with pytest.raises(Unreachable):
         world.settle(FILE)
-    assert world.folder.standing.open == {"1": FILE}
+    assert world.folder.state.open == {"1": FILE}
 
 
 def test_ctrl_c_ends_the_looking_and_leaves_everything_open(world: World) -> None:
@@ -232,4 +229,4 @@ def test_ctrl_c_ends_the_looking_and_leaves_everything_open(world: World) -> Non
     world.halt.ask()
     with pytest.raises(Interrupted):
         world.settle(FILE)
-    assert world.folder.standing.open == {"1": FILE}
+    assert world.folder.state.open == {"1": FILE}

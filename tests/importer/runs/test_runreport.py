@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.journal.report import Party, Report, Result, Status, mapping, markdown
+from holdall.importer.runs.runmapping import mapping
+from holdall.importer.runs.runreport import Destination, Party, Report, Result, Status, markdown
 from holdall.model import Kind, SourceId, TargetId
 
 LOSS = Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId("f1"), name="a.pdf", text="left out: gone")
@@ -19,7 +21,7 @@ REPORT = Report(
     started="2026-11-22T21:00:00Z",
     ended="2026-11-22T21:05:00Z",
     source=Party(org_id="org_xxx", project_id="proj_xxx"),
-    destination=Party(org_id="org_yyy", project_id="proj_yyy"),
+    destination=Destination(org_id="org_yyy", project_id="proj_yyy", base_url="https://a.invalid/v1"),
     bundle={"name": "b"},
     options={"prefix": ""},
     assistants=[
@@ -39,12 +41,11 @@ REPORT = Report(
     stores={SourceId("vs_1"): TargetId("vs_9")},
     files={SourceId("f2"): TargetId("f9")},
     requests={},
-    base_url="https://a.invalid/v1",
 )
 
 
 def test_the_mapping_has_the_documented_fields() -> None:
-    found = mapping(REPORT)
+    found = msgspec.to_builtins(mapping(REPORT))
     assert found["cloned_at"] == "2026-11-22T21:05:00Z"
     assert found["source"] == {"org_id": "org_xxx", "project_id": "proj_xxx"}
     assert found["destination"] == {"org_id": "org_yyy", "project_id": "proj_yyy", "base_url": "https://a.invalid/v1"}
@@ -82,7 +83,7 @@ def of(name: str, error: str | None = None) -> Report:
     """A report of one assistant, whose id in the source is its name too."""
     status = Status.PARTIAL if error else Status.SUCCESS
     one = Result(source=SourceId(name), target=TargetId("b"), name=name, status=status, error=error)
-    parties = {"source": Party(), "destination": Party()}
+    parties = {"source": Party(), "destination": Destination()}
     lists: dict[str, Any] = {"assistants": [one], "others": [], "stores": {}, "files": {}, "requests": {}}
     return Report(run="r", started="", ended="", bundle={}, options={}, **parties, **lists)
 
@@ -138,7 +139,7 @@ def test_many_losses_are_counted_not_listed() -> None:
         started="",
         ended="",
         source=Party(),
-        destination=Party(),
+        destination=Destination(),
         bundle={},
         options={},
         assistants=[one, one],

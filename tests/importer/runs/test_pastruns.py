@@ -10,9 +10,9 @@ import pytest
 
 from holdall.endpoint import same_account
 from holdall.importer.apply.resume import unfinished
-from holdall.importer.journal.journal import Closed, Opened
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import new_id, runs, runs_at
+from holdall.importer.runs.pastruns import new_id, past_runs
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import Closed, Opened
 
 NOW = 1_795_381_200.25
 HERE: dict[str, str | None] = {"base_url": "https://a.invalid/v1", "organization": None, "project": None}
@@ -36,10 +36,10 @@ def test_runs_of_earlier_versions_go_by_what_they_noted_and_before_those_of_the_
     earlier(tmp_path, "20261122T210000Z-000000", "2026-11-22T21:00:00.900Z")
     earlier(tmp_path, "20261122T205959Z-ffffff", "2026-11-22T21:00:01.000Z")
     names = ["20261122T205959Z-ffffff", "20261122T210000Z-f00000", "20261122T210000Z-000000"]
-    assert [run.name for run in runs(tmp_path)] == names
+    assert [run.name for run in past_runs(tmp_path)] == names
     newest = new_id(tmp_path, NOW, "000000")
     earlier(tmp_path, newest)
-    assert [run.name for run in runs(tmp_path)] == [*names, newest]
+    assert [run.name for run in past_runs(tmp_path)] == [*names, newest]
 
 
 @pytest.mark.parametrize("later", [0.0, 0.0004, -3600.0])
@@ -50,7 +50,7 @@ def test_a_new_run_is_the_newest_also_by_a_clock_that_stands_still_or_was_set_ba
     for number, token in enumerate(("ff", "aa", "00")):
         made.append(new_id(tmp_path, NOW + number * later, token))
         earlier(tmp_path, made[-1])
-    assert [run.name for run in runs(tmp_path)] == made
+    assert [run.name for run in past_runs(tmp_path)] == made
 
 
 def test_of_two_runs_begun_in_one_second_the_one_that_was_cut_off_is_resumed(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_run_at_another_destination_is_not_resumed(tmp_path: Path) -> None:
     assert unfinished(tmp_path, DIGESTS, HERE, {}) == "20261122T210000Z-1"
     there = {**HERE, "base_url": "https://b.invalid/v1"}
     assert unfinished(tmp_path, DIGESTS, there, {}) == "20261122T210001Z-2"
-    assert [run.name for run in runs_at(tmp_path, there)] == ["20261122T210001Z-2"]
+    assert [run.name for run in past_runs(tmp_path, there)] == ["20261122T210001Z-2"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from holdall.errors import Interrupted
-from holdall.importer.journal.pace import Halt, Pace
+from holdall.importer.runs.pace import Halt, Pace
 from tests.importer.rig import Time
 
 

@@ -14,9 +14,9 @@ import msgspec
 
 from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
 from holdall.importer.apply.context import Context
-from holdall.importer.apply.settle import Settlement
-from holdall.importer.journal.journal import Done, Failed, Intent
+from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.image import image
+from holdall.importer.runs.runlines import Create, Creation, Done, Failed, Intent, Update
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer
 
@@ -30,9 +30,6 @@ TRIES = 3
 """Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
 
 
-_UPLOADS = ("create", "copy")
-
-
 class _Created(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
@@ -40,13 +37,13 @@ class _Created(msgspec.Struct, frozen=True, kw_only=True):
 class Attempts:
     """The attempts of one run."""
 
-    def __init__(self, context: Context, settlement: Settlement) -> None:
-        self._folder, self._pace, self._settlement = context.folder, context.pace, settlement
+    def __init__(self, context: Context, reconciler: Reconciler) -> None:
+        self._folder, self._pace, self._reconciler = context.folder, context.pace, reconciler
         self._given_up: set[tuple[str, Kind]] = set()
 
     def _tries(self, action: str, kind: Kind) -> int:
         """How many attempts may be lost. Few where no such write was ever answered: that endpoint may always fail."""
-        if (action, kind) in self._folder.standing.answered:
+        if (action, kind) in self._folder.state.answered:
             return TRIES
         return 1 if (action, kind) in self._given_up else 2
 
@@ -55,14 +52,14 @@ class Attempts:
         kind: Kind,
         once: Callable[[], Awaitable[TargetId]],
         done: Callable[[], TargetId | None],
-        unknown: Callable[[], list[Intent]],
+        unknown: Callable[[], list[Creation]],
     ) -> TargetId:
         """Make attempts until one is known to have been carried out; before each, what is unknown is looked for."""
         lost: RemoteError | None = None
         for tried in range(TRIES + 1):
             tries = self._tries("create", kind)
             if attempts := unknown():
-                await self._settlement.settle(attempts, once=lost is not None and tries < TRIES and tried >= tries)
+                await self._reconciler.reconcile(attempts, once=lost is not None and tries < TRIES and tried >= tries)
             target = done()
             if target is not None:
                 return target
@@ -86,7 +83,7 @@ class Attempts:
         target: TargetId,
     ) -> None:
         """Make attempts until one is answered; it does no harm to carry this out twice."""
-        standing = self._folder.standing
+        state = self._folder.state
         start, nth = self._pace.clock(), 0
         while True:
             tried = self._pace.clock()
@@ -99,8 +96,8 @@ class Attempts:
                     self._given_up.add((action, kind))
                     raise
             nth += 1
-        for intent in standing.unknown(action, kind=kind, source=source):
-            if intent.target == target:
+        for intent in list(state.open.values()):
+            if (intent.action, intent.kind, intent.source, intent.target) == (action, kind, source, target):
                 await self._folder.write(Done(op=intent.op, target=target))
 
     async def while_fresh(self, once: Callable[[], Awaitable[TargetId]], fresh: list[TargetId]) -> TargetId:
@@ -147,7 +144,7 @@ class Attempts:
             self._audit(intent, operation, "unknown" if error.ambiguous else "refused", error)
             raise
         done = _done(intent, target, answer)
-        if intent.kind is Kind.FILE and intent.action in _UPLOADS and self._folder.before.had_file(target):
+        if intent.kind is Kind.FILE and isinstance(intent, Creation) and self._folder.baseline.had_file(target):
             done = msgspec.structs.replace(done, there=True)
         await self._folder.write(done)
         self._audit(intent, operation, "done", answer, target)
@@ -185,10 +182,10 @@ def _done(intent: Intent, target: TargetId, answer: Answer) -> Done:
     """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
     looks, name, size = None, None, None
     with suppress(msgspec.DecodeError):
-        if intent.action in _UPLOADS and intent.kind is Kind.FILE:
+        if isinstance(intent, Creation) and intent.kind is Kind.FILE:
             view = msgspec.json.decode(answer.raw, type=FileView)
             name = view.filename if view.filename != intent.name else None
             size = view.size if view.size != intent.size else None
-        elif intent.action in ("create", "update"):
+        elif isinstance(intent, Create | Update):
             looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
     return Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)
