@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -30,9 +31,11 @@ class AppendLog:
         end: int | None = None,
         sync: Callable[[BinaryIO], None] = durable,
         hint: str = "",
+        mode: int = 0o666,
     ) -> None:
         """Open it, or make it; with ``new`` it must not be there. What stands beyond ``end``, or else beyond the last
-        whole line, is cut off. ``hint`` is the way out where it can't be written. Raises CannotWrite."""
+        whole line, is cut off. ``hint`` is the way out where it can't be written, ``mode`` that of a file that
+        is new. Raises CannotWrite."""
         self.path = path
         self._sync, self._hint = sync, hint
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
@@ -40,10 +43,11 @@ class AppendLog:
         self._failure: BaseException | None = None
         try:
             # Without a buffer: that would keep what a full disk did not take, and write it behind the next line.
-            self._file = open(path, "x+b" if new else "a+b", buffering=0, opener=regular)  # noqa: SIM115
-            self._end = _whole(self._file) if end is None else end
-            self._file.truncate(self._end)
-            self._file.seek(self._end)
+            opener = partial(regular, mode=mode)
+            self._file = open(path, "x+b" if new else "a+b", buffering=0, opener=opener)  # noqa: SIM115
+            self.end = _whole(self._file) if end is None else end
+            self._file.truncate(self.end)
+            self._file.seek(self.end)
             # Not every file system counts names.
             self._named = os.fstat(self._file.fileno()).st_nlink > 0
         except OSError as error:
@@ -61,10 +65,10 @@ class AppendLog:
                 self._sync(cast(BinaryIO, self._file))
         except OSError as error:
             with suppress(OSError):
-                self._file.truncate(self._end)  # half a line would spoil the next one
-                self._file.seek(self._end)
+                self._file.truncate(self.end)  # half a line would spoil the next one
+                self._file.seek(self.end)
             raise cannot_write(self.path, error, hint=self._hint) from None
-        self._end += len(lines)
+        self.end += len(lines)
 
     async def commit(self, line: bytes) -> None:
         """Append a line; durable on return. One sync serves all lines that wait for it. Raises CannotWrite, then and

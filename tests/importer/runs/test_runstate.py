@@ -1,4 +1,4 @@
-"""What a run has come to, read off its lines: each line counts once, in whatever process it was written."""
+"""State of a run, read off its lines: each line counts once, in whatever process it was written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def done(op: str, target: str = "T", **more: object) -> Done:
     return msgspec.convert({"op": op, "target": target, **more}, type=Done)
 
 
-def standing(*lines: Line) -> RunState:
+def state(*lines: Line) -> RunState:
     found = RunState()
     for line in lines:
         found.take(line)
@@ -35,7 +35,7 @@ def standing(*lines: Line) -> RunState:
 
 
 def test_what_was_created_stands_under_its_source() -> None:
-    found = standing(
+    found = state(
         intent("1", "create", Kind.FILE, F, name="f.md", size=3), done("1", "F1", name="other.md"),
         intent("2", "create", Kind.STORE, VS), done("2", "V1"),
         intent("3", "create", Kind.ASSISTANT, A, without=["top_p"]), done("3", "A1"),
@@ -49,7 +49,7 @@ def test_what_was_created_stands_under_its_source() -> None:
 
 
 def test_an_intent_is_open_until_its_outcome_is_known() -> None:
-    found = standing(intent("1", "create", Kind.STORE, VS), Failed(op="1", error="x", ambiguous=True))
+    found = state(intent("1", "create", Kind.STORE, VS), Failed(op="1", error="x", ambiguous=True))
     assert [one.op for one in found.creations(source=VS)] == ["1"]
     assert found.creations(Kind.FILE) == []
     assert found.unknown(Attach) == []
@@ -59,20 +59,20 @@ def test_an_intent_is_open_until_its_outcome_is_known() -> None:
 
 
 def test_a_refusal_is_an_outcome_and_leaves_nothing() -> None:
-    found = standing(intent("1", "create", Kind.FILE, F), Failed(op="1", error="x", status=400))
+    found = state(intent("1", "create", Kind.FILE, F), Failed(op="1", error="x", status=400))
     assert (found.open, found.missed, found.files) == ({}, [], {})
 
 
 def test_what_was_looked_for_in_vain_is_remembered() -> None:
     one = intent("1", "create", Kind.FILE, F)
-    found = standing(one, Failed(op="1", error="x", ambiguous=True), Failed(op="1", error="x", looked=True))
+    found = state(one, Failed(op="1", error="x", ambiguous=True), Failed(op="1", error="x", looked=True))
     assert found.missed == [one]
     batch = intent("2", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("fg", ""))
-    assert standing(batch, Failed(op="2", error="x", looked=True)).missed == []
+    assert state(batch, Failed(op="2", error="x", looked=True)).missed == []
 
 
 def test_files_in_a_store_are_counted() -> None:
-    found = standing(
+    found = state(
         intent("1", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("abcde", "")), done("1", "B1"),
         intent("2", "attach", Kind.STORE, VS, target="V1", files=dict.fromkeys("fg", "")),
         intent("3", "detach", Kind.MEMBERSHIP, F, target="F1", store="V1"), done("3"),
@@ -81,7 +81,7 @@ def test_files_in_a_store_are_counted() -> None:
 
 
 def test_a_second_upload_takes_the_place_of_the_first_once_that_is_deleted() -> None:
-    found = standing(
+    found = state(
         intent("1", "create", Kind.FILE, F, name="f.xml"), done("1", "F1"),
         intent("2", "copy", Kind.FILE, F, name="f.xml.txt"), done("2", "F2"),
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_a_second_upload_takes_the_place_of_the_first_once_that_is_deleted() -> 
 
 
 def test_updates_what_was_learned_and_the_end() -> None:
-    found = standing(
+    found = state(
         intent("1", "update", Kind.STORE, VS, target="V1"), done("1"),
         intent("2", "update", Kind.MEMBERSHIP, F, target="F1", store="V1"), done("2"),
         Learned(what="batch_files", value=500), Learned(what="batch_files", value=100),
@@ -106,7 +106,7 @@ def test_updates_what_was_learned_and_the_end() -> None:
 
 
 def test_an_outcome_without_an_intent_changes_nothing() -> None:
-    assert standing(done("9"), Failed(op="8", error="x")).files == {}
+    assert state(done("9"), Failed(op="8", error="x")).files == {}
 
 
 def test_a_journal_of_a_later_version_is_not_guessed_at(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class RunState:
         self.operations: set[str] = set()
         """Those that stores, assistants and agents may carry."""
         self.sure: set[str] = set()
-        """The ops that were answered."""
+        """The ops of effects that were answered; a create is none before it is."""
         self._effects: dict[str, Effect] = {}
         self._left: dict[TargetId, str] = {}
         """By what was made or updated, the op of the effect that says how it was left."""
@@ -224,7 +224,8 @@ class RunState:
     def _done(self, intent: Intent, line: Done) -> None:
         source = intent.source
         self.answered.add(("create" if isinstance(intent, Copy) else intent.action, intent.kind))
-        self.sure.add(intent.op)
+        if intent.op in self._effects:
+            self.sure.add(intent.op)
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
             self._leave(line.target, line.image)
         match intent:

@@ -93,7 +93,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
 async def look(
     account: Account,
     state: RunState,
-    before: Baseline,
+    baseline: Baseline,
     *,
     everywhere: bool,
     progress: Progress,
@@ -123,7 +123,7 @@ async def look(
         stores=looker.names,
         members=looker.inside,
         late=looker.late,
-        orphans=looker.orphans(before),
+        orphans=looker.orphans(baseline),
         alive=alive,
         written=written,
     )
@@ -198,13 +198,13 @@ class _Looker:
             async for _ in self._all(Kind.FILE):
                 pass
 
-    def orphans(self, before: Baseline) -> list[Orphan]:
+    def orphans(self, baseline: Baseline) -> list[Orphan]:
         """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
         found = [one for one in self._perhaps.values() if one.id not in self._made]
         newer = {
             id
             for kind in {one.kind for one in found}
-            for id in before.newer(kind, [one.id for one in found if one.kind is kind], perhaps=True)
+            for id in baseline.newer(kind, [one.id for one in found if one.kind is kind], perhaps=True)
         }
         return sorted((one for one in found if one.id in newer | self._inferred), key=lambda one: one.id)
 

@@ -1,4 +1,4 @@
-"""Carry a rollback out: one action after the other, in an order in which nothing that stays loses what it needs.
+"""Carry an undo plan out: one action after the other, in an order in which nothing that stays loses what it needs.
 
 Every action may be done twice, so an undo that was cut off, at whatever point, is simply done again: what is gone is
 gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
@@ -53,7 +53,7 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def undo(
-    rollback: UndoPlan,
+    planned: UndoPlan,
     state: RunState,
     folder: Path,
     account: Account,
@@ -78,16 +78,16 @@ async def undo(
             journal.close()
     work = _Undo(account, log, progress, output)
     progress.stage("undoing")
-    due = rollback.due()
+    due = planned.due()
     progress.expect(files=len(due))
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
         await work.group(list(group))
     if due and work.stopped is None:
         await work.check(again)
-    left = [*rollback.left(), *work.left]
+    left = [*planned.left(), *work.left]
     if work.stopped is None:
-        log.ended(len(left), len(rollback.orphans))
+        log.ended(len(left), len(planned.orphans))
     return Undone(done=work.done, left=left, stopped=work.stopped)
 
 

@@ -101,7 +101,7 @@ async def undo_import(
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
             folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
-        state, log, before = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
+        state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
         nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
         if state.opened is None:
             return UndoResult(ended=Ended.NOTHING, planned=nothing)
@@ -114,7 +114,7 @@ async def undo_import(
         if state.uncertain and wait > 0:
             progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
             await asyncio.sleep(wait)
-        look_at = partial(look, account, state, before, output=output)
+        look_at = partial(look, account, state, baseline, output=output)
         decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
         found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
         sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
