@@ -15,6 +15,7 @@ import msgspec
 
 from holdall.capped import Capped
 from holdall.errors import UsageFault
+from holdall.kinds import noun
 from holdall.model import Kind, Record
 from holdall.redaction import redactor
 from holdall.untrusted import read_json
@@ -114,7 +115,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     looks_like: str
 
     def __str__(self) -> str:
-        return f"{self.kind.replace('_', ' ')} {self.id}, {self.field}: what looks like {self.looks_like}"
+        return f"{noun(self.kind)} {self.id}, {self.field}: what looks like {self.looks_like}"
 
 
 class Scan:

@@ -24,6 +24,7 @@ __all__ = [
     "AgentView",
     "AssistantView",
     "CodeInterpreterResources",
+    "DefinitionView",
     "FileSearchResources",
     "FileView",
     "InventedId",
@@ -173,17 +174,34 @@ class ToolView(msgspec.Struct, frozen=True, kw_only=True):
     connected_agent: object = None
 
 
-class AssistantView(View, frozen=True, kw_only=True):
-    """What the program acts upon in an assistant. Source: GET /assistants."""
+class DefinitionView(View, frozen=True, kw_only=True):
+    """What the program acts upon in whatever one request copies. What it refers to are ids, as it orders them."""
 
     id: str
     created_at: Moment = None
     name: str | None = None
     model: str | None = None
+    metadata: dict[str, object] | None = None
+
+    @property
+    def store_ids(self) -> list[SourceId]:
+        return []
+
+    @property
+    def file_ids(self) -> list[SourceId]:
+        return []
+
+    @property
+    def assistant_ids(self) -> list[SourceId]:
+        return []
+
+
+class AssistantView(DefinitionView, frozen=True, kw_only=True):
+    """What the program acts upon in an assistant. Source: GET /assistants."""
+
     instructions: str | None = None
     tools: list[ToolView] | None = None
     tool_resources: ToolResources | None = None
-    metadata: dict[str, object] | None = None
 
     @property
     def store_ids(self) -> list[SourceId]:
@@ -205,14 +223,8 @@ class AssistantView(View, frozen=True, kw_only=True):
         return [SourceId(i) for i in dict.fromkeys(ids) if isinstance(i, str) and i]
 
 
-class AgentView(View, frozen=True, kw_only=True):
+class AgentView(DefinitionView, frozen=True, kw_only=True):
     """What the program acts upon in a reusable agent, which refers to no store and no file. Source: GET /agents."""
-
-    id: str
-    created_at: Moment = None
-    name: str | None = None
-    model: str | None = None
-    metadata: dict[str, object] | None = None
 
 
 class FileCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,13 +15,13 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from holdall.errors import Mistakes, UsageFault
+from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId
 from holdall.untrusted import normalized
 
 __all__ = ["Pattern", "Root", "Selection", "choose", "pattern"]
 
-_PREFIXES = {"asst:": Kind.ASSISTANT, "agent:": Kind.AGENT, "store:": Kind.STORE, "file:": Kind.FILE}
-_TITLES = {Kind.ASSISTANT: "assistant", Kind.AGENT: "agent", Kind.STORE: "vector store", Kind.FILE: "file"}
+_PREFIXES = {row.selector: kind for kind, row in KINDS.items() if row.selector}
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
         return bool(name) and (text == name or fnmatchcase(name, text))
 
     def __str__(self) -> str:
-        return next((prefix for prefix, kind in _PREFIXES.items() if kind is self.kind), "") + self.text
+        return (KINDS[self.kind].selector if self.kind else "") + self.text
 
 
 def pattern(text: str) -> Pattern:
@@ -122,7 +122,7 @@ def choose(
 
 def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str) -> UsageFault:
     kinds = [wanted.kind] if wanted.kind else list(dict.fromkeys(root.kind for root in roots))
-    what = " or ".join(_TITLES[kind] for kind in kinds) or _TITLES[Kind.ASSISTANT]
+    what = " or ".join(map(noun, kinds)) or noun(Kind.ASSISTANT)
     hint = (
         "`holdall inspect BUNDLE` lists what is inside; put a GLOB between quotes"
         if where == "the bundle"

@@ -23,6 +23,7 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.errors import DamagedBundle, NewerFormat
+from holdall.kinds import DEFINITIONS
 from holdall.model import FileView, Rung, SourceId, epoch_seconds
 from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
@@ -258,12 +259,9 @@ class _Supply:
         )
 
     def _write_records(self, writer: BundleWriter) -> None:
-        for record in self._old.assistants():
-            writer.add_record(record)
-        for record in self._old.agents():
-            writer.add_record(record)
-        for record in self._old.stores():
-            writer.add_record(record)
+        for kind in DEFINITIONS:
+            for record in self._old.definitions(kind):
+                writer.add_record(record)
         self._store_of: dict[str, SourceId] = {}
         for entry in self._old.entries(layout.STORES):
             if entry.id is None or not entry.path.endswith(layout.MEMBERSHIPS):

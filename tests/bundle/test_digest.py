@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.digest import VOLATILE, content_line, definition_line, digest_of, record_hash
+from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
+from holdall.kinds import KINDS
 from holdall.model import Kind, Rung
 from tests.sweep import examples
 
@@ -27,7 +28,7 @@ def canonical(value: Any) -> bytes:
 @examples(150)
 @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=5), st.sampled_from(list(Kind)), st.booleans())
 def test_the_hash_is_that_of_the_specification(record: dict[str, Any], kind: Kind, ascii_only: bool) -> None:
-    kept = {key: value for key, value in record.items() if key not in VOLATILE[kind]}
+    kept = {key: value for key, value in record.items() if key not in KINDS[kind].volatile}
     raw = json.dumps(record, indent=3, ensure_ascii=ascii_only).encode()
     assert record_hash(kind, raw) == hashlib.sha256(canonical(kept)).hexdigest()
 
@@ -39,7 +40,7 @@ def test_volatile_fields_do_not_count_and_every_other_does(kind: Kind) -> None:
     before = record_hash(kind, json.dumps(record).encode())
     for field in record:
         changed = record_hash(kind, json.dumps(record | {field: "other"}).encode())
-        assert (changed == before) == (field in VOLATILE[kind]), field
+        assert (changed == before) == (field in KINDS[kind].volatile), field
     assert record_hash(kind, json.dumps(record | {"metadata": {"status": "b"}}).encode()) != before
 
 

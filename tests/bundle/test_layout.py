@@ -10,9 +10,10 @@ import pytest
 
 import holdall
 from holdall.bundle import layout
-from holdall.bundle.digest import VOLATILE, content_line, definition_line, digest_of, record_hash
+from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name, specification
 from holdall.bundle.reader import open_bundle
+from holdall.kinds import KINDS
 from holdall.model import Kind, Rung
 from holdall.verify import verify
 from tests.bundle.packing import pack
@@ -41,7 +42,7 @@ def test_the_volatile_fields_are_those_of_the_specification() -> None:
     for kind, name in names.items():
         row = re.search(rf"^\| {name} \| (.*) \|$", section, re.MULTILINE)
         assert row
-        assert tuple(re.findall(r"`(\w+)`", row[1])) == VOLATILE[kind]
+        assert tuple(re.findall(r"`(\w+)`", row[1])) == KINDS[kind].volatile
 
 
 def test_the_bag_is_called_as_the_file_is() -> None:
@@ -96,7 +97,7 @@ class Info10(msgspec.Struct, frozen=True, kw_only=True):
     digests: Digests10
 
 
-KNOWN_10 = (layout.ASSISTANTS, layout.STORES, layout.CONTENTS, layout.TEXTS, layout.FILES, layout.LEDGER)
+KNOWN_10 = (KINDS[Kind.ASSISTANT].folder, layout.STORES, layout.CONTENTS, layout.TEXTS, layout.FILES, layout.LEDGER)
 
 
 def test_a_reader_of_1_0_proves_all_that_it_knows_in_a_bundle_of_1_1() -> None:

@@ -15,6 +15,7 @@ import pytest
 from holdall.errors import EXIT_INCOMPLETE, EXIT_LOOK, RequestRefused
 from holdall.exporter.roots import Start, gather
 from holdall.exporter.unread import unread_references
+from holdall.graph import users_of
 from holdall.model import Kind, Record, SourceId
 from holdall.remote.client import path
 from holdall.sandbox.entra import token
@@ -150,16 +151,15 @@ def test_records_one_by_one_the_others_are_named(holdall: Terminal) -> None:
 
 
 def test_an_odd_record_of_a_server_is_a_loss_too() -> None:
-    async def none() -> list[Record]:
-        return []
-
-    async def two() -> list[Record]:
+    async def listed(kind: Kind) -> list[Record]:
+        if kind is not Kind.ASSISTANT:
+            return []
         fields = [{"id": A, "model": 5}, {"id": B, "model": "m"}]
         return [Record(kind=Kind.ASSISTANT, id=SourceId(f["id"]), raw=json.dumps(f).encode()) for f in fields]  # type: ignore[arg-type]
 
-    surveyor: Any = SimpleNamespace(assistants=two, agents=none, stores_of=lambda views: {})
+    surveyor: Any = SimpleNamespace(definitions=listed, users=users_of)
     found = asyncio.run(gather(surveyor, Start()))
-    assert [record.id for record in found.assistants] == [B]
+    assert [record.id for record in found.all()] == [B]
     assert [one.id for one in found.unreadable] == [A]
     assert "not of a shape known here" in found.unreadable[0].message
 

@@ -210,10 +210,11 @@ class Pinned:
         found = by_mapping(self.out, digests(), destination.party)
         if found is None:
             return {}
-        fields = ("assistants", "agents", "stores", "files", "copies", "prefix", "form")
+        fields = ("stores", "files", "copies", "prefix", "form")
+        whole = {"assistants": found.of(Kind.ASSISTANT), "agents": found.of(Kind.AGENT)}
         origin = Path(found.origin).relative_to(self.out).as_posix()
         return _filled(
-            {"origin": origin, "added": sorted(found.added), **{name: getattr(found, name) for name in fields}}
+            {"origin": origin, "added": sorted(found.added), **whole, **{name: getattr(found, name) for name in fields}}
         )
 
     def folder(self) -> View:
@@ -259,9 +260,10 @@ class Pinned:
 
     def _history(self) -> View:
         found = history(self.out, destination=self.destination.party, prefix=str(self.options.get("prefix", "")))
-        fields = ("assistants", "agents", "stores", "files", "copies", "hashes", "images")
+        fields = ("assistants", "stores", "files", "copies", "hashes", "images")
         return {
             **{name: getattr(found, name) for name in fields},
+            "agents": found.definitions[Kind.AGENT],
             "attached": {
                 store: {file: its or "bare" for file, its in put.items()} for store, put in found.attached.items()
             },

@@ -97,11 +97,8 @@ class Shelf:
 
     # -- as a BundleReader -----------------------------------------------------------------------------
 
-    def assistants(self) -> Iterator[Record]:
-        yield from self._assistants
-
-    def agents(self) -> Iterator[Record]:
-        yield from ()
+    def definitions(self, kind: Kind) -> Iterator[Record]:
+        yield from {Kind.ASSISTANT: self._assistants, Kind.STORE: self._stores}.get(kind, ())
 
     def stores(self) -> Iterator[Record]:
         yield from self._stores

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.model import AssistantView, SourceId
+from holdall.model import AssistantView, Kind, SourceId
 from holdall.remote.client import Account, Answer
 from holdall.remote.survey import Missing, Surveyor, viewed
 
@@ -37,7 +37,7 @@ def failing(cls: type[RemoteError], status: int) -> RemoteError:
 
 def surveyed(agents: RemoteError, nowhere: RemoteError | int) -> Surveyor:
     surveyor = Surveyor(cast(Account, Server(agents, nowhere)))
-    assert asyncio.run(surveyor.agents()) == []
+    assert asyncio.run(surveyor.definitions(Kind.AGENT)) == []
     return surveyor
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from holdall.bundle import layout
 from holdall.bundle.journal import Entry, Journal, Stored
 from holdall.bundle.names import Taken, safe_name
+from holdall.kinds import KINDS
 from holdall.model import Kind
 
 __all__ = ["Catalog"]
@@ -70,11 +71,11 @@ class Catalog:
             self._store_names[store_id] = name
         return name
 
-    def agent_path(self, agent_id: str) -> str:
-        return self._free(layout.AGENTS, agent_id, layout.RECORD)
-
-    def assistant_path(self, assistant_id: str) -> str:
-        return self._free(layout.ASSISTANTS, assistant_id, layout.RECORD)
+    def path(self, kind: Kind, id: str) -> str:
+        """Where a definition goes."""
+        if kind is Kind.STORE:
+            return f"{layout.STORES}{self.store_name(id)}{layout.RECORD}"
+        return self._free(KINDS[kind].folder, id, layout.RECORD)
 
     def content_folder(self, file_id: str) -> str:
         return self._free(layout.CONTENTS, file_id, "") + "/"

@@ -15,6 +15,7 @@ from holdall.bundle import layout
 from holdall.bundle.bag import parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.tagfiles import described
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Rung
 from holdall.untrusted import read_once
 from holdall.verdict import Reason
@@ -26,11 +27,11 @@ _LINE_VALUES = 100
 _INFO_VALUES = 100_000
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Rung.ORIGINAL, Rung.CONTAINER, Rung.TEXT, Rung.UNAVAILABLE})
-_COUNTS = frozenset({"assistants", "vector_stores", "memberships", "files", "entries", "bytes"})
-_AGENTS = "agents"
+_LATER = frozenset(row.count for row in KINDS.values() if row.since)
+_COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - _LATER
 _IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
 _OXUM = "payload-oxum"
-_DEFINITIONS = frozenset({Kind.ASSISTANT, Kind.AGENT, Kind.STORE})
+_DEFINITIONS = frozenset(DEFINITIONS)
 # The kinds of objects that a loss of each reason is about.
 _KINDS: dict[str, frozenset[Kind]] = {
     Reason.FILES: frozenset({Kind.FILE}),
@@ -132,12 +133,12 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
         yield f"counts lacks {name}"
     if not layout.is_known(info.format):
         return
-    for name in sorted(info.counts.keys() - _COUNTS - {_AGENTS}):
+    for name in sorted(info.counts.keys() - _COUNTS - _LATER):
         yield f"counts of {name[:100]!r}, which format {info.format} doesn't know"
     for name in sorted(info.rungs.keys() - set(Rung)):
         yield f"the rung {name[:100]!r}, which format {info.format} doesn't know"
-    if info.format != layout.format_of(info.counts.get(_AGENTS, 0)) or info.counts.get(_AGENTS) == 0:
-        yield f"format {info.format}, and {info.counts.get(_AGENTS)} agents counted"
+    if info.format != layout.format_of(info.counts) or any(info.counts.get(name) == 0 for name in _LATER):
+        yield f"format {info.format}, and {', '.join(f'{info.counts.get(name)} {name}' for name in _LATER)} counted"
 
 
 def about_bag(raw: bytes, info: HoldallInfo) -> Iterator[str]:

@@ -9,18 +9,10 @@ from typing import Any
 
 import msgspec
 
+from holdall.kinds import KINDS
 from holdall.model import Kind, Rung
 
-__all__ = ["VOLATILE", "content_line", "definition_line", "digest_of", "record_hash"]
-
-VOLATILE: dict[Kind, tuple[str, ...]] = {
-    Kind.ASSISTANT: (),
-    Kind.AGENT: ("updated_at",),
-    Kind.STORE: ("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
-    Kind.MEMBERSHIP: ("usage_bytes", "status"),
-    Kind.FILE: ("expires_at", "status", "status_details"),
-}
-"""Fields at the top of a record that change without anybody changing the project."""
+__all__ = ["content_line", "definition_line", "digest_of", "record_hash"]
 
 # A number with a fraction or an exponent keeps the digits that the server sent: how a language prints a double is
 # nothing to build a digest on.
@@ -36,7 +28,7 @@ def record_hash(kind: Kind, raw: bytes) -> str:
         except msgspec.ValidationError:  # a whole number of more digits than Python reads
             value = json.loads(raw.decode(), parse_int=_as_sent, parse_float=_as_sent, parse_constant=_refuse)
         if isinstance(value, dict):
-            for field in VOLATILE[kind]:
+            for field in KINDS[kind].volatile:
                 value.pop(field, None)
         raw = _encoder.encode(value)
     except (ValueError, RecursionError):

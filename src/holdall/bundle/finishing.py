@@ -11,15 +11,17 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
-from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
+from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
 from holdall.bundle.layout import Capture, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, RungCount
 from holdall.bundle.losses import reason_of
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
+from holdall.bundle.state import State
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
-from holdall.model import Kind, Rung
+from holdall.kinds import KINDS
+from holdall.model import Rung
 from holdall.untrusted import read_as
 from holdall.verdict import Reason
 
@@ -29,7 +31,6 @@ _encode = msgspec.json.Encoder().encode
 _SHA256 = 64
 """In the sorter of the index, each line stands behind the sha256 that the manifest needs."""
 _PIECE = 64 << 10
-_COUNTED = {Kind.ASSISTANT: "assistants", Kind.AGENT: "agents", Kind.STORE: "vector_stores"}
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +77,7 @@ class Finishing:
         self._stream, self._journal, self._resumed = stream, journal, resumed
         self._open_sink, self._append = open_sink, append
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
-        self._index, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
+        self._index, self._state = Sorter(), State()
         self._tags: list[tuple[str, str]] = []
         self._counts: Counter[str] = Counter()
         self._rung_files: Counter[str] = Counter()
@@ -91,7 +92,7 @@ class Finishing:
         self._write_ledger(ledger)
         info = self._write_tags(ended)
         size, sha256 = self._stream.seal()
-        for sorter in (self._index, self._definitions, self._contents, self._agents, ledger):
+        for sorter in (self._index, self._state, ledger):
             sorter.close()
         return Finished(
             path=self._target,
@@ -112,7 +113,7 @@ class Finishing:
                     self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Stored):
                 self._list(line.entry)
-                self._contents.add(content_line(line.ledger.id, line.ledger.rung, line.entry.sha256))
+                self._state.content(line.ledger.id, line.ledger.rung, line.entry.sha256)
                 self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Entry) and not line.entry.path.startswith("data/"):
                 self._tags.append((line.entry.path, line.entry.sha256))
@@ -137,9 +138,8 @@ class Finishing:
 
     def _list_record(self, entry: IndexEntry, sha256: str) -> None:
         kind = layout.kind_of(entry.path)
-        self._counts[_COUNTED[kind]] += 1
-        lines = self._agents if kind is Kind.AGENT else self._definitions
-        lines.add(definition_line(kind, entry.id or "", sha256))
+        self._counts[KINDS[kind].count] += 1
+        self._state.record(kind, entry.id or "", sha256)
 
     def _write_lines(self, sink: LineSink) -> None:
         records = 0
@@ -153,13 +153,13 @@ class Finishing:
                     self._losses[_loss_line(raw).reason] += 1
                     continue
                 sha256 = record_hash(sink.kind, raw)
-                self._definitions.add(definition_line(sink.kind, read_as(raw, _Id).id, sha256, sink.store_id))
+                self._state.record(sink.kind, read_as(raw, _Id).id, sha256, sink.store_id)
             lines.flush()
             out.commit()
         entry = self._append(out, sink.path)
         sink.remove()
         if sink.kind is not None:
-            self._counts["memberships" if sink.kind is Kind.MEMBERSHIP else "files"] += records
+            self._counts[KINDS[sink.kind].count] += records
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
     def _write_ledger(self, ledger: Sorter) -> None:
@@ -173,10 +173,11 @@ class Finishing:
         self._list(msgspec.structs.replace(self._append(out, layout.LEDGER), records=records))
 
     def _write_tags(self, ended: int) -> HoldallInfo:
+        later = {row.count for row in KINDS.values() if row.since}
         counts = {
             name: self._counts[name]
-            for name in ("assistants", "agents", "vector_stores", "memberships", "files", "entries", "bytes")
-            if name != "agents" or self._counts[name]
+            for name in (*(row.count for row in KINDS.values()), "entries", "bytes")
+            if name not in later or self._counts[name]
         }
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
@@ -185,7 +186,7 @@ class Finishing:
         index = self._write_tag(layout.INDEX, (found[_SHA256:] + b"\n" for _, found in self._index))
         self._stream.cut()
         info = HoldallInfo(
-            format=layout.format_of(self._counts["agents"]),
+            format=layout.format_of(self._counts),
             tool=self._capture.tool,
             source=self._capture.source,
             selection=self._capture.selection,
@@ -198,11 +199,7 @@ class Finishing:
                 for rung in Rung
                 if self._rung_files[rung]
             },
-            digests=Digests(
-                definitions=digest_of(self._definitions.keys()),
-                contents=digest_of(self._contents.keys()),
-                agents=digest_of(self._agents.keys()) if self._counts["agents"] else None,
-            ),
+            digests=self._state.digests(),
             index=index,
             manifest=manifest_part,
             min_rung=self._capture.min_rung.value,

@@ -6,12 +6,14 @@ major version is refused before anything else is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Rung
 from holdall.untrusted import (
     LINE_BYTES,
@@ -44,13 +46,10 @@ __all__ = [
     "specification",
 ]
 
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, max(row.since for row in KINDS.values())
 FORMAT = f"{MAJOR}.{MINOR}"
-_WITHOUT_AGENTS = f"{MAJOR}.0"
 
-ASSISTANTS = "data/assistants/"
-AGENTS = "data/agents/"
-STORES = "data/vector_stores/"
+STORES = KINDS[Kind.STORE].folder
 CONTENTS = "data/files/"
 TEXTS = "data/text/"
 FILES = "data/files.jsonl"
@@ -281,16 +280,14 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     losses: dict[str, Size] | None = None
 
 
-def format_of(agents: int) -> str:
-    """The version that a bundle with so many agents has: the lowest one that has all that is in it."""
-    return FORMAT if agents else _WITHOUT_AGENTS
+def format_of(counts: Mapping[str, int]) -> str:
+    """The version that a bundle with so many of each kind has: the lowest one that has all that is in it."""
+    return f"{MAJOR}.{max(row.since for row in KINDS.values() if not row.since or counts.get(row.count))}"
 
 
 def kind_of(path: str) -> Kind:
     """The kind of the record at ``path``, which is one of an assistant, an agent or a vector store."""
-    if path.startswith(STORES):
-        return Kind.STORE
-    return Kind.AGENT if path.startswith(AGENTS) else Kind.ASSISTANT
+    return next((kind for kind in DEFINITIONS if path.startswith(KINDS[kind].folder)), Kind.ASSISTANT)
 
 
 class Place(NamedTuple):
@@ -305,9 +302,7 @@ class Place(NamedTuple):
 _BYTES = frozenset({Rung.ORIGINAL, Rung.SUPPLIED, Rung.CONTAINER})
 _LINES = Place(has_records=True)
 _FOLDERS = {
-    (ASSISTANTS, 0): (RECORD, Place(has_id=True)),
-    (AGENTS, 0): (RECORD, Place(has_id=True)),
-    (STORES, 0): (RECORD, Place(has_id=True)),
+    **{(KINDS[kind].folder, 0): (RECORD, Place(has_id=True)) for kind in DEFINITIONS},
     (CONTENTS, 1): ("", Place(has_id=True, rungs=_BYTES)),
     (TEXTS, 1): (RECORD, Place(has_id=True, rungs=frozenset({Rung.TEXT}))),
 }

@@ -34,6 +34,7 @@ from holdall.bundle.seekable import (
     require_expansion,
 )
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
+from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind, Record, SourceId
 from holdall.opening import open_regular
 from holdall.untrusted import (
@@ -67,7 +68,6 @@ class _Format(msgspec.Struct, frozen=True, kw_only=True):
     format: str
 
 
-_DEFINITIONS = frozenset({Kind.ASSISTANT, Kind.AGENT, Kind.STORE})
 _path = msgspec.json.Decoder(_Path)
 _id = msgspec.json.Decoder(_Id)
 
@@ -166,15 +166,25 @@ class BundleReader:
 
     # -- records -------------------------------------------------------------------------------------
 
+    def definitions(self, kind: Kind) -> Iterator[Record]:
+        """The records of a kind that has a file for each."""
+        for entry in self.entries(KINDS[kind].folder):
+            if entry.path.endswith(layout.RECORD):
+                yield self.record(kind, entry)
+
+    def whole(self) -> Iterator[Record]:
+        """The records of all kinds that one request copies."""
+        return (record for kind in WHOLE for record in self.definitions(kind))
+
     def assistants(self) -> Iterator[Record]:
-        return self._records(Kind.ASSISTANT, layout.ASSISTANTS)
+        return self.definitions(Kind.ASSISTANT)
 
     def agents(self) -> Iterator[Record]:
         """Reusable agents; a bundle of format 1.0 has none."""
-        return self._records(Kind.AGENT, layout.AGENTS)
+        return self.definitions(Kind.AGENT)
 
     def stores(self) -> Iterator[Record]:
-        return self._records(Kind.STORE, layout.STORES)
+        return self.definitions(Kind.STORE)
 
     def files(self) -> Iterator[Record]:
         """The file objects, also of files whose content could not be got."""
@@ -241,11 +251,6 @@ class BundleReader:
                 self._ledger_entry = entry
         return self._ledger
 
-    def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
-        for entry in self.entries(folder):
-            if entry.path.endswith(layout.RECORD):
-                yield self.record(kind, entry)
-
     def record(self, kind: Kind, entry: IndexEntry) -> Record:
         """The record that is the whole of an entry."""
         measuring = self._is_new(entry)
@@ -283,7 +288,7 @@ class BundleReader:
             found = require_record(raw)
             if measuring:
                 self._values += found.values
-                self._uses += found.uses if kind in _DEFINITIONS else 0
+                self._uses += found.uses if kind in DEFINITIONS else 0
                 if self._values > most_values(self._size):
                     raise ValueError("more values than a bundle of its size may have")
                 if self._uses > self._most_lines:

@@ -15,14 +15,16 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.claims import about_ledger_line, about_loss, asked
-from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
-from holdall.bundle.layout import Digests, IndexEntry, LedgerLine, LossLine
+from holdall.bundle.digest import record_hash
+from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
+from holdall.bundle.state import State
 from holdall.capped import Capped
-from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, Rung, StoreView
+from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
+from holdall.model import FileView, Kind, MembershipView, Record, Rung, StoreView
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["Loss", "References", "Report"]
@@ -72,13 +74,13 @@ class References:
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: Capped[Loss] = Capped()
-        self._uses, self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter(), Sorter()
+        self._uses, self._state = Sorter(), State()
         self._counts: Counter[str] = Counter()
         self._rungs: Counter[Rung] = Counter()
         self._rung_bytes: Counter[Rung] = Counter()
         self._lost: Counter[str] = Counter()
         self._minimum = minimum_of(bundle.info)
-        self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in (Kind.ASSISTANT, Kind.AGENT, Kind.STORE)}
+        self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
         """The definitions by id, each with its path without the ending."""
         self._lacking: set[str] = set()
         """The stores with fewer memberships than they count, until a loss accounts for that."""
@@ -86,9 +88,7 @@ class References:
     def check(self) -> None:
         """Report everything that doesn't fit. Raises DamagedBundle where a record can't be read."""
         self._read_stores()
-        self._read_assistants()
-        for _ in self._records(Kind.AGENT, layout.AGENTS):
-            pass
+        self._read_definitions()
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
             said = FileView.of(file)
@@ -100,8 +100,8 @@ class References:
         self._check_files()
         self._read_losses()
         self._check_info()
-        for sorter in (self._uses, self._definitions, self._contents, self._agents):
-            sorter.close()
+        self._uses.close()
+        self._state.close()
 
     @property
     def verdict(self) -> Verdict:
@@ -157,10 +157,10 @@ class References:
     def _use(self, use: _Use, id: str) -> None:
         self._uses.add(id.encode(), _encode(use))
 
-    def _records(self, kind: Kind, folder: str) -> Iterator[Record]:
-        """The records below ``folder``, each counted and there once."""
+    def _records(self, kind: Kind) -> Iterator[Record]:
+        """The records of a kind, each counted and there once."""
         there = self._there[kind]
-        for entry in self._bundle.entries(folder):
+        for entry in self._bundle.entries(KINDS[kind].folder):
             if entry.path.endswith(layout.RECORD):
                 record = self._bundle.record(kind, entry)
                 if record.id != entry.id:
@@ -171,13 +171,12 @@ class References:
                 yield record
 
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
-        self._counts[_COUNTED[kind]] += 1
-        lines = self._agents if kind is Kind.AGENT else self._definitions
-        lines.add(definition_line(kind, id, record_hash(kind, raw), store))
+        self._counts[KINDS[kind].count] += 1
+        self._state.record(kind, id, record_hash(kind, raw), store)
 
     def _read_stores(self) -> None:
         totals: dict[str, int] = {}
-        for store in self._records(Kind.STORE, layout.STORES):
+        for store in self._records(Kind.STORE):
             totals[store.id] = StoreView.of(store).total or 0
         found = self._there[Kind.STORE]
         listed: set[str] = set()
@@ -208,15 +207,15 @@ class References:
         if id in seen:
             self._report("index", None, f"{id}: there twice")
 
-    def _read_assistants(self) -> None:
-        for assistant in self._records(Kind.ASSISTANT, layout.ASSISTANTS):
-            view = AssistantView.of(assistant)
+    def _read_definitions(self) -> None:
+        for record in (record for kind in WHOLE for record in self._records(kind)):
+            view = read(record)
             for id in view.store_ids:
                 if id not in self._there[Kind.STORE]:
-                    message = f"{assistant.id} refers to store {id}, which isn't in the bundle"
+                    message = f"{record.id} refers to store {id}, which isn't in the bundle"
                     self._lose("no-store", id, None, message)
             for id in dict.fromkeys(view.file_ids):
-                self._use(_Use(by="assistant", path=str(assistant.id)), id)
+                self._use(_Use(by="assistant", path=str(record.id)), id)
 
     def _read_index(self) -> None:
         cuts = iter(()) if self._cut is None else self._cut.keys()
@@ -225,7 +224,7 @@ class References:
             self._counts["entries"] += 1
             self._counts["bytes"] += entry.size
             if entry.rung is not None and entry.id is not None:
-                self._contents.add(content_line(entry.id, entry.rung, entry.sha256))
+                self._state.content(entry.id, entry.rung, entry.sha256)
                 while cut is not None and cut < entry.path.encode():
                     cut = next(cuts, None)
                 stops = None if self._cut is None else cut == entry.path.encode()
@@ -350,21 +349,18 @@ class References:
                 self._report("count", layout.INFO, f"files of rung {rung} are not those declared")
         if info.losses is not None and dict(self._lost) != info.losses:
             self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
-        if self._counts["agents"] and "agents" not in info.counts:
-            self._report("count", layout.INFO, f"agents: none declared, {self._counts['agents']} there")
-        digests = Digests(
-            definitions=digest_of(self._definitions.keys()),
-            contents=digest_of(self._contents.keys()),
-            agents=digest_of(self._agents.keys()) if self._counts["agents"] else None,
-        )
-        for name in ("definitions", "contents", "agents"):
+        for name in (row.count for row in KINDS.values() if row.since):
+            if self._counts[name] and name not in info.counts:
+                self._report("count", layout.INFO, f"{name}: none declared, {self._counts[name]} there")
+        digests = self._state.digests()
+        for name in digests.__struct_fields__:
             if getattr(digests, name) != getattr(info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
 
 
 def _told(line: LossLine) -> str:
     """What is lost, and why: the message alone may be a server's, which names nothing."""
-    what = " ".join(part for part in (line.kind and line.kind.replace("_", " "), line.id) if part)
+    what = " ".join(part for part in (line.kind and noun(line.kind), line.id) if part)
     if not what or (line.id and line.id in line.message):
         return line.message or f"something that holdall.json calls {line.reason}"
     if line.kind and known_reason(line.reason) in (Reason.FILES, Reason.RECORDS):
@@ -380,14 +376,7 @@ def _read_whole(faults: Iterator[str]) -> Iterator[str]:
         yield str(error)
 
 
-_COUNTED = {
-    Kind.ASSISTANT: "assistants",
-    Kind.AGENT: "agents",
-    Kind.STORE: "vector_stores",
-    Kind.MEMBERSHIP: "memberships",
-    Kind.FILE: "files",
-}
 # Losses of these reasons name what is not in the bundle, those of the others what is.
 _GONE = frozenset({Reason.FILES, Reason.STORES, Reason.RECORDS})
 _HELD = frozenset({Reason.KEYS, Reason.REFERENCES, Reason.CHANGED})
-_NAMES = frozenset({*_COUNTED.values(), "entries", "bytes"})
+_NAMES = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"})

@@ -38,6 +38,7 @@ from holdall.bundle.stream import Note, Stream, Unrecoverable
 from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
+from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, epoch_seconds
 from holdall.untrusted import read_as, require_record
 
@@ -160,7 +161,7 @@ class BundleWriter:
 
         Raises ValueError where the record is over a limit (``untrusted.require_record``).
         """
-        if record.kind in (Kind.MEMBERSHIP, Kind.FILE):
+        if record.kind not in DEFINITIONS:
             raise ValueError(f"a {record.kind} goes through open_memberships or open_files")
         uses = require_record(record.raw).uses
         key, sha256 = (record.kind, record.id), record_hash(record.kind, record.raw)
@@ -174,12 +175,7 @@ class BundleWriter:
                 return
             if known is not None:
                 self._switch(keep_unseen=True)
-            if record.kind is Kind.STORE:
-                path = f"{layout.STORES}{self._catalog.store_name(record.id)}{layout.RECORD}"
-            elif record.kind is Kind.AGENT:
-                path = self._catalog.agent_path(record.id)
-            else:
-                path = self._catalog.assistant_path(record.id)
+            path = self._catalog.path(record.kind, record.id)
             self._catalog.records[key] = sha256, files
             made = _created_at(record.raw)
             self._put(path, record.raw, mtime=made, id=record.id, hash=sha256, files=files, uses=uses)

@@ -12,18 +12,13 @@ from holdall.cli import options
 from holdall.cli.console import Console, counted
 from holdall.cli.verdict import as_result
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
+from holdall.kinds import KINDS
 from holdall.settings import DestinationSettings
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["compare", "told"]
 
-_NOUNS = {
-    "vector_stores": "vector store",
-    "memberships": "membership",
-    "assistants": "assistant",
-    "agents": "agent",
-    "texts": "text",
-}
+_NOUNS = {**{row.count: row.noun for row in KINDS.values()}, "texts": "text"}
 
 
 def compare(

@@ -21,6 +21,8 @@ from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
+from holdall.kinds import KINDS
+from holdall.model import Kind
 from holdall.opening import read_regular
 from holdall.settings import SourceSettings
 
@@ -303,14 +305,9 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
             f"nothing has changed since {when:%Y-%m-%d %H:%M} UTC: no new bundle, {report.bundle} is the newest"
         )
     held = ", ".join(
-        counted(report.counts.get(key, 0), noun)
-        for key, noun in (
-            ("assistants", "assistant"),
-            ("agents", "agent"),
-            ("vector_stores", "vector store"),
-            ("files", "file"),
-        )
-        if key != "agents" or report.counts.get(key)
+        counted(report.counts.get(row.count, 0), row.noun)
+        for kind, row in KINDS.items()
+        if kind is not Kind.MEMBERSHIP and (not row.since or report.counts.get(row.count))
     )
     console.say(f"{held} -> {human_size(report.size)}")
     console.say(

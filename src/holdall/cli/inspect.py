@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result
-from holdall.model import AgentView, AssistantView, Rung, SourceId, StoreView
+from holdall.kinds import KINDS, WHOLE, read
+from holdall.model import AssistantView, Kind, Rung, SourceId, StoreView
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import HoldallInfo, LedgerLine
@@ -48,10 +49,14 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
         tree = _Tree(opened, None if everything else _FILES)
         info, size = opened.info, bundle.stat().st_size
         assistants = list(islice(tree.assistants(), None if everything else _ASSISTANTS))
-        agents = list(islice(tree.agents(), None if everything else _ASSISTANTS))
+        later: dict[Kind, list[dict[str, Any]]] = {
+            kind: list(islice(tree.plain(kind), None if everything else _ASSISTANTS))
+            for kind in WHOLE
+            if kind is not Kind.ASSISTANT
+        }
         others = list(islice(tree.other_stores(), None if everything else _ASSISTANTS))
         _print_info(console, bundle, info, size)
-        _print_tree(console, info, assistants, agents, others)
+        _print_tree(console, info, assistants, later, others)
         shortfall = _shortfall(console, opened, everything)
         verdict = declared(info)
         console.result()
@@ -62,7 +67,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
             "size": size,
             **msgspec.to_builtins(info),
             "assistants": assistants,
-            "agents": agents,
+            **{KINDS[kind].count: found for kind, found in later.items()},
             "other_stores": others,
             **as_result(verdict),
             **shortfall,
@@ -88,7 +93,7 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
     outside, scan = Dependencies(), Scan()
-    for record in chain(bundle.assistants(), bundle.agents()):
+    for record in bundle.whole():
         scan.look(record)
         outside.add(record)
     for record in bundle.stores():
@@ -131,9 +136,10 @@ class _Tree:
                 "code_interpreter": self._files(view.file_ids, len(view.file_ids)),
             }
 
-    def agents(self) -> Iterator[dict[str, Any]]:
-        for record in self._bundle.agents():
-            view = AgentView.of(record)
+    def plain(self, kind: Kind) -> Iterator[dict[str, Any]]:
+        """The definitions of a kind that refers to nothing."""
+        for record in self._bundle.definitions(kind):
+            view = read(record)
             yield {"id": record.id, "name": view.name, "model": view.model}
 
     def other_stores(self) -> Iterator[dict[str, Any]]:
@@ -184,27 +190,23 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
     console.result(f"{path}  {human_size(size)}, format {info.format}, written by {info.tool}")
     console.result(f"source     {', '.join(where)}")
     console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
-    agents = f"{counted(counts['agents'], 'agent')}, " if counts.get("agents") else ""
+    held = (row for row in KINDS.values() if not row.since or counts.get(row.count))
     console.result(
-        f"holds      {counted(counts.get('assistants', 0), 'assistant')}, {agents}"
-        f"{counted(counts.get('vector_stores', 0), 'vector store')}, "
-        f"{counted(counts.get('memberships', 0), 'membership')}, {counted(counts.get('files', 0), 'file')}; "
+        f"holds      {', '.join(counted(counts.get(row.count, 0), row.noun) for row in held)}; "
         f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
     )
     for rung, count in info.rungs.items():
         stored = f", {human_size(count.bytes)}" if count.bytes else ""
         console.result(f"           {rung}: {counted(count.files, 'file')}{stored}")
-    console.result(f"digests    definitions {info.digests.definitions}")
-    console.result(f"           contents    {info.digests.contents}")
-    if info.digests.agents:
-        console.result(f"           agents      {info.digests.agents}")
+    for number, (name, digest) in enumerate(msgspec.to_builtins(info.digests).items()):
+        console.result(f"{'' if number else 'digests':11}{name:12}{digest}")
 
 
 def _print_tree(
     console: Console,
     info: HoldallInfo,
     assistants: list[dict[str, Any]],
-    agents: list[dict[str, Any]],
+    later: Mapping[Kind, list[dict[str, Any]]],
     others: list[dict[str, Any]],
 ) -> None:
     for assistant in assistants:
@@ -220,14 +222,15 @@ def _print_tree(
     if left > 0:
         console.result()
         console.result(f"… and {left} more assistants (--all shows them)")
-    if agents:
-        console.result()
-        console.result("agents:")
-        for agent in agents:
-            console.result(f"  {agent['name'] or '(no name)'}  {agent['id']}  {agent['model'] or ''}".rstrip())
-    more = info.counts.get("agents", 0) - len(agents)
-    if more > 0:
-        console.result(f"  … and {more} more agents (--all shows them)")
+    for kind, found in later.items():
+        name = KINDS[kind].count
+        if found:
+            console.result()
+            console.result(f"{name}:")
+        for one in found:
+            console.result(f"  {one['name'] or '(no name)'}  {one['id']}  {one['model'] or ''}".rstrip())
+        if (more := info.counts.get(name, 0) - len(found)) > 0:
+            console.result(f"  … and {more} more {name} (--all shows them)")
     if left <= 0 and others:
         console.result()
         console.result("stores that no assistant here uses:")

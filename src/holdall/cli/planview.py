@@ -19,6 +19,7 @@ from holdall.cli.shortfall import as_json, show
 from holdall.dialects.forms import Form
 from holdall.errors import UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
+from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind
 from holdall.verdict import Verdict
 
@@ -62,10 +63,11 @@ def _announce(console: Console, prepared: Prepared, output: Path) -> None:
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     written = planned.form is Form.RESPONSES
-    agents = f", {counted(total.agents, 'agent')}" if total.agents else ""
+    later = [KINDS[kind] for kind in WHOLE if KINDS[kind].since]
+    more = "".join(f", {counted(count, row.noun)}" for row in later if (count := getattr(total, row.count)))
     made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
     console.say(
-        f"to create: {made}{agents}{part}, {counted(total.stores, 'vector store')}, "
+        f"to create: {made}{more}{part}, {counted(total.stores, 'vector store')}, "
         f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
     )
     for text in _else(total):
@@ -212,10 +214,9 @@ def _step_lines(step: steps.Step) -> list[str]:
             return [f"  create vector store {name or 'without a name'} ({id})"]
         case steps.AttachFiles(store=id, count=count):
             return [f"  attach {counted(count, 'file')} to {id}"]
-        case steps.CreateAssistant(id=id, name=name, model=model, losses=losses):
-            return [f"  create assistant {name or 'without a name'} ({id}), model {model}", *told(losses)]
-        case steps.CreateAgent(id=id, name=name, model=model, losses=losses):
-            return [f"  create agent {name or 'without a name'} ({id}), model {model}", *told(losses)]
+        case steps.CreateDefinition(kind=kind, id=id, name=name, model=model, losses=losses):
+            with_model = f", model {model}" if KINDS[kind].has_model else ""
+            return [f"  create {_who(kind, name, id)}{with_model}", *told(losses)]
         case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
             where = f"{beside}, for {path} is not as holdall left it, or of another destination" if beside else path
             return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *told(losses)]
@@ -226,12 +227,10 @@ def _step_lines(step: steps.Step) -> list[str]:
         case steps.Differs(kind=kind, id=id, target=target, name=name, differences=found, changed=changed):
             since = f"; changed since the last run: {', '.join(changed)}" if changed else ""
             return [f"  differs: {_who(kind, name, id)}, there as {target}{since}:", *_differences(found)]
-        case steps.UpdateAssistant(id=id, target=target, name=name, differences=found):
-            return [f"  update {_who('assistant', name, id)}, there as {target}:", *_differences(found)]
-        case steps.UpdateAgent(id=id, target=target, name=name, differences=found):
-            return [f"  update {_who('agent', name, id)}, there as {target}:", *_differences(found)]
-        case steps.UpdateStore(id=id, target=target, name=name, differences=found):
-            return [f"  update {_who('vector_store', name, id)}, there as {target}:", *_differences(found)]
+        case steps.UpdateDefinition() | steps.UpdateStore():
+            kind = step.kind if isinstance(step, steps.UpdateDefinition) else Kind.STORE
+            who = _who(kind, step.name, step.id)
+            return [f"  update {who}, there as {step.target}:", *_differences(step.differences)]
         case steps.UpdateMembership(store=store, file=file, name=name):
             return [f"  set the attributes of {name or file} in {store}"]
         case steps.DetachFile(store=store, target=target, name=name, why=why):
@@ -247,8 +246,8 @@ def _differences(found: list[Difference]) -> list[str]:
     return [*lines, f"    … and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else lines
 
 
-def _who(kind: str, name: str | None, id: str) -> str:
-    return f"{kind.replace('_', ' ')} {name or 'without a name'} ({id})"
+def _who(kind: Kind, name: str | None, id: str) -> str:
+    return f"{noun(kind)} {name or 'without a name'} ({id})"
 
 
 def line(value: object) -> str:

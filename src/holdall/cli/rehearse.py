@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdall.bundle.reader import BundleReader
@@ -17,7 +16,7 @@ from holdall.cli.console import Console, counted
 from holdall.cli.runs import THIS_MACHINE, Unwatched
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
-from holdall.model import AgentView
+from holdall.kinds import read
 from holdall.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -80,11 +79,7 @@ async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
 
 
 def _models(reader: BundleReader) -> Iterator[str]:
-    # Agents have their model where assistants have it.
-    for record in chain(reader.assistants(), reader.agents()):
-        model = AgentView.of(record).model
-        if model:
-            yield model
+    return (model for record in reader.whole() if (model := read(record).model))
 
 
 @contextmanager

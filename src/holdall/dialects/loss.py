@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from holdall.kinds import noun
 from holdall.model import Kind, SourceId
 
 __all__ = ["Loss", "MaxLoss", "Severity", "Why"]
@@ -160,6 +161,6 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded: bool = False
 
     def __str__(self) -> str:
-        kind = self.kind.replace("_", " ")
+        kind = noun(self.kind)
         what = f"{kind} {self.name} ({self.id})" if self.name else f"{kind} {self.id}"
         return f"{what}: {f'{self.field}: ' if self.field else ''}{self.text}"

@@ -16,6 +16,7 @@ from holdall.model import (
     KNOWLEDGE,
     AssistantView,
     FileView,
+    Kind,
     MembershipView,
     SourceId,
     StoreView,
@@ -90,9 +91,9 @@ class Look:
         stores = await self._all_stores()
         wanted: set[str] = set()
         if assistants is not None:
-            used = self._surveyor.stores_of(assistants)
-            stores = None if stores is None else [store for store in stores if store.id in used]
-            wanted.update(self._surveyor.tool_files(assistants))
+            used = self._surveyor.users(assistants)
+            stores = None if stores is None else [store for store in stores if store.id in used.stores]
+            wanted.update(used.files)
         total = None if stores is None else await self._memberships(stores, wanted)
         is_known = stores is not None and self._listed.keys() >= {store.id for store in stores}
         sizes = await self._files(wanted, knowledge=assistants is None)
@@ -109,7 +110,7 @@ class Look:
 
     async def _assistants(self) -> list[AssistantView] | None:
         async def assistants() -> list[AssistantView]:
-            return [self._user(record.raw) for record in await self._surveyor.assistants()]
+            return [self._user(record.raw) for record in await self._surveyor.definitions(Kind.ASSISTANT)]
 
         return await self._read("assistants", assistants)
 
@@ -133,7 +134,7 @@ class Look:
 
     async def _all_stores(self) -> list[StoreView] | None:
         async def stores() -> list[StoreView]:
-            return [StoreView.of(record) for record in await self._surveyor.stores()]
+            return [StoreView.of(record) for record in await self._surveyor.definitions(Kind.STORE)]
 
         found = await self._read("vector_stores", stores)
         self.stores = found or []

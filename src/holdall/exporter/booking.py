@@ -7,8 +7,10 @@ from collections import Counter
 import msgspec
 from msgspec.structs import replace
 
+from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.records import unfit
@@ -24,8 +26,8 @@ from holdall.exporter.report import (
     absent,
     unreadable,
 )
-from holdall.exporter.state import State
 from holdall.exporter.unread import unread_references
+from holdall.graph import users_of
 from holdall.model import Kind, Rung, SourceId
 from holdall.progress import Progress
 from holdall.redaction import MARK
@@ -52,13 +54,7 @@ class Booking:
         self._writer, self._register, self._progress, self._state = writer, register, progress, state
         self._losses, self._account = losses, account
         self._stores = [store.id for store in definitions.store_views]
-        self._tool_users: dict[str, list[str]] = {}
-        self._store_users: dict[str, list[str]] = {}
-        for view in definitions.views:
-            for store_id in view.store_ids:
-                self._store_users.setdefault(store_id, []).append(view.id)
-            for file_id in view.file_ids:
-                self._tool_users.setdefault(file_id, []).append(view.id)
+        self._users = users_of(definitions.views)
         self.rungs: Counter[Rung] = Counter()
         self.taken = 0
         """How many contents came out of the parent."""
@@ -111,7 +107,7 @@ class Booking:
         if self._account and self._account.sent_keys and MARK.encode() in raw:
             self._losses.add(Replaced(kind=kind, id=id, store=store))
         if self._state:
-            self._state.record(kind, id, raw, store)
+            self._state.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
         """Whether a bundle can hold a record, of a membership in ``store``; where it can't, that is a loss."""
@@ -166,10 +162,10 @@ class Booking:
         return finding
 
     def _used_by(self, file_id: SourceId) -> list[str]:
-        users = list(self._tool_users.get(file_id, ()))
+        users: list[str] = [*self._users.files.get(file_id, ())]
         for number in self._register.stores(file_id):
             if number < len(self._stores):  # others only lent the text
-                users.extend(self._store_users.get(self._stores[number], ()))
+                users.extend(self._users.stores.get(SourceId(self._stores[number]), ()))
         return list(dict.fromkeys(users))
 
 

@@ -16,6 +16,7 @@ import msgspec
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Digests, Source
 from holdall.bundle.losses import minimum_of
+from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
@@ -28,7 +29,8 @@ from holdall.exporter.register import Register
 from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, unreadable
 from holdall.exporter.roots import Start, gather, refuse_nothing
 from holdall.exporter.rungs import Rungs, Tally, open_ladder
-from holdall.exporter.state import State
+from holdall.graph import users_of
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, Record, Rung, SourceId
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
@@ -158,10 +160,11 @@ async def export(
 
 async def _say_absent(surveyor: Surveyor, account: Account, definitions: Definitions, progress: Progress) -> None:
     """Name the endpoints that the server hasn't, but for agents, which few have. Raises NotFound where it has none."""
-    absent = [where for where in surveyor.absent if where != "/agents"]
+    rare = {row.endpoint for row in KINDS.values() if row.rare}
+    absent = [where for where in surveyor.absent if where not in rare]
     for where in absent:
         progress.note(f"the server has no {where}, so there is nothing of the kind to export")
-    if absent and not (definitions.assistants or definitions.agents or definitions.stores or definitions.files):
+    if absent and not (any(definitions.all()) or definitions.files):
         await require_any_endpoint(account)
 
 
@@ -182,16 +185,14 @@ async def _fill(
     with Register() as register, State() if compared else nullcontext() as state:
         booking = Booking(writer, register, definitions, losses, progress, state, account)
         # A store that is asked for under two names is one.
-        records = {
-            (each.kind, each.id): each for each in (*definitions.assistants, *definitions.agents, *definitions.stores)
-        }
+        records = {(each.kind, each.id): each for each in definitions.all()}
         hashes = _hashes(records.values())
         for record in records.values():
             writer.add_record(record)
             booking.record(record.kind, record.id, record.raw)
         # They are in the bundle: a long list of them need not be held for as long as contents come.
-        for held in (records, definitions.assistants, definitions.agents, definitions.stores):
-            held.clear()
+        records.clear()
+        definitions.records.clear()
         async with AsyncExitStack() as stack:
             fetch, ladder, changes = None, None, []
             if account and surveyor:
@@ -284,18 +285,17 @@ def _left_out(
     start: Start, definitions: Definitions, taken: Container[tuple[Kind, str]], is_there: Callable[[SourceId], bool]
 ) -> list[Finding]:
     """What the definitions refer to and was not asked for, and isn't here for another reason."""
-    stores = {} if start.file_search else dict.fromkeys(id for view in definitions.views for id in view.store_ids)
-    files = {} if start.code_interpreter else dict.fromkeys(id for view in definitions.views for id in view.file_ids)
+    left = users_of(definitions.views, stores=not start.file_search, files=not start.code_interpreter)
     return [
         *(
             LeftOut(kind=Kind.STORE, id=id, message="left out as asked: --no-file-search")
-            for id in stores
+            for id in left.stores
             if (Kind.STORE, id) not in taken
         ),
         *(
             LeftOut(kind=Kind.FILE, id=id, message="left out as asked: --no-code-interpreter")
-            for id in files
-            if not is_there(SourceId(id))
+            for id in left.files
+            if not is_there(id)
         ),
     ]
 
@@ -329,22 +329,21 @@ async def _changes(surveyor: Surveyor, old: Mapping[tuple[Kind, str], str], star
 
     None where a list of them is doubted: what it lacks at one time and has at another has not changed for that.
     """
-    if surveyor.doubts.keys() & {"/assistants", "/agents", "/vector_stores"}:
+    if surveyor.doubts.keys() & {KINDS[kind].endpoint for kind in DEFINITIONS}:
         return []
     try:
         after = await gather(surveyor, start)
     except UsageFault:  # nothing that was selected is there any more
-        after = Definitions(assistants=[], stores=[], missing=[], views=[], store_views=[])
-    new = _hashes((*after.assistants, *after.agents, *after.stores))
+        after = Definitions()
+    new = _hashes(after.all())
     how = {
         **dict.fromkeys(old.keys() - new.keys(), "removed"),
         **dict.fromkeys(new.keys() - old.keys(), "added"),
         **{each: "changed" for each in old.keys() & new.keys() if old[each] != new[each]},
     }
-    order = [Kind.ASSISTANT, Kind.AGENT, Kind.STORE]
     return [
         Changed(kind=kind, id=ident, how=how[kind, ident])
-        for kind, ident in sorted(how, key=lambda each: (order.index(each[0]), each[1]))
+        for kind, ident in sorted(how, key=lambda each: (DEFINITIONS.index(each[0]), each[1]))
     ]
 
 

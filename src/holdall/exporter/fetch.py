@@ -141,7 +141,7 @@ class Fetch:
         for number, store in enumerate(self._definitions.store_views):
             await self._list_store(number, store, queue)
         # After the stores, because a file of both tools may have its text in one of them.
-        for file_id in (*self._surveyor.tool_files(self._definitions.views), *self._definitions.files):
+        for file_id in (*self._surveyor.users(self._definitions.views).files, *self._definitions.files):
             await self._found(queue, file_id)
 
     async def _list_store(self, number: int, store: StoreView, queue: Queue) -> None:
@@ -191,7 +191,7 @@ class Fetch:
         self._progress.stage("looking for files in other vector stores")
         surveyor = Surveyor(self._account)  # whose doubts are nobody's: what is listed here isn't exported
         try:
-            others = [record for record in await surveyor.stores() if record.id not in self._stores]
+            others = [record for record in await surveyor.definitions(Kind.STORE) if record.id not in self._stores]
         except _REFUSED as error:
             self._progress.note(f"files that could not be got are not looked for in other stores: {error.message}")
             return

@@ -9,22 +9,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.records import unfit
+from holdall.graph import called, users_of
+from holdall.kinds import KINDS, WHOLE
 from holdall.links import named
-from holdall.model import KNOWLEDGE, AgentView, AssistantView, FileView, Kind, Record, SourceId, StoreView, is_invented
+from holdall.model import (
+    KNOWLEDGE,
+    AssistantView,
+    DefinitionView,
+    FileView,
+    Kind,
+    Record,
+    SourceId,
+    StoreView,
+    is_invented,
+)
 from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 from holdall.untrusted import read_as
 
 __all__ = ["Start", "gather"]
-
-View = TypeVar("View")
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5
@@ -59,53 +69,46 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     ``surveyor`` is None without a key: then nothing of the dump may refer to a store or a file, or AuthenticationFailed
     is raised. Raises UsageFault where the selection fits nothing.
     """
-    records = await _assistants(surveyor, start)
     unreadable: list[Missing] = []
-    views = _views(records.values(), AssistantView, unreadable)
-    agents = await _agents(surveyor, start)
-    agent_views = _views(agents.values(), AgentView, unreadable)
+    records: dict[Kind, dict[SourceId, Record]] = {}
+    views: dict[Kind, dict[SourceId, DefinitionView]] = {}
+    for kind in WHOLE:
+        records[kind] = {record.id: record for record in await _records(surveyor, start, kind)}
+        views[kind] = _views(records[kind].values(), unreadable)
     everything = start.unused or not start.assistants
     kinds = start.selection.kinds()
     listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
-    default = [Root(kind=Kind.ASSISTANT, id=ident, name=view.name) for ident, view in views.items()]
-    default += [Root(kind=Kind.AGENT, id=ident, name=view.name) for ident, view in agent_views.items()]
-    store_views = _views((listed.stores or {}).values(), StoreView, unreadable)
+    default = [Root(kind=kind, id=ident, name=view.name) for kind in WHOLE for ident, view in views[kind].items()]
+    store_views: dict[SourceId, StoreView] = _views((listed.stores or {}).values(), unreadable)
     stores = [Root(kind=Kind.STORE, id=ident, name=view.name) for ident, view in store_views.items()]
     loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
     if everything and surveyor:
-        unused_stores, unused_files = await _unused(surveyor, start, views.values(), stores, listed.files)
+        unused_stores, unused_files = await _unused(surveyor, start, views[Kind.ASSISTANT], stores, listed.files)
         default += unused_stores + unused_files
     chosen = choose(default, start.selection, others=[*stores, *loose], where="the project")
-    picked = _with_called([views[root.id] for root in chosen if root.kind is Kind.ASSISTANT], views)
+    picked = {kind: called((root.id for root in chosen if root.kind is kind), views[kind]) for kind in WHOLE}
     found = await _closed(surveyor, start, listed, records, picked, chosen)
     known = {(one.kind, one.id) for one in unreadable}
     return msgspec.structs.replace(
         found,
-        agents=[agents[root.id] for root in chosen if root.kind is Kind.AGENT],
         unreadable=[*unreadable, *(one for one in found.unreadable if (one.kind, one.id) not in known)],
     )
 
 
-async def _assistants(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
-    if start.dump is not None:
-        return {record.id: record for record in start.dump.assistants}
-    if not start.assistants or surveyor is None:
-        return {}
-    return {record.id: record for record in await surveyor.assistants()}
-
-
-async def _agents(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
-    """Those of the account, unless the selection can't take any: then the key need not be allowed to see them."""
-    if surveyor is None or not start.selection.may_take(Kind.AGENT):
-        return {}
-    return {record.id: record for record in await surveyor.agents()}
+async def _records(surveyor: Surveyor | None, start: Start, kind: Kind) -> list[Record]:
+    """Those of the dump or the account. Of what few servers have none where the selection can't take any: then the key
+    need not be allowed to see them."""
+    if kind is Kind.ASSISTANT and start.dump is not None:
+        return start.dump.assistants
+    unwanted = not start.assistants if kind is Kind.ASSISTANT else not start.selection.may_take(kind)
+    return [] if surveyor is None or unwanted else await surveyor.definitions(kind)
 
 
 async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _Account:
     if surveyor is None:
         return _Account()
     return _Account(
-        stores={record.id: record for record in await surveyor.stores()} if stores else None,
+        stores={record.id: record for record in await surveyor.definitions(Kind.STORE)} if stores else None,
         files=await surveyor.files() if files else [],
     )
 
@@ -113,7 +116,7 @@ async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _A
 async def _unused(
     surveyor: Surveyor,
     start: Start,
-    views: Iterable[AssistantView],
+    views: Mapping[SourceId, DefinitionView],
     stores: list[Root],
     files: list[FileView],
 ) -> tuple[list[Root], list[Root]]:
@@ -122,12 +125,12 @@ async def _unused(
     Where no assistant is left out, a file that one of them needs may be named here too: it is fetched once all the
     same. Where the selection leaves some out, what only they use is no root, so their stores have to be looked into.
     """
-    everyone = list(views)
-    used = surveyor.stores_of(everyone)
+    everyone = views.values()
+    used = surveyor.users(everyone).stores
     known = [file for file in files if file.purpose in KNOWLEDGE]
     taken: set[str] = set()
     if start.selection.only or start.selection.exclude:
-        taken.update(file_id for view in everyone for file_id in view.file_ids)
+        taken.update(users_of(everyone).files)
         present = {root.id for root in stores}
         for store_id in used:
             if store_id in present:
@@ -142,48 +145,39 @@ async def _closed(
     surveyor: Surveyor | None,
     start: Start,
     listed: _Account,
-    records: dict[SourceId, Record],
-    picked: list[AssistantView],
+    records: Mapping[Kind, Mapping[SourceId, Record]],
+    picked: Mapping[Kind, list[DefinitionView]],
     chosen: list[Root],
 ) -> Definitions:
     """The chosen roots with the stores that they need."""
-    wanted: dict[SourceId, list[str]] = surveyor.stores_of(picked) if surveyor else {}
+    views = [view for kind in WHOLE for view in picked[kind]]
+    wanted = surveyor.users(views).stores if surveyor else {}
     for root in chosen:
         if root.kind is Kind.STORE:
             wanted.setdefault(root.id, [])
     if surveyor is None:
-        _refuse_without_key(start, picked)
+        _refuse_without_key(start, views)
     stores, missing, from_dump = await _stores(surveyor, start.dump, listed.stores, wanted)
     dump = start.dump
     members = _members(dump)
     unreadable: list[Missing] = []
-    store_views = _views(stores, StoreView, unreadable)
+    store_views: dict[SourceId, StoreView] = _views(stores, unreadable)
     return Definitions(
-        assistants=[records[SourceId(view.id)] for view in picked],
-        views=picked,
-        stores=[record for record in stores if record.id in store_views],
+        records={
+            **{kind: [records[kind][SourceId(view.id)] for view in picked[kind]] for kind in WHOLE},
+            Kind.STORE: [record for record in stores if record.id in store_views],
+        },
+        views=views,
         store_views=list(store_views.values()),
         unreadable=unreadable,
-        missing=[*missing, *_uncalled(records, picked)],
+        missing=[*missing, *_uncalled(records[Kind.ASSISTANT], picked[Kind.ASSISTANT])],
         files=[root.id for root in chosen if root.kind is Kind.FILE],
         memberships={i: members[i] for i in from_dump},
         file_records={record.id: record for record in dump.files} if dump else {},
     )
 
 
-def _with_called(picked: list[AssistantView], views: Mapping[SourceId, AssistantView]) -> list[AssistantView]:
-    """The assistants, and those that they call."""
-    found = {view.id: view for view in picked}
-    queue = list(picked)
-    while queue:
-        for id in queue.pop().assistant_ids:
-            if id in views and id not in found:
-                found[id] = views[id]
-                queue.append(views[id])
-    return list(found.values())
-
-
-def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[AssistantView]) -> Iterator[Missing]:
+def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionView]) -> Iterator[Missing]:
     """The assistants that others call, and that are not there."""
     users: dict[str, list[str]] = {}
     for view in picked:
@@ -199,13 +193,13 @@ async def _stores(
     surveyor: Surveyor | None,
     dump: Dump | None,
     listed: dict[SourceId, Record] | None,
-    wanted: dict[SourceId, list[str]],
+    wanted: Mapping[SourceId, list[SourceId]],
 ) -> tuple[list[Record], list[Missing], list[SourceId]]:
     """(the wanted stores, those that no server has, those of them that the dump has)."""
     if surveyor is None or not wanted:
         return [], [], []
     if listed is None and len(wanted) >= _LIST_FROM:
-        listed = {record.id: record for record in await surveyor.stores()}
+        listed = {record.id: record for record in await surveyor.definitions(Kind.STORE)}
     in_dump = {record.id: record for record in (*dump.stores, *(made.record for made in dump.made))} if dump else {}
     stores, missing, from_dump = [], [], []
     for store_id, users in wanted.items():
@@ -232,7 +226,7 @@ def _members(dump: Dump | None) -> defaultdict[SourceId, list[Record]]:
     return known
 
 
-def _refuse_without_key(start: Start, picked: Iterable[AssistantView]) -> None:
+def _refuse_without_key(start: Start, picked: Iterable[DefinitionView]) -> None:
     for view in picked:
         if (start.file_search and view.store_ids) or (start.code_interpreter and view.file_ids):
             raise AuthenticationFailed(
@@ -244,7 +238,7 @@ def _refuse_without_key(start: Start, picked: Iterable[AssistantView]) -> None:
 
 def refuse_nothing(definitions: Definitions, start: Start) -> None:
     """Raise UsageFault where there is nothing to export at all: no bundle is made of nothing."""
-    if definitions.assistants or definitions.agents or definitions.stores or definitions.files:
+    if any(definitions.all()) or definitions.files:
         return
     what = (
         "assistants and no agents"
@@ -257,15 +251,15 @@ def refuse_nothing(definitions: Definitions, start: Start) -> None:
     )
 
 
-def _views(records: Iterable[Record], of: type[View], unreadable: list[Missing]) -> dict[SourceId, View]:
+def _views(records: Iterable[Record], unreadable: list[Missing]) -> dict[SourceId, Any]:
     """What is acted upon in each record; those that can't be read, or not be kept in a bundle, go to ``unreadable``."""
-    views: dict[SourceId, View] = {}
+    views: dict[SourceId, Any] = {}
     for record in records:
         try:
             if why := unfit(record.raw):
                 unreadable.append(Missing(kind=record.kind, id=record.id, message=why))
                 continue
-            view = read_as(record.raw, of)
+            view = read_as(record.raw, KINDS[record.kind].view)
             if isinstance(view, AssistantView):  # the longest of it, which nobody here acts upon
                 view = msgspec.structs.replace(view, instructions=None, metadata=None)
             views.setdefault(record.id, view)

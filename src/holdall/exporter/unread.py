@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from holdall.dialects import agents, assistants
+from holdall.dialects import assistants
+from holdall.dialects.shapes import UNSET
 from holdall.dialects.tables import STORE
+from holdall.kinds import KINDS, WHOLE
 from holdall.links import linked
 from holdall.model import Kind
 from holdall.untrusted import read_as
@@ -25,8 +27,7 @@ _MAYBE = re.compile(rb"(?:asst_|vs_|file-|assistant-)[A-Za-z0-9]{6,}")
 _SURE = 16  # so many letters after the prefix are an id without a digit in them, too
 _COMMON = frozenset({"id", "object", "created_at", "metadata"})
 _READ = {
-    Kind.ASSISTANT: _COMMON | set(assistants.FIELDS),
-    Kind.AGENT: _COMMON | set(agents.FIELDS) | {"updated_at"},
+    **{kind: _COMMON | {"model", *UNSET[kind], *KINDS[kind].volatile} for kind in WHOLE},
     Kind.STORE: _COMMON | {*STORE, *assistants.STORE_READ_ONLY},
     Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
     Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
@@ -65,7 +66,7 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for field, value in fields.items():
         if field not in _READ[kind]:
             yield field, value
-    if kind in (Kind.ASSISTANT, Kind.AGENT):
+    if kind in WHOLE:
         tools = fields.get("tools")
         for tool in tools if isinstance(tools, list) else ():
             if isinstance(tool, dict):

@@ -16,6 +16,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
+from holdall.kinds import KINDS, WHOLE
 from holdall.remote.client import Account, path
 
 __all__ = [
@@ -122,7 +123,7 @@ async def require_assistants(account: Account) -> Capabilities:
 
 async def require_any_endpoint(account: Account) -> None:
     """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
-    for where in ("/vector_stores", "/files", "/models", "/assistants", "/agents"):
+    for where in ("/vector_stores", "/files", "/models", *(KINDS[kind].endpoint for kind in WHOLE)):
         if not await absence(account, where):
             return
     # Where everything fails alike, that error stands.

@@ -6,13 +6,15 @@ compared here with the counts that the server gives.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
+from holdall.graph import Users, users_of
+from holdall.kinds import DEFINITIONS, KINDS, noun
+from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
 from holdall.remote.client import Account, identity, path, viewed
 
@@ -24,6 +26,7 @@ FILES_PAGE = 10_000
 """The longest page of GET /files; servers may give shorter ones."""
 
 
+_RARE = frozenset(row.endpoint for row in KINDS.values() if row.rare)
 _TOLD = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 
@@ -41,23 +44,19 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Definitions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export starts from: assistants and stores whole, files that are wanted for themselves as ids."""
+    """What an export starts from: definitions whole, files that are wanted for themselves as ids."""
 
-    assistants: list[Record]
-    stores: list[Record]
-    missing: list[Missing]
+    records: dict[Kind, list[Record]] = {}
+    missing: list[Missing] = []
 
-    views: list[AssistantView]
-    """One for each of ``assistants``, in the same order."""
+    views: list[DefinitionView] = []
+    """What is acted upon in those that one request copies."""
 
-    store_views: list[StoreView]
-    """One for each of ``stores``, in the same order."""
+    store_views: list[StoreView] = []
+    """One for each of the stores, in the same order."""
 
     unreadable: list[Missing] = []
     """Definitions that the server has in a form that can't be read: they are in none of the lists."""
-
-    agents: list[Record] = []
-    """Reusable agents, which refer to no store and no file."""
 
     files: list[SourceId] = []
     """Files that are roots, whether or not something refers to them."""
@@ -67,6 +66,10 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
 
     file_records: dict[SourceId, Record] = {}
     """What a dump says of files, for those that no server has any more; one line of JSON each."""
+
+    def all(self) -> Iterator[Record]:
+        """All definitions."""
+        return (record for kind in DEFINITIONS for record in self.records.get(kind, ()))
 
 
 class Surveyor:
@@ -81,28 +84,21 @@ class Surveyor:
         """The lists that were asked for and that the server hasn't, by their paths."""
         self._code_interpreter = code_interpreter
 
-    async def assistants(self) -> list[Record]:
-        """Every assistant of the project, oldest first. Each record's JSON is the server's own."""
-        return [
-            Record(kind=Kind.ASSISTANT, id=SourceId(_id_of(raw, "assistant")), raw=raw)
-            async for raw in self._list("/assistants")
-        ]
+    async def definitions(self, kind: Kind) -> list[Record]:
+        """Every one of the project, oldest first. Each record's JSON is the server's own. That there are assistants at
+        all is known before they are asked for, so that their list isn't there is an error."""
+        where = KINDS[kind].endpoint
 
-    async def agents(self) -> list[Record]:
-        """Every reusable agent of the project, oldest first."""
-        return await self._records("/agents", Kind.AGENT)
+        def read(raw: bytes) -> Record:
+            return Record(kind=kind, id=SourceId(_id_of(raw, noun(kind))), raw=raw)
 
-    async def stores(self) -> list[Record]:
-        """Every vector store of the project, oldest first."""
-        return await self._records("/vector_stores", Kind.STORE)
+        if kind is Kind.ASSISTANT:
+            return [read(raw) async for raw in self._list(where)]
+        return await self._present(where, read)
 
     async def files(self) -> list[FileView]:
         """Every file of the project, oldest first."""
         return await self._present("/files", lambda raw: viewed(raw, FileView, "a file"), limit=FILES_PAGE)
-
-    async def _records(self, where: str, kind: Kind) -> list[Record]:
-        what = kind.replace("_", " ")
-        return await self._present(where, lambda raw: Record(kind=kind, id=SourceId(_id_of(raw, what)), raw=raw))
 
     async def _present(self, where: str, read: Callable[[bytes], T], *, limit: int = 100) -> list[T]:
         """A whole list; an endpoint that the server hasn't has none of its kind, and is ``absent`` from then on.
@@ -117,13 +113,13 @@ class Surveyor:
                 found.append(read(raw))
             return found
         except RemoteError as error:
-            if found or not await probing.is_absent(self._account, error, denied=where == "/agents"):
+            if found or not await probing.is_absent(self._account, error, denied=where in _RARE):
                 if found or not isinstance(error, (ServerFailed, UnexpectedAnswer)):
                     raise
             else:
                 self.absent.append(where)
                 # Few servers have agents; a list that most have may only be failing.
-                if where != "/agents" and (doubt := probing.may_be_there(error)):
+                if where not in _RARE and (doubt := probing.may_be_there(error)):
                     self.doubts[where] = doubt
                 return []
         return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
@@ -160,19 +156,9 @@ class Surveyor:
         except _TOLD as error:
             return absent(Kind.STORE, store_id, _told(error), users)
 
-    def stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
-        """The stores of file search, each with the assistants that use it, in the order in which they are named."""
-        users: dict[SourceId, list[str]] = {}
-        for view in views if self._file_search else ():
-            for store_id in view.store_ids:
-                users.setdefault(store_id, []).append(view.id)
-        return users
-
-    def tool_files(self, views: Iterable[AssistantView]) -> list[SourceId]:
-        """The files of the code interpreter, each once, in the order in which definitions name them."""
-        if not self._code_interpreter:
-            return []
-        return list(dict.fromkeys(file_id for view in views for file_id in view.file_ids))
+    def users(self, views: Iterable[DefinitionView]) -> Users:
+        """Who uses what of the knowledge that is followed."""
+        return users_of(views, stores=self._file_search, files=self._code_interpreter)
 
     async def memberships(self, store_id: SourceId) -> AsyncIterator[tuple[MembershipView, bytes]]:
         """The files of one store, oldest first: what they say, and their JSON on one line."""

@@ -37,6 +37,7 @@ from holdall.errors import (
     UsageFault,
     exhausted,
 )
+from holdall.kinds import KINDS
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, faults, hints, redirects, tokens
 from holdall.remote.download import Download, Rest
@@ -64,7 +65,7 @@ _SLOWEST = 1 << 10
 _CONNECTING = 15.0
 _CHUNK = 1 << 20
 # By the first part of a path, as the SDK's own calls send it: these answer only with it, others may refuse it.
-_BETAS = {"assistants": "assistants=v2", "vector_stores": "assistants=v2", "agents": "agents=v1"}
+_BETAS = {row.endpoint.split("/")[1]: row.beta for row in KINDS.values() if row.beta}
 _log = logging.getLogger("holdall")
 _environment_lock = threading.Lock()
 

@@ -13,7 +13,7 @@ def cost(files: int, *, size: int = 10, usage: int | None = 0, concurrency: int 
     contents = {SourceId(f"f{n}"): Content(id=SourceId(f"f{n}"), rung=Rung.ORIGINAL, stored=size) for n in range(files)}
     raw = b'{"id":"vs","name":"s"}'
     holding = Catalogue(
-        assistants=[],
+        whole={},
         stores={SourceId("vs"): Record(kind=Kind.STORE, id=SourceId("vs"), raw=raw)},
         members={SourceId("vs"): list(contents)},
         files=contents,

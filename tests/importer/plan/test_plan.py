@@ -57,7 +57,7 @@ def file(id: str, rung: Rung = Rung.ORIGINAL, reason: str = "") -> Content:
 
 def holding(assistants: list[Record], members: dict[str, list[str]], files: list[Content]) -> Catalogue:
     return Catalogue(
-        assistants=assistants,
+        whole={Kind.ASSISTANT: assistants},
         stores={SourceId(id): store(id) for id in members},
         members={SourceId(id): [SourceId(m) for m in ids] for id, ids in members.items()},
         files={content.id: content for content in files},
@@ -236,9 +236,11 @@ def there(
 ) -> Presence:
     """``assistants`` by the fields that differ; ``files`` are ids with blanks between them."""
     return Presence(
-        assistants={
-            SourceId(id): Found(target=TargetId(f"t-{id}"), by=By.MARK, differences=[difference(f) for f in fields])
-            for id, fields in (assistants or {}).items()
+        definitions={
+            Kind.ASSISTANT: {
+                SourceId(id): Found(target=TargetId(f"t-{id}"), by=By.MARK, differences=[difference(f) for f in fields])
+                for id, fields in (assistants or {}).items()
+            }
         },
         stores={SourceId(id): found for id, found in (stores or {}).items()},
         files={SourceId(id): FoundFile(target=TargetId(f"t-{id}"), name=id, by=By.EARLIER) for id in files.split()},

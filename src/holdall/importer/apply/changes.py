@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdall.dialects import assistants as dialect
+from holdall.dialects.definitions import dispensable
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
 from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.difference import differences, final, same, top_fields
-from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
+from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership, UpdateStore
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import Update
 from holdall.model import Kind, SourceId, TargetId
@@ -32,25 +33,21 @@ class Changes:
     def __init__(self, context: Context, writes: Writes) -> None:
         self._account, self._state, self._writes = context.account, context.folder.state, writes
 
-    async def assistant(self, step: UpdateAssistant, wanted: dict[str, Any]) -> list[str]:
+    async def definition(self, step: UpdateDefinition, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""
         left_out: list[str] = []
         while True:
             fields = [field for field in step.fields if field not in left_out]
             try:
-                await self._set(Kind.ASSISTANT, step.id, step.target, wanted, fields)
+                await self._set(step.kind, step.id, step.target, wanted, fields)
                 return left_out
             except RequestRefused as error:
                 # To leave out a null here would leave what stands there.
                 sent = {field: wanted[field] for field in fields if wanted.get(field) is not None}
-                spare = refused_fields(error, dialect.dispensable(sent))
+                spare = refused_fields(error, dispensable(step.kind, sent))
                 if not spare:
                     raise
                 left_out += spare
-
-    async def agent(self, step: UpdateAgent, request: dialect.Request) -> None:
-        """Set what the step names to what ``request`` says."""
-        await self._set(Kind.AGENT, step.id, step.target, final(request), step.fields)
 
     async def store(self, step: UpdateStore, request: dialect.Request) -> None:
         """Set the store's own fields; its files are steps of their own."""

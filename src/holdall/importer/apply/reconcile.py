@@ -20,6 +20,7 @@ from holdall.importer.plan.image import image
 from holdall.importer.runs.baseline import listed
 from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
 from holdall.importer.runs.runreport import Orphan
+from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId, credible
 from holdall.remote.client import viewed
 
@@ -130,7 +131,7 @@ class Reconciler:
             here = {intent.op: intent for intent in wanted if intent.kind is kind}
             listing = await self._list(kind, here, self._adoptable(kind, here.values()))
             for op, raw in listing.marked.items():
-                looks = image(kind, viewed(raw, dict[str, Any], kind.replace("_", " ")))
+                looks = image(kind, viewed(raw, dict[str, Any], noun(kind)))
                 found[op] = _Found(target=_identity(raw), image=looks)
             for op, intent in here.items():
                 ids = listing.alike.get(key(intent), [])
@@ -155,7 +156,7 @@ class Reconciler:
         claimed = set(self._folder.state.claimed(kind))
         unseen = set(claimed)
         async for raw in listed(self._account, kind, doubts.append):
-            seen = viewed(raw, _Seen, kind.replace("_", " "))
+            seen = viewed(raw, _Seen, noun(kind))
             unseen.discard(seen.id)
             op = (seen.metadata or {}).get(OPERATION)
             if isinstance(op, str):

@@ -14,13 +14,11 @@ from holdall.importer.apply.uploads import upload_name
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
-    CreateAgent,
-    CreateAssistant,
+    CreateDefinition,
     CreateStore,
     Plan,
     Skip,
-    UpdateAgent,
-    UpdateAssistant,
+    UpdateDefinition,
     UpdateStore,
     UploadFile,
 )
@@ -28,6 +26,7 @@ from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, stamps
 from holdall.importer.runs.pastruns import past_runs, past_states
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import ALONE, Learned, Opened
+from holdall.kinds import noun
 from holdall.model import Kind, Rung
 
 __all__ = ["begin", "unfinished"]
@@ -75,7 +74,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
         found = [stamp async for stamp in stamps(account, kinds)]
     strangers = _strangers(found, plan, folder, context.now())
     if strangers and not force:
-        named = ", ".join(f"{one.kind.replace('_', ' ')} {one.id}" for one in strangers[:_NAMED])
+        named = ", ".join(f"{noun(one.kind)} {one.id}" for one in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
         raise ImportUnderWay(
             f"can't import: another import made {named}{more} out of the same sources within the last hour. It has no "
@@ -113,12 +112,8 @@ def _sources(plan: Plan) -> set[tuple[Kind, str]]:
         match step:
             case CreateStore(id=id) | UpdateStore(id=id):
                 found.add((Kind.STORE, id))
-            case CreateAssistant(id=id) | UpdateAssistant(id=id):
-                found.add((Kind.ASSISTANT, id))
-            case CreateAgent(id=id) | UpdateAgent(id=id):
-                found.add((Kind.AGENT, id))
-            case Adopt(kind=kind, id=id) | Skip(kind=kind, id=id):
-                found.add((kind, id))
+            case CreateDefinition() | UpdateDefinition() | Adopt() | Skip():
+                found.add((step.kind, step.id))
             case _:
                 pass
     return found

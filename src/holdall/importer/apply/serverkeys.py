@@ -11,6 +11,7 @@ from holdall.importer.apply.context import Context
 from holdall.importer.plan.metadata import keys_of, without_record_keys
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.runlines import Update
+from holdall.kinds import noun
 from holdall.model import Kind, Record, TargetId
 
 __all__ = ["ServerKeys"]
@@ -49,7 +50,7 @@ class ServerKeys:
         self._known.add(record.kind)
         shared = self._shared.get(record.kind, ())
         if own := [key for key in shared if key in self._state.added]:
-            kind = record.kind.replace("_", " ")
+            kind = noun(record.kind)
             self._progress.note(
                 f"metadata that the destination puts into each {kind} by itself is left out: {', '.join(own)}"
             )

@@ -23,6 +23,7 @@ from holdall.importer.plan.steps import Catalogue
 from holdall.importer.runs.baseline import RECENT, listed
 from holdall.importer.runs.pastruns import past_states
 from holdall.importer.runs.runreport import Duplicate
+from holdall.kinds import WHOLE
 from holdall.model import FileView, Kind, Record, SourceId, TargetId
 
 __all__ = ["attempt_name", "duplicates", "made_in"]
@@ -51,7 +52,7 @@ async def duplicates(
     """
     look = _Look(context, catalogue, prefix)
     try:
-        found = [one for kind in (Kind.STORE, Kind.ASSISTANT, Kind.AGENT) for one in await look.objects(kind)]
+        found = [one for kind in (Kind.STORE, *WHOLE) for one in await look.objects(kind)]
         if found or not look.has_marks:
             found += await look.files()
     except RemoteError as error:
@@ -67,8 +68,7 @@ class _Look:
         self._account, self._folder, self._prefix = context.account, context.folder, prefix
         self._records: dict[Kind, Mapping[SourceId, Record]] = {
             Kind.STORE: catalogue.stores,
-            Kind.ASSISTANT: {record.id: record for record in catalogue.assistants},
-            Kind.AGENT: {record.id: record for record in catalogue.agents},
+            **catalogue.by_id(),
         }
         self._now, self._pace = context.now, context.pace
         self._keeps_marks = self._folder.state.keeps_marks

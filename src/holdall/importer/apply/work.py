@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
+from holdall.dialects.definitions import Targets, definition, dispensable
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, refused_fields
@@ -35,8 +35,7 @@ from holdall.importer.plan.steps import (
     AttachFiles,
     Cannot,
     Catalogue,
-    CreateAgent,
-    CreateAssistant,
+    CreateDefinition,
     CreateStore,
     DetachFile,
     Differs,
@@ -44,17 +43,18 @@ from holdall.importer.plan.steps import (
     Plan,
     Skip,
     Unit,
-    UpdateAgent,
-    UpdateAssistant,
+    UpdateDefinition,
     UpdateMembership,
     UpdateStore,
     UploadFile,
     WriteRequest,
+    references_of,
 )
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import Tally, parts
 from holdall.importer.written.writing import Writing
-from holdall.model import AssistantView, Kind, Record, SourceId, TargetId
+from holdall.kinds import read
+from holdall.model import Kind, Record, SourceId, TargetId
 
 __all__ = ["Work"]
 
@@ -90,9 +90,7 @@ class Work:
         self.tally = Tally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
-        self._assistants = {record.id: record for record in catalogue.assistants}
-        self._agents = {record.id: record for record in catalogue.agents}
-        users = CreateAssistant | WriteRequest | UpdateAssistant | Adopt
+        self._records = catalogue.by_id()
         self._knowledge = Knowledge(
             catalogue,
             reader,
@@ -103,7 +101,7 @@ class Work:
             self._changes,
             self._read_back,
             self.tally,
-            {file for step in plan.steps() if isinstance(step, users) for file in step.files},
+            {file for step in plan.steps() for file in references_of(step)[1]},
             self._server_keys,
         )
 
@@ -162,10 +160,8 @@ class Work:
                     target = await self._knowledge.create(step)
                 case AttachFiles():
                     await self._knowledge.attach(step)
-                case CreateAssistant():
-                    target = await self._create_assistant(step)
-                case CreateAgent():
-                    target = await self._create_agent(step)
+                case CreateDefinition():
+                    target = await self._create(step)
                 case WriteRequest():
                     target = await self._write_request(unit, step)
                 case Adopt() | Skip():
@@ -173,10 +169,8 @@ class Work:
                     target = step.target if step.kind is unit.kind else target
                 case UpdateStore():
                     target = await self._knowledge.update(step)
-                case UpdateAssistant():
-                    target = await self._update_assistant(step)
-                case UpdateAgent():
-                    target = await self._update_agent(step)
+                case UpdateDefinition():
+                    target = await self._update(step)
                 case UpdateMembership():
                     await self._knowledge.relabel(step)
                 case DetachFile():
@@ -189,46 +183,36 @@ class Work:
                     pass
         return target
 
-    async def _finish(self, kind: Kind, source: SourceId, target: TargetId, body: dict[str, Any] | None) -> None:
-        """Set what could not be set at creation, unless that is done."""
-        if body is not None and (kind, None, source) not in self._state.updated:
-            await self._writes.update(kind, source, target, body)
-
-    @staticmethod
-    def _of(step: CreateAssistant | UpdateAssistant, why: Why, field: str, text: str) -> Loss:
-        return Loss(why=why, kind=Kind.ASSISTANT, id=step.id, name=step.name, field=field, text=text)
-
-    def _request(self, step: CreateAssistant | UpdateAssistant, op: str) -> dialect.Request:
-        """The assistant with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
-        stores, files = self._refers(step, "created" if isinstance(step, CreateAssistant) else "updated")
-        record = self._assistants[step.id]
-        return dialect.assistant(
-            self._server_keys.sent(record) if isinstance(step, CreateAssistant) else record,
+    def _request(self, step: CreateDefinition | UpdateDefinition, op: str = "") -> dialect.Request:
+        """What it is with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
+        is_new = isinstance(step, CreateDefinition)
+        stores, files = self._refers(step, "created" if is_new else "updated")
+        record = self._records[step.kind][step.id]
+        return definition(
+            self._server_keys.sent(record) if is_new else record,
             prefix=self._plan.prefix,
             operation=op,
-            stores=stores,
-            files=files,
-            assistants=self._calls(step),
+            targets=Targets(stores=stores, files=files, assistants=self._calls(record)),
             model=step.model,
             table=self._table,
         )
 
-    def _calls(self, step: CreateAssistant | UpdateAssistant) -> dict[SourceId, TargetId | None]:
-        """The assistants of the bundle that this one calls, by their ids here; None for one that isn't here."""
-        called = AssistantView.of(self._assistants[step.id]).assistant_ids
-        here = self._state.targets[Kind.ASSISTANT]
-        return {id: here.get(id) for id in called if id in self._assistants}
+    def _calls(self, record: Record) -> dict[SourceId, TargetId | None]:
+        """Those of its kind in the bundle that it calls, by their ids here; None for one that isn't here."""
+        here = self._state.targets[record.kind]
+        return {id: here.get(id) for id in read(record).assistant_ids if id in self._records[record.kind]}
 
     def _refers(
-        self, step: CreateAssistant | UpdateAssistant | WriteRequest, made: str
+        self, step: CreateDefinition | UpdateDefinition | WriteRequest, made: str
     ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
-        """What an assistant refers to, by the ids here. Raises _Failed where a store that it needs isn't whole."""
-        for store in step.stores:
+        """The stores and files of a copy, by the ids here. Raises _Failed where a store that it needs isn't whole."""
+        stores, wanted = references_of(step)
+        for store in stores:
             if store in self._knowledge.failed:
                 raise _Failed(f"not {made} without the knowledge it needs: {self._knowledge.failed[store]}")
         # Files that were refused are losses already, and of this assistant.
-        files = {file: self.files[file] for file in step.files if file in self.files}
-        return {store: self.stores[store] for store in step.stores}, files
+        files = {file: self.files[file] for file in wanted if file in self.files}
+        return {store: self.stores[store] for store in stores}, files
 
     async def _write_request(self, unit: Unit, step: WriteRequest) -> TargetId:
         target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
@@ -236,77 +220,63 @@ class Work:
             self.tally.lose(loss)
         return target
 
-    async def _update_assistant(self, step: UpdateAssistant) -> TargetId:
-        wanted = final(self._request(step, ""))
-        left_out = await self._changes.assistant(step, wanted)
+    async def _update(self, step: UpdateDefinition) -> TargetId:
+        wanted = final(self._request(step))
+        left_out = await self._changes.definition(step, wanted)
         self._say_left_out(step, wanted, left_out, "left as it is")
-        await self._look(Kind.ASSISTANT, step, step.target, wanted, left_out)
+        await self._look(step, step.target, wanted, left_out)
         return step.target
 
-    async def _create_assistant(self, step: CreateAssistant) -> TargetId:
+    async def _create(self, step: CreateDefinition) -> TargetId:
         request = partial(self._request, step)
-        request("")  # fails here where a store that it needs does
+        request()  # fails here where a store that it needs does
         left_out = set(self._state.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
             return {field: value for field, value in request(op).create.items() if field not in left_out}
 
-        fresh = [*(self.stores[s] for s in step.stores), *(self.files[f] for f in step.files if f in self.files)]
+        stores, files = references_of(step)
+        fresh = [*(self.stores[s] for s in stores), *(self.files[f] for f in files if f in self.files)]
         while True:
             try:
-                target = await self._writes.create(Kind.ASSISTANT, step.id, body, fresh, without=sorted(left_out))
+                target = await self._writes.create(step.kind, step.id, body, fresh, without=sorted(left_out))
                 break
             except RequestRefused as error:
-                spare = refused_fields(error, dialect.dispensable(body("")))
+                spare = refused_fields(error, dispensable(step.kind, body("")))
                 if not spare:
                     raise
                 left_out.update(spare)
         # What an earlier attempt left out whose answer was lost counts too.
         left_out = set(self._state.without.get(step.id, ()))
-        self._say_left_out(step, request("").body, left_out, "left out")
-        await self._settle_metadata(step, self._assistants[step.id], target, final(request("")))
-        await self._set_metadata(Kind.ASSISTANT, step, target, request("").update)
-        await self._look(Kind.ASSISTANT, step, target, final(request("")), left_out)
+        self._say_left_out(step, request().body, left_out, "left out")
+        await self._settle_metadata(step, target, final(request()))
+        await self._set_metadata(step, target, request().update)
+        await self._look(step, target, final(request()), left_out)
         return target
 
     def _say_left_out(
-        self, step: CreateAssistant | UpdateAssistant, wanted: Mapping[str, Any], fields: Collection[str], what: str
+        self,
+        step: CreateDefinition | UpdateDefinition,
+        wanted: Mapping[str, Any],
+        fields: Collection[str],
+        what: str,
     ) -> None:
         """Of the ``fields`` that the destination refuses, those that say something are told."""
-        at_default = dialect.dispensable(wanted)
+        at_default = dispensable(step.kind, wanted)
         for field in sorted(field for field in fields if wanted[field] is not None):
             value = msgspec.json.encode(wanted[field]).decode()
             if at_default[field]:
-                text = f"{what}: {step.model} refuses it, and {value} is its default"
-                self.tally.lose(self._of(step, Why.DEFAULT_LEFT_OUT, field, text))
+                why, text = Why.DEFAULT_LEFT_OUT, f"{what}: {step.model} refuses it, and {value} is its default"
             else:
-                text = f"{what}: {step.model} refuses it; in the bundle it is {value}"
-                self.tally.lose(self._of(step, Why.REFUSED, field, text))
+                why, text = Why.REFUSED, f"{what}: {step.model} refuses it; in the bundle it is {value}"
+            self._lose(step, why, text, field)
 
-    async def _create_agent(self, step: CreateAgent) -> TargetId:
-        record = self._agents[step.id]
-
-        def request(*, operation: str) -> dialect.Request:
-            sent = self._server_keys.sent(record)
-            return agents.agent(sent, prefix=self._plan.prefix, operation=operation, model=step.model)
-
-        target = await self._writes.create(Kind.AGENT, step.id, lambda op: request(operation=op).create, [])
-        await self._settle_metadata(step, record, target, final(request(operation="")))
-        await self._set_metadata(Kind.AGENT, step, target, request(operation="").update)
-        await self._look(Kind.AGENT, step, target, final(request(operation="")))
-        return target
-
-    async def _update_agent(self, step: UpdateAgent) -> TargetId:
-        record = self._agents[step.id]
-        request = agents.agent(record, prefix=self._plan.prefix, operation="", model=step.model)
-        await self._changes.agent(step, request)
-        await self._look(Kind.AGENT, step, step.target, final(request))
-        return step.target
+    def _lose(self, step: CreateDefinition | UpdateDefinition, why: Why, text: str, field: str | None = None) -> None:
+        self.tally.lose(Loss(why=why, kind=step.kind, id=step.id, name=step.name, field=field, text=text))
 
     async def _look(
         self,
-        kind: Kind,
-        step: CreateAssistant | CreateAgent | UpdateAssistant | UpdateAgent,
+        step: CreateDefinition | UpdateDefinition,
         target: TargetId,
         sent: Mapping[str, Any],
         without: Container[str] = (),
@@ -316,18 +286,17 @@ class Work:
         That it stands is known, so an error here stops what comes next, not this.
         """
         try:
-            for loss in await self._read_back.losses(kind, step.id, target, step.name, sent):
+            for loss in await self._read_back.losses(step.kind, step.id, target, step.name, sent):
                 if loss.field not in without:
                     self.tally.lose(loss)
         except RemoteError as error:
             self.stopped = await self._writes.stopping(error)
             text = f"it stands, but what the destination made of it could not be read: {explained(error)}"
-            self.tally.lose(Loss(why=Why.NOT_KEPT, kind=kind, id=step.id, name=step.name, text=text))
+            self._lose(step, Why.NOT_KEPT, text)
 
-    async def _settle_metadata(
-        self, step: CreateAssistant | CreateAgent, record: Record, target: TargetId, sent: Mapping[str, Any]
-    ) -> None:
+    async def _settle_metadata(self, step: CreateDefinition, target: TargetId, sent: Mapping[str, Any]) -> None:
         """With the first of a kind, find out which metadata keys are the server's, and set those that aren't."""
+        record = self._records[step.kind][step.id]
         if not self._server_keys.is_open(record):
             return
         try:
@@ -338,16 +307,15 @@ class Work:
             self.stopped = await self._writes.stopping(error)
             refused = f"created, but not set to its true metadata: {explained(error)}"
         if refused:
-            why = Why.REFUSED
-            self.tally.lose(Loss(why=why, kind=record.kind, id=step.id, name=step.name, field="metadata", text=refused))
+            self._lose(step, Why.REFUSED, refused, "metadata")
 
-    async def _set_metadata(
-        self, kind: Kind, step: CreateAssistant | CreateAgent, target: TargetId, update: dict[str, Any] | None
-    ) -> None:
-        """Set the metadata that had no room beside our marks; a copy that lacks it is a copy all the same."""
+    async def _set_metadata(self, step: CreateDefinition, target: TargetId, body: dict[str, Any] | None) -> None:
+        """Set the metadata that had no room beside our marks, unless that is done; a copy that lacks it is a copy all
+        the same."""
+        if body is None or (step.kind, None, step.id) in self._state.updated:
+            return
         try:
-            await self._finish(kind, step.id, target, update)
+            await self._writes.update(step.kind, step.id, target, body)
         except RemoteError as error:
             self.stopped = await self._writes.stopping(error)
-            text = f"created, but not set to its true metadata: {explained(error)}"
-            self.tally.lose(Loss(why=Why.REFUSED, kind=kind, id=step.id, name=step.name, field="metadata", text=text))
+            self._lose(step, Why.REFUSED, f"created, but not set to its true metadata: {explained(error)}", "metadata")

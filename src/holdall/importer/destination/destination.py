@@ -18,6 +18,8 @@ from holdall.errors import (
 )
 from holdall.importer.plan.models import Catalog
 from holdall.importer.plan.steps import Plan
+from holdall.kinds import DEFINITIONS, KINDS, WHOLE
+from holdall.model import Kind
 from holdall.remote import probing
 from holdall.remote.client import Account
 from holdall.remote.models import read
@@ -72,18 +74,16 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
-    endpoints = dict.fromkeys(("/assistants", "/agents", "/vector_stores", "/files", "/models"), Answers.NOT_ASKED)
+    places = {kind: KINDS[kind].endpoint for kind in (*DEFINITIONS, Kind.FILE)}
+    endpoints = dict.fromkeys((*places.values(), "/models"), Answers.NOT_ASKED)
     if planned.form is Form.ASSISTANTS:
         endpoints["/assistants"] = Answers.YES
     elif asked is None:
         endpoints["/assistants"] = Answers.ABSENT
-    for where, needed in (
-        ("/agents", planned.needs_agents()),
-        ("/vector_stores", total.stores),
-        ("/files", total.files),
-    ):
-        if needed:
-            endpoints[where] = await _answers(account, where)
+    needed = {unit.kind for unit in planned.units} & {*WHOLE} - {Kind.ASSISTANT}
+    needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
+    for where in (where for kind, where in places.items() if kind in needed):
+        endpoints[where] = await _answers(account, where)
     warnings: list[str] = []
     if total.requests:
         endpoints["/responses"], warnings = await _responses(account)

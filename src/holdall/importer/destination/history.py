@@ -14,6 +14,7 @@ from holdall.errors import CannotWrite, ImportFailed, UsageFault
 from holdall.importer.runs.pastruns import past_runs
 from holdall.importer.runs.runmapping import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
+from holdall.kinds import DEFINITIONS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["History", "history"]
@@ -23,9 +24,7 @@ class History:
     """What is known of the copies of earlier runs. Ids lead to candidates: whether they live, only a look tells."""
 
     def __init__(self) -> None:
-        self.assistants: dict[SourceId, list[TargetId]] = {}
-        self.agents: dict[SourceId, list[TargetId]] = {}
-        self.stores: dict[SourceId, list[TargetId]] = {}
+        self.definitions: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in DEFINITIONS}
         self.files: dict[SourceId, list[TargetId]] = {}
         """Candidates under the source's ids, the newest last."""
         self.copies: dict[SourceId, list[TargetId]] = {}
@@ -47,12 +46,20 @@ class History:
         self._dropped: dict[Kind, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.assistants or self.agents or self.stores or self.files)
+        return any(self.definitions.values()) or bool(self.files)
+
+    @property
+    def assistants(self) -> dict[SourceId, list[TargetId]]:
+        return self.definitions[Kind.ASSISTANT]
+
+    @property
+    def stores(self) -> dict[SourceId, list[TargetId]]:
+        return self.definitions[Kind.STORE]
 
     def add(self, run: RunState, *, prefix: str) -> None:
         """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
         same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
-        others = set() if same else {made.target for made in run.made if made.kind in (Kind.ASSISTANT, Kind.AGENT)}
+        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
         for made in run.made:
             if made.target not in others:
                 self._made(self._of(made.kind, is_copy=made.is_copy), made.source, made.target)
@@ -78,7 +85,7 @@ class History:
     def _of(self, kind: Kind, *, is_copy: bool) -> dict[SourceId, list[TargetId]]:
         if is_copy:
             return self.copies
-        return {Kind.STORE: self.stores, Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents}.get(kind, self.files)
+        return self.definitions.get(kind, self.files)
 
     def try_again(self) -> None:
         """What the account didn't keep is to be sent once more: it counts as any other difference."""
@@ -88,7 +95,7 @@ class History:
     def dropped(self) -> list[str]:
         """What earlier runs found that the server doesn't keep, in words."""
         return [
-            f"an earlier run found that this server does not keep all that it is sent: of {kind.replace('_', ' ')}s "
+            f"an earlier run found that this server does not keep all that it is sent: of {noun(kind)}s "
             f"{', '.join(fields)}; what it did not keep will be named"
             for kind, fields in self._dropped.items()
         ]
@@ -97,10 +104,9 @@ class History:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
         if prefix is None or found.choices.prefix == prefix:
-            for source, target in found.assistants.items():
-                self._made(self.assistants, source, target)
-            for source, target in found.agents.items():
-                self._made(self.agents, source, target)
+            for kind in WHOLE:
+                for source, target in found.of(kind).items():
+                    self._made(self.definitions[kind], source, target)
         for source, target in found.vector_stores.items():
             self._made(self.stores, source, target)
         for source, target in found.files.items():

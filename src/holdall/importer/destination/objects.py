@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
+from holdall.dialects.definitions import NAMES
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.dialects.tables import AGENT, OPENAI, STORE
 from holdall.importer.plan.presence import Several
 from holdall.importer.plan.steps import By
 from holdall.importer.runs.baseline import PLACES
-from holdall.model import AgentView, AssistantView, Kind, Record, SourceId, StoreView, TargetId, credible, epoch_seconds
+from holdall.kinds import KINDS, a
+from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, credible, epoch_seconds
 from holdall.remote.client import Account, viewed
 
 __all__ = ["Object", "Objects"]
@@ -77,7 +78,7 @@ class Objects:
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
-        self._rules = {Kind.ASSISTANT: OPENAI.fields, Kind.AGENT: AGENT}.get(kind, STORE)
+        self._rules = NAMES[kind]
         self._own = {id: self._copied(record) for id, record in records.items()}
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
@@ -158,13 +159,8 @@ class Objects:
 
 
 def _object(kind: Kind, raw: bytes) -> Object:
-    view: AgentView | AssistantView | StoreView
-    if kind is Kind.ASSISTANT:
-        view = viewed(raw, AssistantView, "an assistant")
-    elif kind is Kind.AGENT:
-        view = viewed(raw, AgentView, "an agent")
-    else:
-        view = viewed(raw, StoreView, "a vector store")
+    view = viewed(raw, KINDS[kind].view, a(kind))
+    assert isinstance(view, DefinitionView | StoreView)
     return Object(
         target=TargetId(view.id),
         name=view.name or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.runs.runfolder import REPORT
 from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
 from holdall.importer.written.requestfolder import listed
-from holdall.model import AgentView, AssistantView, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.kinds import DEFINITIONS, KINDS
+from holdall.model import Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
@@ -33,14 +34,12 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
     ``copies`` are the second uploads of files, as text, that stores have in place of the first. ``origin`` says in
     words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run. In the ``form`` of
-    requests, those of ``assistants`` are the paths of their files, below ``output``. ``added`` are metadata keys that
+    requests, those of assistants are the paths of their files, below ``output``. ``added`` are metadata keys that
     the server puts in by itself, as any run found out.
     """
 
     origin: str
-    assistants: Mapping[SourceId, TargetId]
-    agents: Mapping[SourceId, TargetId] = {}
-    stores: Mapping[SourceId, TargetId]
+    definitions: Mapping[Kind, Mapping[SourceId, TargetId]]
     files: Mapping[SourceId, TargetId] | None = None
     copies: Mapping[SourceId, TargetId] = {}
     added: frozenset[str] = frozenset()
@@ -49,6 +48,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelMap = ModelMap()
     form: Form = Form.ASSISTANTS
     output: Path | None = None
+
+    @property
+    def stores(self) -> Mapping[SourceId, TargetId]:
+        return self.of(Kind.STORE)
+
+    def of(self, kind: Kind) -> Mapping[SourceId, TargetId]:
+        """The definitions of a kind."""
+        return self.definitions.get(kind, {})
 
 
 class _About(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +77,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
         choices = found.choices
         return Placement(
             origin=str(path),
-            assistants=found.assistants,
-            agents=found.agents,
-            stores=found.vector_stores,
+            definitions={kind: found.of(kind) for kind in DEFINITIONS},
             files=found.files,
             copies=found.text_copies,
             added=frozenset().union(*(one.server_metadata for _, one in mappings(output, destination))),
@@ -86,22 +91,18 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
 
 
 async def by_marks(
-    account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None, *, agents: bool = False
+    account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None, *, kinds: Iterable[Kind] = DEFINITIONS
 ) -> Placement:
     """What the destination's assistants and stores say they were cloned from; of several copies the newest.
 
-    Agents are looked for only where ``agents`` asks for it. In the ``form`` of requests, the files beside
+    Looked for are those of ``kinds``. In the ``form`` of requests, the files beside
     those in ``output`` say whose they are. Raises CannotWrite.
     """
-    if form is Form.RESPONSES and output is not None:
-        assistants = _noted(output, account.party)
-    else:
-        assistants = await _marked(account, "/assistants", AssistantView)
+    written = _noted(output, account.party) if form is Form.RESPONSES and output is not None else None
+    marked = {kind: await _marked(account, kind) for kind in kinds if kind is not Kind.ASSISTANT or written is None}
     return Placement(
         origin=f"metadata.{CLONED_FROM}",
-        assistants=assistants,
-        agents=await _marked(account, "/agents", AgentView) if agents else {},
-        stores=await _marked(account, "/vector_stores", StoreView),
+        definitions=marked if written is None else {**marked, Kind.ASSISTANT: written},
         form=form,
         output=output,
     )
@@ -140,14 +141,12 @@ def withdraw(output: Path, run: str) -> None:
         raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None
 
 
-async def _marked(
-    account: Account, where: str, view: type[AgentView] | type[AssistantView] | type[StoreView]
-) -> dict[SourceId, TargetId]:
+async def _marked(account: Account, kind: Kind) -> dict[SourceId, TargetId]:
     """By the source's ids; none where there is no such endpoint."""
     newest: dict[SourceId, tuple[int, TargetId]] = {}
     try:
-        async for raw in account.items(where):
-            found: Any = viewed(raw, view, f"a record of {where}")
+        async for raw in account.items(KINDS[kind].endpoint):
+            found: Any = viewed(raw, KINDS[kind].view, f"a record of {KINDS[kind].endpoint}")
             source = (found.metadata or {}).get(CLONED_FROM)
             if isinstance(source, str):
                 made = epoch_seconds(found.created_at)

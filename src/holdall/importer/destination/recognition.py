@@ -19,8 +19,8 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
-from holdall.dialects import agents
 from holdall.dialects import assistants as dialect
+from holdall.dialects.definitions import Targets, definition
 from holdall.dialects.forms import Form
 from holdall.dialects.tables import AS_IS
 from holdall.errors import NotFound, RequestRefused
@@ -32,7 +32,8 @@ from holdall.importer.plan.difference import same
 from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presence
 from holdall.importer.plan.references import references, whole
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
-from holdall.model import AgentView, AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
+from holdall.kinds import WHOLE, read
+from holdall.model import AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.survey import FILES_PAGE
@@ -76,33 +77,39 @@ class _Look:
         self._table = choices.table
         self._prefix = planned.prefix
         self._kept_there = planned.form is Form.ASSISTANTS
-        units = {unit.id for unit in planned.units if unit.kind is Kind.ASSISTANT}
-        self._assistants = {record.id: record for record in catalogue.assistants if record.id in units}
-        self._views = {id: AssistantView.of(record) for id, record in self._assistants.items()}
-        chosen = {unit.id for unit in planned.units if unit.kind is Kind.AGENT}
-        self._agents = {record.id: record for record in catalogue.agents if record.id in chosen}
+        units = {(unit.kind, unit.id) for unit in planned.units}
+        self._records = {
+            kind: {id: record for id, record in records.items() if (kind, id) in units}
+            for kind, records in catalogue.by_id().items()
+        }
+        self._views = {
+            kind: {id: read(record) for id, record in records.items()} for kind, records in self._records.items()
+        }
         steps = list(planned.steps())
         self._stores = {step.id: catalogue.stores[step.id] for step in steps if isinstance(step, CreateStore)}
         self._wanted = dict.fromkeys(step.content.id for step in steps if isinstance(step, UploadFile))
         for store in self._stores:
             self._wanted.update(dict.fromkeys(catalogue.members.get(store, ())))
-        for view in self._views.values():
+        for view in (view for views in self._views.values() for view in views.values()):
             self._wanted.update(dict.fromkeys(view.file_ids))
         self._members: dict[SourceId, dict[TargetId, MemberThere]] = {}
         self._seen: dict[str, FileView] = {}
         self._files: dict[SourceId, FoundFile] = {}
         self._stale: dict[SourceId, TargetId] = {}
+        self._found_stores: dict[SourceId, FoundStore] = {}
 
     async def run(self) -> Presence:
         self._progress.stage("looking at what the destination has")
-        records = self._assistants if self._kept_there else {}
-        assistants_there = Objects(Kind.ASSISTANT, records, self._history.assistants, prefix=self._prefix)
-        stores_there = Objects(Kind.STORE, self._stores, self._history.stores, prefix=self._prefix)
-        agents_there = Objects(Kind.AGENT, self._agents, self._history.agents, prefix=self._prefix)
-        await asyncio.gather(
-            assistants_there.read(self._account), agents_there.read(self._account), stores_there.read(self._account)
-        )
-        assistants, stores = assistants_there.recognised(), stores_there.recognised()
+        looked_for = {**self._records, Kind.STORE: self._stores}
+        if not self._kept_there:
+            looked_for[Kind.ASSISTANT] = {}
+        looks = {
+            kind: Objects(kind, records, self._history.definitions[kind], prefix=self._prefix)
+            for kind, records in looked_for.items()
+        }
+        await asyncio.gather(*(look.read(self._account) for look in looks.values()))
+        found = {kind: look.recognised() for kind, look in looks.items()}
+        assistants, stores = found[Kind.ASSISTANT], found[Kind.STORE]
         await asyncio.gather(*(self._list_members(source, there) for source, (there, _) in stores.items()))
         uses = {source: _uses(there) for source, (there, _) in assistants.items()}
         await self._look_for_files(uses, stores)
@@ -113,20 +120,14 @@ class _Look:
                 self._resolve_by_place(self._catalogue.members.get(source, ()), self._members[source], source)
         for source, (_, by) in assistants.items():
             if by is not By.ORIGIN:
-                self._resolve_by_place(self._views[source].file_ids, dict.fromkeys(uses[source]), None)
-        found_stores = {source: self._store(source, there, by) for source, (there, by) in stores.items()}
+                self._resolve_by_place(self._views[Kind.ASSISTANT][source].file_ids, dict.fromkeys(uses[source]), None)
+        self._found_stores = {source: self._store(source, there, by) for source, (there, by) in stores.items()}
         return Presence(
-            assistants={
-                source: self._assistant(source, there, by, found_stores, assistants)
-                for source, (there, by) in assistants.items()
-            },
-            agents={
-                source: self._agent(source, there, by) for source, (there, by) in agents_there.recognised().items()
-            },
-            stores=found_stores,
+            definitions={kind: self._definitions(kind, found[kind]) for kind in WHOLE if found[kind]},
+            stores=self._found_stores,
             files=self._files,
-            several=[*assistants_there.several, *agents_there.several, *stores_there.several],
-            usage=stores_there.usage,
+            several=[one for look in looks.values() for one in look.several],
+            usage=looks[Kind.STORE].usage,
         )
 
     # -- files -------------------------------------------------------------------------------------------
@@ -319,38 +320,36 @@ class _Look:
             by=by,
         )
 
-    def _assistant(
-        self,
-        source: SourceId,
-        there: Object,
-        by: By,
-        stores: Mapping[SourceId, FoundStore],
-        assistants: Mapping[SourceId, tuple[Object, By]],
+    def _definitions(self, kind: Kind, there: Mapping[SourceId, tuple[Object, By]]) -> dict[SourceId, Found]:
+        return {source: self._definition(kind, source, one, by, there) for source, (one, by) in there.items()}
+
+    def _definition(
+        self, kind: Kind, source: SourceId, there: Object, by: By, others: Mapping[SourceId, tuple[Object, By]]
     ) -> Found:
-        view = self._views[source]
+        """Against what would be made of it; ``others`` of its kind are there."""
+        view, stores = self._views[kind][source], self._found_stores
         table = AS_IS if by is By.ORIGIN else self._table
         refers = references(view, self._catalogue, whole(self._files, self._catalogue), table)
-        request = dialect.assistant(
-            self._assistants[source],
+        request = definition(
+            self._records[kind][source],
             prefix=self._prefix,
-            operation="",
-            stores={id: stores[id].target if id in stores else TargetId(f"(new) {id}") for id in refers.stores},
-            files={id: self._files[id].target if id in self._files else TargetId(f"(new) {id}") for id in refers.files},
-            assistants={
-                id: assistants[id][0].target if id in assistants else TargetId(f"(new) {id}")
-                for id in view.assistant_ids
-                if id in self._assistants
-            },
+            targets=Targets(
+                stores={id: stores[id].target if id in stores else _new(id) for id in refers.stores},
+                files={id: self._files[id].target if id in self._files else _new(id) for id in refers.files},
+                assistants={
+                    id: others[id][0].target if id in others else _new(id)
+                    for id in view.assistant_ids
+                    if id in self._records[kind]
+                },
+            ),
             model=self._models.rule(view.model),
             table=table,
         )
-        return compare_whole(Kind.ASSISTANT, source, view.name, request, there.fields(), self._history, by=by)
+        return compare_whole(kind, source, view.name, request, there.fields(), self._history, by=by)
 
-    def _agent(self, source: SourceId, there: Object, by: By) -> Found:
-        record = self._agents[source]
-        view = AgentView.of(record)
-        request = agents.agent(record, prefix=self._prefix, operation="", model=self._models.rule(view.model))
-        return compare_whole(Kind.AGENT, source, view.name, request, there.fields(), self._history, by=by)
+
+def _new(id: SourceId) -> TargetId:
+    return TargetId(f"(new) {id}")
 
 
 def _uses(there: Object) -> list[TargetId]:

@@ -14,10 +14,9 @@ from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.joining import overlap_of
+from holdall.kinds import WHOLE, read
 from holdall.links import named_links
 from holdall.model import (
-    AgentView,
-    AssistantView,
     FileView,
     Kind,
     MembershipView,
@@ -46,10 +45,11 @@ def catalogue(reader: BundleReader) -> Catalogue:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
     stores = {record.id: record for record in reader.stores()}
     unfit: dict[SourceId, list[Loss]] = {}
+    # Oldest first, as the server lists them, so that the copy lists them in the same order.
+    whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in WHOLE}
+    whole[Kind.ASSISTANT] = named_links(whole[Kind.ASSISTANT])
     return Catalogue(
-        # Oldest first, as the server lists them, so that the copy lists them in the same order.
-        assistants=named_links(sorted(reader.assistants(), key=_age)),
-        agents=sorted(reader.agents(), key=_agent_age),
+        whole=whole,
         stores=stores,
         members={store: _members(reader, store, files, parsed_in, unfit) for store in stores},
         files=files,
@@ -60,11 +60,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
 
 
 def _age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(AssistantView.of(record).created_at), record.id
-
-
-def _agent_age(record: Record) -> tuple[int, SourceId]:
-    return epoch_seconds(AgentView.of(record).created_at), record.id
+    return epoch_seconds(read(record).created_at), record.id
 
 
 def _known(record: Record) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from holdall.bundle.losses import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Catalogue, Plan
+from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Kind, Rung, SourceId
 from holdall.selection import Selection
 from holdall.verdict import Count, Reason, Verdict
@@ -22,8 +23,7 @@ _OF_KIND = {
     Kind.FILE: Reason.FILES,
     Kind.MEMBERSHIP: Reason.FILES,
     Kind.STORE: Reason.STORES,
-    Kind.ASSISTANT: Reason.ASSISTANTS,
-    Kind.AGENT: Reason.ASSISTANTS,
+    **dict.fromkeys(WHOLE, Reason.ASSISTANTS),
 }
 
 
@@ -168,6 +168,6 @@ def _reason(loss: Loss) -> Reason | None:
             return Reason.NOT_INDEXED
         case Why.NOT_KEPT | Why.LEFT_ALONE:
             return Reason.DIFFERENT
-        case _ if loss.field is not None and loss.kind in (Kind.ASSISTANT, Kind.AGENT):
+        case _ if loss.field is not None and loss.kind in WHOLE:
             return Reason.SETTINGS
     return _OF_KIND[loss.kind]

@@ -1,14 +1,16 @@
-"""What becomes of one assistant, once what it refers to is there: the last step of its unit. Pure.
+"""What becomes of one assistant or agent, once what it refers to is there: the last step of its unit. Pure.
 
-In the form of the Assistants API it is created, made equal or used as it is; in that of the Responses API it is written
-down as a request, unless that is there already.
+It is created, made equal or used as it is; in the form of the Responses API an assistant is
+written down as a request, unless that is there already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from holdall.dialects import assistants, responses
+from holdall.dialects import responses
+from holdall.dialects.definitions import definition
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.choices import Choices
@@ -16,87 +18,78 @@ from holdall.importer.plan.difference import top_fields
 from holdall.importer.plan.presence import Found, Presence
 from holdall.importer.plan.references import References
 from holdall.importer.plan.requests import paths
-from holdall.importer.plan.steps import Adopt, By, CreateAssistant, OnConflict, Step, UpdateAssistant, WriteRequest
-from holdall.model import AssistantView, Kind, Record, SourceId, TargetId
+from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, Catalogue, OnConflict, Step, WriteRequest
+from holdall.kinds import KINDS
+from holdall.model import DefinitionView, Kind, TargetId
 from holdall.selection import Root
 
-__all__ = ["Copies", "mapped"]
+__all__ = ["Copies"]
 
 
 class Copies:
-    """The steps of one planning; ``records`` are all assistants of the bundle, chosen or not."""
+    """The steps of one planning, for all definitions of a bundle, chosen or not."""
 
-    def __init__(self, records: list[Record], prefix: str, choices: Choices, presence: Presence) -> None:
-        self._records = {record.id: record for record in records}
+    def __init__(self, catalogue: Catalogue, prefix: str, choices: Choices, presence: Presence) -> None:
+        self._records = catalogue.by_id()
         self._prefix, self._choices, self._presence = prefix, choices, presence
-        self._paths = paths(records, prefix) if choices.form is Form.RESPONSES else {}
+        self._paths = paths(catalogue.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
-    def step(self, root: Root, view: AssistantView, refers: References) -> Step:
-        """What is to be done about the assistant itself."""
-        written = self._presence.requests.get(root.id)
-        if self._choices.form is Form.RESPONSES:
+    def step(self, root: Root, view: DefinitionView, refers: References) -> Step:
+        """What is to be done about the definition itself."""
+        if root.kind is Kind.ASSISTANT and self._choices.form is Form.RESPONSES:
+            written = self._presence.requests.get(root.id)
             if written and written.equal:
                 return _adopt(root, written.path, By.WRITTEN, refers)
             return self._write(root, view, refers, beside=written.path if written and written.beside else None)
-        found = self._presence.assistants.get(root.id)
+        found = self._presence.whole(root.kind).get(root.id)
         if found and not found.differences:
             return _adopt(root, found.target, found.by, refers)
         return self._make(root, view, refers, found)
 
-    def impossible(self, view: AssistantView) -> str:
+    def impossible(self, root: Root, view: DefinitionView) -> str:
         """Why there can't be a copy; empty where there can be one."""
-        source = SourceId(view.id)
-        found, written = self._presence.assistants.get(source), self._presence.requests.get(source)
+        found = self._presence.whole(root.kind).get(root.id)
         if found and not any(difference.field == "model" for difference in found.differences):
             return ""
+        written = self._presence.requests.get(root.id) if root.kind is Kind.ASSISTANT else None
         if written and written.equal:
             return ""
         if view.model is not None and view.model in self._choices.missing:
             return f"its model {self._choices.missing[view.model]}"
-        return "" if view.model else "it names no model, and has to"
+        return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
 
-    def _make(self, root: Root, view: AssistantView, refers: References, found: Found | None) -> Step:
-        """Create the assistant, or make the one that is there equal."""
+    def _make(self, root: Root, view: DefinitionView, refers: References, found: Found | None) -> Step:
+        """Create it, or make what is there equal."""
         new = self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
-        request = assistants.assistant(
-            self._records[root.id],
+        request = definition(
+            self._records[root.kind][root.id],
             prefix=self._prefix,
-            operation="",
-            stores={id: TargetId(id) for id in refers.stores},
-            files={id: TargetId(id) for id in refers.files},
+            targets=refers.targets(),
             model=new,
             table=self._choices.table,
         )
-        losses = [*request.losses, *mapped(root, view.model, new)]
+        step: dict[str, Any] = {
+            "id": root.id,
+            "name": root.name,
+            "model": new or view.model,
+            "losses": [*request.losses, *_mapped(root, view.model, new)],
+        }
+        # Of what refers to nothing, the step has no such fields.
+        if refers.stores or refers.files:
+            step.update(stores=refers.stores, files=refers.files)
         if found is None:
-            return CreateAssistant(
-                id=root.id,
-                name=root.name,
-                model=new or view.model,
-                stores=refers.stores,
-                files=refers.files,
-                losses=losses,
-            )
-        return UpdateAssistant(
-            id=root.id,
-            target=found.target,
-            name=root.name,
-            model=new or view.model,
-            fields=top_fields(found.differences),
-            differences=found.differences,
-            stores=refers.stores,
-            files=refers.files,
-            losses=losses,
-        )
+            return CREATE[root.kind](**step)
+        fields, differences = top_fields(found.differences), found.differences
+        return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
-    def _write(self, root: Root, view: AssistantView, refers: References, *, beside: str | None) -> Step:
+    def _write(self, root: Root, view: DefinitionView, refers: References, *, beside: str | None) -> Step:
         new = self._choices.models.rule(view.model)
         draft = responses.assistant(
-            self._records[root.id],
+            self._records[root.kind][root.id],
             prefix=self._prefix,
-            stores={id: TargetId(id) for id in refers.stores},
-            files={id: TargetId(id) for id in refers.files},
+            stores=refers.targets().stores,
+            files=refers.targets().files,
             model=new,
         )
         return WriteRequest(
@@ -108,13 +101,13 @@ class Copies:
             replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
             stores=refers.stores,
             files=refers.files,
-            losses=[*draft.losses, *mapped(root, view.model, new)],
+            losses=[*draft.losses, *_mapped(root, view.model, new)],
         )
 
 
 def _adopt(root: Root, target: TargetId, by: By, refers: References) -> Adopt:
     return Adopt(
-        kind=Kind.ASSISTANT,
+        kind=root.kind,
         id=root.id,
         target=target,
         name=root.name,
@@ -124,7 +117,7 @@ def _adopt(root: Root, target: TargetId, by: By, refers: References) -> Adopt:
     )
 
 
-def mapped(root: Root, model: str | None, new: str | None) -> Iterable[Loss]:
+def _mapped(root: Root, model: str | None, new: str | None) -> Iterable[Loss]:
     """What is to be said of a root whose ``model`` gives way to a ``new`` one."""
     if new is not None and new != model:
         text = f"{model} in the bundle, {new} in the copy (--map-model)"

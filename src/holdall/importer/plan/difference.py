@@ -10,6 +10,7 @@ import msgspec
 from holdall.dialects.assistants import Request
 from holdall.dialects.marks import unmarked
 from holdall.dialects.shapes import UNSET, equal, reduced
+from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["PRESENT", "Difference", "differences", "equal", "final", "same", "top_fields"]
@@ -35,7 +36,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     destination: Any = None
 
     def __str__(self) -> str:
-        who = f"{self.kind.replace('_', ' ')} {f'{self.name} ({self.source})' if self.name else self.source}"
+        who = f"{noun(self.kind)} {f'{self.name} ({self.source})' if self.name else self.source}"
         where = f" in {self.inside}" if self.inside else ""
         return f"{who}{where}: {self._values()}"
 

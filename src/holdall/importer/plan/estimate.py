@@ -14,13 +14,11 @@ from holdall.dialects.tables import BATCH_FILES
 from holdall.importer.plan.steps import (
     AttachFiles,
     Catalogue,
-    CreateAgent,
-    CreateAssistant,
+    CreateDefinition,
     CreateStore,
     DetachFile,
     Plan,
-    UpdateAgent,
-    UpdateAssistant,
+    UpdateDefinition,
     UpdateMembership,
     UpdateStore,
     UploadFile,
@@ -64,10 +62,10 @@ def estimate(
         match step:
             case UploadFile():
                 side_by_side += 1
-            case CreateStore(losses=losses) | CreateAssistant(losses=losses) | CreateAgent(losses=losses):
+            case CreateStore(losses=losses) | CreateDefinition(losses=losses):
                 # Where all metadata keys are taken, an update follows.
                 one_by_one += 1 + any(loss.why == "marks_left_out" for loss in losses)
-            case UpdateAssistant() | UpdateAgent():
+            case UpdateDefinition():
                 one_by_one += 1
             case UpdateStore(id=store, fields=fields):
                 one_by_one += bool(fields)

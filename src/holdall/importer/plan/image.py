@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.shapes import UNSET, reduced
+from holdall.kinds import KINDS
 from holdall.model import Kind
 
 __all__ = ["changed", "fingerprint", "image"]
@@ -46,7 +47,7 @@ def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added
 
 def _settable(kind: Kind) -> Iterable[str]:
     """What a client can set and an answer shows. Nothing of a file can be changed once it is there."""
-    return (*(("model",) if kind in (Kind.ASSISTANT, Kind.AGENT) else ()), *UNSET[kind])
+    return (*(("model",) if KINDS[kind].has_model else ()), *UNSET[kind])
 
 
 def _fingerprint(kind: Kind, field: str, value: Any, added: Container[str]) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
 from holdall.importer.plan.steps import Catalogue
+from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, Record
 
 __all__ = ["keys_of", "matching", "shared_keys", "without_keys", "without_record_keys"]
@@ -50,8 +51,9 @@ def without_keys(catalogue: Catalogue, keys: Container[str]) -> Catalogue:
         return catalogue
     return msgspec.structs.replace(
         catalogue,
-        assistants=[without_record_keys(record, keys) for record in catalogue.assistants],
-        agents=[without_record_keys(record, keys) for record in catalogue.agents],
+        whole={
+            kind: [without_record_keys(record, keys) for record in records] for kind, records in catalogue.whole.items()
+        },
         stores={id: without_record_keys(record, keys) for id, record in catalogue.stores.items()},
     )
 
@@ -71,6 +73,4 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
 
 
 def _kinds(catalogue: Catalogue) -> Iterable[tuple[Kind, list[Record]]]:
-    yield Kind.ASSISTANT, catalogue.assistants
-    yield Kind.AGENT, catalogue.agents
-    yield Kind.STORE, list(catalogue.stores.values())
+    return ((kind, catalogue.records(kind)) for kind in DEFINITIONS)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.plan.agentcopies import AgentCopies
+from holdall.graph import callees_first, users_of
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copies import Copies
 from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
@@ -37,7 +37,8 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
-from holdall.model import AgentView, AssistantView, Kind, Record, Rung, SourceId, TargetId
+from holdall.kinds import WHOLE, read
+from holdall.model import DefinitionView, Kind, Rung, SourceId, TargetId
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Choices", "plan"]
@@ -70,46 +71,34 @@ class _Planner:
         self.choices = choices
         self.presence = presence
         self._whole = whole(presence.files, catalogue)
-        self._views = {record.id: AssistantView.of(record) for record in catalogue.assistants}
-        self._copies = Copies(catalogue.assistants, prefix, choices, presence)
-        self._agents = {record.id: record for record in catalogue.agents}
-        self._agent_copies = AgentCopies(prefix, choices, presence)
+        self._views = {kind: {r.id: read(r) for r in catalogue.records(kind)} for kind in WHOLE}
+        self._copies = Copies(catalogue, prefix, choices, presence)
         self._uploaded: set[SourceId] = set()
         self._created: set[SourceId] = set()
         self._placed: set[SourceId] = set()
 
     def plan(self, selection: Selection) -> Plan:
         stores = [Root(kind=Kind.STORE, id=id, name=store_name(r)) for id, r in self.catalogue.stores.items()]
-        used = {store for view in self._views.values() for store in view.store_ids}
-        needed = {file for view in self._views.values() for file in view.file_ids}
+        views = [view for of_kind in self._views.values() for view in of_kind.values()]
+        users = users_of(views)
+        needed = set(users.files)
         needed.update(file for members in self.catalogue.members.values() for file in members)
-        roots = [Root(kind=Kind.ASSISTANT, id=id, name=view.name) for id, view in self._views.items()]
-        roots += [Root(kind=Kind.AGENT, id=id, name=_agent_name(r)) for id, r in self._agents.items()]
-        roots += [root for root in stores if root.id not in used]
+        roots = [Root(kind=kind, id=id, name=v.name) for kind in WHOLE for id, v in self._views[kind].items()]
+        roots += [root for root in stores if root.id not in users.stores]
         roots += [_file(content) for id, content in self.catalogue.files.items() if id not in needed]
         # Not made for nothing: a bundle may have 100,000 files.
         files = map(_file, self.catalogue.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*stores, *files])
-        units = [self._assistant(root) for root in self._callees_first(chosen)]
-        units += [self._agent(root) for root in chosen if root.kind is Kind.AGENT]
+        units = [
+            self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
+            for kind in WHOLE
+            for id in callees_first((root.id for root in chosen if root.kind is kind), self._views[kind])
+        ]
         units += [self._lone_store(root) for root in chosen if root.kind is Kind.STORE]
         lone = self._lone_files([root.id for root in chosen if root.kind is Kind.FILE])
         return Plan(
             units=[*units, *lone], prefix=self.prefix, chosen=len(chosen), of=len(roots), form=self.choices.form
         )
-
-    def _callees_first(self, chosen: Iterable[Root]) -> Iterator[Root]:
-        """The assistants with those that they call, each after the ones that it calls, else in their order."""
-        seen: set[SourceId] = set()
-        stack = [(root.id, False) for root in chosen if root.kind is Kind.ASSISTANT][::-1]
-        while stack:
-            id, called = stack.pop()
-            if called:
-                yield Root(kind=Kind.ASSISTANT, id=id, name=self._views[id].name)
-            elif id not in seen:
-                seen.add(id)
-                stack.append((id, True))
-                stack += [(callee, False) for callee in self._views[id].assistant_ids[::-1] if callee in self._views]
 
     def _lone_files(self, files: list[SourceId]) -> list[Unit]:
         """One unit for all files that nothing refers to: each stands for itself, so they go up together."""
@@ -126,14 +115,14 @@ class _Planner:
                 self._upload(content, uploads)
         return [_unit(Kind.FILE, root, [*uploads, *rest])]
 
-    def _assistant(self, root: Root) -> Unit:
-        view = self._views[root.id]
-        found = self.presence.assistants.get(root.id)
-        if found and found.differences and (unchanged := self._let_be(Kind.ASSISTANT, root, found)):
-            return _unit(Kind.ASSISTANT, root, [*self._parts_there(view), unchanged])
-        reason = self._copies.impossible(view)
+    def _definition(self, root: Root) -> Unit:
+        views, present = self._views[root.kind], self.presence.whole(root.kind)
+        view, found = views[root.id], present.get(root.id)
+        if found and found.differences and (unchanged := self._let_be(root.kind, root, found)):
+            return _unit(root.kind, root, [*self._parts_there(view), unchanged])
+        reason = self._copies.impossible(root, view)
         if reason:
-            return _unit(Kind.ASSISTANT, root, [Cannot(id=root.id, name=root.name, reason=reason)])
+            return _unit(root.kind, root, [Cannot(id=root.id, name=root.name, reason=reason)])
         uploads: list[Step] = []
         rest: list[Step] = []
         refers = references(view, self.catalogue, self._whole, self.choices.table)
@@ -144,19 +133,13 @@ class _Planner:
         last = self._copies.step(root, view, refers)
         why = "the two call each other, and one has to be there first"
         in_a_circle = [
-            left_out(Kind.ASSISTANT, callee, root.id, why, "tools", recorded=False)
+            left_out(root.kind, callee, root.id, why, "tools", recorded=False)
             for callee in view.assistant_ids
-            if callee in self._views and callee not in self._placed and callee not in self.presence.assistants
+            if callee in views and callee not in self._placed and callee not in present
         ]
         self._placed.add(root.id)
         # What a copy lacks is said of one that was there before, too.
-        return _unit(Kind.ASSISTANT, root, [*uploads, *rest, *refers.left_out, *in_a_circle, *_unkept(found), last])
-
-    def _agent(self, root: Root) -> Unit:
-        found = self.presence.agents.get(root.id)
-        if found and found.differences and (unchanged := self._let_be(Kind.AGENT, root, found)):
-            return _unit(Kind.AGENT, root, [unchanged])
-        return _unit(Kind.AGENT, root, [*_unkept(found), self._agent_copies.step(root, self._agents[root.id])])
+        return _unit(root.kind, root, [*uploads, *rest, *refers.left_out, *in_a_circle, *_unkept(found), last])
 
     def _let_be(self, kind: Kind, root: Root, found: Found | FoundStore) -> Step | None:
         """The one step for something that differs and isn't to be made equal; None where it is."""
@@ -179,7 +162,7 @@ class _Planner:
             changed=changed,
         )
 
-    def _parts_there(self, view: AssistantView) -> list[Step]:
+    def _parts_there(self, view: DefinitionView) -> list[Step]:
         """The stores of an assistant that is left as it is, as far as they are there; nothing is made for it."""
         uploads: list[Step] = []
         rest: list[Step] = []
@@ -316,10 +299,6 @@ def _purpose(content: Content) -> str:
     purpose = dialect.purpose(content.purpose)
     # A document made of parsed text is knowledge, whatever the file was; vision and batch would refuse a .txt.
     return purpose if content.rung is not Rung.TEXT or purpose == "user_data" else "assistants"
-
-
-def _agent_name(record: Record) -> str | None:
-    return AgentView.of(record).name
 
 
 def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import By
+from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore", "Presence", "Several"]
@@ -85,15 +87,14 @@ class Several(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[TargetId]
 
     def __str__(self) -> str:
-        kind = self.kind.replace("_", " ")
+        kind = noun(self.kind)
         return f"{kind} {f'{self.name} ({self.id})' if self.name else self.id}: {', '.join(self.targets)}"
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """All that was recognised, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
 
-    assistants: Mapping[SourceId, Found] = {}
-    agents: Mapping[SourceId, Found] = {}
+    definitions: Mapping[Kind, Mapping[SourceId, Found]] = {}
     stores: Mapping[SourceId, FoundStore] = {}
     files: Mapping[SourceId, FoundFile] = {}
     requests: Mapping[SourceId, FoundRequest] = {}
@@ -103,15 +104,18 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> bool:
         """Whether the destination is the project that the bundle came from."""
-        return any(
-            by is By.ORIGIN
-            for by in (
-                *(one.by for one in self.assistants.values()),
-                *(one.by for one in self.agents.values()),
-                *(one.by for one in self.stores.values()),
-                *(one.by for one in self.files.values()),
-            )
+        found: Iterator[Found | FoundStore | FoundFile] = chain(
+            *(found.values() for found in self.definitions.values()), self.stores.values(), self.files.values()
         )
+        return any(one.by is By.ORIGIN for one in found)
+
+    def whole(self, kind: Kind) -> Mapping[SourceId, Found]:
+        """The definitions of a kind that one request copies."""
+        return self.definitions.get(kind, {})
+
+    @property
+    def assistants(self) -> Mapping[SourceId, Found]:
+        return self.whole(Kind.ASSISTANT)
 
 
 NOTHING = Presence()

@@ -6,12 +6,13 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
+from holdall.dialects.definitions import Targets
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Table
 from holdall.errors import pasteable
 from holdall.importer.plan.presence import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
-from holdall.model import AssistantView, Kind, Record, Rung, SourceId, StoreView
+from holdall.model import DefinitionView, Kind, Record, Rung, SourceId, StoreView, TargetId
 
 __all__ = ["References", "left_out", "left_out_file", "references", "store_name", "whole"]
 
@@ -23,8 +24,13 @@ class References(msgspec.Struct, frozen=True, kw_only=True):
     files: list[SourceId]
     left_out: list[LeaveOut]
 
+    def targets(self) -> Targets:
+        """As if the copy had the source's own ids."""
+        stores = {id: TargetId(id) for id in self.stores}
+        return Targets(stores=stores, files={id: TargetId(id) for id in self.files})
 
-def references(view: AssistantView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> References:
+
+def references(view: DefinitionView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> References:
     """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
     there already, whole."""
     stores: list[SourceId] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -17,10 +17,13 @@ from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
 from holdall.joining import DEFAULT_OVERLAP, is_text_name
+from holdall.kinds import KINDS, WHOLE, read
 from holdall.model import Kind, Record, Rung, SourceId, TargetId
 
 __all__ = [
+    "CREATE",
     "LONE_FILES",
+    "UPDATE",
     "Adopt",
     "AttachFiles",
     "By",
@@ -29,6 +32,7 @@ __all__ = [
     "Content",
     "CreateAgent",
     "CreateAssistant",
+    "CreateDefinition",
     "CreateStore",
     "DetachFile",
     "Differs",
@@ -41,10 +45,12 @@ __all__ = [
     "Unit",
     "UpdateAgent",
     "UpdateAssistant",
+    "UpdateDefinition",
     "UpdateMembership",
     "UpdateStore",
     "UploadFile",
     "WriteRequest",
+    "references_of",
 ]
 
 
@@ -113,18 +119,35 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
 
-    ``lost`` is what the bundle says that it hasn't got, besides contents, of which each should have the rung
-    ``minimum``; ``unfit`` by store what no destination takes of its memberships.
+    ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it
+    hasn't got, besides contents, of which each should have the rung ``minimum``; ``unfit`` by store what no destination
+    takes of its memberships.
     """
 
-    assistants: list[Record]
+    whole: Mapping[Kind, list[Record]]
     stores: dict[SourceId, Record]
-    agents: list[Record] = []
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
     lost: list[LossLine] = []
     minimum: Rung = Rung.TEXT
     unfit: Mapping[SourceId, list[Loss]] = {}
+
+    def records(self, kind: Kind) -> list[Record]:
+        """All definitions of a kind."""
+        return [*self.stores.values()] if kind is Kind.STORE else self.whole.get(kind, [])
+
+    @property
+    def assistants(self) -> list[Record]:
+        return self.records(Kind.ASSISTANT)
+
+    def by_id(self) -> dict[Kind, dict[SourceId, Record]]:
+        """All definitions that one request copies."""
+        return {kind: {record.id: record for record in self.records(kind)} for kind in WHOLE}
+
+    def models(self) -> Iterator[str]:
+        """The models that they name."""
+        views = (read(record) for kind in WHOLE for record in self.records(kind))
+        return (view.model for view in views if view.model is not None)
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):
@@ -146,22 +169,26 @@ class AttachFiles(msgspec.Struct, frozen=True, kw_only=True, tag="attach_files")
     files: list[SourceId] | None = None
 
 
-class CreateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="create_assistant"):
+class CreateDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """Create an object of a kind that one request copies; each kind has a class, for its tag."""
+
+    kind: ClassVar[Kind]
+    id: SourceId
+    name: str | None
+    model: str | None
+    losses: list[Loss] = []
+
+
+class CreateAssistant(CreateDefinition, frozen=True, kw_only=True, tag="create_assistant"):
     """``stores`` and ``files`` are the references that will be kept."""
 
-    id: SourceId
-    name: str | None
-    model: str | None
+    kind = Kind.ASSISTANT
     stores: list[SourceId] = []
     files: list[SourceId] = []
-    losses: list[Loss] = []
 
 
-class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, tag="create_agent"):
-    id: SourceId
-    name: str | None
-    model: str | None
-    losses: list[Loss] = []
+class CreateAgent(CreateDefinition, frozen=True, kw_only=True, tag="create_agent"):
+    kind = Kind.AGENT
 
 
 class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request"):
@@ -218,30 +245,31 @@ class Differs(msgspec.Struct, frozen=True, kw_only=True, tag="differs"):
     changed: list[str] = []
 
 
-class UpdateAssistant(msgspec.Struct, frozen=True, kw_only=True, tag="update_assistant"):
-    """Set ``fields`` of ``target`` to what the bundle says. The rest is as in CreateAssistant."""
+class UpdateDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """Set ``fields`` of ``target`` to what the bundle says. The rest is as in CreateDefinition."""
 
+    kind: ClassVar[Kind]
     id: SourceId
     target: TargetId
     name: str | None
     model: str | None
     fields: list[str]
     differences: list[Difference]
+    losses: list[Loss] = []
+
+
+class UpdateAssistant(UpdateDefinition, frozen=True, kw_only=True, tag="update_assistant"):
+    kind = Kind.ASSISTANT
     stores: list[SourceId] = []
     files: list[SourceId] = []
-    losses: list[Loss] = []
 
 
-class UpdateAgent(msgspec.Struct, frozen=True, kw_only=True, tag="update_agent"):
-    """Set ``fields`` of ``target`` to what the bundle says."""
+class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent"):
+    kind = Kind.AGENT
 
-    id: SourceId
-    target: TargetId
-    name: str | None
-    model: str | None
-    fields: list[str]
-    differences: list[Difference]
-    losses: list[Loss] = []
+
+CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent]] = {one.kind: one for one in (CreateAssistant, CreateAgent)}
+UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent]] = {one.kind: one for one in (UpdateAssistant, UpdateAgent)}
 
 
 class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store"):
@@ -311,6 +339,13 @@ Step = (
 )
 
 
+def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[list[SourceId], list[SourceId]]:
+    """The stores and the files that the copy of a definition refers to; none of another step."""
+    if isinstance(step, CreateAssistant | UpdateAssistant | WriteRequest | Adopt):
+        return step.stores, step.files
+    return [], []
+
+
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """One root with what it needs and no earlier unit brings, in the order in which it is done."""
 
@@ -325,12 +360,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
             match step:
                 case LeaveOut(loss=loss):
                     yield loss
-                case CreateStore(losses=losses) | CreateAssistant(losses=losses) | WriteRequest(losses=losses):
-                    yield from losses
-                case CreateAgent(losses=losses) | UpdateAgent(losses=losses):
-                    yield from losses
-                case UpdateStore(losses=losses) | UpdateAssistant(losses=losses):
-                    yield from losses
+                case CreateDefinition() | UpdateDefinition() | WriteRequest() | CreateStore() | UpdateStore():
+                    yield from step.losses
                 case Skip():
                     yield from _left_alone(step)
                 case UploadFile(content=content, purpose=purpose):
@@ -381,13 +412,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """What keeps this plan from being carried out."""
         return [step for step in self.steps() if isinstance(step, Differs)]
 
-    def needs_agents(self) -> bool:
-        """Whether agents are among what it stands for."""
-        return any(unit.kind is Kind.AGENT for unit in self.units)
-
     def updates(self) -> bool:
         """Whether something that is there already would be changed."""
-        kinds = (UpdateAssistant, UpdateAgent, UpdateMembership, DetachFile)
+        kinds = (UpdateDefinition, UpdateMembership, DetachFile)
         return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
 
     def pending(self) -> bool:
@@ -408,10 +435,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     created["stores"] += 1
                 case AttachFiles(count=count):
                     created["memberships"] += count
-                case CreateAssistant():
-                    created["assistants"] += 1
-                case CreateAgent():
-                    created["agents"] += 1
+                case CreateDefinition(kind=kind):
+                    created[KINDS[kind].count] += 1
                 case WriteRequest():
                     created["requests"] += 1
                 case DetachFile():
@@ -422,10 +447,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     adopted[kind.value] += 1
                 case Skip(kind=kind):
                     skipped[kind.value] += 1
-                case UpdateAssistant():
-                    updated[Kind.ASSISTANT.value] += 1
-                case UpdateAgent():
-                    updated[Kind.AGENT.value] += 1
+                case UpdateDefinition(kind=kind):
+                    updated[kind.value] += 1
                 case UpdateStore():
                     updated[Kind.STORE.value] += 1
                 case UpdateMembership():

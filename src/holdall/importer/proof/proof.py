@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects import agents, responses
 from holdall.dialects import assistants as dialect
+from holdall.dialects import responses
+from holdall.dialects.definitions import Targets, definition
 from holdall.dialects.loss import Loss
 from holdall.dialects.responses_tools import containers
 from holdall.dialects.tables import AS_IS, Table
@@ -30,17 +31,18 @@ from holdall.importer.plan.steps import (
     Cannot,
     Catalogue,
     Content,
-    CreateAgent,
-    CreateAssistant,
+    CreateDefinition,
     CreateStore,
     Plan,
     UploadFile,
     WriteRequest,
+    references_of,
 )
 from holdall.importer.proof.members import FileProof, Members
 from holdall.importer.proof.reading import Text
 from holdall.importer.written.requestfolder import read_request
-from holdall.model import AssistantView, FileView, Kind, MembershipView, Rung, SourceId, TargetId
+from holdall.kinds import DEFINITIONS, KINDS, read
+from holdall.model import FileView, Kind, MembershipView, Rung, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.probing import absence
@@ -113,10 +115,8 @@ async def prove(
             match step:
                 case CreateStore(id=id):
                     await prover.store(id)
-                case CreateAssistant():
-                    await prover.assistant(step)
-                case CreateAgent():
-                    await prover.agent(step)
+                case CreateDefinition():
+                    await prover.definition(step)
                 case WriteRequest():
                     await prover.request(step)
                 case UploadFile(content=content) if unit.kind is Kind.FILE:
@@ -145,11 +145,10 @@ class _Prover:
             account, reader, catalogue.files, search=search, progress=progress, added=placement.added
         )
         self._placement, self._table, self._prefix = placement, table, prefix
-        self._records = {record.id: record for record in catalogue.assistants}
-        self._agents = {record.id: record for record in catalogue.agents}
+        self._records = catalogue.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
-            {"assistants": 0, **({"agents": 0} if catalogue.agents else {}), "vector_stores": 0}
+            {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or catalogue.records(k)}
         )
         self._differences: list[Difference] = []
         self._there: set[tuple[SourceId | None, SourceId]] = set()
@@ -184,42 +183,30 @@ class _Prover:
             failed=[(Kind.ASSISTANT, step.id) for step in planned.steps() if isinstance(step, Cannot)],
         )
 
-    async def assistant(self, step: CreateAssistant) -> None:
-        target = self._placement.assistants.get(step.id)
-        found = await self._get("/assistants/{}", Kind.ASSISTANT, step.id, target, step.name)
+    async def definition(self, step: CreateDefinition) -> None:
+        placed, records = self._placement.of(step.kind), self._records[step.kind]
+        target = placed.get(step.id)
+        found = await self._get(step.kind, step.id, target, step.name)
         if found is None:
             return
-        self._compared["assistants"] += 1
+        self._compared[KINDS[step.kind].count] += 1
         there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
         stores, files = await self._refers(step, there.get("file_ids") or [])
-        called = AssistantView.of(self._records[step.id]).assistant_ids
-        request = dialect.assistant(
-            self._records[step.id],
+        called = (id for id in read(records[step.id]).assistant_ids if id in records)
+        request = definition(
+            records[step.id],
             prefix=self._prefix,
-            operation="",
-            stores=stores,
-            files=files,
-            assistants={
-                id: self._placement.assistants.get(id, TargetId(f"(not imported) {id}"))
-                for id in called
-                if id in self._records
-            },
+            targets=Targets(
+                stores=stores, files=files, assistants={id: placed.get(id, _not_imported(id)) for id in called}
+            ),
             model=step.model,
             table=AS_IS if str(target) == str(step.id) else self._table,
         )
-        self._fields(Kind.ASSISTANT, step.id, target, step.name, final(request), found)
-
-    async def agent(self, step: CreateAgent) -> None:
-        target = self._placement.agents.get(step.id)
-        found = await self._get("/agents/{}", Kind.AGENT, step.id, target, step.name)
-        if found is not None:
-            self._compared["agents"] += 1
-            request = agents.agent(self._agents[step.id], prefix=self._prefix, operation="", model=step.model)
-            self._fields(Kind.AGENT, step.id, target, step.name, final(request), found)
+        self._fields(step.kind, step.id, target, step.name, final(request), found)
 
     async def request(self, step: WriteRequest) -> None:
         """A written request, against what would be written now."""
-        target, output = self._placement.assistants.get(step.id), self._placement.output
+        target, output = self._placement.of(Kind.ASSISTANT).get(step.id), self._placement.output
         found = read_request(output, target) if output and target else None
         if found is None:
             gone = f"{target} is gone, or no request" if target else "not imported"
@@ -228,31 +215,29 @@ class _Prover:
         self._compared["assistants"] += 1
         stores, files = await self._refers(step, containers(found))
         draft = responses.assistant(
-            self._records[step.id], prefix=self._prefix, stores=stores, files=files, model=step.model
+            self._records[Kind.ASSISTANT][step.id], prefix=self._prefix, stores=stores, files=files, model=step.model
         )
         for field in {**draft.request, **found}:
             self._differ(Kind.ASSISTANT, step.id, target, step.name, field, draft.request.get(field), found.get(field))
 
     async def _refers(
-        self, step: CreateAssistant | WriteRequest, there: list[str]
+        self, step: CreateDefinition | WriteRequest, there: list[str]
     ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
         """What a copy should refer to, by the ids there; ``there`` are the files that its code interpreter has."""
-        stores = {
-            store: self._placement.stores.get(store, TargetId(f"(not imported) {store}")) for store in step.stores
-        }
+        stores = {store: self._placement.stores.get(store, _not_imported(store)) for store in references_of(step)[0]}
         wanted = self._files_of(step, there)
         files = await self._matched(wanted, there)
         for file, copy in files.items():
             await self._file(file, copy, inside=step.id)
-        return stores, {file: files.get(file, TargetId(f"(not imported) {file}")) for file in wanted}
+        return stores, {file: files.get(file, _not_imported(file)) for file in wanted}
 
-    def _files_of(self, step: CreateAssistant | WriteRequest, there: Container[str]) -> list[SourceId]:
+    def _files_of(self, step: CreateDefinition | WriteRequest, there: Container[str]) -> list[SourceId]:
         """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
         known = self._placement.files or {}
-        view = AssistantView.of(self._records[step.id])
+        view = read(self._records[step.kind if isinstance(step, CreateDefinition) else Kind.ASSISTANT][step.id])
         lived = [file for file in dict.fromkeys(view.file_ids) if known.get(file) in there]
         self._there.update((step.id, file) for file in lived)
-        return [file for file in dict.fromkeys(view.file_ids) if file in step.files or file in lived]
+        return [file for file in dict.fromkeys(view.file_ids) if file in references_of(step)[1] or file in lived]
 
     async def lone_file(self, content: Content) -> None:
         """A file that nothing refers to: by the mapping, else by a name that it may have been uploaded under."""
@@ -305,7 +290,7 @@ class _Prover:
         target = self._placement.stores.get(id)
         expected = final(dialect.store(record, operation="", as_is=str(target) == str(id)))
         name = expected.get("name")
-        found = await self._get("/vector_stores/{}", Kind.STORE, id, target, name)
+        found = await self._get(Kind.STORE, id, target, name)
         if found is None or target is None:
             return
         self._compared["vector_stores"] += 1
@@ -365,12 +350,12 @@ class _Prover:
             )
 
     async def _get(
-        self, where: str, kind: Kind, source: SourceId, target: TargetId | None, name: str | None
+        self, kind: Kind, source: SourceId, target: TargetId | None, name: str | None
     ) -> dict[str, Any] | None:
         """The object in the copy, or None, with a difference, where there is none."""
         if target is not None:
             try:
-                answer = await self._account.get(path(where, target))
+                answer = await self._account.get(path(KINDS[kind].endpoint + "/{}", target))
                 return viewed(answer.raw, dict[str, Any], f"{kind} {target}")
             except (NotFound, RequestRefused) as error:
                 gone: Any = f"{target} is gone: {error.detail or error.message}"
@@ -411,6 +396,10 @@ class _Prover:
             except (NotFound, RequestRefused, msgspec.DecodeError):
                 self._named[id] = None
         return self._named[id]
+
+
+def _not_imported(id: SourceId) -> TargetId:
+    return TargetId(f"(not imported) {id}")
 
 
 async def _memberships(account: Account, where: str) -> AsyncIterator[tuple[MembershipView, bytes]]:

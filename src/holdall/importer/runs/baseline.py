@@ -20,6 +20,7 @@ import msgspec
 from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind, TargetId, credible, epoch_seconds
 from holdall.opening import open_regular
 from holdall.remote.client import Account, viewed
@@ -27,12 +28,7 @@ from holdall.remote.lists import Doubt
 
 __all__ = ["PLACES", "RECENT", "Baseline", "Lookalike", "Stamp", "listed", "stamps"]
 
-PLACES: dict[Kind, str] = {
-    Kind.FILE: "/files",
-    Kind.STORE: "/vector_stores",
-    Kind.ASSISTANT: "/assistants",
-    Kind.AGENT: "/agents",
-}
+PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *WHOLE)}
 
 RECENT = 3600
 """Seconds for which an object that another importer made says that it may still be at work."""

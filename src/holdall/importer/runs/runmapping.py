@@ -13,7 +13,7 @@ from holdall.endpoint import same_account
 from holdall.errors import CannotWrite
 from holdall.importer.runs.pastruns import PastRun, past_runs
 from holdall.importer.runs.runreport import Destination, Duplicate, Orphan, Party, Report, Status
-from holdall.model import SourceId, TargetId
+from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
 __all__ = ["MAPPING", "RunMapping", "mapping", "mappings", "read_mapping"]
@@ -63,6 +63,10 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def assistants(self) -> dict[SourceId, TargetId]:
         return {row.src: row.dst for row in self.mappings if row.dst is not None}
+
+    def of(self, kind: Kind) -> dict[SourceId, TargetId]:
+        """The copies of a kind of definitions."""
+        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.vector_stores}[kind]
 
     @property
     def choices(self) -> Choices:

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from holdall.dialects.loss import Loss
 from holdall.importer.plan.steps import (
     Adopt,
-    CreateAssistant,
     Skip,
     Unit,
-    UpdateAgent,
-    UpdateAssistant,
+    UpdateDefinition,
     UpdateStore,
     UploadFile,
     WriteRequest,
+    references_of,
 )
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runreport import Result, Status
@@ -105,7 +104,7 @@ def _how(unit: Unit) -> str:
                 return "adopted"
             case Skip(kind=kind) if kind is unit.kind:
                 return "left"
-            case UpdateAssistant() | UpdateAgent():
+            case UpdateDefinition():
                 return "updated"
             case WriteRequest():
                 return "written"
@@ -121,14 +120,7 @@ def parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
     match unit.kind:
         case Kind.STORE:
             return [unit.id], []
-        case Kind.AGENT:
-            return [], []
         case Kind.FILE:
             return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
-    for step in unit.steps:
-        match step:
-            case CreateAssistant() | WriteRequest() | UpdateAssistant() | Adopt(kind=Kind.ASSISTANT):
-                return step.stores, step.files
-            case _:
-                pass
-    return [], []
+    used = [references_of(step) for step in unit.steps]
+    return [store for stores, _ in used for store in stores], [file for _, files in used for file in files]

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.kinds import noun
 from holdall.model import Kind, TargetId
 
 __all__ = ["Act", "UndoAction"]
@@ -57,7 +58,7 @@ class UndoAction(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         if self.local:
             return f"{self.act} file {self.target}"
-        kind = "file" if self.kind is Kind.MEMBERSHIP else self.kind.replace("_", " ")
+        kind = "file" if self.kind is Kind.MEMBERSHIP else noun(self.kind)
         what = f"{self.act} {kind} {f'{self.name} ({self.target})' if self.name else self.target}"
         where = {Act.DETACH: " of store ", Act.ATTACH: " into store ", Act.REPLACE: " in store "}.get(self.act, " in ")
         inside = f"{where}{self.store}" if self.store else ""

@@ -17,6 +17,7 @@ from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
+from holdall.kinds import KINDS, WHOLE
 from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
@@ -181,9 +182,9 @@ class _Looker:
 
     async def agents(self) -> None:
         """Those of the run; where it had to do with none, the account need not have any."""
-        uncertain = any(intent.kind is Kind.AGENT for intent in self._uncertain.values())
-        if uncertain or Kind.AGENT in self._touched.values():
-            async for _ in self._all(Kind.AGENT):
+        touched = {*self._touched.values(), *(intent.kind for intent in self._uncertain.values())}
+        for kind in (kind for kind in WHOLE if KINDS[kind].rare and kind in touched):
+            async for _ in self._all(kind):
                 pass
 
     async def stores(self) -> None:

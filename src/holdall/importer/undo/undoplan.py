@@ -22,6 +22,7 @@ from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.undo.observed import Member, Observed, Orphan, User
+from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Kind, TargetId
 
 __all__ = ["UndoPlan", "undo_plan"]
@@ -92,9 +93,7 @@ class _Decision:
         decided: dict[_Key, UndoAction] = {}
         for target, update in self._updates.items():
             decided[target] = self._restored(update)
-        for made in self._of(Kind.ASSISTANT):
-            decided[made.target] = self._deleted(made, self._assistant_changed(made))
-        for made in self._of(Kind.AGENT):
+        for made in (made for kind in WHOLE for made in self._of(kind)):
             decided[made.target] = self._deleted(made, self._assistant_changed(made))
         for wrote in self._written.values():
             decided[wrote.target] = self._taken_back(wrote)

@@ -12,6 +12,7 @@ from holdall.importer.destination.destination import choose
 from holdall.importer.destination.placement import by_mapping, by_marks
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.proof.proof import Proof, prove
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.remote.client import Account
 from holdall.remote.probing import require_any_endpoint
 
@@ -39,7 +40,8 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     form = await choose(account, placement.form if placement else None)
     if placement is None:
         account.progress.note(f"no mapping of this bundle and destination in {options.output}: looking for marks")
-        placement = await by_marks(account, form, options.output, agents=bool(holding.agents))
+        kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or holding.records(kind)]
+        placement = await by_marks(account, form, options.output, kinds=kinds)
     return await prove(
         holding,
         reader,

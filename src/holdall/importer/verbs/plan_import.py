@@ -30,20 +30,19 @@ from holdall.importer.plan.presence import NOTHING, Presence, Several
 from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (
     Catalogue,
-    CreateAgent,
-    CreateAssistant,
+    CreateDefinition,
     CreateStore,
     Differs,
     OnConflict,
     Plan,
-    UpdateAgent,
-    UpdateAssistant,
+    UpdateDefinition,
     WriteRequest,
 )
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
-from holdall.model import AgentView, AssistantView, Kind
+from holdall.kinds import noun, read
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.models import day
 from holdall.verdict import Verdict
@@ -67,8 +66,6 @@ __all__ = [
 
 # What an error names one by one; the rest is counted.
 _NAMED = 20
-
-_MAKES = {CreateAssistant: Kind.ASSISTANT, CreateAgent: Kind.AGENT, CreateStore: Kind.STORE}
 
 
 class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +195,9 @@ async def prepare(
     if verdict.missing or any(one.equal or one.beside for one in presence.requests.values()):
         planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     made = {
-        _MAKES[type(step)] for step in planned.steps() if isinstance(step, (CreateAssistant, CreateAgent, CreateStore))
+        step.kind if isinstance(step, CreateDefinition) else Kind.STORE
+        for step in planned.steps()
+        if isinstance(step, CreateDefinition | CreateStore)
     }
     shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
@@ -220,18 +219,12 @@ async def prepare(
         warnings=[
             *destination.warnings,
             *notes,
-            *idle(models, _all_models(catalogue)),
+            *idle(models, catalogue.models()),
             *verdict.warnings,
             *_about_metadata(planned),
         ],
         completeness=completeness,
     )
-
-
-def _all_models(catalogue: Catalogue) -> Iterable[str]:
-    assistants = (AssistantView.of(record).model for record in catalogue.assistants)
-    agents = (AgentView.of(record).model for record in catalogue.agents)
-    return [model for model in (*assistants, *agents) if model is not None]
 
 
 def _require_no_conflict(planned: Plan) -> None:
@@ -270,7 +263,7 @@ def _require_within(planned: Plan, most: MaxLoss) -> None:
 
 
 def _changed_words(step: Differs) -> str:
-    return f"{step.kind.replace('_', ' ')} {step.name or step.id}: {', '.join(step.changed)}"
+    return f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}"
 
 
 def _about_metadata(planned: Plan) -> Iterator[str]:
@@ -279,7 +272,7 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         yield f"metadata left out: {', '.join(planned.dropped_keys)} (--keep-metadata KEY sends it)"
     for kind, keys in planned.shared_keys.items():
         yield (
-            f"metadata that every {kind.replace('_', ' ')} of the bundle has: {', '.join(keys)}; left out where the "
+            f"metadata that every {noun(kind)} of the bundle has: {', '.join(keys)}; left out where the "
             "destination puts it in by itself (--keep-metadata KEY sends it, --drop-metadata GLOB leaves it out)"
         )
 
@@ -287,21 +280,18 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
 def _models(planned: Plan, catalogue: Catalogue, presence: Presence) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
     requests that are written already."""
-    assistants = {record.id: record for record in catalogue.assistants}
-    agents = {record.id: record for record in catalogue.agents}
+    records = catalogue.by_id()
     written = {id for id, one in presence.requests.items() if one.equal}
     for step in planned.steps():
         match step:
             case WriteRequest(id=id) if id in written:
                 continue
-            case CreateAssistant(id=id) | WriteRequest(id=id):
-                model = AssistantView.of(assistants[id]).model
-            case UpdateAssistant(id=id, fields=fields) if "model" in fields:
-                model = AssistantView.of(assistants[id]).model
-            case CreateAgent(id=id):
-                model = AgentView.of(agents[id]).model
-            case UpdateAgent(id=id, fields=fields) if "model" in fields:
-                model = AgentView.of(agents[id]).model
+            case WriteRequest(id=id):
+                model = read(records[Kind.ASSISTANT][id]).model
+            case UpdateDefinition(fields=fields) if "model" not in fields:
+                continue
+            case CreateDefinition(kind=kind, id=id) | UpdateDefinition(kind=kind, id=id):
+                model = read(records[kind][id]).model
             case _:
                 continue
         if model is not None:

@@ -28,6 +28,7 @@ from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runmapping import mapping
 from holdall.importer.runs.runreport import Destination, Duplicate, Party, Report, Status, keeping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
+from holdall.kinds import noun
 from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
@@ -237,8 +238,6 @@ async def _apply(
 
 def _made(folder: RunFolder) -> str:
     made = (
-        f"{len(ids)} {kind.replace('_', ' ')}{'s' if len(ids) > 1 else ''}"
-        for kind, ids in folder.state.targets.items()
-        if ids
+        f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in folder.state.targets.items() if ids
     )
     return ", ".join(made) or "nothing"

@@ -1,0 +1,137 @@
+"""The kinds of objects, a row each: where they are at a server and in a bundle, and what they are called. Values only.
+
+What a client may set in them, and how a request is made of a record, the ``dialects`` say.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdall.model import (
+    AgentView,
+    AssistantView,
+    DefinitionView,
+    FileView,
+    Kind,
+    MembershipView,
+    Record,
+    StoreView,
+    View,
+)
+
+__all__ = ["DEFINITIONS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What is particular about a kind."""
+
+    endpoint: str
+    """The path of its list; of memberships with the store's id to be put in."""
+    view: type[View]
+    noun: str
+    count: str
+    """The plural, as ``--json`` and a bundle's ``counts`` write it."""
+    selector: str = ""
+    """What stands before an id or a GLOB to select this kind; empty where none can be selected."""
+    folder: str = ""
+    """Where a bundle has it, a file for each record; empty where the records are lines."""
+    volatile: tuple[str, ...] = ()
+    """Fields at the top of a record that change without anybody changing the project."""
+    since: int = 0
+    """The minor version of the format that had it first; a bundle without any is of an earlier one."""
+    has_model: bool = False
+    needs_model: bool = False
+    rare: bool = False
+    """Few servers have it: that one hasn't is nothing to speak of."""
+    beta: str | None = None
+    """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
+
+    @property
+    def digest(self) -> str:
+        """The digest that it is a part of: its own, where a reader of format 1.0 doesn't know it."""
+        return self.count if self.since else "definitions"
+
+
+KINDS: dict[Kind, Row] = {
+    Kind.ASSISTANT: Row(
+        endpoint="/assistants",
+        view=AssistantView,
+        noun="assistant",
+        count="assistants",
+        selector="asst:",
+        folder="data/assistants/",
+        has_model=True,
+        needs_model=True,
+        beta="assistants=v2",
+    ),
+    Kind.AGENT: Row(
+        endpoint="/agents",
+        view=AgentView,
+        noun="agent",
+        count="agents",
+        selector="agent:",
+        folder="data/agents/",
+        has_model=True,
+        volatile=("updated_at",),
+        since=1,
+        rare=True,
+        beta="agents=v1",
+    ),
+    Kind.STORE: Row(
+        endpoint="/vector_stores",
+        view=StoreView,
+        noun="vector store",
+        count="vector_stores",
+        selector="store:",
+        folder="data/vector_stores/",
+        volatile=("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
+        beta="assistants=v2",
+    ),
+    Kind.MEMBERSHIP: Row(
+        endpoint="/vector_stores/{}/files",
+        view=MembershipView,
+        noun="membership",
+        count="memberships",
+        volatile=("usage_bytes", "status"),
+    ),
+    Kind.FILE: Row(
+        endpoint="/files",
+        view=FileView,
+        noun="file",
+        count="files",
+        selector="file:",
+        volatile=("expires_at", "status", "status_details"),
+    ),
+}
+
+DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
+"""Those of which each object is a file of its own in a bundle."""
+
+WHOLE: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
+"""Those that one request copies, once what they refer to is there."""
+
+
+def read(record: Record) -> DefinitionView:
+    """What the program acts upon in a record of one of the kinds in ``WHOLE``."""
+    found = KINDS[record.kind].view.of(record)
+    assert isinstance(found, DefinitionView)
+    return found
+
+
+def noun(kind: Kind) -> str:
+    """What one of the kind is called.
+
+    >>> noun(Kind.STORE)
+    'vector store'
+    """
+    return KINDS[kind].noun
+
+
+def a(kind: Kind) -> str:
+    """One of the kind, with its article.
+
+    >>> a(Kind.ASSISTANT), a(Kind.STORE)
+    ('an assistant', 'a vector store')
+    """
+    name = noun(kind)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
