@@ -14,11 +14,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import msgspec
 
+from holdall.closing import Closing
 from holdall.errors import UsageFault
 from holdall.opening import open_regular
 from holdall.untrusted import normalized
@@ -140,7 +140,7 @@ class Candidates:
         return ", ".join(f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files[:_NAMED]) + more
 
 
-class Originals:
+class Originals(Closing):
     """One folder, indexed when this is made; a context manager. ``find`` may be called from any thread."""
 
     def __init__(self, folder: Path) -> None:
@@ -163,12 +163,7 @@ class Originals:
         for columns in ("name, size", "folded", "size, ending", "path"):
             self._index.execute(f'CREATE INDEX "by {columns}" ON original ({columns})')
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._index.close()
 
     def notes(self) -> list[str]:

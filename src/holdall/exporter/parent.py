@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
@@ -72,7 +72,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
         return self.line.rung is Rung.TEXT and not self.line.truncated
 
 
-class Parent:
+class Parent(Closing):
     """One earlier bundle, open for reading. A context manager; ``find`` and ``copy`` may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
@@ -83,12 +83,7 @@ class Parent:
         self.size = path.stat().st_size
         self._known = passing_database(_SCHEMA)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._reader.close()
         self._known.close()
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import Digests
 from holdall.bundle.sorting import Sorter
+from holdall.closing import Closing
 from holdall.model import Kind, Rung
 
 __all__ = ["State"]
 
 
-class State:
+class State(Closing):
     """Collects what the digests are made of, outside of memory. A context manager; not to be added to after
     ``digests``."""
 
@@ -21,12 +19,7 @@ class State:
         self._definitions, self._contents, self._agents = Sorter(), Sorter(), Sorter()
         self._has_agents = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._definitions.close()
         self._contents.close()
         self._agents.close()
