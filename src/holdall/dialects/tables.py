@@ -43,6 +43,7 @@ __all__ = [
     "OPENAI",
     "RESPONSES",
     "STORE",
+    "USES",
     "Table",
     "refused",
     "table",
@@ -50,6 +51,9 @@ __all__ = [
 
 BATCH_FILES = 2000
 """Files in one call to file_batches."""
+
+USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+"""What a tool uses, in ``tool_resources``."""
 
 DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
 """Parameters that some models refuse, with what they are where nobody set them."""
@@ -79,24 +83,26 @@ _METADATA = Pairs()
 _NOTHING = Members(members={})
 
 _FUNCTION = Function(description=Text(most=1024))
-_SEARCH = Members(
-    members={
-        "file_search": Members(
-            members={
-                "max_num_results": _RESULTS,
-                "ranking_options": Members(
-                    members={
-                        "ranker": Choice(words=("auto", "default_2024_08_21"), otherwise="auto"),
-                        "score_threshold": _SHARE,
-                    },
-                    defaults={"score_threshold": 0},
-                ),
-            }
-        )
+
+
+def _search(ranker: str, defaults: Mapping[str, Any] = {}) -> Members:
+    ranking: dict[str, Rule] = {
+        "ranker": Choice(words=("auto", ranker), otherwise="auto"),
+        "score_threshold": _SHARE,
     }
-)
+    options: dict[str, Rule] = {
+        "max_num_results": _RESULTS,
+        "ranking_options": Members(members=ranking, defaults=defaults),
+    }
+    return Members(members={"file_search": Members(members=options)})
+
+
 _TOOLS = Tools(
-    kinds={"file_search": _SEARCH, "code_interpreter": _NOTHING, "function": _FUNCTION},
+    kinds={
+        "file_search": _search("default_2024_08_21", {"score_threshold": 0}),
+        "code_interpreter": _NOTHING,
+        "function": _FUNCTION,
+    },
     most=128,
     once=("file_search", "code_interpreter"),
 )
@@ -152,21 +158,7 @@ RESPONSES = Table(
             kinds={
                 "function": Function(complete=True),
                 "code_interpreter": _NOTHING,
-                "file_search": Members(
-                    members={
-                        "file_search": Members(
-                            members={
-                                "max_num_results": _RESULTS,
-                                "ranking_options": Members(
-                                    members={
-                                        "ranker": Choice(words=("auto", "default-2024-11-15"), otherwise="auto"),
-                                        "score_threshold": _SHARE,
-                                    }
-                                ),
-                            }
-                        )
-                    }
-                ),
+                "file_search": _search("default-2024-11-15"),
             },
         ),
     },

@@ -227,11 +227,12 @@ class Account:
 
         ``most``, ``is_page`` and ``is_content`` as in ``Wire.json``.
         """
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params, most=most, is_page=is_page, is_content=is_content)
-
-        return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
+        return await self._repeat(
+            f"GET {route(where)}",
+            lambda _: self._wire.json("GET", where, params=params, most=most, is_page=is_page, is_content=is_content),
+            repeatable=True,
+            patient=patient,
+        )
 
     async def items(
         self,
@@ -334,11 +335,9 @@ class Account:
 
         An error with ``ambiguous`` set may have been carried out all the same: look before trying again.
         """
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("POST", where, body=dict(body or {}))
-
-        return await self._repeat(f"POST {route(where)}", once, repeatable=False)
+        return await self._repeat(
+            f"POST {route(where)}", lambda _: self._wire.json("POST", where, body=dict(body or {})), repeatable=False
+        )
 
     async def upload(
         self,
@@ -349,11 +348,11 @@ class Account:
         expires_after: Mapping[str, Any] | None = None,
     ) -> Answer:
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after)
-
-        return await self._repeat("POST /files", once, repeatable=False)
+        return await self._repeat(
+            "POST /files",
+            lambda _: self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after),
+            repeatable=False,
+        )
 
     async def delete(self, where: str) -> Answer:
         """DELETE. Repeating is safe: what is gone answers 404.
@@ -363,12 +362,11 @@ class Account:
         the error, which is RequestRefused where there was none.
         """
 
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("DELETE", where)
-
         answered: RemoteError | Answer
         try:
-            answered = await self._repeat(f"DELETE {route(where)}", once, repeatable=True)
+            answered = await self._repeat(
+                f"DELETE {route(where)}", lambda _: self._wire.json("DELETE", where), repeatable=True
+            )
             if _is_deleted(answered.raw):
                 return answered
         except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
