@@ -32,13 +32,11 @@ from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Closed, Containers
 from holdall.remote.parsed import Parsed, read_parsed
+from holdall.remote.refusals import is_of_purpose
 from holdall.remote.transfer import Sink, transfer
 from holdall.wording import Wording
 
 __all__ = ["Content", "Holder", "Ladder", "Sinks"]
-
-# The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
-REFUSAL = "not allowed to download files of purpose"
 
 # What the server refuses for one file; everything else stops the run.
 _REFUSED = (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer)
@@ -201,7 +199,7 @@ class Ladder:
             )
         except _REFUSED as refusal:
             work.error = refusal
-            if purpose and REFUSAL in refusal.detail.lower():
+            if purpose and is_of_purpose(refusal):
                 self._refused[purpose] = refusal
             return None
         if got.size != work.size and work.size is not None:

@@ -29,16 +29,12 @@ from holdall.errors import (
     UnexpectedAnswer,
 )
 from holdall.redaction import MARK, redactor
-from holdall.remote import hints
+from holdall.remote import hints, refusals
 from holdall.remote.hints import Place
 from holdall.untrusted import read_json
 
 __all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
 
-# 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
-_SPENT = re.compile(
-    r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded$|usage_limit_exceeded$|billing_hard_limit_reached"
-)
 _KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
 _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
@@ -232,7 +228,7 @@ def _verdict(
     said = f" ({detail})" if detail else ""
     var = "OPENAI_DST_" if side == "destination" else "OPENAI_SRC_"
     if status == 401:
-        named = {"organization": "organisation", "project": "project"}.get(hints.scope(code, detail) or "")
+        named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
         return (
             AuthenticationFailed,
             f"the {side} key is not one of the {named} that is asked for{said}"
@@ -240,8 +236,7 @@ def _verdict(
             else f"the {side} key is not accepted{said}",
             f"check {var}API_KEY, and {var}BASE_URL if the key is for another server",
         )
-    spent = _SPENT.search(code or "") or _SPENT.search(kind or "")
-    if (spent and status in (402, 403, 429)) or status == 402:
+    if status == 402 or (status in (403, 429) and refusals.is_spent(code, kind)):
         return (
             QuotaExhausted,
             f"the {side} project has no quota, credit or budget left{said}",
