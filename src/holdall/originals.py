@@ -91,11 +91,9 @@ class Candidates:
         """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
         if not self._files:
             return Unmatched(reason=self._reason, near=self._fit is not Fit.NONE)
-        pairs = list(zip(self._files, self._wordings, strict=True))
-        agreed = [(file, wording.closeness) for file, wording in pairs if compared and wording and wording.agrees]
-        closest = max((closeness for _, closeness in agreed), default=0)
-        agreeing = [file for file, closeness in agreed if closeness == closest]
+        agreeing = self._agreeing() if compared else []
         # Those of which nothing says that they are other files.
+        pairs = zip(self._files, self._wordings, strict=True)
         possible = [file for file, wording in pairs if not compared or wording is None or file in agreeing]
         sure = len(agreeing) == len(possible) == 1
         if self._fit is Fit.NAME:
@@ -108,6 +106,13 @@ class Candidates:
             return Chosen(original=agreeing[0], check=check)
         reason = self._why_not(agreeing, possible)
         return Unmatched(reason=reason, near=reason != _NOTHING)
+
+    def _agreeing(self) -> list[Original]:
+        """Those whose words agree most closely."""
+        pairs = zip(self._files, self._wordings, strict=True)
+        agreed = [(file, wording.closeness) for file, wording in pairs if wording and wording.agrees]
+        closest = max((closeness for _, closeness in agreed), default=0)
+        return [file for file, closeness in agreed if closeness == closest]
 
     def _why_not(self, agreeing: list[Original], possible: list[Original]) -> str:
         match self._fit:

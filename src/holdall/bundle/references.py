@@ -314,7 +314,9 @@ class References:
             self._lost[Reason.DOUBTFUL] += 1
             message = f"the text of {reason} is joined doubtfully: {line.doubt}"
             self._lose("doubtful", line.id, line.filename, message)
-        found = contents.get(line.path or "")
+        self._check_content(line, reason, contents.get(line.path or ""))
+
+    def _check_content(self, line: LedgerLine, reason: str, found: _Use | None) -> None:
         if found is None or found.entry is None:
             self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")
             return

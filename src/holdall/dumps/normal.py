@@ -99,15 +99,8 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     for field, value in fields.items():
         name = spelled(field)
         found[field if name in fields or name in found else name] = value
-    ident = assistant_id(found)
-    if ident is None and key and _ASSISTANT_ID.fullmatch(key):
-        ident = key
-    for field in found.keys() & _IN_STRINGS:
-        found[field] = _out_of_string(found[field])
-    for field, (others, fits) in _ALIASES.items():
-        for other in others:
-            if found.get(field) is None and other in found and fits(found[other]):
-                found = {field if key == other else key: value for key, value in found.items() if key != field}
+    ident = assistant_id(found) or (key if key and _ASSISTANT_ID.fullmatch(key) else None)
+    found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     if ident is not None:
         found = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
         found["id"] = ident
@@ -120,6 +113,15 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
             found[field] = _shaped(field, found[field], exact=exact)
     _stores(found)
     _refuse_unfit(found)
+    return found
+
+
+def _renamed(found: dict[str, Any]) -> dict[str, Any]:
+    """``found`` with the API's names in place of their aliases."""
+    for field, (others, fits) in _ALIASES.items():
+        for other in others:
+            if found.get(field) is None and other in found and fits(found[other]):
+                found = {field if key == other else key: value for key, value in found.items() if key != field}
     return found
 
 
