@@ -89,31 +89,20 @@ class Parent(Closing):
 
     def load(self) -> None:
         """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
-        self._insert("INSERT OR REPLACE INTO lines VALUES (?, ?)", self._read_ledger())
-        self._insert("INSERT OR REPLACE INTO entries VALUES (?, ?)", self._read_entries())
-        self._insert("INSERT OR REPLACE INTO losses VALUES (?)", self._read_losses())
-        self._insert("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", self._read_records())
-        self._insert("INSERT OR REPLACE INTO overlaps VALUES (?, ?, ?)", self._read_overlaps())
+        old, encode = self._reader, msgspec.json.encode
+        entries = (entry for entry in old.entries() if entry.rung is not None)
+        self._insert("lines VALUES (?, ?)", ((line.id, encode(line)) for line in old.ledger()))
+        self._insert("entries VALUES (?, ?)", ((entry.path, encode(entry)) for entry in entries))
+        self._insert("losses VALUES (?)", ((same_loss(line),) for line in old.losses()))
+        self._insert("records VALUES (?, ?, ?)", self._read_records())
+        self._insert("overlaps VALUES (?, ?, ?)", self._read_overlaps())
 
-    def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+    def _insert(self, values: str, rows: Iterator[tuple[object, ...]]) -> None:
         self._known.execute("BEGIN")
         try:
-            self._known.executemany(statement, rows)
+            self._known.executemany(f"INSERT OR REPLACE INTO {values}", rows)
         finally:
             self._known.execute("COMMIT")
-
-    def _read_ledger(self) -> Iterator[tuple[object, ...]]:
-        for line in self._reader.ledger():
-            yield line.id, msgspec.json.encode(line)
-
-    def _read_losses(self) -> Iterator[tuple[object, ...]]:
-        for line in self._reader.losses():
-            yield (same_loss(line),)
-
-    def _read_entries(self) -> Iterator[tuple[object, ...]]:
-        for entry in self._reader.entries():
-            if entry.rung is not None:
-                yield entry.path, msgspec.json.encode(entry)
 
     def _read_records(self) -> Iterator[tuple[object, ...]]:
         for record in self._reader.files():

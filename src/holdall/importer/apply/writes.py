@@ -7,8 +7,9 @@ may be unknown for some seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO
 
 import msgspec
@@ -57,6 +58,16 @@ class Writes:
         self._attempts = Attempts(context, settlement)
         self._kept_marks = False
 
+    def _once(
+        self, intent: Callable[..., Intent], operation: str, call: Callable[[], Awaitable[Answer]]
+    ) -> Callable[[], Awaitable[TargetId]]:
+        """One attempt at what ``intent`` says but for its ``op``, which is a fresh name each time."""
+
+        async def once() -> TargetId:
+            return (await self._attempts.attempt(intent(op=self._operation()), operation, call))[0]
+
+        return once
+
     async def upload(
         self,
         source: SourceId,
@@ -77,21 +88,8 @@ class Writes:
             # A second upload counts under its own name only.
             return standing.copies.get(source) if standing.names.get(source) == filename else None
 
-        async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action=action,
-                kind=Kind.FILE,
-                source=source,
-                name=filename,
-                size=size,
-                sha256=sha256,
-            )
-
-            async def call() -> Answer:
-                return await self._account.upload(filename, stream, purpose=purpose)
-
-            return (await self._attempts.attempt(intent, "POST /files", call))[0]
+        intent = partial(Intent, action=action, kind=Kind.FILE, source=source, name=filename, size=size, sha256=sha256)
+        once = self._once(intent, "POST /files", lambda: self._account.upload(filename, stream, purpose=purpose))
 
         def unknown() -> list[Intent]:
             uploads = standing.unknown("create", "copy", kind=Kind.FILE)
@@ -154,29 +152,24 @@ class Writes:
         else:
             where = path(f"{PLACES[kind]}/{{}}", target)
 
-        async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action="update",
-                kind=kind,
-                source=source,
-                target=target,
-                store=store,
-                before=before,
-                after=dict.fromkeys(body, "") | image(kind, body),
-            )
-            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
-
+        intent = partial(
+            Intent,
+            action="update",
+            kind=kind,
+            source=source,
+            target=target,
+            store=store,
+            before=before,
+            after=dict.fromkeys(body, "") | image(kind, body),
+        )
+        once = self._once(intent, f"POST {where}", lambda: self._account.post(where, body))
         await self._attempts.repeated(once, "update", kind, source, target)
 
     async def delete(self, source: SourceId, file: TargetId) -> None:
         """DELETE a file that this run uploaded and that nothing refers to any more."""
         where = path("/files/{}", file)
-
-        async def once() -> TargetId:
-            intent = Intent(op=self._operation(), action="delete", kind=Kind.FILE, source=source, target=file)
-            return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
-
+        intent = partial(Intent, action="delete", kind=Kind.FILE, source=source, target=file)
+        once = self._once(intent, f"DELETE {where}", lambda: self._account.delete(where))
         with suppress(NotFound):
             await self._attempts.repeated(once, "delete", Kind.FILE, source, file)
             await self._be_gone(where)
@@ -186,19 +179,16 @@ class Writes:
     ) -> None:
         """Take ``file`` out of ``store``; the file itself stays. ``before`` as in ``update``."""
         where = path("/vector_stores/{}/files/{}", store, file)
-
-        async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action="detach",
-                kind=Kind.MEMBERSHIP,
-                source=source,
-                target=file,
-                store=store,
-                before=before,
-            )
-            return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
-
+        intent = partial(
+            Intent,
+            action="detach",
+            kind=Kind.MEMBERSHIP,
+            source=source,
+            target=file,
+            store=store,
+            before=before,
+        )
+        once = self._once(intent, f"DELETE {where}", lambda: self._account.delete(where))
         with suppress(NotFound):
             await self._attempts.repeated(once, "detach", Kind.MEMBERSHIP, source, file)
             await self._be_gone(where)
@@ -224,20 +214,17 @@ class Writes:
         """
         where = path("/vector_stores/{}/file_batches", store)
 
-        async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action="attach",
-                kind=Kind.STORE,
-                source=source,
-                target=store,
-                first=first,
-                count=len(files),
-                files={TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files},
-            )
-            call = self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, {"files": files}))
-            return (await call)[0]
-
+        intent = partial(
+            Intent,
+            action="attach",
+            kind=Kind.STORE,
+            source=source,
+            target=store,
+            first=first,
+            count=len(files),
+            files={TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files},
+        )
+        once = self._once(intent, f"POST {where}", lambda: self._account.post(where, {"files": files}))
         return await self._attempts.while_fresh(once, [store, *(file["file_id"] for file in files)])
 
     async def attach_one(self, source: SourceId, store: TargetId, body: dict[str, Any]) -> TargetId:
@@ -245,18 +232,16 @@ class Writes:
         where = path("/vector_stores/{}/files", store)
         file = TargetId(body["file_id"])
 
-        async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action="attach",
-                kind=Kind.STORE,
-                source=source,
-                target=store,
-                count=1,
-                files={file: fingerprint(body.get("attributes"))},
-            )
-            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
-
+        intent = partial(
+            Intent,
+            action="attach",
+            kind=Kind.STORE,
+            source=source,
+            target=store,
+            count=1,
+            files={file: fingerprint(body.get("attributes"))},
+        )
+        once = self._once(intent, f"POST {where}", lambda: self._account.post(where, body))
         return await self._attempts.while_fresh(once, [store, file])
 
     async def stopping(self, error: RemoteError) -> RemoteError | None:
