@@ -198,10 +198,16 @@ class Joining:
             if self._length(edges, way).utf8 == size:
                 why = "its parts overlap where the text repeats itself, so how far can't be told"
                 return self._read(edges, way, why if len(several) > 1 else None)
+        return self._stored_otherwise(edges, ways[:2], lengths, size)
+
+    def _stored_otherwise(
+        self, edges: list[_Edge], ways: list[_Choice], lengths: list[_Measure], size: int
+    ) -> Reading | None:
         # As text is stored in other ways, or by a server that trims it. Between several fits these prove nothing.
-        for way, length in zip(ways[:2], lengths[:2], strict=True):
+        for way, length in zip(ways, lengths, strict=False):
             fits = [choice is not None for choice in way]
-            if any(edge.rival if any(fits) else edge.cut for edge in edges):
+            fitted = any(fits)
+            if any(edge.rival if fitted else edge.cut for edge in edges):
                 continue
             # Where a server trims parts, there is no white space at any edge that does not overlap.
             trimmed = _TRIMMED if all(fits) or any(edge.blank for edge in edges) else 0

@@ -235,12 +235,7 @@ class References:
         self._names = {path.removeprefix(layout.STORES): id for id, path in self._there[Kind.STORE].items()}
         for key, group in groupby(self._uses, key=itemgetter(0)):
             uses = [_use.decode(use) for _, use in group]
-            for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
-                if (count := sum(use.by == by for use in uses)) > 1:
-                    self._report("reference", path, f"{count} in place of one for file {key.decode()}: {by}")
-            for store, count in Counter(use.path for use in uses if use.by == "membership").items():
-                if count > 1:
-                    self._report("reference", store, f"{store}: file {key.decode()} {count} times")
+            self._check_once(key.decode(), uses)
             self._check_losses(key.decode(), uses)
             if lines := [use.line for use in uses if use.line]:
                 self._check_line(lines[0], {use.path: use for use in uses if use.entry})
@@ -250,6 +245,14 @@ class References:
                     self._check_said(lines[0], file)
             else:
                 self._unlisted(key.decode(), uses)
+
+    def _check_once(self, id: str, uses: list[_Use]) -> None:
+        for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
+            if (count := sum(use.by == by for use in uses)) > 1:
+                self._report("reference", path, f"{count} in place of one for file {id}: {by}")
+        for store, count in Counter(use.path for use in uses if use.by == "membership").items():
+            if count > 1:
+                self._report("reference", store, f"{store}: file {id} {count} times")
 
     def _check_losses(self, id: str, uses: list[_Use]) -> None:
         """What losses say of a file and of its memberships."""

@@ -166,8 +166,7 @@ def _pairs(reading: Reading, rule: Pairs, value: Any, where: str) -> Any:
     for key, item in value.items():
         if key in marks or item is None:
             continue
-        stays = isinstance(item, str) or (rule.scalars and (isinstance(item, bool) or is_number(item)))
-        made = item if stays else msgspec.json.encode(item).decode()
+        made = item if _stays(rule, item) else msgspec.json.encode(item).decode()
         inside = f"{where}.{key}"
         if len(key) > rule.key or (isinstance(made, str) and len(made) > rule.value):
             text = f"left out: a key may have {rule.key} characters and a value {rule.value}"
@@ -179,6 +178,10 @@ def _pairs(reading: Reading, rule: Pairs, value: Any, where: str) -> Any:
                 reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}, and is one now")
             found[key] = made
     return {**found, **marks}
+
+
+def _stays(rule: Pairs, item: Any) -> bool:
+    return isinstance(item, str) or (rule.scalars and (isinstance(item, bool) or is_number(item)))
 
 
 def _members(reading: Reading, rule: Members, value: Any, where: str, why: Why = Why.UNFIT_VALUE) -> Any:

@@ -30,6 +30,7 @@ class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
 
 def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStore | None, list[str]]:
     """The definition in v2 (as it is where it is in v2 already), the store that was made for it, and what to say."""
+    # In one place, because where the files go depends on each of the tools and on what has a place already.
     tools = fields.get("tools")
     tools = tools if isinstance(tools, list) else []
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]

@@ -101,11 +101,7 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
         found[field if name in fields or name in found else name] = value
     ident = assistant_id(found) or (key if key and _ASSISTANT_ID.fullmatch(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
-    if ident is not None:
-        found = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
-        found["id"] = ident
-    elif "id" in found and not isinstance(found["id"], str):
-        del found["id"]
+    found = _identified(found, ident)
     if "name" not in found and key and key != ident and _names_one(key):
         found["name"] = key
     for field in _STRUCTURED:
@@ -123,6 +119,14 @@ def _renamed(found: dict[str, Any]) -> dict[str, Any]:
             if found.get(field) is None and other in found and fits(found[other]):
                 found = {field if key == other else key: value for key, value in found.items() if key != field}
     return found
+
+
+def _identified(found: dict[str, Any], ident: str | None) -> dict[str, Any]:
+    """``found`` with its id under ``id`` and nowhere else."""
+    if ident is None:
+        return {key: value for key, value in found.items() if key != "id" or isinstance(value, str)}
+    kept = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
+    return {**kept, "id": ident}
 
 
 def _names_one(key: str) -> bool:

@@ -67,10 +67,8 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     everything = start.unused or not start.assistants
     kinds = start.selection.kinds()
     listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
-    default = [Root(kind=Kind.ASSISTANT, id=ident, name=view.name) for ident, view in views.items()]
-    default += [Root(kind=Kind.AGENT, id=ident, name=view.name) for ident, view in agent_views.items()]
-    store_views = _views((listed.stores or {}).values(), StoreView, unreadable)
-    stores = [Root(kind=Kind.STORE, id=ident, name=view.name) for ident, view in store_views.items()]
+    default = [*_roots(Kind.ASSISTANT, views), *_roots(Kind.AGENT, agent_views)]
+    stores = _roots(Kind.STORE, _views((listed.stores or {}).values(), StoreView, unreadable))
     loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
     if everything and surveyor:
         unused_stores, unused_files = await _unused(surveyor, start, views.values(), stores, listed.files)
@@ -84,6 +82,10 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
         agents=[agents[root.id] for root in chosen if root.kind is Kind.AGENT],
         unreadable=[*unreadable, *(one for one in found.unreadable if (one.kind, one.id) not in known)],
     )
+
+
+def _roots(kind: Kind, views: Mapping[SourceId, AssistantView | AgentView | StoreView]) -> list[Root]:
+    return [Root(kind=kind, id=ident, name=view.name) for ident, view in views.items()]
 
 
 async def _assistants(surveyor: Surveyor | None, start: Start) -> dict[SourceId, Record]:
