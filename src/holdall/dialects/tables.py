@@ -37,7 +37,6 @@ __all__ = [
     "AGENT",
     "AS_IS",
     "ATTACHMENT",
-    "BATCH_FILES",
     "DEFAULTS",
     "FOUNDRY",
     "OPENAI",
@@ -48,9 +47,6 @@ __all__ = [
     "refused",
     "table",
 ]
-
-BATCH_FILES = 2000
-"""Files in one call to file_batches."""
 
 USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
 """What a tool uses, in ``tool_resources``."""
@@ -73,7 +69,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     stores: int
     files: int
     resources: frozenset[str] = frozenset()
-    batch_files: int = BATCH_FILES
+    batch_files: int = 2000
 
 
 _EFFORT = Choice(words=("none", "minimal", "low", "medium", "high", "xhigh", "max"))

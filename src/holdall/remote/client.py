@@ -13,12 +13,12 @@ import msgspec
 
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import (
+    REQUEST_ERRORS,
     AnswerTooLong,
     AuthenticationFailed,
     NotFound,
     RemoteError,
     RequestRefused,
-    ServerFailed,
     UnexpectedAnswer,
 )
 from holdall.model import StoreView, View, is_invented
@@ -369,7 +369,7 @@ class Account:
             )
             if _is_deleted(answered.raw):
                 return answered
-        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+        except REQUEST_ERRORS as error:
             answered = error
         refused = answered if isinstance(answered, RemoteError) and not isinstance(answered, NotFound) else None
         try:

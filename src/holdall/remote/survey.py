@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
 from holdall.remote.client import Account, identity, path, viewed
@@ -22,9 +22,6 @@ T = TypeVar("T")
 
 FILES_PAGE = 10_000
 """The longest page of GET /files; servers may give shorter ones."""
-
-
-_TOLD = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +154,7 @@ class Surveyor:
             raw = (await self._account.get(path("/vector_stores/{}", store_id))).sent
             self._given("/vector_stores")
             return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-        except _TOLD as error:
+        except REQUEST_ERRORS as error:
             return absent(Kind.STORE, store_id, _told(error), users)
 
     def stores_of(self, views: Iterable[AssistantView]) -> dict[SourceId, list[str]]:
@@ -188,7 +185,7 @@ class Surveyor:
             if (found := _id_of(raw, "file")) != file_id:
                 raise UnexpectedAnswer(f"can't read file {file_id}: the answer is about {found[:100]!r}")
             return Record(kind=Kind.FILE, id=file_id, raw=raw)
-        except _TOLD as error:
+        except REQUEST_ERRORS as error:
             return absent(Kind.FILE, file_id, _told(error))
 
 
