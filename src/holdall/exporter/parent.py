@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from holdall.exporter.report import Doubtful, Finding, Loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import FileView, MembershipView, Rung, epoch_seconds
 from holdall.progress import Progress
+from holdall.remote.transfer import Sink
 
 __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
 
@@ -41,14 +42,6 @@ CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 _LOST = "SELECT 1 FROM losses WHERE line = ?"
 _PIECE = 1 << 20
 _RUNGS = list(Rung)
-
-
-class _Sink(Protocol):
-    def write(self, data: bytes) -> None: ...
-
-    def commit(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +147,7 @@ class Parent(Closing):
         except BundleError:
             return False
 
-    def copy(self, taken: Taken, sink: _Sink) -> None:
+    def copy(self, taken: Taken, sink: Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -91,9 +90,7 @@ class Containers:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         # A Ctrl-C that comes while they are deleted waits until they are.
         closing, cancelled = asyncio.ensure_future(self.close()), None
         while not closing.done():
