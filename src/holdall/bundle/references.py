@@ -191,17 +191,18 @@ class References:
                 self._report("reference", entry.path, f"memberships of {entry.id}, a store that isn't there")
             elif found[entry.id] != beside:
                 self._report("reference", entry.path, f"memberships of {entry.id} beside the record of another store")
-            for member in self._bundle.records(Kind.MEMBERSHIP, entry):
-                self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
-                self._use(_Use(by="membership", path=entry.path), member.id)
-                if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
-                    self._report(
-                        "reference", entry.path, f"{entry.path}: the membership of {member.id} in another store"
-                    )
+            self._read_members(entry)
             if (entry.records or 0) < totals.get(entry.id or "", 0) and self._bundle.info.losses is not None:
                 self._lacking.add(entry.id or "")
         for id in sorted(id for id in found if f"memberships of {id}" not in listed):
             self._report("reference", None, f"the memberships of store {id} are not there")
+
+    def _read_members(self, entry: IndexEntry) -> None:
+        for member in self._bundle.records(Kind.MEMBERSHIP, entry):
+            self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
+            self._use(_Use(by="membership", path=entry.path), member.id)
+            if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
+                self._report("reference", entry.path, f"{entry.path}: the membership of {member.id} in another store")
 
     def _once(self, id: str, seen: Container[str]) -> None:
         """Readers go by ids: what is there under one id a second time would be another thing to each of them."""
@@ -357,13 +358,16 @@ class References:
             self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
         if self._counts["agents"] and "agents" not in info.counts:
             self._report("count", layout.INFO, f"agents: none declared, {self._counts['agents']} there")
+        self._check_digests()
+
+    def _check_digests(self) -> None:
         digests = Digests(
             definitions=digest_of(self._definitions.keys()),
             contents=digest_of(self._contents.keys()),
             agents=digest_of(self._agents.keys()) if self._counts["agents"] else None,
         )
         for name in ("definitions", "contents", "agents"):
-            if getattr(digests, name) != getattr(info.digests, name):
+            if getattr(digests, name) != getattr(self._bundle.info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
 
 

@@ -208,7 +208,7 @@ async def _stores(
         return [], [], []
     if listed is None and len(wanted) >= _LIST_FROM:
         listed = {record.id: record for record in await surveyor.stores()}
-    in_dump = {record.id: record for record in (*dump.stores, *(made.record for made in dump.made))} if dump else {}
+    in_dump = _stores_in(dump)
     stores, missing, from_dump = [], [], []
     for store_id, users in wanted.items():
         found: Record | Missing | None = (listed or {}).get(store_id)
@@ -223,6 +223,11 @@ async def _stores(
             from_dump.append(store_id)
             stores.append(held)
     return stores, missing, from_dump
+
+
+def _stores_in(dump: Dump | None) -> dict[SourceId, Record]:
+    dumped = (*dump.stores, *(made.record for made in dump.made)) if dump else ()
+    return {record.id: record for record in dumped}
 
 
 def _members(dump: Dump | None) -> defaultdict[SourceId, list[Record]]:
