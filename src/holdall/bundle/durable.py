@@ -15,6 +15,7 @@ from holdall.errors import AlreadyExists, BundleInUse, CannotWrite, exhausted
 from holdall.opening import regular
 
 __all__ = [
+    "PRIVATE",
     "FileLock",
     "already_exists",
     "cannot_write",
@@ -27,12 +28,12 @@ __all__ = [
     "write_whole",
 ]
 
-_PRIVATE = 0o600
+PRIVATE = 0o600
 
 
 def open_private(path: Path, flags: int) -> int:
     """A descriptor as ``regular`` gives it, of a file that is new with mode 0600 where the system has modes."""
-    return regular(path, flags, _PRIVATE)
+    return regular(path, flags, PRIVATE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -220,16 +220,15 @@ class Account:
         *,
         patient: bool = True,
         most: int = MAX_JSON,
-        is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
         """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
 
-        ``most``, ``is_page`` and ``is_content`` as in ``Wire.json``.
+        ``most`` and ``is_content`` as in ``Wire.json``.
         """
         return await self._repeat(
             f"GET {route(where)}",
-            lambda _: self._wire.json("GET", where, params=params, most=most, is_page=is_page, is_content=is_content),
+            lambda _: self._wire.json("GET", where, params=params, most=most, is_content=is_content),
             repeatable=True,
             patient=patient,
         )
@@ -273,12 +272,19 @@ class Account:
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
-            answer = await self.get(where, {**(params or {}), **query}, patient=patient, most=MAX_PAGE, is_page=True)
+
+            async def once(stack: AsyncExitStack) -> tuple[Answer, _Page, bool]:
+                asked = {**(params or {}), **query}
+                answer = await self._wire.json("GET", where, params=asked, most=MAX_PAGE, is_page=True)
+                try:
+                    return answer, *_page_of(answer.sent, where)
+                except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
+                    raise self._wire.unreadable(f"can't list {where}", answer, error) from None
+
+            answer, page, is_more_behind = await self._repeat(
+                f"GET {route(where)}", once, repeatable=True, patient=patient
+            )
             patient = True
-            try:
-                page, is_more_behind = _page_of(answer.sent, where)
-            except ValueError as error:
-                raise self._wire.unreadable(f"can't list {where}", answer, error) from None
             if page.data is msgspec.UNSET:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
             if is_more_behind:

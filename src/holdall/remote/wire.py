@@ -187,7 +187,7 @@ class Wire:
     ) -> Answer:
         """One request whose answer is JSON of ``most`` bytes, without keys; AnswerTooLong where it is longer.
 
-        A page of a list (``is_page``) is not looked into: that is ``lists.divided_page``'s. What a file contains
+        A page of a list (``is_page``) is not looked into: that is the caller's. What a file contains
         (``is_content``) keeps its keys, and has to be JSON that a bundle can hold.
         """
         what = f"can't {method} {where[:_LONGEST_PATH]}"

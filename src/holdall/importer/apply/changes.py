@@ -15,9 +15,10 @@ from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.before import PLACES
 from holdall.importer.plan.difference import differences, final, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateAgent, UpdateAssistant, UpdateMembership, UpdateStore
+from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.runlines import Update
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
@@ -29,7 +30,7 @@ class Changes:
     """The updates and detachments of one run. Every method raises what the account raises."""
 
     def __init__(self, context: Context, writes: Writes) -> None:
-        self._account, self._standing, self._writes = context.account, context.folder.standing, writes
+        self._account, self._state, self._writes = context.account, context.folder.state, writes
 
     async def assistant(self, step: UpdateAssistant, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""
@@ -99,7 +100,7 @@ class Changes:
 
     def _lost(self, kind: Kind, source: SourceId) -> list[dict[str, Any] | None]:
         """What stood before the updates whose answers were lost when the run was cut off."""
-        return [intent.before for intent in self._standing.unknown("update", kind=kind, source=source)]
+        return [intent.before for intent in self._state.unknown(Update, kind, source)]
 
     def _before(self, kind: Kind, source: SourceId, there: dict[str, Any]) -> dict[str, Any] | None:
         """What stands there now, or stood there before an update whose answer was lost."""
