@@ -13,12 +13,12 @@ import msgspec
 
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import (
+    REQUEST_ERRORS,
     AnswerTooLong,
     AuthenticationFailed,
     NotFound,
     RemoteError,
     RequestRefused,
-    ServerFailed,
     UnexpectedAnswer,
 )
 from holdall.model import StoreView, View, is_invented
@@ -226,11 +226,12 @@ class Account:
 
         ``most`` and ``is_content`` as in ``Wire.json``.
         """
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params, most=most, is_content=is_content)
-
-        return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
+        return await self._repeat(
+            f"GET {route(where)}",
+            lambda _: self._wire.json("GET", where, params=params, most=most, is_content=is_content),
+            repeatable=True,
+            patient=patient,
+        )
 
     async def items(
         self,
@@ -340,11 +341,9 @@ class Account:
 
         An error with ``ambiguous`` set may have been carried out all the same: look before trying again.
         """
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("POST", where, body=dict(body or {}))
-
-        return await self._repeat(f"POST {route(where)}", once, repeatable=False)
+        return await self._repeat(
+            f"POST {route(where)}", lambda _: self._wire.json("POST", where, body=dict(body or {})), repeatable=False
+        )
 
     async def upload(
         self,
@@ -355,11 +354,11 @@ class Account:
         expires_after: Mapping[str, Any] | None = None,
     ) -> Answer:
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after)
-
-        return await self._repeat("POST /files", once, repeatable=False)
+        return await self._repeat(
+            "POST /files",
+            lambda _: self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after),
+            repeatable=False,
+        )
 
     async def delete(self, where: str) -> Answer:
         """DELETE. Repeating is safe: what is gone answers 404.
@@ -369,15 +368,14 @@ class Account:
         the error, which is RequestRefused where there was none.
         """
 
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("DELETE", where)
-
         answered: RemoteError | Answer
         try:
-            answered = await self._repeat(f"DELETE {route(where)}", once, repeatable=True)
+            answered = await self._repeat(
+                f"DELETE {route(where)}", lambda _: self._wire.json("DELETE", where), repeatable=True
+            )
             if _is_deleted(answered.raw):
                 return answered
-        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+        except REQUEST_ERRORS as error:
             answered = error
         refused = answered if isinstance(answered, RemoteError) and not isinstance(answered, NotFound) else None
         try:

@@ -111,7 +111,7 @@ def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str
     rows = [{"id": member} if isinstance(member, str) else member for member in members]
     names = [row["id"] for row in rows]
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    indexing = Indexing(context(server, server.folder, pace), cast(Writes, server))
+    indexing = Indexing(context(server, server.folder, pace), cast(Writes, server), batch_files=2000)
     records = [
         Record(kind=Kind.MEMBERSHIP, id=SourceId(n), raw=json.dumps(row).encode())
         for n, row in zip(names, rows, strict=True)

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Any
 
 from holdall.dialects.shapes import reduced
-from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import TRIES
@@ -21,6 +20,7 @@ from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
+from holdall.remote.probing import NO_SUCH_ROUTE
 from holdall.remote.refusals import Reason
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
@@ -39,9 +39,6 @@ Body = dict[str, Any]
 
 # Files of one store that are refused one after the other, and none taken, until it is the store that is refused.
 _HOPELESS = 20
-
-# What a server says of a path that it doesn't know, besides 404.
-_NO_SUCH_ROUTE = (405, 501)
 
 
 class Filling:
@@ -94,7 +91,7 @@ def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
 class Attaching:
     """Sends batches, for one run."""
 
-    def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
+    def __init__(self, context: Context, writes: Writes, *, batch_files: int) -> None:
         self._account, self._folder, self._pace = context.account, context.folder, context.pace
         self._writes, self._most = writes, batch_files
         # No batch was ever answered, and one was looked for and sent again in vain.
@@ -164,18 +161,18 @@ class Attaching:
             await self.send(filling, bodies[1:])
             return
         except RemoteError as error:
-            if not error.ambiguous and error.status not in _NO_SUCH_ROUTE:
+            if not error.ambiguous and error.status not in NO_SUCH_ROUTE:
                 raise
             worked = ("attach", Kind.STORE) in self._folder.state.answered
             enough = tried >= (TRIES if worked else 0 if self._vain else 1)
-            if enough or error.status in _NO_SUCH_ROUTE:
+            if enough or error.status in NO_SUCH_ROUTE:
                 self._vain = not worked
                 await self._singly_after_all(filling, bodies, error)
                 return
             found = await self.there(filling)
             await self.send(filling, _without(bodies, found), tried=tried + 1)
             return
-        if refusal.status in _NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
+        if refusal.status in NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
             await self.send(filling, bodies[1:])
             return
         if await self._learned_limit(refusal, len(bodies)):

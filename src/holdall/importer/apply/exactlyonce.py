@@ -19,6 +19,7 @@ from holdall.importer.plan.image import image
 from holdall.importer.runs.runlines import Create, Creation, Done, Failed, Intent, Update
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer
+from holdall.remote.refusals import is_unknown
 
 __all__ = ["FRESH", "TRIES", "Attempts"]
 
@@ -111,12 +112,7 @@ class Attempts:
             try:
                 return await once()
             except (NotFound, RequestRefused) as error:
-                named = any(target in error.detail for target in fresh)
-                unknown = isinstance(error, NotFound) or "not found" in error.detail.lower()
-                unnamed = isinstance(error, NotFound) and not error.detail and bool(fresh)
-                if not unnamed and not (unknown and named):
-                    raise
-                if self._pace.clock() - start >= FRESH:
+                if not is_unknown(error, fresh) or self._pace.clock() - start >= FRESH:
                     raise
             await self._pace.pause(nth)
             nth += 1

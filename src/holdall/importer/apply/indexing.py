@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
 from holdall.importer.apply.context import Context
@@ -83,7 +82,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Indexing:
     """Fills and waits, store by store."""
 
-    def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
+    def __init__(self, context: Context, writes: Writes, *, batch_files: int) -> None:
         self._account, self._folder = context.account, context.folder
         self._pace, self._progress = context.pace, context.progress
         self._attaching = Attaching(context, writes, batch_files=batch_files)

@@ -19,7 +19,7 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
-from holdall.errors import CannotWrite, NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
 from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind, TargetId, credible, epoch_seconds
 from holdall.opening import open_regular
@@ -173,7 +173,7 @@ class Baseline:
                     put(_Line(kind=kind, id=seen.id))
                 if kind is not Kind.FILE and (stamp := _stamp(kind, seen)):
                     marked.append(stamp)
-        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer, msgspec.DecodeError):
+        except (*REQUEST_ERRORS, msgspec.DecodeError):
             return False
         return True
 
