@@ -33,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
     few = sweep.examples(100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("holdall", few)
     settings.load_profile("holdall")
+    live, writes = config.getoption("--live"), config.getoption("--live-write")
+    if writes and not live:
+        raise pytest.UsageError("--live-write goes with --live")
+    if live and os.environ.get("CI"):
+        raise pytest.UsageError("--live asks an account of somebody's: never in CI")
+    if live and not os.environ.get("OPENAI_LIVE_API_KEY"):
+        raise pytest.UsageError("--live needs a key: set OPENAI_LIVE_API_KEY (and OPENAI_LIVE_BASE_URL)")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -41,6 +48,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("thorough")
     if item.get_closest_marker("slow"):
         item.own_markers = [mark for mark in item.own_markers if mark.name != "thorough"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("contract")
+    group.addoption(
+        "--live", action="store_true", help="ask OPENAI_LIVE_BASE_URL with OPENAI_LIVE_API_KEY what tests/contract asks"
+    )
+    group.addoption("--live-write", action="store_true", help="with --live: create, check and delete there, too")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,6 +13,7 @@ from tests.project import Hand
 SOURCE, DESTINATION = "sk-source-0001", "sk-destination-0001"
 
 
+@pytest.mark.thorough
 def test_a_large_file_of_zeros_and_many_files_that_are_alike(
     box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -289,6 +289,7 @@ def test_parts_that_lie_in_a_long_one_before_them_cost_little(last: str) -> None
     assert_linear(read, lambda n: ["x" * 100 * n + " " * 10 * n + last, *[last] * n], 2000)
 
 
+@pytest.mark.thorough
 def test_a_text_of_very_many_parts_is_joined_in_linear_time() -> None:
     def read(parts: list[str]) -> None:
         joining = Joining(400)

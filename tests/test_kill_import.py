@@ -119,7 +119,11 @@ class Import:
                     lines.append(json.loads(raw))
                 except ValueError:
                     break
-        uploads = {line["op"] for line in lines if line["line"] == "intent" and line["kind"] == "file"}
+        uploads = {
+            line["op"]
+            for line in lines
+            if line["line"] == "copy" or (line["line"] == "create" and line["kind"] == "file")
+        }
         plain = {line["op"] for line in lines if line["line"] == "done" and line.get("request_id")}
         refused = {
             line["op"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite, OutputLocked
-from holdall.importer.journal.run import locked
+from holdall.importer.runs.runfolder import locked
 from holdall.locks import FileLock
 
 BUSY = OutputLocked("busy")

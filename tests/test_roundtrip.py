@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from holdall.cli.fill import fill
 from holdall.endpoint import endpoint
 from holdall.remote.client import Account
 from holdall.sandbox.sample.definition import sample as documents
-from holdall.sandbox.sample.fill import fill
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 from tests.oracle import Project, differences

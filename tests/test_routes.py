@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from holdall.errors import EXIT_DONE, exit_codes
-from holdall.importer.journal import pace
+from holdall.importer.runs import pace
 from holdall.remote import client
 from holdall.remote.limits import Limits
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault
-from holdall.sandbox.faults import Faults
+from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
 from tests.oracle import Project, differences
@@ -96,9 +96,8 @@ class OneRoute(Faults):
 class Place:
     """A sandbox with a source in it, and its bundles as they are where all is well."""
 
-    def __init__(self, box: Running, folder: Path) -> None:
-        self.box, self.folder = box, folder
-        self.faults = box._service.faults = OneRoute()
+    def __init__(self, box: Running, faults: OneRoute, folder: Path) -> None:
+        self.box, self.faults, self.folder = box, faults, folder
         self.numbers = itertools.count()
         self.routes: dict[str, list[str]] = {}
         with Hand(box.url, SOURCE) as hand:
@@ -331,8 +330,9 @@ COMMANDS: dict[str, Callable[[Try], tuple[tuple[str, ...], Judge]]] = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("routes")
-    with Running(folder / "box", behaviour=Behaviour(serve_assistants_files=True)) as box:
-        yield Place(box, folder)
+    faults = OneRoute()
+    with Running(folder / "box", behaviour=Behaviour(serve_assistants_files=True), faults=faults) as box:
+        yield Place(box, faults, folder)
 
 
 def tried(

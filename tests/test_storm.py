@@ -72,7 +72,7 @@ def through(day: Day, seed: int, monkeypatch: pytest.MonkeyPatch, folder: Path) 
     monkeypatch.chdir(folder)
     weather(day, seed, monkeypatch)
     holdall = terminal(monkeypatch, day.box)
-    destination = f"sk-destination-{seed}-{folder.name[-4:]}"
+    destination = f"sk-destination-{seed}-{folder.name}"
     try:
         for key, calm in ((SOURCE, day.calm), (LARGE, day.calm_large)):
             bundle = f"storm-{calm.name}"

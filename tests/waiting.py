@@ -127,21 +127,26 @@ class Child:
         return len(self._said["out"]), len(self._said["err"]), _worked(self.process.pid), self.err[-2000:]
 
 
-def _worked(pid: int) -> int | None:
-    """How long a process and all below it have had a processor, in ticks; None where the system doesn't tell."""
-    parents, ticks = {}, {}
+def _worked(pid: int) -> object:
+    """How long a process and all below it have had a processor, in ticks; never the same twice while one of them waits
+    for a processor, or where the system doesn't tell: then nobody can know that it stands still."""
+    parents, ticks, waiting = {}, {}, set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             # After the name, which may hold anything, come the state, the parent, and as the 12th and 13th the times.
             fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:  # it has just ended
             continue
-        parents[int(path.parent.name)] = int(fields[1])
-        ticks[int(path.parent.name)] = int(fields[11]) + int(fields[12])
+        number = int(path.parent.name)
+        parents[number], ticks[number] = int(fields[1]), int(fields[11]) + int(fields[12])
+        if fields[0] in ("R", "D"):
+            waiting.add(number)
     family = {pid}
     while more := {child for child, parent in parents.items() if parent in family} - family:
         family |= more
-    return sum(ticks.get(member, 0) for member in family) if parents else None
+    if not parents or family & waiting:
+        return object()
+    return sum(ticks.get(member, 0) for member in family)
 
 
 def naming(word: str) -> list[int]:

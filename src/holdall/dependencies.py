@@ -180,10 +180,7 @@ class _Walk:
     def of_assistant(self, view: _Definition) -> Iterator[_Thing]:
         resources = view.tool_resources if isinstance(view.tool_resources, dict) else {}
         named_there = {str(kind): list(self._named(resource)) for kind, resource in resources.items()}
-        for tool in view.tools if isinstance(view.tools, list) else ():
-            if not isinstance(tool, dict):
-                continue
-            kind = str(tool.get("type") or "tool")
+        for kind, tool in _tools(view):
             called = next(iter(linked([tool])), None)
             if kind == "function":
                 function = tool.get("function")
@@ -201,10 +198,7 @@ class _Walk:
 
     def of_agent(self, view: _Definition) -> Iterator[_Thing]:
         """An MCP server is one thing, by its label and where it is; all else goes by the names of the keys."""
-        for tool in view.tools if isinstance(view.tools, list) else ():
-            if not isinstance(tool, dict):
-                continue
-            kind = str(tool.get("type") or "tool")
+        for kind, tool in _tools(view):
             if kind == "function":
                 yield kind, _text(tool.get("name")), None
             elif kind == "mcp":
@@ -213,17 +207,12 @@ class _Walk:
                 said = (tool.get("server_label"), tool.get("server_url"), where.get("server_url"), where.get("command"))
                 yield kind, ", ".join(text for one in said if (text := _text(one))) or None, None
             elif kind not in _BUILT_IN:
-                inner = list(self._named(tool))
-                yield from ((kind, name, None) for name in inner)
-                if not inner:
-                    yield kind, _own_name(kind, tool), None
+                inner: list[str | None] = [*self._named(tool)]
+                yield from ((kind, name, None) for name in inner or [_own_name(kind, tool)])
         for value in self._objects(view.whole):
             for key, said in value.items():
                 if match := _AGENTS_NAMING.fullmatch(key):
-                    for one in said if isinstance(said, list) else [said]:
-                        name = (one.get("name") or one.get("id")) if isinstance(one, dict) else one
-                        if text := _text(name):
-                            yield match["kind"], text, None
+                    yield from ((match["kind"], text, None) for text in _called(said))
 
     def _named(self, value: Any) -> Iterator[str]:
         """What ``value`` names: for each object inside it one line of all that it calls by a key that names things."""
@@ -243,6 +232,20 @@ class _Walk:
             else:
                 inner = one if isinstance(one, list) else []
             stack += [child for child in reversed(inner) if isinstance(child, (dict, list))]
+
+
+def _tools(view: _Definition) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tools that are objects, each with its type."""
+    for tool in view.tools if isinstance(view.tools, list) else ():
+        if isinstance(tool, dict):
+            yield str(tool.get("type") or "tool"), tool
+
+
+def _called(said: Any) -> Iterator[str]:
+    """The names, else the ids, of one thing or a list of them."""
+    for one in said if isinstance(said, list) else [said]:
+        if text := _text((one.get("name") or one.get("id")) if isinstance(one, dict) else one):
+            yield text
 
 
 def _own_name(kind: str, tool: dict[str, Any]) -> str | None:

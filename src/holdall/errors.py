@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 __all__ = [
+    "REQUEST_ERRORS",
     "AlreadyExists",
     "AuthenticationFailed",
     "BundleError",
@@ -345,6 +346,10 @@ class NotTheApi(UnexpectedAnswer):
 
 class AnswerTooLong(UnexpectedAnswer):
     """An answer of success that goes on beyond what one of its kind may have. Not repeated."""
+
+
+REQUEST_ERRORS = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
+"""What a server answers about the one thing that it was asked for; it may do the next one all the same."""
 
 
 # -- 30-39: import -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.durable import cannot_write, open_private
 from holdall.bundle.layout import IndexEntry
-from holdall.bundle.names import Taken, safe_name
+from holdall.bundle.names import Taken, on_disk, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.sorting import Sorter
@@ -199,12 +199,13 @@ class Delivery:
 
     def write(self, entry: IndexEntry, pieces: Iterable[bytes | memoryview], sha256: str | None) -> Extracted:
         """Write one file; ``sha256`` is what it must have, None where something else proves it."""
-        target = self._folder / self._place(entry)
+        place = self._place(entry)
+        target = self._folder / on_disk(place)
         if not self._force and (size := _is_there(target, sha256)) is not None:
             deque(pieces, maxlen=0)
         else:
             size = _deliver(target, pieces, sha256, entry.path, force=self._force)
-        return Extracted(entry=entry.path, path=str(target), size=size)
+        return Extracted(entry=entry.path, path=str(self._folder / place), size=size)
 
     def _place(self, entry: IndexEntry) -> str:
         """Contents under their true name, records under the path they have in the bag."""

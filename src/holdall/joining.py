@@ -198,14 +198,20 @@ class Joining:
             if self._length(edges, way).utf8 == size:
                 why = "its parts overlap where the text repeats itself, so how far can't be told"
                 return self._read(edges, way, why if len(several) > 1 else None)
+        return self._stored_otherwise(edges, ways[:2], lengths, size)
+
+    def _stored_otherwise(
+        self, edges: list[_Edge], ways: list[_Choice], lengths: list[_Measure], size: int
+    ) -> Reading | None:
         # As text is stored in other ways, or by a server that trims it. Between several fits these prove nothing.
-        for way, length in zip(ways, lengths, strict=True):
-            fitted = any(choice is not None for choice in way)
-            if any(edge.rival if fitted else edge.cut for edge in edges) or way is ways[2]:
+        for way, length in zip(ways, lengths, strict=False):
+            fits = [choice is not None for choice in way]
+            fitted = any(fits)
+            if any(edge.rival if fitted else edge.cut for edge in edges):
                 continue
             # Where a server trims parts, there is no white space at any edge that does not overlap.
-            whole = all(choice is not None for choice in way) or any(edge.blank for edge in edges)
-            if any(0 <= size - other <= (_TRIMMED if whole else 0) for other in (length.utf8, *length.elsewhere())):
+            trimmed = _TRIMMED if all(fits) or any(edge.blank for edge in edges) else 0
+            if any(0 <= size - other <= trimmed for other in (length.utf8, *length.elsewhere())):
                 return self._read(edges, way)
         return None
 

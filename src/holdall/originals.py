@@ -14,11 +14,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import msgspec
 
+from holdall.closing import Closing
 from holdall.errors import UsageFault
 from holdall.opening import open_regular
 from holdall.untrusted import normalized
@@ -91,11 +91,9 @@ class Candidates:
         """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
         if not self._files:
             return Unmatched(reason=self._reason, near=self._fit is not Fit.NONE)
-        pairs = list(zip(self._files, self._wordings, strict=True))
-        agreed = [(file, wording.closeness) for file, wording in pairs if compared and wording and wording.agrees]
-        closest = max((closeness for _, closeness in agreed), default=0)
-        agreeing = [file for file, closeness in agreed if closeness == closest]
+        agreeing = self._agreeing() if compared else []
         # Those of which nothing says that they are other files.
+        pairs = zip(self._files, self._wordings, strict=True)
         possible = [file for file, wording in pairs if not compared or wording is None or file in agreeing]
         sure = len(agreeing) == len(possible) == 1
         if self._fit is Fit.NAME:
@@ -108,6 +106,13 @@ class Candidates:
             return Chosen(original=agreeing[0], check=check)
         reason = self._why_not(agreeing, possible)
         return Unmatched(reason=reason, near=reason != _NOTHING)
+
+    def _agreeing(self) -> list[Original]:
+        """Those whose words agree most closely."""
+        pairs = zip(self._files, self._wordings, strict=True)
+        agreed = [(file, wording.closeness) for file, wording in pairs if wording and wording.agrees]
+        closest = max((closeness for _, closeness in agreed), default=0)
+        return [file for file, closeness in agreed if closeness == closest]
 
     def _why_not(self, agreeing: list[Original], possible: list[Original]) -> str:
         match self._fit:
@@ -140,7 +145,7 @@ class Candidates:
         return ", ".join(f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files[:_NAMED]) + more
 
 
-class Originals:
+class Originals(Closing):
     """One folder, indexed when this is made; a context manager. ``find`` may be called from any thread."""
 
     def __init__(self, folder: Path) -> None:
@@ -163,12 +168,7 @@ class Originals:
         for columns in ("name, size", "folded", "size, ending", "path"):
             self._index.execute(f'CREATE INDEX "by {columns}" ON original ({columns})')
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._index.close()
 
     def notes(self) -> list[str]:

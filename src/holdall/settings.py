@@ -294,8 +294,8 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
 
     ``--id X`` and ``--name GLOB``, the guide's words, are ``--only asst:X``.
     """
-    only = [*(lookup.flag("--id") or ()), *(lookup.flag("--name") or ())]
-    patterns = (*(f"asst:{text}" for text in only), *(lookup.flag("--only") or ()))
+    assistants = [*(lookup.flag("--id") or ()), *(lookup.flag("--name") or ())]
+    patterns = (*(f"asst:{text}" for text in assistants), *(lookup.flag("--only") or ()))
     exclude = tuple(lookup.flag("--exclude") or ())
     for text in (*patterns, *exclude):
         with lookup.mistakes.noted():
@@ -304,6 +304,12 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
         lookup.mistakes.add(UsageFault("--all can't be given together with --only, --id or --name"))
     if lookup.flag("--all") or patterns:
         return Selection(only=patterns, exclude=exclude), []
+    only, notices = _by_mode(lookup)
+    return Selection(only=only, exclude=exclude), notices
+
+
+def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
+    """The patterns that CLONE_MODE and its lists ask for, and what to say of that."""
     mode = lookup.choice(None, "CLONE_MODE", "all", MODES)
     for needed, other in _LISTS.items():
         muted = lookup.find(None, other)
@@ -316,7 +322,7 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
                 )
             )
     if mode.value == "all":
-        return Selection(exclude=exclude), []
+        return (), []
     variable = _LISTS[mode.value]
     chosen = lookup.find(None, variable)
     listed = _list(chosen.value) if chosen else []
@@ -327,9 +333,9 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
                 hint=f"{variable} takes a list with commas; --all exports everything",
             )
         )
-        return Selection(exclude=exclude), []
+        return (), []
     notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"
-    return Selection(only=tuple(f"asst:{text}" for text in listed), exclude=exclude), [notice]
+    return tuple(f"asst:{text}" for text in listed), [notice]
 
 
 def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSettings:

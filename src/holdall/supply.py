@@ -22,6 +22,7 @@ from holdall.bundle.losses import declared, minimum_of, verdict_of
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter, Finished
+from holdall.closing import Closing
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import FileView, Rung, SourceId, epoch_seconds
@@ -115,7 +116,7 @@ def supply(
             return run.write(target, force=force) if run.supplied else run.outcome(None)
 
 
-class _Supply:
+class _Supply(Closing):
     """One run: first look for every wanted file, then write. What there is one of per file is outside of memory."""
 
     def __init__(self, old: BundleReader, originals: Originals, progress: Progress) -> None:
@@ -124,10 +125,7 @@ class _Supply:
         self.wanted = self.supplied = self.lacking = self.refused = 0
         self._refusals: list[Refused] = []
 
-    def __enter__(self) -> _Supply:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._items.close()
 
     # -- what fits -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 
 __all__ = ["KEYS_OF", "KEY_VARIABLES", "VARIABLES", "meant"]
 
@@ -49,6 +50,8 @@ _OURS = ("OPENAI_SRC_", "OPENAI_DST_", "HOLDALL_")
 _LIKELY = ("SRC_", "DST_", "CLONE_", "INCLUDE_", "MAX_CON")
 
 
+# Asked of the whole environment each time that settings are read.
+@lru_cache(maxsize=1024)
 def meant(name: str) -> str | None:
     """The variable that is likely to be meant by ``name``, ``""`` for one that is surely for holdall but like none.
 

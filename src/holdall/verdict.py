@@ -117,8 +117,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """``complete``, or ``incomplete: 13 files missing from 2 assistants``."""
-        missing = [_phrase(r, self.counts[r]) for r in Reason if r.missing and self.counts.get(r)]
-        look = [_phrase(r, self.counts[r]) for r in Reason if not r.missing and self.counts.get(r)]
+        there = [reason for reason in Reason if self.counts.get(reason)]
+        missing = [_phrase(reason, self.counts[reason]) for reason in there if reason.missing]
+        look = [_phrase(reason, self.counts[reason]) for reason in there if not reason.missing]
         users = f" from {self.users} assistant{'s' if self.users > 1 else ''}" if missing and self.users else ""
         head = f"incomplete: {', '.join(missing)}{users}" if missing else "complete"
         known = sum(count for reason, count in self.accepted.items() if reason.missing)

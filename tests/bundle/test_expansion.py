@@ -58,6 +58,7 @@ def test_lines_that_differ_in_their_numbers_only(tmp_path: Path, count: int) -> 
     within(target)
 
 
+@pytest.mark.thorough
 def test_definitions_that_are_all_alike(tmp_path: Path) -> None:
     """As many tools and references as a record may have, each the same, in each record."""
     target = tmp_path / "acme.tar.zst"

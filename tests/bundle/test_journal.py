@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from holdall.bundle import appendlog
 from holdall.bundle.journal import (
     JOURNAL,
     Begin,
@@ -24,7 +25,7 @@ from holdall.bundle.journal import (
 )
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import AlreadyExists, BundleInUse
+from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line
 
 STEPS = ("nothing", "set_aside:1", "set_aside", "begun", "forget:1", "forget")
@@ -182,19 +183,18 @@ def test_a_sink_that_is_given_up_while_a_thread_commits_it_is_whole_or_not_there
         assert bundle.read(entry) == content
 
 
-def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(tmp_path: Path) -> None:
-    class Full(io.RawIOBase):
-        def writable(self) -> bool:
-            return True
-
-        def write(self, data: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_journal_that_the_disk_did_not_take_lets_go_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: io.FileIO, data: bytes) -> None:
+        file.write(data[:3])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     journal = Journal(tmp_path / "journal.jsonl", Begin(format=JOURNAL, name="b", started=STARTED, capture=CAPTURE))
     taken = (tmp_path / "journal.jsonl").read_bytes()
-    journal._file.close()
-    journal._file = io.BufferedWriter(Full())
-    journal.append(b"a line that no cut follows\n")
+    monkeypatch.setattr(appendlog, "put", full)
+    with pytest.raises(CannotWrite, match="No space left"):
+        journal.append(b"a line that no cut follows\n")
     journal.close()
-    assert journal._file.closed
+    assert journal._log._file.closed
     assert (tmp_path / "journal.jsonl").read_bytes() == taken

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from holdall.cli.fill import fill
 from holdall.endpoint import endpoint
 from holdall.remote.client import Account
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.sample.definition import sample
-from holdall.sandbox.sample.fill import fill
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Terminal
 

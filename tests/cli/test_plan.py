@@ -310,11 +310,13 @@ def test_update_sets_what_differs_and_nothing_else(holdall: Terminal, differing:
 def test_an_update_writes_down_what_was_there(holdall: Terminal, differing: str) -> None:
     check(holdall("import", differing, "--on-conflict", "update", "--delete", "--yes"), 0)
     journal = [json.loads(line) for line in latest().read_text().splitlines()]
-    before = {(line["action"], line["kind"]): line.get("before") for line in journal if line["line"] == "intent"}
+    before = {
+        (line["line"], line.get("kind")): line.get("before") for line in journal if {"op", "source"} <= line.keys()
+    }
     assert set(before[("update", "assistant")]) == {"instructions", "metadata"}
     assert before[("update", "assistant")]["instructions"] is None
     assert before[("update", "membership")] == {"attributes": {"n": 1}}
-    assert before[("detach", "membership")]["attributes"] == {}
+    assert before[("detach", None)]["attributes"] == {}
     assert before[("create", "file")] is None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.journal.report import Report, Status
+from holdall.importer.runs.runreport import Report, Status
 from holdall.sandbox.entra import token
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from holdall.sandbox import assistants, extractor, stores
 from holdall.sandbox.server import Running
+from holdall.sandbox.service import extractor, serve_assistants, stores
 from tests.cli.terminal import Terminal
 from tests.project import Hand
 from tests.sweep import sweep
@@ -86,8 +86,8 @@ def test_one_line_that_says_it_can_be_restored_and_nothing_left_behind(
 def test_what_does_not_come_back_is_named_and_ends_with_3(
     holdall: Terminal, bundle: str, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = assistants.shown
-    monkeypatch.setattr(assistants, "shown", lambda *made: {**shown(*made), "instructions": "Other ones."})
+    shown = serve_assistants.shown
+    monkeypatch.setattr(serve_assistants, "shown", lambda *made: {**shown(*made), "instructions": "Other ones."})
     done = holdall("verify", bundle, "--rehearse", "--json")
     assert done.code == 3
     found = done.document["result"]["rehearsal"]
@@ -135,7 +135,7 @@ def test_a_machine_that_is_too_small_for_the_sandbox_is_told(
     def fails(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(stores, "create", fails)
+    monkeypatch.setattr(stores, "insert", fails)
     done = holdall("verify", bundle, "--rehearse", "--json")
     assert done.code == 15, done.err
     assert done.document["error"]["type"] == "OutOfResources"

@@ -55,7 +55,7 @@ def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> 
         {"reason": "files", "kind": "file", "id": "file-9", "message": "No such thing"},
         {"reason": "lists", "id": "/files", "message": "No such thing"},
         {"reason": "records", "kind": "vector_store", "id": "vs_9"},
-        {"reason": "keys", "kind": "file", "id": "file-7", "message": "the key was in the record of file-7"},
+        {"reason": "keys", "kind": "file", "id": "file-1", "message": "the key was in the record of file-1"},
         {"reason": "unheard-of", "message": ""},
     ]
     counts = {"records": 2, "files": 2, "lists": 1, "keys": 1, "unheard-of": 1}  # one file is the ledger's
@@ -66,7 +66,7 @@ def test_what_a_server_said_of_a_loss_stands_behind_what_is_lost(path: Path) -> 
         "known at export: file file-9 could not be got: No such thing",
         "known at export: /files: No such thing",
         "known at export: vector store vs_9 could not be got",
-        "known at export: the key was in the record of file-7",
+        "known at export: the key was in the record of file-1",
         "known at export: something that holdall.json calls unheard-of",
     ):
         assert said in out.splitlines(), out

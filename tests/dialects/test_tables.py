@@ -13,7 +13,7 @@ from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import FOUNDRY, OPENAI, RESPONSES, table
 from holdall.model import Kind, Record, SourceId
-from holdall.sandbox.agent_definitions import to_create
+from holdall.sandbox.service.agent_definitions import to_create
 
 BING = {"type": "bing_grounding", "bing_grounding": {"search_configurations": [{"connection_id": "c"}]}}
 

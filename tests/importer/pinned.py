@@ -25,14 +25,15 @@ from holdall.importer.apply.resume import unfinished
 from holdall.importer.apply.twins import made_in
 from holdall.importer.destination.history import history
 from holdall.importer.destination.placement import by_mapping
-from holdall.importer.journal.before import Before
-from holdall.importer.journal.deeds import read_deeds
-from holdall.importer.journal.run import BEFORE, JOURNAL, MAPPING, REPORT, RunFolder
-from holdall.importer.journal.runs import opened, runs, runs_at
-from holdall.importer.journal.undolog import LOG, UndoLog, is_undone
 from holdall.importer.plan.requests import ABOUT
-from holdall.importer.undo.aftermath import look
-from holdall.importer.undo.rollback import rollback
+from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.pastruns import PastRun, past_runs
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, RunFolder
+from holdall.importer.runs.runmapping import MAPPING
+from holdall.importer.runs.runstate import read_state
+from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
+from holdall.importer.undo.observed import look
+from holdall.importer.undo.undoplan import undo_plan
 from holdall.importer.written.requestfolder import RequestFolder, listed
 from holdall.model import Kind, TargetId
 from holdall.progress import Silent
@@ -131,7 +132,7 @@ class Pinned:
         shutil.copytree(RUNS / name / "out", self.out)
         there = json.loads((RUNS / name / "there.json").read_text(encoding="utf-8"))
         self.destinations = [Still(url, one["headers"], one["lists"]) for url, one in there.items()]
-        self.run = runs(self.out)[-1]
+        self.run = past_runs(self.out)[-1].folder
         self.journal = self.run / JOURNAL
         self.whole = self.journal.read_bytes()
         self.options: dict[str, Any] = json.loads(self.whole.splitlines()[0])["options"]
@@ -147,7 +148,9 @@ class Pinned:
         """Leave the newest run as a crash would have when its journal was so many bytes long: the report is not written
         yet, and the OUTPUT_DIR has that of the run before."""
         self.journal.write_bytes(self.whole[:length])
-        earlier = next((run for run in reversed(runs(self.out)[:-1]) if (run / MAPPING).exists()), None)
+        earlier = next(
+            (run.folder for run in reversed(past_runs(self.out)[:-1]) if (run.folder / MAPPING).exists()), None
+        )
         for name in (MAPPING, REPORT):
             (self.run / name).unlink(missing_ok=True)
             (self.out / name).unlink(missing_ok=True)
@@ -162,7 +165,7 @@ class Pinned:
 
     def at(self, destination: Still) -> list[str]:
         """The runs to a destination, the newest last."""
-        return [run.name for run in runs_at(self.out, destination.party)]
+        return [run.name for run in past_runs(self.out, destination.party)]
 
     def view(self) -> View:
         """All that is read of the newest run, and of those before it at the same destination."""
@@ -175,7 +178,7 @@ class Pinned:
             "history": self._history(),
             "state": self._state(),
         }
-        if (first := opened(self.run)) is not None:
+        if (first := PastRun(self.run).opened) is not None:
             found["destination"] = first.destination
         return _filled(found)
 
@@ -183,22 +186,22 @@ class Pinned:
         """What ``undo`` of a run (None: the newest) would do to each thing, by its id or STORE/FILE: act and body where
         it is due, in that order, and the act alone where it is left or needless."""
         run = run or self.run
-        deeds, log = read_deeds(run / JOURNAL), UndoLog(run, now=lambda: 0.0)
-        if deeds is None:
+        state, log = read_state(run / JOURNAL), UndoLog(run, now=lambda: 0.0)
+        if state.opened is None:
             return {"nothing": True}
         account = self.destination_of(run).account
-        aftermath = asyncio.run(
-            look(account, deeds, Before(run / BEFORE), everywhere=True, progress=Silent(), output=self.out)
+        observed = asyncio.run(
+            look(account, state, Baseline(run / BEFORE), everywhere=True, progress=Silent(), output=self.out)
         )
-        planned = rollback(deeds, aftermath, begun=log.begun)
+        planned = undo_plan(state, observed, begun=log.begun)
         assert planned.run == run.name
-        reversals = {f"{one.store}/{one.target}" if one.store else one.target: one for one in planned.reversals}
+        actions = {f"{one.store}/{one.target}" if one.store else one.target: one for one in planned.actions}
         return {
-            "waits": bool(deeds.uncertain),
-            "ended": deeds.closed,
-            "due": {key: [one.act.name.lower(), one.body] for key, one in reversals.items() if one.due},
-            "left": {key: one.act.name.lower() for key, one in reversals.items() if one.left},
-            "needless": {key: one.act.name.lower() for key, one in reversals.items() if one.needless},
+            "waits": bool(state.uncertain),
+            "ended": state.closed,
+            "due": {key: [one.act.name.lower(), one.body] for key, one in actions.items() if one.due},
+            "left": {key: one.act.name.lower() for key, one in actions.items() if one.left},
+            "needless": {key: one.act.name.lower() for key, one in actions.items() if one.needless},
             "orphans": {one.id: one.name for one in planned.orphans},
         }
 
@@ -226,9 +229,9 @@ class Pinned:
         found = {
             "plan": {unit.id: [str(step.__struct_config__.tag) for step in unit.steps] for unit in plan.units},
             "form": plan.form,
-            "listed whole": [kind for kind in there if folder.before.is_whole(kind)],
-            "newer": {kind: sorted(folder.before.newer(kind, ids[kind])) for kind in there},
-            "lookalikes": sorted(one.id for one in folder.before.lookalikes()),
+            "listed whole": [kind for kind in there if folder.baseline.is_whole(kind)],
+            "newer": {kind: sorted(folder.baseline.newer(kind, ids[kind])) for kind in there},
+            "lookalikes": sorted(one.id for one in folder.baseline.lookalikes()),
         }
         return _filled(found)
 
@@ -243,7 +246,7 @@ class Pinned:
         return asyncio.run(go_on())
 
     def _state(self) -> View:
-        state = self._again().standing
+        state = self._again().state
         fields = ("targets", "copies", "superseded", "attached", "learned")
         return {
             **{name: getattr(state, name) for name in fields},
@@ -303,7 +306,7 @@ def expectation(name: str, tmp: Path) -> View:
                 "undone": is_undone(run),
                 "undo": [f"{act} {key}" for key, (act, _) in pinned.undo(run).get("due", {}).items()],
             }
-            for run in runs(pinned.out)
+            for run in (one.folder for one in past_runs(pinned.out))
         },
         "made": {one.base_url: sorted(one.ids().intersection(made_in(pinned.out))) for one in pinned.destinations},
         "mappings": {one.base_url: pinned.mapping(one) for one in pinned.destinations},

@@ -15,8 +15,8 @@ from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
 from holdall.importer.apply.context import Context
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
+from holdall.importer.runs.pace import Pace
+from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.verbs.plan_import import Asked, Prepared, steps
 from holdall.importer.verbs.run_import import ImportOptions, Machine, Report, run_import
 from holdall.progress import Silent

@@ -6,9 +6,11 @@ import json
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from holdall.importer.journal.report import Report, mapping
+from holdall.importer.runs.runmapping import mapping
+from holdall.importer.runs.runreport import Report
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault, Late, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.importer.apply.test_resume import FAULTS, crash_at, crashed
@@ -54,7 +56,7 @@ def mixture(seed: int, folder: Path) -> None:
             report = run(awkward(), box, out, key=KEY, moment=moment, concurrency=concurrency)
         moment.now += 200
         box.behave(visible_after=0)
-        told = mapping(report) if report else json.loads((out / "mapping.json").read_text())
+        told = msgspec.to_builtins(mapping(report)) if report else json.loads((out / "mapping.json").read_text())
         with Hand(box.url, KEY) as hand:
             assert faults_of(hand, told, ambiguous=lost_uploads(out)) == []
 
@@ -76,7 +78,7 @@ def lost_uploads(out: Path) -> int:
     for path in out.glob("runs/*/journal.jsonl"):
         for raw in path.read_bytes().splitlines(keepends=True):
             line = json.loads(raw) if raw.endswith(b"\n") else {"line": "torn"}
-            if line["line"] == "intent" and line["kind"] == "file":
+            if line["line"] == "copy" or (line["line"] == "create" and line["kind"] == "file"):
                 sent.add(line["op"])
             elif line["line"] == "done" and line.get("request_id"):
                 answered.add(line["op"])

@@ -142,6 +142,7 @@ def test_what_comes_out_of_a_packed_body_counts(server: Raw, how: str) -> None:
     assert len(json.loads(use(server, lambda account: account.get("/models")).raw)["a"]) == 1000
 
 
+@pytest.mark.thorough
 def test_a_packed_error_is_cut(server: Raw) -> None:
     body = gzip.compress(b"no such thing " + b"x" * (300 << 20))
     server.answer = lambda target: iter([head(404, content_encoding="gzip", content_length=str(len(body))), body])

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.sandbox.chunking import chunks
+from holdall.sandbox.service.chunking import chunks
 from tests.sweep import examples
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import docx
 import pytest
 
-from holdall.sandbox.blobs import Blobs
-from holdall.sandbox.documents import RETRIEVABLE, UPLOADABLE, Examined, examine, extension, text_of
-from holdall.sandbox.extractor import Extractor
+from holdall.sandbox.service.blobs import Blobs
+from holdall.sandbox.service.document_check import CheckedDocument, examine, text_of
+from holdall.sandbox.service.documents import RETRIEVABLE, UPLOADABLE, extension
+from holdall.sandbox.service.extractor import Extractor
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_html(blobs: Blobs, extractor: Extractor) -> None:
 
 
 def test_what_no_store_takes_is_not_read(blobs: Blobs, extractor: Extractor) -> None:
-    assert examine(blobs, kept(blobs, b"\xff"), "a.png", extractor) == Examined()
+    assert examine(blobs, kept(blobs, b"\xff"), "a.png", extractor) == CheckedDocument()
     assert RETRIEVABLE < UPLOADABLE
 
 

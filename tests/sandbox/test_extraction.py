@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from holdall.errors import OutOfResources
-from holdall.sandbox.documents import Outcome
-from holdall.sandbox.extractor import Extractor
+from holdall.sandbox.sandbox_errors import MachineTooSmall
 from holdall.sandbox.server import Running
+from holdall.sandbox.service.documents import ReadOutcome
+from holdall.sandbox.service.extractor import Extractor
 from tests.sandbox.test_documents import pdf
 from tests.sandbox.wire import ask, upload
 from tests.sweep import sweep
@@ -35,11 +35,11 @@ def extractor() -> Iterator[Extractor]:
         yield one
 
 
-def read(extractor: Extractor, folder: Path, kind: str, data: bytes) -> tuple[Outcome, str]:
+def read(extractor: Extractor, folder: Path, kind: str, data: bytes) -> tuple[ReadOutcome, str]:
     source, target = folder / f"document.{kind}", folder / "text"
     source.write_bytes(data)
     answered = extractor.extract(source, kind, target)
-    assert target.exists() is (answered.outcome is Outcome.READ)
+    assert target.exists() is (answered.outcome is ReadOutcome.READ)
     text = target.read_bytes() if target.exists() else b""
     assert len(text) == answered.text_bytes
     target.unlink(missing_ok=True)
@@ -98,8 +98,11 @@ def test_what_unpacks_to_too_much_is_refused_and_the_next_is_read(
     extractor: Extractor, tmp_path: Path, bomb: str
 ) -> None:
     kind, data = BOMBS[bomb]
-    assert read(extractor, tmp_path, kind, data())[0] in (Outcome.TOO_LARGE, Outcome.BROKEN)
-    assert read(extractor, tmp_path, "docx", word("<w:p><w:r><w:t>Next.</w:t></w:r></w:p>")) == (Outcome.READ, "Next.")
+    assert read(extractor, tmp_path, kind, data())[0] in (ReadOutcome.TOO_LARGE, ReadOutcome.BROKEN)
+    assert read(extractor, tmp_path, "docx", word("<w:p><w:r><w:t>Next.</w:t></w:r></w:p>")) == (
+        ReadOutcome.READ,
+        "Next.",
+    )
 
 
 PIECES = """
@@ -112,7 +115,7 @@ PIECES = """
 def test_any_page_is_read_in_linear_time(extractor: Extractor, tmp_path: Path, piece: str) -> None:
     # What took time by the square would run into its processor seconds, and be too large.
     outcome, _ = read(extractor, tmp_path, "html", piece.replace("¬", " ").encode() * (LONG // len(piece)))
-    assert outcome in (Outcome.READ, Outcome.EMPTY)
+    assert outcome in (ReadOutcome.READ, ReadOutcome.EMPTY)
 
 
 def test_pages_as_people_write_them(extractor: Extractor, tmp_path: Path) -> None:
@@ -120,7 +123,7 @@ def test_pages_as_people_write_them(extractor: Extractor, tmp_path: Path) -> Non
         <p title="a > b" class=it's>1 < 2 and a<b>c</b><br/>new <template><p>no</p></template>line
         <p data-x='>'>caf&eacute; &#x4e16;<style>p > a {}</style><a href=x>link"""
     assert read(extractor, tmp_path, "html", page.encode()) == (
-        Outcome.READ,
+        ReadOutcome.READ,
         "Tea & more\n1 < 2 and ac\nnew line\ncafé 世link",
     )
 
@@ -135,45 +138,45 @@ def test_office_documents_by_what_is_in_their_lines(extractor: Extractor, tmp_pa
         f"<w:tbl><w:tr>{cell}<w:tc><w:tbl><w:tr>{cell}</w:tr></w:tbl></w:tc></w:tr></w:tbl>"
         f"<w:p>{run('end')}<w:r><w:drawing><w:p>{run('floating')}</w:p></w:drawing></w:r></w:p>"
     )
-    assert read(extractor, tmp_path, "docx", word(body)) == (Outcome.READ, "a\tb\nc\none\ntwo\tone\ntwo\nend")
+    assert read(extractor, tmp_path, "docx", word(body)) == (ReadOutcome.READ, "a\tb\nc\none\ntwo\tone\ntwo\nend")
 
 
 def test_a_document_ends_with_its_processor_time(tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("no processor time is counted there")
     with closing(Extractor(seconds=1, patience=3600)) as extractor:
-        assert read(extractor, tmp_path, "pdf", slow()) == (Outcome.TOO_LARGE, "")
-        assert read(extractor, tmp_path, "html", b"<p>Next.") == (Outcome.READ, "Next.")
+        assert read(extractor, tmp_path, "pdf", slow()) == (ReadOutcome.TOO_LARGE, "")
+        assert read(extractor, tmp_path, "html", b"<p>Next.") == (ReadOutcome.READ, "Next.")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
 def test_a_document_ends_on_the_clock_where_no_processor_time_passes(tmp_path: Path) -> None:
     with closing(Extractor(patience=3600)) as extractor:
-        assert read(extractor, tmp_path, "html", b"<p>First.") == (Outcome.READ, "First.")
+        assert read(extractor, tmp_path, "html", b"<p>First.") == (ReadOutcome.READ, "First.")
         assert extractor.pid is not None
         os.kill(extractor.pid, signal.SIGSTOP)
         extractor.patience = 0.01
-        assert read(extractor, tmp_path, "html", b"<p>Second.") == (Outcome.TOO_LARGE, "")
+        assert read(extractor, tmp_path, "html", b"<p>Second.") == (ReadOutcome.TOO_LARGE, "")
         extractor.patience = 3600
-        assert read(extractor, tmp_path, "html", b"<p>Third.") == (Outcome.READ, "Third.")
+        assert read(extractor, tmp_path, "html", b"<p>Third.") == (ReadOutcome.READ, "Third.")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
 def test_one_that_was_ended_by_others_is_started_again(tmp_path: Path) -> None:
     with closing(Extractor(patience=3600)) as extractor:
-        assert read(extractor, tmp_path, "html", b"<p>First.") == (Outcome.READ, "First.")
+        assert read(extractor, tmp_path, "html", b"<p>First.") == (ReadOutcome.READ, "First.")
         pid = extractor.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         # All of its threads, and not only the first: before that, nobody is told that it has ended.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert read(extractor, tmp_path, "html", b"<p>Second.") == (Outcome.READ, "Second.")
+        assert read(extractor, tmp_path, "html", b"<p>Second.") == (ReadOutcome.READ, "Second.")
 
 
 def test_one_that_can_not_start_is_no_fault_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "executable", shutil.which("false") or sys.executable)
-    with closing(Extractor()) as extractor, pytest.raises(OutOfResources, match="does not start"):
+    with closing(Extractor()) as extractor, pytest.raises(MachineTooSmall, match="does not start"):
         read(extractor, tmp_path, "html", b"<p>First.")
 
 
@@ -201,7 +204,7 @@ def has_ended(pid: int) -> bool:
 BUSY = """
 import sys, threading, time
 from pathlib import Path
-from holdall.sandbox.extractor import Extractor
+from holdall.sandbox.service.extractor import Extractor
 extractor = Extractor(seconds=100_000, patience=1000)
 arguments = (Path(sys.argv[1]), "pdf", Path(sys.argv[2]))
 threading.Thread(target=extractor.extract, args=arguments, daemon=True).start()

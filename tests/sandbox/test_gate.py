@@ -22,7 +22,7 @@ from holdall.sandbox.behaviour import (
     Storm,
     WrongLength,
 )
-from holdall.sandbox.faults import Faults
+from holdall.sandbox.faults.fault_rules import Faults
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import ask, upload
 from tests.sweep import sweep

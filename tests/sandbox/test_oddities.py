@@ -15,6 +15,7 @@ from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.layer import ANSWERS, REQUESTS
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
+from holdall.sandbox.service.switches import Variation
 from tests.sandbox.wire import KEY, Answer, ask, form, upload
 from tests.waiting import STANDSTILL
 
@@ -672,6 +673,32 @@ def _(shelf: Shelf) -> None:
     assert shelf.raw("GET", "/files").status == 200
 
 
+@shows(Oddity.HALF_CHARACTERS)
+def _(shelf: Shelf) -> None:
+    file = upload(shelf.box.url, "odd \U0001f600.txt", "end \U0001f600".encode()).json()["id"]
+    store = shelf.post("/vector_stores", {"file_ids": [file]})["id"]
+    assert rb'"odd \ud83d.txt"' in shelf.raw("GET", f"/files/{file}").body
+    assert rb'"end \ud83d"' in shelf.raw("GET", f"/vector_stores/{store}/files/{file}/content").body
+
+
+@shows(Oddity.FILES_NAN)
+def _(shelf: Shelf) -> None:
+    assert b'"x_score": NaN' in shelf.raw("GET", "/files").body
+    assert b"NaN" not in shelf.raw("GET", "/vector_stores").body
+
+
+@shows(Oddity.FILES_LATIN_1)
+def _(shelf: Shelf) -> None:
+    assert "Prüf 1.txt".encode("latin-1") in shelf.raw("GET", f"/files/{shelf.files[1]}").body
+
+
+@shows(Oddity.PADDED)
+def _(shelf: Shelf) -> None:
+    body = shelf.raw("GET", "/files").body
+    assert body.startswith(b"\xef\xbb\xbf\n\n{")
+    assert body.endswith(b"}\r\n")
+
+
 def test_all_at_once_still_answer(shelf: Shelf) -> None:
     shelf.box.behave(oddities=frozenset(Oddity) - {Oddity.BETA_MISPLACED})
     assert shelf.raw("GET", "/assistants").status == 200
@@ -689,12 +716,5 @@ def test_a_body_that_is_no_json_is_refused_as_ever(shelf: Shelf) -> None:
 
 
 def test_every_oddity_is_done_somewhere() -> None:
-    inside = {
-        Oddity.UNKNOWN_FILE_ACCEPTED,
-        Oddity.SAME_BYTES_SAME_ID,
-        Oddity.TEXT_OVERLAPS,
-        Oddity.TEXT_CUT_BY_BYTES,
-        Oddity.DROPS_AFTER_ERROR,
-    }
-    inside |= {oddity for oddity in Oddity if oddity.startswith("id-") or oddity.endswith("-lower-case")}
+    inside = {*Variation, Oddity.DROPS_AFTER_ERROR}
     assert {*REQUESTS, *ANSWERS, *inside} == {*Oddity}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from holdall.sandbox.behaviour import Behaviour
-from holdall.sandbox.rates import Rates
-from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.server import Running
+from holdall.sandbox.service.api_errors import ApiError
+from holdall.sandbox.service.rates import Rates
 from tests.sandbox.wire import ask, upload
 
 
@@ -18,11 +18,11 @@ def test_a_minute_slides() -> None:
     rates.spend("a", 3, 5, 0.0)
     rates.spend("a", 2, 5, 30.0)
     rates.spend("b", 5, 5, 30.0)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         rates.spend("a", 1, 5, 59.0)
     assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "2")
     rates.spend("a", 3, 5, 60.0)
-    with pytest.raises(Refusal):
+    with pytest.raises(ApiError):
         rates.spend("a", 3, 5, 90.0 - 0.001)
 
 

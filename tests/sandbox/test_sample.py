@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdall.cli.fill import Filled, fill
 from holdall.endpoint import endpoint
 from holdall.errors import UnexpectedAnswer
 from holdall.remote.client import Account
-from holdall.sandbox.blobs import Blobs
-from holdall.sandbox.documents import RETRIEVABLE, examine, extension, text_of
-from holdall.sandbox.extractor import Extractor
 from holdall.sandbox.sample.definition import sample
-from holdall.sandbox.sample.fill import Filled, fill
 from holdall.sandbox.server import Running
+from holdall.sandbox.service.blobs import Blobs
+from holdall.sandbox.service.document_check import examine, text_of
+from holdall.sandbox.service.documents import RETRIEVABLE, extension
+from holdall.sandbox.service.extractor import Extractor
 
 SAMPLE = sample()
 NAMES = [document.name for document in SAMPLE.documents]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from holdall.errors import CannotWrite, UsageFault
+from holdall.sandbox.sandbox_errors import CannotStart, SandboxError
 from holdall.sandbox.server import Running
 from tests.sandbox.wire import KEY, ask, form, upload
 from tests.sweep import sweep
@@ -101,7 +101,7 @@ def test_clients_that_go_away_are_nothing_to_speak_of(tmp_path: Path) -> None:
 
 
 def test_a_second_sandbox_on_the_same_folder(tmp_path: Path) -> None:
-    with Running(tmp_path), pytest.raises(UsageFault, match="another sandbox is running there"):
+    with Running(tmp_path), pytest.raises(CannotStart, match="another sandbox is running there"):
         Running(tmp_path)
     with Running(tmp_path) as again:
         assert ask(again.url, "GET", "/files").status == 200
@@ -112,14 +112,14 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageFault, match=f"can't listen on port {port}") as caught:
+        with pytest.raises(CannotStart, match=f"can't listen on port {port}") as caught:
             Running(tmp_path, port=port)
     assert "--port" in caught.value.hint
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CannotWrite, match="can't use the sandbox's data folder"):
+    with pytest.raises(SandboxError, match="can't use the sandbox's data folder"):
         Running(tmp_path / "file")
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.sandbox.refusals import Refusal
 from holdall.sandbox.server import Running
-from holdall.sandbox.transfers import Form
+from holdall.sandbox.service.api_errors import ApiError
+from holdall.sandbox.service.transfers import UploadForm
 from tests.sandbox.wire import ask, form, upload
 from tests.sweep import examples
 
@@ -22,7 +22,7 @@ NAMES = st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_chara
 @given(name=NAMES, data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 700), max_size=6))
 def test_a_form_in_any_pieces(name: str, data: bytes, cuts: list[int]) -> None:
     body, headers = form(name, data, purpose="vision")
-    taken = Form(headers["Content-Type"])
+    taken = UploadForm(headers["Content-Type"])
     places = [0, *sorted(cuts), len(body)]
     found = [piece for start, end in itertools.pairwise(places) for piece in taken.feed(body[start:end])]
     assert b"".join(found) == data
@@ -31,23 +31,23 @@ def test_a_form_in_any_pieces(name: str, data: bytes, cuts: list[int]) -> None:
 
 def test_quotes_and_backslashes_of_a_filename() -> None:
     body, headers = form(r"a\"b\\c%22.txt", b"")
-    taken = Form(headers["Content-Type"])
+    taken = UploadForm(headers["Content-Type"])
     taken.feed(body)
     assert taken.filename == r'a"b\c%22.txt'
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "multipart/form-data", "application/json; boundary=x"])
 def test_what_is_no_form(content_type: str) -> None:
-    with pytest.raises(Refusal):
-        Form(content_type)
+    with pytest.raises(ApiError):
+        UploadForm(content_type)
 
 
 def test_a_form_that_breaks_its_own_rules() -> None:
     body, headers = form("a.txt", b"x")
-    with pytest.raises(Refusal):
-        Form(headers["Content-Type"]).feed(b"nonsense" + body)
-    with pytest.raises(Refusal):
-        Form(headers["Content-Type"]).feed(form("a.txt", b"", purpose="x" * 70_000)[0])
+    with pytest.raises(ApiError):
+        UploadForm(headers["Content-Type"]).feed(b"nonsense" + body)
+    with pytest.raises(ApiError):
+        UploadForm(headers["Content-Type"]).feed(form("a.txt", b"", purpose="x" * 70_000)[0])
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024 * 1024, 5_000_001])

@@ -43,7 +43,8 @@ def ask(
     """One request. ``url`` is the base URL; a body that isn't bytes is sent as JSON."""
     where = urlsplit(url)
     assert where.hostname is not None
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=STANDSTILL)
+    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    connection = kind(where.hostname, where.port, timeout=STANDSTILL)
     given = {"OpenAI-Beta": "assistants=v2", "Content-Type": "application/json"}
     if key is not None:
         given["Authorization"] = f"Bearer {key}"

@@ -88,6 +88,7 @@ class Audit:
             yield piece
 
     def _follow(self, source: Iterator[Piece]) -> None:
+        # One automaton over the tar's events, whose state all cases share.
         path, offset, size, kept = "", 0, 0, bytearray()
         digest, lines, text = hashlib.sha256(), 0, None
         for event in members(source, self._file_size):

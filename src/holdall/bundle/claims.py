@@ -46,6 +46,7 @@ _ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .
 
 def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_once`` does."""
+    # The rules of docs/format.md one after another, as in about_ledger_line: more functions would hide them.
     fields = read_once(raw, values=_LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"

@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from holdall import locks
@@ -16,6 +15,7 @@ from holdall.errors import AlreadyExists, BundleInUse, CannotWrite, exhausted
 from holdall.opening import regular
 
 __all__ = [
+    "PRIVATE",
     "FileLock",
     "already_exists",
     "cannot_write",
@@ -28,12 +28,12 @@ __all__ = [
     "write_whole",
 ]
 
-_PRIVATE = 0o600
+PRIVATE = 0o600
 
 
 def open_private(path: Path, flags: int) -> int:
     """A descriptor as ``regular`` gives it, of a file that is new with mode 0600 where the system has modes."""
-    return regular(path, flags, _PRIVATE)
+    return regular(path, flags, PRIVATE)
 
 
 def sync_folder(folder: Path) -> None:
@@ -127,9 +127,7 @@ class reporting:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             raise cannot_write(self._target, error) from error
 

@@ -129,6 +129,10 @@ class Inventory:
             for path in reached:
                 if path not in self._audit.tags:
                     self._find("damaged", path, f"{path}: it is lost, or the way to it")
+        self._check_kept()
+
+    def _check_kept(self) -> None:
+        """What the tag files say, as far as the audit kept them."""
         kept = self._audit.kept
         if kept.get(layout.BAGIT, BAGIT_TXT) != BAGIT_TXT:
             self._find("damaged", layout.BAGIT, "bagit.txt is not that of BagIt 1.0 in UTF-8")

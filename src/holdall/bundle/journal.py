@@ -12,7 +12,6 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +19,8 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.durable import FileLock, open_private
+from holdall.bundle.appendlog import AppendLog
+from holdall.bundle.durable import PRIVATE, FileLock
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.opening import open_regular
 
@@ -100,6 +100,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, tag="cut", tag_field="line"
 
 
 Line = Begin | Entry | Stored | Ledger | Cut
+_NOTHING = Cut(length=0, size=0)
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
@@ -176,35 +177,32 @@ class Journal:
     """The journal of one stream, open for appending. Not thread-safe but for ``read``, which has its own file."""
 
     def __init__(self, path: Path, begin: Begin | None) -> None:
-        """Open for going on at the last cut or, with ``begin``, anew."""
+        """Open for going on at the last cut or, with ``begin``, anew. Raises CannotWrite, OSError."""
         self.path = path
-        new = os.O_TRUNC if begin else 0
-        self._file: BinaryIO = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT | new), "r+b")
-        self._reader: BinaryIO = open_regular(path)
-        self.cut = Cut(length=0, size=0)
-        self.position = 0
+        end, self.cut = _last_cut(path) if begin is None else (0, _NOTHING)
+        self._log = AppendLog(path, end=end, mode=PRIVATE)
+        self._reader: BinaryIO | None = None
         try:
             if begin:
-                self.append(msgspec.json.encode(begin) + b"\n")
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            else:
-                self._cut_back()
+                self._log.append(msgspec.json.encode(begin) + b"\n")
         except BaseException:
             self.close()
             raise
 
+    @property
+    def position(self) -> int:
+        """Where the next line begins."""
+        return self._log.end
+
     def append(self, line: bytes) -> int:
         """Append one line and return where it begins. Not yet durable, see ``commit``."""
-        position = self.position
-        self._file.write(line)
-        self.position += len(line)
+        position = self._log.end
+        self._log.append(line, sync=False)
         return position
 
     def commit(self, cut: Cut) -> None:
         """Put ``cut`` behind the lines. The stream must be durable up to there."""
-        self.append(msgspec.json.encode(cut) + b"\n")
-        self._file.flush()
+        self._log.append(msgspec.json.encode(cut) + b"\n", sync=False)
         self.cut = cut
 
     def lines(self) -> Iterator[tuple[int, Line]]:
@@ -217,32 +215,34 @@ class Journal:
 
     def read(self, position: int) -> Line:
         """The line that begins at ``position``."""
+        if self._reader is None:
+            self._reader = open_regular(self.path)
         self._reader.seek(position)
         return _decoder.decode(self._reader.readline())
 
     def close(self) -> None:
         """Never raises: what the disk did not take has no cut behind it, so a resume would not go by it either."""
-        self._reader.close()
-        with suppress(OSError):
-            self._file.close()
+        if self._reader is not None:
+            self._reader.close()
+        self._log.close()
 
-    def _cut_back(self) -> None:
-        """Forget what stands behind the last cut; a last line that a crash left half-written is no line."""
-        end = position = 0
-        with open_regular(self.path) as file:
-            for line in file:
-                position += len(line)
-                try:
-                    found = _decoder.decode(line)
-                except (ValueError, msgspec.MsgspecError):
-                    break
-                if isinstance(found, Begin):
-                    end = end or position
-                elif isinstance(found, Cut):
-                    end, self.cut = position, found
-        self._file.truncate(end)
-        self._file.seek(end)
-        self.position = end
+
+def _last_cut(path: Path) -> tuple[int, Cut]:
+    """The last cut, and where the next line goes: what stands behind it is no part of the bundle."""
+    end, cut = 0, _NOTHING
+    with open_regular(path) as file:
+        position = 0
+        for line in file:
+            position += len(line)
+            try:
+                found = _decoder.decode(line)
+            except (ValueError, msgspec.MsgspecError):  # a crash left it half-written
+                break
+            if isinstance(found, Begin):
+                end = end or position
+            elif isinstance(found, Cut):
+                end, cut = position, found
+    return end, cut
 
 
 def _first_line(journal: Path) -> Begin | None:

@@ -6,11 +6,24 @@ bytes lie.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["MAX_NAME", "MAX_PATH", "Taken", "fold", "is_name_of", "is_safe", "numbered", "safe_name"]
+__all__ = [
+    "MAX_NAME",
+    "MAX_PATH",
+    "Taken",
+    "fold",
+    "from_disk",
+    "is_name_of",
+    "is_safe",
+    "numbered",
+    "on_disk",
+    "safe_name",
+]
 
 MAX_NAME = 120
 """Longest name of a file or folder, in bytes of UTF-8."""
@@ -30,6 +43,16 @@ _LOOKED_AT = 4096
 # What most names are: nothing to change. Every reserved name begins with one of the suspect three letters.
 _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ ()+,&=@#.-]*[A-Za-z0-9_()+,&=@#-])?")
 _SUSPECT = frozenset(name[:3] for name in _RESERVED)
+
+
+def on_disk(path: str) -> str:
+    """``path`` for this system's functions: in UTF-8, also where the locale has no such letters."""
+    return os.fsdecode(path.encode("utf-8", sys.getfilesystemencodeerrors()))
+
+
+def from_disk(path: str) -> str:
+    """What ``on_disk`` makes ``path`` of."""
+    return os.fsencode(path).decode("utf-8", sys.getfilesystemencodeerrors())
 
 
 def safe_name(name: str, *, suffix: str = "", limit: int = MAX_NAME, percent: bool = False) -> str:

@@ -13,8 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self, TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 
 import msgspec
 
@@ -33,6 +32,7 @@ from holdall.bundle.seekable import (
     read_tail,
     require_expansion,
 )
+from holdall.closing import Closing
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind, Record, SourceId
@@ -77,7 +77,7 @@ def open_bundle(path: str | Path) -> BundleReader:
     return BundleReader(Path(path))
 
 
-class BundleReader:
+class BundleReader(Closing):
     """One bundle. A context manager; methods may be called from any thread."""
 
     def __init__(self, path: Path, *, frames: FrameTable | None = None, file: BinaryIO | None = None) -> None:
@@ -103,14 +103,6 @@ class BundleReader:
         self._measured: set[int] = set()
         self._uses = self._values = 0
         self._store_paths: dict[str, str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._file.close()

@@ -190,17 +190,18 @@ class References:
                 self._report("reference", entry.path, f"memberships of {entry.id}, a store that isn't there")
             elif found[entry.id] != beside:
                 self._report("reference", entry.path, f"memberships of {entry.id} beside the record of another store")
-            for member in self._bundle.records(Kind.MEMBERSHIP, entry):
-                self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
-                self._use(_Use(by="membership", path=entry.path), member.id)
-                if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
-                    self._report(
-                        "reference", entry.path, f"{entry.path}: the membership of {member.id} in another store"
-                    )
+            self._read_members(entry)
             if (entry.records or 0) < totals.get(entry.id or "", 0) and self._bundle.info.losses is not None:
                 self._lacking.add(entry.id or "")
         for id in sorted(id for id in found if f"memberships of {id}" not in listed):
             self._report("reference", None, f"the memberships of store {id} are not there")
+
+    def _read_members(self, entry: IndexEntry) -> None:
+        for member in self._bundle.records(Kind.MEMBERSHIP, entry):
+            self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
+            self._use(_Use(by="membership", path=entry.path), member.id)
+            if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
+                self._report("reference", entry.path, f"{entry.path}: the membership of {member.id} in another store")
 
     def _once(self, id: str, seen: Container[str]) -> None:
         """Readers go by ids: what is there under one id a second time would be another thing to each of them."""
@@ -234,12 +235,7 @@ class References:
         self._names = {path.removeprefix(layout.STORES): id for id, path in self._there[Kind.STORE].items()}
         for key, group in groupby(self._uses, key=itemgetter(0)):
             uses = [_use.decode(use) for _, use in group]
-            for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
-                if (count := sum(use.by == by for use in uses)) > 1:
-                    self._report("reference", path, f"{count} in place of one for file {key.decode()}: {by}")
-            for store, count in Counter(use.path for use in uses if use.by == "membership").items():
-                if count > 1:
-                    self._report("reference", store, f"{store}: file {key.decode()} {count} times")
+            self._check_once(key.decode(), uses)
             self._check_losses(key.decode(), uses)
             if lines := [use.line for use in uses if use.line]:
                 self._check_line(lines[0], {use.path: use for use in uses if use.entry})
@@ -249,6 +245,14 @@ class References:
                     self._check_said(lines[0], file)
             else:
                 self._unlisted(key.decode(), uses)
+
+    def _check_once(self, id: str, uses: list[_Use]) -> None:
+        for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
+            if (count := sum(use.by == by for use in uses)) > 1:
+                self._report("reference", path, f"{count} in place of one for file {id}: {by}")
+        for store, count in Counter(use.path for use in uses if use.by == "membership").items():
+            if count > 1:
+                self._report("reference", store, f"{store}: file {id} {count} times")
 
     def _check_losses(self, id: str, uses: list[_Use]) -> None:
         """What losses say of a file and of its memberships."""
@@ -313,7 +317,9 @@ class References:
             self._lost[Reason.DOUBTFUL] += 1
             message = f"the text of {reason} is joined doubtfully: {line.doubt}"
             self._lose("doubtful", line.id, line.filename, message)
-        found = contents.get(line.path or "")
+        self._check_content(line, reason, contents.get(line.path or ""))
+
+    def _check_content(self, line: LedgerLine, reason: str, found: _Use | None) -> None:
         if found is None or found.entry is None:
             self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")
             return
@@ -352,9 +358,12 @@ class References:
         for name in (row.count for row in KINDS.values() if row.since):
             if self._counts[name] and name not in info.counts:
                 self._report("count", layout.INFO, f"{name}: none declared, {self._counts[name]} there")
+        self._check_digests()
+
+    def _check_digests(self) -> None:
         digests = self._state.digests()
         for name in digests.__struct_fields__:
-            if getattr(digests, name) != getattr(info.digests, name):
+            if getattr(digests, name) != getattr(self._bundle.info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
 
 

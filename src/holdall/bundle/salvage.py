@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -23,6 +21,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains, require_expansion
 from holdall.bundle.sorting import Sorter
+from holdall.closing import Closing
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.opening import open_regular
 from holdall.untrusted import MAX_JSON, most_lines
@@ -42,7 +41,7 @@ class Find(msgspec.Struct, frozen=True, kw_only=True):
     pieces: Iterator[memoryview]
 
 
-class Salvage:
+class Salvage(Closing):
     """A bundle of which anything may be damaged. A context manager; ``finds`` may be run once.
 
     ``notes`` says afterwards what could not even be named: the tar breaking off, an index that is not complete.
@@ -72,12 +71,7 @@ class Salvage:
         self._remains = FrameFile(self._file, frames, decode=_whole_or_remains)
         self._listed = Taken()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def finds(self) -> Iterator[Find]:

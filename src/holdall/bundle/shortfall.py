@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -19,6 +17,7 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
 from holdall.capped import Capped
+from holdall.closing import Closing
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.model import AssistantView, Rung
@@ -74,7 +73,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _item = msgspec.json.Decoder(_Item)
 
 
-class Shortfall:
+class Shortfall(Closing):
     """One bundle's shortfall, found when this is made. A context manager. Raises DamagedBundle.
 
     ``total`` is the number of files wanted; ``outside`` the things that no bundle holds, stores and files that are
@@ -101,12 +100,7 @@ class Shortfall:
         self.credentials: Capped[Suspect] = self._scan.found
         self.outside: list[Dependency] = [*outside.things(), *gone]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._files.close()
 
     def wanted(self) -> Iterator[Wanted]:

@@ -7,20 +7,20 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import Frames
 from holdall.bundle.spool import Spool
+from holdall.closing import Closing
 from holdall.model import Kind
 from holdall.opening import open_regular
 
 __all__ = ["LineSink", "Sink"]
 
 
-class Sink:
+class Sink(Closing):
     """One content on its way in. Several sinks may be open at once.
 
     As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is there
@@ -37,14 +37,6 @@ class Sink:
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()
         self._open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.abort()
 
     def write(self, data: bytes | memoryview) -> None:
         """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
@@ -77,12 +69,14 @@ class Sink:
                 self._open = False
                 self.spool.discard()
 
+    close = abort
+
     def _require_open(self) -> None:
         if not self._open:
             raise ValueError("this sink is closed")
 
 
-class LineSink:
+class LineSink(Closing):
     """Records, a line of JSON each, on their way in. Kept beside the stream: records go in behind the contents."""
 
     def __init__(
@@ -101,14 +95,6 @@ class LineSink:
         self._ends_in_newline = True
         with reporting(target):
             self._file: BinaryIO | None = os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.abort()
 
     def write(self, data: bytes) -> None:
         """Take in whole lines or parts of them; a record's JSON has no newline inside, and one behind it."""
@@ -138,6 +124,8 @@ class LineSink:
             self._file.close()
             self._file = None
             self._name.unlink(missing_ok=True)
+
+    close = abort
 
     def lines(self) -> Iterator[bytes]:
         """The lines, each with its newline. After ``commit``."""

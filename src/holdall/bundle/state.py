@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from holdall.bundle.digest import content_line, definition_line, digest_of
 from holdall.bundle.layout import Digests
 from holdall.bundle.sorting import Sorter
+from holdall.closing import Closing
 from holdall.kinds import KINDS
 from holdall.model import Kind, Rung
 
@@ -16,19 +14,11 @@ __all__ = ["State"]
 _ALWAYS = ("definitions", "contents")
 
 
-class State:
+class State(Closing):
     """Not to be added to after ``digests``. A context manager."""
 
     def __init__(self) -> None:
         self._lines = {name: Sorter() for name in _ALWAYS}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         for lines in self._lines.values():

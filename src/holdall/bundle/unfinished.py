@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from holdall.bundle.bag import BLOCK, header_time
 from holdall.bundle.journal import Journal, Line
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.seekable import FrameFile, FrameTable, walk
+from holdall.closing import Closing
 from holdall.opening import open_regular
 
 __all__ = ["Unfinished"]
 
 
-class Unfinished:
+class Unfinished(Closing):
     """The stream and journal of a ``NAME.partial/``, for reading. A context manager."""
 
     def __init__(self, stream: Path, journal: Path) -> None:
@@ -25,12 +24,7 @@ class Unfinished:
         frames = FrameTable((length, size) for _, length, size in walk(self._file, 0, self._journal.cut.length))
         self._frames = FrameFile(self._file, frames)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
         self._journal.close()
 

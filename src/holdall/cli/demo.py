@@ -122,9 +122,9 @@ class _Demo:
         return self._end()
 
     def _fill(self, sample: Sample, url: str) -> None:
+        from holdall.cli.fill import fill
         from holdall.endpoint import endpoint
         from holdall.remote.client import Account
-        from holdall.sandbox.sample.fill import fill
 
         async def make() -> None:
             async with Account(endpoint(_SOURCE["OPENAI_SRC_API_KEY"], url), concurrency=8) as account:

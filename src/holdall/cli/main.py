@@ -17,7 +17,18 @@ from holdall.cli import streams
 from holdall.cli.console import Console, Outcome, fitting
 from holdall.cli.modes import output
 from holdall.credentials import refuse_key
-from holdall.errors import EXIT_BUG, CannotWrite, HoldallError, Interrupted, UsageFault, exhausted, exit_codes
+from holdall.errors import (
+    EXIT_BUG,
+    CannotWrite,
+    HoldallError,
+    Interrupted,
+    MissingExtra,
+    OutOfResources,
+    UsageFault,
+    exhausted,
+    exit_codes,
+)
+from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 
@@ -144,10 +155,22 @@ def _run(argv: Sequence[str], console: Console) -> int:
     return returned if isinstance(returned, int) else 0
 
 
+# The sandbox's errors, in the program's own terms.
+_OF_SANDBOX: dict[type, type[HoldallError]] = {
+    PackageMissing: MissingExtra,
+    CannotStart: UsageFault,
+    MachineTooSmall: OutOfResources,
+    SandboxError: CannotWrite,
+}
+
+
 def _unforeseen(error: Exception, console: Console) -> int:
     """Print an error that nobody expected where it arose, and return its exit code."""
     if short := exhausted(error):
         return console.fail(short)
+    if isinstance(error, SandboxError):
+        kind = next(_OF_SANDBOX[each] for each in type(error).__mro__ if each in _OF_SANDBOX)
+        return console.fail(kind(error.message, hint=error.hint))
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         hint = "make room, also for passing files (TMPDIR), and run the same command again"

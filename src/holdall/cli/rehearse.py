@@ -36,7 +36,7 @@ def rehearse(
 
     Nothing of the user's settings is used: no key, no .env, no proxy. The folder of the sandbox, where the contents
     are for as long as it lasts, is a temporary one (TMPDIR) that goes also where this process is killed. Returns the
-    result for ``--json`` and the verdict. Raises MissingExtra.
+    result for ``--json`` and the verdict. Raises SandboxError.
     """
     from holdall.sandbox.server import Behaviour, Running
 
@@ -57,7 +57,7 @@ def rehearse(
             proof, unread = asyncio.run(_while_it_serves(sandbox, work))
         except BaseException:
             if sandbox.failure:
-                raise sandbox.failure from None
+                raise sandbox.failure from sandbox.failure.__cause__
             raise
     console.close_progress()
     if unread:

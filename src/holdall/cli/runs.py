@@ -204,7 +204,7 @@ def _told(console: Console, settings: DestinationSettings, imported: verb.Import
         raise report.stopped
     verdict = imported.verdict()
     conclude(console, verdict)
-    document = verb.mapping(report)
+    document = msgspec.to_builtins(verb.mapping(report))
     return Outcome(
         exit_code=verdict.exit_code,
         result={
@@ -218,7 +218,7 @@ def _told(console: Console, settings: DestinationSettings, imported: verb.Import
             "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
             "files": len(report.files),
             "possible_orphans": document["possible_orphans"],
-            "duplicates": document.get("duplicates", []),
+            "duplicates": document["duplicates"],
             "requests": report.requests,
             **as_result(verdict),
         },

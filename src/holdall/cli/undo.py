@@ -66,7 +66,7 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
         even_if_changed=even_if_changed,
     )
 
-    def confirm(planned: verb.Rollback) -> bool:
+    def confirm(planned: verb.UndoPlan) -> bool:
         _show(console, planned)
         return yes or not planned.due() or click.confirm(f"Undo these {len(planned.due())}?", default=False, err=True)
 
@@ -103,7 +103,7 @@ def _tell(console: Console, came: verb.UndoResult) -> None:
             console.result(f"{name}: {len(came.done)} undone, {len(came.left)} left{perhaps}")
 
 
-def _show(console: Console, planned: verb.Rollback) -> None:
+def _show(console: Console, planned: verb.UndoPlan) -> None:
     console.close_progress()
     due, left = planned.due(), planned.left()
     for one in due[:_SHOWN]:
@@ -123,7 +123,7 @@ def _show(console: Console, planned: verb.Rollback) -> None:
         console.say("nothing to undo")
 
 
-def _line(one: verb.Reversal) -> str:
+def _line(one: verb.UndoAction) -> str:
     return " ".join(f"{one}{f', though {one.despite}' if one.despite else ''}".splitlines())
 
 
@@ -144,7 +144,7 @@ def _outcome(came: verb.UndoResult) -> Outcome:
     )
 
 
-def _builtins(reversals: list[verb.Reversal]) -> list[dict[str, Any]]:
+def _builtins(actions: list[verb.UndoAction]) -> list[dict[str, Any]]:
     return [
         {
             "act": one.act.name.lower(),
@@ -156,5 +156,5 @@ def _builtins(reversals: list[verb.Reversal]) -> list[dict[str, Any]]:
             "left": one.left or None,
             "despite": one.despite or None,
         }
-        for one in reversals
+        for one in actions
     ]

@@ -27,9 +27,7 @@ _FREE = frozenset({"parameters", "schema", "request_metadata"})
 
 def agent(record: Record, *, prefix: str, operation: str, model: str | None = None) -> Request:
     """POST /agents for one agent, with ``model`` in place of its own."""
-    reading = Reading(record)
-    if model is not None:
-        reading.fields["model"] = model
+    reading = Reading(record, model)
     prefixed(reading, prefix)
     made = fields(reading, AGENT)
     body = {field: value for field, value in made.items() if value is not None or field not in _NEVER_NULL}

@@ -17,7 +17,7 @@ from holdall.dialects.marks import marked, unmarked
 from holdall.dialects.mending import ABSENT, fields, mend
 from holdall.dialects.reading import Reading
 from holdall.dialects.rules import Anything, Rule, Text
-from holdall.dialects.tables import ATTACHMENT, DEFAULTS, OPENAI, STORE, Table, refused
+from holdall.dialects.tables import ATTACHMENT, DEFAULTS, OPENAI, STORE, USES, Table, refused
 from holdall.links import relinked
 from holdall.model import Record, SourceId, TargetId
 
@@ -105,9 +105,7 @@ def assistant(
     References that ``stores`` and ``files`` don't map are left out of it, and tools that call one of ``assistants``
     which is None there; that they are is said by the plan, which knows why.
     """
-    reading = Reading(record)
-    if model is not None:
-        reading.fields["model"] = model
+    reading = Reading(record, model)
     prefixed(reading, prefix)
     body = fields(reading, table.fields)
     for field, value in refusing(reading, body).items():
@@ -149,11 +147,8 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
     strategy = reading.fields.get("chunking_strategy")
     if isinstance(strategy, dict) and strategy.get("type") == "static":
         static = mend(reading, rules["static"], strategy.get("static"), "chunking_strategy.static")
-        if static is not ABSENT and as_is:
-            body["chunking_strategy"] = {"type": "static", "static": static}
-        elif static is not ABSENT:
-            most = static["max_chunk_size_tokens"] // 2
-            if static["chunk_overlap_tokens"] > most:
+        if static is not ABSENT:
+            if not as_is and static["chunk_overlap_tokens"] > (most := static["max_chunk_size_tokens"] // 2):
                 text = f"it may be half of the chunk, and is {most} now"
                 field = "chunking_strategy.static.chunk_overlap_tokens"
                 reading.lose(Why.VALUE_CHANGED, field, static["chunk_overlap_tokens"], text)
@@ -229,10 +224,7 @@ def _resources(
 ) -> dict[str, Any]:
     """``tool_resources`` with the ids of the copy in it, each once."""
     kept: dict[str, Any] = {}
-    for tool, field, ids in (
-        ("code_interpreter", "file_ids", files),
-        ("file_search", "vector_store_ids", stores),
-    ):
+    for (tool, field), ids in zip(USES.items(), (files, stores), strict=True):
         resource = resources.get(tool)
         if not isinstance(resource, dict):
             continue
@@ -241,5 +233,5 @@ def _resources(
             kept[tool][field] = list(dict.fromkeys(ids[i] for i in resource[field] if i in ids))
         reading.lose_unknown(resource, {field}, f"tool_resources.{tool}.")
     kept.update({tool: value for tool, value in resources.items() if tool in others and value is not None})
-    reading.lose_unknown(resources, {"code_interpreter", "file_search", *others}, "tool_resources.")
+    reading.lose_unknown(resources, {*USES, *others}, "tool_resources.")
     return kept

@@ -8,11 +8,13 @@ give way while the object is created and are put back right after.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.rules import Pairs
 from holdall.model import Kind, SourceId
 
 __all__ = ["CLONED_FROM", "MARKS", "METADATA_KEYS", "OPERATION", "Marked", "marked", "unmarked"]
@@ -21,7 +23,7 @@ CLONED_FROM = "cloned_from"
 OPERATION = "holdall_op"
 MARKS = frozenset({CLONED_FROM, OPERATION})
 
-METADATA_KEYS = 16
+METADATA_KEYS = Pairs().keys
 
 
 class Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,19 +43,12 @@ def marked(
 ) -> tuple[Marked, list[Loss]]:
     """The source's metadata, which has no more keys than are allowed, with our marks in it; and what is said of it."""
     own = unmarked(metadata)
+    said = partial(Loss, kind=kind, id=source, name=name)
     losses = []
     inherited = metadata.get(CLONED_FROM) if isinstance(metadata, Mapping) else None
     if inherited is not None:
-        losses.append(
-            Loss(
-                why=Why.MARKS_REPLACED,
-                kind=kind,
-                id=source,
-                name=name,
-                field=f"metadata.{CLONED_FROM}",
-                text=f"was {inherited}, is the id in the bundle now",
-            )
-        )
+        text = f"was {inherited}, is the id in the bundle now"
+        losses.append(said(why=Why.MARKS_REPLACED, field=f"metadata.{CLONED_FROM}", text=text))
     marks = {CLONED_FROM: str(source), OPERATION: operation}
     room = METADATA_KEYS - len(marks)
     if len(own) <= room:
@@ -65,16 +60,10 @@ def marked(
         final[CLONED_FROM] = str(source)
     else:
         left_out.insert(0, CLONED_FROM)
-    losses.append(
-        Loss(
-            why=Why.MARKS_LEFT_OUT,
-            kind=kind,
-            id=source,
-            name=name,
-            field="metadata",
-            text=f"has {len(own)} keys of its own, so {' and '.join(left_out)} "
-            f"{'is' if len(left_out) == 1 else 'are'} not kept: "
-            f"created with {len(own) - room} of its keys displaced, then set to its true metadata",
-        )
+    verb = "is" if len(left_out) == 1 else "are"
+    text = (
+        f"has {len(own)} keys of its own, so {' and '.join(left_out)} {verb} not kept: "
+        f"created with {len(own) - room} of its keys displaced, then set to its true metadata"
     )
+    losses.append(said(why=Why.MARKS_LEFT_OUT, field="metadata", text=text))
     return Marked(create={**kept, **marks}, final=final), losses

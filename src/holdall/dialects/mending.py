@@ -7,8 +7,8 @@ owner's has in it stays null, and the fields of a record itself, which an update
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import msgspec
 
@@ -42,7 +42,7 @@ ABSENT: Any = object()
 NAME = 64
 """Characters of the name of a function or of a schema."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{NAME}}}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*", re.A)
 _FLAGS = {"true": True, "false": False}
@@ -69,35 +69,7 @@ def mend(reading: Reading, rule: Rule, value: Any, where: str) -> Any:
     """What is sent of ``value``, which stands at ``where``; ABSENT for nothing. What that loses is in ``reading``."""
     if value is None:
         return ABSENT
-    match rule:
-        case Anything():
-            return value
-        case Text():
-            return _text(reading, rule, value, where)
-        case Number():
-            return _number(reading, rule, value, where)
-        case Flag():
-            return _flag(reading, value, where)
-        case Choice():
-            return _choice(reading, rule, value, where)
-        case Free():
-            return _object(reading, value, where)
-        case Pairs():
-            return _pairs(reading, rule, value, where)
-        case Members():
-            return _members(reading, rule, value, where)
-        case Each():
-            return _each(reading, rule, value, where)
-        case Tagged():
-            return _tagged(reading, rule, value, where)
-        case Format():
-            return _format(reading, value, where)
-        case Function():
-            return _function(reading, rule, value, where)
-        case Tools():
-            return _tools(reading, rule, value, where)
-        case _:
-            assert_never(rule)
+    return _MENDERS[type(rule)](reading, rule, value, where)
 
 
 def _unfit(reading: Reading, value: Any, where: str, text: str) -> Any:
@@ -120,35 +92,38 @@ def _text(reading: Reading, rule: Text, value: Any, where: str) -> Any:
 
 
 def _number(reading: Reading, rule: Number, value: Any, where: str) -> Any:
-    number = value
-    if isinstance(value, str) and len(value) < 40 and _NUMBER.fullmatch(value):
-        number = float(value) if "." in value or "e" in value.lower() else int(value)
-    whole = is_number(number) and float(number).is_integer() if _sane(number) else False
-    if rule.whole and whole:
-        number = int(number)
-    kind = "whole number" if rule.whole else "number"
-    said = f"it has to be a {kind} from {rule.least} to {rule.most}"
-    if not _sane(number) or (rule.whole and not whole):
+    said = f"it has to be a {'whole number' if rule.whole else 'number'} from {rule.least} to {rule.most}"
+    number = _read_number(rule, value)
+    number = None if number is None else _in_range(rule, number)
+    if number is None:
         return _unfit(reading, value, where, said)
-    if not rule.least <= number <= rule.most:
-        scaled = [number // scale for scale in rule.scales if whole and number % scale == 0]
-        fitting = [each for each in scaled if rule.least <= each <= rule.most]
-        if fitting:
-            number = fitting[0]
-        elif rule.clamped:
-            number = type(number)(min(max(number, rule.least), rule.most))
-        else:
-            return _unfit(reading, value, where, said)
     if number != value or isinstance(value, str):
         reading.lose(Why.VALUE_CHANGED, where, value, f"{said}, and is {number} now")
     return number
 
 
-def _sane(value: Any) -> bool:
-    return is_number(value) and abs(value) < 1e300
+def _read_number(rule: Number, value: Any) -> int | float | None:
+    """The number that ``value`` says; None where it says none of the rule's kind."""
+    if isinstance(value, str) and len(value) < 40 and _NUMBER.fullmatch(value):
+        value = float(value) if "." in value or "e" in value.lower() else int(value)
+    if not is_number(value) or abs(value) >= 1e300:
+        return None
+    if not rule.whole:
+        return value
+    return int(value) if float(value).is_integer() else None
 
 
-def _flag(reading: Reading, value: Any, where: str) -> Any:
+def _in_range(rule: Number, number: int | float) -> int | float | None:
+    """The number that is taken for ``number``; None where none is."""
+    if rule.least <= number <= rule.most:
+        return number
+    for scale in rule.scales:
+        if number % scale == 0 and rule.least <= number // scale <= rule.most:
+            return number // scale
+    return type(number)(min(max(number, rule.least), rule.most)) if rule.clamped else None
+
+
+def _flag(reading: Reading, rule: Flag, value: Any, where: str) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.strip().lower() in _FLAGS:
@@ -168,7 +143,7 @@ def _choice(reading: Reading, rule: Choice, value: Any, where: str) -> Any:
     return rule.otherwise
 
 
-def _object(reading: Reading, value: Any, where: str) -> Any:
+def _object(reading: Reading, rule: Free, value: Any, where: str) -> Any:
     found = value
     if isinstance(value, str):
         try:
@@ -191,8 +166,7 @@ def _pairs(reading: Reading, rule: Pairs, value: Any, where: str) -> Any:
     for key, item in value.items():
         if key in marks or item is None:
             continue
-        stays = isinstance(item, str) or (rule.scalars and (isinstance(item, bool) or is_number(item)))
-        made = item if stays else msgspec.json.encode(item).decode()
+        made = item if _stays(rule, item) else msgspec.json.encode(item).decode()
         inside = f"{where}.{key}"
         if len(key) > rule.key or (isinstance(made, str) and len(made) > rule.value):
             text = f"left out: a key may have {rule.key} characters and a value {rule.value}"
@@ -204,6 +178,10 @@ def _pairs(reading: Reading, rule: Pairs, value: Any, where: str) -> Any:
                 reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}, and is one now")
             found[key] = made
     return {**found, **marks}
+
+
+def _stays(rule: Pairs, item: Any) -> bool:
+    return isinstance(item, str) or (rule.scalars and (isinstance(item, bool) or is_number(item)))
 
 
 def _members(reading: Reading, rule: Members, value: Any, where: str, why: Why = Why.UNFIT_VALUE) -> Any:
@@ -248,7 +226,7 @@ def _without_type(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "type"}
 
 
-def _format(reading: Reading, value: Any, where: str) -> Any:
+def _format(reading: Reading, rule: Format, value: Any, where: str) -> Any:
     if value == "auto":
         return value
     if value in ("text", "json_object"):
@@ -385,3 +363,20 @@ def _again(once: Collection[str], tool: dict[str, Any], found: list[dict[str, An
 def _named(tool: dict[str, Any]) -> str:
     name: str = tool.get("function", tool)["name"]
     return name
+
+
+_MENDERS: Mapping[type[Rule], Callable[..., Any]] = {
+    Anything: lambda reading, rule, value, where: value,
+    Text: _text,
+    Number: _number,
+    Flag: _flag,
+    Choice: _choice,
+    Free: _object,
+    Pairs: _pairs,
+    Members: _members,
+    Each: _each,
+    Tagged: _tagged,
+    Format: _format,
+    Function: _function,
+    Tools: _tools,
+}

@@ -57,9 +57,12 @@ def is_number(value: object) -> TypeGuard[int | float]:
 class Reading:
     """A record as it is read for another API: what is lost on the way, and in ``left_out`` what it was."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, model: str | None = None) -> None:
+        """``model`` stands in place of the record's own."""
         self.record = record
         self.fields = read_fields(record)
+        if model is not None:
+            self.fields["model"] = model
         name = self.fields.get("name")
         self.name = name if isinstance(name, str) else None
         self.left_out: dict[str, Any] = {}

@@ -18,7 +18,7 @@ import msgspec
 
 from holdall.dialects.assistants import named, refusing
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.marks import CLONED_FROM, MARKS
+from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
 from holdall.dialects.responses_tools import lose_unused, placed
@@ -52,9 +52,7 @@ def assistant(
 ) -> Draft:
     """The request for one assistant, with ``model`` in place of its own. References that ``stores`` and ``files``
     don't map are left out of it; that they are is said by the plan, which knows why."""
-    reading = Reading(record)
-    if model is not None:
-        reading.fields["model"] = model
+    reading = Reading(record, model)
     found = {field: value for field, value in fields(reading, _RULES).items() if value is not None}
     refusing(reading, found)
     request: dict[str, Any] = {field: found[field] for field in ("model", "instructions") if field in found}
@@ -88,4 +86,4 @@ def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
     if (was := metadata.get(CLONED_FROM)) is not None:
         text = f"was {was}; its id in the bundle is kept beside"
         reading.lose(Why.MARKS_REPLACED, f"metadata.{CLONED_FROM}", was, text)
-    return {key: value for key, value in metadata.items() if key not in MARKS}
+    return unmarked(metadata)

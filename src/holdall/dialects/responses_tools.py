@@ -11,11 +11,10 @@ from typing import Any
 
 from holdall.dialects.loss import Why
 from holdall.dialects.reading import Reading
+from holdall.dialects.tables import USES
 from holdall.model import SourceId, TargetId
 
 __all__ = ["containers", "lose_unused", "placed"]
-
-_USES = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
 
 
 def placed(
@@ -56,7 +55,7 @@ def containers(request: Mapping[str, Any]) -> list[str]:
 
 
 def _used(resources: dict[str, Any], tool: str, ids: Mapping[SourceId, TargetId]) -> list[TargetId]:
-    listed = _object(resources.get(tool)).get(_USES[tool])
+    listed = _object(resources.get(tool)).get(USES[tool])
     asked = [SourceId(id) for id in listed if isinstance(id, str)] if isinstance(listed, list) else []
     return list(dict.fromkeys(ids[id] for id in asked if id in ids))
 
@@ -65,8 +64,8 @@ def lose_unused(reading: Reading, kinds: Collection[str]) -> None:
     """What stands in ``tool_resources`` and no tool of these ``kinds`` uses."""
     asked = "it has to be an object"
     resources = reading.fit("tool_resources", reading.fields.get("tool_resources"), dict, asked) or {}
-    reading.lose_unknown(resources, _USES, "tool_resources.")
-    for tool, field in _USES.items():
+    reading.lose_unknown(resources, USES, "tool_resources.")
+    for tool, field in USES.items():
         where = f"tool_resources.{tool}"
         resource = reading.fit(where, resources.get(tool), dict, asked) or {}
         reading.lose_unknown(resource, {field}, f"{where}.")

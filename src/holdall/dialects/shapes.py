@@ -14,7 +14,7 @@ from typing import Any
 
 from holdall.dialects.agents import FIELDS as AGENT_FIELDS
 from holdall.dialects.assistants import FIELDS
-from holdall.dialects.tables import DEFAULTS
+from holdall.dialects.tables import DEFAULTS, USES
 from holdall.model import Kind
 
 __all__ = ["UNSET", "equal", "reduced", "resources", "respelled"]
@@ -42,6 +42,7 @@ class _Taken(Enum):
     """Ids, whose order says nothing."""
 
 
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
 _Defaults = tuple[Any, ...]
 """The values that say what leaving the member out says. A shape is these, or a function of the model that gives them;
 _Taken; the members' shapes by name; or None where nobody here knows it."""
@@ -133,26 +134,28 @@ def _reduced(shape: Any, value: Any, beside: Any, model: str) -> Any:
     if callable(shape):
         shape = shape(model)
     if isinstance(shape, Mapping):
-        if isinstance(value, str) and "type" in shape:
-            value = {"type": value}
-        if isinstance(value, list):
-            each = beside if isinstance(beside, list) and len(beside) == len(value) else [None] * len(value)
-            return [_reduced(shape, a, b, model) or {} for a, b in zip(value, each, strict=True)] or None
-        if isinstance(value, dict):
-            ours = beside if isinstance(beside, dict) else {}
-            kept = {
-                key: _reduced(shape.get(key), item, ours.get(key), model)
-                for key, item in value.items()
-                if key in shape or key in ours
-            }
-            return _told(kept) or None
+        value = _members_reduced(shape, value, beside, model)
     elif shape is _Taken.AS_A_SET and isinstance(value, list):
         value = sorted({str(one) for one in value})
     elif shape is None:
         value = _bare(value)
-    if value in (None, "", [], {}):
+    if value in _EMPTY:
         return None
     return None if isinstance(shape, tuple) and any(equal(value, default) for default in shape) else value
+
+
+def _members_reduced(shape: Mapping[str, Any], value: Any, beside: Any, model: str) -> Any:
+    """An object of the API's, or a list of them, of which empty members are left out."""
+    if isinstance(value, str) and "type" in shape:
+        value = {"type": value}
+    if isinstance(value, list):
+        each = beside if isinstance(beside, list) and len(beside) == len(value) else [None] * len(value)
+        return [_reduced(shape, a, b, model) or {} for a, b in zip(value, each, strict=True)]
+    if not isinstance(value, dict):
+        return value
+    ours = beside if isinstance(beside, dict) else {}
+    known = {key: item for key, item in value.items() if key in shape or key in ours}
+    return _told({key: _reduced(shape.get(key), item, ours.get(key), model) for key, item in known.items()})
 
 
 def _bare(value: Any) -> Any:
@@ -163,7 +166,7 @@ def _bare(value: Any) -> Any:
 
 
 def _told(members: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in members.items() if item not in (None, "", [], {})}
+    return {key: item for key, item in members.items() if item not in _EMPTY}
 
 
 def respelled(field: str, value: Any, spelled: Callable[[str], str], *, nulls: bool) -> Any:
@@ -204,8 +207,7 @@ def _respelled(shape: Any, value: Any, spelled: Callable[[str], str], nulls: boo
 
 def resources(wanted: Any, there: Any) -> dict[str, Any]:
     """``tool_resources`` as an update takes them: a tool's go only where they are set to nothing."""
-    empty: dict[str, Any] = {"file_search": {"vector_store_ids": []}, "code_interpreter": {"file_ids": []}}
-    return {**{tool: empty[tool] for tool in there or {} if tool in empty}, **(wanted or {})}
+    return {**{tool: {USES[tool]: []} for tool in there or {} if tool in USES}, **(wanted or {})}
 
 
 def equal(a: Any, b: Any) -> bool:

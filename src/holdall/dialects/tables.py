@@ -37,19 +37,19 @@ __all__ = [
     "AGENT",
     "AS_IS",
     "ATTACHMENT",
-    "BATCH_FILES",
     "DEFAULTS",
     "FOUNDRY",
     "OPENAI",
     "RESPONSES",
     "STORE",
+    "USES",
     "Table",
     "refused",
     "table",
 ]
 
-BATCH_FILES = 2000
-"""Files in one call to file_batches."""
+USES: Mapping[str, str] = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+"""What a tool uses, in ``tool_resources``."""
 
 DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "reasoning_effort": "medium"}
 """Parameters that some models refuse, with what they are where nobody set them."""
@@ -69,7 +69,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     stores: int
     files: int
     resources: frozenset[str] = frozenset()
-    batch_files: int = BATCH_FILES
+    batch_files: int = 2000
 
 
 _EFFORT = Choice(words=("none", "minimal", "low", "medium", "high", "xhigh", "max"))
@@ -79,24 +79,26 @@ _METADATA = Pairs()
 _NOTHING = Members(members={})
 
 _FUNCTION = Function(description=Text(most=1024))
-_SEARCH = Members(
-    members={
-        "file_search": Members(
-            members={
-                "max_num_results": _RESULTS,
-                "ranking_options": Members(
-                    members={
-                        "ranker": Choice(words=("auto", "default_2024_08_21"), otherwise="auto"),
-                        "score_threshold": _SHARE,
-                    },
-                    defaults={"score_threshold": 0},
-                ),
-            }
-        )
+
+
+def _search(ranker: str, defaults: Mapping[str, Any] = {}) -> Members:
+    ranking: dict[str, Rule] = {
+        "ranker": Choice(words=("auto", ranker), otherwise="auto"),
+        "score_threshold": _SHARE,
     }
-)
+    options: dict[str, Rule] = {
+        "max_num_results": _RESULTS,
+        "ranking_options": Members(members=ranking, defaults=defaults),
+    }
+    return Members(members={"file_search": Members(members=options)})
+
+
 _TOOLS = Tools(
-    kinds={"file_search": _SEARCH, "code_interpreter": _NOTHING, "function": _FUNCTION},
+    kinds={
+        "file_search": _search("default_2024_08_21", {"score_threshold": 0}),
+        "code_interpreter": _NOTHING,
+        "function": _FUNCTION,
+    },
     most=128,
     once=("file_search", "code_interpreter"),
 )
@@ -152,21 +154,7 @@ RESPONSES = Table(
             kinds={
                 "function": Function(complete=True),
                 "code_interpreter": _NOTHING,
-                "file_search": Members(
-                    members={
-                        "file_search": Members(
-                            members={
-                                "max_num_results": _RESULTS,
-                                "ranking_options": Members(
-                                    members={
-                                        "ranker": Choice(words=("auto", "default-2024-11-15"), otherwise="auto"),
-                                        "score_threshold": _SHARE,
-                                    }
-                                ),
-                            }
-                        )
-                    }
-                ),
+                "file_search": _search("default-2024-11-15"),
             },
         ),
     },

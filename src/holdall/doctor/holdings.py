@@ -24,7 +24,7 @@ from holdall.model import (
 )
 from holdall.parsedtext import require_page
 from holdall.remote.client import Account, path
-from holdall.remote.contents import REFUSAL
+from holdall.remote.refusals import is_of_purpose
 from holdall.remote.survey import Surveyor
 
 __all__ = ["Look"]
@@ -212,7 +212,7 @@ class Look:
                 message = refused.message
                 if isinstance(error, NotFound):
                     continue  # gone meanwhile, or not there yet; of another file the server may say more
-                answer = Answer.DENIED if REFUSAL in message.lower() else refused.answer
+                answer = Answer.DENIED if is_of_purpose(error) else refused.answer
             else:
                 answer, message = Answer.YES, ""
             break

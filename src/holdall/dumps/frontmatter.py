@@ -78,7 +78,7 @@ class _Lines:
                 found.append(self.value(indent + 1, depth + 1))
             else:
                 self._at += 1
-                found.append(self._scalar(rest, indent, depth) if rest else self.value(indent + 1, depth + 1))
+                found.append(self._scalar(rest, indent) if rest else self.value(indent + 1, depth + 1))
         return found
 
     def _mapping(self, indent: int, depth: int) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class _Lines:
             name = name[1:-1] if name[0] in "\"'" else name
             rest = _COMMENT.sub("", f" {key[2] or ''}").strip() if (key[2] or "#")[0] == "#" else key[2].strip()
             if rest:
-                found[name] = self._scalar(rest, indent, depth)
+                found[name] = self._scalar(rest, indent)
             else:
                 same = self._indent() == indent and self._is_item()
                 found[name] = self.value(indent if same else indent + 1, depth + 1)
@@ -100,7 +100,7 @@ class _Lines:
             raise _Beyond(self._lines[self._at])
         return found
 
-    def _scalar(self, said: str, indent: int, depth: int) -> Any:
+    def _scalar(self, said: str, indent: int) -> Any:
         """A value that begins on the line of its key; what is indented more goes on with it."""
         if block := _BLOCK.fullmatch(said):
             return self._block(block, indent)

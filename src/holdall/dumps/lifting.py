@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from holdall.dialects.tables import USES
 from holdall.model import InventedId, Kind, Record, SourceId, invented
 
 __all__ = ["MadeStore", "lifted"]
@@ -29,38 +30,45 @@ class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
 
 def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStore | None, list[str]]:
     """The definition in v2 (as it is where it is in v2 already), the store that was made for it, and what to say."""
+    # In one place, because where the files go depends on each of the tools and on what has a place already.
     tools = fields.get("tools")
     tools = tools if isinstance(tools, list) else []
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]
     files = list(dict.fromkeys(file for file in fields.get("file_ids") or () if isinstance(file, str)))
     if "retrieval" not in kinds and "file_ids" not in fields:
         return fields, None, []
-    done = []
-    found = {key: value for key, value in fields.items() if key != "file_ids"}
+    searches = "retrieval" in kinds or "file_search" in kinds
+    interprets = "code_interpreter" in kinds
     resources: dict[str, Any] = dict(fields.get("tool_resources") or {})
-    store = None
-    searches = bool({"retrieval", "file_search"} & set(kinds))
-    if files and searches and not (resources.get("file_search") or {}).get("vector_store_ids"):
+    store, done = None, []
+    if files and searches and not _used(resources, "file_search"):
         store = _store_of(ident, fields, files)
         resources["file_search"] = {"vector_store_ids": [store.id]}
         done.append("its files became a vector store")
-    if files and ("code_interpreter" in kinds or store is None):
-        known = (resources.get("code_interpreter") or {}).get("file_ids") or []
-        resources["code_interpreter"] = {"file_ids": list(dict.fromkeys([*known, *files]))}
+    if files and (interprets or store is None):
+        used = [*_used(resources, "code_interpreter"), *files]
+        resources["code_interpreter"] = {"file_ids": list(dict.fromkeys(used))}
         done.append("its files went to the code interpreter")
     if "retrieval" in kinds:
         done.append("retrieval became file_search")
-    if "retrieval" in kinds or "tools" in fields:
-        found["tools"] = [
-            {**tool, "type": "file_search"} if isinstance(tool, dict) and tool.get("type") == "retrieval" else tool
-            for tool in tools
-        ]
+    found = {key: value for key, value in fields.items() if key != "file_ids"}
+    if "tools" in fields:
+        found["tools"] = [_searching(tool) for tool in tools]
     if resources:
         found["tool_resources"] = resources
     notes = [f"assistant {ident} was lifted from v1: {', '.join(done)}"] if done else []
-    if files and not searches and "code_interpreter" not in kinds:
+    if files and not searches and not interprets:
         notes.append(f"assistant {ident} has {len(files)} files but no tool that reads them")
     return found, store, notes
+
+
+def _used(resources: Mapping[str, Any], tool: str) -> list[Any]:
+    return (resources.get(tool) or {}).get(USES[tool]) or []
+
+
+def _searching(tool: Any) -> Any:
+    is_old = isinstance(tool, dict) and tool.get("type") == "retrieval"
+    return {**tool, "type": "file_search"} if is_old else tool
 
 
 def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeStore:

@@ -235,21 +235,7 @@ class _Parser:
 
     def _call(self, name: str, at: int, depth: int) -> tuple[Any, int]:
         """What a printed ``Name(…)`` stands for: its fields, or what it is made of."""
-        fields: dict[str, Any] = {}
-        items: list[Any] = []
-        while True:
-            at = self._space(at)
-            if self._text[at] == ")":
-                at += 1
-                break
-            key = _KEY.match(self._text, at)
-            sets = _SETS.match(self._text, key.end()) if key else None
-            if key and sets:
-                fields[key.group()], at = self.value(sets.end(), depth + 1)
-            else:
-                item, at = self.value(at, depth + 1)
-                items.append(item)
-            at = self._comma(at, ")")
+        fields, items, at = self._arguments(at, depth)
         follows = _SPACE.match(self._text, at)
         if not fields and follows and self._text[follows.end() : follows.end() + 1] in ("{", "["):
             return self.value(follows.end(), depth + 1)  # Map(1) { … }, Array(2) [ … ]
@@ -261,6 +247,23 @@ class _Parser:
         if isinstance(made, list) and made and all(isinstance(p, list) and len(p) == 2 for p in made):
             return {str(key): value for key, value in made}, at  # OrderedDict([(key, value), …])
         return made, at
+
+    def _arguments(self, at: int, depth: int) -> tuple[dict[str, Any], list[Any], int]:
+        """What stands in a pair of parentheses, with a name and without, and where they end."""
+        fields: dict[str, Any] = {}
+        items: list[Any] = []
+        while True:
+            at = self._space(at)
+            if self._text[at] == ")":
+                return fields, items, at + 1
+            key = _KEY.match(self._text, at)
+            sets = _SETS.match(self._text, key.end()) if key else None
+            if key and sets:
+                fields[key.group()], at = self.value(sets.end(), depth + 1)
+            else:
+                item, at = self.value(at, depth + 1)
+                items.append(item)
+            at = self._comma(at, ")")
 
     def _angles(self, at: int, depth: int) -> tuple[Any, int]:
         if enum := _ENUM.match(self._text, at):

@@ -99,20 +99,9 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     for field, value in fields.items():
         name = spelled(field)
         found[field if name in fields or name in found else name] = value
-    ident = assistant_id(found)
-    if ident is None and key and _ASSISTANT_ID.fullmatch(key):
-        ident = key
-    for field in found.keys() & _IN_STRINGS:
-        found[field] = _out_of_string(found[field])
-    for field, (others, fits) in _ALIASES.items():
-        for other in others:
-            if found.get(field) is None and other in found and fits(found[other]):
-                found = {field if key == other else key: value for key, value in found.items() if key != field}
-    if ident is not None:
-        found = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
-        found["id"] = ident
-    elif "id" in found and not isinstance(found["id"], str):
-        del found["id"]
+    ident = assistant_id(found) or (key if key and _ASSISTANT_ID.fullmatch(key) else None)
+    found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
+    found = _identified(found, ident)
     if "name" not in found and key and key != ident and _names_one(key):
         found["name"] = key
     for field in _STRUCTURED:
@@ -121,6 +110,23 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     _stores(found)
     _refuse_unfit(found)
     return found
+
+
+def _renamed(found: dict[str, Any]) -> dict[str, Any]:
+    """``found`` with the API's names in place of their aliases."""
+    for field, (others, fits) in _ALIASES.items():
+        for other in others:
+            if found.get(field) is None and other in found and fits(found[other]):
+                found = {field if key == other else key: value for key, value in found.items() if key != field}
+    return found
+
+
+def _identified(found: dict[str, Any], ident: str | None) -> dict[str, Any]:
+    """``found`` with its id under ``id`` and nowhere else."""
+    if ident is None:
+        return {key: value for key, value in found.items() if key != "id" or isinstance(value, str)}
+    kept = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
+    return {**kept, "id": ident}
 
 
 def _names_one(key: str) -> bool:

@@ -103,24 +103,7 @@ async def export(
     progress = progress or Silent()
     started = int(clock())
     progress.stage("reading definitions")
-    start = options.start
-    notes = list(start.dump.notes) if start.dump else []
-    doubt = None
-    if account and start.assistants and start.dump is None and not (found := await probe(account)).assistants:
-        start = msgspec.structs.replace(start, assistants=False)
-        doubt = found.doubt
-        notes.append(_SUNSET)
-    for note in notes:
-        progress.note(note)
-    surveyor = (
-        Surveyor(account, file_search=start.file_search, code_interpreter=start.code_interpreter) if account else None
-    )
-    definitions = await gather(surveyor, start)
-    if surveyor and account:
-        await _say_absent(surveyor, account, definitions, progress)
-        if doubt:
-            surveyor.doubts["/assistants"] = doubt
-    refuse_nothing(definitions, start)
+    start, surveyor, definitions = await _survey(account, options.start, progress)
     capture = _capture(account, options)
     place = target(capture)
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
@@ -158,6 +141,30 @@ async def export(
     )
 
 
+async def _survey(
+    account: Account | None, start: Start, progress: Progress
+) -> tuple[Start, Surveyor | None, Definitions]:
+    """What there is to export. ``start`` comes back without assistants where the account has no API for them."""
+    notes = list(start.dump.notes) if start.dump else []
+    doubt = None
+    if account and start.assistants and start.dump is None and not (found := await probe(account)).assistants:
+        start = msgspec.structs.replace(start, assistants=False)
+        doubt = found.doubt
+        notes.append(_SUNSET)
+    for note in notes:
+        progress.note(note)
+    surveyor = (
+        Surveyor(account, file_search=start.file_search, code_interpreter=start.code_interpreter) if account else None
+    )
+    definitions = await gather(surveyor, start)
+    if surveyor and account:
+        await _say_absent(surveyor, account, definitions, progress)
+        if doubt:
+            surveyor.doubts["/assistants"] = doubt
+    refuse_nothing(definitions, start)
+    return start, surveyor, definitions
+
+
 async def _say_absent(surveyor: Surveyor, account: Account, definitions: Definitions, progress: Progress) -> None:
     """Name the endpoints that the server hasn't, but for agents, which few have. Raises NotFound where it has none."""
     rare = {row.endpoint for row in KINDS.values() if row.rare}
@@ -184,15 +191,7 @@ async def _fill(
     """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
     with Register() as register, State() if compared else nullcontext() as state:
         booking = Booking(writer, register, definitions, losses, progress, state, account)
-        # A store that is asked for under two names is one.
-        records = {(each.kind, each.id): each for each in definitions.all()}
-        hashes = _hashes(records.values())
-        for record in records.values():
-            writer.add_record(record)
-            booking.record(record.kind, record.id, record.raw)
-        # They are in the bundle: a long list of them need not be held for as long as contents come.
-        records.clear()
-        definitions.records.clear()
+        hashes = _put_records(definitions, writer, booking)
         async with AsyncExitStack() as stack:
             fetch, ladder, changes = None, None, []
             if account and surveyor:
@@ -231,6 +230,17 @@ async def _fill(
             taken=booking.taken,
             unchanged=unchanged,
         )
+
+
+def _put_records(definitions: Definitions, writer: BundleWriter, booking: Booking) -> dict[tuple[Kind, str], str]:
+    """The definitions and stores into the writer, and out of memory: contents take long. Returns their hashes."""
+    # A store that is asked for under two names is one.
+    records = {(each.kind, each.id): each for each in definitions.all()}
+    for record in records.values():
+        writer.add_record(record)
+        booking.record(record.kind, record.id, record.raw)
+    definitions.records.clear()
+    return _hashes(records.values())
 
 
 def _policy(options: ExportOptions, parent: Parent | None) -> Policy:

@@ -16,16 +16,7 @@ from holdall.bundle.journal import Stored
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import (
-    DamagedBundle,
-    HoldallError,
-    NotFound,
-    PermissionDenied,
-    RequestRefused,
-    ServerFailed,
-    UnexpectedAnswer,
-    one_error,
-)
+from holdall.errors import DamagedBundle, HoldallError, one_error
 from holdall.exporter.booking import Booking, line_of
 from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords
@@ -34,7 +25,7 @@ from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
-from holdall.remote.contents import Content, Holder, Ladder
+from holdall.remote.contents import REFUSED, Content, Holder, Ladder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
@@ -42,7 +33,6 @@ __all__ = ["Fetch"]
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
-_REFUSED = (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer)
 
 Queue = asyncio.Queue[SourceId | Waiting | None]
 
@@ -192,7 +182,7 @@ class Fetch:
         surveyor = Surveyor(self._account)  # whose doubts are nobody's: what is listed here isn't exported
         try:
             others = [record for record in await surveyor.definitions(Kind.STORE) if record.id not in self._stores]
-        except _REFUSED as error:
+        except REFUSED as error:
             self._progress.note(f"files that could not be got are not looked for in other stores: {error.message}")
             return
         for record in others:
@@ -206,7 +196,7 @@ class Fetch:
                         self._register.want(SourceId(membership.id), number)
                         self._register.cut(SourceId(membership.id), number, overlap_of(membership.chunking_strategy))
                         lacking.discard(SourceId(membership.id))
-            except _REFUSED as error:
+            except REFUSED as error:
                 self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
 
     def _living(self, numbers: Iterable[int]) -> list[int]:

@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
@@ -28,6 +28,7 @@ from holdall.exporter.report import Doubtful, Finding, Loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import FileView, MembershipView, Rung, epoch_seconds
 from holdall.progress import Progress
+from holdall.remote.transfer import Sink
 
 __all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
 
@@ -41,14 +42,6 @@ CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 _LOST = "SELECT 1 FROM losses WHERE line = ?"
 _PIECE = 1 << 20
 _RUNGS = list(Rung)
-
-
-class _Sink(Protocol):
-    def write(self, data: bytes) -> None: ...
-
-    def commit(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +65,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
         return self.line.rung is Rung.TEXT and not self.line.truncated
 
 
-class Parent:
+class Parent(Closing):
     """One earlier bundle, open for reading. A context manager; ``find`` and ``copy`` may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
@@ -83,42 +76,26 @@ class Parent:
         self.size = path.stat().st_size
         self._known = passing_database(_SCHEMA)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._reader.close()
         self._known.close()
 
     def load(self) -> None:
         """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
-        self._insert("INSERT OR REPLACE INTO lines VALUES (?, ?)", self._read_ledger())
-        self._insert("INSERT OR REPLACE INTO entries VALUES (?, ?)", self._read_entries())
-        self._insert("INSERT OR REPLACE INTO losses VALUES (?)", self._read_losses())
-        self._insert("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", self._read_records())
-        self._insert("INSERT OR REPLACE INTO overlaps VALUES (?, ?, ?)", self._read_overlaps())
+        old, encode = self._reader, msgspec.json.encode
+        entries = (entry for entry in old.entries() if entry.rung is not None)
+        self._insert("lines VALUES (?, ?)", ((line.id, encode(line)) for line in old.ledger()))
+        self._insert("entries VALUES (?, ?)", ((entry.path, encode(entry)) for entry in entries))
+        self._insert("losses VALUES (?)", ((same_loss(line),) for line in old.losses()))
+        self._insert("records VALUES (?, ?, ?)", self._read_records())
+        self._insert("overlaps VALUES (?, ?, ?)", self._read_overlaps())
 
-    def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+    def _insert(self, values: str, rows: Iterator[tuple[object, ...]]) -> None:
         self._known.execute("BEGIN")
         try:
-            self._known.executemany(statement, rows)
+            self._known.executemany(f"INSERT OR REPLACE INTO {values}", rows)
         finally:
             self._known.execute("COMMIT")
-
-    def _read_ledger(self) -> Iterator[tuple[object, ...]]:
-        for line in self._reader.ledger():
-            yield line.id, msgspec.json.encode(line)
-
-    def _read_losses(self) -> Iterator[tuple[object, ...]]:
-        for line in self._reader.losses():
-            yield (same_loss(line),)
-
-    def _read_entries(self) -> Iterator[tuple[object, ...]]:
-        for entry in self._reader.entries():
-            if entry.rung is not None:
-                yield entry.path, msgspec.json.encode(entry)
 
     def _read_records(self) -> Iterator[tuple[object, ...]]:
         for record in self._reader.files():
@@ -170,7 +147,7 @@ class Parent:
         except BundleError:
             return False
 
-    def copy(self, taken: Taken, sink: _Sink) -> None:
+    def copy(self, taken: Taken, sink: Sink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
         try:

@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from holdall.errors import NotFound, PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.exporter.register import Register
 from holdall.model import FileView, Kind, MembershipView, Record, SourceId
+from holdall.remote.contents import REFUSED
 from holdall.remote.survey import Missing, Surveyor
 from holdall.untrusted import NotJson, require_record
 
@@ -99,7 +99,7 @@ class FileRecords:
         self._pages += 1
         try:
             page = await anext(self._list, None)
-        except (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer):
+        except REFUSED:
             page = None  # a server without such a list; one by one it is, then
         if page is None:
             self._done.add(self._purpose)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
+from holdall.closing import Closing
 from holdall.errors import CannotWrite
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import FileView, SourceId
@@ -96,7 +96,7 @@ def passing_database(schema: str) -> sqlite3.Connection:
     return database
 
 
-class Register:
+class Register(Closing):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
@@ -104,12 +104,7 @@ class Register:
         self.wanted = 0
         """How many files were found so far."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._database.close()
 
     # -- what is wanted ------------------------------------------------------------------------------

@@ -170,6 +170,7 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def describe(finding: Finding) -> str:
     """One line about one finding."""
+    # A table of sentences, one for each kind.
     match finding:
         case Loss():
             return f"missing  file {finding.id}: {finding.message or finding.code or finding.status}"

@@ -78,9 +78,9 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     everything = start.unused or not start.assistants
     kinds = start.selection.kinds()
     listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
-    default = [Root(kind=kind, id=ident, name=view.name) for kind in WHOLE for ident, view in views[kind].items()]
+    default = [root for kind in WHOLE for root in _roots(kind, views[kind])]
     store_views: dict[SourceId, StoreView] = _views((listed.stores or {}).values(), unreadable)
-    stores = [Root(kind=Kind.STORE, id=ident, name=view.name) for ident, view in store_views.items()]
+    stores = _roots(Kind.STORE, store_views)
     loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
     if everything and surveyor:
         unused_stores, unused_files = await _unused(surveyor, start, views[Kind.ASSISTANT], stores, listed.files)
@@ -102,6 +102,10 @@ async def _records(surveyor: Surveyor | None, start: Start, kind: Kind) -> list[
         return start.dump.assistants
     unwanted = not start.assistants if kind is Kind.ASSISTANT else not start.selection.may_take(kind)
     return [] if surveyor is None or unwanted else await surveyor.definitions(kind)
+
+
+def _roots(kind: Kind, views: Mapping[SourceId, DefinitionView | StoreView]) -> list[Root]:
+    return [Root(kind=kind, id=ident, name=view.name) for ident, view in views.items()]
 
 
 async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _Account:
@@ -200,7 +204,7 @@ async def _stores(
         return [], [], []
     if listed is None and len(wanted) >= _LIST_FROM:
         listed = {record.id: record for record in await surveyor.definitions(Kind.STORE)}
-    in_dump = {record.id: record for record in (*dump.stores, *(made.record for made in dump.made))} if dump else {}
+    in_dump = _stores_in(dump)
     stores, missing, from_dump = [], [], []
     for store_id, users in wanted.items():
         found: Record | Missing | None = (listed or {}).get(store_id)
@@ -215,6 +219,11 @@ async def _stores(
             from_dump.append(store_id)
             stores.append(held)
     return stores, missing, from_dump
+
+
+def _stores_in(dump: Dump | None) -> dict[SourceId, Record]:
+    dumped = (*dump.stores, *(made.record for made in dump.made)) if dump else ()
+    return {record.id: record for record in dumped}
 
 
 def _members(dump: Dump | None) -> defaultdict[SourceId, list[Record]]:

@@ -13,12 +13,12 @@ import msgspec
 
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import (
+    REQUEST_ERRORS,
     AnswerTooLong,
     AuthenticationFailed,
     NotFound,
     RemoteError,
     RequestRefused,
-    ServerFailed,
     UnexpectedAnswer,
 )
 from holdall.model import StoreView, View, is_invented
@@ -220,18 +220,18 @@ class Account:
         *,
         patient: bool = True,
         most: int = MAX_JSON,
-        is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
         """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
 
-        ``most``, ``is_page`` and ``is_content`` as in ``Wire.json``.
+        ``most`` and ``is_content`` as in ``Wire.json``.
         """
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("GET", where, params=params, most=most, is_page=is_page, is_content=is_content)
-
-        return await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
+        return await self._repeat(
+            f"GET {route(where)}",
+            lambda _: self._wire.json("GET", where, params=params, most=most, is_content=is_content),
+            repeatable=True,
+            patient=patient,
+        )
 
     async def items(
         self,
@@ -272,12 +272,19 @@ class Account:
 
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
-            answer = await self.get(where, {**(params or {}), **query}, patient=patient, most=MAX_PAGE, is_page=True)
+
+            async def once(stack: AsyncExitStack) -> tuple[Answer, _Page, bool]:
+                asked = {**(params or {}), **query}
+                answer = await self._wire.json("GET", where, params=asked, most=MAX_PAGE, is_page=True)
+                try:
+                    return answer, *_page_of(answer.sent, where)
+                except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
+                    raise self._wire.unreadable(f"can't list {where}", answer, error) from None
+
+            answer, page, is_more_behind = await self._repeat(
+                f"GET {route(where)}", once, repeatable=True, patient=patient
+            )
             patient = True
-            try:
-                page, is_more_behind = _page_of(answer.sent, where)
-            except ValueError as error:
-                raise self._wire.unreadable(f"can't list {where}", answer, error) from None
             if page.data is msgspec.UNSET:
                 raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
             if is_more_behind:
@@ -334,11 +341,9 @@ class Account:
 
         An error with ``ambiguous`` set may have been carried out all the same: look before trying again.
         """
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("POST", where, body=dict(body or {}))
-
-        return await self._repeat(f"POST {route(where)}", once, repeatable=False)
+        return await self._repeat(
+            f"POST {route(where)}", lambda _: self._wire.json("POST", where, body=dict(body or {})), repeatable=False
+        )
 
     async def upload(
         self,
@@ -349,11 +354,11 @@ class Account:
         expires_after: Mapping[str, Any] | None = None,
     ) -> Answer:
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
-
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after)
-
-        return await self._repeat("POST /files", once, repeatable=False)
+        return await self._repeat(
+            "POST /files",
+            lambda _: self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after),
+            repeatable=False,
+        )
 
     async def delete(self, where: str) -> Answer:
         """DELETE. Repeating is safe: what is gone answers 404.
@@ -363,15 +368,14 @@ class Account:
         the error, which is RequestRefused where there was none.
         """
 
-        async def once(stack: AsyncExitStack) -> Answer:
-            return await self._wire.json("DELETE", where)
-
         answered: RemoteError | Answer
         try:
-            answered = await self._repeat(f"DELETE {route(where)}", once, repeatable=True)
+            answered = await self._repeat(
+                f"DELETE {route(where)}", lambda _: self._wire.json("DELETE", where), repeatable=True
+            )
             if _is_deleted(answered.raw):
                 return answered
-        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+        except REQUEST_ERRORS as error:
             answered = error
         refused = answered if isinstance(answered, RemoteError) and not isinstance(answered, NotFound) else None
         try:

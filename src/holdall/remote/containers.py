@@ -8,10 +8,8 @@ container expires by itself 20 minutes after its last use. Source: OpenAI's guid
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -28,6 +26,7 @@ from holdall.errors import (
 )
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, Answer, path
+from holdall.remote.refusals import is_of_container
 from holdall.remote.transfer import Sink, transfer
 
 __all__ = ["Closed", "Containers", "Copy"]
@@ -37,7 +36,6 @@ _MOST_FILES = 20
 _MOST_BYTES = 512 << 20
 # A container may expire between two requests; one that does so again and again is not worth a third.
 _ATTEMPTS = 3
-_GONE = re.compile(r"\bcontainer\b.*\b(expired|not found|deleted)\b", re.I | re.S)
 
 _CLOSING = (PermissionDenied, QuotaExhausted, NotFound, RequestRefused, ServerFailed, RateLimited, UnexpectedAnswer)
 
@@ -92,9 +90,7 @@ class Containers:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         # A Ctrl-C that comes while they are deleted waits until they are.
         closing, cancelled = asyncio.ensure_future(self.close()), None
         while not closing.done():
@@ -120,7 +116,7 @@ class Containers:
                     self._closed = Closed(error)
                     raise self._closed from None
                 except (NotFound, RequestRefused) as error:
-                    if not _is_gone(error) or attempt == _ATTEMPTS:
+                    if not is_of_container(error) or attempt == _ATTEMPTS:
                         raise
                     container.spent = True
             attempt += 1
@@ -210,7 +206,7 @@ class Containers:
         try:
             await self._account.delete(path("/containers/{}", ident))
         except RemoteError as error:
-            if isinstance(error, NotFound) or _is_gone(error):
+            if isinstance(error, NotFound) or is_of_container(error):
                 return
             self.left.append(ident)
             self._progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")
@@ -234,8 +230,3 @@ def _made(answer: Answer, where: str) -> _Made:
         return msgspec.json.decode(answer.raw, type=_Made)
     except msgspec.DecodeError as error:
         raise UnexpectedAnswer(f"can't use {where}: the answer has no id ({error})", ambiguous=True) from None
-
-
-def _is_gone(error: RemoteError) -> bool:
-    """Does the error speak of the container, and not of the file? 400 `Container is expired`, or 404."""
-    return bool(_GONE.search(error.detail))

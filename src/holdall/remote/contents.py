@@ -14,16 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from holdall.errors import (
-    NotFound,
-    PermissionDenied,
-    QuotaExhausted,
-    RateLimited,
-    RemoteError,
-    RequestRefused,
-    ServerFailed,
-    UnexpectedAnswer,
-)
+from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import FileView, Rung, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
@@ -32,16 +23,14 @@ from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Closed, Containers
 from holdall.remote.parsed import Parsed, read_parsed
+from holdall.remote.refusals import is_of_purpose
 from holdall.remote.transfer import Sink, transfer
 from holdall.wording import Wording
 
-__all__ = ["Content", "Holder", "Ladder", "Sinks"]
+__all__ = ["REFUSED", "Content", "Holder", "Ladder", "Sinks"]
 
-# The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
-REFUSAL = "not allowed to download files of purpose"
-
-# What the server refuses for one file; everything else stops the run.
-_REFUSED = (NotFound, RequestRefused, PermissionDenied, ServerFailed, UnexpectedAnswer)
+REFUSED = (*REQUEST_ERRORS, PermissionDenied)
+"""What the server refuses for one file; everything else stops the run."""
 
 
 class Sinks(Protocol):
@@ -199,9 +188,9 @@ class Ladder:
                 declared=work.size,
                 expected=work.size if self._sizes_hold else None,
             )
-        except _REFUSED as refusal:
+        except REFUSED as refusal:
             work.error = refusal
-            if purpose and REFUSAL in refusal.detail.lower():
+            if purpose and is_of_purpose(refusal):
                 self._refused[purpose] = refusal
             return None
         if got.size != work.size and work.size is not None:
@@ -239,7 +228,7 @@ class Ladder:
             copy = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Rung.CONTAINER))
         except Closed as closed:
             work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
-        except (*_REFUSED, QuotaExhausted, RateLimited) as refusal:
+        except (*REFUSED, QuotaExhausted, RateLimited) as refusal:
             work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
         else:
             return work.got(Rung.CONTAINER, size=copy.size, route=copy.route)
@@ -279,7 +268,7 @@ class Ladder:
                     raise NotFound(f"no text at {work.route}", detail="the parsed text is empty")
             except BaseException as error:
                 sink.abort()
-                if not isinstance(error, _REFUSED):
+                if not isinstance(error, REFUSED):
                     raise
                 work.no_text = f"no parsed text: {error.detail or error.message}"
                 continue

@@ -29,16 +29,12 @@ from holdall.errors import (
     UnexpectedAnswer,
 )
 from holdall.redaction import MARK, redactor
-from holdall.remote import hints
+from holdall.remote import hints, refusals
 from holdall.remote.hints import Place
 from holdall.untrusted import read_json
 
 __all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
 
-# 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
-_SPENT = re.compile(
-    r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded$|usage_limit_exceeded$|billing_hard_limit_reached"
-)
 _KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
 _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
@@ -226,41 +222,36 @@ def _wait(status: int, headers: Mapping[str, str]) -> float | None:
     return until_reset(headers) if asked is None and status == 429 else asked
 
 
+_BY_STATUS: Mapping[int, tuple[type[RemoteError], str, str]] = {
+    403: (
+        PermissionDenied,
+        "the {side} key may not do this",
+        "give the key the missing permission, or use a key that has it",
+    ),
+    404: (NotFound, "not found", ""),
+    429: (RateLimited, "the {side} project is rate limited", "wait, or lower --concurrency (MAX_CONCURRENCY)"),
+}
+
+
 def _verdict(
     status: int, code: str | None, kind: str | None, detail: str, side: str
 ) -> tuple[type[RemoteError], str, str]:
     said = f" ({detail})" if detail else ""
     var = "OPENAI_DST_" if side == "destination" else "OPENAI_SRC_"
     if status == 401:
-        named = {"organization": "organisation", "project": "project"}.get(hints.scope(code, detail) or "")
-        return (
-            AuthenticationFailed,
-            f"the {side} key is not one of the {named} that is asked for{said}"
-            if named
-            else f"the {side} key is not accepted{said}",
-            f"check {var}API_KEY, and {var}BASE_URL if the key is for another server",
-        )
-    spent = _SPENT.search(code or "") or _SPENT.search(kind or "")
-    if (spent and status in (402, 403, 429)) or status == 402:
+        named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
+        why = f"not one of the {named} that is asked for" if named else "not accepted"
+        hint = f"check {var}API_KEY, and {var}BASE_URL if the key is for another server"
+        return AuthenticationFailed, f"the {side} key is {why}{said}", hint
+    if status == 402 or (status in (403, 429) and refusals.is_spent(code, kind)):
         return (
             QuotaExhausted,
             f"the {side} project has no quota, credit or budget left{said}",
             "add credit or raise the limit in the project's billing settings, then run the same command again",
         )
-    if status == 403:
-        return (
-            PermissionDenied,
-            f"the {side} key may not do this{said}",
-            "give the key the missing permission, or use a key that has it",
-        )
-    if status == 404:
-        return NotFound, f"not found{said}", ""
-    if status == 429:
-        return (
-            RateLimited,
-            f"the {side} project is rate limited{said}",
-            "wait, or lower --concurrency (MAX_CONCURRENCY)",
-        )
+    if status in _BY_STATUS:
+        cls, why, hint = _BY_STATUS[status]
+        return cls, f"{why.format(side=side)}{said}", hint
     if status == 408 or status >= 500:
         return ServerFailed, f"the server failed with {status}{said}", "try again later"
     if 400 <= status < 500:

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdall.endpoint import Endpoint
+from holdall.remote.refusals import scope
 
-__all__ = ["Place", "Trouble", "for_page", "for_refusal", "for_trouble", "scope", "trouble"]
+__all__ = ["Place", "Trouble", "for_page", "for_refusal", "for_trouble", "trouble"]
 
 
 class Trouble(StrEnum):
@@ -153,24 +154,10 @@ def for_trouble(kind: Trouble, place: Place) -> str:
 
 # -- answers -------------------------------------------------------------------------------------------
 
-_SCOPE = re.compile(
-    r"(?:mismatched|invalid|unknown|missing)_(organi[sz]ation|project)\b"
-    r"|\b(organi[sz]ation|project)_(?:mismatch|not_found|invalid|required)"
-    r"|no such (organi[sz]ation|project)\b|openai-(organi[sz]ation|project) header|member of an (organi[sz]ation)\b",
-    re.I,
-)
 _REGIONAL = re.compile(r"make your requests? to ((?:[\w-]+\.)*api\.openai\.com)\b", re.I)
 _API_VERSION = re.compile(r"api[- ]?version", re.I)
 _PLAIN_TO_TLS = re.compile(r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server", re.I)
 _AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net", ".microsoft.com")
-
-
-def scope(code: str | None, detail: str) -> str | None:
-    """``organization`` or ``project`` where a refusal is about the one that was named in a header, else None."""
-    found = _SCOPE.search(code or "") or _SCOPE.search(detail)
-    if not found:
-        return None
-    return "project" if "project" in (part for part in map(str.lower, filter(None, found.groups()))) else "organization"
 
 
 def for_refusal(status: int, code: str | None, detail: str, place: Place) -> str:

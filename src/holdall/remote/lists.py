@@ -141,6 +141,7 @@ async def pages(
     there. ``counted`` asks how many items it has, where the server counts them; ``lies`` are the lists without end that
     it had before.
     """
+    # One loop, long as it is: each way that a server can end a list depends on what all pages before it said.
     seen, sized = _Seen(), _Sized(ask, limit)
     bound = _Bound(limit, counted, lies, lambda: _is_steady(sized.ask, seen))
     query: dict[str, Any] = {"order": "asc"}

@@ -57,6 +57,7 @@ async def read_parsed(
     have in pages and letters. ``each`` is given the parts of every page, on another thread. Raises RemoteError;
     UnexpectedAnswer where a page is of no shape that is known.
     """
+    # One loop: whether a page is the last depends on all before it.
     size = letters = pages = count = 0
     file_size = _ANY_SIZE if file_size is None else file_size
     most_pages = _PAGES + file_size // _BYTES_A_PAGE

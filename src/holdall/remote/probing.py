@@ -8,6 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from holdall.errors import (
+    REQUEST_ERRORS,
     NoAssistantsApi,
     NotFound,
     PermissionDenied,
@@ -20,6 +21,7 @@ from holdall.kinds import KINDS, WHOLE
 from holdall.remote.client import Account, path
 
 __all__ = [
+    "NO_SUCH_ROUTE",
     "Capabilities",
     "absence",
     "is_absent",
@@ -33,9 +35,8 @@ __all__ = [
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _NOWHERE = "nowhere_" + "0" * 24
-_NO_SUCH_ROUTE = (405, 501)
-# What servers were seen to say of a path that they don't know.
-_UNKNOWN = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
+NO_SUCH_ROUTE = (405, 501)
+"""What a server says of a path that it doesn't know, besides 404."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +53,7 @@ async def absence(account: Account, where: str) -> RemoteError | None:
     params = None if where == "/models" else {"limit": 1}
     try:
         await account.get(where, params, patient=False)
-    except _UNKNOWN as error:
+    except REQUEST_ERRORS as error:
         if await is_absent(account, error):
             return error
         if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
@@ -68,9 +69,9 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
     something. Where few servers have it, and ``denied`` may be a word for that, 403, 405 and 501 say so by themselves.
     A server that fails at everything is taken for one without that list; see ``may_be_there``.
     """
-    if isinstance(error, NotFound) or (denied and error.status in _NO_SUCH_ROUTE):
+    if isinstance(error, NotFound) or (denied and error.status in NO_SUCH_ROUTE):
         return True
-    if not isinstance(error, _UNKNOWN) and not (denied and isinstance(error, PermissionDenied)):
+    if not isinstance(error, REQUEST_ERRORS) and not (denied and isinstance(error, PermissionDenied)):
         return False
     if account.nowhere is None or account.nowhere >= 500:  # which may pass
         try:
@@ -82,7 +83,7 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
 
 def may_be_there(error: RemoteError) -> str | None:
     """What is to be said where ``error`` was taken for the absence of a list, and may pass."""
-    if isinstance(error, ServerFailed) and error.status not in _NO_SUCH_ROUTE:
+    if isinstance(error, ServerFailed) and error.status not in NO_SUCH_ROUTE:
         return f"the server fails with {error.status} here, as wherever it is asked"
     return None
 
@@ -185,7 +186,7 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
         return True, None
     if nowhere is not None and _same(nowhere, error):
         return (False if error.detail else None), error
-    if error.status in _NO_SUCH_ROUTE:
+    if error.status in NO_SUCH_ROUTE:
         return False, error
     # Servers were seen that say 500 for what isn't there.
     return (True if isinstance(error, (NotFound, RequestRefused)) else None), error

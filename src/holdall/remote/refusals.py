@@ -11,9 +11,19 @@ from enum import StrEnum
 
 import msgspec
 
-from holdall.errors import RemoteError
+from holdall.errors import NotFound, RemoteError
 
-__all__ = ["Reason", "Refusal", "missing_scopes", "read"]
+__all__ = [
+    "Reason",
+    "Refusal",
+    "is_of_container",
+    "is_of_purpose",
+    "is_spent",
+    "is_unknown",
+    "missing_scopes",
+    "read",
+    "scope",
+]
 
 _TOO_MUCH = re.compile(
     r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long|"
@@ -27,6 +37,19 @@ _TYPE = re.compile(
 )
 _ALREADY = re.compile(r"\balready\b", re.I)
 _SCOPES = re.compile(r"missing scopes?:?\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)?", re.I)
+# 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
+_SPENT = re.compile(
+    r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded$|usage_limit_exceeded$|billing_hard_limit_reached"
+)
+_SCOPE = re.compile(
+    r"(?:mismatched|invalid|unknown|missing)_(organi[sz]ation|project)\b"
+    r"|\b(organi[sz]ation|project)_(?:mismatch|not_found|invalid|required)"
+    r"|no such (organi[sz]ation|project)\b|openai-(organi[sz]ation|project) header|member of an (organi[sz]ation)\b",
+    re.I,
+)
+_CONTAINER = re.compile(r"\bcontainer\b.*\b(expired|not found|deleted)\b", re.I | re.S)
+# The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
+_PURPOSE = "not allowed to download files of purpose"
 _QUOTED = re.compile(r"(?<!\w)[`'\"‘“]([A-Za-z_]\w*)(?:[.\[][^`'\"’”]*)?[`'\"’”]")  # noqa: RUF001
 # What comes before a field's name in ``param``, where a server gives the whole way to it.
 _ROOTS = frozenset({"body", "request", "params"})
@@ -93,6 +116,38 @@ def missing_scopes(error: RemoteError) -> list[str] | None:
     if not (found := _SCOPES.search(error.detail)):
         return None
     return re.split(r"\s*,\s*", found[1].rstrip(".")) if found[1] else []
+
+
+def is_unknown(error: RemoteError, ids: Iterable[str]) -> bool:
+    """Whether something isn't there that may be one of ``ids``: one that is named, or where nothing is told any."""
+    ids = list(ids)
+    if isinstance(error, NotFound) and not error.detail:
+        return bool(ids)
+    unknown = isinstance(error, NotFound) or "not found" in error.detail.lower()
+    return unknown and any(id in error.detail for id in ids)
+
+
+def is_of_container(error: RemoteError) -> bool:
+    """Whether it is the container that is gone, and not the file in it: 400 ``Container is expired``, or 404."""
+    return bool(_CONTAINER.search(error.detail))
+
+
+def is_of_purpose(error: RemoteError) -> bool:
+    """Whether no file of this purpose is given back."""
+    return _PURPOSE in error.detail.lower()
+
+
+def is_spent(code: str | None, kind: str | None) -> bool:
+    """Whether a refusal of this ``code`` and ``type`` says "pay", not "wait"."""
+    return any(_SPENT.search(word) for word in (code, kind) if word)
+
+
+def scope(code: str | None, detail: str) -> str | None:
+    """``organization`` or ``project`` where a refusal is about the one that was named in a header, else None."""
+    found = _SCOPE.search(code or "") or _SCOPE.search(detail)
+    if not found:
+        return None
+    return "project" if "project" in (part for part in map(str.lower, filter(None, found.groups()))) else "organization"
 
 
 def _reason(error: RemoteError) -> Reason:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.graph import Users, users_of
 from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
@@ -27,7 +27,6 @@ FILES_PAGE = 10_000
 
 
 _RARE = frozenset(row.endpoint for row in KINDS.values() if row.rare)
-_TOLD = (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +152,7 @@ class Surveyor:
             raw = (await self._account.get(path("/vector_stores/{}", store_id))).sent
             self._given("/vector_stores")
             return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
-        except _TOLD as error:
+        except REQUEST_ERRORS as error:
             return absent(Kind.STORE, store_id, _told(error), users)
 
     def users(self, views: Iterable[DefinitionView]) -> Users:
@@ -174,7 +173,7 @@ class Surveyor:
             if (found := _id_of(raw, "file")) != file_id:
                 raise UnexpectedAnswer(f"can't read file {file_id}: the answer is about {found[:100]!r}")
             return Record(kind=Kind.FILE, id=file_id, raw=raw)
-        except _TOLD as error:
+        except REQUEST_ERRORS as error:
             return absent(Kind.FILE, file_id, _told(error))
 
 

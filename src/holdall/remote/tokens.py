@@ -115,12 +115,8 @@ def run(argv: Sequence[str], *, side: str = "", patience: float = _PATIENCE) -> 
     if len(printed) > _LONGEST:
         raise _failed(name, f"it printed more than {_LONGEST >> 10} KiB")
     if code:
-        lines = said.decode("utf-8", "replace").strip().splitlines()
-        why = (
-            _OPAQUE.sub(MARK, faults.redacted(lines[-1][:2000], printed.decode("utf-8", "replace").strip()))[:200]
-            if lines
-            else ""
-        )
+        *_, last = ["", *said.decode("utf-8", "replace").strip().splitlines()]
+        why = _OPAQUE.sub(MARK, faults.redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
         ended = f"it ended with {code}" if code > 0 else f"it was ended by signal {-code}"
         raise _failed(name, f"{ended}{f' ({why})' if why else ''}")
     try:

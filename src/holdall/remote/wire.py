@@ -188,7 +188,7 @@ class Wire:
     ) -> Answer:
         """One request whose answer is JSON of ``most`` bytes, without keys; AnswerTooLong where it is longer.
 
-        A page of a list (``is_page``) is not looked into: that is ``lists.divided_page``'s. What a file contains
+        A page of a list (``is_page``) is not looked into: that is the caller's. What a file contains
         (``is_content``) keeps its keys, and has to be JSON that a bundle can hold.
         """
         what = f"can't {method} {where[:_LONGEST_PATH]}"
@@ -390,19 +390,7 @@ class Wire:
             raise short from None
         key = self.secrets
         if isinstance(error, openai.APIStatusError):
-            if origin := self._elsewhere(error.response):
-                return _refused_elsewhere(what, error.response.status_code, origin)
-            self._listen(error.response.headers)
-            headers = {name.lower(): value for name, value in error.response.headers.items()}
-            return faults.from_answer(
-                what,
-                error.response.status_code,
-                headers,
-                error.response.text,
-                key=key,
-                side=self.side,
-                endpoint=self.endpoint,
-            )
+            return self._refused(what, error.response)
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
         if isinstance(cause, redirects.Misled):
             return NotTheApi(
@@ -430,6 +418,14 @@ class Wire:
             f"{what}: the answer can't be used ({faults.redacted(str(error), key) or type(error).__name__})",
             ambiguous=True,
         )
+
+    def _refused(self, what: str, response: httpx2.Response) -> RemoteError:
+        if origin := self._elsewhere(response):
+            return _refused_elsewhere(what, response.status_code, origin)
+        self._listen(response.headers)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        status, text, ours = response.status_code, response.text, self.endpoint
+        return faults.from_answer(what, status, headers, text, key=self.secrets, side=self.side, endpoint=ours)
 
     def _unanswered(self, what: str, cause: Exception) -> Unreachable:
         proxied = isinstance(cause, httpx2.ProxyError)

@@ -22,17 +22,19 @@ from typing import Any, Self
 
 import msgspec
 
-from holdall.errors import CannotWrite, HoldallError, MissingExtra, OutOfResources, UsageFault, exhausted
 from holdall.sandbox.behaviour import Behaviour, Fault, FaultRule
+from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError, exhausted
+from holdall.sandbox.service.switches import Switches
 
 try:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from holdall.sandbox import files
     from holdall.sandbox.app import application
     from holdall.sandbox.connections import Connection, Connections
-    from holdall.sandbox.service import Logged, Service
+    from holdall.sandbox.faults.fault_rules import Faults
+    from holdall.sandbox.service import serve_files
+    from holdall.sandbox.service.service import Logged, Service
 
     if importlib.util.find_spec("pypdf") is None:
         raise ModuleNotFoundError(name="pypdf")
@@ -40,7 +42,7 @@ except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package == "holdall":
         raise
-    raise MissingExtra(
+    raise PackageMissing(
         f"the sandbox needs packages that are not installed: {package} is missing",
         hint="pip install 'holdall[sandbox]'",
     ) from None
@@ -59,13 +61,12 @@ _KEEP_ALIVE = 75
 class _Server(uvicorn.Server):
     """uvicorn, ending quietly on Ctrl-C or termination instead of raising the signal once more."""
 
-    def __init__(self, service: Service, ready: Callable[[], None], *, controlled: bool) -> None:
+    def __init__(self, service: Service, faults: Faults, ready: Callable[[], None], *, controlled: bool) -> None:
         self._connections = Connections()
-        super().__init__(
-            _config(self._noticing(application(service, self._connections, controlled=controlled)), self._connections)
-        )
+        app = application(service, faults, self._connections, controlled=controlled)
+        super().__init__(_config(self._noticing(app), self._connections))
         self._ready = ready
-        self.short: OutOfResources | None = None
+        self.short: MachineTooSmall | None = None
         """What this machine had too little of to go on serving."""
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -165,14 +166,16 @@ def _config(app: ASGIApp, connections: Connections) -> uvicorn.Config:
 
 
 def _require_files() -> None:
-    """Raise OutOfResources where this process may not open as many files as connections and the state take: the server
+    """Raise MachineTooSmall where this process may not open as many files as connections and the state take: the server
     could only say so in its log, again and again."""
     opened: list[int] = []
     try:
         for _ in range(_FILES):
             opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
-        raise exhausted(error) or error from None
+        if short := exhausted(error):
+            raise short from error
+        raise
     finally:
         for number in opened:
             os.close(number)
@@ -191,7 +194,7 @@ def _listen(port: int) -> socket.socket:
         listening.listen(2048)
     except (OSError, OverflowError) as error:
         listening.close()
-        raise UsageFault(
+        raise CannotStart(
             f"the sandbox can't listen on port {port}: {getattr(error, 'strerror', None) or error}",
             hint="another port with --port, or --port 0 for a free one",
         ) from None
@@ -215,7 +218,7 @@ def serve(
     randomness: random.Random | None = None,
 ) -> None:
     """Serve until Ctrl-C or termination. ``ready`` is told the base URL once requests are answered. Raises
-    OutOfResources where this machine is too small to go on.
+    MachineTooSmall where this machine can't go on.
 
     ``fault`` is what requests suffer from the beginning.
     """
@@ -224,9 +227,10 @@ def serve(
         service = Service(data, behaviour=behaviour, clock=clock, randomness=randomness or random.SystemRandom())
         try:
             url = _base_url(listening, behaviour)
+            faults = Faults()
             if fault is not None:
-                service.faults.add(FaultRule(fault=fault))
-            server = _Server(service, lambda: ready(url), controlled=control)
+                faults.add(FaultRule(fault=fault))
+            server = _Server(service, faults, lambda: ready(url), controlled=control)
             server.run(sockets=[listening])
             if server.short:
                 raise server.short
@@ -247,6 +251,7 @@ class Running:
         data: Path,
         *,
         behaviour: Behaviour | None = None,
+        faults: Faults | None = None,
         port: int = 0,
         control: bool = False,
         clock: Callable[[], float] = time.time,
@@ -266,24 +271,25 @@ class Running:
         except BaseException:
             self._listening.close()
             raise
+        self.faults = faults or Faults()
         self._started = threading.Event()
-        self._failure: HoldallError | None = None
+        self._failure: SandboxError | None = None
         self._failed: Callable[[], None] = lambda: None
-        self._server = _Server(self._service, self._started.set, controlled=control)
+        self._server = _Server(self._service, self.faults, self._started.set, controlled=control)
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
 
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._listening])
         except Exception as error:
-            self._failure = exhausted(error) or CannotWrite(f"the sandbox ended: {error!r}")
+            self._failure = exhausted(error) or SandboxError(f"the sandbox ended: {error!r}")
         finally:
             self._started.set()
             if self.failure:
                 self._failed()
 
     @property
-    def failure(self) -> HoldallError | None:
+    def failure(self) -> SandboxError | None:
         """Why it ended by itself, if it did."""
         return self._failure or self._server.short
 
@@ -302,7 +308,7 @@ class Running:
         self._started.wait()
         if not self._server.started:
             self.close()
-            raise self.failure or CannotWrite("the sandbox did not start: its thread ended")
+            raise self.failure or SandboxError("the sandbox did not start: its thread ended")
         return self
 
     def __exit__(
@@ -319,7 +325,7 @@ class Running:
         self._service.close()
 
     @property
-    def behaviour(self) -> Behaviour:
+    def behaviour(self) -> Switches:
         return self._service.behaviour
 
     def behave(self, **changes: Any) -> None:
@@ -328,10 +334,10 @@ class Running:
 
     def fault(self, fault: Fault, method: str = "*", path: str = "*", *, times: int = 1, skip: int = 0) -> None:
         """Let the next requests that match suffer a fault; ``path`` is a glob below ``/v1``."""
-        self._service.faults.add(FaultRule(fault=fault, method=method, path=path, times=times, skip=skip))
+        self.faults.add(FaultRule(fault=fault, method=method, path=path, times=times, skip=skip))
 
     def clear_faults(self) -> None:
-        self._service.faults.clear()
+        self.faults.clear()
 
     def requests(self) -> list[Logged]:
         """The requests so far, in the order in which they were answered."""
@@ -353,5 +359,5 @@ class Running:
 
     def give_purpose(self, file_id: str, purpose: str) -> None:
         """Give a file a purpose that only the service gives, such as ``assistants_output``."""
-        if not files.give_purpose(self._service, file_id, purpose):
+        if not serve_files.give_purpose(self._service, file_id, purpose):
             raise KeyError(file_id)

@@ -12,8 +12,8 @@ import pytest
 from holdall.dialects.loss import Why
 from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Unreachable
 from holdall.importer.apply.indexing import STALLED
-from holdall.importer.journal.pace import SETTLE
-from holdall.importer.journal.report import Status
+from holdall.importer.runs.pace import SETTLE
+from holdall.importer.runs.runreport import Status
 from holdall.model import Rung
 from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
@@ -78,13 +78,15 @@ def test_mapping_report_journal_and_audit_are_written_and_copied(box: Running, t
     assert journal[0]["line"] == "opened"
     assert journal[0]["bundle"] == {"name": "shelf.tar.zst", "definitions": "h1:d", "contents": "h1:c"}
     assert journal[-1]["line"] == "closed"
-    assert [(j["action"], j["kind"]) for j in journal if j["line"] == "intent"] == [
+    assert [(j["line"], j.get("kind")) for j in journal if {"op", "source"} <= j.keys()] == [
         ("create", "file"),
         ("create", "vector_store"),
-        ("attach", "vector_store"),
+        ("attach", None),
         ("create", "assistant"),
     ]
-    assert [j["op"] for j in journal if j["line"] == "intent"] == [j["op"] for j in journal if j["line"] == "done"]
+    assert [j["op"] for j in journal if {"op", "source"} <= j.keys()] == [
+        j["op"] for j in journal if j["line"] == "done"
+    ]
     audit = lines(folder / "audit.jsonl")
     assert [a["operation"].split("/")[0] for a in audit] == ["POST ", "POST ", "POST ", "index", "POST "]
     assert all(a["at"].endswith("Z") and a["outcome"] == "done" for a in audit)
@@ -187,8 +189,8 @@ def test_full_metadata_is_true_in_the_end(box: Running, hand: Hand, tmp_path: Pa
     assert hand.everything("/assistants")[0]["metadata"] == own
     assert hand.everything("/vector_stores")[0]["metadata"] == own
     assert [loss.why for loss in report.losses()] == [Why.MARKS_LEFT_OUT] * 2
-    intents = [j for j in lines(tmp_path / "runs" / report.run / "journal.jsonl") if j["line"] == "intent"]
-    assert [i["action"] for i in intents] == ["create", "update", "create", "update"]
+    intents = [j for j in lines(tmp_path / "runs" / report.run / "journal.jsonl") if {"op", "source"} <= j.keys()]
+    assert [i["line"] for i in intents] == ["create", "update", "create", "update"]
 
 
 def test_purposes_that_only_the_server_gives(box: Running, hand: Hand, tmp_path: Path) -> None:
@@ -405,7 +407,7 @@ def test_uploads_run_side_by_side_up_to_the_limit(box: Running, tmp_path: Path) 
     report = run(shelf, box, tmp_path, concurrency=8)
     assert report.whole
     journal = (tmp_path / "runs" / report.run / "journal.jsonl").read_text()
-    assert journal.count('"intent"') == 33
+    assert journal.count('"source"') == 33
     assert report.requests["POST /files"] == 30
     assert report.requests["POST /vector_stores/*/file_batches"] == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdall.dialects.loss import Why
-from holdall.importer.journal.report import Status
+from holdall.importer.runs.runreport import Status
 from holdall.sandbox.behaviour import Fail, Reset
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, run

@@ -11,12 +11,12 @@ import pytest
 
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.attaching import BATCHES
-from holdall.importer.apply.attempts import FRESH
+from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.apply.indexing import STALLED, Attached, Indexing
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.journal import Line
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.standing import Standing
+from holdall.importer.runs.pace import Pace
+from holdall.importer.runs.runlines import Line
+from holdall.importer.runs.runstate import RunState
 from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote.client import Answer
 from tests.importer.rig import context
@@ -28,10 +28,10 @@ class Folder:
     """A run's folder without a disk."""
 
     def __init__(self) -> None:
-        self.standing = Standing()
+        self.state = RunState()
 
     async def write(self, line: Line) -> None:
-        self.standing.take(line)
+        self.state.take(line)
 
 
 class Server:
@@ -61,7 +61,7 @@ class Server:
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
+    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
         self.asked += 1
         ids = [file["file_id"] for file in files]
         if self.limit and len(ids) > self.limit:
@@ -111,7 +111,7 @@ def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str
     rows = [{"id": member} if isinstance(member, str) else member for member in members]
     names = [row["id"] for row in rows]
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
-    indexing = Indexing(context(server, server.folder, pace), cast(Writes, server))
+    indexing = Indexing(context(server, server.folder, pace), cast(Writes, server), batch_files=2000)
     records = [
         Record(kind=Kind.MEMBERSHIP, id=SourceId(n), raw=json.dumps(row).encode())
         for n, row in zip(names, rows, strict=True)
@@ -193,7 +193,7 @@ def test_what_a_batch_leaves_out_is_attached_singly(ignored: set[str], learned: 
     server.ignores = ignored
     assert attach(server, ["a.md", "b.md"]).troubles == []
     assert set(server.singly) == ignored
-    assert server.folder.standing.learned.get(BATCHES) == learned
+    assert server.folder.state.learned.get(BATCHES) == learned
 
 
 def test_a_batch_that_counts_no_file_is_not_waited_for() -> None:
@@ -205,7 +205,7 @@ def test_a_batch_that_counts_no_file_is_not_waited_for() -> None:
 
 def test_from_then_on_no_batch_is_sent() -> None:
     server = Server()
-    server.folder.standing.learned[BATCHES] = 0
+    server.folder.state.learned[BATCHES] = 0
     server.refused = {"T-b.md"}
     assert refused(attach(server, ["a.md", "b.md"])) == {"b.md"}
     assert server.batches == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdall.dialects.loss import Severity, Why
-from holdall.importer.journal.report import Status
+from holdall.importer.runs.runreport import Status
 from holdall.model import Rung
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.oddities.oddity import Oddity

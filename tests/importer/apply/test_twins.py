@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from holdall.dialects.forms import Form
-from holdall.importer.journal.report import Report, keeping, mapping, markdown
+from holdall.importer.runs.runmapping import mapping
+from holdall.importer.runs.runreport import Report, keeping, markdown
 from holdall.model import Kind
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
@@ -79,7 +81,7 @@ def test_the_one_that_ends_last_says_so(box: Running, tmp_path: Path) -> None:
     assert {one.id for one in outer.duplicates} == made(inner)
     assert {one.ours for one in outer.duplicates} <= made(outer)
     assert {one.run for one in outer.duplicates if one.kind is Kind.STORE} == {None, inner.run}
-    assert len(mapping(outer)["duplicates"]) == len(outer.duplicates)
+    assert len(msgspec.to_builtins(mapping(outer))["duplicates"]) == len(outer.duplicates)
     assert "Duplicates: 10" in markdown(outer)
 
 

@@ -22,11 +22,11 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from holdall.importer.apply.attempts import FRESH, TRIES
-from holdall.importer.apply.settle import Settlement
+from holdall.importer.apply.exactlyonce import FRESH, TRIES
+from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.pace import SETTLE, Pace
-from holdall.importer.journal.run import RunFolder
+from holdall.importer.runs.pace import SETTLE, Pace
+from holdall.importer.runs.runfolder import RunFolder
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
 from tests.importer.rig import context
@@ -93,7 +93,7 @@ def work(
     ops = itertools.count(1)
     pace = Pace(clock=lambda: server.now, sleep=server.sleep)
     run = context(server, folder, pace, operation=lambda: f"op{next(ops)}")
-    writes = Writes(run, Settlement(run))
+    writes = Writes(run, Reconciler(run))
 
     async def go() -> Any:
         try:
@@ -130,7 +130,7 @@ def test_a_fresh_id_that_is_not_known_yet_is_waited_for_with_a_new_attempt(tmp_p
     target, server = work(tmp_path, [unknown, unknown, answer("asst_9", "op3")])
     assert target == "asst_9"
     assert [body["metadata"]["holdall_op"] for _, body, _ in server.seen] == ["op1", "op2", "op3"]
-    assert [line["line"] for line in journal(tmp_path)] == ["intent", "failed"] * 2 + ["intent", "done"]
+    assert [line["line"] for line in journal(tmp_path)] == ["create", "failed"] * 2 + ["create", "done"]
 
 
 def test_but_not_for_ever(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_lost_answer_is_looked_for_before_each_new_attempt_and_given_up_in_the
     assert stopping is None
     assert len(server.seen) == TRIES
     assert server.now == pytest.approx(TRIES * SETTLE)
-    assert [line["line"] for line in journal(tmp_path)[2:]] == ["intent", "failed", "failed"] * TRIES
+    assert [line["line"] for line in journal(tmp_path)[2:]] == ["create", "failed", "failed"] * TRIES
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_where_no_create_was_ever_answered_one_window_is_enough_for_all(tmp_path
     assert found is error
     assert (len(server.seen), server.now) == (2, pytest.approx(SETTLE))
     # Each is looked for all the same, and told of as what may be there.
-    assert [line["line"] for line in journal(tmp_path / "first")] == ["intent", "failed", "failed"] * 2
+    assert [line["line"] for line in journal(tmp_path / "first")] == ["create", "failed", "failed"] * 2
     (found, _), server = work(tmp_path / "second", [error], before="b")
     assert found is error
     assert (len(server.seen), server.now) == (1, 0.0)

@@ -11,8 +11,9 @@ import pytest
 
 from holdall.errors import UsageFault
 from holdall.importer.destination.history import DROPS_METADATA, History, history
-from holdall.importer.journal.journal import Done, Intent, Learned, Line, Opened, Shown
+from holdall.importer.runs.runlines import Done, Intent, Learned, Line, Opened, Shown
 from holdall.model import Kind, SourceId, TargetId
+from tests.importer.runs.test_runstate import intent as one_intent
 
 URL = "http://server.invalid/v1"
 
@@ -29,7 +30,7 @@ def opened(*, project: str | None = "proj_1", url: str = URL, prefix: str = "") 
 
 
 def intent(op: str, kind: Kind, source: str, **more: Any) -> Intent:
-    return Intent(op=op, action=more.pop("action", "create"), kind=kind, source=SourceId(source), **more)
+    return one_intent(op, more.pop("action", "create"), kind, SourceId(source), **more)
 
 
 def done(op: str, target: str, **more: Any) -> Done:

@@ -18,7 +18,7 @@ def cost(files: int, *, size: int = 10, usage: int | None = 0, concurrency: int 
         members={SourceId("vs"): list(contents)},
         files=contents,
     )
-    return estimate(plan(holding, Selection()), holding, concurrency=concurrency, usage=usage)
+    return estimate(plan(holding, Selection()), holding, concurrency=concurrency, usage=usage, batch_files=2000)
 
 
 def test_requests_are_counted_write_by_write() -> None:

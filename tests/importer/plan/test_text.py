@@ -62,6 +62,7 @@ def test_what_nobody_can_decode_is_damage(written: str) -> None:
         read(written.encode())
 
 
+@pytest.mark.thorough
 def test_no_more_than_a_page_is_held() -> None:
     page = json.dumps({"data": [{"text": "x" * 1000}] * 1000}).encode()
     read_so_far, opened = [], []

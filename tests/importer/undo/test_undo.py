@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from holdall.errors import NotFound, Unreachable
-from holdall.importer.journal.before import Before
-from holdall.importer.journal.deeds import read_deeds
-from holdall.importer.journal.journal import Journal
-from holdall.importer.journal.run import BEFORE, JOURNAL
-from holdall.importer.journal.undolog import is_undone
-from holdall.importer.undo.aftermath import look
-from holdall.importer.verbs.undo_import import Rollback, UndoOptions, UndoResult, undo_import
+from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL
+from holdall.importer.runs.runlines import Journal
+from holdall.importer.runs.runstate import read_state
+from holdall.importer.runs.undolog import is_undone
+from holdall.importer.undo.observed import look
+from holdall.importer.verbs.undo_import import UndoOptions, UndoPlan, UndoResult, undo_import
 from holdall.model import Kind
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
@@ -73,7 +73,7 @@ def act(
     *,
     even_if_changed: bool = False,
     dry: bool = False,
-) -> tuple[Rollback, UndoResult]:
+) -> tuple[UndoPlan, UndoResult]:
     folder = out / "runs" / getattr(report_or_run, "run", report_or_run)
     options = UndoOptions(
         run=folder, latest=False, output=out, settle=0.0, dry_run=dry, even_if_changed=even_if_changed
@@ -110,7 +110,7 @@ class Crash(BaseException):
 
 def crash_at(patch: pytest.MonkeyPatch, line: int, *, durable: bool) -> None:
     """Let the process end at a line of the journal, before or after that is in the file."""
-    written, put = 0, Journal._put
+    written, put = 0, Journal.append
 
     def crashing(self: Journal, data: bytes) -> None:
         nonlocal written
@@ -121,7 +121,7 @@ def crash_at(patch: pytest.MonkeyPatch, line: int, *, durable: bool) -> None:
             raise Crash
         put(self, data)
 
-    patch.setattr(Journal, "_put", crashing)
+    patch.setattr(Journal, "append", crashing)
 
 
 def small() -> Shelf:
@@ -352,9 +352,8 @@ def test_nothing_of_a_run_is_alive_in_another_project(box: Running, shelf: Shelf
 
     async def go(key: str) -> bool:
         async with Account(endpoint(key, box.url), side="destination") as account:
-            deeds = read_deeds(folder / JOURNAL)
-            assert deeds is not None
-            found = await look(account, deeds, Before(folder / BEFORE), everywhere=True, progress=Silent())
+            state = read_state(folder / JOURNAL)
+            found = await look(account, state, Baseline(folder / BEFORE), everywhere=True, progress=Silent())
             return found.alive
 
     assert asyncio.run(go(KEY))

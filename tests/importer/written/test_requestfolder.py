@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.journal.journal import Opened, lines
-from holdall.importer.journal.run import JOURNAL, RunFolder
-from holdall.importer.journal.standing import Standing
 from holdall.importer.plan.requests import Pair
+from holdall.importer.runs.runfolder import JOURNAL, RunFolder
+from holdall.importer.runs.runlines import Opened, lines
+from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import (
     Place,
     RequestFolder,
@@ -110,13 +110,13 @@ def test_the_journal_has_what_was_written_and_what_it_replaced(tmp_path: Path) -
     write(tmp_path, ONE)
     write(tmp_path, TWO)
     first, second = sorted(tmp_path.glob(f"runs/*/{JOURNAL}"))
-    standing = Standing()
+    state = RunState()
     for line, _ in lines(first):
-        standing.take(line)
-    assert standing.target(Kind.ASSISTANT, A) == PATH
+        state.take(line)
+    assert state.target(Kind.ASSISTANT, A) == PATH
     text = second.read_text()
     assert text.count('"before":{"text":') == 2
-    assert text.index("describe") < text.index('"action":"write"')
+    assert text.index('"line":"describe"') < text.index('"line":"write"')
 
 
 @pytest.mark.parametrize("path", ["../a.json", "responses/../../a.json", "/etc/passwd", "runs/a.json"])

@@ -12,7 +12,7 @@ import pytest
 from holdall.bundle.durable import durable
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
-from holdall.importer.journal.report import Report, Status
+from holdall.importer.runs.runreport import Report, Status
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.profiles import PROFILES
 from holdall.sandbox.server import Running

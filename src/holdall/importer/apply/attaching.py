@@ -11,16 +11,16 @@ from contextlib import suppress
 from typing import Any
 
 from holdall.dialects.shapes import reduced
-from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
-from holdall.importer.apply.attempts import TRIES
 from holdall.importer.apply.context import Context
+from holdall.importer.apply.exactlyonce import TRIES
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.journal import Done, Failed, Learned
 from holdall.importer.plan.image import fingerprint
+from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
+from holdall.remote.probing import NO_SUCH_ROUTE
 from holdall.remote.refusals import Reason
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
@@ -39,9 +39,6 @@ Body = dict[str, Any]
 
 # Files of one store that are refused one after the other, and none taken, until it is the store that is refused.
 _HOPELESS = 20
-
-# What a server says of a path that it doesn't know, besides 404.
-_NO_SUCH_ROUTE = (405, 501)
 
 
 class Filling:
@@ -94,7 +91,7 @@ def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
 class Attaching:
     """Sends batches, for one run."""
 
-    def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
+    def __init__(self, context: Context, writes: Writes, *, batch_files: int) -> None:
         self._account, self._folder, self._pace = context.account, context.folder, context.pace
         self._writes, self._most = writes, batch_files
         # No batch was ever answered, and one was looked for and sent again in vain.
@@ -103,7 +100,7 @@ class Attaching:
     @property
     def limit(self) -> int:
         """Files in one call: what the destination's table allows, or what this destination was found to take."""
-        return self._folder.standing.learned.get(BATCH_LIMIT, self._most)
+        return self._folder.state.learned.get(BATCH_LIMIT, self._most)
 
     async def members(self, store: TargetId) -> AsyncIterator[MembershipView]:
         """What the store's own list says."""
@@ -115,12 +112,12 @@ class Attaching:
 
         Then the batches whose answers were lost are settled in the journal.
         """
-        standing = self._folder.standing
-        lost = standing.unknown("attach", source=filling.source)
-        due = standing.attached[filling.store] + sum(intent.count or 0 for intent in lost)
+        state = self._folder.state
+        lost = state.unknown(Attach, source=filling.source)
+        due = state.attached[filling.store] + sum(len(intent.files) for intent in lost)
         if not due:
             return set()
-        awaited = {file for intent in lost for file in intent.files or ()}
+        awaited = {file for intent in lost for file in intent.files}
         found: set[TargetId] = set()
         start, nth = self._pace.clock(), 0
         while True:
@@ -131,64 +128,64 @@ class Attaching:
                 break
             nth += 1
         for intent in lost:
-            if set(intent.files or ()) <= found:
+            if set(intent.files) <= found:
                 await self._folder.write(Done(op=intent.op, target=filling.store))
             else:
                 said = "the answer was lost, and not all of its files are in the store"
                 await self._folder.write(Failed(op=intent.op, error=said, looked=True))
         return found
 
-    async def send(self, filling: Filling, bodies: list[Body], first: int = 0, *, tried: int = 0) -> None:
-        """Send ``bodies``, the first of which is number ``first`` of the store's memberships.
+    async def send(self, filling: Filling, bodies: list[Body], *, tried: int = 0) -> None:
+        """Send ``bodies``, in batches.
 
         Where a batch is refused for some files' type, the others are sent without them. Raises what the account raises
         for anything else, also where ``TRIES`` answers were lost and a single file fares no better.
         """
         while len(bodies) > self.limit:
             size = self.limit
-            await self.send(filling, bodies[:size], first)
-            bodies, first = bodies[size:], first + size
+            await self.send(filling, bodies[:size])
+            bodies = bodies[size:]
         if not bodies:
             return
-        if self._folder.standing.learned.get(BATCHES) == 0:
+        if self._folder.state.learned.get(BATCHES) == 0:
             await self.send_singly(filling, bodies)
             return
         try:
-            filling.batches.append(await self._writes.attach(filling.source, filling.store, bodies, first=first))
+            filling.batches.append(await self._writes.attach(filling.source, filling.store, bodies))
             return
         except RequestRefused as error:
             refusal = error
         except NotFound:
             if not await self._batchless(filling, bodies[0]):
                 raise
-            await self.send(filling, bodies[1:], first + 1)
+            await self.send(filling, bodies[1:])
             return
         except RemoteError as error:
-            if not error.ambiguous and error.status not in _NO_SUCH_ROUTE:
+            if not error.ambiguous and error.status not in NO_SUCH_ROUTE:
                 raise
-            worked = ("attach", Kind.STORE) in self._folder.standing.answered
+            worked = ("attach", Kind.STORE) in self._folder.state.answered
             enough = tried >= (TRIES if worked else 0 if self._vain else 1)
-            if enough or error.status in _NO_SUCH_ROUTE:
+            if enough or error.status in NO_SUCH_ROUTE:
                 self._vain = not worked
                 await self._singly_after_all(filling, bodies, error)
                 return
             found = await self.there(filling)
-            await self.send(filling, _without(bodies, found), first, tried=tried + 1)
+            await self.send(filling, _without(bodies, found), tried=tried + 1)
             return
-        if refusal.status in _NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
-            await self.send(filling, bodies[1:], first + 1)
+        if refusal.status in NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
+            await self.send(filling, bodies[1:])
             return
         if await self._learned_limit(refusal, len(bodies)):
-            await self.send(filling, bodies, first)
+            await self.send(filling, bodies)
         elif (reason := refusals.read(refusal).reason) is Reason.TYPE:
-            await self._without_culprits(filling, bodies, first, refusal)
+            await self._without_culprits(filling, bodies, refusal)
         elif reason is Reason.ALREADY:
             left = _without(bodies, await self._listed(filling.store))
             if len(left) == len(bodies):
                 raise refusal
-            await self.send(filling, left, first)
+            await self.send(filling, left)
         else:
-            await self._halved(filling, bodies, first, refusal)
+            await self._halved(filling, bodies, refusal)
 
     async def _batchless(self, filling: Filling, body: Body) -> bool:
         """Attach a file that no batch is taken with by itself. Where that goes, and no batch ever went, it is batches
@@ -235,7 +232,7 @@ class Attaching:
         if reason in (Reason.TYPE, Reason.UNTOLD) or any(word in refusal.detail for word in named):
             filling.untyped.add(file)
 
-    async def _halved(self, filling: Filling, bodies: list[Body], first: int, refusal: RequestRefused) -> None:
+    async def _halved(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
         """Find the files for which a batch is refused for a reason that nobody knows, and send the others."""
         half = len(bodies) // 2
         if half == 0:
@@ -245,8 +242,8 @@ class Attaching:
             if len(filling.refused) >= _HOPELESS and not filling.batches:
                 raise refusal
             return
-        await self.send(filling, bodies[:half], first)
-        await self.send(filling, bodies[half:], first + half)
+        await self.send(filling, bodies[:half])
+        await self.send(filling, bodies[half:])
 
     async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> list[SourceId]:
         """Attach the files whose type was refused by what ``renamed`` makes of them; returns which that are.
@@ -300,9 +297,7 @@ class Attaching:
         await self._folder.write(Learned(what=BATCH_LIMIT, value=read.most(sent)))
         return True
 
-    async def _without_culprits(
-        self, filling: Filling, bodies: list[Body], first: int, refusal: RequestRefused
-    ) -> None:
+    async def _without_culprits(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
         def ending(body: Body) -> str:
             return _ending(filling.names.get(filling.sources[body["file_id"]], ""))
 
@@ -320,12 +315,12 @@ class Attaching:
             filling.untyped.add(file)
         if culprits:
             rest = [body for body in bodies if filling.sources[body["file_id"]] not in filling.refused]
-            await self.send(filling, rest, first)
+            await self.send(filling, rest)
             return
         # The message names no type that is here: halve until the file is alone.
         half = len(bodies) // 2
-        await self.send(filling, bodies[:half], first)
-        await self.send(filling, bodies[half:], first + half)
+        await self.send(filling, bodies[:half])
+        await self.send(filling, bodies[half:])
 
 
 def _without(bodies: list[Body], there: set[TargetId]) -> list[Body]:

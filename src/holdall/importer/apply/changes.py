@@ -16,9 +16,10 @@ from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.before import PLACES
 from holdall.importer.plan.difference import differences, final, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership, UpdateStore
+from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.runlines import Update
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
@@ -30,7 +31,7 @@ class Changes:
     """The updates and detachments of one run. Every method raises what the account raises."""
 
     def __init__(self, context: Context, writes: Writes) -> None:
-        self._account, self._standing, self._writes = context.account, context.folder.standing, writes
+        self._account, self._state, self._writes = context.account, context.folder.state, writes
 
     async def definition(self, step: UpdateDefinition, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""
@@ -62,7 +63,7 @@ class Changes:
         is_so = same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes"))
         if is_so and not self._lost(Kind.MEMBERSHIP, step.file):
             return
-        before = self._before(Kind.MEMBERSHIP, step.file, step.target, {"attributes": there.get("attributes") or {}})
+        before = self._before(Kind.MEMBERSHIP, step.file, {"attributes": there.get("attributes") or {}})
         await self._writes.update(
             Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
         )
@@ -91,14 +92,14 @@ class Changes:
             return
         if "metadata" in body:
             body["metadata"] = _with_marks(body["metadata"], there.get("metadata"))
-        before = self._before(kind, source, target, {field: there.get(field) for field in body})
+        before = self._before(kind, source, {field: there.get(field) for field in body})
         await self._writes.update(kind, source, target, body, before=before)
 
     def _lost(self, kind: Kind, source: SourceId) -> list[dict[str, Any] | None]:
         """What stood before the updates whose answers were lost when the run was cut off."""
-        return [intent.before for intent in self._standing.unknown("update", kind=kind, source=source)]
+        return [intent.before for intent in self._state.unknown(Update, kind, source)]
 
-    def _before(self, kind: Kind, source: SourceId, target: TargetId, there: dict[str, Any]) -> dict[str, Any] | None:
+    def _before(self, kind: Kind, source: SourceId, there: dict[str, Any]) -> dict[str, Any] | None:
         """What stands there now, or stood there before an update whose answer was lost."""
         lost = self._lost(kind, source)
         return {**there, **(lost[0] or {})} if lost else there

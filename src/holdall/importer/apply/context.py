@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.importer.journal.pace import Pace
-from holdall.importer.journal.run import RunFolder
+from holdall.importer.runs.pace import Pace
+from holdall.importer.runs.runfolder import RunFolder
 from holdall.progress import Progress
 from holdall.remote.client import Account
 

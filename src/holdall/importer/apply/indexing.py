@@ -14,15 +14,14 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.tables import BATCH_FILES
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
-from holdall.importer.apply.attempts import FRESH
 from holdall.importer.apply.context import Context
+from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.apply.readback import keys_added
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.journal import Learned
 from holdall.importer.plan.difference import Difference, same
+from holdall.importer.runs.runlines import Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import path
 
@@ -83,7 +82,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Indexing:
     """Fills and waits, store by store."""
 
-    def __init__(self, context: Context, writes: Writes, *, batch_files: int = BATCH_FILES) -> None:
+    def __init__(self, context: Context, writes: Writes, *, batch_files: int) -> None:
         self._account, self._folder = context.account, context.folder
         self._pace, self._progress = context.pace, context.progress
         self._attaching = Attaching(context, writes, batch_files=batch_files)
@@ -106,7 +105,7 @@ class Indexing:
         """
         filling = Filling(source, store, names)
         there = await self._attaching.there(filling)
-        recut = position = 0
+        recut = 0
         records = _unique(memberships(), files)
         while group := list(islice(records, self._attaching.limit)):
             bodies = []
@@ -117,8 +116,7 @@ class Indexing:
                     bodies.append(attachment.body)
                 if MembershipView.of(record).status == "failed":
                     filling.failed_before.add(record.id)
-            await self._attaching.send(filling, bodies, position)
-            position += len(group)
+            await self._attaching.send(filling, bodies)
         copied = await self._attaching.send_renamed(filling, renamed, {}) if filling.refused else []
         troubles = await self._outcome(filling)
 

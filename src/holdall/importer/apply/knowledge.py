@@ -15,13 +15,13 @@ from holdall.importer.apply.readback import ReadBack, keys_added
 from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.journal import Shown
-from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.tally import Tally
 from holdall.importer.plan.difference import Difference, final, same
 from holdall.importer.plan.image import fingerprint
 from holdall.importer.plan.steps import AttachFiles, Catalogue, CreateStore, UpdateMembership, UpdateStore
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import Shown
+from holdall.importer.runs.runreport import Orphan
+from holdall.importer.runs.tally import Tally
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Knowledge", "explained"]
@@ -48,7 +48,7 @@ class Knowledge:
         self._catalogue, self._reader, self._folder = catalogue, reader, folder
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
         self._changes, self._read_back, self._tally, self._in_code = changes, read_back, tally, in_code
-        self._standing = folder.standing
+        self._state = folder.state
         self._server_keys = server_keys
         self.failed: dict[SourceId, str] = {}
         self.spare: list[Orphan] = []
@@ -71,7 +71,7 @@ class Knowledge:
                     )
                 else:
                     request = dialect.store(self._server_keys.sent(record), operation="")
-            if request.update is not None and (Kind.STORE, None, step.id) not in self._standing.updated:
+            if request.update is not None and (Kind.STORE, None, step.id) not in self._state.updated:
                 await self._writes.update(Kind.STORE, step.id, target, request.update)
             await self._look(step, target, final(request))
             return target
@@ -80,7 +80,7 @@ class Knowledge:
             raise
 
     async def update(self, step: UpdateStore) -> TargetId:
-        self._standing.adopt(Kind.STORE, step.id, step.target)
+        self._state.adopt(Kind.STORE, step.id, step.target)
         request = dialect.store(self._catalogue.stores[step.id], operation="")
         try:
             await self._changes.store(step, request)
@@ -93,14 +93,12 @@ class Knowledge:
 
     async def attach(self, step: AttachFiles) -> None:
         memberships = partial(self._reader.memberships, step.store)
-        store = self._standing.targets[Kind.STORE][step.store]
-        files: Mapping[SourceId, TargetId] = self._standing.files
+        store = self._state.targets[Kind.STORE][step.store]
+        files: Mapping[SourceId, TargetId] = self._state.files
         if step.files is not None:
             files = {file: files[file] for file in step.files if file in files}
         try:
-            done = await self._indexing.attach(
-                step.store, store, memberships, files, self._standing.names, self._renamed
-            )
+            done = await self._indexing.attach(step.store, store, memberships, files, self._state.names, self._renamed)
         except RemoteError as error:
             self.failed[step.store] = f"vector store {step.store}: {explained(error)}"
             raise
@@ -116,7 +114,7 @@ class Knowledge:
 
     async def relabel(self, step: UpdateMembership) -> None:
         """Set the attributes of one file, and see that they are set."""
-        store = self._standing.targets[Kind.STORE][step.store]
+        store = self._state.targets[Kind.STORE][step.store]
         await self._changes.membership(step, store)
         there = await self._read_back.attributes(store, step.target)
         added = keys_added(step.attributes, there)
@@ -164,7 +162,7 @@ class Knowledge:
     async def _say_renamed(self, store: SourceId, file: SourceId) -> None:
         """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
         content = self._catalogue.files[file]
-        text = renamed(content, self._standing.names[file], " for search")
+        text = renamed(content, self._state.names[file], " for search")
         self._tally.lose(
             Loss(
                 why=Why.RENAMED,
@@ -177,11 +175,11 @@ class Knowledge:
             )
         )
         await self._uploads.keep_copy(file)
-        ours = (Kind.FILE, file) not in self._standing.adopted
+        ours = (Kind.FILE, file) not in self._state.adopted
         # A server may give the same id for the same bytes.
-        alone = list(self._standing.files.values()).count(self._standing.files[file]) == 1
-        if file in self._standing.copies and ours and alone and file not in self._in_code:
-            target = self._standing.files[file]
+        alone = list(self._state.files.values()).count(self._state.files[file]) == 1
+        if file in self._state.copies and ours and alone and file not in self._in_code:
+            target = self._state.files[file]
             try:
                 await self._writes.delete(file, target)
             except (PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer):

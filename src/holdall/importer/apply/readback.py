@@ -11,13 +11,13 @@ from typing import Any
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS
-from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.importer.apply.attempts import FRESH
+from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import Context
-from holdall.importer.journal.before import PLACES
-from holdall.importer.journal.journal import Shown
+from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.plan.difference import Difference, differences, top_fields
 from holdall.importer.plan.image import image
+from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.runlines import Shown
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import path, viewed
 from holdall.remote.wire import route
@@ -43,7 +43,7 @@ class ReadBack:
         """
         try:
             found = await self._get(path(f"{PLACES[kind]}/{{}}", target))
-        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+        except REQUEST_ERRORS as error:
             why = error.detail or error.message
             text = f"it can't be read back, so whether it is whole isn't known ({why})"
             return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]

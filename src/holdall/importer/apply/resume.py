@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from holdall.dialects.forms import Form
 from holdall.endpoint import same_account
-from holdall.errors import CannotWrite, ImportFailed, ImportUnderWay
+from holdall.errors import ImportUnderWay
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.uploads import upload_name
-from holdall.importer.journal.before import PLACES, RECENT, Stamp, stamps
-from holdall.importer.journal.journal import ALONE, Closed, Intent, Learned, Opened, lines
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import JOURNAL, opened, runs
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
@@ -26,6 +22,10 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
+from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, stamps
+from holdall.importer.runs.pastruns import past_runs, past_states
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import ALONE, Learned, Opened
 from holdall.kinds import noun
 from holdall.model import Kind, Rung
 
@@ -47,12 +47,9 @@ def unfinished(
 
     Raises CannotWrite or ImportFailed where that run's journal can't be read.
     """
-    for run in reversed(runs(output)):
-        its = opened(run)
-        if its is None or not _bound(its, digests, destination, options):
-            continue
-        ended = any(isinstance(line, Closed) for line, _ in lines(run / JOURNAL))
-        return None if ended else run.name
+    for run in reversed(past_runs(output)):
+        if run.opened is not None and _bound(run.opened, digests, destination, options):
+            return None if run.state().closed else run.name
     return None
 
 
@@ -64,7 +61,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
     ImportUnderWay, and what the account raises for lists.
     """
     account, folder = context.account, context.folder
-    is_new = folder.standing.opened is None
+    is_new = folder.state.opened is None
     # Who has assistants written down need not be allowed to see those that are there.
     left_out = {Kind.ASSISTANT} if plan.form is not Form.ASSISTANTS else set()
     needed = {kind for kind, _ in _sources(plan)} - left_out
@@ -72,7 +69,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
         needed.add(Kind.FILE)
     kinds = [kind for kind in PLACES if kind in needed]
     if is_new:
-        found = await folder.before.take(account, kinds, uploads=_uploads(plan))
+        found = await folder.baseline.take(account, kinds, uploads=_uploads(plan))
     else:
         found = [stamp async for stamp in stamps(account, kinds)]
     strangers = _strangers(found, plan, folder, context.now())
@@ -88,7 +85,7 @@ async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) ->
     if is_new:
         folder.keep(plan)
         await folder.write(opened)
-    if strangers and ALONE not in folder.standing.learned:
+    if strangers and ALONE not in folder.state.learned:
         await folder.write(Learned(what=ALONE, value=0))
 
 
@@ -98,7 +95,7 @@ def _strangers(found: list[Stamp], plan: Plan, folder: RunFolder, now: float) ->
     young = [stamp for stamp in found if (stamp.kind, stamp.source) in sources and now - stamp.created < RECENT]
     if not young:
         return []
-    own = {op for run in runs(folder.output) for op in _operations(run / JOURNAL)}
+    own = {op for state in past_states(folder.output) for op in state.operations}
     return [stamp for stamp in young if stamp.op not in own]
 
 
@@ -120,15 +117,6 @@ def _sources(plan: Plan) -> set[tuple[Kind, str]]:
             case _:
                 pass
     return found
-
-
-def _operations(journal: Path) -> Iterator[str]:
-    try:
-        for line, _ in lines(journal):
-            if isinstance(line, Intent) and line.action == "create" and line.kind is not Kind.FILE:
-                yield line.op
-    except (CannotWrite, ImportFailed):
-        return  # a run that can't be read owns nothing
 
 
 def _bound(

@@ -10,6 +10,7 @@ from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
 from holdall.importer.plan.metadata import keys_of, without_record_keys
 from holdall.importer.plan.steps import Plan
+from holdall.importer.runs.runlines import Update
 from holdall.kinds import noun
 from holdall.model import Kind, Record, TargetId
 
@@ -17,11 +18,11 @@ __all__ = ["ServerKeys"]
 
 
 class ServerKeys:
-    """What one run finds out; ``standing.added`` has the keys that were put in by the server."""
+    """What one run finds out; ``state.added`` has the keys that were put in by the server."""
 
     def __init__(self, context: Context, plan: Plan, changes: Changes) -> None:
         self._shared, self._changes = plan.shared_keys, changes
-        self._standing, self._progress = context.folder.standing, context.progress
+        self._state, self._progress = context.folder.state, context.progress
         self._known: set[Kind] = set()
 
     def is_open(self, record: Record) -> bool:
@@ -32,13 +33,13 @@ class ServerKeys:
 
     def is_untouched(self, record: Record) -> bool:
         """Whether the copy is as it was created: afterwards, its keys no longer tell who put them there."""
-        updates = self._standing.unknown("update", kind=record.kind, source=record.id)
-        return not updates and (record.kind, None, record.id) not in self._standing.updated
+        updates = self._state.unknown(Update, record.kind, record.id)
+        return not updates and (record.kind, None, record.id) not in self._state.updated
 
     def sent(self, record: Record) -> Record:
         """The record as it is sent: without what is, or may be, the server's."""
         shared = self._shared.get(record.kind, ())
-        own = shared if record.kind not in self._known else [key for key in shared if key in self._standing.added]
+        own = shared if record.kind not in self._known else [key for key in shared if key in self._state.added]
         return without_record_keys(record, own)
 
     async def settle(self, record: Record, target: TargetId) -> str:
@@ -48,7 +49,7 @@ class ServerKeys:
         """
         self._known.add(record.kind)
         shared = self._shared.get(record.kind, ())
-        if own := [key for key in shared if key in self._standing.added]:
+        if own := [key for key in shared if key in self._state.added]:
             kind = noun(record.kind)
             self._progress.note(
                 f"metadata that the destination puts into each {kind} by itself is left out: {', '.join(own)}"

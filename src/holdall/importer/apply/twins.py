@@ -15,15 +15,14 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.errors import CannotWrite, ImportFailed, RemoteError
-from holdall.importer.apply.attempts import FRESH
+from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
+from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.destination.objects import Objects
-from holdall.importer.journal.before import RECENT, listed
-from holdall.importer.journal.journal import MARKS, Done, lines
-from holdall.importer.journal.report import Duplicate
-from holdall.importer.journal.runs import JOURNAL, runs
 from holdall.importer.plan.steps import Catalogue
+from holdall.importer.runs.baseline import RECENT, listed
+from holdall.importer.runs.pastruns import past_states
+from holdall.importer.runs.runreport import Duplicate
 from holdall.kinds import WHOLE
 from holdall.model import FileView, Kind, Record, SourceId, TargetId
 
@@ -38,12 +37,8 @@ def attempt_name(run: str, operation: str) -> str:
 
 
 def made_in(output: Path) -> Iterator[TargetId]:
-    """The ids of all that the runs of an output folder made or attached; a run that can't be read made nothing."""
-    for run in runs(output):
-        try:
-            yield from (line.target for line, _ in lines(run / JOURNAL) if isinstance(line, Done))
-        except (CannotWrite, ImportFailed):
-            continue
+    """The ids of all that the runs of an output folder made, changed or attached."""
+    return (target for state in past_states(output) for target in state.touched())
 
 
 async def duplicates(
@@ -76,7 +71,7 @@ class _Look:
             **catalogue.by_id(),
         }
         self._now, self._pace = context.now, context.pace
-        self._keeps_marks = self._folder.standing.learned.get(MARKS) != 0
+        self._keeps_marks = self._folder.state.keeps_marks
         self.has_marks = False
         """Whether this run made an object that carries its marks."""
 
@@ -93,7 +88,7 @@ class _Look:
             if all(there.has(target) for target in made.values()):
                 break
         beside = {source: [one for one in there.copies(source) if one.target not in made.values()] for source in made}
-        newer = self._folder.before.newer(kind, (one.target for several in beside.values() for one in several))
+        newer = self._folder.baseline.newer(kind, (one.target for several in beside.values() for one in several))
         return [
             Duplicate(
                 kind=kind, id=one.target, ours=made[source], source=source, name=one.name, run=_run(one.operation)
@@ -106,15 +101,15 @@ class _Look:
 
     async def files(self) -> list[Duplicate]:
         """Files that came since the run began, with the name and size of one that it uploaded."""
-        standing, before = self._folder.standing, self._folder.before
-        made = {target: source for source, target in (*self._made(Kind.FILE).items(), *standing.copies.items())}
-        if not made or not before.is_whole(Kind.FILE):
+        state, baseline = self._folder.state, self._folder.baseline
+        made = {target: source for source, target in (*self._made(Kind.FILE).items(), *state.copies.items())}
+        if not made or not baseline.is_whole(Kind.FILE):
             return []
         async for _ in self._until_shown():
             new: dict[TargetId, tuple[str | None, int | float | None]] = {}
             async for raw in listed(self._account, Kind.FILE):
                 view = msgspec.json.decode(raw, type=FileView)
-                if not before.had_file(id := TargetId(view.id)):
+                if not baseline.had_file(id := TargetId(view.id)):
                     new[id] = (view.filename, view.bytes)
             if made.keys() <= new.keys():
                 break
@@ -126,14 +121,10 @@ class _Look:
         ]
 
     def _made(self, kind: Kind) -> dict[SourceId, TargetId]:
-        standing = self._folder.standing
-        if ("create", kind) not in standing.answered:  # adopted, or written down as requests
+        state = self._folder.state
+        if ("create", kind) not in state.answered:  # adopted, or written down as requests
             return {}
-        return {
-            source: target
-            for source, target in standing.targets[kind].items()
-            if (kind, source) not in standing.adopted
-        }
+        return {source: target for source, target in state.targets[kind].items() if (kind, source) not in state.adopted}
 
     async def _until_shown(self) -> AsyncIterator[None]:
         """Looks, for as long as a list may lag: what doesn't show this run's own may not show another's either."""

@@ -47,7 +47,7 @@ class Uploads:
 
     def __init__(self, context: Context, reader: BundleReader, writes: Writes) -> None:
         self._reader, self._writes = reader, writes
-        self._standing, self._progress = context.folder.standing, context.progress
+        self._state, self._progress = context.folder.state, context.progress
         self._concurrency = context.account.limits.concurrency
         self._in_use: set[TargetId] = set()
         self._one_text = asyncio.Lock()
@@ -98,7 +98,7 @@ class Uploads:
 
     async def _upload(self, step: UploadFile) -> list[Loss]:
         content = step.content
-        if content.id in self._standing.files:
+        if content.id in self._state.files:
             self._progress.advance(bytes=content.stored)
             return self._differences(content)
         await self._send(content, purpose=step.purpose)
@@ -109,31 +109,31 @@ class Uploads:
 
         None where no name is left to try.
         """
-        copy, tried = self._standing.copies.get(content.id), self._standing.names.get(content.id)
+        copy, tried = self._state.copies.get(content.id), self._state.names.get(content.id)
         if copy is not None and copy != refused:
             return copy
         with suppress(RequestRefused):
-            return await self._send(content, purpose="assistants", action="copy", after=tried or "")
+            return await self._send(content, purpose="assistants", is_copy=True, after=tried or "")
         return None
 
     async def keep_copy(self, file: SourceId) -> None:
         """A store has the second upload of a file: take away the ones before it, which were refused."""
-        if file in self._standing.copies:
-            self._in_use.add(self._standing.copies[file])
-            await self._take_away(file, self._standing.superseded.get(file, ()))
+        if file in self._state.copies:
+            self._in_use.add(self._state.copies[file])
+            await self._take_away(file, self._state.superseded.get(file, ()))
 
     async def drop_copy(self, file: SourceId) -> None:
         """Take away the second uploads of a file of which no store took one."""
-        if copy := self._standing.copies.get(file):
-            await self._take_away(file, [*self._standing.superseded.get(file, ()), copy])
+        if copy := self._state.copies.get(file):
+            await self._take_away(file, [*self._state.superseded.get(file, ()), copy])
 
     async def _take_away(self, file: SourceId, copies: Iterable[TargetId]) -> None:
         # A server may give the same id for the same bytes.
-        for copy in {*copies} - self._in_use - {*self._standing.files.values()}:
+        for copy in {*copies} - self._in_use - {*self._state.files.values()}:
             await self._writes.delete(file, copy)
 
     async def _send(
-        self, content: Content, *, purpose: str, action: str = "create", after: str | None = None
+        self, content: Content, *, purpose: str, is_copy: bool = False, after: str | None = None
     ) -> TargetId | None:
         """Upload under the first name whose type the server takes, of those ``after`` one that it doesn't.
 
@@ -157,7 +157,7 @@ class Uploads:
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:
                         return await self._writes.upload(
-                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, action=action
+                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, is_copy=is_copy
                         )
                     except RequestRefused as error:
                         if refusals.read(error).reason is not Reason.TYPE:
@@ -193,19 +193,19 @@ class Uploads:
         def loss(why: Why, field: str, text: str) -> Loss:
             return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
 
-        sent, losses = self._standing.names.get(content.id, ""), []
+        sent, losses = self._state.names.get(content.id, ""), []
         if content.rung is not Rung.TEXT and sent not in ("", upload_name(content, exact=True)):
             losses.append(loss(Why.RENAMED, "filename", renamed(content, sent)))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:
             losses.append(loss(Why.JOINED_DOUBTFULLY, "text", f"text, joined doubtfully: {doubt}"))
-        said = self._standing.said.get(content.id)
+        said = self._state.said.get(content.id)
         if said and said.name is not None:
             losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
-        target = self._standing.files.get(content.id)
-        first = self._standing.owners.get(target) if target is not None else None
+        target = self._state.files.get(content.id)
+        first = self._state.owners.get(target) if target is not None else None
         if first is not None and first != content.id:
-            other = self._standing.names.get(first) or first
+            other = self._state.names.get(first) or first
             text = f"the server takes it for {other}, which has the same bytes: both are {target} there"
             losses.append(loss(Why.MERGED, "id", text))
         if said and said.size is not None:

@@ -22,14 +22,12 @@ from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.knowledge import Knowledge, explained
+from holdall.importer.apply.leftovers import leftovers
 from holdall.importer.apply.readback import ReadBack
+from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.serverkeys import ServerKeys
-from holdall.importer.apply.settle import Settlement
-from holdall.importer.apply.strays import strays
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.writes import Writes
-from holdall.importer.journal.report import Orphan
-from holdall.importer.journal.tally import Tally, parts
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
 from holdall.importer.plan.steps import (
@@ -52,6 +50,8 @@ from holdall.importer.plan.steps import (
     WriteRequest,
     references_of,
 )
+from holdall.importer.runs.runreport import Orphan
+from holdall.importer.runs.tally import Tally, parts
 from holdall.importer.written.writing import Writing
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -77,9 +77,9 @@ class Work:
         self._plan = plan
         self._catalogue = catalogue
         self._context, self._progress, folder = context, context.progress, context.folder
-        self._standing = folder.standing
-        self._settlement = Settlement(context)
-        self._writes = Writes(context, self._settlement)
+        self._state = folder.state
+        self._reconciler = Reconciler(context)
+        self._writes = Writes(context, self._reconciler)
         self._table = table_of(plan.form, context.account.endpoint.base_url, reader.info)
         indexing = Indexing(context, self._writes, batch_files=self._table.batch_files)
         self._uploads = Uploads(context, reader, self._writes)
@@ -107,19 +107,19 @@ class Work:
 
     @property
     def stores(self) -> dict[SourceId, TargetId]:
-        return self._standing.targets[Kind.STORE]
+        return self._state.targets[Kind.STORE]
 
     @property
     def files(self) -> dict[SourceId, TargetId]:
-        return self._standing.files
+        return self._state.files
 
     async def run(self) -> None:
         totals = self._plan.totals()
         self._progress.expect(files=totals.files, bytes=totals.bytes)
         try:
-            if lost := self._standing.unknown("create", "copy"):
+            if lost := self._state.creations():
                 self._progress.stage("looking for what was under way when the run was cut off")
-                await self._settlement.settle(lost)
+                await self._reconciler.reconcile(lost)
             self._progress.stage("importing")
             for unit in self._plan.units:
                 if self.stopped:
@@ -129,11 +129,11 @@ class Work:
             self.stopped = error
         except Interrupted as error:
             self.stopped = error
-        if self._standing.missed:
-            self.orphans = await self._settlement.orphans()
+        if self._state.missed:
+            self.orphans = await self._reconciler.orphans()
         self.orphans += self._knowledge.spare
         if self.stopped is None:
-            self.orphans += await strays(self._context)
+            self.orphans += await leftovers(self._context)
 
     async def _unit(self, unit: Unit) -> None:
         for loss in unit.losses():
@@ -165,7 +165,7 @@ class Work:
                 case WriteRequest():
                     target = await self._write_request(unit, step)
                 case Adopt() | Skip():
-                    self._standing.adopt(step.kind, step.id, step.target, step.name)
+                    self._state.adopt(step.kind, step.id, step.target, step.name)
                     target = step.target if step.kind is unit.kind else target
                 case UpdateStore():
                     target = await self._knowledge.update(step)
@@ -199,7 +199,7 @@ class Work:
 
     def _calls(self, record: Record) -> dict[SourceId, TargetId | None]:
         """Those of its kind in the bundle that it calls, by their ids here; None for one that isn't here."""
-        here = self._standing.targets[record.kind]
+        here = self._state.targets[record.kind]
         return {id: here.get(id) for id in read(record).assistant_ids if id in self._records[record.kind]}
 
     def _refers(
@@ -230,7 +230,7 @@ class Work:
     async def _create(self, step: CreateDefinition) -> TargetId:
         request = partial(self._request, step)
         request()  # fails here where a store that it needs does
-        left_out = set(self._standing.without.get(step.id, ()))
+        left_out = set(self._state.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
             return {field: value for field, value in request(op).create.items() if field not in left_out}
@@ -247,7 +247,7 @@ class Work:
                     raise
                 left_out.update(spare)
         # What an earlier attempt left out whose answer was lost counts too.
-        left_out = set(self._standing.without.get(step.id, ()))
+        left_out = set(self._state.without.get(step.id, ()))
         self._say_left_out(step, request().body, left_out, "left out")
         await self._settle_metadata(step, target, final(request()))
         await self._set_metadata(step, target, request().update)
@@ -312,7 +312,7 @@ class Work:
     async def _set_metadata(self, step: CreateDefinition, target: TargetId, body: dict[str, Any] | None) -> None:
         """Set the metadata that had no room beside our marks, unless that is done; a copy that lacks it is a copy all
         the same."""
-        if body is None or (step.kind, None, step.id) in self._standing.updated:
+        if body is None or (step.kind, None, step.id) in self._state.updated:
             return
         try:
             await self._writes.update(step.kind, step.id, target, body)

@@ -24,12 +24,12 @@ from holdall.errors import (
     ServerFailed,
     Unreachable,
 )
-from holdall.importer.apply.attempts import Attempts
 from holdall.importer.apply.context import Context
-from holdall.importer.apply.settle import Settlement
-from holdall.importer.journal.before import PLACES
-from holdall.importer.journal.journal import MARKS, Intent, Learned
+from holdall.importer.apply.exactlyonce import Attempts
+from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.image import fingerprint, image
+from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.runlines import MARKS, Attach, Copy, Create, Creation, Delete, Detach, Learned, Update
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
 from holdall.remote.probing import probe
@@ -50,11 +50,11 @@ class Writes:
     ``TRIES`` times. All other errors are those of the account, and Interrupted where the run is to stop.
     """
 
-    def __init__(self, context: Context, settlement: Settlement) -> None:
+    def __init__(self, context: Context, reconciler: Reconciler) -> None:
         self._account, self._folder = context.account, context.folder
         self._pace, self._progress = context.pace, context.progress
         self._operation = context.operation
-        self._attempts = Attempts(context, settlement)
+        self._attempts = Attempts(context, reconciler)
         self._kept_marks = False
 
     async def upload(
@@ -66,35 +66,30 @@ class Writes:
         size: int,
         purpose: str,
         sha256: str | None = None,
-        action: str = "create",
+        is_copy: bool = False,
     ) -> TargetId:
-        """POST /files. Two uploads of equal name and size must not be under way at once."""
-        standing = self._folder.standing
+        """POST /files; ``is_copy``: a second time, as text. Two uploads of equal name and size must not be under way
+        at once."""
+        state = self._folder.state
 
         def done() -> TargetId | None:
-            if action == "create":
-                return standing.files.get(source)
+            if not is_copy:
+                return state.files.get(source)
             # A second upload counts under its own name only.
-            return standing.copies.get(source) if standing.names.get(source) == filename else None
+            return state.copies.get(source) if state.names.get(source) == filename else None
 
         async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action=action,
-                kind=Kind.FILE,
-                source=source,
-                name=filename,
-                size=size,
-                sha256=sha256,
-            )
+            sent: dict[str, Any] = {"source": source, "name": filename, "size": size, "sha256": sha256}
+            op = self._operation()
+            intent = Copy(op=op, **sent) if is_copy else Create(op=op, kind=Kind.FILE, **sent)
 
             async def call() -> Answer:
                 return await self._account.upload(filename, stream, purpose=purpose)
 
             return (await self._attempts.attempt(intent, "POST /files", call))[0]
 
-        def unknown() -> list[Intent]:
-            uploads = standing.unknown("create", "copy", kind=Kind.FILE)
+        def unknown() -> list[Creation]:
+            uploads = state.creations(Kind.FILE)
             return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
 
         return await self._attempts.surely(Kind.FILE, once, done, unknown)
@@ -113,14 +108,12 @@ class Writes:
         ``without`` are the fields that were left out of the body, being at their defaults.
         """
         where = PLACES[kind]
-        standing = self._folder.standing
+        state = self._folder.state
 
         async def once() -> TargetId:
             op = self._operation()
             sent = body(op)
-            intent = Intent(
-                op=op, action="create", kind=kind, source=source, name=sent.get("name"), without=list(without)
-            )
+            intent = Create(op=op, kind=kind, source=source, name=sent.get("name"), without=list(without))
             target, answer = await self._attempts.attempt(
                 intent, f"POST {where}", lambda: self._account.post(where, sent)
             )
@@ -130,8 +123,8 @@ class Writes:
         return await self._attempts.surely(
             kind,
             lambda: self._attempts.while_fresh(once, fresh),
-            lambda: standing.target(kind, source),
-            lambda: standing.unknown("create", kind=kind, source=source),
+            lambda: state.target(kind, source),
+            lambda: state.creations(kind, source),
         )
 
     async def update(
@@ -155,9 +148,8 @@ class Writes:
             where = path(f"{PLACES[kind]}/{{}}", target)
 
         async def once() -> TargetId:
-            intent = Intent(
+            intent = Update(
                 op=self._operation(),
-                action="update",
                 kind=kind,
                 source=source,
                 target=target,
@@ -174,7 +166,7 @@ class Writes:
         where = path("/files/{}", file)
 
         async def once() -> TargetId:
-            intent = Intent(op=self._operation(), action="delete", kind=Kind.FILE, source=source, target=file)
+            intent = Delete(op=self._operation(), source=source, target=file)
             return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
 
         with suppress(NotFound):
@@ -188,15 +180,7 @@ class Writes:
         where = path("/vector_stores/{}/files/{}", store, file)
 
         async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action="detach",
-                kind=Kind.MEMBERSHIP,
-                source=source,
-                target=file,
-                store=store,
-                before=before,
-            )
+            intent = Detach(op=self._operation(), source=source, target=file, store=store, before=before)
             return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
 
         with suppress(NotFound):
@@ -217,7 +201,7 @@ class Writes:
                 raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
             nth += 1
 
-    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]], *, first: int) -> TargetId:
+    async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
         """One file batch into ``store``. Returns the batch's id; indexing has only begun then.
 
         The one write that isn't looked for here: the store's list tells file by file what came of it.
@@ -225,14 +209,10 @@ class Writes:
         where = path("/vector_stores/{}/file_batches", store)
 
         async def once() -> TargetId:
-            intent = Intent(
+            intent = Attach(
                 op=self._operation(),
-                action="attach",
-                kind=Kind.STORE,
                 source=source,
                 target=store,
-                first=first,
-                count=len(files),
                 files={TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files},
             )
             call = self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, {"files": files}))
@@ -246,15 +226,8 @@ class Writes:
         file = TargetId(body["file_id"])
 
         async def once() -> TargetId:
-            intent = Intent(
-                op=self._operation(),
-                action="attach",
-                kind=Kind.STORE,
-                source=source,
-                target=store,
-                count=1,
-                files={file: fingerprint(body.get("attributes"))},
-            )
+            files = {file: fingerprint(body.get("attributes"))}
+            intent = Attach(op=self._operation(), source=source, target=store, files=files)
             return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
 
         return await self._attempts.while_fresh(once, [store, file])
@@ -278,7 +251,7 @@ class Writes:
 
     async def _probe_marks(self, kind: Kind, target: TargetId, op: str, answer: Answer) -> None:
         """See once, on the first object that is made, whether the account keeps metadata."""
-        if self._kept_marks or MARKS in self._folder.standing.learned:
+        if self._kept_marks or MARKS in self._folder.state.learned:
             return
         with suppress(msgspec.DecodeError, RemoteError):
             found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}

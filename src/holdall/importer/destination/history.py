@@ -11,11 +11,9 @@ from pathlib import Path
 
 from holdall.endpoint import title
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.journal.journal import MARKS, Done, Intent, Learned, Opened, Shown, lines
-from holdall.importer.journal.mapping import Placed, read_mapping
-from holdall.importer.journal.run import MAPPING
-from holdall.importer.journal.runs import JOURNAL, runs, runs_at
-from holdall.importer.journal.undolog import is_undone
+from holdall.importer.runs.pastruns import past_runs
+from holdall.importer.runs.runmapping import MAPPING, RunMapping, read_mapping
+from holdall.importer.runs.runstate import RunState
 from holdall.kinds import DEFINITIONS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId
 
@@ -58,36 +56,36 @@ class History:
     def stores(self) -> dict[SourceId, list[TargetId]]:
         return self.definitions[Kind.STORE]
 
-    def take(self, intent: Intent, done: Done) -> None:
-        """One thing that a run did."""
-        match intent.action, intent.kind:
-            case (("create" | "copy"), Kind.FILE):
-                self._made(self.files if intent.action == "create" else self.copies, intent.source, done.target)
-                if intent.sha256 is not None:
-                    self.hashes[done.target] = intent.sha256
-            case "create", kind if kind in DEFINITIONS:
-                self._made(self.definitions[kind], intent.source, done.target)
-            case "attach", _ if intent.target is not None:
-                self.attached.setdefault(intent.target, {}).update(intent.files or {})
-            case "detach", _ if intent.store is not None and intent.target is not None:
-                self.attached.get(intent.store, {}).pop(intent.target, None)
-        if done.image is not None:
-            if intent.kind is Kind.MEMBERSHIP and intent.store is not None:
-                self.attached.setdefault(intent.store, {})[done.target] = done.image.get("attributes", "")
-            else:
-                self.images[done.target] = done.image
+    def add(self, run: RunState, *, prefix: str) -> None:
+        """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
+        same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
+        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
+        for made in run.made:
+            if made.target not in others:
+                self._made(self._of(made.kind, is_copy=made.is_copy), made.source, made.target)
+            if made.sha256 is not None:
+                self.hashes[made.target] = made.sha256
+        self.images.update((target, image) for target, image in run.images.items() if target not in others)
+        for store, files in run.members.items():
+            inside = self.attached.setdefault(store, {})
+            inside.update((file, left) for file, left in files.items() if left is not None)
+            for file in [file for file, left in files.items() if left is None]:
+                inside.pop(file, None)
+        self.added.update(run.added)
+        for line in run.shown:
+            if line.image is not None:
+                self.unkept[line.target] = set(line.unkept)
+            if line.files is not None:
+                self.unkept_files.setdefault(line.target, set()).update(line.files)
+            if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
+                self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
+        if not run.keeps_marks and DROPS_METADATA not in self.notes:
+            self.notes.append(DROPS_METADATA)
 
-    def saw(self, line: Shown) -> None:
-        """What a run read back."""
-        self.added.update(line.added)
-        if line.image is not None:
-            self.images[line.target] = line.image
-            self.unkept[line.target] = set(line.unkept)
-        if line.files is not None:
-            self.attached.setdefault(line.target, {}).update(line.files)
-            self.unkept_files.setdefault(line.target, set()).update(line.files)
-        if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
-            self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
+    def _of(self, kind: Kind, *, is_copy: bool) -> dict[SourceId, list[TargetId]]:
+        if is_copy:
+            return self.copies
+        return self.definitions.get(kind, self.files)
 
     def try_again(self) -> None:
         """What the account didn't keep is to be sent once more: it counts as any other difference."""
@@ -102,10 +100,10 @@ class History:
             for kind, fields in self._dropped.items()
         ]
 
-    def mapped(self, found: Placed, *, prefix: str | None) -> None:
+    def mapped(self, found: RunMapping, *, prefix: str | None) -> None:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
-        if prefix is None or found.options.prefix == prefix:
+        if prefix is None or found.choices.prefix == prefix:
             for kind in WHOLE:
                 for source, target in found.of(kind).items():
                     self._made(self.definitions[kind], source, target)
@@ -135,15 +133,16 @@ def history(
     that can't be read or is of another project, CannotWrite.
     """
     found = History()
-    names = {run.name for run in runs(output)}
     latest = read_mapping(output / MAPPING)
-    if latest and latest.run not in names and latest.is_at(destination, output):
+    if latest and latest.is_at(destination, output) and all(run.name != latest.run for run in past_runs(output)):
         found.mapped(latest, prefix=prefix)
-    for run in runs_at(output, destination):
-        if is_undone(run):  # then things are as the runs before it left them
+    for run in past_runs(output, destination):
+        if run.is_undone:  # then things are as the runs before it left them
             continue
         try:
-            _run(found, run, prefix=prefix)
+            if its := read_mapping(run.folder / MAPPING):
+                found.mapped(its, prefix=prefix)
+            found.add(run.state(), prefix=prefix)
         except (CannotWrite, ImportFailed) as error:
             found.notes.append(f"{error.message}; what that run did is not known")
     if mapping is not None:
@@ -152,7 +151,7 @@ def history(
             raise UsageFault(f"can't use --mapping {mapping}: it isn't a mapping.json")
         if not asked.is_at(destination, output):
             raise UsageFault(
-                f"can't use --mapping {mapping}: it is of {title(asked.destination)}, "
+                f"can't use --mapping {mapping}: it is of {title(asked.destination.account)}, "
                 f"the destination is {title(destination)}"
             )
         found.mapped(asked, prefix=None)
@@ -163,25 +162,3 @@ DROPS_METADATA = (
     "an earlier run found that this server drops metadata: after a lost answer a vector store or an assistant has the "
     "promise of a file only, at most one more, and listed"
 )
-
-
-def _run(found: History, run: Path, *, prefix: str) -> None:
-    """Add what one run did."""
-    intents: dict[str, Intent] = {}
-    whole = True
-    for line, _ in lines(run / JOURNAL):
-        match line:
-            case Opened():
-                whole = line.options.get("prefix", "") == prefix
-                if latest := read_mapping(run / MAPPING):
-                    found.mapped(latest, prefix=prefix)
-            case Intent() if whole or line.kind not in WHOLE:
-                intents[line.op] = line
-            case Done() if line.op in intents:
-                found.take(intents.pop(line.op), line)
-            case Shown():
-                found.saw(line)
-            case Learned(what=found_out, value=0) if found_out == MARKS and DROPS_METADATA not in found.notes:
-                found.notes.append(DROPS_METADATA)
-            case _:
-                pass

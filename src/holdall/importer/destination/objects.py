@@ -15,9 +15,9 @@ import msgspec
 from holdall.dialects import assistants as dialect
 from holdall.dialects.definitions import NAMES
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.importer.journal.before import PLACES
 from holdall.importer.plan.presence import Several
 from holdall.importer.plan.steps import By
+from holdall.importer.runs.baseline import PLACES
 from holdall.kinds import KINDS, a
 from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, credible, epoch_seconds
 from holdall.remote.client import Account, viewed

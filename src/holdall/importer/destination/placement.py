@@ -15,10 +15,10 @@ from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
-from holdall.importer.journal.mapping import mappings, read_mapping
-from holdall.importer.journal.run import MAPPING, REPORT
 from holdall.importer.plan.models import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
+from holdall.importer.runs.runfolder import REPORT
+from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
 from holdall.importer.written.requestfolder import listed
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId, epoch_seconds
@@ -74,15 +74,16 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
     for path, found in mappings(output, destination):
         if any(found.bundle.get(name) != value for name, value in digests.items()):
             continue
+        choices = found.choices
         return Placement(
             origin=str(path),
             definitions={kind: found.of(kind) for kind in DEFINITIONS},
             files=found.files,
             copies=found.text_copies,
             added=frozenset().union(*(one.server_metadata for _, one in mappings(output, destination))),
-            prefix=found.options.prefix,
-            selection=Selection(only=found.options.only, exclude=found.options.exclude),
-            models=model_map(found.options.map_model),
+            prefix=choices.prefix,
+            selection=Selection(only=choices.only, exclude=choices.exclude),
+            models=model_map(choices.map_model),
             form=found.form,
             output=output,
         )

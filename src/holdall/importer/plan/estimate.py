@@ -10,7 +10,6 @@ from collections import Counter
 
 import msgspec
 
-from holdall.dialects.tables import BATCH_FILES
 from holdall.importer.plan.steps import (
     AttachFiles,
     Catalogue,
@@ -51,9 +50,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     chargeable: int | None
 
 
-def estimate(
-    planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: int | None, batch_files: int = BATCH_FILES
-) -> Estimate:
+def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: int | None, batch_files: int) -> Estimate:
     """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
     is how many files it attaches in one call."""
     side_by_side = one_by_one = attached = storage = 0

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.errors import REQUEST_ERRORS, RemoteError
 from holdall.importer.plan.steps import Content
 from holdall.importer.plan.text import document
 from holdall.joining import is_text_name, joined
@@ -100,7 +100,7 @@ class Readings:
             parsed = await read_parsed(
                 self._account, where, _Nowhere(), parts.extend, file_size=content.size, most=_LARGEST
             )
-        except (NotFound, RequestRefused, ServerFailed, UnexpectedAnswer) as error:
+        except REQUEST_ERRORS as error:
             return self._no_text(error)
         self._refusals = 0
         async with self._one:

@@ -1,6 +1,6 @@
-"""Carry a rollback out: one reversal after the other, in an order in which nothing that stays loses what it needs.
+"""Carry an undo plan out: one action after the other, in an order in which nothing that stays loses what it needs.
 
-Every reversal may be done twice, so an undo that was cut off, at whatever point, is simply done again: what is gone is
+Every action may be done twice, so an undo that was cut off, at whatever point, is simply done again: what is gone is
 gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
 what stands at the account can't tell whether it was this undo that took a file out of its store.
 
@@ -26,13 +26,13 @@ from holdall.errors import (
     Unreachable,
     one_error,
 )
-from holdall.importer.journal.before import PLACES
-from holdall.importer.journal.deeds import Deeds
-from holdall.importer.journal.journal import Closed, Journal
-from holdall.importer.journal.reversals import Act, Reversal
-from holdall.importer.journal.run import JOURNAL, timestamp
-from holdall.importer.journal.undolog import UndoLog
-from holdall.importer.undo.rollback import Rollback
+from holdall.importer.runs.baseline import PLACES
+from holdall.importer.runs.pastruns import JOURNAL
+from holdall.importer.runs.runlines import Closed, Journal, timestamp
+from holdall.importer.runs.runstate import RunState
+from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId
 from holdall.progress import Progress
@@ -47,21 +47,21 @@ _LAGS = (1.0, 2.0, 4.0, 8.0)
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``left`` are those that are not undone, each with its reason; ``stopped`` ended it early."""
 
-    done: list[Reversal]
-    left: list[Reversal]
+    done: list[UndoAction]
+    left: list[UndoAction]
     stopped: RemoteError | None = None
 
 
 async def undo(
-    rollback: Rollback,
-    deeds: Deeds,
+    planned: UndoPlan,
+    state: RunState,
     folder: Path,
     account: Account,
     log: UndoLog,
     *,
     now: Callable[[], float],
     progress: Progress,
-    again: Callable[[], Awaitable[Rollback]],
+    again: Callable[[], Awaitable[UndoPlan]],
     output: Path | None = None,
 ) -> Undone:
     """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
@@ -70,24 +70,24 @@ async def undo(
     Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all
     alike is in ``stopped``. Raises CannotWrite.
     """
-    if not deeds.closed:
-        journal = Journal(folder / JOURNAL, end=deeds.end)
+    if not state.closed:
+        journal = Journal(folder / JOURNAL, end=state.end)
         try:
             await journal.write(Closed(ended=timestamp(now())))
         finally:
-            await journal.close()
+            journal.close()
     work = _Undo(account, log, progress, output)
     progress.stage("undoing")
-    due = rollback.due()
+    due = planned.due()
     progress.expect(files=len(due))
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
         await work.group(list(group))
     if due and work.stopped is None:
         await work.check(again)
-    left = [*rollback.left(), *work.left]
+    left = [*planned.left(), *work.left]
     if work.stopped is None:
-        log.ended(len(left), len(rollback.orphans))
+        log.ended(len(left), len(planned.orphans))
     return Undone(done=work.done, left=left, stopped=work.stopped)
 
 
@@ -95,13 +95,13 @@ class _Undo:
     def __init__(self, account: Account, log: UndoLog, progress: Progress, output: Path | None) -> None:
         self._account, self._log, self._progress, self._output = account, log, progress, output
         self._needed: dict[TargetId, str] = {}
-        self.done: list[Reversal] = []
-        self.left: list[Reversal] = []
+        self.done: list[UndoAction] = []
+        self.left: list[UndoAction] = []
         self.stopped: RemoteError | None = None
 
-    async def group(self, reversals: list[Reversal]) -> None:
+    async def group(self, actions: list[UndoAction]) -> None:
         """Do all of them, in any order; what is in flight when one stops the work is finished."""
-        queue = iter(reversals)
+        queue = iter(actions)
 
         async def work() -> None:
             for one in queue:
@@ -112,10 +112,10 @@ class _Undo:
 
         with one_error():
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(self._account.limits.concurrency, len(reversals))):
+                for _ in range(min(self._account.limits.concurrency, len(actions))):
                     tasks.create_task(work())
 
-    async def _one(self, one: Reversal) -> None:
+    async def _one(self, one: UndoAction) -> None:
         if why := self._needed.get(one.target):
             self._leave(one, why)
             return
@@ -138,7 +138,7 @@ class _Undo:
             self._log.step(one, "done", request_id=answer.request_id)
             self.done.append(one)
 
-    async def check(self, again: Callable[[], Awaitable[Rollback]]) -> None:
+    async def check(self, again: Callable[[], Awaitable[UndoPlan]]) -> None:
         """Sort what was tried by what a new look says: undone, or still as the run left it.
 
         What was answered with success may stay in lists for some seconds.
@@ -146,7 +146,7 @@ class _Undo:
         tried = [*self.done, *self.left]
         for wait in (*_LAGS, None):
             try:
-                decided = {_key(one): one for one in (await again()).reversals}
+                decided = {_key(one): one for one in (await again()).actions}
             except RemoteError as error:
                 self.stopped = error
                 return
@@ -165,7 +165,7 @@ class _Undo:
                     self._log.step(one, "left", detail=why)
                 self.left.append(msgspec.structs.replace(one, left=why))
 
-    def _put_back(self, one: Reversal) -> None:
+    def _put_back(self, one: UndoAction) -> None:
         """The one kind of thing that is on this machine."""
         if self._output is None:
             self._leave(one, "where the run wrote it is not known")
@@ -181,7 +181,7 @@ class _Undo:
         self._log.step(one, "done")
         self.done.append(one)
 
-    def _leave(self, one: Reversal, why: str, error: RemoteError | None = None) -> None:
+    def _leave(self, one: UndoAction, why: str, error: RemoteError | None = None) -> None:
         """What couldn't be undone stays, and what it uses with it."""
         self._log.step(one, "left", request_id=error.request_id if error else None, detail=why)
         self.left.append(msgspec.structs.replace(one, left=why))
@@ -189,7 +189,7 @@ class _Undo:
         for target in one.uses:
             self._needed.setdefault(target, f"{one.kind.replace('_', ' ')} {name}, which uses it, is still there")
 
-    async def _call(self, one: Reversal) -> Answer:
+    async def _call(self, one: UndoAction) -> Answer:
         inside = path("/vector_stores/{}/files/{}", one.store, one.target) if one.store else ""
         match one.act:
             case Act.DELETE:
@@ -209,5 +209,5 @@ class _Undo:
         return await self._account.post(where, {"file_id": one.target, **one.body})
 
 
-def _key(one: Reversal) -> tuple[TargetId | None, TargetId]:
+def _key(one: UndoAction) -> tuple[TargetId | None, TargetId]:
     return one.store, one.target

@@ -16,7 +16,6 @@ from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
 from holdall.importer.destination.recognition import recognise
-from holdall.importer.journal.run import timestamp
 from holdall.importer.plan import steps
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.choices import Choices, table_of
@@ -39,6 +38,7 @@ from holdall.importer.plan.steps import (
     UpdateDefinition,
     WriteRequest,
 )
+from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
 from holdall.kinds import noun, read

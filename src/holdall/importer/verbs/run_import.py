@@ -17,15 +17,16 @@ from holdall.importer.apply.resume import begin, unfinished
 from holdall.importer.apply.twins import attempt_name, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
-from holdall.importer.journal.journal import Closed, Opened
-from holdall.importer.journal.pace import SETTLE, Halt, Pace
-from holdall.importer.journal.report import Duplicate, Party, Report, Status, keeping, mapping
-from holdall.importer.journal.run import RunFolder, locked, timestamp
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import Catalogue, Plan
+from holdall.importer.runs.pace import SETTLE, Halt, Pace
+from holdall.importer.runs.runfolder import RunFolder, locked
+from holdall.importer.runs.runlines import Closed, Opened, timestamp
+from holdall.importer.runs.runmapping import mapping
+from holdall.importer.runs.runreport import Destination, Duplicate, Party, Report, Status, keeping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
 from holdall.model import Kind
@@ -174,8 +175,8 @@ async def _apply(
     catalogue = without_keys(catalogue, plan.dropped_keys)
     work = Work(context, plan, catalogue, reader, destination)
     twice: list[Duplicate] = []
-    standing = folder.standing
-    started = standing.opened.started if standing.opened else timestamp(now())
+    state = folder.state
+    started = state.opened.started if state.opened else timestamp(now())
     bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
     opened = Opened(
         run=folder.id,
@@ -194,8 +195,9 @@ async def _apply(
             started=started,
             ended=timestamp(now()),
             source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
-            destination=Party(org_id=account.organization, project_id=account.project),
-            base_url=account.endpoint.base_url,
+            destination=Destination(
+                org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
+            ),
             bundle=bundle,
             options=options,
             assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
@@ -206,8 +208,8 @@ async def _apply(
             ],
             stores=work.stores,
             files=work.files,
-            copies=standing.copies,
-            added=frozenset({*standing.added, *plan.dropped_keys}),
+            copies=state.copies,
+            added=frozenset({*state.added, *plan.dropped_keys}),
             requests=dict(account.requests),
             form=plan.form,
             stopped=stopped,
@@ -236,6 +238,6 @@ async def _apply(
 
 def _made(folder: RunFolder) -> str:
     made = (
-        f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in folder.standing.targets.items() if ids
+        f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in folder.state.targets.items() if ids
     )
     return ", ".join(made) or "nothing"

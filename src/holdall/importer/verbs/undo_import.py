@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
@@ -14,20 +14,20 @@ import msgspec
 from holdall.endpoint import same_account
 from holdall.errors import NotFound, RemoteError, UsageFault
 from holdall.importer.destination.placement import withdraw
-from holdall.importer.journal.before import Before
-from holdall.importer.journal.deeds import Deeds, read_deeds
-from holdall.importer.journal.reversals import Reversal
-from holdall.importer.journal.run import BEFORE, locked
-from holdall.importer.journal.runs import JOURNAL, runs, runs_at
-from holdall.importer.journal.undolog import UndoLog
-from holdall.importer.undo.aftermath import look
-from holdall.importer.undo.rollback import Rollback, rollback
+from holdall.importer.runs.baseline import Baseline
+from holdall.importer.runs.pastruns import JOURNAL, past_runs
+from holdall.importer.runs.runfolder import BEFORE, locked
+from holdall.importer.runs.runstate import read_state
+from holdall.importer.runs.undoactions import UndoAction
+from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.undo.observed import look
 from holdall.importer.undo.undo import undo
+from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.progress import Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
-__all__ = ["LATEST", "Ended", "Reversal", "Rollback", "UndoOptions", "UndoResult", "find_run", "undo_import"]
+__all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
 
 LATEST = "latest"
 
@@ -59,13 +59,13 @@ class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
     """``left`` is what is not undone, each with its reason, ``stopped`` the error that ended it early."""
 
     ended: Ended
-    planned: Rollback
-    done: list[Reversal] = []
-    left: list[Reversal] = []
+    planned: UndoPlan
+    done: list[UndoAction] = []
+    left: list[UndoAction] = []
     stopped: RemoteError | None = None
 
     @property
-    def pending(self) -> list[Reversal]:
+    def pending(self) -> list[UndoAction]:
         """What would be done, where nothing was."""
         return self.planned.due() if self.ended in (Ended.DRY, Ended.DECLINED) else []
 
@@ -73,8 +73,8 @@ class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
 def find_run(output: Path, run: str) -> Path:
     """The folder of the run; of ``latest`` the newest, wherever it went. Raises UsageFault where there is none."""
     if run == LATEST:
-        if found := runs(output):
-            return found[-1]
+        if found := past_runs(output):
+            return found[-1].folder
         raise UsageFault(
             f"can't undo the latest run: there is none in {output / 'runs'}", hint="--output-dir (OUTPUT_DIR)"
         )
@@ -88,7 +88,7 @@ def find_run(output: Path, run: str) -> Path:
 
 
 async def undo_import(
-    account: Account, options: UndoOptions, confirm: Callable[[Rollback], bool], *, now: Callable[[], float]
+    account: Account, options: UndoOptions, confirm: Callable[[UndoPlan], bool], *, now: Callable[[], float]
 ) -> UndoResult:
     """Look at what the run left, ask ``confirm``, take it back, and look again. ``now`` gives Unix seconds.
 
@@ -100,24 +100,24 @@ async def undo_import(
     with locked(output) if is_ours else nullcontext():
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
-            folder = next(reversed(runs_at(output, account.party)), folder)
-        deeds, log, before = read_deeds(folder / JOURNAL), UndoLog(folder, now=now), Before(folder / BEFORE)
-        nothing = Rollback(run=folder.name, reversals=[], orphans=[])
-        if deeds is None:
+            folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
+        state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
+        nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
+        if state.opened is None:
             return UndoResult(ended=Ended.NOTHING, planned=nothing)
-        progress.note(f"undoing the import run {folder.name} of {deeds.opened.started}, from {account.endpoint.title}")
+        progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
         if log.whole and not log.orphans:
             return UndoResult(ended=Ended.BEFORE, planned=nothing)
-        _require_same(account, deeds, folder)
+        _require_same(account, state.opened.destination, folder)
         # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
         wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
-        if deeds.uncertain and wait > 0:
+        if state.uncertain and wait > 0:
             progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
             await asyncio.sleep(wait)
-        look_at = partial(look, account, deeds, before, output=output)
-        decide = partial(rollback, deeds, even_if_changed=options.even_if_changed)
+        look_at = partial(look, account, state, baseline, output=output)
+        decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
         found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
-        sure = log.path.exists() or (deeds.opened.destination.get("project") and account.project)
+        sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
         if not (sure or found.alive):
             raise NotFound(
                 f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
@@ -128,18 +128,18 @@ async def undo_import(
             ended = Ended.DRY if options.dry_run else Ended.DECLINED
             return UndoResult(ended=ended, planned=planned, left=planned.left())
 
-        async def again() -> Rollback:
+        async def again() -> UndoPlan:
             return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
 
-        came = await undo(planned, deeds, folder, account, log, now=now, progress=progress, again=again, output=output)
+        came = await undo(planned, state, folder, account, log, now=now, progress=progress, again=again, output=output)
         if log.whole and is_ours:
             withdraw(output, folder.name)
     return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
 
 
-def _require_same(account: Account, deeds: Deeds, folder: Path) -> None:
+def _require_same(account: Account, went: Mapping[str, str | None], folder: Path) -> None:
     """Raises UsageFault where this is another project than the run went to: in that all of the run would seem gone."""
-    went, here = deeds.opened.destination, account.party
+    here = account.party
     if same_account(went, here):
         return
     for what, title in (("project", "project"), ("organization", "organisation"), ("base_url", "server")):

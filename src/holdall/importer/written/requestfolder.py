@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.durable import cannot_write, write_whole
-from holdall.bundle.names import is_safe
+from holdall.bundle.names import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.journal.journal import Done, Failed, Intent, lines
-from holdall.importer.journal.run import RunFolder
-from holdall.importer.journal.runs import JOURNAL, runs_at
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
+from holdall.importer.runs.pastruns import past_runs
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
@@ -54,9 +54,10 @@ class RequestFolder:
         """Read what earlier runs wrote. A journal that can't be read has written nothing: what is its stays."""
         self.output = output
         self._written: dict[str, set[str]] = {}
-        for run in runs_at(output, destination) if replace else ():
-            for intent in _written(run / JOURNAL):
-                self._written.setdefault(str(intent.target), set()).add(str(intent.sha256))
+        for run in past_runs(output, destination) if replace else ():
+            with suppress(CannotWrite, ImportFailed):
+                for path, hashes in run.state().written.items():
+                    self._written.setdefault(path, set()).update(hashes)
 
     def place(self, path: str, pair: Pair | None) -> Place:
         """Where ``pair`` goes whose request should be at ``path``; None stands for one that isn't known yet.
@@ -90,17 +91,15 @@ class RequestFolder:
 
         Each is durable, and in the journal of the run in ``folder`` with what it replaces, before the next.
         """
-        for action, path, data in (("describe", place.about, pair.about), ("write", place.request, pair.request)):
+        for make, path, data in ((Describe, place.about, pair.about), (Write, place.request, pair.request)):
             sha256 = sha256_of(data)
             self._written.setdefault(path, set()).add(sha256)
             before = read(self.output, path)
             await _settle(folder, path, before)
             if before == data:
                 continue
-            intent = Intent(
+            intent = make(
                 op=operation(),
-                action=action,
-                kind=Kind.ASSISTANT,
                 source=source,
                 target=TargetId(path),
                 name=name,
@@ -111,12 +110,12 @@ class RequestFolder:
             await folder.write(intent)
             replace(self.output, path, data)
             await folder.write(Done(op=intent.op, target=TargetId(path)))
-            folder.audit(action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
+            folder.audit(intent.action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
 
 
 async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
     """Say what came of a write that a crash cut off: it is there whole, or it is not."""
-    for intent in folder.standing.unknown("describe", "write"):
+    for intent in folder.state.unknown(Written):
         if intent.target != path:
             continue
         if there is not None and sha256_of(there) == intent.sha256:
@@ -128,7 +127,7 @@ async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:
 def read(output: Path, path: str) -> bytes | None:
     """What is at ``path`` below ``output``, None for nothing. Raises CannotWrite."""
     try:
-        return read_regular(output.joinpath(*path.split("/")))
+        return read_regular(output.joinpath(*on_disk(path).split("/")))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -148,7 +147,9 @@ def listed(output: Path) -> Iterator[tuple[str, bytes]]:
     """Whatever is in the folder, each file's path below ``output`` with its bytes. Raises CannotWrite."""
     folder = output / FOLDER
     try:
-        names = sorted(found.name for found in folder.iterdir() if found.is_file()) if folder.is_dir() else []
+        names = (
+            sorted(from_disk(found.name) for found in folder.iterdir() if found.is_file()) if folder.is_dir() else []
+        )
     except OSError as error:
         raise CannotWrite(f"can't read {folder}: {error.strerror or error}") from None
     for name in names:
@@ -159,7 +160,7 @@ def listed(output: Path) -> Iterator[tuple[str, bytes]]:
 
 def replace(output: Path, path: str, data: bytes) -> None:
     """Have ``data`` at ``path``, whole and durable; what is there until then stays until it is. Raises CannotWrite."""
-    target = output.joinpath(*path.split("/"))
+    target = output.joinpath(*on_disk(path).split("/"))
     hint = "choose another folder with --output-dir (OUTPUT_DIR)"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -170,17 +171,10 @@ def replace(output: Path, path: str, data: bytes) -> None:
 
 def remove(output: Path, path: str) -> None:
     """Take a file away, and the folder with it if that is empty then. Raises CannotWrite."""
-    target = output.joinpath(*path.split("/"))
+    target = output.joinpath(*on_disk(path).split("/"))
     try:
         target.unlink(missing_ok=True)
     except OSError as error:
         raise CannotWrite(f"can't delete {target}: {error.strerror or error}") from None
     with suppress(OSError):
         target.parent.rmdir()
-
-
-def _written(journal: Path) -> Iterator[Intent]:
-    with suppress(CannotWrite, ImportFailed):
-        for line, _ in lines(journal):
-            if isinstance(line, Intent) and line.action in ("describe", "write") and line.target and line.sha256:
-                yield line

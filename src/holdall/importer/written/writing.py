@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.journal.run import RunFolder
 from holdall.importer.plan.presence import FoundRequest, Presence
 from holdall.importer.plan.requests import Pair, compose
 from holdall.importer.plan.steps import Catalogue, LeaveOut, Plan, Unit, WriteRequest
+from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.written.requestfolder import RequestFolder, There
 from holdall.model import Kind, Record, SourceId, TargetId
 
@@ -65,7 +65,7 @@ class Writing:
 
         Returns the path of the request below OUTPUT_DIR, and what is to be said. Raises CannotWrite.
         """
-        if done := self._folder.standing.target(Kind.ASSISTANT, step.id):
+        if done := self._folder.state.target(Kind.ASSISTANT, step.id):
             return done, []
         assert self._place is not None
         pair = _pair(unit, step, self._records[step.id], self._prefix, stores, files, self._destination)

@@ -15,24 +15,24 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdall.sandbox.connections import Connections
-from holdall.sandbox.oddities import calls, encodings, failures, lists, records
+from holdall.sandbox.oddities import odd_calls, odd_encodings, odd_failures, odd_lists, odd_records
 from holdall.sandbox.oddities.exchange import Change, Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
-from holdall.sandbox.refusals import Refusal
-from holdall.sandbox.service import Service
-from holdall.sandbox.shapes import decoded
+from holdall.sandbox.service.api_errors import ApiError
+from holdall.sandbox.service.body_shapes import decoded
+from holdall.sandbox.service.service import Service
 
 __all__ = ["ANSWERS", "REQUESTS", "Odd"]
 
-REQUESTS: Mapping[Oddity, Change] = {**calls.REQUESTS, **failures.REQUESTS, **lists.REQUESTS}
+REQUESTS: Mapping[Oddity, Change] = {**odd_calls.REQUESTS, **odd_failures.REQUESTS, **odd_lists.REQUESTS}
 """What is done to requests, in the order in which it is done."""
 
 ANSWERS: Mapping[Oddity, Change] = {
-    **calls.ANSWERS,
-    **records.ANSWERS,
-    **failures.ANSWERS,
-    **lists.ANSWERS,
-    **encodings.ANSWERS,
+    **odd_calls.ANSWERS,
+    **odd_records.ANSWERS,
+    **odd_failures.ANSWERS,
+    **odd_lists.ANSWERS,
+    **odd_encodings.ANSWERS,
 }
 """What is done to answers, in the order in which it is done."""
 
@@ -64,7 +64,7 @@ class Odd:
                     change(exchange, self._memory)
             if not exchange.status:
                 await self._ask(scope, receive, answer)
-        except Refusal as refusal:
+        except ApiError as refusal:
             exchange.reply(refusal.status, msgspec.json.decode(refusal.body()))
         if answer.is_passed:
             return
@@ -92,7 +92,7 @@ class Odd:
                 more = message.get("more_body", False)
             try:
                 exchange.body = decoded(body)
-            except Refusal:
+            except ApiError:
                 exchange.body = msgspec.Raw(body)
         return exchange
 

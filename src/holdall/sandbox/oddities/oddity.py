@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+from holdall.sandbox.service.switches import Variation
+
 __all__ = ["Oddity"]
 
 
@@ -15,7 +17,7 @@ class Oddity(StrEnum):
 
     def __new__(cls, value: str, says: str) -> Self:
         made = str.__new__(cls, value)
-        made._value_ = value
+        made._value_ = str(value)
         made.says = says
         return made
 
@@ -36,7 +38,10 @@ class Oddity(StrEnum):
     LIST_UNPAGED = "list-unpaged", "limit, order and cursors are ignored: everything at once, without has_more"
 
     # Calls that are accepted and, in part, not carried out.
-    BATCH_IGNORES_FILES = "batch-ignores-files", "file_batches(files=[…]) is accepted, attaches nothing and completes"
+    BATCH_IGNORES_FILES = (
+        Variation.BATCH_IGNORES_FILES,
+        "file_batches(files=[…]) is accepted, attaches nothing and completes",
+    )
     STORE_IGNORES_FILES = "store-ignores-files", "vector_stores.create(file_ids=…) makes an empty store"
     INLINE_STORES_IGNORED = "inline-stores-ignored", "tool_resources.file_search.vector_stores makes no store"
     EXPIRES_AFTER_IGNORED = "expires-after-ignored", "expires_after of a store is dropped"
@@ -45,12 +50,18 @@ class Oddity(StrEnum):
     REASONING_EFFORT_IGNORED = "reasoning-effort-ignored", "reasoning_effort is dropped"
     ATTRIBUTES_IGNORED = "attributes-ignored", "attributes of a store's files are dropped"
     NULL_REFUSED = "null-refused", "null in a call that creates something is refused with 400"
-    UNKNOWN_FILE_ACCEPTED = "unknown-file-accepted", "a file id that does not exist is attached, and fails"
-    SAME_BYTES_SAME_ID = "same-bytes-same-id", "the same bytes uploaded twice are one file"
+    UNKNOWN_FILE_ACCEPTED = Variation.UNKNOWN_FILE_ACCEPTED, "a file id that does not exist is attached, and fails"
+    SAME_BYTES_SAME_ID = Variation.SAME_BYTES_SAME_ID, "the same bytes uploaded twice are one file"
     ONE_UPLOAD_A_SECOND = "one-upload-a-second", "429 without Retry-After to a second upload within a second"
-    UPLOAD_LOWER_CASE = "upload-lower-case", "uploads whose name ends in upper case are refused for their extension"
-    SEARCH_LOWER_CASE = "search-lower-case", "no store takes a file whose name ends in upper case"
-    INDEX_LOWER_CASE = "index-lower-case", "in a store, a file whose name ends in upper case fails as unsupported_file"
+    UPLOAD_LOWER_CASE = (
+        Variation.UPLOAD_LOWER_CASE,
+        "uploads whose name ends in upper case are refused for their extension",
+    )
+    SEARCH_LOWER_CASE = Variation.SEARCH_LOWER_CASE, "no store takes a file whose name ends in upper case"
+    INDEX_LOWER_CASE = (
+        Variation.INDEX_LOWER_CASE,
+        "in a store, a file whose name ends in upper case fails as unsupported_file",
+    )
     BATCH_500 = "batch-500", "file_batches(files=[…]) answers 500; single files are taken"
     REFUSED_UPLOAD_BREAKS_LIST = (
         "refused-upload-breaks-list",
@@ -83,19 +94,19 @@ class Oddity(StrEnum):
     )
     EXTRA_KEYS = "extra-keys", "objects have keys that nobody knows"
     ECHOES_KEY = "echoes-key", "objects have the key of the request in them: plain, as base64 and percent-encoded"
-    ID_UNDERSCORE = "id-underscore", "ids of files are file_…"
-    ID_HEX = "id-hex", "ids are 24 hex digits"
-    ID_UUID = "id-uuid", "ids are UUIDs"
-    ID_ASSISTANT = "id-assistant", "ids of files are assistant-…"
+    ID_UNDERSCORE = Variation.ID_UNDERSCORE, "ids of files are file_…"
+    ID_HEX = Variation.ID_HEX, "ids are 24 hex digits"
+    ID_UUID = Variation.ID_UUID, "ids are UUIDs"
+    ID_ASSISTANT = Variation.ID_ASSISTANT, "ids of files are assistant-…"
     CREATED_IN_MILLISECONDS = "created-in-milliseconds", "created_at counts milliseconds"
     CREATED_AS_FLOAT = "created-as-float", "created_at has a fraction"
     BYTES_WRONG = "bytes-wrong", "bytes of a file is not its size"
     FILENAMES_ASCII = "filenames-ascii", "filenames lose their letters beyond ASCII"
 
     # Parsed text.
-    TEXT_OVERLAPS = "text-overlaps", "items of parsed text repeat each other by the chunk overlap"
+    TEXT_OVERLAPS = Variation.TEXT_OVERLAPS, "items of parsed text repeat each other by the chunk overlap"
     TEXT_CUT_BY_BYTES = (
-        "text-cut-by-bytes",
+        Variation.TEXT_CUT_BY_BYTES,
         "items of parsed text repeat each other and begin and end inside characters, which come as U+FFFD",
     )
     TEXT_OTHER_SHAPE = "text-other-shape", "parsed text comes as {file_id, filename, content}"

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Assistant", "Document", "Membership", "Sample", "Store", "sample"]
+__all__ = ["Assistant", "Membership", "Sample", "SampleDocument", "Store", "sample"]
 
 _ROOM = "holdall.sandbox.sample"
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SampleDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file to upload. ``file`` is its name in the package and its key everywhere here, ``name`` its true name."""
 
     file: str
@@ -66,7 +66,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The whole project. ``about`` is a sentence for people."""
 
     about: str
-    documents: list[Document]
+    documents: list[SampleDocument]
     stores: list[Store]
     assistants: list[Assistant]
 

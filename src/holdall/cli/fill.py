@@ -1,0 +1,135 @@
+"""The sample project, made in an account: files, then stores with what is in them, then the assistants."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from holdall.errors import UnexpectedAnswer
+from holdall.remote.client import Account, path
+from holdall.sandbox.sample.definition import Assistant, Sample, SampleDocument, Store
+
+__all__ = ["Filled", "fill"]
+
+# Seconds between two looks at a batch that is being indexed.
+_POLL = 0.1
+_BETWEEN_POLLS_AT_MOST = 2.0
+
+
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids that the account gave: of files by their names in the package, of stores by their keys, of assistants."""
+
+    files: dict[str, str]
+    stores: dict[str, str]
+    assistants: list[str]
+
+
+class _Created(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+class _Counts(msgspec.Struct, frozen=True, kw_only=True):
+    completed: int
+    total: int
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: str
+    file_counts: _Counts
+
+
+async def fill(
+    account: Account,
+    sample: Sample,
+    *,
+    deadline: float = 60.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Filled:
+    """Make ``sample`` in the account; on return all of it stands and every store is indexed.
+
+    Meant for a fresh project: nothing is looked up, nothing is resumed. ``deadline`` is in seconds, for the indexing of
+    all stores together. Raises errors of the RemoteError family; UnexpectedAnswer where a document is not indexed.
+    """
+    ids = await asyncio.gather(*(_upload(account, document) for document in sample.documents))
+    files = {document.file: id_ for document, id_ in zip(sample.documents, ids, strict=True)}
+    stores = {store.key: await _create_store(account, store) for store in sample.stores}
+    batches = [await _attach(account, store, stores[store.key], files) for store in sample.stores]
+    until = clock() + deadline
+    for store, batch in zip(sample.stores, batches, strict=True):
+        await _indexed(account, store, stores[store.key], batch, lambda: clock() > until, sleep)
+    assistants = [await _create_assistant(account, assistant, stores, files) for assistant in sample.assistants]
+    return Filled(files=files, stores=stores, assistants=assistants)
+
+
+async def _upload(account: Account, document: SampleDocument) -> str:
+    answer = await account.upload(document.name, io.BytesIO(document.content()), purpose=document.purpose)
+    return msgspec.json.decode(answer.raw, type=_Created).id
+
+
+async def _create_store(account: Account, store: Store) -> str:
+    body: dict[str, Any] = {"name": store.name}
+    for name in ("metadata", "expires_after"):
+        if getattr(store, name) is not None:
+            body[name] = getattr(store, name)
+    answer = await account.post("/vector_stores", body)
+    return msgspec.json.decode(answer.raw, type=_Created).id
+
+
+async def _attach(account: Account, store: Store, store_id: str, files: dict[str, str]) -> str:
+    members = []
+    for member in store.files:
+        entry: dict[str, Any] = {"file_id": files[member.document]}
+        for name in ("attributes", "chunking_strategy"):
+            if getattr(member, name) is not None:
+                entry[name] = getattr(member, name)
+        members.append(entry)
+    answer = await account.post(path("/vector_stores/{}/file_batches", store_id), {"files": members})
+    return msgspec.json.decode(answer.raw, type=_Batch).id
+
+
+async def _indexed(
+    account: Account,
+    store: Store,
+    store_id: str,
+    batch_id: str,
+    too_late: Callable[[], bool],
+    sleep: Callable[[float], Awaitable[object]],
+) -> None:
+    """Wait until nothing of the batch is in progress; raises UnexpectedAnswer unless all of it is indexed then."""
+    wait = _POLL
+    while True:
+        answer = await account.get(path("/vector_stores/{}/file_batches/{}", store_id, batch_id))
+        batch = msgspec.json.decode(answer.raw, type=_Batch)
+        if batch.status != "in_progress" or too_late():
+            break
+        await sleep(wait)
+        wait = min(wait * 2, _BETWEEN_POLLS_AT_MOST)
+    counts = batch.file_counts
+    if counts.completed < counts.total:
+        raise UnexpectedAnswer(
+            f"can't fill the sample's store {store.name} ({store_id}): only {counts.completed} of {counts.total} files "
+            f"were indexed ({batch.status})",
+            request_id=answer.request_id,
+        )
+
+
+async def _create_assistant(
+    account: Account, assistant: Assistant, stores: dict[str, str], files: dict[str, str]
+) -> str:
+    resources: dict[str, Any] = {}
+    if assistant.store is not None:
+        resources["file_search"] = {"vector_store_ids": [stores[assistant.store]]}
+    if assistant.files:
+        resources["code_interpreter"] = {"file_ids": [files[file] for file in assistant.files]}
+    body = assistant.body()
+    if resources:
+        body["tool_resources"] = resources
+    answer = await account.post("/assistants", body)
+    return msgspec.json.decode(answer.raw, type=_Created).id

@@ -1,0 +1,223 @@
+"""What stood at the destination before the run: the ids, in a file of the run's folder.
+
+Taken before the first write, so that whatever isn't in it came later. It may have a million lines: it is written as the
+lists come and read as a stream, never held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdall.bundle.durable import cannot_write, durable
+from holdall.dialects.marks import CLONED_FROM, OPERATION
+from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
+from holdall.kinds import KINDS, WHOLE
+from holdall.model import Kind, TargetId, credible, epoch_seconds
+from holdall.opening import open_regular
+from holdall.remote.client import Account, viewed
+from holdall.remote.lists import Doubt
+
+__all__ = ["PLACES", "RECENT", "Baseline", "Lookalike", "Stamp", "listed", "stamps"]
+
+PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *WHOLE)}
+
+RECENT = 3600
+"""Seconds for which an object that another importer made says that it may still be at work."""
+
+# A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
+_LARGE_PAGE = 10_000
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """An object with our marks: which attempt made it, of what, and when (Unix seconds by the server's clock)."""
+
+    kind: Kind
+    id: TargetId
+    name: str | None
+    source: str
+    op: str
+    created: int
+
+
+class Lookalike(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A file that was there before, with the name and size (bytes) of one that the run uploads."""
+
+    id: TargetId
+    name: str
+    size: int
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One object, with ``name`` and ``size`` where it is a lookalike; or, without an id, the word that this kind's list
+    is ``whole`` or could not be had."""
+
+    kind: Kind
+    id: TargetId | None = None
+    whole: bool | None = None
+    name: str | None = None
+    size: int | None = None
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
+    name: str | None = None
+    filename: str | None = None
+    bytes: int | float | None = None
+    created_at: int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
+    """Every object of a kind, as the server sent it; files in large pages where the server has them.
+
+    ``doubt`` is told where the list may lack something.
+    """
+    if kind is Kind.FILE:
+        begun = False
+        try:
+            async for raw in account.items(PLACES[kind], limit=_LARGE_PAGE, doubt=doubt):
+                begun = True
+                yield raw
+            return
+        except RequestRefused:
+            if begun:
+                raise
+    async for raw in account.items(PLACES[kind], doubt=doubt):
+        yield raw
+
+
+async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
+    """The stores, assistants and agents, or those of ``kinds``, that carry our marks."""
+    for kind in (kind for kind in kinds if kind is not Kind.FILE):
+        with suppress(NotFound, RequestRefused):
+            async for raw in listed(account, kind):
+                if stamp := _stamp(kind, viewed(raw, _Seen, f"a record of {PLACES[kind]}")):
+                    yield stamp
+
+
+class Baseline:
+    """The listing of one run, at ``path`` once it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: array[int] | None = None
+
+    def had_file(self, id: TargetId) -> bool:
+        """Whether that file is in the listing. Holds eight bytes a file, once it was asked. Raises CannotWrite."""
+        if self._files is None:
+            found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
+            self._files = array("Q", sorted(found))
+        short = _short(id)
+        place = bisect_left(self._files, short)
+        return place < len(self._files) and self._files[place] == short
+
+    async def take(
+        self,
+        account: Account,
+        kinds: Collection[Kind] = tuple(PLACES),
+        *,
+        uploads: Container[tuple[str, int]] = frozenset(),
+    ) -> list[Stamp]:
+        """List the account's files, stores, assistants and agents, or only ``kinds``. Durable on return, and whole or
+        absent.
+
+        ``uploads`` are the names and sizes of what the run uploads. A kind that can't be listed is written down as
+        that: nothing of it can be told from what was there before. Returns the objects that carry our marks. Raises
+        CannotWrite and what stops every request.
+        """
+        marked: list[Stamp] = []
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with fresh.open("wb") as file:
+
+                def put(line: _Line) -> None:
+                    file.write(msgspec.json.encode(line) + b"\n")
+
+                for kind in kinds:
+                    put(_Line(kind=kind, whole=await self._list(account, kind, put, marked, uploads)))
+                durable(file)
+            os.replace(fresh, self.path)
+        except OSError as error:
+            with suppress(OSError):
+                fresh.unlink()
+            raise cannot_write(self.path, error) from None
+        return marked
+
+    async def _list(
+        self,
+        account: Account,
+        kind: Kind,
+        put: Callable[[_Line], None],
+        marked: list[Stamp],
+        uploads: Container[tuple[str, int]],
+    ) -> bool:
+        try:
+            async for raw in listed(account, kind):
+                seen = viewed(raw, _Seen, f"a record of {PLACES[kind]}")
+                its = (seen.filename or "", credible(seen.bytes) or 0)
+                if kind is Kind.FILE and its in uploads:
+                    put(_Line(kind=kind, id=seen.id, name=its[0], size=its[1]))
+                else:
+                    put(_Line(kind=kind, id=seen.id))
+                if kind is not Kind.FILE and (stamp := _stamp(kind, seen)):
+                    marked.append(stamp)
+        except (*REQUEST_ERRORS, msgspec.DecodeError):
+            return False
+        return True
+
+    def newer(self, kind: Kind, ids: Iterable[TargetId], *, perhaps: bool = False) -> set[TargetId]:
+        """Those of ``ids`` that weren't there; where that can't be said none, or with ``perhaps`` those that may not
+        have been. Raises CannotWrite."""
+        left, whole = set(ids), False
+        if left:
+            for line in self._lines():
+                if line.kind is kind:
+                    whole = whole or line.whole is True
+                    if line.id is not None:
+                        left.discard(line.id)
+        return left if whole or perhaps else set()
+
+    def is_whole(self, kind: Kind) -> bool:
+        """Whether all of that kind could be listed. Raises CannotWrite."""
+        return any(line.kind is kind and line.whole is True for line in self._lines())
+
+    def lookalikes(self) -> Iterator[Lookalike]:
+        """The files that look like one that the run uploads. Raises CannotWrite."""
+        for line in self._lines():
+            if line.id is not None and line.name is not None and line.size is not None:
+                yield Lookalike(id=line.id, name=line.name, size=line.size)
+
+    def _lines(self) -> Iterator[_Line]:
+        try:
+            with open_regular(self.path) as file:
+                for raw in file:
+                    yield _decoder.decode(raw)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            raise CannotWrite(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _short(id: str) -> int:
+    """64 bits that stand for an id: of a million of them no two are alike."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())
+
+
+def _stamp(kind: Kind, seen: _Seen) -> Stamp | None:
+    metadata: Mapping[str, Any] = seen.metadata or {}
+    op, source = metadata.get(OPERATION), metadata.get(CLONED_FROM)
+    if not isinstance(op, str) or not isinstance(source, str):
+        return None
+    return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))

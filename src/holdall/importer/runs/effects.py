@@ -1,0 +1,92 @@
+"""What a run did to the account, as its journal says: what an undo goes by, and nothing else.
+
+What the run made and took away again itself is no effect, nor is a change of something that it made: with the
+thing goes the change. A file that was taken for the run's own because of its name and size alone is only told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Any
+
+import msgspec
+
+from holdall.importer.plan.image import fingerprint
+from holdall.importer.runs.runlines import Attach, Detach, Update, Written
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["Chain", "Effect", "Made", "chains", "merged"]
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something that the run created. ``image`` is how it left it, None where nobody could say.
+
+    ``perhaps`` has the fingerprints that an update gave some fields whose answer was lost. ``sha256`` is that of the
+    bundle's entry that a file was uploaded from, ``is_copy`` says that it is a second upload of it.
+    """
+
+    kind: Kind
+    target: TargetId
+    source: SourceId
+    name: str | None
+    op: str
+    image: dict[str, str] | None = None
+    perhaps: dict[str, str] = {}
+    sha256: str | None = None
+    is_copy: bool = False
+
+
+Effect = Made | Attach | Detach | Update | Written
+"""An intent stands for what it does, with ``files`` and ``after`` as the account shows them since."""
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did to one file in a store that it didn't make: how it was before, and how the run may have left it.
+
+    ``before`` is None where the file wasn't in the store. ``ends`` are fingerprints of attributes, with None for not
+    in the store: several where it isn't sure that the last effects were done.
+    """
+
+    before: dict[str, Any] | None
+    ends: frozenset[str | None]
+
+
+def chains(
+    effects: Iterable[Effect], made: Container[TargetId], sure: Container[str]
+) -> dict[tuple[TargetId, TargetId], Chain]:
+    """By store and file, for the stores that aren't in ``made``. ``sure`` has the ops that were answered."""
+    found: dict[tuple[TargetId, TargetId], Chain] = {}
+
+    def add(op: str, store: TargetId, file: TargetId, before: dict[str, Any] | None, end: str | None) -> None:
+        if store in made:
+            return
+        start = None if before is None else fingerprint(before.get("attributes"))
+        last = found.get((store, file)) or Chain(before=before, ends=frozenset({start}))
+        ends = {end} if op in sure else {end, *last.ends}
+        found[store, file] = Chain(before=last.before, ends=frozenset(ends))
+
+    for effect in effects:
+        match effect:
+            case Attach(op=op, target=store, files=files):
+                for file, end in files.items():
+                    add(op, store, file, None, end)
+            case Detach(op=op, target=file, store=store, before=before):
+                add(op, store, file, before or {}, None)
+            case Update(op=op, target=file, store=str(store), before=before, after=after):
+                add(op, store, file, before, (after or {}).get("attributes", ""))
+            case _:
+                pass
+    return found
+
+
+def merged(effects: Iterable[Effect]) -> dict[TargetId, Update]:
+    """One update for each assistant and store: the values before the first, the looks after the last."""
+    found: dict[TargetId, Update] = {}
+    for effect in effects:
+        if isinstance(effect, Update) and effect.store is None:
+            before, after = effect.before or {}, effect.after
+            if first := found.get(effect.target):
+                before = {**before, **(first.before or {})}
+                after = {**(first.after or {}), **after} if after is not None else None
+            found[effect.target] = msgspec.structs.replace(effect, before=before, after=after)
+    return found

@@ -1,0 +1,251 @@
+"""What an import ended in, and the documents that say so: ``report.md``. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from holdall.dialects.forms import Form
+from holdall.dialects.loss import Loss
+from holdall.errors import HoldallError
+from holdall.importer.plan.steps import LONE_FILES
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["Destination", "Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keeping", "markdown"]
+
+# A reason in the report names so many things and counts the rest; audit.jsonl has them all.
+_NAMED = 20
+
+# Letters, digits and what is no ASCII; signs that Markdown knows only where they stand otherwise than here; the dot of
+# a file's name that no viewer takes for a host's.
+_HARMLESS = re.compile(
+    r"""(?!www\.)(?:[^\W_]|[^\x00-\x7f]|(?<=[^\W_])_(?=[^\W_])|[-,()'"/=+%]|[.:;!?&](?![^)])
+    |\.(?=[0-9]|[a-z]{3})(?!(?:biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop)(?![a-z])))*+""",
+    re.X | re.I,
+)
+# How a list, a heading or a rule may begin.
+_LIST = re.compile(r"[-+=]|[0-9]+[.)]")
+
+
+class Status(StrEnum):
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+class Party(msgspec.Struct, frozen=True, kw_only=True):
+    """One side of a copy, as far as it is known: servers need not say either."""
+
+    org_id: str | None = None
+    project_id: str | None = None
+
+
+class Destination(Party, frozen=True, kw_only=True):
+    base_url: str | None = None
+
+    @property
+    def account(self) -> dict[str, str | None]:
+        """As journals name it, and ``same_account`` takes it."""
+        return {"base_url": self.base_url, "organization": self.org_id, "project": self.project_id}
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One assistant, an agent, a store that none uses, or all files that nothing refers to (they have no ``target``).
+
+    ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
+    only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``, ``left``
+    or ``written``.
+    """
+
+    source: SourceId
+    target: TargetId | None = None
+    name: str | None = None
+    status: Status
+    error: str | None = None
+    losses: list[Loss] = []
+    how: str = "created"
+
+
+class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that may stand at the destination and that nothing refers to: the answer to its upload was lost.
+
+    ``id`` is None where it has not turned up; ``source``, ``name`` and ``size`` (bytes) are those of what was sent.
+    ``earlier``: it was there before this run, and looks like something that an import left behind whose folder isn't
+    here.
+    """
+
+    kind: Kind
+    id: TargetId | None
+    source: SourceId | None
+    name: str | None
+    size: int | None = None
+    earlier: bool = False
+
+
+class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
+    """Something at the destination that another import made of the same ``source`` at the same time as this run.
+
+    ``id`` is the other's, ``ours`` this run's; ``run`` is the other run, None where nothing tells which it was.
+    """
+
+    kind: Kind
+    id: TargetId
+    ours: TargetId
+    source: SourceId
+    name: str | None
+    run: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace('_', ' ')} {self.name or 'without a name'}: {self.ours} and {self.id}"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``stopped`` is the error that kept the rest from being attempted.
+
+    ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
+    below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
+    ``added`` are metadata keys that the server puts in by itself.
+    """
+
+    run: str
+    started: str
+    ended: str
+    source: Party
+    destination: Destination
+    bundle: dict[str, str]
+    options: dict[str, Any]
+    assistants: list[Result]
+    agents: list[Result] = []
+    others: list[Result]
+    stores: dict[SourceId, TargetId]
+    files: dict[SourceId, TargetId]
+    requests: dict[str, int]
+    stopped: HoldallError | None = None
+    orphans: list[Orphan] = []
+    duplicates: list[Duplicate] = []
+    form: Form = Form.ASSISTANTS
+    copies: dict[SourceId, TargetId] = {}
+    added: frozenset[str] = frozenset()
+
+    @property
+    def results(self) -> list[Result]:
+        return [*self.assistants, *self.agents, *self.others]
+
+    @property
+    def whole(self) -> bool:
+        return all(result.status is Status.SUCCESS for result in self.results)
+
+    def failed(self) -> Iterator[tuple[Kind, SourceId]]:
+        """What was chosen and is not there."""
+        for kind, results in ((Kind.ASSISTANT, self.assistants), (Kind.AGENT, self.agents), (Kind.STORE, self.others)):
+            for result in results:
+                if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
+                    yield (Kind.FILE if result.source == LONE_FILES else kind), result.source
+
+    def losses(self) -> list[Loss]:
+        """Every loss once, also where several assistants share it."""
+        return list({msgspec.json.encode(loss): loss for result in self.results for loss in result.losses}.values())
+
+
+def markdown(report: Report) -> str:
+    """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
+    clones = [*report.assistants, *report.agents]
+    whole = [result for result in clones if result.status is Status.SUCCESS]
+    agents = f", {len(report.agents)} agents" if report.agents else ""
+    rest = [result for result in report.results if result.status is not Status.SUCCESS]
+    lines = [
+        "# Clone Report",
+        "",
+        "## Summary",
+        f"- Total: {len(report.assistants)} assistants{agents}",
+        f"- Success: {len(whole)}",
+        f"- Failed: {len(clones) - len(whole)}",
+        *_orphans(report.orphans),
+        *_duplicates(report),
+        "",
+        "## Successful Clones",
+    ]
+    for result in whole:
+        lines.append(f"- {_text(result.source)} → {_text(result.target or '')} ({_name(result)})")
+        lines += _details(result)
+    lines += ["", "## Failed Clones"]
+    for result in rest:
+        there = f" → {_text(result.target)} ({_name(result)}), {result.status}" if result.target else ""
+        lines.append(f"- {_text(result.source)}{there}: {_text(result.error or result.status.value)}")
+        lines += _details(result)
+    return "\n".join(lines) + "\n"
+
+
+def _orphans(orphans: list[Orphan]) -> list[str]:
+    if not orphans:
+        return []
+    lines = [f"- Possible orphans: {len(orphans)} (nothing refers to them)"]
+    for orphan in orphans[:_NAMED]:
+        size = f", {orphan.size} bytes" if orphan.size is not None else ""
+        where = _text(orphan.id) if orphan.id else "not seen so far"
+        where += ", there before this run" if orphan.earlier else ", its answer was lost"
+        lines.append(f"  - {orphan.kind.replace('_', ' ')} {_text(orphan.name or 'without a name')}{size}: {where}")
+    if len(orphans) > _NAMED:
+        lines.append(f"  - and {len(orphans) - _NAMED} more, all of them in mapping.json")
+    return lines
+
+
+def keeping(report: Report) -> str:
+    """Which run of those that made the same things keeps, and how the other is taken back.
+
+    By the ids of the runs, which begin with their time, so that each of them says the same.
+    """
+    known = sorted({report.run, *(one.run for one in report.duplicates if one.run is not None)})
+    if len(known) == 1:
+        return f"nothing tells which began first: keep one of them (holdall undo {report.run} takes this run back)"
+    if known[0] == report.run:
+        undo = " and ".join(f"holdall undo {run}" for run in known[1:])
+        return f"this run began first and keeps; to remove the other, with its own --output-dir: {undo}"
+    return f"run {known[0]} began first and keeps; to remove this one: holdall undo {report.run}"
+
+
+def _duplicates(report: Report) -> list[str]:
+    if not report.duplicates:
+        return []
+    lines = [
+        f"- Duplicates: {len(report.duplicates)} (another import made the same at the same time; {keeping(report)})"
+    ]
+    lines += [f"  - {_text(str(one))}" for one in report.duplicates[:_NAMED]]
+    if len(report.duplicates) > _NAMED:
+        lines.append(f"  - and {len(report.duplicates) - _NAMED} more, all of them in mapping.json")
+    return lines
+
+
+def _details(result: Result) -> list[str]:
+    lines = [f"  - {_text(str(loss))}" for loss in result.losses[:_NAMED]]
+    if len(result.losses) > _NAMED:
+        lines.append(f"  - and {len(result.losses) - _NAMED} more, all of them in audit.jsonl")
+    return lines
+
+
+def _name(result: Result) -> str:
+    return "no name" if result.name is None else _text(result.name)
+
+
+def _text(text: str) -> str:
+    """One line that a Markdown viewer shows as it is: names come from servers, and could hold tags, links or mentions.
+
+    Words that can mean nothing stay; the others are code spans, for a backslash keeps neither an address from becoming
+    a link nor an ``@`` from becoming a mention.
+    """
+    kept = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    return " ".join(_word(word, first=not place) for place, word in enumerate(kept.split()))
+
+
+def _word(word: str, *, first: bool) -> str:
+    if _HARMLESS.fullmatch(word) and not (first and _LIST.match(word)):
+        return word
+    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    room = " " if "`" in (word[0], word[-1]) else ""
+    return f"{fence}{room}{word}{room}{fence}"

@@ -1,0 +1,337 @@
+"""State of one run, folded from its journal: the same live or replayed, after a crash or years later.
+
+What a resumed run knows is what it would know without the crash; an undo goes by the effects alone; later runs go by
+what was made and how it was left. Kept are ids, names and fingerprints; the intents of what is done are let go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from holdall.errors import ImportFailed
+from holdall.importer.runs.effects import Effect, Made
+from holdall.importer.runs.runlines import (
+    MARKS,
+    VERSION,
+    Attach,
+    Closed,
+    Copy,
+    Create,
+    Creation,
+    Delete,
+    Detach,
+    Done,
+    Failed,
+    Intent,
+    Learned,
+    Line,
+    Opened,
+    Shown,
+    Update,
+    Write,
+    Written,
+    lines,
+)
+from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import open_regular
+
+T = TypeVar("T", bound=Intent | Written)
+
+__all__ = ["RunState", "Said", "read_state"]
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the account says of a file, where that isn't what was sent."""
+
+    name: str | None
+    size: int | float | None
+
+
+class RunState:
+    def __init__(self) -> None:
+        self.opened: Opened | None = None
+        self.closed = False
+        self.end = 0
+        """Length of the journal up to its last whole line, where it was read."""
+        self.targets: dict[Kind, dict[SourceId, TargetId]] = {kind: {} for kind in Kind}
+        """What is used in this run, by kind and source; ``adopted`` of it were not created but found."""
+        self.adopted: set[tuple[Kind, SourceId]] = set()
+        self.copies: dict[SourceId, TargetId] = {}
+        """Second uploads of files, under another name; ``superseded`` are those before them, to be taken away."""
+        self.superseded: dict[SourceId, list[TargetId]] = {}
+        self.names: dict[SourceId, str] = {}
+        """Those that files were sent under."""
+        self._first_names: dict[SourceId, str] = {}
+        self.said: dict[SourceId, Said] = {}
+        self.owners: dict[TargetId, SourceId] = {}
+        """The first source of each file: a server may give the same id for the same bytes."""
+        self.without: dict[SourceId, list[str]] = {}
+        self.updated: set[tuple[Kind, TargetId | None, SourceId]] = set()
+        """Kind and source of what was updated, and of memberships the store's id between them."""
+        self.attached: Counter[TargetId] = Counter()
+        """How many files were put into each store."""
+        self.open: dict[str, Intent] = {}
+        """The intents of which nobody knows what came of them, by their ``op``."""
+        self.missed: list[Creation] = []
+        """Those that were given up after a search: they may have been carried out all the same, too late."""
+        self.answered: set[tuple[str, Kind]] = set()
+        """The writes, by action and kind, of which one at least was carried out."""
+        self.learned: dict[str, int] = {}
+        self.added: set[str] = set()
+        """Metadata keys that the server puts in by itself."""
+        self.made: list[Made] = []
+        """All that was created, or found in place of it, in that order; as it was left, ``images`` says."""
+        self.inferred: list[Made] = []
+        """Of these, what is taken for the run's own because of its name and size alone."""
+        self.images: dict[TargetId, dict[str, str]] = {}
+        self.members: dict[TargetId, dict[TargetId, str | None]] = {}
+        """By store, the files that were put in, with the fingerprints of their attributes; None: taken out."""
+        self.shown: list[Shown] = []
+        self.written: dict[TargetId, set[str]] = {}
+        """By path, the sha256 of what was, or was about to be, written into OUTPUT_DIR."""
+        self.operations: set[str] = set()
+        """Those that stores, assistants and agents may carry."""
+        self.sure: set[str] = set()
+        """The ops of effects that were answered; a create is none before it is."""
+        self._effects: dict[str, Effect] = {}
+        self._left: dict[TargetId, str] = {}
+        """By what was made or updated, the op of the effect that says how it was left."""
+        self._puts: dict[TargetId, list[str]] = {}
+        """By store, the ops of what was put in."""
+        self._gone: set[TargetId] = set()
+
+    def adopt(self, kind: Kind, source: SourceId, target: TargetId, name: str | None = None) -> None:
+        """Use what was there before the run; no line of the journal says so, the plan does."""
+        self.targets[kind][source] = target
+        self.adopted.add((kind, source))
+        if kind is Kind.FILE and name is not None:
+            self.names[source] = self._first_names[source] = name
+
+    @property
+    def files(self) -> dict[SourceId, TargetId]:
+        return self.targets[Kind.FILE]
+
+    @property
+    def keeps_marks(self) -> bool:
+        """Whether the account keeps the metadata that objects are created with, as far as is known."""
+        return self.learned.get(MARKS) != 0
+
+    @property
+    def uncertain(self) -> list[Creation]:
+        """Creates of which nobody knows what came."""
+        return [*self.missed, *self.creations()]
+
+    def target(self, kind: Kind, source: SourceId) -> TargetId | None:
+        """What was made of a source in this run, or None."""
+        return self.targets[kind].get(source)
+
+    def unknown(self, of: type[T], kind: Kind | None = None, source: SourceId | None = None) -> list[T]:
+        """The intents ``of`` that type whose outcome is unknown, oldest first."""
+        return [
+            intent
+            for intent in self.open.values()
+            if isinstance(intent, of) and kind in (None, intent.kind) and source in (None, intent.source)
+        ]
+
+    def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[Creation]:
+        """The same, of Create and Copy."""
+        both: list[Creation] = [*self.unknown(Create, kind, source), *self.unknown(Copy, kind, source)]
+        return both
+
+    def claimed(self, kind: Kind) -> Iterator[TargetId]:
+        """The ids of that kind which this run knows to be its own."""
+        yield from self.targets[kind].values()
+        if kind is Kind.FILE:
+            yield from self.copies.values()
+            yield from (target for targets in self.superseded.values() for target in targets)
+
+    def touched(self) -> Iterator[TargetId]:
+        """The ids of all that the run made, changed or put into a store."""
+        yield from (made.target for made in self.made)
+        yield from self.images
+        for files in self.members.values():
+            yield from files
+
+    def effects(self) -> list[Effect]:
+        """What the run did to the account, in order: all that an undo has to do with.
+
+        What the run made and took away itself is none, nor is a change of something that it made: with the thing goes
+        the change. Calls whose answer was lost count, creates aside.
+        """
+        effects = [one for one in self._effects.values() if not (isinstance(one, Made) and one.target in self._gone)]
+        lost: dict[TargetId, dict[str, str]] = {}
+        for update in self.unknown(Update):
+            lost.setdefault(update.target, {}).update(update.after or {})
+        return [
+            msgspec.structs.replace(one, perhaps=lost[one.target])
+            if isinstance(one, Made) and one.target in lost
+            else one
+            for one in effects
+        ]
+
+    def take(self, line: Line) -> None:
+        match line:
+            case Opened():
+                self.opened = line
+            case Done(op=op):
+                if (intent := self.open.pop(op, None)) is not None:
+                    self._done(intent, line)
+            case Failed(op=op, ambiguous=False, looked=looked):
+                intent = self.open.pop(op, None)
+                if not looked:
+                    self._effects.pop(op, None)
+                elif isinstance(intent, Creation):
+                    self.missed.append(intent)
+            case Failed():
+                pass
+            case Learned(what=what, value=value):
+                self.learned[what] = value
+            case Shown():
+                self._shown(line)
+            case Closed():
+                self.closed = True
+            case intent:
+                self.open[intent.op] = intent
+                self._intended(intent)
+
+    def _intended(self, intent: Intent) -> None:
+        """Note what the call does if it is carried out; of a create that is known only by its answer."""
+        match intent:
+            case Create(kind=kind, op=op) if kind is not Kind.FILE:
+                self.operations.add(op)
+            case Attach(target=store):
+                self._effects[intent.op] = intent
+                self._puts.setdefault(store, []).append(intent.op)
+            case Detach():
+                self._effects[intent.op] = intent
+            case Update(target=target) if intent.before is not None and not isinstance(self._last(target), Made):
+                self._effects[intent.op] = intent
+                if intent.store is None:
+                    self._left[target] = intent.op
+            case Written(target=path, sha256=sha256):
+                self._effects[intent.op] = intent
+                self.written.setdefault(path, set()).add(sha256)
+
+    def _last(self, target: TargetId) -> Effect | None:
+        """The effect that says how ``target`` was left."""
+        return self._effects.get(self._left.get(target, ""))
+
+    def _done(self, intent: Intent, line: Done) -> None:
+        source = intent.source
+        self.answered.add(("create" if isinstance(intent, Copy) else intent.action, intent.kind))
+        if intent.op in self._effects:
+            self.sure.add(intent.op)
+        if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
+            self._leave(line.target, line.image)
+        match intent:
+            case Create() | Copy():
+                self._created(intent, line)
+            case Write():
+                self.targets[intent.kind][source] = line.target
+            case Update(store=store):
+                self.updated.add((intent.kind, store, source))
+                if store is not None and line.image is not None:
+                    self.members.setdefault(store, {})[line.target] = line.image.get("attributes", "")
+                    if intent.op in self._effects:
+                        self._effects[intent.op] = msgspec.structs.replace(intent, after=line.image)
+            case Attach(target=store, files=files):
+                self.attached[store] += len(files)
+                self.members.setdefault(store, {}).update(files)
+            case Detach(target=file, store=store):
+                self.attached[store] -= 1
+                self.members.setdefault(store, {})[file] = None
+            case Delete(target=file):
+                self._gone.add(file)
+                self._deleted(source, line.target)
+
+    def _created(self, intent: Creation, line: Done) -> None:
+        source, target = intent.source, line.target
+        made = Made(
+            kind=intent.kind,
+            target=target,
+            source=source,
+            name=line.name or intent.name,
+            op=intent.op,
+            image=line.image,
+            sha256=intent.sha256,
+            is_copy=isinstance(intent, Copy),
+        )
+        self.made.append(made)
+        if line.inferred:
+            self.inferred.append(made)
+        elif not line.there:  # else it isn't the run's
+            self._effects[intent.op] = made
+            self._left[target] = intent.op
+        if isinstance(intent, Create):
+            self.targets[intent.kind][source] = target
+            if intent.without:
+                self.without[source] = intent.without
+        else:
+            before = self.copies.get(source, target)
+            if before != target:
+                self.superseded.setdefault(source, []).append(before)
+            self.copies[source] = target
+        if intent.kind is Kind.FILE:
+            self.owners.setdefault(target, source)
+            self.names[source] = intent.name or ""
+            if isinstance(intent, Create):
+                self._first_names[source] = intent.name or ""
+                if line.there:
+                    self.adopted.add((Kind.FILE, source))
+            if line.name is not None or line.size is not None:
+                self.said[source] = Said(name=line.name, size=line.size)
+
+    def _deleted(self, source: SourceId, file: TargetId) -> None:
+        if file in self.superseded.get(source, ()):
+            self.superseded[source].remove(file)
+        elif self.copies.get(source) == file:
+            del self.copies[source]
+            self.names[source] = self._first_names.get(source, "")
+        elif source in self.copies and self.files.get(source) == file:
+            self.files[source] = self.copies.pop(source)
+
+    def _leave(self, target: TargetId, image: dict[str, str]) -> None:
+        self.images[target] = image
+        match self._last(target):
+            case Made() as made:
+                self._effects[made.op] = msgspec.structs.replace(made, image=image)
+            case Update() as update:
+                self._effects[update.op] = msgspec.structs.replace(update, after=image)
+
+    def _shown(self, line: Shown) -> None:
+        """How things looked afterwards, where that isn't how they were sent."""
+        self.added.update(line.added)
+        self.shown.append(line)
+        if line.image is not None:
+            self._leave(line.target, line.image)
+        if line.files:
+            self.members.setdefault(line.target, {}).update(line.files)
+            for op in self._puts.get(line.target, ()):
+                if isinstance(effect := self._effects.get(op), Attach):
+                    shown = {file: line.files.get(file, end) for file, end in effect.files.items()}
+                    self._effects[op] = msgspec.structs.replace(effect, files=shown)
+
+
+def read_state(journal: Path) -> RunState:
+    """Fold a journal. One that was cut off within its first line has nothing ``opened``.
+
+    Raises CannotWrite where it can't be read, ImportFailed where it isn't one, or is of a later version.
+    """
+    state = RunState()
+    for line, end in lines(journal):
+        state.take(line)
+        state.end = end
+    if state.opened is None:
+        with open_regular(journal) as file:
+            if file.readline().endswith(b"\n"):
+                raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
+    elif state.opened.version > VERSION:
+        raise ImportFailed(
+            f"can't read the journal {journal}: it is of a later version of holdall", hint="install that version"
+        )
+    return state

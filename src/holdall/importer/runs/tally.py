@@ -1,0 +1,126 @@
+"""What a run has come to so far: losses as they are found, and for each unit the result that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from holdall.dialects.loss import Loss
+from holdall.importer.plan.steps import (
+    Adopt,
+    Skip,
+    Unit,
+    UpdateDefinition,
+    UpdateStore,
+    UploadFile,
+    WriteRequest,
+    references_of,
+)
+from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runreport import Result, Status
+from holdall.model import Kind, SourceId, TargetId
+
+__all__ = ["Tally", "parts"]
+
+
+class Tally:
+    """``members`` are the ids of each store's files, for a loss of a file is one of every assistant that uses it."""
+
+    def __init__(self, folder: RunFolder, units: Iterable[Unit], members: Mapping[SourceId, list[SourceId]]) -> None:
+        self._folder = folder
+        self._units = list(units)
+        self._members = members
+        # Under the store or assistant in which it was lost; what befell a file everywhere, under the file itself.
+        self._lost: dict[SourceId, list[Loss]] = {}
+        self._stores: dict[SourceId, list[Loss]] = {}
+        self._results: dict[SourceId, Result] = {}
+
+    def lose(self, loss: Loss) -> None:
+        """Remember a loss, and put it into the audit log."""
+        self._lost.setdefault(loss.inside or loss.id, []).append(loss)
+        self._folder.audit(
+            "loss",
+            loss.why.value,
+            kind=loss.kind,
+            source=loss.id,
+            name=loss.name,
+            detail=f"{loss.field}: {loss.text}" if loss.field else loss.text,
+        )
+
+    def finish(self, unit: Unit, target: TargetId | None, stores: list[SourceId], files: list[SourceId]) -> None:
+        """The unit's root stands. It is partial where something that weighs was lost of it, its stores or files."""
+        losses = self._losses(unit, stores, files)
+        heavy = [loss for loss in losses if loss.why.weighs]
+        error = None
+        if heavy:
+            error = str(heavy[0]) + (f" (and {len(heavy) - 1} more)" if len(heavy) > 1 else "")
+        self._results[unit.id] = Result(
+            source=unit.id,
+            target=target,
+            name=unit.name,
+            status=Status.PARTIAL if heavy else Status.SUCCESS,
+            error=error,
+            losses=losses,
+            how=_how(unit),
+        )
+
+    def fail(self, unit: Unit, error: str, stores: list[SourceId], files: list[SourceId]) -> None:
+        """The unit's root was not created."""
+        self._results[unit.id] = Result(
+            source=unit.id,
+            name=unit.name,
+            status=Status.FAILED,
+            error=error,
+            losses=self._losses(unit, stores, files),
+        )
+
+    def results(self, kind: Kind, *, otherwise: str) -> list[Result]:
+        """A result for every unit of a kind; those not reached give ``otherwise`` as their reason."""
+        return [
+            self._results.get(unit.id)
+            or Result(source=unit.id, name=unit.name, status=Status.NOT_ATTEMPTED, error=otherwise)
+            for unit in self._units
+            if unit.kind is kind
+        ]
+
+    def _losses(self, unit: Unit, stores: list[SourceId], files: list[SourceId]) -> list[Loss]:
+        found = [loss for id in dict.fromkeys([unit.id, *stores, *files]) for loss in self._lost.get(id, ())]
+        for store in stores:
+            found += self._in_store(store)
+        return list({id(loss): loss for loss in found}.values())
+
+    def _in_store(self, store: SourceId) -> list[Loss]:
+        """What befell a store's files. Final once its first user is done, so that many may share a large store."""
+        if store not in self._stores:
+            members = dict.fromkeys(self._members.get(store, ()))
+            self._stores[store] = [loss for file in members for loss in self._lost.get(file, ())]
+        return self._stores[store]
+
+
+def _how(unit: Unit) -> str:
+    """What was done to the unit's root."""
+    for step in reversed(unit.steps):
+        match step:
+            case Adopt(kind=kind) if kind is unit.kind and kind is not Kind.FILE:
+                return "adopted"
+            case Skip(kind=kind) if kind is unit.kind:
+                return "left"
+            case UpdateDefinition():
+                return "updated"
+            case WriteRequest():
+                return "written"
+            case UpdateStore() if unit.kind is Kind.STORE:
+                return "updated"
+            case _:
+                pass
+    return "created"
+
+
+def parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
+    """The stores and files whose losses are losses of this unit too."""
+    match unit.kind:
+        case Kind.STORE:
+            return [unit.id], []
+        case Kind.FILE:
+            return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
+    used = [references_of(step) for step in unit.steps]
+    return [store for stores, _ in used for store in stores], [file for _, files in used for file in files]

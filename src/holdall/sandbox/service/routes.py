@@ -1,0 +1,224 @@
+"""The service's routes: which function answers which request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from holdall.sandbox.service import (
+    batches,
+    container_files,
+    search,
+    serve_agents,
+    serve_assistants,
+    serve_containers,
+    serve_files,
+    serve_models,
+    serve_responses,
+    store_files,
+    stores,
+    transfers,
+)
+from holdall.sandbox.service.api_errors import ApiError, method_unknown, scope_missing, server_error, url_unknown
+from holdall.sandbox.service.service import Call, Service
+from holdall.sandbox.service.switches import Switches
+
+__all__ = ["ROUTES", "api", "refused", "unrouted"]
+
+Handler = Callable[[Call], Any]
+Endpoint = Callable[[Service, Request], Awaitable[Response]]
+
+
+def api(service: Service) -> Starlette:
+    """All endpoints, below ``/v1``; to be put behind the door."""
+    answers = {ApiError: refused, HTTPException: unrouted, ClientDisconnect: _abandoned, Exception: _broken}
+    routes = [Route(route[1], _guarded(service, *route), methods=[route[0]]) for route in ROUTES]
+    made = Starlette(routes=routes, exception_handlers=answers)
+    # A slash too many is another URL to the service, not a redirection.
+    made.router.redirect_slashes = False
+    return made
+
+
+async def _call(service: Service, request: Request, *, body: bool = True) -> Call:
+    return Call(
+        service=service,
+        project=request.state.project,
+        path=request.path_params,
+        query=request.query_params,
+        body=await request.body() if body else b"",
+        now=service.clock(),
+    )
+
+
+def _reads(handler: Handler) -> Endpoint:
+    async def endpoint(service: Service, request: Request) -> Response:
+        return _json(await service.reading(_answer, handler, await _call(service, request)))
+
+    return endpoint
+
+
+def _writes(handler: Handler) -> Endpoint:
+    async def endpoint(service: Service, request: Request) -> Response:
+        return _json(await service.writing(_answer, handler, await _call(service, request)))
+
+    return endpoint
+
+
+async def _upload(service: Service, request: Request) -> Response:
+    return _json(msgspec.json.encode(await transfers.upload(request, await _call(service, request, body=False))))
+
+
+async def _add_to_container(service: Service, request: Request) -> Response:
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        made = await transfers.upload_to_container(request, await _call(service, request, body=False))
+        return _json(msgspec.json.encode(made))
+    return await _writes(container_files.copy)(service, request)
+
+
+async def _download_from_container(service: Service, request: Request) -> Response:
+    return await transfers.download_from_container(request, await _call(service, request))
+
+
+async def _download(service: Service, request: Request) -> Response:
+    return await transfers.download(request, await _call(service, request))
+
+
+async def _respond(service: Service, request: Request) -> Response:
+    call = await _call(service, request)
+    for store in await service.reading(serve_responses.searches, call):
+        await _indexed(service, msgspec.structs.replace(call, path={"store": store}))
+    return _json(await service.writing(_answer, serve_responses.create, call))
+
+
+async def _search(service: Service, request: Request) -> Response:
+    call = await _call(service, request)
+    await _indexed(service, call)
+    return _json(await service.reading(_answer, search.search, call))
+
+
+async def _indexed(service: Service, call: Call) -> None:
+    while await service.writing(search.index_some, call):
+        pass
+
+
+_STORE = "/v1/vector_stores/{store}"
+_BATCH = f"{_STORE}/file_batches/{{batch}}"
+_CONTAINER = "/v1/containers/{container}"
+
+ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", f"{_STORE}/files", _reads(store_files.list_all)),
+    ("POST", f"{_STORE}/files", _writes(store_files.create)),
+    ("GET", f"{_STORE}/files/{{file}}", _reads(store_files.retrieve)),
+    ("POST", f"{_STORE}/files/{{file}}", _writes(store_files.update)),
+    ("DELETE", f"{_STORE}/files/{{file}}", _writes(store_files.delete)),
+    ("GET", f"{_STORE}/files/{{file}}/content", _reads(store_files.content)),
+    ("POST", f"{_STORE}/file_batches", _writes(batches.create)),
+    ("GET", _BATCH, _reads(batches.retrieve)),
+    ("POST", f"{_BATCH}/cancel", _writes(batches.cancel)),
+    ("GET", f"{_BATCH}/files", _reads(batches.list_files)),
+    ("GET", "/v1/files", _reads(serve_files.list_all)),
+    ("POST", "/v1/files", _upload),
+    ("GET", "/v1/files/{file}", _reads(serve_files.retrieve)),
+    ("DELETE", "/v1/files/{file}", _writes(serve_files.delete)),
+    ("GET", "/v1/files/{file}/content", _download),
+    ("GET", "/v1/vector_stores", _reads(stores.list_all)),
+    ("POST", "/v1/vector_stores", _writes(stores.create)),
+    ("GET", _STORE, _reads(stores.retrieve)),
+    ("POST", _STORE, _writes(stores.update)),
+    ("DELETE", _STORE, _writes(stores.delete)),
+    ("POST", f"{_STORE}/search", _search),
+    ("GET", "/v1/assistants", _reads(serve_assistants.list_all)),
+    ("POST", "/v1/assistants", _writes(serve_assistants.create)),
+    ("GET", "/v1/assistants/{assistant}", _reads(serve_assistants.retrieve)),
+    ("POST", "/v1/assistants/{assistant}", _writes(serve_assistants.update)),
+    ("DELETE", "/v1/assistants/{assistant}", _writes(serve_assistants.delete)),
+    ("POST", "/v1/responses", _respond),
+    ("GET", "/v1/responses/{response}", _reads(serve_responses.retrieve)),
+    ("DELETE", "/v1/responses/{response}", _writes(serve_responses.delete)),
+    ("GET", "/v1/agents", _reads(serve_agents.list_all)),
+    ("POST", "/v1/agents", _writes(serve_agents.create)),
+    ("GET", "/v1/agents/{agent}", _reads(serve_agents.retrieve)),
+    ("POST", "/v1/agents/{agent}", _writes(serve_agents.update)),
+    ("DELETE", "/v1/agents/{agent}", _writes(serve_agents.delete)),
+    ("GET", "/v1/containers", _reads(serve_containers.list_all)),
+    ("POST", "/v1/containers", _writes(serve_containers.create)),
+    ("GET", _CONTAINER, _writes(serve_containers.retrieve)),
+    ("DELETE", _CONTAINER, _writes(serve_containers.delete)),
+    ("GET", f"{_CONTAINER}/files", _writes(container_files.list_all)),
+    ("POST", f"{_CONTAINER}/files", _add_to_container),
+    ("GET", f"{_CONTAINER}/files/{{file}}", _writes(container_files.retrieve)),
+    ("DELETE", f"{_CONTAINER}/files/{{file}}", _writes(container_files.delete)),
+    ("GET", f"{_CONTAINER}/files/{{file}}/content", _download_from_container),
+    ("GET", "/v1/models", _reads(serve_models.list_models)),
+    ("GET", "/v1/models/{model:path}", _reads(serve_models.retrieve_model)),
+)
+"""Method, path and what answers. Of two that fit a path the first counts."""
+
+_BETAS: dict[str, Callable[[str | None], None]] = {
+    "agents": serve_agents.require_beta,
+    "assistants": serve_assistants.require_beta,
+}
+
+
+def _guarded(service: Service, method: str, path: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    family = path.split("/")[2]
+    scope = f"api.{'model' if family == 'models' else family}.{'read' if method == 'GET' else 'write'}"
+
+    async def passed(request: Request) -> Response:
+        if not _is_there(service.behaviour, family):
+            raise url_unknown(request.method, request.url.path)
+        if scope in service.behaviour.missing_scopes:
+            raise scope_missing(scope)
+        if family in _BETAS:
+            _BETAS[family](request.headers.get("openai-beta"))
+        return await endpoint(service, request)
+
+    return passed
+
+
+def _is_there(behaviour: Switches, family: str) -> bool:
+    """Whether the service has an API at all: ``family`` is the first part of its paths."""
+    there = {
+        "agents": behaviour.agents_api,
+        "assistants": behaviour.assistants_api,
+        "responses": behaviour.responses_api,
+    }
+    return there.get(family, True) and family not in behaviour.absent
+
+
+def _answer(handler: Handler, call: Call) -> bytes:
+    # Encoded on the worker thread too: a page of 10,000 files takes a while.
+    return msgspec.json.encode(handler(call))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """A refusal, as the service words it."""
+    assert isinstance(error, ApiError)
+    return Response(error.body(), error.status, error.headers, media_type="application/json")
+
+
+async def unrouted(request: Request, error: Exception) -> Response:
+    """What a path or method gets that there is not."""
+    assert isinstance(error, HTTPException)
+    known = method_unknown if error.status_code == 405 else url_unknown
+    return await refused(request, known(request.method, request.url.path))
+
+
+async def _abandoned(request: Request, error: Exception) -> Response:
+    # The client went away in the middle of its request: nobody sees this answer but the log.
+    return Response(status_code=499)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return await refused(request, server_error())

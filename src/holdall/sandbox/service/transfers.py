@@ -1,0 +1,243 @@
+"""The bytes of files, in and out, in pieces: nothing of a file is held longer than it takes to pass it on."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from holdall.sandbox.service import container_files, serve_files
+from holdall.sandbox.service.api_errors import ApiError, invalid, missing_parameter
+from holdall.sandbox.service.blobs import Incoming
+from holdall.sandbox.service.document_check import CheckedDocument, examine
+from holdall.sandbox.service.documents import EXTRACTED, extension
+from holdall.sandbox.service.service import Call
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+__all__ = ["UploadForm", "download", "download_from_container", "upload", "upload_to_container"]
+
+# Bytes that are handed to the disk at once.
+_PIECE = 1024 * 1024
+
+_BYTES = "application/octet-stream"
+
+# The longest form field other than the file, and all that a form has besides it.
+_FIELD = 64 * 1024
+_BESIDES = 1024 * 1024
+
+
+class UploadForm:
+    """A multipart form with one file, taken apart as it arrives.
+
+    ``feed`` gives back the file's bytes of that piece; all other fields are collected.
+    """
+
+    def __init__(self, content_type: str) -> None:
+        kind, options = parse_options_header(content_type.encode("latin-1"))
+        boundary = options.get(b"boundary")
+        if kind != b"multipart/form-data" or not boundary:
+            raise invalid("Invalid 'file': expected a multipart/form-data upload.", "file")
+        self.fields: dict[str, str] = {}
+        self.filename: str | None = None
+        self._name = ""
+        self._is_file = False
+        self._header_name = b""
+        self._header_value = b""
+        self._value = bytearray()
+        self._found: list[bytes] = []
+        self.is_complete = False
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._part_begin,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_text,
+            "on_header_end": self._header_end,
+            "on_end": self._end,
+        }
+        self._besides = 0
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError:
+            raise invalid("Could not parse multipart form", None) from None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The pieces of the file that are in ``data``. Raises the refusal of a form that can't be read."""
+        try:
+            self._parser.write(data)
+        except FormParserError:
+            raise invalid("Could not parse multipart form", None) from None
+        found, self._found = self._found, []
+        self._besides += len(data) - sum(map(len, found))
+        if self._besides > _BESIDES:
+            raise invalid("Could not parse multipart form", None)
+        return found
+
+    def _part_begin(self) -> None:
+        self._name, self._is_file = "", False
+        self._value.clear()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _header_text(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            value = self._header_value.decode("utf-8", "replace")
+            self._name = _parameter(value, "name") or ""
+            filename = _parameter(value, "filename")
+            if self._name == "file" and filename is not None:
+                self._is_file, self.filename = True, filename
+        self._header_name = self._header_value = b""
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._found.append(data[start:end])
+            return
+        self._value += data[start:end]
+        if len(self._value) > _FIELD:
+            raise invalid(f"Invalid '{self._name}': string too long.", self._name, "string_above_max_length")
+
+    def _part_end(self) -> None:
+        if not self._is_file:
+            self.fields[self._name] = self._value.decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        self.is_complete = True
+
+
+def _parameter(header: str, name: str) -> str | None:
+    """A quoted parameter of a header, its backslashes undone; percent signs are part of it."""
+    found = re.search(rf'(?:^|;)\s*{name}="((?:[^"\\]|\\.)*)"', header)
+    if found:
+        return re.sub(r"\\(.)", r"\1", found[1])
+    found = re.search(rf"(?:^|;)\s*{name}=([^;\s]+)", header)
+    return found[1] if found else None
+
+
+async def upload(request: Request, call: Call) -> dict[str, Any]:
+    """Receive one file. Its blob is in place before its record is made; either of them alone is invisible."""
+    service = call.service
+    form = UploadForm(request.headers.get("content-type", ""))
+    incoming = service.blobs.incoming()
+    try:
+        rest = await _receive(request, call, form, incoming)
+        checked = serve_files.check_upload(form.fields, form.filename, call.service.behaviour.oddities)
+        run = service.extracting if extension(checked.filename) in EXTRACTED else service.reading
+        blob, examined = await run(_kept, call, incoming, rest, checked.filename)
+    except BaseException:
+        incoming.drop()
+        raise
+    return await service.writing(serve_files.add, call, checked, blob, incoming.size, examined)
+
+
+async def upload_to_container(request: Request, call: Call) -> dict[str, Any]:
+    """Receive one file that belongs to a container and to nothing else."""
+    service = call.service
+    form = UploadForm(request.headers.get("content-type", ""))
+    incoming = service.blobs.incoming()
+    try:
+        incoming.write(await _receive(request, call, form, incoming))
+        if form.filename is None:
+            raise missing_parameter("file")
+        blob = await service.reading(service.blobs.keep, incoming)
+    except BaseException:
+        incoming.drop()
+        raise
+    try:
+        return await service.writing(container_files.add, call, blob, form.filename, incoming.size)
+    except ApiError:
+        service.blobs.remove(blob)
+        raise
+
+
+async def _receive(request: Request, call: Call, form: UploadForm, incoming: Incoming) -> bytes:
+    """Write what arrives but for the last piece, which is given back."""
+    service = call.service
+    waiting = bytearray()
+    limit = service.behaviour.max_file_bytes
+    received = 0
+    async for piece in request.stream():
+        for data in form.feed(piece):
+            received += len(data)
+            waiting += data
+        if received > limit:
+            raise ApiError(
+                413,
+                f"File is too large. Maximum file size is {limit // (1024 * 1024)} MB.",
+                param="file",
+                code="file_too_large",
+            )
+        if len(waiting) >= _PIECE:
+            await service.reading(incoming.write, bytes(waiting))
+            waiting.clear()
+    if not form.is_complete:
+        raise invalid("Could not parse multipart form", None)
+    return bytes(waiting)
+
+
+def _kept(call: Call, incoming: Incoming, rest: bytes, filename: str) -> tuple[str, CheckedDocument]:
+    blobs = call.service.blobs
+    incoming.write(rest)
+    name = blobs.keep(incoming)
+    return name, examine(blobs, name, filename, call.service.extractor)
+
+
+async def download(request: Request, call: Call) -> Response:
+    """The bytes of a file as they were uploaded."""
+    row = await call.service.reading(serve_files.downloadable, call)
+    return await _bytes_of(request, call, row, row["filename"])
+
+
+async def download_from_container(request: Request, call: Call) -> Response:
+    """The bytes of a container's file."""
+    row = await call.service.writing(container_files.downloadable, call)
+    return await _bytes_of(request, call, row, row["path"].rpartition("/")[2])
+
+
+async def _bytes_of(request: Request, call: Call, row: sqlite3.Row, filename: str) -> Response:
+    service = call.service
+    headers = {"content-disposition": f'attachment; filename="{_plain(filename)}"'}
+    path, size, start, status = service.blobs.path(row["blob"]), row["bytes"], 0, 200
+    if service.behaviour.serve_ranges:
+        headers |= {"accept-ranges": "bytes", "etag": f'"{row["blob"]}"'}
+        start = _start(request, headers["etag"])
+        if start >= size > 0 or start > size:
+            return Response(status_code=416, headers={"content-range": f"bytes */{size}"})
+        if start:
+            status, headers["content-range"] = 206, f"bytes {start}-{size - 1}/{size}"
+    source: BinaryIO = await service.reading(open, path, "rb")
+    source.seek(start)
+    if size - start <= _PIECE:
+        with source:
+            return Response(await service.reading(source.read), status, headers=headers, media_type=_BYTES)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while piece := await service.reading(source.read, _PIECE):
+                yield piece
+        finally:
+            source.close()
+
+    headers["content-length"] = str(size - start)
+    return StreamingResponse(pieces(), status, headers=headers, media_type=_BYTES)
+
+
+def _start(request: Request, etag: str) -> int:
+    """Where the part begins that was asked for, of the one form that goes on to the end; 0 for the whole."""
+    found = re.fullmatch(r"bytes=(\d{1,18})-", request.headers.get("range", ""))
+    return int(found[1]) if found and request.headers.get("if-range", etag) == etag else 0
+
+
+def _plain(filename: str) -> str:
+    return "".join(char if " " <= char <= "~" and char not in '"\\' else "_" for char in filename)
