@@ -154,8 +154,14 @@ class Redactor:
         nothing is."""
         if not self._grams:
             return raw
-        blocks = [(block, self._clean(block)) for block in _blocks(raw)]
-        return raw if all(clean is block for block, clean in blocks) else b"".join(clean for _, clean in blocks)
+        kept: list[bytes] = []
+        at = taken = 0
+        for block in _blocks(raw):
+            at += len(block)
+            if (clean := self._clean(block)) is not block:
+                kept += [raw[taken : at - len(block)], clean]
+                taken = at
+        return b"".join([*kept, raw[taken:]]) if kept else raw
 
     def _clean(self, raw: bytes) -> bytes:
         bare = _bare(raw)
