@@ -77,7 +77,8 @@ class _Bound:
     """How far a list is read: ``MOST`` items, or a thousand pages, or 64 MiB; a tenth of it for each list without end
     that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least.
 
-    ``is_steady`` is asked once, before the first that is over, whether the list may be believed for more.
+    ``is_steady`` is asked once, where the first page that is not the last is over, whether the list may be believed for
+    more.
     """
 
     def __init__(self, limit: int, counted: Count | None, lies: int, is_steady: Callable[[], Awaitable[bool]]) -> None:
@@ -103,7 +104,7 @@ class _Bound:
                 self._requests = max(self._requests, count // 10)
                 self._bytes = max(self._bytes, count << 14)
                 self._is_steady = None
-        if self._is_steady and self._is_over(ends):
+        if self._is_steady and not ends and self._is_over(ends):
             if await self._is_steady():
                 self._items, self._requests, self._bytes = (
                     _SURER * most for most in (self._items, self._requests, self._bytes)
