@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +18,26 @@ from holdall.model import Rung
 from holdall.verify import verify
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_files_that_contributing_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/.]+\.(?:py|md))`", text)
+    assert len(named) > 10
+    for name in named:
+        assert (ROOT / name).is_file() or (ROOT / "src" / "holdall" / name).is_file(), name
+
+
+def test_the_workflow_is_one() -> None:
+    checker = [
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        str(ROOT / ".github/workflows/ci.yml"),
+    ]
+    done = subprocess.run([sys.executable, "-m", *checker], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_exit_code_is_documented() -> None:
