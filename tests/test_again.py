@@ -44,7 +44,7 @@ def content_requests(box: Running) -> int:
     return sum(entry.path.endswith("/content") for entry in box.requests())
 
 
-def rungs(bundle: str) -> Counter[str]:
+def fidelities(bundle: str) -> Counter[str]:
     lines = map(json.loads, entries(Path(bundle))["data/ledger.jsonl"].splitlines())
     return Counter(line["rung"] for line in lines)
 
@@ -79,7 +79,7 @@ def test_an_unchanged_project_costs_no_content_request_and_one_file_more_costs_o
     assert "taken from 1.tar.zst" in done.err
     with open_bundle("1.tar.zst") as one, open_bundle("2.tar.zst") as two:
         assert one.info.digests == two.info.digests
-        assert one.info.rungs == two.info.rungs
+        assert one.info.fidelities == two.info.fidelities
     shutil.move("1.tar.zst", "gone")  # complete in itself
     assert holdall("verify", "2.tar.zst").code == 0
 
@@ -89,7 +89,7 @@ def test_an_unchanged_project_costs_no_content_request_and_one_file_more_costs_o
     made(holdall("export", "-o", "3.tar.zst"))
     assert content_requests(box) == 1
     assert entries(Path("3.tar.zst"))[f"data/files/{new}/new.txt"] == b"new"
-    assert rungs("3.tar.zst") == {"original": number + 1}
+    assert fidelities("3.tar.zst") == {"original": number + 1}
 
 
 def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand: Hand, holdall: Terminal) -> None:
@@ -98,18 +98,18 @@ def test_a_text_is_taken_but_something_better_is_tried_first(box: Running, hand:
     made(holdall("export", "-o", "1.tar.zst"))
     box.forget_requests()
     made(holdall("export", "-o", "2.tar.zst", "--concurrency", "1"))
-    assert rungs("2.tar.zst") == {"text": 5}
+    assert fidelities("2.tar.zst") == {"text": 5}
     assert content_requests(box) == 1  # the purpose is refused once
     with open_bundle("1.tar.zst") as one, open_bundle("2.tar.zst") as two:
         assert one.info.digests == two.info.digests
     assert holdall("verify", "2.tar.zst").code == 0
     box.behave(serve_assistants_files=True)
     made(holdall("export", "-o", "3.tar.zst"))
-    assert rungs("3.tar.zst") == {"original": 5}
+    assert fidelities("3.tar.zst") == {"original": 5}
     box.behave(serve_assistants_files=False)
     box.forget_requests()
     made(holdall("export", "-o", "4.tar.zst"))
-    assert rungs("4.tar.zst") == {"original": 5}
+    assert fidelities("4.tar.zst") == {"original": 5}
     assert content_requests(box) == 0
 
 
@@ -229,7 +229,7 @@ def test_losses_that_the_parent_had_are_accepted_only_on_request(box: Running, h
     assert done.document["result"]["verdict"]["missing"] == {"files": 1, "stores": 1}
     assert len(done.document["losses"]) == 3
     assert holdall("export", "-o", "4.tar.zst", "--accept-known-losses", "--parent", "none").code == 4
-    stricter = ("--accept-known-losses", "--min-rung", "original")
+    stricter = ("--accept-known-losses", "--min-fidelity", "original")
     assert holdall("export", "-o", "5.tar.zst", *stricter).code == 4
     assert holdall("export", "-o", "6.tar.zst", *stricter).code == 0  # the parent was asked for the same
     refused = hand.file("tool.csv", b"a,b\n")
@@ -267,7 +267,7 @@ def test_where_nothing_has_changed_no_bundle_is_written(box: Running, hand: Hand
     assert holdall("verify", "2.tar.zst").code == 0
     box.behave(serve_assistants_files=True)
     assert made(holdall("export", "--skip-if-unchanged", "-o", "3.tar.zst", "--parent", "2.tar.zst")).exists()
-    assert rungs("3.tar.zst") == {"original": 2}
+    assert fidelities("3.tar.zst") == {"original": 2}
     other = holdall("export", "--skip-if-unchanged", "-o", "4.tar.zst", "--parent", "3.tar.zst", "--no-file-search")
     assert made(other) == Path("4.tar.zst")
 
@@ -279,7 +279,7 @@ def test_a_file_that_went_away_is_a_change(hand: Hand, holdall: Terminal) -> Non
     made(holdall("export", "-o", "1.tar.zst"))
     hand.post(f"/assistants/{assistant}", tool_resources={"code_interpreter": {"file_ids": files[:1]}})
     assert made(holdall("export", "-o", "2.tar.zst", "--skip-if-unchanged")) == Path("2.tar.zst")
-    assert rungs("2.tar.zst") == {"original": 1}
+    assert fidelities("2.tar.zst") == {"original": 1}
 
 
 # -- resumed --------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_the_same_command_goes_on(box: Running, holdall: Terminal, stopped: list
     made(done)
     assert "going on with b.tar.zst.partial" in done.err
     assert content_requests(box) == 2
-    assert rungs("b.tar.zst") == {"original": 4}
+    assert fidelities("b.tar.zst") == {"original": 4}
     assert holdall("verify", "b.tar.zst").code == 0
 
 
@@ -319,7 +319,7 @@ def test_definitions_that_changed_meanwhile_make_a_new_stream_with_the_old_conte
     assert content_requests(box) == 2
     found = entries(Path("b.tar.zst"))
     assert json.loads(found[f"data/assistants/{assistant}.json"])["name"] == "Renamed"
-    assert rungs("b.tar.zst") == {"original": 4}
+    assert fidelities("b.tar.zst") == {"original": 4}
     assert holdall("verify", "b.tar.zst").code == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from holdall import open_bundle
 from holdall.cli.main import COMMANDS, cli
 from holdall.errors import exit_codes
-from holdall.model import Rung
+from holdall.model import Fidelity
 from holdall.verify import verify
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +103,7 @@ def test_the_sample_bundle_is_whole_and_shows_what_openai_gives() -> None:
     with open_bundle(bundle) as reader:
         assert reader.info.format == "1.0"
         assert reader.info.counts["assistants"] == 8
-        assert {line.rung for line in reader.ledger()} == {Rung.ORIGINAL, Rung.TEXT, Rung.UNAVAILABLE}
+        assert {line.fidelity for line in reader.ledger()} == {Fidelity.ORIGINAL, Fidelity.TEXT, Fidelity.UNAVAILABLE}
 
 
 def test_the_lowest_versions_are_those_that_the_project_allows() -> None:

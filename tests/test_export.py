@@ -102,8 +102,8 @@ def test_a_refused_purpose_is_asked_for_once_and_the_text_is_taken(box: Running,
     assert pages["truncated"] is False
     assert "".join(item["text"] for page in pages["pages"] for item in page["data"]) == "the text number 3"
     losses = {loss["id"]: loss for loss in done.document["losses"]}
-    assert losses[alone]["rung"] == "unavailable"
-    assert done.document["result"]["rungs"] == {
+    assert losses[alone]["fidelity"] == "unavailable"
+    assert done.document["result"]["fidelities"] == {
         "original": 1,
         "supplied": 0,
         "container": 0,

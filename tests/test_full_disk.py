@@ -58,7 +58,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packed]:
             holdall = terminal(patch, box)
             for name, served in (("whole", True), ("poor", False)):
                 box.behave(serve_assistants_files=served)
-                done = holdall("export", "-o", f"{name}.tar.zst", "--parent", "none", "--min-rung", "any")
+                done = holdall("export", "-o", f"{name}.tar.zst", "--parent", "none", "--min-fidelity", "any")
                 assert done.code == 0, done.err
             box.behave(serve_assistants_files=True)
         yield Packed(

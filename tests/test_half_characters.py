@@ -40,7 +40,7 @@ def bundle(box: Running, holdall: Terminal) -> Path:
         store = hand.store("books", [file], metadata={"k": "v" + face})
         hand.assistant("Reader", stores=[store], description="d" + face, metadata={"k": "v" + face})
     box.behave(oddities=frozenset({Oddity.HALF_CHARACTERS}))
-    done = holdall("export", "-o", "b.tar.zst", "--min-rung", "text")
+    done = holdall("export", "-o", "b.tar.zst", "--min-fidelity", "text")
     assert done.code == 0, done.err
     box.behave(oddities=frozenset(), serve_assistants_files=True)
     return Path("b.tar.zst")
@@ -61,7 +61,7 @@ def test_it_is_in_the_bundle_as_it_was_sent(holdall: Terminal, bundle: Path) -> 
 
 def test_two_exports_are_equal(box: Running, holdall: Terminal, bundle: Path) -> None:
     box.behave(oddities=frozenset({Oddity.HALF_CHARACTERS}), serve_assistants_files=False)
-    done = holdall("--json", "export", "-o", "c.tar.zst", "--min-rung", "text")
+    done = holdall("--json", "export", "-o", "c.tar.zst", "--min-fidelity", "text")
     assert done.code == 0, done.err
     digests = [json.loads(done.out)["result"]["digests"]]
     with open_bundle(bundle) as opened:

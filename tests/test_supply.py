@@ -23,7 +23,7 @@ PDF = b"%PDF-1.4 \x00\x01\x02 no text at all" * 40_000
 
 @pytest.fixture
 def made(box: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """A bundle ``b.tar.zst`` of a project with files of every rung that needs no originals; ids by filename."""
+    """A bundle ``b.tar.zst`` of a project with files of every fidelity that needs no originals; ids by filename."""
     monkeypatch.chdir(tmp_path)
     with Hand(box.url, KEY) as hand:
         ids = {

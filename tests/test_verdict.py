@@ -366,16 +366,16 @@ def test_what_a_destination_does_not_take_is_missing_at_every_look(
     assert run("plan", "b.tar.zst").code == 4
 
 
-def test_less_than_min_rung_is_less_wherever_it_goes(
+def test_less_than_min_fidelity_is_less_wherever_it_goes(
     box: Running, pair: tuple[Hand, Hand], run: Callable[..., Done]
 ) -> None:
     source, _ = pair
     source.assistant("One", stores=[source.store("S", [source.file("a.txt", b"the words\n")])])
     source.assistant("Two")
     box.behave(serve_assistants_files=False)
-    assert run("export", "-o", "b.tar.zst", "--min-rung", "original").code == 4
+    assert run("export", "-o", "b.tar.zst", "--min-fidelity", "original").code == 4
     box.behave(serve_assistants_files=True)
-    assert last(run("import", "b.tar.zst")) == (4, "incomplete: 1 file below --min-rung from 1 assistant")
+    assert last(run("import", "b.tar.zst")) == (4, "incomplete: 1 file below --min-fidelity from 1 assistant")
     assert run("verify", "b.tar.zst", "--against", "dst").code == 4
     assert last(run("import", "b.tar.zst", "--only", "Two")) == (0, "complete")
 

@@ -292,7 +292,7 @@ def other_count(forge: Forge) -> None:
     forge.info["counts"]["memberships"] += 1
 
 
-def other_rung_count(forge: Forge) -> None:
+def other_fidelity_count(forge: Forge) -> None:
     forge.info["rungs"]["original"]["files"] += 1
 
 
@@ -300,7 +300,7 @@ def other_digest(forge: Forge) -> None:
     forge.info["digests"]["definitions"] = "h1:" + "0" * 64
 
 
-def other_rung(forge: Forge) -> None:
+def other_fidelity(forge: Forge) -> None:
     forge.entry(A)["rung"] = "supplied"
 
 
@@ -314,9 +314,9 @@ def other_rung(forge: Forge) -> None:
         (past_the_end, ("missing", "data/zzz")),
         (unsafe_name, ("name", "data/../../etc/passwd")),
         (other_count, ("count", layout.INFO)),
-        (other_rung_count, ("count", layout.INFO)),
+        (other_fidelity_count, ("count", layout.INFO)),
         (other_digest, ("digest", layout.INFO)),
-        (other_rung, ("reference", A)),
+        (other_fidelity, ("reference", A)),
     ],
 )
 def test_an_index_or_an_info_that_lies(

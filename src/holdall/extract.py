@@ -209,7 +209,7 @@ class Delivery:
 
     def _place(self, entry: IndexEntry) -> str:
         """Contents under their true name, records under the path they have in the bag."""
-        if entry.rung is None and not entry.path.startswith((layout.CONTENTS, layout.TEXTS)):
+        if entry.fidelity is None and not entry.path.startswith((layout.CONTENTS, layout.TEXTS)):
             return entry.path
         suffix = _TEXT_SUFFIX if entry.path.startswith(layout.TEXTS) else ""
         name = safe_name(entry.filename or entry.path.rsplit("/", 1)[1], suffix=suffix, limit=_LONGEST, percent=True)

@@ -25,6 +25,7 @@ __all__ = [
     "AssistantView",
     "CodeInterpreterResources",
     "DefinitionView",
+    "Fidelity",
     "FileSearchResources",
     "FileView",
     "InventedId",
@@ -32,7 +33,6 @@ __all__ = [
     "MembershipView",
     "Moment",
     "Record",
-    "Rung",
     "Sha256",
     "SourceId",
     "StoreView",
@@ -101,8 +101,8 @@ class Kind(StrEnum):
     FILE = "file"
 
 
-class Rung(StrEnum):
-    """How a file's content was got, best first. The order of the members is the order of the ladder."""
+class Fidelity(StrEnum):
+    """How a file's content was got, best first. On disk the field is ``rung``."""
 
     ORIGINAL = "original"
     SUPPLIED = "supplied"
@@ -113,7 +113,7 @@ class Rung(StrEnum):
     @property
     def is_bytes(self) -> bool:
         """Whether the content is the file's own bytes."""
-        return self not in (Rung.TEXT, Rung.UNAVAILABLE)
+        return self not in (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from holdall.bundle.writer import BundleWriter, Finished
 from holdall.closing import Closing
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
-from holdall.model import FileView, Rung, SourceId, epoch_seconds
+from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
 from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress, Silent
@@ -38,7 +38,7 @@ __all__ = ["Refused", "Supplied", "supply"]
 _PIECE = 1 << 20
 # Refused originals that are kept to be told; all of them are counted.
 _KEPT = 1000
-_WANTED = (Rung.TEXT, Rung.UNAVAILABLE)
+_WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -62,7 +62,7 @@ class Supplied(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     sha256: str | None = None
     digests: Digests | None = None
-    rungs: dict[str, int] = {}
+    fidelities: dict[str, int] = {}
     wanted: int = 0
     supplied: int = 0
     lacking: int = 0
@@ -138,11 +138,11 @@ class _Supply(Closing):
             view = FileView.of(record)
             self._mention(traces, record.id, _Trace(created_at=epoch_seconds(view.created_at)))
         for entry in self._old.entries():
-            if entry.rung is not None and entry.id is not None:
+            if entry.fidelity is not None and entry.id is not None:
                 self._mention(traces, entry.id, _Trace(entry=entry))
         for line in self._old.ledger():
             self._progress.expect(files=1)
-            if line.rung in _WANTED and line.filename and line.expected is not None:
+            if line.fidelity in _WANTED and line.filename and line.expected is not None:
                 self._originals.reserve(line.filename, line.expected)
             self._mention(traces, line.id, _Trace(line=line))
         for _, group in groupby(traces, key=itemgetter(0)):
@@ -162,7 +162,7 @@ class _Supply(Closing):
             raise DamagedBundle(f"can't read {line.path} in {self._old.path}: it is not in the index", entry=line.path)
         created_at = next((trace.created_at for trace in traces if trace.created_at is not None), 0)
         item = _Item(line=line, entry=entry, created_at=created_at)
-        if line.rung in _WANTED:
+        if line.fidelity in _WANTED:
             item = self._matched(item)
         self._items.add((entry.offset if entry else 0).to_bytes(8, "big"), _encode(item))
 
@@ -177,7 +177,7 @@ class _Supply(Closing):
             self.refused += 1
             if len(self._refusals) < _KEPT:
                 self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
-        if line.rung is Rung.UNAVAILABLE or line.truncated:
+        if line.fidelity is Fidelity.UNAVAILABLE or line.truncated:
             self.lacking += 1
         return item
 
@@ -220,7 +220,7 @@ class _Supply(Closing):
             source=info.source,
             selection=info.selection,
             options=info.options,
-            min_rung=minimum_of(info),
+            min_fidelity=minimum_of(info),
         )
         self._progress.stage("writing the new bundle")
         with BundleWriter(target, capture, started=info.started, force=force, resume=False) as writer:
@@ -253,7 +253,10 @@ class _Supply(Closing):
             sha256=finished.sha256,
             digests=finished.digests,
             verdict=verdict_of(finished.losses),
-            rungs={rung.value: finished.rungs[rung].files if rung in finished.rungs else 0 for rung in Rung},
+            fidelities={
+                fidelity.value: finished.fidelities[fidelity].files if fidelity in finished.fidelities else 0
+                for fidelity in Fidelity
+            },
         )
 
     def _write_records(self, writer: BundleWriter) -> None:
@@ -296,7 +299,7 @@ class _Supply(Closing):
                 self._refusals.append(Refused(id=line.id, filename=line.filename, reason=unreadable(error)))
             else:
                 said = "; ".join(part for part in (line.message, item.check) if part)
-                line = replace(line, rung=Rung.SUPPLIED, message=said, route=found.name)
+                line = replace(line, fidelity=Fidelity.SUPPLIED, message=said, route=found.name)
                 line = replace(line, truncated=False, doubt=msgspec.UNSET)
                 writer.add_content(sink, line, created_at=item.created_at)
                 return

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     TEXTS_CUT = "texts_cut"
     """Only the first part of a file's text is there."""
     BELOW_MINIMUM = "below_minimum"
-    """A content is there, but not as faithful as --min-rung asked for."""
+    """A content is there, but not as faithful as --min-fidelity asked for."""
     NOT_INDEXED = "not_indexed"
     """A file is in its store, and the store can't search it."""
     STORES = "stores"
@@ -72,7 +72,7 @@ _LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DETAIL
 _PHRASES = {
     Reason.FILES: ("file missing", "files missing"),
     Reason.TEXTS_CUT: ("text cut short", "texts cut short"),
-    Reason.BELOW_MINIMUM: ("file below --min-rung", "files below --min-rung"),
+    Reason.BELOW_MINIMUM: ("file below --min-fidelity", "files below --min-fidelity"),
     Reason.NOT_INDEXED: ("file not indexed", "files not indexed"),
     Reason.STORES: ("vector store missing", "vector stores missing"),
     Reason.RECORDS: ("record missing", "records missing"),

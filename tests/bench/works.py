@@ -27,7 +27,7 @@ def pack(folder: str, target: str) -> None:
 
     from holdall.bundle.layout import Capture, LedgerLine, Source
     from holdall.bundle.writer import BundleWriter
-    from holdall.model import Kind, Record, Rung, SourceId
+    from holdall.model import Fidelity, Kind, Record, SourceId
 
     capture = Capture(tool="bench", source=Source(base_url=""), selection={}, options={})
     with BundleWriter(Path(target), capture, started=_STARTED) as writer:
@@ -46,7 +46,7 @@ def pack(folder: str, target: str) -> None:
                 line = LedgerLine(
                     id=id,
                     filename=name,
-                    rung=Rung.ORIGINAL,
+                    fidelity=Fidelity.ORIGINAL,
                     path=None,
                     expected=sink.size,
                     size=sink.size,
@@ -74,7 +74,7 @@ def build(target: str, count: str, size: str) -> None:
 
     from holdall.bundle.layout import Capture, LedgerLine, Source
     from holdall.bundle.writer import BundleWriter
-    from holdall.model import Kind, Record, Rung, SourceId
+    from holdall.model import Fidelity, Kind, Record, SourceId
     from tests.bench.inputs import Pool
 
     capture = Capture(tool="bench", source=Source(base_url=""), selection={}, options={})
@@ -96,7 +96,7 @@ def build(target: str, count: str, size: str) -> None:
                 line = LedgerLine(
                     id=id,
                     filename=name,
-                    rung=Rung.ORIGINAL,
+                    fidelity=Fidelity.ORIGINAL,
                     path=None,
                     expected=sink.size,
                     size=sink.size,

@@ -13,7 +13,7 @@ import pytest
 from holdall.bundle import layout, tagfiles
 from holdall.bundle.layout import Capture, LedgerLine, Source
 from holdall.bundle.writer import BundleWriter, Finished
-from holdall.model import Kind, Record, Rung, SourceId
+from holdall.model import Fidelity, Kind, Record, SourceId
 
 __all__ = ["CAPTURE", "STARTED", "File", "add_all", "ledger_line", "pack", "shrink"]
 
@@ -32,15 +32,15 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     filename: str | None = "notes.txt"
     data: bytes | None = b"some words\n"
-    rung: Rung = Rung.ORIGINAL
+    fidelity: Fidelity = Fidelity.ORIGINAL
     text: bool = False
 
 
 def ledger_line(file: File, **more: Any) -> LedgerLine:
     size = None if file.data is None else len(file.data)
-    rung = Rung.UNAVAILABLE if file.data is None else Rung.TEXT if file.text else file.rung
+    fidelity = Fidelity.UNAVAILABLE if file.data is None else Fidelity.TEXT if file.text else file.fidelity
     known: dict[str, Any] = {"route": None, "status": None, "code": None, "message": None, "expected": size}
-    return LedgerLine(id=file.id, filename=file.filename, rung=rung, path=None, size=size, **(known | more))
+    return LedgerLine(id=file.id, filename=file.filename, fidelity=fidelity, path=None, size=size, **(known | more))
 
 
 def add_all(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.kinds import KINDS
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 from tests.sweep import examples
 
 VALUES = st.recursive(
@@ -68,5 +68,5 @@ def test_lines_and_digest() -> None:
     line = definition_line(Kind.MEMBERSHIP, 'a"\n', "f" * 64, "vs_1")
     assert json.loads(line) == ["membership", "vs_1", 'a"\n', "f" * 64]
     assert b"\n" not in line
-    assert content_line("a", Rung.TEXT, "0") == b'["content","a","text","0"]'
+    assert content_line("a", Fidelity.TEXT, "0") == b'["content","a","text","0"]'
     assert digest_of([b"a", b"b"]) == "h1:" + hashlib.sha256(b"a\nb\n").hexdigest()

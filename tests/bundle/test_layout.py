@@ -14,7 +14,7 @@ from holdall.bundle.digest import content_line, definition_line, digest_of, reco
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name, specification
 from holdall.bundle.reader import open_bundle
 from holdall.kinds import KINDS
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 from holdall.verify import verify
 from tests.bundle.packing import pack
 
@@ -28,12 +28,12 @@ def test_every_field_is_specified(struct: type[msgspec.Struct]) -> None:
         assert f"`{field.encode_name}`" in TEXT, field.encode_name
 
 
-def test_every_path_rung_and_version_is_specified() -> None:
+def test_every_path_fidelity_and_version_is_specified() -> None:
     assert f"format {layout.FORMAT}" in TEXT
     for path in layout.TAG_FILES:
         assert f"`{path}`" in TEXT
-    for rung in Rung:
-        assert f"`{rung}`" in TEXT
+    for fidelity in Fidelity:
+        assert f"`{fidelity}`" in TEXT
 
 
 def test_the_volatile_fields_are_those_of_the_specification() -> None:
@@ -61,8 +61,8 @@ def test_bundles_of_every_version_are_read(path: Path) -> None:
     assert verdict.findings == []
     with open_bundle(path) as bundle:
         assert bundle.info.format == version
-        contents = {str(entry.id): bundle.read(entry) for entry in bundle.entries() if entry.rung}
-        names = {str(entry.id): entry.filename for entry in bundle.entries() if entry.rung}
+        contents = {str(entry.id): bundle.read(entry) for entry in bundle.entries() if entry.fidelity}
+        names = {str(entry.id): entry.filename for entry in bundle.entries() if entry.fidelity}
     assert contents == {"file-1": b"some words\n", "../../x": b"hostile\n", "file-3": b'{"pages":[],"truncated":false}'}
     assert names == {"file-1": "e\u0301te\u0301 100%.txt", "../../x": None, "file-3": "x" * 200 + ".pdf"}
     assert [(loss.code, loss.id) for loss in verdict.losses] == [("unavailable", "file-4")]
@@ -111,7 +111,7 @@ def test_a_reader_of_1_0_proves_all_that_it_knows_in_a_bundle_of_1_1() -> None:
             assert len(bundle.read(entry)) == entry.size
     lines = [definition_line(one.kind, one.id, record_hash(one.kind, one.raw)) for one in records]
     lines += [definition_line(one.kind, one.id, record_hash(one.kind, one.raw), store) for store, one in members]
-    contents = [content_line(str(entry.id), entry.rung, entry.sha256) for entry in entries if entry.rung]
+    contents = [content_line(str(entry.id), entry.fidelity, entry.sha256) for entry in entries if entry.fidelity]
     assert info.format == "1.1"
     assert info.digests == Digests10(definitions=digest_of(sorted(lines)), contents=digest_of(sorted(contents)))
     found = {"entries": len(entries), "bytes": sum(entry.size for entry in entries)}

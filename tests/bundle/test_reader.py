@@ -14,7 +14,7 @@ from holdall.bundle import layout, reader
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FrameTable, compress, decompress, encode_seal, encode_table, read_tail
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
-from holdall.model import Rung
+from holdall.model import Fidelity
 from tests.bundle.packing import File, pack
 from tests.sweep import examples
 
@@ -65,7 +65,7 @@ def test_contents_are_found_by_id_and_by_path(path: Path) -> None:
         assert [line.id for line in bundle.ledger()] == sorted(file.id for file in FILES)
         gone = bundle.ledger_line("file-gone")
         assert gone is not None
-        assert (gone.rung, gone.path) == (Rung.UNAVAILABLE, None)
+        assert (gone.fidelity, gone.path) == (Fidelity.UNAVAILABLE, None)
 
 
 @examples(60)

@@ -21,7 +21,7 @@ from holdall.bundle.journal import JOURNAL, Cut, Journal, find_partial
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
-from holdall.model import Kind, Record, Rung, SourceId
+from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.verify import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line, pack
 from tests.sweep import sweep
@@ -43,7 +43,7 @@ def writer(target: Path, **more: Any) -> BundleWriter:
 
 def contents(target: Path) -> dict[str, bytes]:
     with open_bundle(target) as bundle:
-        return {str(entry.id): bundle.read(entry) for entry in bundle.entries() if entry.rung}
+        return {str(entry.id): bundle.read(entry) for entry in bundle.entries() if entry.fidelity}
 
 
 @pytest.fixture
@@ -60,7 +60,11 @@ def test_what_went_in_comes_out_and_the_whole_file_has_the_sha256_that_was_told(
     assert os.listdir(target.parent) == [target.name]
     counts = {"assistants": 1, "vector_stores": 1, "memberships": 6, "files": 6, "entries": 10}
     assert {name: finished.counts[name] for name in counts} == counts
-    assert {rung: count.files for rung, count in finished.rungs.items()} == {"original": 4, "text": 1, "unavailable": 1}
+    assert {fidelity: count.files for fidelity, count in finished.fidelities.items()} == {
+        "original": 4,
+        "text": 1,
+        "unavailable": 1,
+    }
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no modes on Windows")
@@ -143,7 +147,7 @@ def test_the_same_project_gives_the_same_digests_in_whatever_order_it_comes(tmp_
     ("changed", "definitions", "content"),
     [
         ({"files": [*FILES[:-2], msgspec.structs.replace(FILES[4], data=NOISE[:1_499_999] + b"x")]}, False, True),
-        ({"files": [msgspec.structs.replace(FILES[0], rung=Rung.SUPPLIED), *FILES[1:]]}, False, True),
+        ({"files": [msgspec.structs.replace(FILES[0], fidelity=Fidelity.SUPPLIED), *FILES[1:]]}, False, True),
         ({"files": [msgspec.structs.replace(FILES[0], filename="z.txt"), *FILES[1:]]}, True, False),
         ({"files": FILES, "stores": {"vs_1": {"name": "Knowledgf"}}}, True, False),
         ({"files": FILES, "assistants": {"asst_1": {"name": "Helper", "model": "gpt-4o", "x": None}}}, True, False),

@@ -88,11 +88,11 @@ def test_the_document(path: Path) -> None:
     assert (code, document["ok"], document["command"], err) == (0, True, "inspect", "")
     result = document["result"]
     assert result["counts"]["assistants"] == 2
-    assert result["rungs"]["original"] == {"files": 16, "bytes": 1575}
+    assert result["fidelities"]["original"] == {"files": 16, "bytes": 1575}
     assert result["digests"]["contents"].startswith("h1:")
     store = result["assistants"][0]["stores"][0]
     assert (store["id"], store["file_count"], len(store["files"])) == ("vs_1", 17, 10)
-    first = {"id": "file-1", "filename": FILES[0].filename, "rung": "original", "size": 1500, "doubt": None}
+    first = {"id": "file-1", "filename": FILES[0].filename, "fidelity": "original", "size": 1500, "doubt": None}
     assert store["files"][0] == first
 
 

@@ -45,9 +45,11 @@ def errors(done: Done) -> list[str]:
 
 def test_flags_and_settings_that_cannot_be_meant(holdall: Terminal, box: Running) -> None:
     Path(".env").write_text("INCLUDE_FILE_SEARCH=flase\nMAX_CONCURRENCY=many\nLOG_LEVLE=debug\n")
-    done = holdall("export", "--min-rung", "best", "--colour", "red", "--nonsense=1", "--log-level", "loud", "--json")
+    done = holdall(
+        "export", "--min-fidelity", "best", "--colour", "red", "--nonsense=1", "--log-level", "loud", "--json"
+    )
     assert done.code == 2
-    for word in ("--min-rung", "--colour", "--nonsense", "INCLUDE_FILE_SEARCH", "MAX_CONCURRENCY", "--log-level"):
+    for word in ("--min-fidelity", "--colour", "--nonsense", "INCLUDE_FILE_SEARCH", "MAX_CONCURRENCY", "--log-level"):
         assert len([line for line in errors(done) if word in line]) == 1, word
     assert len(errors(done)) == 6
     assert done.err.count("did you mean LOG_LEVEL?") == 1

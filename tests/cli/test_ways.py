@@ -332,7 +332,7 @@ def exported(holdall: Terminal, door: Door, **environ: str) -> tuple[Any, str | 
     assert done.code in (0, 4), done.err
     with open_bundle(Path("x.tar.zst")) as reader:
         [line] = reader.ledger()
-    assert (line.rung == "original") == (done.code == 0)
+    assert (line.fidelity == "original") == (done.code == 0)
     return line, done.err
 
 
@@ -342,7 +342,7 @@ def test_a_content_at_another_server(holdall: Terminal, opened: Callable[..., Do
     line, said = exported(
         holdall, door, OPENAI_SRC_ORG_ID="org-own", OPENAI_SRC_PROJECT_ID="proj_own", LOG_LEVEL="debug"
     )
-    assert line.rung == "original"
+    assert line.fidelity == "original"
     assert line.route == f"/files/{line.id}/content -> {blob.origin}"
     [(method, target, headers)] = blob.seen
     assert (method, target) == ("GET", "/x?sig=hidden")
@@ -375,7 +375,7 @@ def test_a_content_at_another_server_that_has_it_not(
         assert done.code == 22  # nobody is there
         return
     line, said = exported(holdall, door)
-    assert line.rung == "unavailable"
+    assert line.fidelity == "unavailable"
     assert why in line.message
     assert "key" not in line.message
     assert "hidden" not in line.message + str(said)
@@ -397,7 +397,7 @@ def test_a_content_that_is_nowhere_to_be_asked(
     holdall: Terminal, opened: Callable[..., Door], stocked: Running, location: str, why: str
 ) -> None:
     line, said = exported(holdall, opened(fronted(stocked, location)))
-    assert line.rung == "unavailable"
+    assert line.fidelity == "unavailable"
     assert why in line.message
     assert "hidden" not in line.message + str(said)
 
@@ -413,6 +413,6 @@ def test_a_parsed_text_is_no_content(holdall: Terminal, opened: Callable[..., Do
         return ask(box.url, method, target, headers, body)
 
     line, _ = exported(holdall, opened(answer))
-    assert line.rung == "unavailable"
+    assert line.fidelity == "unavailable"
     assert "another server" in line.message
     assert other.seen == []

@@ -69,7 +69,7 @@ def test_files_of_old_definitions_are_found_in_any_living_store(box: Running, ha
     box.forget_requests()
     done = export(holdall, old)
     assert done.code == 0, done.err
-    assert Held("b.tar.zst").rungs == {"tides.md": "text"}
+    assert Held("b.tar.zst").fidelities == {"tides.md": "text"}
     assert not [request for request in box.requests() if "invented" in request.path]
     assert any(f"/vector_stores/{store}/files/{file}/content" in request.path for request in box.requests())
     assert holdall("verify", "b.tar.zst").code == 0
@@ -79,7 +79,7 @@ def test_files_of_old_definitions_are_found_in_any_living_store(box: Running, ha
         assert copy.counts() == {"assistants": 1, "vector_stores": 1, "files": 1}
     # In no store at all, it is lost, and no reason speaks of what is invented.
     (loss,) = losses(holdall, {**old, "file_ids": [other]})
-    assert (loss["loss"], loss["rung"], loss["id"]) == ("content", "unavailable", other)
+    assert (loss["loss"], loss["fidelity"], loss["id"]) == ("content", "unavailable", other)
     assert "invented" not in loss["message"]
 
 
@@ -90,7 +90,7 @@ def test_files_of_the_code_interpreter_are_found_there_too(box: Running, hand: H
     hand.assistant("A", files=[file])
     done = holdall("export", "-o", "b.tar.zst")
     assert done.code == 0, done.err
-    assert Held("b.tar.zst").rungs == {"tides.md": "text"}
+    assert Held("b.tar.zst").fidelities == {"tides.md": "text"}
     assert Held("b.tar.zst").stores == set()
     assert holdall("verify", "b.tar.zst").code == 0
 
@@ -105,7 +105,7 @@ def test_files_under_another_name_are_fetched(box: Running, hand: Hand, holdall:
     assert done.code == EXIT_INCOMPLETE
     held = Held("b.tar.zst")
     assert held.assistants == {"Harbour desk"}
-    assert held.rungs == {"tides.md": "original", GONE: "unavailable"}
+    assert held.fidelities == {"tides.md": "original", GONE: "unavailable"}
 
 
 def test_an_unread_field_with_an_id_is_a_loss_that_counts(holdall: Terminal) -> None:

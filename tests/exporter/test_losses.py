@@ -5,11 +5,11 @@ import msgspec
 from holdall.exporter.losses import Losses
 from holdall.exporter.policy import Policy
 from holdall.exporter.report import Changed, Finding, Loss
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 
 
 def loss(number: int) -> Loss:
-    return Loss(id=f"file-{number}", filename=None, rung=Rung.TEXT, expected=1, used_by=[])
+    return Loss(id=f"file-{number}", filename=None, fidelity=Fidelity.TEXT, expected=1, used_by=[])
 
 
 def test_all_are_counted_and_those_that_count_are_never_pushed_out() -> None:
@@ -25,10 +25,10 @@ def test_all_are_counted_and_those_that_count_are_never_pushed_out() -> None:
 
 def test_the_verdict_counts_what_is_accepted_too() -> None:
     losses = Losses(Policy(allow_missing=frozenset({"file-1"})))
-    losses.add(msgspec.structs.replace(loss(1), rung=Rung.UNAVAILABLE))
+    losses.add(msgspec.structs.replace(loss(1), fidelity=Fidelity.UNAVAILABLE))
     losses.add(loss(2))
     verdict = losses.verdict()
     assert (str(verdict), verdict.exit_code) == ("incomplete: 1 file missing (accepted)", 0)
-    losses.add(msgspec.structs.replace(loss(3), rung=Rung.UNAVAILABLE))
+    losses.add(msgspec.structs.replace(loss(3), fidelity=Fidelity.UNAVAILABLE))
     verdict = losses.verdict()
     assert (str(verdict), verdict.exit_code) == ("incomplete: 2 files missing", 4)

@@ -12,7 +12,7 @@ from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, choose_parent
 from holdall.exporter.policy import Policy
 from holdall.exporter.report import Absent, Changed, Finding, Loss, Miscount
-from holdall.model import FileView, Kind, Rung
+from holdall.model import Fidelity, FileView, Kind
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all
 
 SOURCE = CAPTURE.source
@@ -68,18 +68,18 @@ def test_the_same_source(tmp_path: Path, one: dict[str, str], other: dict[str, s
 
 
 def test_losses_that_it_had(tmp_path: Path) -> None:
-    def lost(ident: str, rung: Rung, truncated: bool = False) -> Loss:
-        return Loss(id=ident, filename=None, rung=rung, expected=None, used_by=[], truncated=truncated)
+    def lost(ident: str, fidelity: Fidelity, truncated: bool = False) -> Loss:
+        return Loss(id=ident, filename=None, fidelity=fidelity, expected=None, used_by=[], truncated=truncated)
 
     with Parent(pack(tmp_path / "a.tar.zst")) as parent:
         parent.load()
-        assert parent.knew(lost("file-2", Rung.UNAVAILABLE))
-        assert parent.knew(lost("file-2", Rung.TEXT))
-        assert parent.knew(lost("file-3", Rung.TEXT))
-        assert not parent.knew(lost("file-3", Rung.TEXT, truncated=True))
-        assert not parent.knew(lost("file-3", Rung.UNAVAILABLE))
-        assert not parent.knew(lost("file-1", Rung.TEXT))
-        assert not parent.knew(lost("file-9", Rung.TEXT))
+        assert parent.knew(lost("file-2", Fidelity.UNAVAILABLE))
+        assert parent.knew(lost("file-2", Fidelity.TEXT))
+        assert parent.knew(lost("file-3", Fidelity.TEXT))
+        assert not parent.knew(lost("file-3", Fidelity.TEXT, truncated=True))
+        assert not parent.knew(lost("file-3", Fidelity.UNAVAILABLE))
+        assert not parent.knew(lost("file-1", Fidelity.TEXT))
+        assert not parent.knew(lost("file-9", Fidelity.TEXT))
         assert not parent.knew(Absent(kind=Kind.FILE, id="file-1", used_by=[], message=""))
         assert not parent.knew(Absent(kind=Kind.STORE, id="vs_1", used_by=[], message=""))
         assert not parent.knew(Absent(kind=Kind.STORE, id="vs_9", used_by=[], message=""))

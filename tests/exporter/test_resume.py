@@ -102,7 +102,7 @@ def same_as_undisturbed(holdall: Terminal) -> None:
     with open_bundle(BUNDLE) as one, open_bundle(fresh) as two:
         assert one.info.digests == two.info.digests
         assert one.info.losses == two.info.losses
-        assert one.info.rungs == two.info.rungs
+        assert one.info.fidelities == two.info.fidelities
 
 
 def test_stopped_at_every_line_of_the_journal(

@@ -48,7 +48,7 @@ class Held:
 
         self.assistants, self.stores = of("data/assistants/"), of("data/vector_stores/")
         self.files = {json.loads(line)["filename"] for line in found["data/files.jsonl"].splitlines()}
-        self.rungs = {
+        self.fidelities = {
             line["filename"] or line["id"]: line["rung"]
             for line in map(json.loads, found["data/ledger.jsonl"].splitlines())
         }
@@ -190,7 +190,7 @@ def test_definitions_from_a_dump_and_the_rest_from_the_living_project(
     held = Held("b.tar.zst")
     assert held.assistants == {"A", "B"}
     assert held.files == {"shared.txt", "tool.csv"}
-    assert set(held.rungs.values()) == {"original"}
+    assert set(held.fidelities.values()) == {"original"}
     done = holdall("export", "-o", "c.tar.zst", "--from-dump", "august.json", "--only", "C")
     assert done.code == 4
     assert f"gone  vector_store {gone}" in done.err
@@ -259,7 +259,7 @@ def test_a_file_that_a_store_brings_is_not_left_out(hand: Hand, holdall: Termina
     hand.assistant("A", stores=[hand.store("Knowledge", [file])], files=[file])
     done = holdall("export", "-o", "b.tar.zst", "--no-code-interpreter")
     assert done.code == 0, done.err
-    assert Held("b.tar.zst").rungs == {"both.txt": "original"}
+    assert Held("b.tar.zst").fidelities == {"both.txt": "original"}
     assert holdall("verify", "b.tar.zst", "--complete").code == 0
 
 
@@ -293,7 +293,7 @@ def test_a_store_that_only_a_dump_has_may_lack_files(hand: Hand, holdall: Termin
     Path("dump.json").write_text(json.dumps(dump))
     hand.delete(f"/vector_stores/{gone}")
     hand.delete(f"/files/{file}")
-    done = holdall("export", "-o", "b.tar.zst", "--from-dump", "dump.json", "--min-rung", "any")
+    done = holdall("export", "-o", "b.tar.zst", "--from-dump", "dump.json", "--min-fidelity", "any")
     assert done.code == 4, done.err
     assert f"gone  vector_store {gone}" in done.err
     assert Held("b.tar.zst").stores == {"gone"}

@@ -142,7 +142,7 @@ def test_records_of_knowledge(
     exported(holdall, reason)
     with open_bundle("b.tar.zst") as bundle:
         assert {line.reason for line in bundle.losses()} == {reason}
-        assert {line.rung for line in bundle.ledger()} == {"original"}
+        assert {line.fidelity for line in bundle.ledger()} == {"original"}
         assert len(list(bundle.assistants())) == 2
         if kind == "file":
             assert {json.loads(record.raw)["filename"] for record in bundle.files()} == {"plain.txt"}
@@ -163,7 +163,7 @@ def test_a_membership_of_another_store(
     with open_bundle("b.tar.zst") as bundle:
         assert {(line.reason, line.kind) for line in bundle.losses()} == {("records", "membership")}
         assert not any(list(bundle.memberships(store.id)) for store in bundle.stores())
-        assert {line.rung for line in bundle.ledger()} == {"original"}
+        assert {line.fidelity for line in bundle.ledger()} == {"original"}
 
 
 def test_a_file_with_an_id_that_is_too_long(
@@ -240,7 +240,7 @@ def test_a_record_that_is_no_json_is_lost_by_itself(
     exported(holdall, reason)
     with open_bundle("b.tar.zst") as bundle:
         assert {line.reason for line in bundle.losses()} == {reason}
-        assert {line.rung for line in bundle.ledger()} == {"original"}
+        assert {line.fidelity for line in bundle.ledger()} == {"original"}
         names = [json.loads(record.raw)["name"] for record in (*bundle.assistants(), *bundle.stores())]
         lacks = {"assistant": "A", "vector_store": "Store"}.get(kind)
         # What only the lost assistant uses is no root.

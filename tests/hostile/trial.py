@@ -25,7 +25,7 @@ from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.text import document
-from holdall.model import Rung
+from holdall.model import Fidelity
 from holdall.selection import Selection
 from holdall.verify import CODES, Verdict, verify
 
@@ -110,7 +110,7 @@ class Trial:
                 return
             refused(lambda: plan(holding, Selection(), prefix="copy of ", choices=Choices()))
             for content in holding.files.values():
-                if content.rung is Rung.TEXT and (entry := refused(lambda c=content: bundle.content(c.id))):
+                if content.fidelity is Fidelity.TEXT and (entry := refused(lambda c=content: bundle.content(c.id))):
                     stored = refused(lambda entry=entry: bundle.read(entry))
                     if stored is not None:
                         refused(

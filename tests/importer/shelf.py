@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from holdall.bundle.layout import CONTENTS, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, Source
-from holdall.model import Kind, Record, Rung, SourceId
+from holdall.model import Fidelity, Kind, Record, SourceId
 
 PART = Part(offset=0, size=0, sha256="")
 
@@ -29,7 +29,7 @@ class Shelf:
             started=0,
             ended=0,
             counts={},
-            rungs={},
+            fidelities={},
             digests=Digests(definitions="h1:d", contents="h1:c"),
             index=PART,
             manifest=PART,
@@ -70,30 +70,36 @@ class Shelf:
         name: str | None,
         content: bytes = b"some words in a file\n",
         *,
-        rung: Rung = Rung.ORIGINAL,
+        fidelity: Fidelity = Fidelity.ORIGINAL,
         purpose: str = "assistants",
         size: int | None = None,
         inside: str = "vs",
         **ledger: Any,
     ) -> None:
         self._files.append(_record(Kind.FILE, {"id": id, "filename": name, "purpose": purpose}))
-        stored = content if rung is not Rung.UNAVAILABLE else None
+        stored = content if fidelity is not Fidelity.UNAVAILABLE else None
         path = (
-            None if stored is None else f"data/text/{inside}/{id}.json" if rung is Rung.TEXT else f"data/files/{id}/x"
+            None
+            if stored is None
+            else f"data/text/{inside}/{id}.json"
+            if fidelity is Fidelity.TEXT
+            else f"data/files/{id}/x"
         )
         line = {
             "route": None, "status": None, "code": None, "message": None,
             "expected": len(content) if size is None else size, **ledger,
         }  # fmt: skip
         self._ledger.append(
-            LedgerLine(id=id, filename=name, rung=rung, path=path, size=None if stored is None else len(stored), **line)
+            LedgerLine(
+                id=id, filename=name, fidelity=fidelity, path=path, size=None if stored is None else len(stored), **line
+            )
         )
         if stored is not None:
             self._contents[id] = stored
 
     def text(self, id: str, name: str | None, parts: list[str], **more: Any) -> None:
         pages = [{"data": [{"type": "text", "text": part}]} for part in parts]
-        self.file(id, name, json.dumps({"pages": pages, "truncated": False}).encode(), rung=Rung.TEXT, **more)
+        self.file(id, name, json.dumps({"pages": pages, "truncated": False}).encode(), fidelity=Fidelity.TEXT, **more)
 
     # -- as a BundleReader -----------------------------------------------------------------------------
 

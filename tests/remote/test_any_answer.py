@@ -18,12 +18,12 @@ from holdall.endpoint import endpoint
 from holdall.errors import RemoteError, UnexpectedAnswer
 from holdall.importer.destination.objects import Objects
 from holdall.importer.runs.baseline import listed, stamps
-from holdall.model import AssistantView, FileView, Kind, Record, Rung, SourceId, StoreView, TargetId, epoch_seconds
+from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
 from holdall.remote import faults, models, probing, refusals, tokens
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Closed, Containers
-from holdall.remote.contents import Holder, Ladder
+from holdall.remote.contents import ContentFetcher, Holder
 from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
 from holdall.remote.survey import Surveyor
@@ -119,7 +119,7 @@ class _Nowhere:
 
 
 class _Sinks:
-    def content(self, rung: Rung) -> _Nowhere:
+    def content(self, fidelity: Fidelity) -> _Nowhere:
         return _Nowhere()
 
     def text(self, store_id: SourceId) -> _Nowhere:
@@ -149,10 +149,10 @@ async def _all(found: Any) -> list[Any]:
 
 async def _contents(account: Account) -> None:
     view = FileView(id="file-1", bytes=3, filename="a.txt", purpose="assistants")
-    ladder = Ladder(account)
-    ladder._refused["assistants"] = RemoteError("refused")
+    fetcher = ContentFetcher(account)
+    fetcher._refused["assistants"] = RemoteError("refused")
     holders = [Holder(store=SourceId("vs_1"))]
-    await ladder.fetch(SourceId("file-1"), view, lambda: holders, _Sinks())
+    await fetcher.fetch(SourceId("file-1"), view, lambda: holders, _Sinks())
 
 
 async def _containers(account: Account) -> None:

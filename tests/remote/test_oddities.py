@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     code: int = 0
     says: tuple[str, ...] = ()
     project: str = "whole"
-    rung: str = "original"
+    fidelity: str = "original"
     lacks: frozenset[str] = frozenset()
     arguments: tuple[str, ...] = ()
     also: frozenset[Oddity] = frozenset()
@@ -45,9 +45,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 WHOLE = Outcome()
 ANEW = Outcome(project="anew")
 GAPS = Outcome(code=4, says=("gone  vector_store", "gone  file"), project="gaps")
-TEXT = Outcome(project="texts", rung="text")
-CUT_TEXT = Outcome(code=4, says=("please supply",), project="texts", rung="text")
-NO_TEXT = Outcome(code=4, says=("please supply",), project="texts", rung="unavailable")
+TEXT = Outcome(project="texts", fidelity="text")
+CUT_TEXT = Outcome(code=4, says=("please supply",), project="texts", fidelity="text")
+NO_TEXT = Outcome(code=4, says=("please supply",), project="texts", fidelity="unavailable")
 CUT = Outcome(code=4, says=("list  /vector_stores/", "may lack something"), lacks=frozenset(["memberships"]))
 NO_CURSOR = msgspec.structs.replace(CUT, also=frozenset({Oddity.LIST_SHORT_PAGES}))
 SHORT = Outcome(also=frozenset({Oddity.LIST_SHORT_PAGES}))
@@ -246,7 +246,7 @@ def found(bundle: Path) -> Truth:
     )
 
 
-def rungs(bundle: Path) -> dict[str, Any]:
+def fidelities(bundle: Path) -> dict[str, Any]:
     return {line["id"]: line for line in map(json.loads, entries(bundle)["data/ledger.jsonl"].splitlines())}
 
 
@@ -259,7 +259,7 @@ def test_export(projects: Projects, holdall: Terminal, tmp_path: Path, oddity: O
     box.behave(oddities=frozenset())
     with Hand(box.url, key) as hand:
         holds = truth(hand)
-    box.behave(oddities=expected.also | {oddity}, serve_assistants_files=expected.rung == "original")
+    box.behave(oddities=expected.also | {oddity}, serve_assistants_files=expected.fidelity == "original")
     if oddity is Oddity.REFUSED_UPLOAD_BREAKS_LIST:
         with Hand(box.url, key) as hand, pytest.raises(Exception, match="is not one of"):
             hand.file("a.txt", b"x", purpose="assistants_output")
@@ -296,13 +296,13 @@ def _is_whole(bundle: Path, holds: Truth, expected: Outcome) -> None:
         assert has.memberships < holds.memberships
         return
     assert has.memberships == holds.memberships
-    lines = rungs(bundle)
+    lines = fidelities(bundle)
     used = {member for _, member in holds.memberships} | set(holds.files)
-    if expected.rung == "original":
+    if expected.fidelity == "original":
         assert has.files == {id_: holds.files[id_] for id_ in used & set(holds.files)}
         assert set(lines) >= used & set(holds.files)
     else:
-        assert {id_: line["rung"] for id_, line in lines.items()} == dict.fromkeys(used, expected.rung)
+        assert {id_: line["rung"] for id_, line in lines.items()} == dict.fromkeys(used, expected.fidelity)
         assert {line["truncated"] for line in lines.values()} == {expected is CUT_TEXT}
 
 

@@ -1,7 +1,8 @@
 """What a bundle says of itself, line by line: where a statement is of a shape that docs/format.md doesn't know.
 
 Each function gives what is wrong, a sentence each. What readers could read in two ways is wrong: a key twice, a field
-at an entry of another kind, a rung that isn't the place's. Fields that only a newer minor version knows are ignored.
+at an entry of another kind, a fidelity that doesn't belong in its place. Fields that only a newer minor version
+knows are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from holdall.bundle.bag import parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.bundle.tagfiles import described
 from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 from holdall.untrusted import read_once
 from holdall.verdict import Reason
 
@@ -26,7 +27,7 @@ __all__ = ["about_bag", "about_entry", "about_info", "about_ledger_line", "about
 _LINE_VALUES = 100
 _INFO_VALUES = 100_000
 _SHA256 = re.compile("[0-9a-f]{64}")
-_MINIMA = frozenset({Rung.ORIGINAL, Rung.CONTAINER, Rung.TEXT, Rung.UNAVAILABLE})
+_MINIMA = frozenset({Fidelity.ORIGINAL, Fidelity.CONTAINER, Fidelity.TEXT, Fidelity.UNAVAILABLE})
 _LATER = frozenset(row.count for row in KINDS.values() if row.since)
 _COUNTS = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"}) - _LATER
 _IN_LEDGER = frozenset({Reason.TEXTS_CUT, Reason.BELOW_MINIMUM, Reason.DOUBTFUL})
@@ -63,34 +64,34 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
         yield "the number of its lines is missing" if place.has_records else "a number of lines, and it is no .jsonl"
     if entry.path == layout.LOSSES and not entry.records:
         yield "an empty list, which is left out"
-    if entry.rung is None and place.rungs:
-        yield "a content without rung"
-    elif entry.rung is not None and entry.rung not in place.rungs:
-        yield f"the rung {entry.rung} in a place for others"
-    if entry.filename is not None and not place.rungs:
+    if entry.fidelity is None and place.fidelities:
+        yield "a content without a fidelity"
+    elif entry.fidelity is not None and entry.fidelity not in place.fidelities:
+        yield f"fidelity {entry.fidelity} doesn't belong here"
+    if entry.filename is not None and not place.fidelities:
         yield "a filename, and it is no content"
 
 
 def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_once`` does."""
     read_once(raw, values=_LINE_VALUES)
-    if (line.path is None) != (line.rung is Rung.UNAVAILABLE):
+    if (line.path is None) != (line.fidelity is Fidelity.UNAVAILABLE):
         yield "a path if and only if it is unavailable"
     if (line.size is None) != (line.path is None):
         yield "a size without a content, or none with one"
     if line.status is not None and not 100 <= line.status <= 999:
         yield f"{str(line.status)[:30]} is no HTTP status"
-    if line.rung is not Rung.TEXT and (line.truncated or line.doubt):
+    if line.fidelity is not Fidelity.TEXT and (line.truncated or line.doubt):
         yield "it stops short or is in doubt, and is no text"
     if line.doubt == "":
         yield "a doubt that says nothing"
-    if line.rung is Rung.ORIGINAL and ((line.status or 0) >= 400 or line.code is not None):
+    if line.fidelity is Fidelity.ORIGINAL and ((line.status or 0) >= 400 or line.code is not None):
         yield "its bytes were refused, and they are there"
     route = asked(line.route)
-    if route and line.rung is not Rung.SUPPLIED and route.file != line.id:
+    if route and line.fidelity is not Fidelity.SUPPLIED and route.file != line.id:
         yield "its route is that of another file"
-    if route and {Rung.ORIGINAL: True, Rung.TEXT: False}.get(line.rung) is (route.store is not None):
-        yield f"its route is not that of rung {line.rung}"
+    if route and {Fidelity.ORIGINAL: True, Fidelity.TEXT: False}.get(line.fidelity) is (route.store is not None):
+        yield f"its route doesn't fit fidelity {line.fidelity}"
 
 
 class Route(NamedTuple):
@@ -128,16 +129,16 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
             yield f"{name} is null, and may be left out only"
     if info.ended < info.started:
         yield "it ended before it started"
-    if info.min_rung is not None and info.min_rung not in _MINIMA:
-        yield f"min_rung is {info.min_rung[:30]!r}, which can't be asked for"
+    if info.min_fidelity is not None and info.min_fidelity not in _MINIMA:
+        yield f"min_rung is {info.min_fidelity[:30]!r}, which can't be asked for"
     for name in sorted(_COUNTS - info.counts.keys()):
         yield f"counts lacks {name}"
     if not layout.is_known(info.format):
         return
     for name in sorted(info.counts.keys() - _COUNTS - _LATER):
         yield f"counts of {name[:100]!r}, which format {info.format} doesn't know"
-    for name in sorted(info.rungs.keys() - set(Rung)):
-        yield f"the rung {name[:100]!r}, which format {info.format} doesn't know"
+    for name in sorted(info.fidelities.keys() - set(Fidelity)):
+        yield f"fidelity {name[:100]!r}, which format {info.format} doesn't know"
     if info.format != layout.format_of(info.counts) or any(info.counts.get(name) == 0 for name in _LATER):
         said = ", ".join(f"{info.counts.get(name)} {name}" for name in sorted(_LATER))
         yield f"format {info.format}, and {said} counted"

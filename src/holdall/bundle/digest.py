@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from holdall.kinds import KINDS
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 
 __all__ = ["content_line", "definition_line", "digest_of", "record_hash"]
 
@@ -50,9 +50,9 @@ def definition_line(kind: Kind, id: str, sha256: str, store: str | None = None) 
     return _encoder.encode([kind, id, sha256] if store is None else [kind, store, id, sha256])
 
 
-def content_line(id: str, rung: Rung, sha256: str) -> bytes:
+def content_line(id: str, fidelity: Fidelity, sha256: str) -> bytes:
     """The line that a content adds to the contents digest."""
-    return _encoder.encode(["content", id, rung, sha256])
+    return _encoder.encode(["content", id, fidelity, sha256])
 
 
 def digest_of(lines: Iterable[bytes]) -> str:

@@ -13,7 +13,7 @@ from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
-from holdall.bundle.layout import Capture, Digests, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part, RungCount
+from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.losses import reason_of
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
@@ -21,7 +21,7 @@ from holdall.bundle.state import State
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
 from holdall.kinds import KINDS
-from holdall.model import Rung
+from holdall.model import Fidelity
 from holdall.untrusted import read_as
 from holdall.verdict import Reason
 
@@ -41,7 +41,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     digests: Digests
     counts: dict[str, int]
-    rungs: dict[str, RungCount]
+    fidelities: dict[str, FidelityCount]
     losses: dict[str, int]
 
 
@@ -80,8 +80,8 @@ class Finishing:
         self._index, self._state = Sorter(), State()
         self._tags: list[tuple[str, str]] = []
         self._counts: Counter[str] = Counter()
-        self._rung_files: Counter[str] = Counter()
-        self._rung_bytes: Counter[str] = Counter()
+        self._fidelity_files: Counter[str] = Counter()
+        self._fidelity_bytes: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
 
     def run(self, *, ended: int) -> Finished:
@@ -100,7 +100,7 @@ class Finishing:
             sha256=sha256,
             digests=info.digests,
             counts=info.counts,
-            rungs=info.rungs,
+            fidelities=info.fidelities,
             losses=info.losses or {},
         )
 
@@ -113,7 +113,7 @@ class Finishing:
                     self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Stored):
                 self._list(line.entry)
-                self._state.content(line.ledger.id, line.ledger.rung, line.entry.sha256)
+                self._state.content(line.ledger.id, line.ledger.fidelity, line.entry.sha256)
                 self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Entry) and not line.entry.path.startswith("data/"):
                 self._tags.append((line.entry.path, line.entry.sha256))
@@ -124,9 +124,9 @@ class Finishing:
 
     def _add_ledger(self, ledger: Sorter, line: LedgerLine) -> None:
         ledger.add(line.id.encode(errors="surrogatepass"), _encode(line))
-        self._rung_files[line.rung] += 1
-        self._rung_bytes[line.rung] += line.size or 0
-        if reason := reason_of(line.rung, line.truncated, self._capture.min_rung):
+        self._fidelity_files[line.fidelity] += 1
+        self._fidelity_bytes[line.fidelity] += line.size or 0
+        if reason := reason_of(line.fidelity, line.truncated, self._capture.min_fidelity):
             self._losses[reason] += 1
         self._losses[Reason.DOUBTFUL] += bool(line.doubt)
 
@@ -169,7 +169,7 @@ class Finishing:
                 lines.add(line + b"\n")
             lines.flush()
             out.commit()
-        records = sum(self._rung_files.values())
+        records = sum(self._fidelity_files.values())
         self._list(msgspec.structs.replace(self._append(out, layout.LEDGER), records=records))
 
     def _write_tags(self, ended: int) -> HoldallInfo:
@@ -194,15 +194,15 @@ class Finishing:
             started=self._started,
             ended=ended,
             counts=counts,
-            rungs={
-                rung: RungCount(files=self._rung_files[rung], bytes=self._rung_bytes[rung])
-                for rung in Rung
-                if self._rung_files[rung]
+            fidelities={
+                fidelity: FidelityCount(files=self._fidelity_files[fidelity], bytes=self._fidelity_bytes[fidelity])
+                for fidelity in Fidelity
+                if self._fidelity_files[fidelity]
             },
             digests=self._state.digests(),
             index=index,
             manifest=manifest_part,
-            min_rung=self._capture.min_rung.value,
+            min_fidelity=self._capture.min_fidelity.value,
             losses={str(reason): count for reason, count in sorted(self._losses.items()) if count},
         )
         self._write_last(layout.INFO, msgspec.json.format(_encode(info), indent=2) + b"\n")

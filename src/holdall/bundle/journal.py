@@ -59,7 +59,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin", tag_field="l
 
     def goes_on(self, capture: Capture, name: str) -> bool:
         """Can an export of ``capture`` to ``name`` go on with this? Another version of the program may."""
-        same = replace(self.capture, tool=capture.tool, min_rung=capture.min_rung) == capture
+        same = replace(self.capture, tool=capture.tool, min_fidelity=capture.min_fidelity) == capture
         return same and (self.format, self.name) == (JOURNAL, name)
 
 

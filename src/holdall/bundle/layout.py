@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 from holdall.untrusted import (
     LINE_BYTES,
     MAX_EXPANSION,
@@ -27,8 +27,10 @@ from holdall.untrusted import (
 
 __all__ = [
     "FORMAT",
+    "ON_DISK",
     "Capture",
     "Digests",
+    "FidelityCount",
     "Frames",
     "HoldallInfo",
     "IndexEntry",
@@ -36,7 +38,6 @@ __all__ = [
     "LossLine",
     "Part",
     "Place",
-    "RungCount",
     "Source",
     "bag_name",
     "format_of",
@@ -48,6 +49,9 @@ __all__ = [
 
 MAJOR, MINOR = 1, max(row.since for row in KINDS.values())
 FORMAT = f"{MAJOR}.{MINOR}"
+
+# Fields that files call otherwise than the code: bundles, journals and plans keep the word that format 1.0 has.
+ON_DISK = {"fidelity": "rung", "fidelities": "rungs", "min_fidelity": "min_rung"}
 
 STORES = KINDS[Kind.STORE].folder
 CONTENTS = "data/files/"
@@ -166,22 +170,22 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
 
 
-class Capture(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export was asked for. Two exports with the same capture are the same work, whatever rung each asked of
-    contents: that changes what is said of a bundle, not what is in it."""
+class Capture(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
+    """What an export was asked for. Two exports with the same capture are the same work, whatever fidelity each asked
+    for: that changes what is said of a bundle, not what is in it."""
 
     tool: str
     source: Source
     selection: dict[str, Any]
     options: dict[str, Any]
-    min_rung: Rung = Rung.TEXT
+    min_fidelity: Fidelity = Fidelity.TEXT
 
 
-class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=ON_DISK):
     """One line of ``index.jsonl``: a payload entry. ``offset`` is that of its first byte in the decompressed tar.
 
     ``id`` is the API's id of what is in the entry, for memberships that of the store; ``filename`` (the true one) and
-    ``rung`` are there for contents only, ``records`` (the number of lines) for ``.jsonl`` entries only.
+    ``fidelity`` are there for contents only, ``records`` (the number of lines) for ``.jsonl`` entries only.
     """
 
     path: str
@@ -190,11 +194,11 @@ class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha256: str
     id: str | None = None
     filename: str | None = None
-    rung: Rung | None = None
+    fidelity: Fidelity | None = None
     records: Size | None = None
 
 
-class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
     """One line of ``data/ledger.jsonl``: what became of one file, also where nothing could be got.
 
     ``expected`` is the size that the file object declares, ``size`` what is stored at ``path``; ``route`` the API
@@ -205,7 +209,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     filename: str | None
-    rung: Rung
+    fidelity: Fidelity
     path: str | None
     expected: Size | None
     size: Size | None
@@ -240,8 +244,8 @@ class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agents: str | None = None
 
 
-class RungCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Files of one rung, and the bytes stored for them."""
+class FidelityCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of one fidelity, and the bytes stored for them."""
 
     files: Size = 0
     bytes: Size = 0
@@ -255,12 +259,12 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
+class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
     """``holdall.json``. Times are whole seconds since 1970, UTC.
 
     ``counts`` has ``assistants``, ``vector_stores``, ``memberships``, ``files`` (file objects), ``entries`` (payload
     files) and ``bytes`` (their size); ``agents`` only where there are any. ``losses`` has how much the bundle lacks of
-    what the source had, by ``verdict.Reason``, where each content should have ``min_rung``; None in a bundle that
+    what the source had, by ``verdict.Reason``, where each content should have ``min_fidelity``; None in a bundle that
     doesn't say.
     """
 
@@ -272,11 +276,11 @@ class HoldallInfo(msgspec.Struct, frozen=True, kw_only=True):
     started: Instant
     ended: Instant
     counts: dict[str, Size]
-    rungs: dict[str, RungCount]
+    fidelities: dict[str, FidelityCount]
     digests: Digests
     index: Part
     manifest: Part
-    min_rung: str | None = None
+    min_fidelity: str | None = None
     losses: dict[str, Size] | None = None
 
 
@@ -294,17 +298,17 @@ class Place(NamedTuple):
     """What a line of the index says of an entry in one of the places that format 1.1 has."""
 
     has_id: bool = False
-    rungs: frozenset[Rung] = frozenset()
+    fidelities: frozenset[Fidelity] = frozenset()
     """Of a content, one of these; empty for what is none."""
     has_records: bool = False
 
 
-_BYTES = frozenset({Rung.ORIGINAL, Rung.SUPPLIED, Rung.CONTAINER})
+_BYTES = frozenset({Fidelity.ORIGINAL, Fidelity.SUPPLIED, Fidelity.CONTAINER})
 _LINES = Place(has_records=True)
 _FOLDERS = {
     **{(KINDS[kind].folder, 0): (RECORD, Place(has_id=True)) for kind in DEFINITIONS},
-    (CONTENTS, 1): ("", Place(has_id=True, rungs=_BYTES)),
-    (TEXTS, 1): (RECORD, Place(has_id=True, rungs=frozenset({Rung.TEXT}))),
+    (CONTENTS, 1): ("", Place(has_id=True, fidelities=_BYTES)),
+    (TEXTS, 1): (RECORD, Place(has_id=True, fidelities=frozenset({Fidelity.TEXT}))),
 }
 
 

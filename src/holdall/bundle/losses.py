@@ -6,30 +6,30 @@ from collections import Counter
 from collections.abc import Mapping
 
 from holdall.bundle.layout import HoldallInfo
-from holdall.model import Rung
+from holdall.model import Fidelity
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["declared", "known_reason", "minimum_of", "reason_of", "verdict_of"]
 
-_RUNGS = list(Rung)
-_DEFAULT = Rung.TEXT
+_FIDELITIES = list(Fidelity)
+_DEFAULT = Fidelity.TEXT
 
 
-def minimum_of(info: HoldallInfo) -> Rung:
-    """The rung that ``--min-rung`` asked of every content. Exports that didn't note it had the default."""
+def minimum_of(info: HoldallInfo) -> Fidelity:
+    """The fidelity that ``--min-fidelity`` asked of every content. Exports that didn't note it had the default."""
     try:
-        return Rung(info.min_rung or _DEFAULT)
+        return Fidelity(info.min_fidelity or _DEFAULT)
     except ValueError:
         return _DEFAULT
 
 
-def reason_of(rung: Rung, truncated: bool, minimum: Rung) -> Reason | None:
+def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason | None:
     """Why a content got this way is a loss; None where it is none."""
-    if rung is Rung.UNAVAILABLE:
+    if fidelity is Fidelity.UNAVAILABLE:
         return Reason.FILES
     if truncated:
         return Reason.TEXTS_CUT
-    return Reason.BELOW_MINIMUM if _RUNGS.index(rung) > _RUNGS.index(minimum) else None
+    return Reason.BELOW_MINIMUM if _FIDELITIES.index(fidelity) > _FIDELITIES.index(minimum) else None
 
 
 def known_reason(reason: str) -> Reason:
@@ -52,5 +52,5 @@ def declared(info: HoldallInfo) -> Verdict:
     """What ``holdall.json`` says. Of a bundle that doesn't say, what follows from the files that have no content."""
     if info.losses is not None:
         return verdict_of(info.losses)
-    lost = info.rungs.get(Rung.UNAVAILABLE)
+    lost = info.fidelities.get(Fidelity.UNAVAILABLE)
     return verdict_of({Reason.FILES: lost.files} if lost else {})

@@ -132,7 +132,7 @@ class BundleReader(Closing):
             return _entry(line) if line is not None else None
 
     def content(self, file_id: str) -> IndexEntry | None:
-        """The content stored for a file, of whatever rung; None where the bundle has none."""
+        """The content stored for a file, of whatever fidelity; None where the bundle has none."""
         line = self.ledger_line(file_id)
         return self.find(line.path) if line and line.path else None
 
@@ -329,7 +329,7 @@ class BundleReader(Closing):
             self.info_offset = frames[len(frames) - 1][2] + found.length
             info = msgspec.json.decode(raw, type=HoldallInfo)
             lines = 2 * info.counts.get("entries", 0) + info.counts.get("memberships", 0) + info.counts.get("files", 0)
-            lines += sum(rung.files for rung in info.rungs.values())
+            lines += sum(fidelity.files for fidelity in info.fidelities.values())
             if lines > self._most_lines:
                 raise ValueError(
                     f"it counts {lines} lines, more than the {self._most_lines} that a bundle of its size may have"

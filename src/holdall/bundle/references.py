@@ -24,7 +24,7 @@ from holdall.bundle.sorting import Sorter
 from holdall.bundle.state import State
 from holdall.capped import Capped
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
-from holdall.model import FileView, Kind, MembershipView, Record, Rung, StoreView
+from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["Loss", "References", "Report"]
@@ -76,8 +76,8 @@ class References:
         self.losses: Capped[Loss] = Capped()
         self._uses, self._state = Sorter(), State()
         self._counts: Counter[str] = Counter()
-        self._rungs: Counter[Rung] = Counter()
-        self._rung_bytes: Counter[Rung] = Counter()
+        self._fidelities: Counter[Fidelity] = Counter()
+        self._fidelity_bytes: Counter[Fidelity] = Counter()
         self._lost: Counter[str] = Counter()
         self._minimum = minimum_of(bundle.info)
         self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
@@ -224,8 +224,8 @@ class References:
         for entry in self._bundle.entries():
             self._counts["entries"] += 1
             self._counts["bytes"] += entry.size
-            if entry.rung is not None and entry.id is not None:
-                self._state.content(entry.id, entry.rung, entry.sha256)
+            if entry.fidelity is not None and entry.id is not None:
+                self._state.content(entry.id, entry.fidelity, entry.sha256)
                 while cut is not None and cut < entry.path.encode():
                     cut = next(cuts, None)
                 stops = None if self._cut is None else cut == entry.path.encode()
@@ -270,14 +270,14 @@ class References:
 
     def _check_size(self, line: LedgerLine, losses: set[str]) -> None:
         """Bytes of another size than was declared are a loss, where losses are told."""
-        differs = line.rung.is_bytes and line.expected not in (None, line.size)
+        differs = line.fidelity.is_bytes and line.expected not in (None, line.size)
         if differs and Reason.COUNTS not in losses and self._bundle.info.losses is not None:
             self._report("count", layout.LEDGER, f"{line.id}: another size than was declared, and no loss says so")
 
     def _check_place(self, line: LedgerLine, memberships: set[str]) -> None:
         """A text lies under the name of the store that it was read from: the one in its route, else one that holds the
         file."""
-        if line.rung is not Rung.TEXT or not (line.path or "").startswith(layout.TEXTS):
+        if line.fidelity is not Fidelity.TEXT or not (line.path or "").startswith(layout.TEXTS):
             return
         name, route = str(line.path).split("/")[2], asked(line.route)
         if route is None or route.store is None:
@@ -298,12 +298,12 @@ class References:
                 self._report("reference", layout.LEDGER, f"{line.id}: {name} is not that of the file object")
 
     def _check_line(self, line: LedgerLine, contents: dict[str, _Use]) -> None:
-        self._rungs[line.rung] += 1
-        self._rung_bytes[line.rung] += line.size or 0
-        if lost := reason_of(line.rung, line.truncated, self._minimum):
+        self._fidelities[line.fidelity] += 1
+        self._fidelity_bytes[line.fidelity] += line.size or 0
+        if lost := reason_of(line.fidelity, line.truncated, self._minimum):
             self._lost[lost] += 1
         reason = f"{line.id} ({line.filename})"
-        if line.rung is Rung.UNAVAILABLE:
+        if line.fidelity is Fidelity.UNAVAILABLE:
             why = ", ".join(str(part) for part in (line.status, line.code, line.message) if part is not None)
             message = f"the content of {reason} could not be got" + (f": {why}" if why else "")
             self._lose("unavailable", line.id, line.filename, message)
@@ -324,11 +324,11 @@ class References:
             self._report("reference", line.path or layout.LEDGER, f"the content of {reason} is not in the index")
             return
         entry = found.entry
-        if (entry.rung, entry.size) != (line.rung, line.size):
-            self._report("reference", entry.path, f"ledger and index differ in rung or size of {reason}")
+        if (entry.fidelity, entry.size) != (line.fidelity, line.size):
+            self._report("reference", entry.path, f"ledger and index differ in fidelity or size of {reason}")
         if entry.filename is not None and entry.filename != line.filename:
             self._report("reference", entry.path, f"ledger and index differ in the filename of {reason}")
-        if line.rung is Rung.TEXT and found.cut not in (None, line.truncated):
+        if line.fidelity is Fidelity.TEXT and found.cut not in (None, line.truncated):
             self._report("reference", entry.path, f"ledger and text differ in whether that of {reason} stops short")
 
     def _unlisted(self, id: str, uses: list[_Use]) -> None:
@@ -348,11 +348,13 @@ class References:
         for name, count in info.counts.items():
             if name in _NAMES and self._counts[name] != count:
                 self._report("count", layout.INFO, f"{name}: {count} declared, {self._counts[name]} there")
-        for rung in Rung:
-            declared = info.rungs.get(rung)
+        for fidelity in Fidelity:
+            declared = info.fidelities.get(fidelity)
             files, size = (declared.files, declared.bytes) if declared else (0, 0)
-            if (files, size) != (self._rungs[rung], self._rung_bytes[rung]) or (declared and not files):
-                self._report("count", layout.INFO, f"files of rung {rung} are not those declared")
+            if (files, size) != (self._fidelities[fidelity], self._fidelity_bytes[fidelity]) or (
+                declared and not files
+            ):
+                self._report("count", layout.INFO, f"files of fidelity {fidelity} are not those declared")
         if info.losses is not None and dict(self._lost) != info.losses:
             self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
         for name in (row.count for row in KINDS.values() if row.since):

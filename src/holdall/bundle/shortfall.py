@@ -20,13 +20,13 @@ from holdall.capped import Capped
 from holdall.closing import Closing
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
-from holdall.model import AssistantView, Rung
+from holdall.model import AssistantView, Fidelity
 
 __all__ = ["Shortfall", "Wanted"]
 
 _encode = msgspec.json.Encoder().encode
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
-_WEIGHT = {Rung.UNAVAILABLE: b"0", Rung.TEXT: b"2"}
+_WEIGHT = {Fidelity.UNAVAILABLE: b"0", Fidelity.TEXT: b"2"}
 _CUT = b"1"
 
 
@@ -42,7 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     filename: str | None
     size: int | None
-    rung: Rung
+    fidelity: Fidelity
     truncated: bool
     doubt: str | None
     message: str | None
@@ -113,7 +113,7 @@ class Shortfall(Closing):
                 id=line.id,
                 filename=line.filename,
                 size=line.expected,
-                rung=line.rung,
+                fidelity=line.fidelity,
                 truncated=line.truncated,
                 doubt=line.doubt or None,
                 message=line.message,
@@ -173,7 +173,7 @@ class Shortfall(Closing):
                 line, known = line or trace.line, known or trace.known
                 named += trace.assistants or ()
                 users.update(self._stores[trace.store] if trace.store is not None else ())
-            if line is not None and line.rung in _WEIGHT:
+            if line is not None and line.fidelity in _WEIGHT:
                 self._want(line, not known, sorted(users.union(named))[:USERS])
             if named and not known and self._included("code_interpreter"):
                 used_by = [self._users[number] for number in named]
@@ -181,7 +181,7 @@ class Shortfall(Closing):
 
     def _want(self, line: LedgerLine, gone: bool, users: list[int]) -> None:
         self.total += 1
-        weight = _CUT if line.truncated or line.doubt else _WEIGHT[line.rung]
+        weight = _CUT if line.truncated or line.doubt else _WEIGHT[line.fidelity]
         name = (line.filename or "").encode("utf-8", "surrogatepass")
         item = _Item(line=line, gone=gone, users=users)
         self._files.add(weight + name + b"\0" + line.id.encode("utf-8", "surrogatepass"), _encode(item))

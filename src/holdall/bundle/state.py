@@ -7,7 +7,7 @@ from holdall.bundle.layout import Digests
 from holdall.bundle.sorting import Sorter
 from holdall.closing import Closing
 from holdall.kinds import KINDS
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 
 __all__ = ["State"]
 
@@ -29,9 +29,9 @@ class State(Closing):
         lines = self._lines.setdefault(KINDS[kind].digest, Sorter())
         lines.add(definition_line(kind, id, sha256, store))
 
-    def content(self, id: str, rung: Rung, sha256: str) -> None:
+    def content(self, id: str, fidelity: Fidelity, sha256: str) -> None:
         """A content that is, or would be, in the bundle."""
-        self._lines["contents"].add(content_line(id, rung, sha256))
+        self._lines["contents"].add(content_line(id, fidelity, sha256))
 
     def digests(self) -> Digests:
         """Those of kinds with a digest of their own are there where one of the kind is."""

@@ -219,7 +219,7 @@ class BundleWriter:
                 self._catalog.add_content(found)
                 stored.append(found)
 
-            self._append(sink, path, created_at, note, id=line.id, filename=line.filename, rung=line.rung)
+            self._append(sink, path, created_at, note, id=line.id, filename=line.filename, fidelity=line.fidelity)
             return stored[0]
 
     def open_memberships(self, store_id: str) -> LineSink:

@@ -15,9 +15,9 @@ from holdall.cli.again import again_with, how_to_repeat
 from holdall.cli.children import passing_folder
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_export, what_to_export, where_to_start
+from holdall.cli.fidelity import fallbacks_with, how_to_get, policy_with
 from holdall.cli.import_ import how_to_import
 from holdall.cli.planning import asked_of
-from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.verdict import worse
 from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
@@ -81,7 +81,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
             folder,
             force=False,
             again=again,
-            rungs=rungs_with(parameters),
+            fallbacks=fallbacks_with(parameters),
             policy=policy_with(parameters),
             kept=kept,
         )

@@ -17,7 +17,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.rungs import how_to_get, policy_with, rungs_with
+from holdall.cli.fidelity import fallbacks_with, how_to_get, policy_with
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
@@ -29,10 +29,10 @@ from holdall.settings import SourceSettings
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.dumps import Dump
+    from holdall.exporter.fallbacks import Fallbacks
     from holdall.exporter.policy import Policy
     from holdall.exporter.report import ExportReport
     from holdall.exporter.roots import Start
-    from holdall.exporter.rungs import Rungs
 
 __all__ = ["ARCHIVES", "command", "dump_of", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]
 
@@ -116,7 +116,7 @@ def command(console: Console, /, output: Path | None, force: bool, **parameters:
 
     Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. Where the project has no Assistants API, all its
     vector stores and files are packed; --from-dump adds definitions that you saved. The only line on stdout is the path
-    of the bundle. Exits with 4 where something of the project is missing or below --min-rung, with 3 where there is
+    of the bundle. Exits with 4 where something of the project is missing or below --min-fidelity, with 3 where there is
     something to look at; the bundle is valid all the same. After a stop the same command resumes.
     """
     mistakes = Mistakes()
@@ -133,7 +133,7 @@ def command(console: Console, /, output: Path | None, force: bool, **parameters:
         output,
         force=force,
         again=again_with(parameters),
-        rungs=rungs_with(parameters),
+        fallbacks=fallbacks_with(parameters),
         policy=policy_with(parameters),
     )
     console.result(str(report.bundle))
@@ -202,7 +202,7 @@ def run_export(
     *,
     force: bool,
     again: Again,
-    rungs: Rungs,
+    fallbacks: Fallbacks,
     policy: Policy,
     kept: bool = True,
 ) -> ExportReport:
@@ -212,7 +212,7 @@ def run_export(
     """
     chosen: list[Path] = []
     try:
-        report = asyncio.run(_export(console, settings, start, output, force, again, rungs, policy, chosen))
+        report = asyncio.run(_export(console, settings, start, output, force, again, fallbacks, policy, chosen))
     except KeyboardInterrupt:
         raise _interrupted(chosen if kept else []) from None
     console.close_progress()
@@ -237,7 +237,7 @@ async def _export(
     output: Path | None,
     force: bool,
     again: Again,
-    rungs: Rungs,
+    fallbacks: Fallbacks,
     policy: Policy,
     targets: list[Path],
 ) -> ExportReport:
@@ -260,7 +260,7 @@ async def _export(
             ExportOptions(
                 start=start,
                 label=settings.label,
-                rungs=rungs,
+                fallbacks=fallbacks,
                 policy=policy,
                 accept_known_losses=again.accept_known_losses,
                 skip_if_unchanged=again.skip_if_unchanged,
@@ -311,7 +311,8 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
     )
     console.say(f"{held} -> {human_size(report.size)}")
     console.say(
-        "files by rung: " + ", ".join(f"{rung} {n}" for rung, n in report.rungs.items() if n or rung == "original")
+        "files by fidelity: "
+        + ", ".join(f"{fidelity} {n}" for fidelity, n in report.fidelities.items() if n or fidelity == "original")
     )
     _tell_losses(console, report, kept=kept)
     if report.parent and report.taken:

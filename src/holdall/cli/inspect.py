@@ -16,7 +16,7 @@ from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.shortfall import as_json, show, show_credentials
 from holdall.cli.verdict import as_result
 from holdall.kinds import KINDS, WHOLE, read
-from holdall.model import AssistantView, Kind, Rung, SourceId, StoreView
+from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
 if TYPE_CHECKING:
     from holdall.bundle.layout import HoldallInfo, LedgerLine
@@ -65,7 +65,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
         result={
             "path": str(bundle),
             "size": size,
-            **msgspec.to_builtins(info),
+            **msgspec.structs.asdict(info),
             "assistants": assistants,
             **{KINDS[kind].count: found for kind, found in later.items()},
             "other_stores": others,
@@ -89,7 +89,9 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
             show(console.result, shortfall, limit=None if everything else 20, more="--all shows them")
             show_credentials(console.warn, shortfall.credentials, limit=None if everything else 20)
             return as_json(shortfall, limit=None if everything else 1000) if console.json else {}
-    total = sum(count.files for rung, count in info.rungs.items() if rung in (Rung.TEXT, Rung.UNAVAILABLE))
+    total = sum(
+        count.files for fidelity, count in info.fidelities.items() if fidelity in (Fidelity.TEXT, Fidelity.UNAVAILABLE)
+    )
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
     outside, scan = Dependencies(), Scan()
@@ -180,8 +182,14 @@ class _Tree:
 
 def _file(id: str, line: LedgerLine | None) -> dict[str, Any]:
     if line is None:
-        return {"id": id, "filename": None, "rung": None, "size": None, "doubt": None}
-    return {"id": id, "filename": line.filename, "rung": line.rung, "size": line.size, "doubt": line.doubt or None}
+        return {"id": id, "filename": None, "fidelity": None, "size": None, "doubt": None}
+    return {
+        "id": id,
+        "filename": line.filename,
+        "fidelity": line.fidelity,
+        "size": line.size,
+        "doubt": line.doubt or None,
+    }
 
 
 def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> None:
@@ -195,9 +203,9 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
         f"holds      {', '.join(counted(counts.get(row.count, 0), row.noun) for row in held)}; "
         f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
     )
-    for rung, count in info.rungs.items():
+    for fidelity, count in info.fidelities.items():
         stored = f", {human_size(count.bytes)}" if count.bytes else ""
-        console.result(f"           {rung}: {counted(count.files, 'file')}{stored}")
+        console.result(f"           {fidelity}: {counted(count.files, 'file')}{stored}")
     for number, (name, digest) in enumerate(msgspec.to_builtins(info.digests).items()):
         console.result(f"{'' if number else 'digests':11}{name:12}{digest}")
 
@@ -253,7 +261,8 @@ def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
         size = human_size(file["size"]) if file["size"] is not None else "-"
         doubtful = ", joined doubtfully" if file["doubt"] else ""
         console.result(
-            f"{indent}{file['filename'] or '(no name)'}  {file['id']}  {file['rung'] or 'unknown'}{doubtful}, {size}"
+            f"{indent}{file['filename'] or '(no name)'}  {file['id']}  "
+            f"{file['fidelity'] or 'unknown'}{doubtful}, {size}"
         )
     left = holder["file_count"] - len(holder["files"])
     if holder.get("files_above"):

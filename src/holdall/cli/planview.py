@@ -209,7 +209,7 @@ def _step_lines(step: steps.Step) -> list[str]:
     match step:
         case steps.UploadFile(content=content, purpose=purpose):
             size = human_size(content.size if content.size is not None else content.stored)
-            return [f"  upload file {content.filename or content.id}, {size}, {content.rung}, purpose {purpose}"]
+            return [f"  upload file {content.filename or content.id}, {size}, {content.fidelity}, purpose {purpose}"]
         case steps.CreateStore(id=id, name=name):
             return [f"  create vector store {name or 'without a name'} ({id})"]
         case steps.AttachFiles(store=id, count=count):

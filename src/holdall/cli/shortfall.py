@@ -64,7 +64,7 @@ def as_json(shortfall: Shortfall, *, limit: int | None = None) -> dict[str, Any]
 def _wanted(wanted: Wanted) -> str:
     name = _flat(wanted.filename or "(no name)")
     size = human_size(wanted.size) if wanted.size is not None else "size unknown"
-    has = "missing" if wanted.rung != "text" else "its text stops short" if wanted.truncated else "only its text"
+    has = "missing" if wanted.fidelity != "text" else "its text stops short" if wanted.truncated else "only its text"
     if wanted.doubt:
         has += f" (text, joined doubtfully: {_flat(wanted.doubt)})"
     gone = ", gone from the project" if wanted.gone else ""

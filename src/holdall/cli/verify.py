@@ -131,7 +131,7 @@ def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> N
         return
     info = verdict.info
     assert info is not None
-    text = info.rungs.get("text")
+    text = info.fidelities.get("text")
     if text:
         tell(f"known at export: {counted(text.files, 'file')} as parsed text only")
     for loss in verdict.losses:

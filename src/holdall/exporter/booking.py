@@ -1,4 +1,4 @@
-"""What became of each file: its line in the bundle's ledger, the counts by rung, and what counts as a loss."""
+"""What became of each file: its line in the bundle's ledger, the counts by fidelity, and what counts as a loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from holdall.exporter.report import (
 )
 from holdall.exporter.unread import unread_references
 from holdall.graph import users_of
-from holdall.model import Kind, Rung, SourceId
+from holdall.model import Fidelity, Kind, SourceId
 from holdall.progress import Progress
 from holdall.redaction import MARK
 from holdall.remote.client import Account
@@ -55,7 +55,7 @@ class Booking:
         self._losses, self._account = losses, account
         self._stores = [store.id for store in definitions.store_views]
         self._users = users_of(definitions.views)
-        self.rungs: Counter[Rung] = Counter()
+        self.fidelities: Counter[Fidelity] = Counter()
         self.taken = 0
         """How many contents came out of the parent."""
         for missing in definitions.missing:
@@ -64,13 +64,13 @@ class Booking:
             losses.add(unreadable(one.kind, one.id, one.message))
 
     def lost(self, file: File, content: Content) -> None:
-        """A file whose content the ladder did not get."""
+        """A file whose content the fetcher did not get."""
         line = line_of(file, content)
         self._writer.add_ledger(line)
         self._tally(file, line)
 
     def got(self, file: File, stored: Stored) -> None:
-        """A file whose content the ladder got."""
+        """A file whose content the fetcher got."""
         self._tally(file, stored.ledger, stored.entry)
 
     def took(self, file: File, stored: Stored) -> None:
@@ -92,7 +92,7 @@ class Booking:
     def foresee(self, file: File, entry: IndexEntry) -> None:
         """A content that will come out of the parent unless nothing at all has changed."""
         if self._state:
-            self._state.content(file.id, entry.rung or Rung.ORIGINAL, entry.sha256)
+            self._state.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
 
     def digests(self) -> Digests | None:
         """What the bundle's digests will be, where a state is kept; from here on it no longer is."""
@@ -127,19 +127,19 @@ class Booking:
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
         self._progress.advance(files=1)
-        self.rungs[line.rung] += 1
-        if entry and entry.rung and self._state:
-            self._state.content(file.id, entry.rung, entry.sha256)
+        self.fidelities[line.fidelity] += 1
+        if entry and entry.fidelity and self._state:
+            self._state.content(file.id, entry.fidelity, entry.sha256)
         if file.gone:
-            self._losses.add(absent(file.gone), in_ledger=line.rung is Rung.UNAVAILABLE)
+            self._losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:
             self._losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
-        if line.rung is not Rung.ORIGINAL:
+        if line.fidelity is not Fidelity.ORIGINAL:
             self._losses.add(
                 Loss(
                     id=file.id,
                     filename=line.filename,
-                    rung=line.rung,
+                    fidelity=line.fidelity,
                     expected=line.expected,
                     used_by=[],
                     status=line.status,
@@ -148,7 +148,7 @@ class Booking:
                     truncated=line.truncated,
                 )
             )
-        if line.rung.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
+        if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
             self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 
     def findings(self) -> list[Finding]:
@@ -170,11 +170,11 @@ class Booking:
 
 
 def line_of(file: File, content: Content) -> LedgerLine:
-    """The ledger's line about what the ladder ended in; where a content lies, the writer adds."""
+    """The ledger's line about what the fetcher returned; where a content lies, the writer adds."""
     return LedgerLine(
         id=file.id,
         filename=file.filename,
-        rung=content.rung,
+        fidelity=content.fidelity,
         path=None,
         expected=file.size,
         size=content.size,

@@ -21,6 +21,7 @@ from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
 from holdall.exporter.booking import Booking
+from holdall.exporter.fallbacks import Fallbacks, Tally, open_fetcher
 from holdall.exporter.fetch import Fetch
 from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
@@ -28,10 +29,9 @@ from holdall.exporter.policy import Policy
 from holdall.exporter.register import Register
 from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, unreadable
 from holdall.exporter.roots import Start, gather, refuse_nothing
-from holdall.exporter.rungs import Rungs, Tally, open_ladder
 from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS
-from holdall.model import Kind, Record, Rung, SourceId
+from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe, require_any_endpoint
@@ -54,13 +54,13 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``policy`` says which losses change the exit code; with ``accept_known_losses`` not those that the parent had, if
     this policy is no stricter than the parent's. ``skip_if_unchanged``: where the
-    bundle would have the digests of its parent, none is written. ``rungs`` are the ways to a content that are only
+    bundle would have the digests of its parent, none is written. ``fallbacks`` are the ways to a content that are only
     taken on request.
     """
 
     start: Start = Start()
     label: str | None = None
-    rungs: Rungs = Rungs()
+    fallbacks: Fallbacks = Fallbacks()
     policy: Policy = Policy()
     accept_known_losses: bool = False
     skip_if_unchanged: bool = False
@@ -69,7 +69,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
 class _Filled(msgspec.Struct, frozen=True, kw_only=True):
     """What came of reading the account. ``taken`` counts contents out of the parent."""
 
-    rungs: dict[Rung, int]
+    fidelities: dict[Fidelity, int]
     containers: Tally
     findings: list[Finding]
     taken: int
@@ -117,7 +117,7 @@ async def export(
                 surveyor,
                 definitions,
                 start,
-                options.rungs,
+                options.fallbacks,
                 writer,
                 losses,
                 progress,
@@ -180,7 +180,7 @@ async def _fill(
     surveyor: Surveyor | None,
     definitions: Definitions,
     start: Start,
-    rungs: Rungs,
+    fallbacks: Fallbacks,
     writer: BundleWriter,
     losses: Losses,
     progress: Progress,
@@ -193,9 +193,9 @@ async def _fill(
         booking = Booking(writer, register, definitions, losses, progress, state, account)
         hashes = _put_records(definitions, writer, booking)
         async with AsyncExitStack() as stack:
-            fetch, ladder, changes = None, None, []
+            fetch, fetcher, changes = None, None, []
             if account and surveyor:
-                ladder = await stack.enter_async_context(open_ladder(account, rungs, progress))
+                fetcher = await stack.enter_async_context(open_fetcher(account, fallbacks, progress))
                 fetch = Fetch(
                     account,
                     surveyor,
@@ -204,7 +204,7 @@ async def _fill(
                     progress,
                     register,
                     booking,
-                    ladder.ladder,
+                    fetcher.fetcher,
                     parent=parent,
                     defer=compared,
                 )
@@ -224,8 +224,8 @@ async def _fill(
                 progress.stage("files")
                 await fetch.take_deferred(read=not unchanged)
         return _Filled(
-            rungs=booking.rungs,
-            containers=ladder.tally if ladder else Tally(),
+            fidelities=booking.fidelities,
+            containers=fetcher.tally if fetcher else Tally(),
             findings=booking.findings(),
             taken=booking.taken,
             unchanged=unchanged,
@@ -260,7 +260,7 @@ def _report(account: Account | None, filled: _Filled, losses: Losses, parent: Pa
         sha256=None,
         digests=info.digests if info else Digests(definitions="", contents=""),
         counts=dict(info.counts) if info else {},
-        rungs={rung.value: filled.rungs.get(rung, 0) for rung in Rung},
+        fidelities={fidelity.value: filled.fidelities.get(fidelity, 0) for fidelity in Fidelity},
         losses=filled.findings,
         losses_found=losses.total,
         losses_counting=losses.counting,
@@ -326,11 +326,11 @@ def _capture(account: Account | None, options: ExportOptions) -> Capture:
             "code_interpreter": options.start.code_interpreter,
             "assistants": options.start.assistants,
             "unused": options.start.unused,
-            "originals": options.rungs.originals is not None,
-            "via_container": options.rungs.containers is not None,
+            "originals": options.fallbacks.originals is not None,
+            "via_container": options.fallbacks.containers is not None,
             "dump": options.start.dump.digest if options.start.dump else None,
         },
-        min_rung=options.policy.min_rung,
+        min_fidelity=options.policy.min_fidelity,
     )
 
 

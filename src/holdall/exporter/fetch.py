@@ -22,10 +22,10 @@ from holdall.exporter.parent import Parent, Taken
 from holdall.exporter.records import FileRecords
 from holdall.exporter.register import File, Register, Waiting
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
-from holdall.model import FileView, Kind, Record, Rung, SourceId, StoreView, epoch_seconds
+from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
-from holdall.remote.contents import REFUSED, Content, Holder, Ladder
+from holdall.remote.contents import REFUSED, Content, ContentFetcher, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
@@ -38,14 +38,14 @@ Queue = asyncio.Queue[SourceId | Waiting | None]
 
 
 class _Sinks:
-    """The rungs' sinks of one file; the content that was committed goes into the bundle with its line."""
+    """The sinks of one file, by fidelity; the content that was committed goes into the bundle with its line."""
 
     def __init__(self, writer: BundleWriter, file: File, holders: Iterable[Holder]) -> None:
         self._writer, self._file = writer, file
         self._overlaps = {holder.store: holder.overlap for holder in holders}
         self._opened: list[tuple[Sink, SourceId | None]] = []
 
-    def content(self, rung: Rung) -> Sink:
+    def content(self, fidelity: Fidelity) -> Sink:
         size = self._file.size
         return self._open(self._writer.open_content(size if size and size > 0 else None), None)
 
@@ -80,7 +80,7 @@ class Fetch:
         progress: Progress,
         register: Register,
         booking: Booking,
-        ladder: Ladder,
+        fetcher: ContentFetcher,
         *,
         parent: Parent | None = None,
         defer: bool = False,
@@ -95,7 +95,7 @@ class Fetch:
         )
         self._register, self._booking, self._parent, self._defer = register, booking, parent, defer
         self._workers = account.limits.concurrency
-        self._ladder = ladder
+        self._fetcher = fetcher
         self._stores = [SourceId(store.id) for store in definitions.store_views]
 
     async def contents(self) -> None:
@@ -264,7 +264,7 @@ class Fetch:
         return File(id=file_id, view=view, record=hash, gone=gone)
 
     async def _one(self, file: File) -> None:
-        """One file's content by the best way there is: an interrupted run, the parent, the ladder."""
+        """One file's content by the best way there is: an interrupted run, the parent, the fetcher."""
         if self._keep(file, listed=False):
             return
         taken = self._unchanged(file)
@@ -322,11 +322,11 @@ class Fetch:
         ]
 
     async def _fetch(self, file: File, *, text: bool = True) -> Content | None:
-        """A file's content by the ladder, into the bundle and the books; what was said where nothing was got."""
+        """A file's content by the fetcher, into the bundle and the books; what was said where nothing was got."""
         holders = self._holders(file)
         sinks = _Sinks(self._writer, file, holders)
-        content = await self._ladder.fetch(file.id, file.view, lambda: holders, sinks, text=text)
-        if content.rung is Rung.UNAVAILABLE:
+        content = await self._fetcher.fetch(file.id, file.view, lambda: holders, sinks, text=text)
+        if content.fidelity is Fidelity.UNAVAILABLE:
             return content
         self._booking.got(file, await asyncio.to_thread(sinks.add, line_of(file, content)))
         return None
@@ -344,7 +344,7 @@ class Fetch:
             return True
         sinks = _Sinks(self._writer, file, self._holders(file))
         store = self._store_for(file, taken)
-        sink = sinks.content(taken.line.rung) if store is None else sinks.text(store)
+        sink = sinks.content(taken.line.fidelity) if store is None else sinks.text(store)
         try:
             await asyncio.to_thread(self._parent.copy, taken, sink)
         except DamagedBundle as error:

@@ -95,8 +95,8 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
     """Why a finding is a loss; None for a content that is as faithful as the policy asks for, and
     for a file object that came out of a dump."""
     match finding:
-        case Loss(rung=rung, truncated=truncated):
-            return reason_of(rung, truncated, policy.min_rung)
+        case Loss(fidelity=fidelity, truncated=truncated):
+            return reason_of(fidelity, truncated, policy.min_fidelity)
         case LeftOut(kind=Kind.FILE):
             return Reason.FILES
         case Absent(kind=Kind.FILE, held=True):

@@ -26,7 +26,7 @@ from holdall.exporter.policy import Policy
 from holdall.exporter.register import passing_database
 from holdall.exporter.report import Doubtful, Finding, Loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
-from holdall.model import FileView, MembershipView, Rung, epoch_seconds
+from holdall.model import Fidelity, FileView, MembershipView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.transfer import Sink
 
@@ -41,7 +41,7 @@ CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 """
 _LOST = "SELECT 1 FROM losses WHERE line = ?"
 _PIECE = 1 << 20
-_RUNGS = list(Rung)
+_FIDELITIES = list(Fidelity)
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,11 +58,11 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def best(self) -> bool:
         """The file's bytes: nothing better is to be had, so nothing is asked for."""
-        return self.line.rung not in (Rung.TEXT, Rung.UNAVAILABLE)
+        return self.line.fidelity not in (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 
     @property
     def is_whole_text(self) -> bool:
-        return self.line.rung is Rung.TEXT and not self.line.truncated
+        return self.line.fidelity is Fidelity.TEXT and not self.line.truncated
 
 
 class Parent(Closing):
@@ -83,7 +83,7 @@ class Parent(Closing):
     def load(self) -> None:
         """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
         old, encode = self._reader, msgspec.json.encode
-        entries = (entry for entry in old.entries() if entry.rung is not None)
+        entries = (entry for entry in old.entries() if entry.fidelity is not None)
         self._insert("lines VALUES (?, ?)", ((line.id, encode(line)) for line in old.ledger()))
         self._insert("entries VALUES (?, ?)", ((entry.path, encode(entry)) for entry in entries))
         self._insert("losses VALUES (?)", ((same_loss(line),) for line in old.losses()))
@@ -120,7 +120,7 @@ class Parent(Closing):
         if not found or not line:
             return None
         taken = Taken(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line)
-        if line.rung is not Rung.TEXT:
+        if line.fidelity is not Fidelity.TEXT:
             return taken
         store = self._store_of(taken.entry)
         row = self._row("SELECT tokens FROM overlaps WHERE store = ? AND id = ?", store, file.id)
@@ -141,7 +141,7 @@ class Parent(Closing):
                 line = self._line(finding.id)
                 if line is None or isinstance(finding, Doubtful):
                     return line is not None and bool(line.doubt)
-                return _worth(line.rung, line.truncated) <= _worth(finding.rung, finding.truncated)
+                return _worth(line.fidelity, line.truncated) <= _worth(finding.fidelity, finding.truncated)
             why = reason(finding, Policy())
             return why is not None and self._row(_LOST, same_loss(line_of(finding, why))) is not None
         except BundleError:
@@ -218,6 +218,6 @@ def same_work(info: HoldallInfo, capture: Capture) -> bool:
     return (info.selection, info.options) == (capture.selection, capture.options)
 
 
-def _worth(rung: Rung, truncated: bool) -> tuple[int, bool]:
+def _worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:
     """Higher is better."""
-    return -_RUNGS.index(rung), not truncated
+    return -_FIDELITIES.index(fidelity), not truncated

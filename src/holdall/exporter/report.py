@@ -1,4 +1,4 @@
-"""What an export ended in: the files by rung, what was lost, and whether the policy accepts that. Values only."""
+"""What an export ended in: the files by fidelity, what was lost, and whether the policy accepts that. Values only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.layout import Digests
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 from holdall.remote.survey import Missing
 from holdall.untrusted import MAX_ID
 from holdall.verdict import COMPLETE, Verdict
@@ -38,7 +38,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="con
 
     id: str
     filename: str | None
-    rung: Rung
+    fidelity: Fidelity
     expected: int | None
     used_by: list[str]
     status: int | None = None
@@ -155,7 +155,7 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None
     digests: Digests
     counts: dict[str, int]
-    rungs: dict[str, int]
+    fidelities: dict[str, int]
     losses: list[Finding]
     losses_found: int
     losses_counting: int

@@ -1,4 +1,4 @@
-"""The ladder: the ways to one file's content, best first, and what came of each.
+"""Fetches one file's content at the best fidelity that can be had, and says what came of each way.
 
 ``original`` (the file's own bytes) -> ``supplied`` (the owner's own copy) -> ``container`` (a copy read through a
 container) -> ``text`` (parsed text from a vector store, kept as it was paged) -> ``unavailable``. OpenAI refuses to
@@ -16,7 +16,7 @@ import msgspec
 
 from holdall.errors import REQUEST_ERRORS, NotFound, PermissionDenied, QuotaExhausted, RateLimited, RemoteError
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
-from holdall.model import FileView, Rung, SourceId
+from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
 from holdall.progress import Progress, Silent
@@ -27,16 +27,16 @@ from holdall.remote.refusals import is_of_purpose
 from holdall.remote.transfer import Sink, transfer
 from holdall.wording import Wording
 
-__all__ = ["REFUSED", "Content", "Holder", "Ladder", "Sinks"]
+__all__ = ["REFUSED", "Content", "ContentFetcher", "Holder", "Sinks"]
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 """What the server refuses for one file; everything else stops the run."""
 
 
 class Sinks(Protocol):
-    """Opens a sink for each rung that a content may arrive by."""
+    """Opens a sink for a content of each fidelity."""
 
-    def content(self, rung: Rung) -> Sink: ...
+    def content(self, fidelity: Fidelity) -> Sink: ...
 
     def text(self, store_id: SourceId) -> Sink: ...
 
@@ -53,12 +53,12 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder, with the origin
     that a redirect led to behind it (``/files/file-1/content -> https://host``); ``status`` and
-    ``code`` say why the server refused the bytes, ``message`` what came of every rung above and how a supplied file
-    was checked. ``truncated`` marks a text whose later pages the server did not give; ``doubt`` says why the parts of a
-    text can't be joined for certain.
+    ``code`` say why the server refused the bytes, ``message`` why no better fidelity was reached and how a supplied
+    file was checked. ``truncated`` marks a text whose later pages the server did not give; ``doubt`` says why the parts
+    of a text can't be joined for certain.
     """
 
-    rung: Rung
+    fidelity: Fidelity
     size: int | None = None
     route: str | None = None
     status: int | None = None
@@ -69,7 +69,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Text(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed text that lies in a sink and waits for a better rung to fail."""
+    """A parsed text that lies in a sink and is used if no better fidelity can be had."""
 
     route: str
     sink: Sink
@@ -78,7 +78,7 @@ class _Text(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _File:
-    """One file on its way up and down the ladder."""
+    """One file while its content is fetched."""
 
     def __init__(
         self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[Holder]], sinks: Sinks
@@ -96,7 +96,7 @@ class _File:
 
     def got(
         self,
-        rung: Rung,
+        fidelity: Fidelity,
         *,
         size: int | None = None,
         route: str | None = None,
@@ -106,7 +106,7 @@ class _File:
         error = self.error
         said = [error.detail or error.message] if error else []
         return Content(
-            rung=rung,
+            fidelity=fidelity,
             size=size,
             route=route or self.route,
             status=error.status if error else None,
@@ -118,7 +118,7 @@ class _File:
 
     def nothing(self) -> Content:
         self.notes.append(self.no_text)
-        return self.got(Rung.UNAVAILABLE)
+        return self.got(Fidelity.UNAVAILABLE)
 
     def drop_text(self) -> None:
         if self.text:
@@ -126,10 +126,10 @@ class _File:
             self.text = None
 
 
-class Ladder:
+class ContentFetcher:
     """Fetches contents from one account; remembers which purposes it refuses.
 
-    ``originals`` and ``containers`` are rungs only where they are given.
+    ``originals`` and ``containers`` are tried only where they are given.
     """
 
     def __init__(
@@ -154,12 +154,12 @@ class Ladder:
         *,
         text: bool = True,
     ) -> Content:
-        """One file's content by the best rung there is.
+        """One file's content at the best fidelity that can be had.
 
         ``file`` is None where its file object is gone. ``stores`` gives the stores known to hold it, asked for only
         when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops
         a run (authentication, quota, an unreachable server, a full disk); what the server refuses for this file alone
-        ends in a lower rung.
+        ends in a lower fidelity.
         """
         work = _File(file_id, file, stores, sinks)
         try:
@@ -181,7 +181,7 @@ class Ladder:
         try:
             got = await transfer(
                 lambda rest: self._account.download(work.id, rest=rest, size=work.size),
-                lambda: work.sinks.content(Rung.ORIGINAL),
+                lambda: work.sinks.content(Fidelity.ORIGINAL),
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
                 progress=self._progress,
@@ -196,7 +196,7 @@ class Ladder:
         if got.size != work.size and work.size is not None:
             # Fetched twice already, so it is the record that is wrong; on such a server most of them are.
             self._sizes_hold = False
-        return work.got(Rung.ORIGINAL, size=got.size, route=got.route(work.route))
+        return work.got(Fidelity.ORIGINAL, size=got.size, route=got.route(work.route))
 
     async def _supplied(self, work: _File) -> Content | None:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:
@@ -210,13 +210,13 @@ class Ladder:
                 work.notes.append(found.reason)
                 return None
             self._originals.use(found.original)
-            await asyncio.to_thread(copy_original, found.original, work.sinks.content(Rung.SUPPLIED))
+            await asyncio.to_thread(copy_original, found.original, work.sinks.content(Fidelity.SUPPLIED))
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
         self._progress.advance(bytes=found.original.size)
         work.notes.append(found.check)
-        return work.got(Rung.SUPPLIED, size=found.original.size, route=found.original.name)
+        return work.got(Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
     async def _container(self, work: _File) -> Content | None:
         if self._containers is None or work.view is None:
@@ -225,13 +225,13 @@ class Ladder:
             work.notes.append("no container: the file's size is not known, so a copy could not be checked")
             return None
         try:
-            copy = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Rung.CONTAINER))
+            copy = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Fidelity.CONTAINER))
         except Closed as closed:
             work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
         except (*REFUSED, QuotaExhausted, RateLimited) as refusal:
             work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
         else:
-            return work.got(Rung.CONTAINER, size=copy.size, route=copy.route)
+            return work.got(Fidelity.CONTAINER, size=copy.size, route=copy.route)
         return None
 
     async def _text(self, work: _File) -> Content | None:
@@ -241,7 +241,7 @@ class Ladder:
         await asyncio.to_thread(text.sink.commit)
         self._progress.advance(bytes=work.size or 0)
         return work.got(
-            Rung.TEXT,
+            Fidelity.TEXT,
             size=text.parsed.size,
             route=text.route,
             truncated=text.parsed.truncated,

@@ -14,7 +14,7 @@ from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Un
 from holdall.importer.apply.indexing import STALLED
 from holdall.importer.runs.pace import SETTLE
 from holdall.importer.runs.runreport import Status
-from holdall.model import Rung
+from holdall.model import Fidelity
 from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, Time, run
@@ -169,7 +169,7 @@ def test_overlaps_are_removed_as_far_as_the_membership_says(box: Running, hand: 
 
 def test_unavailable_files_are_left_out_and_listed(box: Running, hand: Hand, tmp_path: Path) -> None:
     shelf = simple()
-    shelf.file("f2", "gone.pdf", rung=Rung.UNAVAILABLE, message="Not allowed")
+    shelf.file("f2", "gone.pdf", fidelity=Fidelity.UNAVAILABLE, message="Not allowed")
     shelf.store("vs2", ["f1", "f2"])
     shelf.assistant("a2", stores=["vs2"])
     report = run(shelf, box, tmp_path)

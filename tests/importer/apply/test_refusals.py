@@ -9,7 +9,7 @@ import pytest
 
 from holdall.dialects.loss import Severity, Why
 from holdall.importer.runs.runreport import Status
-from holdall.model import Rung
+from holdall.model import Fidelity
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
@@ -190,7 +190,7 @@ def test_parsed_text_under_a_refused_name_goes_up_as_text(box: Running, hand: Ha
         "f1",
         "page.xml",
         b'{"pages": [{"data": [{"type": "text", "text": "words"}]}], "truncated": false}',
-        rung=Rung.TEXT,
+        fidelity=Fidelity.TEXT,
         size=5,
     )
     shelf.store("vs", ["f1"])

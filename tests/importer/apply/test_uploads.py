@@ -8,23 +8,23 @@ import pytest
 
 from holdall.importer.apply.uploads import _Watched, upload_name
 from holdall.importer.plan.steps import Content
-from holdall.model import Rung, SourceId
+from holdall.model import Fidelity, SourceId
 
 
 @pytest.mark.parametrize(
-    ("name", "rung", "exact", "used"),
+    ("name", "fidelity", "exact", "used"),
     [
-        ("a.md", Rung.ORIGINAL, False, "a.md"),
-        ("a.md", Rung.TEXT, True, "a.md"),
-        ("a.md", Rung.TEXT, False, "a.md.txt"),
-        ("a.pdf", Rung.TEXT, True, "a.pdf.txt"),
-        ("a.pdf", Rung.SUPPLIED, False, "a.pdf"),
-        (None, Rung.TEXT, False, "file_1.txt"),
-        (None, Rung.ORIGINAL, False, "file_1"),
+        ("a.md", Fidelity.ORIGINAL, False, "a.md"),
+        ("a.md", Fidelity.TEXT, True, "a.md"),
+        ("a.md", Fidelity.TEXT, False, "a.md.txt"),
+        ("a.pdf", Fidelity.TEXT, True, "a.pdf.txt"),
+        ("a.pdf", Fidelity.SUPPLIED, False, "a.pdf"),
+        (None, Fidelity.TEXT, False, "file_1.txt"),
+        (None, Fidelity.ORIGINAL, False, "file_1"),
     ],
 )
-def test_the_name_says_whether_it_is_the_file(name: str | None, rung: Rung, exact: bool, used: str) -> None:
-    assert upload_name(Content(id=SourceId("file_1"), filename=name, rung=rung), exact=exact) == used
+def test_the_name_says_whether_it_is_the_file(name: str | None, fidelity: Fidelity, exact: bool, used: str) -> None:
+    assert upload_name(Content(id=SourceId("file_1"), filename=name, fidelity=fidelity), exact=exact) == used
 
 
 def test_a_stream_that_is_read_again_is_counted_once() -> None:

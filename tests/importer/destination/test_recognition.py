@@ -19,7 +19,7 @@ from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.presence import Presence
 from holdall.importer.plan.steps import By
-from holdall.model import Rung, SourceId
+from holdall.model import Fidelity, SourceId
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.probing import probe
@@ -75,7 +75,7 @@ def shelf() -> Shelf:
     made.file("f1", "same.md", b"one one\n")
     made.file("f2", "same.md", b"two two\n")
     made.text("f3", "long.pdf", ["parsed"], size=1000)
-    made.file("f4", "gone.md", rung=Rung.UNAVAILABLE)
+    made.file("f4", "gone.md", fidelity=Fidelity.UNAVAILABLE)
     made.file("f5", "table.csv", b"a,b\n")
     made.store("vs", [{"id": "f1", "attributes": {"n": 1}}, {"id": "f2", "attributes": {"n": 2}}, "f3", "f4"])
     made.assistant("a1", stores=["vs"])
@@ -214,8 +214,8 @@ def test_in_the_project_that_it_came_from_all_goes_by_its_own_id(box: Running, h
     store = hand.store("s", [file, other])
     made = hand.assistant("A", stores=[store], files=[file])
     shelf = Shelf()
-    shelf.file(file, "a.md", rung=Rung.UNAVAILABLE)
-    shelf.file(other, "b.md", rung=Rung.UNAVAILABLE)
+    shelf.file(file, "a.md", fidelity=Fidelity.UNAVAILABLE)
+    shelf.file(other, "b.md", fidelity=Fidelity.UNAVAILABLE)
     record = hand.get(f"/vector_stores/{store}")
     shelf.store(store, [file, other], name="s", created_at=record["created_at"])
     shelf.assistant(

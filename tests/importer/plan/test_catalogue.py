@@ -8,7 +8,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.steps import Catalogue
 from holdall.joining import DEFAULT_OVERLAP
-from holdall.model import Rung, SourceId
+from holdall.model import Fidelity, SourceId
 from tests.importer.shelf import Shelf
 
 
@@ -46,8 +46,8 @@ def test_assistants_are_oldest_first() -> None:
 def test_what_the_ledger_says_of_a_file() -> None:
     shelf = Shelf()
     shelf.file("f1", None, b"12345", size=7, purpose="vision")
-    shelf.file("f2", "x", rung=Rung.UNAVAILABLE, status=404)
+    shelf.file("f2", "x", fidelity=Fidelity.UNAVAILABLE, status=404)
     files = read(shelf).files
     one, two = files[SourceId("f1")], files[SourceId("f2")]
-    assert (one.filename, one.purpose, one.stored, one.size, one.rung) == (None, "vision", 5, 7, Rung.ORIGINAL)
+    assert (one.filename, one.purpose, one.stored, one.size, one.fidelity) == (None, "vision", 5, 7, Fidelity.ORIGINAL)
     assert (two.reason, two.stored) == ("its content could not be exported (status 404)", 0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from holdall.importer.plan.estimate import FREE_BYTES, Estimate, estimate
 from holdall.importer.plan.plan import plan
 from holdall.importer.plan.steps import Catalogue, Content
-from holdall.model import Kind, Record, Rung, SourceId
+from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.selection import Selection
 
 
 def cost(files: int, *, size: int = 10, usage: int | None = 0, concurrency: int = 4) -> Estimate:
-    contents = {SourceId(f"f{n}"): Content(id=SourceId(f"f{n}"), rung=Rung.ORIGINAL, stored=size) for n in range(files)}
+    contents = {
+        SourceId(f"f{n}"): Content(id=SourceId(f"f{n}"), fidelity=Fidelity.ORIGINAL, stored=size) for n in range(files)
+    }
     raw = b'{"id":"vs","name":"s"}'
     holding = Catalogue(
         whole={},

@@ -34,7 +34,7 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
-from holdall.model import Kind, Record, Rung, SourceId, TargetId
+from holdall.model import Fidelity, Kind, Record, SourceId, TargetId
 from holdall.selection import Selection
 from tests.sweep import examples
 
@@ -49,9 +49,9 @@ def store(id: str) -> Record:
     return Record(kind=Kind.STORE, id=SourceId(id), raw=json.dumps({"id": id, "name": id}).encode())
 
 
-def file(id: str, rung: Rung = Rung.ORIGINAL, reason: str = "") -> Content:
+def file(id: str, fidelity: Fidelity = Fidelity.ORIGINAL, reason: str = "") -> Content:
     return Content(
-        id=SourceId(id), filename=f"{id}.md", purpose="assistants", rung=rung, stored=10, size=10, reason=reason
+        id=SourceId(id), filename=f"{id}.md", purpose="assistants", fidelity=fidelity, stored=10, size=10, reason=reason
     )
 
 
@@ -126,7 +126,7 @@ def test_stores_that_nobody_uses_come_last() -> None:
 
 
 def test_text_goes_into_stores_and_never_into_the_code_interpreter() -> None:
-    catalogue = holding([assistant("a1", stores=["s1"], files=["f1"])], {"s1": ["f1"]}, [file("f1", Rung.TEXT)])
+    catalogue = holding([assistant("a1", stores=["s1"], files=["f1"])], {"s1": ["f1"]}, [file("f1", Fidelity.TEXT)])
     assert shape(catalogue) == [["up f1", "store s1", "attach s1 1", "without f1 in a1", "assistant a1"]]
     made = plan(catalogue, Selection())
     create = made.units[0].steps[-1]
@@ -136,7 +136,7 @@ def test_text_goes_into_stores_and_never_into_the_code_interpreter() -> None:
 
 
 def test_unavailable_files_and_missing_stores_are_left_out_and_listed() -> None:
-    gone = file("f1", Rung.UNAVAILABLE, reason="refused by the server")
+    gone = file("f1", Fidelity.UNAVAILABLE, reason="refused by the server")
     catalogue = holding([assistant("a1", stores=["s1", "s9"], files=["f1", "f9"])], {"s1": ["f1"]}, [gone])
     assert shape(catalogue) == [
         ["without f1 in s1", "store s1", "without s9 in a1", "without f1 in a1", "without f9 in a1", "assistant a1"]
@@ -147,8 +147,8 @@ def test_unavailable_files_and_missing_stores_are_left_out_and_listed() -> None:
 
 
 def test_purposes_that_only_the_server_gives_are_said() -> None:
-    output = Content(id=SourceId("f1"), purpose="assistants_output", rung=Rung.ORIGINAL)
-    text = Content(id=SourceId("f2"), purpose="vision", rung=Rung.TEXT)
+    output = Content(id=SourceId("f1"), purpose="assistants_output", fidelity=Fidelity.ORIGINAL)
+    text = Content(id=SourceId("f2"), purpose="vision", fidelity=Fidelity.TEXT)
     made = plan(holding([assistant("a1", stores=["s1"])], {"s1": ["f1", "f2"]}, [output, text]), Selection())
     assert [step.purpose for step in made.units[0].steps if isinstance(step, UploadFile)] == ["assistants"] * 2
     assert [loss.why for loss in made.losses()] == [Why.PURPOSE_CHANGED, Why.AS_TEXT, Why.PURPOSE_CHANGED]
@@ -196,7 +196,9 @@ def test_every_reference_is_placed_before_it_is_used_and_once(data: st.DataObjec
     files = [f"f{n}" for n in range(6)]
     stores = [f"s{n}" for n in range(3)]
     members = {s: data.draw(st.lists(st.sampled_from(files), max_size=6)) for s in stores}
-    rungs = {f: data.draw(st.sampled_from([Rung.ORIGINAL, Rung.TEXT, Rung.UNAVAILABLE])) for f in files}
+    fidelities = {
+        f: data.draw(st.sampled_from([Fidelity.ORIGINAL, Fidelity.TEXT, Fidelity.UNAVAILABLE])) for f in files
+    }
     assistants = [
         assistant(
             f"a{n}",
@@ -205,22 +207,22 @@ def test_every_reference_is_placed_before_it_is_used_and_once(data: st.DataObjec
         )
         for n in range(4)
     ]
-    made = plan(holding(assistants, members, [file(f, rung) for f, rung in rungs.items()]), Selection())
+    made = plan(holding(assistants, members, [file(f, fidelity) for f, fidelity in fidelities.items()]), Selection())
     placed: list[str] = []
     for unit in made.units:
         for step in unit.steps:
             match step:
                 case UploadFile(content=content):
-                    assert content.rung is not Rung.UNAVAILABLE
+                    assert content.fidelity is not Fidelity.UNAVAILABLE
                     placed.append(content.id)
                 case CreateStore(id=id):
                     placed.append(id)
                 case AttachFiles(store=id):
                     assert id in placed
-                    assert {m for m in members[id] if rungs[m] is not Rung.UNAVAILABLE} <= set(placed)
+                    assert {m for m in members[id] if fidelities[m] is not Fidelity.UNAVAILABLE} <= set(placed)
                 case CreateAssistant(stores=used, files=tools):
                     assert {*used, *tools} <= set(placed)
-                    assert all(rungs[f] is Rung.ORIGINAL for f in tools)
+                    assert all(fidelities[f] is Fidelity.ORIGINAL for f in tools)
     assert len(placed) == len(set(placed))
 
 
@@ -341,7 +343,7 @@ def test_what_others_changed_or_added_stops_an_update_unless_it_is_asked_for() -
 
 
 def test_a_copy_made_of_text_is_no_file_for_the_code_interpreter() -> None:
-    catalogue = holding([assistant("a1", files=["f1"])], {}, [file("f1", Rung.TEXT)])
+    catalogue = holding([assistant("a1", files=["f1"])], {}, [file("f1", Fidelity.TEXT)])
     steps = steps_of(catalogue, there(files="f1"), OnConflict.STOP)
     assert [type(step) for step in steps] == [LeaveOut, CreateAssistant]
     itself = Presence(files={SourceId("f1"): FoundFile(target=TargetId("f1"), name="f1", by=By.ORIGIN)})

@@ -14,7 +14,7 @@ from holdall.importer.destination.placement import by_mapping, withdraw
 from holdall.importer.proof.reading import Text
 from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
-from holdall.model import Rung, SourceId
+from holdall.model import Fidelity, SourceId
 from holdall.remote.client import Account, endpoint
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
@@ -52,7 +52,7 @@ def shelf() -> Shelf:
     made.file("f1", "a.md")
     made.text("f2", "b.pdf", ["text of b"], size=1)
     made.text("f3", "c.md", ["text of c"])
-    made.file("f4", "gone.md", rung=Rung.UNAVAILABLE)
+    made.file("f4", "gone.md", fidelity=Fidelity.UNAVAILABLE)
     strategy = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20}}
     made.store(
         "vs",

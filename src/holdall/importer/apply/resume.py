@@ -27,7 +27,7 @@ from holdall.importer.runs.pastruns import past_runs, past_states
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import ALONE, Learned, Opened
 from holdall.kinds import noun
-from holdall.model import Kind, Rung
+from holdall.model import Fidelity, Kind
 
 __all__ = ["begin", "unfinished"]
 
@@ -102,7 +102,7 @@ def _strangers(found: list[Stamp], plan: Plan, folder: RunFolder, now: float) ->
 def _uploads(plan: Plan) -> set[tuple[str, int]]:
     """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
     steps = (step for step in plan.steps() if isinstance(step, UploadFile))
-    contents = (step.content for step in steps if step.content.rung is not Rung.TEXT)
+    contents = (step.content for step in steps if step.content.fidelity is not Fidelity.TEXT)
     return {(upload_name(content, exact=True), content.stored) for content in contents}
 
 

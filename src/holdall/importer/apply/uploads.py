@@ -20,7 +20,7 @@ from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.steps import Content, UploadFile
 from holdall.importer.plan.text import join
-from holdall.model import Kind, Rung, SourceId, TargetId
+from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote import refusals
 from holdall.remote.refusals import Reason
@@ -39,7 +39,7 @@ def upload_name(content: Content, *, exact: bool) -> str:
 
 def _names(content: Content, *, exact: bool) -> list[str]:
     names = content.copy_names()
-    return names[-1:] if content.rung is Rung.TEXT and not exact else names
+    return names[-1:] if content.fidelity is Fidelity.TEXT and not exact else names
 
 
 class Uploads:
@@ -142,7 +142,7 @@ class Uploads:
         refusal = None
         with ExitStack() as stack:
             entry = self._entry(content)
-            if content.rung is Rung.TEXT:
+            if content.fidelity is Fidelity.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)
             else:
                 stream, size, exact = stack.enter_context(self._reader.open(entry)), entry.size, True
@@ -175,7 +175,7 @@ class Uploads:
 
     def _is_text(self, content: Content) -> bool:
         """Whether the bytes are UTF-8 without control characters, as parsed text is."""
-        if content.rung is Rung.TEXT:
+        if content.fidelity is Fidelity.TEXT:
             return True
         decoder = codecs.getincrementaldecoder("utf-8")()
         with self._reader.open(self._entry(content)) as stream:
@@ -194,7 +194,7 @@ class Uploads:
             return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
 
         sent, losses = self._state.names.get(content.id, ""), []
-        if content.rung is not Rung.TEXT and sent not in ("", upload_name(content, exact=True)):
+        if content.fidelity is not Fidelity.TEXT and sent not in ("", upload_name(content, exact=True)):
             losses.append(loss(Why.RENAMED, "filename", renamed(content, sent)))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:

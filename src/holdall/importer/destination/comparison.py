@@ -11,7 +11,7 @@ from holdall.importer.plan.difference import PRESENT, Difference, differences, f
 from holdall.importer.plan.image import changed, fingerprint, image
 from holdall.importer.plan.presence import Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, Content
-from holdall.model import Kind, Record, Rung, SourceId, TargetId, View
+from holdall.model import Fidelity, Kind, Record, SourceId, TargetId, View
 
 __all__ = ["MemberThere", "compare_store", "compare_whole"]
 
@@ -77,7 +77,7 @@ def compare_store(
     seen: set[SourceId] = set()
     for membership in memberships:
         content = contents.get(membership.id) or Content(id=membership.id)
-        if membership.id in seen or (content.rung is Rung.UNAVAILABLE and membership.id not in files):
+        if membership.id in seen or (content.fidelity is Fidelity.UNAVAILABLE and membership.id not in files):
             continue
         seen.add(membership.id)
         work.take(membership, content, files.get(membership.id), stale.get(membership.id))

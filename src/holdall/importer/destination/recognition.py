@@ -33,7 +33,7 @@ from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presenc
 from holdall.importer.plan.references import references, whole
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
 from holdall.kinds import WHOLE, read
-from holdall.model import AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
+from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.survey import FILES_PAGE
@@ -216,7 +216,7 @@ class _Look:
                 recorded = self._history.hashes.get(target)
                 if (recorded == sha256) if recorded and sha256 else _fits(view, content):
                     return target
-                if content.rung is not Rung.UNAVAILABLE and (source not in self._stale or target in attached):
+                if content.fidelity is not Fidelity.UNAVAILABLE and (source not in self._stale or target in attached):
                     self._stale[source] = target
             return None
 
@@ -369,4 +369,4 @@ def _fits(view: FileView | None, content: Content) -> bool:
 
 def _sized(view: FileView, content: Content) -> bool:
     """Whether the sizes agree. How many bytes a text has that is joined out of parts, only joining them would tell."""
-    return content.rung is Rung.TEXT or view.bytes is None or view.bytes == content.stored
+    return content.fidelity is Fidelity.TEXT or view.bytes is None or view.bytes == content.stored

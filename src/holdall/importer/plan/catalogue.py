@@ -17,11 +17,11 @@ from holdall.joining import overlap_of
 from holdall.kinds import WHOLE, read
 from holdall.links import named_links
 from holdall.model import (
+    Fidelity,
     FileView,
     Kind,
     MembershipView,
     Record,
-    Rung,
     SourceId,
     TargetId,
     epoch_seconds,
@@ -41,7 +41,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
     for line in reader.ledger():
         content = _content(line, *known.get(SourceId(line.id), ("", 0)))
         files[content.id] = content
-        if content.rung is Rung.TEXT and line.path:
+        if content.fidelity is Fidelity.TEXT and line.path:
             parsed_in[content.id] = sys.intern(line.path.removeprefix(TEXTS).partition("/")[0])
     stores = {record.id: record for record in reader.stores()}
     unfit: dict[SourceId, list[Loss]] = {}
@@ -71,14 +71,14 @@ def _known(record: Record) -> tuple[str, int]:
 
 def _content(line: LedgerLine, purpose: str, created_at: int) -> Content:
     reason = ""
-    if line.rung is Rung.UNAVAILABLE:
+    if line.fidelity is Fidelity.UNAVAILABLE:
         said = line.message or line.code or (f"status {line.status}" if line.status else "")
         reason = f"its content could not be exported{f' ({said})' if said else ''}"
     return Content(
         id=SourceId(line.id),
         filename=line.filename,
         purpose=purpose or None,
-        rung=line.rung,
+        fidelity=line.fidelity,
         stored=line.size or 0,
         size=line.expected,
         created_at=created_at,

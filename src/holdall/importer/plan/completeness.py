@@ -13,7 +13,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Catalogue, Plan
 from holdall.kinds import WHOLE
-from holdall.model import AssistantView, Kind, Rung, SourceId
+from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection
 from holdall.verdict import Count, Reason, Verdict
 
@@ -113,9 +113,9 @@ class Completeness:
                 what = line.id if reason in _BY_ID else (line.kind, line.id, line.message)
                 yield reason, what, line.id or "", True
         minimum = self._catalogue.minimum
-        for id in chosen if minimum is not Rung.TEXT else ():
+        for id in chosen if minimum is not Fidelity.TEXT else ():
             content = self._catalogue.files.get(SourceId(id))
-            if content and id not in living and reason_of(content.rung, content.truncated, minimum) is _BELOW:
+            if content and id not in living and reason_of(content.fidelity, content.truncated, minimum) is _BELOW:
                 yield _BELOW, id, id, True
 
     def _counted(self, found: list[tuple[Reason, object, str, bool]], units: AbstractSet[str]) -> Verdict:

@@ -22,7 +22,7 @@ from holdall.importer.plan.steps import (
     UpdateStore,
     UploadFile,
 )
-from holdall.model import Rung, SourceId
+from holdall.model import Fidelity, SourceId
 
 __all__ = ["FREE_BYTES", "Estimate", "estimate"]
 
@@ -94,4 +94,4 @@ def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: in
 def _stored(catalogue: Catalogue, store: SourceId, files: list[SourceId] | None) -> int:
     members = dict.fromkeys(catalogue.members.get(store, ())) if files is None else files
     contents = (catalogue.files.get(file) for file in members)
-    return sum(content.stored for content in contents if content and content.rung is not Rung.UNAVAILABLE)
+    return sum(content.stored for content in contents if content and content.fidelity is not Fidelity.UNAVAILABLE)

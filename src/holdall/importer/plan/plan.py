@@ -38,7 +38,7 @@ from holdall.importer.plan.steps import (
     UploadFile,
 )
 from holdall.kinds import WHOLE, read
-from holdall.model import DefinitionView, Kind, Rung, SourceId, TargetId
+from holdall.model import DefinitionView, Fidelity, Kind, SourceId, TargetId
 from holdall.selection import Root, Selection, choose
 
 __all__ = ["Choices", "plan"]
@@ -109,7 +109,7 @@ class _Planner:
         rest: list[Step] = []
         for file in files:
             content = self.catalogue.files[file]
-            if content.rung is Rung.UNAVAILABLE and file not in self.presence.files:
+            if content.fidelity is Fidelity.UNAVAILABLE and file not in self.presence.files:
                 rest.append(left_out_file(content, LONE_FILES, content.reason, None))
             else:
                 self._upload(content, uploads)
@@ -202,7 +202,7 @@ class _Planner:
         rest += self._lacking(store)
         count = 0
         for content in self._members(store):
-            if content.rung is not Rung.UNAVAILABLE or content.id in self.presence.files:
+            if content.fidelity is not Fidelity.UNAVAILABLE or content.id in self.presence.files:
                 count += 1
                 self._upload(content, uploads)
         record = self.catalogue.stores[store]
@@ -266,7 +266,7 @@ class _Planner:
         return [
             left_out_file(content, store, content.reason, None)
             for content in self._members(store)
-            if content.rung is Rung.UNAVAILABLE and content.id not in self.presence.files
+            if content.fidelity is Fidelity.UNAVAILABLE and content.id not in self.presence.files
         ]
 
     def _files_there(self, store: SourceId, uploads: list[Step]) -> None:
@@ -298,7 +298,7 @@ def _unit(kind: Kind, root: Root, steps: Iterable[Step]) -> Unit:
 def _purpose(content: Content) -> str:
     purpose = dialect.purpose(content.purpose)
     # A document made of parsed text is knowledge, whatever the file was; vision and batch would refuse a .txt.
-    return purpose if content.rung is not Rung.TEXT or purpose == "user_data" else "assistants"
+    return purpose if content.fidelity is not Fidelity.TEXT or purpose == "user_data" else "assistants"
 
 
 def _unkept(found: Found | FoundStore | None) -> Iterator[LeaveOut]:

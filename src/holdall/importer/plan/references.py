@@ -12,7 +12,7 @@ from holdall.dialects.tables import Table
 from holdall.errors import pasteable
 from holdall.importer.plan.presence import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
-from holdall.model import DefinitionView, Kind, Record, Rung, SourceId, StoreView, TargetId
+from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 
 __all__ = ["References", "left_out", "left_out_file", "references", "store_name", "whole"]
 
@@ -52,10 +52,10 @@ def references(view: DefinitionView, catalogue: Catalogue, living: Container[Sou
     for file in dict.fromkeys(view.file_ids):
         content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
         recorded = True
-        if content.rung in (Rung.TEXT, Rung.UNAVAILABLE) and file not in living:
+        if content.fidelity in (Fidelity.TEXT, Fidelity.UNAVAILABLE) and file not in living:
             why = (
                 "only its parsed text is in the bundle, which the code interpreter can't take for the file"
-                if content.rung is Rung.TEXT
+                if content.fidelity is Fidelity.TEXT
                 else content.reason
             )
         elif len(files) == table.files:
@@ -74,7 +74,7 @@ def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[Sour
     return {
         id
         for id, found in files.items()
-        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].rung is not Rung.TEXT)
+        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].fidelity is not Fidelity.TEXT)
     }
 
 

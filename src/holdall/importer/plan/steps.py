@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.layout import LossLine
+from holdall.bundle.layout import ON_DISK, LossLine
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
 from holdall.joining import DEFAULT_OVERLAP, is_text_name
 from holdall.kinds import KINDS, WHOLE, read
-from holdall.model import Kind, Record, Rung, SourceId, TargetId
+from holdall.model import Fidelity, Kind, Record, SourceId, TargetId
 
 __all__ = [
     "CREATE",
@@ -82,7 +82,7 @@ class By(StrEnum):
     PLACE = "its name and size, where its copy belongs"
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DISK):
     """A file as the bundle holds it.
 
     ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
@@ -93,7 +93,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: SourceId
     filename: str | None = None
     purpose: str | None = None
-    rung: Rung = Rung.UNAVAILABLE
+    fidelity: Fidelity = Fidelity.UNAVAILABLE
     stored: int = 0
     size: int | None = None
     created_at: int = 0
@@ -112,7 +112,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         stem, dot, ending = name.rpartition(".")
         lower = f"{stem}.{ending.lower()}" if stem and dot else name
         text = lower if lower.endswith(".txt") else f"{name}.txt"
-        own = [] if self.rung is Rung.TEXT and not is_text_name(name) else [name, lower]
+        own = [] if self.fidelity is Fidelity.TEXT and not is_text_name(name) else [name, lower]
         return list(dict.fromkeys([*own, text]))
 
 
@@ -120,8 +120,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
 
     ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it
-    hasn't got, besides contents, of which each should have the rung ``minimum``; ``unfit`` by store what no destination
-    takes of its memberships.
+    hasn't got, besides contents, each of which should have at least fidelity ``minimum``; ``unfit`` by store what no
+    destination takes of its memberships.
     """
 
     whole: Mapping[Kind, list[Record]]
@@ -129,7 +129,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[SourceId, list[SourceId]]
     files: dict[SourceId, Content]
     lost: list[LossLine] = []
-    minimum: Rung = Rung.TEXT
+    minimum: Fidelity = Fidelity.TEXT
     unfit: Mapping[SourceId, list[Loss]] = {}
 
     def records(self, kind: Kind) -> list[Record]:
@@ -480,7 +480,7 @@ def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:
             recorded=recorded,
         )
 
-    if content.rung is Rung.TEXT:
+    if content.fidelity is Fidelity.TEXT:
         yield loss(Why.AS_TEXT, "its parsed text stands in for the file, whose bytes could not be exported")
         if content.truncated:
             yield loss(Why.TRUNCATED, "the parsed text could only be exported in part", recorded=True)

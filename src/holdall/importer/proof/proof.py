@@ -42,7 +42,7 @@ from holdall.importer.proof.members import FileProof, Members
 from holdall.importer.proof.reading import Text
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
-from holdall.model import FileView, Kind, MembershipView, Rung, SourceId, TargetId
+from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.probing import absence
@@ -311,7 +311,7 @@ class _Prover:
         content = self._catalogue.files.get(file)
         if content is None:
             return False
-        return content.rung is not Rung.UNAVAILABLE or file in (self._placement.files or ())
+        return content.fidelity is not Fidelity.UNAVAILABLE or file in (self._placement.files or ())
 
     def _fields(
         self,

@@ -23,7 +23,7 @@ from holdall.errors import REQUEST_ERRORS, RemoteError
 from holdall.importer.plan.steps import Content
 from holdall.importer.plan.text import document
 from holdall.joining import is_text_name, joined
-from holdall.model import Rung, TargetId
+from holdall.model import Fidelity, TargetId
 from holdall.remote.client import Account, path
 from holdall.remote.parsed import read_parsed
 from holdall.untrusted import normalized
@@ -116,9 +116,9 @@ class Readings:
 
     def _compared(self, content: Content, parts: list[str], overlap: int) -> Reading:
         there = joined(parts, overlap)
-        if content.rung is not Rung.TEXT and _type(content) in _LOOSE:
+        if content.fidelity is not Fidelity.TEXT and _type(content) in _LOOSE:
             return self._loosely(content, parts, there)
-        if content.rung is Rung.TEXT:
+        if content.fidelity is Fidelity.TEXT:
             return self._as_joined(content, parts, there)
         here, why = self._text(content)
         if here is None:

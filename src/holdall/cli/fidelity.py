@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from holdall.exporter.fallbacks import Fallbacks
     from holdall.exporter.policy import Policy
-    from holdall.exporter.rungs import Rungs
 
-__all__ = ["how_to_get", "policy_with", "rungs_with"]
+__all__ = ["fallbacks_with", "how_to_get", "policy_with"]
 
 _ANY = "any"
 
@@ -36,11 +36,11 @@ def how_to_get(command: Any) -> Any:
                 "deleted at the end.",
             ),
             click.option(
-                "--min-rung",
+                "--min-fidelity",
                 type=click.Choice(["original", "container", "text", _ANY]),
                 default="text",
                 show_default=True,
-                help="Exit with 4 where a content was got by a lower rung than this.",
+                help="Exit with 4 if a file falls below this fidelity.",
             ),
             click.option(
                 "--allow-missing",
@@ -54,18 +54,18 @@ def how_to_get(command: Any) -> Any:
     return command
 
 
-def rungs_with(parameters: Mapping[str, Any]) -> Rungs:
-    """The rungs out of a command's parameters. Containers get a name that nobody else's have."""
-    from holdall.exporter.rungs import Rungs
+def fallbacks_with(parameters: Mapping[str, Any]) -> Fallbacks:
+    """The fallbacks that a command's parameters ask for. Containers get a unique name."""
+    from holdall.exporter.fallbacks import Fallbacks
 
     name = f"holdall-export-{secrets.token_hex(8)}" if parameters["via_container"] else None
-    return Rungs(originals=parameters["originals"], containers=name)
+    return Fallbacks(originals=parameters["originals"], containers=name)
 
 
 def policy_with(parameters: Mapping[str, Any]) -> Policy:
     """The policy out of a command's parameters."""
     from holdall.exporter.policy import Policy
-    from holdall.model import Rung
+    from holdall.model import Fidelity
 
-    lowest = Rung.UNAVAILABLE if parameters["min_rung"] == _ANY else Rung(parameters["min_rung"])
-    return Policy(min_rung=lowest, allow_missing=frozenset(parameters["allow_missing"]))
+    lowest = Fidelity.UNAVAILABLE if parameters["min_fidelity"] == _ANY else Fidelity(parameters["min_fidelity"])
+    return Policy(min_fidelity=lowest, allow_missing=frozenset(parameters["allow_missing"]))

@@ -1,4 +1,4 @@
-"""Every rung of the ladder, from the command line to the bundle, against a sandbox."""
+"""Every fidelity, from the command line to the bundle, against a sandbox."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def ledger(bundle: str | Path = "b.tar.zst") -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in map(json.loads, entries(Path(bundle))["data/ledger.jsonl"].splitlines())}
 
 
-def rungs(bundle: str | Path = "b.tar.zst") -> dict[str, str]:
+def fidelities(bundle: str | Path = "b.tar.zst") -> dict[str, str]:
     return {line["filename"]: line["rung"] for line in ledger(bundle).values()}
 
 
@@ -83,7 +83,7 @@ def test_openai_as_it_is_today_gives_text_a_ledger_and_a_supply_list(
     box.behave(assistants_api=False)
     done = export(holdall)
     assert done.code == 4
-    assert rungs() == {
+    assert fidelities() == {
         "guide.md": "text",
         "scan.pdf": "unavailable",
         "table.csv": "unavailable",
@@ -97,7 +97,7 @@ def test_openai_as_it_is_today_gives_text_a_ledger_and_a_supply_list(
     )
     assert lines[made["table.csv"]]["message"].endswith("it is in no vector store, so there is no parsed text")
     wanted = done.document["result"]["please_supply"]
-    assert [(one["number"], one["filename"], one["size"], one["rung"]) for one in wanted] == [
+    assert [(one["number"], one["filename"], one["size"], one["fidelity"]) for one in wanted] == [
         (1, "scan.pdf", len(PDF), "unavailable"),
         (2, "table.csv", 8, "unavailable"),
         (3, "guide.md", len(TEXT), "text"),
@@ -146,7 +146,7 @@ def test_what_the_owner_has_is_supplied(box: Running, hand: Hand, holdall: Termi
     (mine / "photo.png").write_bytes(b"\x89PNG another!!")
     done = export(holdall, "--originals", "mine")
     assert done.code == 4
-    assert rungs() == {
+    assert fidelities() == {
         "guide.md": "supplied",
         "scan.pdf": "supplied",
         "table.csv": "unavailable",
@@ -188,16 +188,16 @@ def test_several_originals_are_listed_and_none_is_taken(hand: Hand, holdall: Ter
 def test_through_containers_everything_comes_and_none_is_left(box: Running, hand: Hand, holdall: Terminal) -> None:
     made = project(hand)
     box.behave(assistants_api=False)
-    done = export(holdall, "--via-container", "--min-rung", "container")
+    done = export(holdall, "--via-container", "--min-fidelity", "container")
     assert done.code == 0, done.err
-    assert Counter(rungs().values()) == {"container": 3, "original": 1}
+    assert Counter(fidelities().values()) == {"container": 3, "original": 1}
     assert entries(Path("b.tar.zst"))[ledger()[made["scan.pdf"]]["path"]] == PDF
     assert "containers: 1 made and deleted" in done.err
     assert done.document["result"]["containers_made"] == 1
     assert hand.everything("/containers") == []
 
 
-def test_containers_that_are_not_allowed_or_alter_files_fall_to_the_next_rung(
+def test_containers_that_are_not_allowed_or_alter_files_fall_to_the_next_fidelity(
     box: Running, hand: Hand, holdall: Terminal
 ) -> None:
     made = project(hand)
@@ -205,7 +205,7 @@ def test_containers_that_are_not_allowed_or_alter_files_fall_to_the_next_rung(
         box.behave(containers=switch != "containers", container_alters_files=switch != "containers")
         assert export(holdall, "--via-container", "--force").code == 4
         assert why in ledger()[made["guide.md"]]["message"]
-        assert rungs()["guide.md"] == "text"
+        assert fidelities()["guide.md"] == "text"
     assert hand.everything("/containers") == []
 
 
@@ -217,7 +217,7 @@ def test_without_being_asked_no_container_is_made(box: Running, hand: Hand, hold
 
 
 @sweep(
-    ("rung", "policies"),
+    ("fidelity", "policies"),
     [
         ("original", []),
         ("supplied", ["original"]),
@@ -227,23 +227,23 @@ def test_without_being_asked_no_container_is_made(box: Running, hand: Hand, hold
         ("unavailable", ["original", "container", "text"]),
     ],
 )
-def test_any_rung_below_the_policy_ends_in_4_and_the_bundle_is_whole(
-    box: Running, hand: Hand, holdall: Terminal, mine: Path, rung: str, policies: list[str]
+def test_any_fidelity_below_the_policy_ends_in_4_and_the_bundle_is_whole(
+    box: Running, hand: Hand, holdall: Terminal, mine: Path, fidelity: str, policies: list[str]
 ) -> None:
-    file = hand.file("a.md", TEXT, purpose="vision" if rung == "original" else "assistants")
-    stores = [] if rung == "unavailable" else [hand.store("s", [file])]
+    file = hand.file("a.md", TEXT, purpose="vision" if fidelity == "original" else "assistants")
+    stores = [] if fidelity == "unavailable" else [hand.store("s", [file])]
     hand.assistant("A", stores=stores, files=[file])
-    if rung == "supplied":
+    if fidelity == "supplied":
         (mine / "a.md").write_bytes(TEXT)
-    if rung == "truncated":
+    if fidelity == "truncated":
         box.behave(content_page_items=1, oddities=frozenset({Oddity.TEXT_TOKEN_STUCK}))
-    more = {"supplied": ["--originals", "mine"], "container": ["--via-container"]}.get(rung, [])
+    more = {"supplied": ["--originals", "mine"], "container": ["--via-container"]}.get(fidelity, [])
     for lowest in ("original", "container", "text", "any"):
-        done = export(holdall, "--min-rung", lowest, "--force", *more)
-        assert set(rungs().values()) == {"text" if rung == "truncated" else rung}
+        done = export(holdall, "--min-fidelity", lowest, "--force", *more)
+        assert set(fidelities().values()) == {"text" if fidelity == "truncated" else fidelity}
         assert done.code == (4 if lowest in policies else 0), (lowest, done.err)
         assert holdall("verify", "b.tar.zst").code == 0
-    assert export(holdall, "--min-rung", "original", "--allow-missing", file, "--force", *more).code == 0
+    assert export(holdall, "--min-fidelity", "original", "--allow-missing", file, "--force", *more).code == 0
 
 
 def test_an_error_in_the_middle_leaves_no_container(box: Running, hand: Hand, holdall: Terminal) -> None:
@@ -275,7 +275,7 @@ def test_ctrl_c_leaves_no_container(box: Running, hand: Hand, tmp_path: Path) ->
 
 
 @sweep(
-    ("oddity", "rung", "truncated"),
+    ("oddity", "fidelity", "truncated"),
     [
         (Oddity.TEXT_TOKEN_STUCK, "text", True),
         (Oddity.TEXT_MORE_WITHOUT_TOKEN, "text", True),
@@ -286,7 +286,7 @@ def test_ctrl_c_leaves_no_container(box: Running, hand: Hand, tmp_path: Path) ->
     ],
 )
 def test_odd_texts_end_and_are_what_they_are_called(
-    box: Running, hand: Hand, holdall: Terminal, mine: Path, oddity: Oddity, rung: str, truncated: bool
+    box: Running, hand: Hand, holdall: Terminal, mine: Path, oddity: Oddity, fidelity: str, truncated: bool
 ) -> None:
     files = [hand.file(name, TEXT) for name in ("a.md", "b.md", "c.md")]
     hand.assistant("A", stores=[hand.store("s", files)])
@@ -295,19 +295,19 @@ def test_odd_texts_end_and_are_what_they_are_called(
     done = export(holdall)
     texts = [entry.path for entry in box.requests() if "/vector_stores/" in entry.path and "/content" in entry.path]
     assert len(texts) <= 3 * 5
-    assert {(line["rung"], line["truncated"]) for line in ledger().values()} == {(rung, truncated)}
-    assert done.code == (0 if (rung, truncated) == ("text", False) else 4)
+    assert {(line["rung"], line["truncated"]) for line in ledger().values()} == {(fidelity, truncated)}
+    assert done.code == (0 if (fidelity, truncated) == ("text", False) else 4)
     assert "gone" not in done.err
     # An original agrees with whatever of its text there is.
     (mine / "a.md").write_bytes(TEXT)
     export(holdall, "--originals", "mine", "--force")
-    assert rungs()["a.md"] == "supplied", ledger()[files[0]]
+    assert fidelities()["a.md"] == "supplied", ledger()[files[0]]
 
 
 def test_a_text_of_the_parent_does_not_let_another_file_pass(hand: Hand, holdall: Terminal, mine: Path) -> None:
     project(hand)
     export(holdall, name="first.tar.zst")
-    for words, rung in ((b"7 sheets", "text"), (b"7 leaves", "supplied")):
+    for words, fidelity in ((b"7 sheets", "text"), (b"7 leaves", "supplied")):
         (mine / "guide.md").write_bytes(TEXT.replace(b"7 leaves", words))
         export(holdall, "--parent", "first.tar.zst", "--originals", "mine", "--force")
-        assert rungs()["guide.md"] == rung
+        assert fidelities()["guide.md"] == fidelity
