@@ -101,6 +101,7 @@ def test_a_refused_purpose_is_asked_for_once_and_the_text_is_taken(box: Running,
     pages = json.loads(entries(Path("b.tar.zst"))[str(lines[files[3]]["path"])])
     assert pages["truncated"] is False
     assert "".join(item["text"] for page in pages["pages"] for item in page["data"]) == "the text number 3"
+    assert "files: 1 original, 8 text only, 1 missing" in done.err
     losses = {loss["id"]: loss for loss in done.document["losses"]}
     assert losses[alone]["fidelity"] == "unavailable"
     assert done.document["result"]["fidelities"] == {

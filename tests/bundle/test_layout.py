@@ -13,6 +13,7 @@ from holdall.bundle import layout
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name, specification
 from holdall.bundle.reader import open_bundle
+from holdall.importer.plan.steps import Content
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
 from holdall.verify import verify
@@ -26,6 +27,12 @@ TEXT = specification().decode()
 def test_every_field_is_specified(struct: type[msgspec.Struct]) -> None:
     for field in msgspec.structs.fields(struct):
         assert f"`{field.encode_name}`" in TEXT, field.encode_name
+
+
+@pytest.mark.parametrize("struct", [HoldallInfo, IndexEntry, LedgerLine, layout.Capture, Content])
+def test_on_disk_the_fidelity_is_called_rung(struct: type[msgspec.Struct]) -> None:
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
+    assert {names[name] for name in names if "fidelit" in name} == {name for name in names.values() if "rung" in name}
 
 
 def test_every_path_fidelity_and_version_is_specified() -> None:

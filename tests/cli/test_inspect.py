@@ -89,6 +89,8 @@ def test_the_document(path: Path) -> None:
     result = document["result"]
     assert result["counts"]["assistants"] == 2
     assert result["fidelities"]["original"] == {"files": 16, "bytes": 1575}
+    assert result["min_fidelity"] == "text"
+    assert "rung" not in out
     assert result["digests"]["contents"].startswith("h1:")
     store = result["assistants"][0]["stores"][0]
     assert (store["id"], store["file_count"], len(store["files"])) == ("vs_1", 17, 10)

@@ -21,7 +21,7 @@ from tests.hostile.forge import digest, record_hash, sha256
 
 __all__ = ["broken"]
 
-_RUNGS = ["original", "supplied", "container", "text", "unavailable"]
+_FIDELITIES = ["original", "supplied", "container", "text", "unavailable"]
 _KINDS = {"assistant", "agent", "vector_store", "membership", "file"}
 _MUST_LEDGER = {"id", "filename", "rung", "path", "expected", "size", "route", "status", "code", "message"}
 _ROUTE = r"/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?s: -> .*)?"
@@ -168,7 +168,7 @@ class _Bundle:
         _, needs, rungs = found[-1] if "files.jsonl" in str(path) else found[0]
         for name in ("id", "rung", "records"):
             must((name in line) == (name in needs), f"{name} of {path}")
-        must("rung" not in line or line["rung"] in rungs, "a rung in the place of another")
+        must("rung" not in line or line["rung"] in rungs, "a fidelity in the place of another")
         must("filename" not in line or ("rung" in needs and _text(line["filename"])), "a filename")
         must("id" not in line or _text(line["id"]), "an id")
         if "records" in line:
@@ -229,7 +229,10 @@ class _Bundle:
     def _check_ledger(self) -> None:
         self.ledger = self._lines("data/ledger.jsonl")
         for line in self.ledger:
-            must(line.keys() >= _MUST_LEDGER and _text(line["id"]) and line["rung"] in _RUNGS, "a line of the ledger")
+            must(
+                line.keys() >= _MUST_LEDGER and _text(line["id"]) and line["rung"] in _FIDELITIES,
+                "a line of the ledger",
+            )
             must(all(_word(line[name]) for name in ("filename", "path", "route", "code", "message")), "words")
             must(line["status"] is None or _number(line["status"], 100, 999), "a status")
             must(line.get("truncated", False) in (False, True) and not _number(line.get("truncated")), "truncated")
@@ -273,7 +276,8 @@ class _Bundle:
         if route and rung != "supplied":
             must(unquote(route[2]) == line["id"], "the route of another file")
             must(
-                rung not in ("original", "text") or (store is None) == (rung == "original"), "the route of another rung"
+                rung not in ("original", "text") or (store is None) == (rung == "original"),
+                "the route of another fidelity",
             )
         if rung == "text":
             folder = line["path"].split("/")[2]
@@ -315,13 +319,13 @@ class _Bundle:
             self._check_loss(line["reason"], line.get("kind"), line.get("id"))
             self.losses[line["reason"]] += 1
         self._check_told({(line["reason"], line.get("id")) for line in lines}, lines)
-        minimum = _RUNGS.index(self.info.get("min_rung", "text"))
+        minimum = _FIDELITIES.index(self.info.get("min_rung", "text"))
         for line in self.ledger:
             if line["rung"] == "unavailable":
                 self.losses["files"] += 1
             elif line.get("truncated"):
                 self.losses["texts_cut"] += 1
-            elif _RUNGS.index(line["rung"]) > minimum:
+            elif _FIDELITIES.index(line["rung"]) > minimum:
                 self.losses["below_minimum"] += 1
             self.losses["doubtful"] += "doubt" in line
 
@@ -342,7 +346,7 @@ class _Bundle:
         if "losses" not in self.info:
             return
         for line in self.ledger:
-            differs = line["rung"] in _RUNGS[:3] and line["expected"] not in (None, line["size"])
+            differs = line["rung"] in _FIDELITIES[:3] and line["expected"] not in (None, line["size"])
             must(not differs or ("counts", line["id"]) in told, "another size than was declared")
         left_out = any(line["reason"] == "records" and line.get("kind") == "membership" for line in lines)
         for id, total in self.totals.items():
@@ -364,9 +368,9 @@ class _Bundle:
             rung["files"] += 1
             rung["bytes"] += line["size"] or 0
         told = info.get("rungs")
-        must(isinstance(told, dict) and all(isinstance(one, dict) for one in told.values()), "the rungs")
+        must(isinstance(told, dict) and all(isinstance(one, dict) for one in told.values()), "the fidelities")
         told = {name: {"files": 0, "bytes": 0} | _only(one, "files", "bytes") for name, one in told.items()}
-        must(told == rungs and not any(map(_has_bool, told.values())), "the rungs")
+        must(told == rungs and not any(map(_has_bool, told.values())), "the fidelities")
         if "losses" in info:
             must(isinstance(info["losses"], dict) and info["losses"] == dict(+self.losses), "the losses")
             must(not _has_bool(info["losses"]), "the losses")

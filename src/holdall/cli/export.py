@@ -42,6 +42,8 @@ SUFFIX = ".tar.zst"
 # How many losses the terminal shows; --json has a thousand of each kind, the bundle's ledger all.
 _SHOWN = 20
 _LISTED = 1000
+# Fidelities that a person reads better in other words.
+_SAID = {"text": "text only", "unavailable": "missing", "container": "through a container"}
 
 
 def what_to_export(command: Any) -> Any:
@@ -311,8 +313,8 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
     )
     console.say(f"{held} -> {human_size(report.size)}")
     console.say(
-        "files by fidelity: "
-        + ", ".join(f"{fidelity} {n}" for fidelity, n in report.fidelities.items() if n or fidelity == "original")
+        "files: "
+        + ", ".join(f"{n} {_SAID.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
     )
     _tell_losses(console, report, kept=kept)
     if report.parent and report.taken:
