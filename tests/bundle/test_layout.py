@@ -15,7 +15,7 @@ from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name,
 from holdall.bundle.reader import open_bundle
 from holdall.kinds import KINDS
 from holdall.model import Kind, Rung
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.bundle.packing import pack
 
 GOLDEN = Path(__file__).parent / "golden"

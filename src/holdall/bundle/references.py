@@ -16,8 +16,8 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.claims import about_ledger_line, about_loss, asked
 from holdall.bundle.digest import record_hash
+from holdall.bundle.known_losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
-from holdall.bundle.losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter

@@ -18,7 +18,7 @@ from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_expo
 from holdall.cli.import_ import how_to_import
 from holdall.cli.planning import asked_of
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
-from holdall.cli.verdict import worse
+from holdall.cli.verdictview import worse
 from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
 

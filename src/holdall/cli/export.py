@@ -17,9 +17,9 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.console import Console, Outcome, counted, human_size
+from holdall.cli.missingview import as_json, show, show_credentials
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
-from holdall.cli.shortfall import as_json, show, show_credentials
-from holdall.cli.verdict import as_result, conclude
+from holdall.cli.verdictview import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
@@ -149,8 +149,8 @@ def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
     found = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
     found |= as_result(report.verdict)
     if console.json:
+        from holdall.bundle.missing import Shortfall
         from holdall.bundle.reader import open_bundle
-        from holdall.bundle.shortfall import Shortfall
 
         with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
             found |= as_json(shortfall, limit=_LISTED)
@@ -241,7 +241,7 @@ async def _export(
     policy: Policy,
     targets: list[Path],
 ) -> ExportReport:
-    from holdall.exporter.export import ExportOptions, export
+    from holdall.exporter.run_export import ExportOptions, export
     from holdall.remote.client import Account
 
     progress = console.progress()
@@ -329,8 +329,8 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
 
 def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
+    from holdall.bundle.missing import Shortfall
     from holdall.bundle.reader import open_bundle
-    from holdall.bundle.shortfall import Shortfall
     from holdall.exporter.report import Loss, describe
 
     said = [loss for loss in report.losses if not isinstance(loss, Loss)]

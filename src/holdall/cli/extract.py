@@ -52,7 +52,7 @@ def command(
 
 
 def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool) -> Outcome:
-    from holdall.extract import extract_one, open_one
+    from holdall.extraction import extract_one, open_one
 
     if output != "-":
         written = extract_one(bundle, pattern, Path(output), force=force)
@@ -69,14 +69,14 @@ def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool)
 
 
 def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, force: bool, salvage: bool) -> Outcome:
-    from holdall import extract
+    from holdall import extraction
 
-    take_out = extract.salvage if salvage else extract.extract
+    take_out = extraction.salvage if salvage else extraction.extract
     files: list[Any] = []
     lost: Capped[Any] = Capped()
     size = 0
     for found in take_out(bundle, patterns, to, force=force, progress=console.progress()):
-        if isinstance(found, extract.Lost):
+        if isinstance(found, extraction.Lost):
             lost.append(msgspec.to_builtins(found))
             if len(lost) <= _SHOWN:
                 console.warn(f"lost: {found.message}")

@@ -13,8 +13,8 @@ import msgspec
 
 from holdall.cli import modes
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.shortfall import as_json, show, show_credentials
-from holdall.cli.verdict import as_result
+from holdall.cli.missingview import as_json, show, show_credentials
+from holdall.cli.verdictview import as_result
 from holdall.kinds import KINDS, WHOLE, read
 from holdall.model import AssistantView, Kind, Rung, SourceId, StoreView
 
@@ -42,7 +42,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 
     Reads only what it shows; verify is what proves a bundle.
     """
-    from holdall.bundle.losses import declared
+    from holdall.bundle.known_losses import declared
     from holdall.bundle.reader import open_bundle
 
     with open_bundle(bundle) as opened:
@@ -77,7 +77,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 
 def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
     """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
-    from holdall.bundle.shortfall import Shortfall
+    from holdall.bundle.missing import Shortfall
     from holdall.credentials import Scan
     from holdall.dependencies import Dependencies
 

@@ -12,12 +12,12 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.verdict import accepting, as_exported, as_result, worse
+from holdall.cli.verdictview import accepting, as_exported, as_result, worse
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Mistakes, UsageFault, pasteable
 from holdall.verdict import COMPLETE
 
 if TYPE_CHECKING:
-    from holdall.verify import Verdict
+    from holdall.verification import Verdict
 
 __all__ = ["command"]
 
@@ -77,7 +77,7 @@ def command(
     mistakes.raise_all()
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
-    from holdall.verify import verified
+    from holdall.verification import verified
 
     compared = rehearsed = None
     copied = COMPLETE

@@ -16,7 +16,7 @@ from holdall.importer.destination.history import History, history
 from holdall.importer.destination.recognition import recognise
 from holdall.importer.plan.catalogue import catalogue
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.plan import plan
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.presence import Presence
 from holdall.importer.plan.steps import By
 from holdall.model import Rung, SourceId

@@ -11,7 +11,7 @@ import pytest
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.placement import by_mapping, withdraw
-from holdall.importer.proof.reading import Text
+from holdall.importer.proof.compare_text import Text
 from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.model import Rung, SourceId

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
 from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.plan.text import Document, document
-from holdall.importer.proof.reading import Reading, Readings, Text, covered
+from holdall.importer.plan.joined_text import Document, document
+from holdall.importer.proof.compare_text import Reading, Readings, Text, covered
 from holdall.model import SourceId, TargetId
 from holdall.remote.client import Account, Answer
 from tests.importer.shelf import Shelf
@@ -129,7 +129,7 @@ def test_a_text_that_was_joined_wrongly_is_found_though_the_destination_has_just
         )
 
     assert compared(shelf, Server(["the river runs past an old stone"])).verdict is Text.EQUAL
-    monkeypatch.setattr("holdall.importer.proof.reading.document", wrongly)
+    monkeypatch.setattr("holdall.importer.proof.compare_text.document", wrongly)
     found = compared(shelf, Server(["the river runs past stone"]))
     assert (found.verdict, found.there) == (Text.DIFFERS, "other text: they were joined wrongly")
 

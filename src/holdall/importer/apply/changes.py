@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.definitions import dispensable
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
+from holdall.dialects.requestbody import dispensable
 from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.context import Context

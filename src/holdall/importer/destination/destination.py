@@ -16,7 +16,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.importer.plan.models import Catalog
+from holdall.importer.plan.model_check import Catalog
 from holdall.importer.plan.steps import Plan
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind

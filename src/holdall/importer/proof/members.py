@@ -14,7 +14,7 @@ from holdall.dialects import assistants as dialect
 from holdall.importer.plan.difference import PRESENT, Difference, same
 from holdall.importer.plan.steps import Content
 from holdall.importer.proof import searching
-from holdall.importer.proof.reading import Readings, Text
+from holdall.importer.proof.compare_text import Readings, Text
 from holdall.importer.proof.searching import Searches
 from holdall.joining import overlap_of
 from holdall.model import Kind, Record, SourceId, TargetId, View

@@ -17,8 +17,8 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects import responses
-from holdall.dialects.definitions import Targets, definition
 from holdall.dialects.loss import Loss
+from holdall.dialects.requestbody import Targets, definition
 from holdall.dialects.responses_tools import containers
 from holdall.dialects.tables import AS_IS, Table
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
@@ -26,7 +26,7 @@ from holdall.importer.destination.placement import Placement
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
-from holdall.importer.plan.plan import plan
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
     Cannot,
     Catalogue,
@@ -38,8 +38,8 @@ from holdall.importer.plan.steps import (
     WriteRequest,
     references_of,
 )
+from holdall.importer.proof.compare_text import Text
 from holdall.importer.proof.members import FileProof, Members
-from holdall.importer.proof.reading import Text
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import FileView, Kind, MembershipView, Rung, SourceId, TargetId

@@ -24,8 +24,8 @@ from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.document import Asked, PlanDocument, read_plan, require_same, write_plan
 from holdall.importer.plan.estimate import Estimate, estimate
 from holdall.importer.plan.metadata import matching, shared_keys, without_keys
-from holdall.importer.plan.models import Catalog, ModelCheck, idle, judge, model_map, offered
-from holdall.importer.plan.plan import plan
+from holdall.importer.plan.model_check import Catalog, ModelCheck, idle, judge, model_map, offered
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.presence import NOTHING, Presence, Several
 from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (

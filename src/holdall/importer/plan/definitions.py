@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from holdall.dialects import responses
-from holdall.dialects.definitions import definition
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.requestbody import definition
 from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.copy_references import References
 from holdall.importer.plan.difference import top_fields
 from holdall.importer.plan.presence import Found, Presence
-from holdall.importer.plan.references import References
 from holdall.importer.plan.requests import paths
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, Catalogue, OnConflict, Step, WriteRequest
 from holdall.kinds import KINDS

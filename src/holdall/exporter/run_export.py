@@ -14,8 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from holdall.bundle.digest import record_hash
+from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import Capture, Digests, Source
-from holdall.bundle.losses import minimum_of
 from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump

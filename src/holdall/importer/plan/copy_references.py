@@ -6,8 +6,8 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
-from holdall.dialects.definitions import Targets
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.requestbody import Targets
 from holdall.dialects.tables import Table
 from holdall.errors import pasteable
 from holdall.importer.plan.presence import FoundFile

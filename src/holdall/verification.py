@@ -17,8 +17,8 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.audit import Audit
 from holdall.bundle.inventory import Inventory
+from holdall.bundle.known_losses import declared
 from holdall.bundle.layout import HoldallInfo
-from holdall.bundle.losses import declared
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Loss, References
 from holdall.bundle.scan import choose_frames
