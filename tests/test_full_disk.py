@@ -18,7 +18,7 @@ import pytest
 
 from holdall.bundle import appendlog, durable, writer
 from holdall.errors import CannotWrite
-from holdall.exporter.register import Register
+from holdall.exporter.file_index import Register
 from holdall.model import SourceId
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdall.exporter.register import File, Register, Waiting
+from holdall.exporter.file_index import File, Register, Waiting
 from holdall.model import FileView, Kind, Rung, SourceId
-from holdall.remote.contents import Content
+from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Missing
 
 
@@ -39,7 +39,7 @@ def test_what_waits_is_handed_out_once_and_what_comes_meanwhile_too(register: Re
     gone = Missing(kind=Kind.FILE, id=SourceId("file-0"), status=404, message="no such file")
     view = FileView(id="file-0", bytes=3, created_at=7, filename="ä.txt", purpose="assistants")
     first = Waiting(
-        file=File(id=SourceId("file-0"), view=view, gone=gone), stores=2, content=Content(rung=Rung.UNAVAILABLE)
+        file=File(id=SourceId("file-0"), view=view, gone=gone), stores=2, content=FetchedContent(rung=Rung.UNAVAILABLE)
     )
     register.wait(first)
     register.wait(Waiting(file=File(id=SourceId("later"), view=None), stores=0))
@@ -48,7 +48,7 @@ def test_what_waits_is_handed_out_once_and_what_comes_meanwhile_too(register: Re
             Waiting(
                 file=File(id=SourceId(f"file-{number}"), view=None),
                 stores=0,
-                content=Content(rung=Rung.UNAVAILABLE),
+                content=FetchedContent(rung=Rung.UNAVAILABLE),
             )
         )
     seen = []

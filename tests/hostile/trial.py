@@ -21,13 +21,13 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.joined_text import document
 from holdall.importer.plan.planner import plan
 from holdall.model import Rung
 from holdall.selection import Selection
-from holdall.verification import CODES, Verdict, verify
+from holdall.verification import CODES, Verification, verify
 
 __all__ = ["Trial"]
 
@@ -59,12 +59,12 @@ class Trial:
     def proof(self) -> bool:
         found = refused(lambda: verify(self.path))
         quick = refused(lambda: verify(self.path, quick=True))
-        damaged = not isinstance(found, Verdict) or not found.whole
-        if isinstance(found, Verdict):
+        damaged = not isinstance(found, Verification) or not found.whole
+        if isinstance(found, Verification):
             assert {finding.code for finding in found.findings} <= CODES.keys()
             with self.path.open("rb") as file:
                 assert found.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
-        if isinstance(quick, Verdict) and not quick.whole:
+        if isinstance(quick, Verification) and not quick.whole:
             assert damaged, f"only the quick proof found {quick.findings}"
         return damaged
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from holdall.capped import Capped
-from holdall.cli import modes
+from holdall.cli import common_options
 from holdall.cli.console import Console, Outcome, human_size
 from holdall.errors import EXIT_LOOK, UsageFault
 
@@ -18,14 +18,14 @@ __all__ = ["command"]
 _SHOWN = 50  # files named one by one for people; --json names them all
 
 
-@click.command("extract", cls=modes.Command)
+@click.command("extract", cls=common_options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to.")
 @click.option("-o", "--output", metavar="FILE", help="Write the one entry that matches to FILE; - is stdout.")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
-@modes.output
+@common_options.output
 @click.pass_obj
 def command(
     console: Console,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import modes
+from holdall.cli import common_options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.missingview import as_json, show, show_credentials
 from holdall.cli.verdictview import as_result
@@ -32,10 +32,10 @@ _LISTED = 250_000
 _AT_ONCE = 10_000
 
 
-@click.command("inspect", cls=modes.Command)
+@click.command("inspect", cls=common_options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
-@modes.output
+@common_options.output
 @click.pass_obj
 def command(console: Console, bundle: Path, everything: bool) -> Outcome:
     """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.

@@ -17,7 +17,7 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import options
-from holdall.cli.against import compare
+from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome
 from holdall.cli.lossview import losses_of
 from holdall.cli.lossview import show as show_losses

@@ -17,7 +17,7 @@ from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Mistakes, UsageFault, pas
 from holdall.verdict import COMPLETE
 
 if TYPE_CHECKING:
-    from holdall.verification import Verdict
+    from holdall.verification import Verification
 
 __all__ = ["command"]
 
@@ -86,7 +86,7 @@ def command(
         console.close_progress()
         _print(console, verdict, console.say if rehearse else console.result)
         if destination and reader and verdict.is_named:
-            from holdall.cli.against import compare
+            from holdall.cli.compare import compare
 
             compared, copied = compare(console, destination, reader, search=search, accept_known=accept_known_losses)
         if rehearse and reader and verdict.is_named:
@@ -116,7 +116,7 @@ def command(
     )
 
 
-def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> None:
+def _print(console: Console, verdict: Verification, tell: Callable[[str], None]) -> None:
     """Findings are the result in any event; ``tell`` is told of a whole bundle."""
     if not verdict.is_named:
         console.result(f"{verdict.path}: not the file you named: sha256 is {verdict.sha256}, expected {verdict.named}")

@@ -125,7 +125,7 @@ def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> li
     Where the server has no word for it, all by which nothing is lost may be the reason.
     """
     refusal = refusals.read(error)
-    if refusal.reason is refusals.Reason.UNTOLD:
+    if refusal.reason is refusals.RefusalReason.UNTOLD:
         return [field for field, lossless in dispensable.items() if lossless]
     return refusal.blames(dispensable)
 

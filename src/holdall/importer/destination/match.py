@@ -30,7 +30,7 @@ from holdall.importer.destination.objects import Object, Objects
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copy_references import references, whole
 from holdall.importer.plan.difference import same
-from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presence
+from holdall.importer.plan.existing import Found, FoundFile, FoundStore, Presence
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
 from holdall.kinds import WHOLE, read
 from holdall.model import AssistantView, FileView, Kind, Rung, SourceId, TargetId, epoch_seconds
