@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdall.bundle.durable import FileLock
+from holdall.bundle.durable import BundleLock
 from holdall.bundle.journal import partial_folder
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import open_bundle
@@ -373,7 +373,7 @@ def test_the_default_name_finds_its_partial(box: Running, hand: Hand, holdall: T
 
 
 def test_another_process_at_it_is_refused(box: Running, holdall: Terminal, stopped: list[str]) -> None:
-    lock = FileLock(partial_folder(Path("b.tar.zst")) / "lock", what=Path("b.tar.zst"))
+    lock = BundleLock(partial_folder(Path("b.tar.zst")) / "lock", what=Path("b.tar.zst"))
     try:
         for more in ([], ["--no-resume"]):
             done = holdall("export", "-o", "b.tar.zst", *more)

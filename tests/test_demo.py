@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from holdall import settings
-from holdall.cli import children
+from holdall.cli import subprocesses
 from holdall.cli.demo import _folded
 from holdall.errors import HoldallError
 from tests.sweep import sweep
@@ -140,7 +140,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="a process can't be sent Ctrl-C alone on Windows")
 @pytest.mark.parametrize("sent", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_every_process(tmp_path: Path, sent: str) -> None:
-    with holdall("demo", cwd=tmp_path, env=children.ambient(os.environ)) as child:
+    with holdall("demo", cwd=tmp_path, env=subprocesses.ambient(os.environ)) as child:
         child.says("== 1.")
         child.process.send_signal(getattr(signal, sent))
         done = child.end()
@@ -160,7 +160,7 @@ def test_children_see_no_setting_and_no_key() -> None:
     environ = dict.fromkeys(
         [*named, *HOSTILE, "SRC_PROJECT_API_KEY", "DST_PROJECT_API_KEY", "https_proxy", "openai_api_key"], "mark"
     )
-    left = children.ambient({**environ, "PATH": "/bin", "HOME": "/home/u"})
+    left = subprocesses.ambient({**environ, "PATH": "/bin", "HOME": "/home/u"})
     assert left == {"PATH": "/bin", "HOME": "/home/u", "PYTHONIOENCODING": "utf-8"}
 
 
@@ -175,7 +175,7 @@ def test_a_command_line_can_be_pasted_into_a_shell() -> None:
         "--src-base-url",
         "http://127.0.0.1:40000/v1",
     ]
-    lines = children.command_line("holdall", arguments, keys, windows=False)
+    lines = subprocesses.command_line("holdall", arguments, keys, windows=False)
     assert all(len(line) <= 80 for line in lines)
     assert lines == [
         "OPENAI_SRC_API_KEY=sk-demo holdall export -o 'a folder/x.tar.zst' \\",
@@ -184,7 +184,7 @@ def test_a_command_line_can_be_pasted_into_a_shell() -> None:
 
 
 def test_a_command_line_for_powershell_sets_its_key_first() -> None:
-    lines = children.command_line("holdall", ["export"], {"OPENAI_SRC_API_KEY": "sk-demo"}, windows=True)
+    lines = subprocesses.command_line("holdall", ["export"], {"OPENAI_SRC_API_KEY": "sk-demo"}, windows=True)
     assert lines == ['$env:OPENAI_SRC_API_KEY = "sk-demo"', "holdall export"]
 
 
@@ -196,11 +196,11 @@ def test_a_program_is_shown_as_it_was_called(tmp_path: Path, monkeypatch: pytest
     other = tmp_path / "venv" / "holdall"
     other.parent.mkdir()
     other.write_text("#!/bin/sh\n")
-    assert children.program("/somewhere/holdall/__main__.py").split(" -m ")[0].strip("'\"") == sys.executable
+    assert subprocesses.program("/somewhere/holdall/__main__.py").split(" -m ")[0].strip("'\"") == sys.executable
     if os.name != "nt":
-        assert children.program(str(called)) == "holdall"
-        assert children.program(str(other)) == str(other)
-    assert children.program("/usr/bin/pytest") == "holdall"
+        assert subprocesses.program(str(called)) == "holdall"
+        assert subprocesses.program(str(other)) == str(other)
+    assert subprocesses.program("/usr/bin/pytest") == "holdall"
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
@@ -211,14 +211,14 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
         arguments = ["sandbox", "--port", port, "--data", str(tmp_path / "data")]
         with (
             pytest.raises(HoldallError, match="can't start holdall sandbox: Error: the sandbox can't listen"),
-            children.serving(arguments, children.ambient(os.environ), tmp_path / "log"),
+            subprocesses.serving(arguments, subprocesses.ambient(os.environ), tmp_path / "log"),
         ):
             pytest.fail("it started")
 
 
 def test_a_run_gives_its_lines_and_its_exit_code() -> None:
     heard: list[str] = []
-    assert children.run(["no-such-command"], children.ambient(os.environ), heard.append) == 2
+    assert subprocesses.run(["no-such-command"], subprocesses.ambient(os.environ), heard.append) == 2
     assert any("no-such-command" in line for line in heard)
 
 

@@ -15,7 +15,7 @@ from holdall import open_bundle
 from holdall.cli.main import COMMANDS, cli
 from holdall.errors import exit_codes
 from holdall.model import Fidelity
-from holdall.verify import verify
+from holdall.verification import verify
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

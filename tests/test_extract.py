@@ -10,7 +10,7 @@ import pytest
 
 from holdall.bundle.seekable import read_tail
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NewerFormat, NoSuchEntry, NotABundle
-from holdall.extract import Extracted, extract, extract_one, open_one, salvage
+from holdall.extraction import Extracted, extract, extract_one, open_one, salvage
 from tests.bundle.packing import File, pack
 from tests.hostile.forge import forge
 

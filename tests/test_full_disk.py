@@ -18,7 +18,7 @@ import pytest
 
 from holdall.bundle import appendlog, durable, writer
 from holdall.errors import CannotWrite
-from holdall.exporter.register import Register
+from holdall.exporter.file_index import Register
 from holdall.model import SourceId
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
@@ -214,7 +214,7 @@ def test_an_extract_goes_on_where_it_stopped(
         real(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("holdall.extract.os.replace", replace)
+        patch.setattr("holdall.extraction.os.replace", replace)
         is_one_error(holdall("extract", str(packed.bundle), "--to", "x"))
     assert half_written(tmp_path) == []
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 4

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdall.joining import Joining, Reading, _fits, comparable_size, is_text_name, joined, overlap_of
+from holdall.joining import Joining, PartsReading, _fits, comparable_size, is_text_name, joined, overlap_of
 from tests.growth import assert_linear
 from tests.sweep import examples, sweep
 
 
-def read(parts: list[str], overlap: int = 400, size: int | None = None) -> Reading:
+def read(parts: list[str], overlap: int = 400, size: int | None = None) -> PartsReading:
     joining = Joining(overlap)
     joining.add(parts)
     return joining.reading(size)

@@ -15,7 +15,7 @@ import pytest
 
 from holdall.bundle.reader import open_bundle
 from holdall.sandbox.server import Running
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.project import Hand
 
 KEY = "sk-source-0001"

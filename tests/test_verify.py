@@ -19,8 +19,8 @@ from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FRAME_MAGIC, FrameTable, compress, encode_seal, encode_table
 from holdall.errors import CannotWrite, NewerFormat, NotABundle
-from holdall.extract import Extracted, salvage
-from holdall.verify import CODES, verify
+from holdall.extraction import Extracted, salvage
+from holdall.verification import CODES, verify
 from tests.bundle.packing import File, pack, shrink
 from tests.hostile.forge import forge as lie
 from tests.sweep import sweep

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.sandbox.service.extraction import extracted
+from holdall.sandbox.service.text_extraction import extracted
 from holdall.wording import read_wording
 from tests.sweep import examples
 

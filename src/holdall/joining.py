@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DEFAULT_OVERLAP", "Joining", "Reading", "comparable_size", "is_text_name", "joined", "overlap_of"]
+__all__ = ["DEFAULT_OVERLAP", "Joining", "PartsReading", "comparable_size", "is_text_name", "joined", "overlap_of"]
 
 DEFAULT_OVERLAP = 400
 """Tokens that parts share where the source does not say (the API's ``auto``)."""
@@ -72,7 +72,7 @@ def overlap_of(strategy: Mapping[str, Any] | None) -> int:
     return int(min(overlap, _MOST)) if isinstance(overlap, (int, float)) and overlap >= 0 else DEFAULT_OVERLAP
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class PartsReading(msgspec.Struct, frozen=True, kw_only=True):
     """How to read the parts: of each the characters from its number in ``begins`` to that in ``ends``. ``size`` is that
     of the text in bytes of UTF-8; ``doubt`` says why it may not be the file's text."""
 
@@ -169,7 +169,7 @@ class Joining:
                 self._aside = len(part) - len(part.rstrip(_ASIDE))
                 self._previous = part[-(self._longest + self._aside) :]
 
-    def reading(self, size: int | None) -> Reading:
+    def reading(self, size: int | None) -> PartsReading:
         """How to read the parts; ``size`` in bytes, where the text of the file must have just that, else None."""
         edges = [edge for edge in self._edges if edge]
         strong: _Choice = [0 if edge.strong else None for edge in edges]
@@ -185,7 +185,7 @@ class Joining:
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def _proved(self, edges: list[_Edge], ways: list[_Choice], size: int) -> Reading | None:
+    def _proved(self, edges: list[_Edge], ways: list[_Choice], size: int) -> PartsReading | None:
         """The reading that has the file's size. Of all fits the longest, and none at all, are each the only way to
         come to their size; between them there are several where more than one edge fits in several ways."""
         lengths = [self._length(edges, way) for way in ways]
@@ -202,7 +202,7 @@ class Joining:
 
     def _stored_otherwise(
         self, edges: list[_Edge], ways: list[_Choice], lengths: list[_Measure], size: int
-    ) -> Reading | None:
+    ) -> PartsReading | None:
         # As text is stored in other ways, or by a server that trims it. Between several fits these prove nothing.
         for way, length in zip(ways, lengths, strict=False):
             fits = [choice is not None for choice in way]
@@ -254,7 +254,7 @@ class Joining:
             self._ids = {id(edge): edge for edge in self._known}
         return self._ids
 
-    def _read(self, edges: list[_Edge], way: _Choice, doubt: str | None = None) -> Reading:
+    def _read(self, edges: list[_Edge], way: _Choice, doubt: str | None = None) -> PartsReading:
         begins, ends = array("I"), array("I", self._lengths)
         filled = array("I")  # the parts of which something is left, so far
         choices = iter(zip(edges, way, strict=True))
@@ -271,7 +271,7 @@ class Joining:
             begins.append(min(skip, ends[number]))
             if begins[number] < ends[number]:
                 filled.append(number)
-        return Reading(begins=begins, ends=ends, size=self._length(edges, way).utf8, doubt=doubt)
+        return PartsReading(begins=begins, ends=ends, size=self._length(edges, way).utf8, doubt=doubt)
 
     def _edge(self, before: str, part: str) -> _Edge:
         """How ``part`` fits behind ``before``, as they are, or without what a cut has left at the edge."""

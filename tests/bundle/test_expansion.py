@@ -14,7 +14,7 @@ from holdall.bundle.seekable import compress, decompress
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from holdall.untrusted import LINE_BYTES, MAX_EXPANSION, MAX_REFERENCES, MAX_TOOLS
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line, pack
 
 

@@ -16,7 +16,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.importer.plan.steps import Content
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.bundle.packing import pack
 
 GOLDEN = Path(__file__).parent / "golden"

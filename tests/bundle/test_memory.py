@@ -10,7 +10,7 @@ import pytest
 
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line
 
 MIB = 1 << 20

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdall.bundle.missing import Shortfall, Wanted
 from holdall.bundle.reader import open_bundle
-from holdall.bundle.shortfall import Shortfall, Wanted
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
 from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line, pack

@@ -22,7 +22,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
 from holdall.model import Fidelity, Kind, Record, SourceId
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all, ledger_line, pack
 from tests.sweep import sweep
 

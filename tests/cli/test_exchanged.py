@@ -14,7 +14,7 @@ import pytest
 from holdall.bundle.seekable import FrameFile
 from holdall.errors import DamagedBundle
 from holdall.sandbox.server import Running
-from holdall.verify import References, verified
+from holdall.verification import References, verified
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import Hand

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.runs.runlines import Journal
+from holdall.importer.runs.runlines import RunJournal
 from holdall.sandbox.behaviour import Behaviour, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
@@ -140,9 +140,9 @@ class Crash(BaseException):
 
 def crash_at(patch: pytest.MonkeyPatch, line: int) -> None:
     """Let the process end at a line of the journal: before an odd one is in the file, after an even one is."""
-    written, put = 0, Journal.append
+    written, put = 0, RunJournal.append
 
-    def crashing(self: Journal, data: bytes) -> None:
+    def crashing(self: RunJournal, data: bytes) -> None:
         nonlocal written
         written += 1
         if written == line:
@@ -151,7 +151,7 @@ def crash_at(patch: pytest.MonkeyPatch, line: int) -> None:
             raise Crash
         put(self, data)
 
-    patch.setattr(Journal, "append", crashing)
+    patch.setattr(RunJournal, "append", crashing)
 
 
 def without_times(snapshot: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from holdall.doctor.diagnosis import Answer
+from holdall.doctor.diagnosis import EndpointState
 from holdall.doctor.endpoints import ask, judged
 from holdall.errors import RemoteError, Unreachable
 from holdall.remote import client, faults
@@ -24,19 +24,19 @@ def refusal(status: int, text: str) -> RemoteError:
 @pytest.mark.parametrize(
     ("status", "text", "answer", "scopes"),
     [
-        (403, NEEDS, Answer.DENIED, ["api.files.read", "api.files.write"]),
-        (401, NEEDS, Answer.DENIED, ["api.files.read", "api.files.write"]),
-        (401, "Incorrect API key", Answer.DENIED, []),
-        (403, "", Answer.DENIED, []),
-        (404, "", Answer.ABSENT, []),
-        (405, "", Answer.ABSENT, []),
-        (501, "", Answer.ABSENT, []),
-        (400, "", Answer.FAILS, []),
-        (500, "", Answer.FAILS, []),
-        (429, "", Answer.FAILS, []),
+        (403, NEEDS, EndpointState.DENIED, ["api.files.read", "api.files.write"]),
+        (401, NEEDS, EndpointState.DENIED, ["api.files.read", "api.files.write"]),
+        (401, "Incorrect API key", EndpointState.DENIED, []),
+        (403, "", EndpointState.DENIED, []),
+        (404, "", EndpointState.ABSENT, []),
+        (405, "", EndpointState.ABSENT, []),
+        (501, "", EndpointState.ABSENT, []),
+        (400, "", EndpointState.FAILS, []),
+        (500, "", EndpointState.FAILS, []),
+        (429, "", EndpointState.FAILS, []),
     ],
 )
-def test_what_an_error_says(status: int, text: str, answer: Answer, scopes: list[str]) -> None:
+def test_what_an_error_says(status: int, text: str, answer: EndpointState, scopes: list[str]) -> None:
     found = judged("files", refusal(status, text))
     assert (found.answer, found.scopes) == (answer, scopes)
 
@@ -56,7 +56,7 @@ class Answers:
         return client.Answer(raw=text.encode(), status=status)
 
 
-def asked(answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str] = (404, "")) -> dict[str, Answer]:
+def asked(answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str] = (404, "")) -> dict[str, EndpointState]:
     account = cast(Account, Answers(answers, otherwise))
     return {each.name: each.answer for each in asyncio.run(ask(account))}
 
@@ -64,20 +64,20 @@ def asked(answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str] = (
 @pytest.mark.parametrize(
     ("there", "nowhere", "answer"),
     [
-        ((404, '{"detail":"Response not found"}'), (404, '{"detail":"Not Found"}'), Answer.YES),
-        ((404, '{"detail":"Not Found"}'), (404, '{"detail":"Not Found"}'), Answer.ABSENT),
-        ((404, "Cannot GET PATH"), (404, "Cannot GET PATH"), Answer.ABSENT),
-        ((404, ""), (404, ""), Answer.UNKNOWN),
-        ((400, "no such response"), (404, "Not Found"), Answer.YES),
-        ((500, "oops"), (404, "Not Found"), Answer.UNKNOWN),
-        ((500, "oops"), (500, "oops"), Answer.ABSENT),
-        ((405, "use POST"), (404, "Not Found"), Answer.ABSENT),
-        ((501, "not yet"), (404, "Not Found"), Answer.ABSENT),
-        ((403, NEEDS), (403, NEEDS), Answer.DENIED),
-        ((200, "{}"), (404, ""), Answer.YES),
+        ((404, '{"detail":"Response not found"}'), (404, '{"detail":"Not Found"}'), EndpointState.YES),
+        ((404, '{"detail":"Not Found"}'), (404, '{"detail":"Not Found"}'), EndpointState.ABSENT),
+        ((404, "Cannot GET PATH"), (404, "Cannot GET PATH"), EndpointState.ABSENT),
+        ((404, ""), (404, ""), EndpointState.UNKNOWN),
+        ((400, "no such response"), (404, "Not Found"), EndpointState.YES),
+        ((500, "oops"), (404, "Not Found"), EndpointState.UNKNOWN),
+        ((500, "oops"), (500, "oops"), EndpointState.ABSENT),
+        ((405, "use POST"), (404, "Not Found"), EndpointState.ABSENT),
+        ((501, "not yet"), (404, "Not Found"), EndpointState.ABSENT),
+        ((403, NEEDS), (403, NEEDS), EndpointState.DENIED),
+        ((200, "{}"), (404, ""), EndpointState.YES),
     ],
 )
-def test_whether_there_are_responses(there: tuple[int, str], nowhere: tuple[int, str], answer: Answer) -> None:
+def test_whether_there_are_responses(there: tuple[int, str], nowhere: tuple[int, str], answer: EndpointState) -> None:
     assert asked({"/responses": there}, nowhere)["responses"] is answer
 
 
@@ -90,8 +90,8 @@ def test_answers_that_are_no_lists() -> None:
             "/deployments": (200, '{"value":[]}'),
         }
     )
-    assert (found["files"], found["deployments"]) == (Answer.YES, Answer.YES)
-    assert (found["vector_stores"], found["assistants"]) == (Answer.FAILS, Answer.FAILS)
+    assert (found["files"], found["deployments"]) == (EndpointState.YES, EndpointState.YES)
+    assert (found["vector_stores"], found["assistants"]) == (EndpointState.FAILS, EndpointState.FAILS)
 
 
 def test_deployments_are_only_asked_for_where_there_are_no_models() -> None:

@@ -10,7 +10,7 @@ from datetime import date
 import msgspec
 import pytest
 
-from holdall.doctor.diagnosis import Answer, Diagnosis, Side
+from holdall.doctor.diagnosis import Diagnosis, EndpointState, Side
 from holdall.doctor.examination import Examined, diagnose, examine
 from holdall.endpoint import Endpoint, endpoint
 from holdall.remote.client import Account
@@ -102,20 +102,20 @@ def test_a_whole_look(server: Running) -> None:
     assert found.organization
     assert found.organization.startswith("org-")
     assert {each.name: each.answer for each in found.endpoints} == {
-        "files": Answer.YES,
-        "vector_stores": Answer.YES,
-        "assistants": Answer.YES,
-        "agents": Answer.ABSENT,
-        "containers": Answer.YES,
-        "responses": Answer.YES,
-        "models": Answer.YES,
+        "files": EndpointState.YES,
+        "vector_stores": EndpointState.YES,
+        "assistants": EndpointState.YES,
+        "agents": EndpointState.ABSENT,
+        "containers": EndpointState.YES,
+        "responses": EndpointState.YES,
+        "models": EndpointState.YES,
     }
     assert counted(found) == HELD
     assert [(each.purpose, each.files, each.bytes, each.answer) for each in found.downloads] == [
-        ("assistants", 3, 33, Answer.DENIED),
-        ("vision", 1, 7, Answer.YES),
+        ("assistants", 3, 33, EndpointState.DENIED),
+        ("vision", 1, 7, EndpointState.YES),
     ]
-    assert found.text is Answer.YES
+    assert found.text is EndpointState.YES
     assert found.models
     used = {model.id: model.used_by for model in found.models.ending if model.used_by}
     assert used == {"gpt-4o": ["Reader"]}
@@ -129,7 +129,7 @@ def test_on_every_odd_server(server: Running, oddity: Oddity) -> None:
     found = look(endpoint(SOURCE, server.url)).side
     assert found.failure is None
     assert found.key_valid
-    assert found.answer("responses") in (Answer.YES, Answer.UNKNOWN)
+    assert found.answer("responses") in (EndpointState.YES, EndpointState.UNKNOWN)
     differs = {"bytes-wrong": {"bytes": 54}}
     assert counted(found) == {**HELD, **differs.get(oddity.value, {})} or found.doubts
 
@@ -144,7 +144,7 @@ def test_permissions_that_the_key_lacks(server: Running) -> None:
     server.behave(missing_scopes=("api.files.read", "api.responses.read", "api.model.read"))
     found = both(server, SOURCE, OTHER)
     side = found.sides[0]
-    assert {each.name: each.scopes for each in side.endpoints if each.answer is Answer.DENIED} == {
+    assert {each.name: each.scopes for each in side.endpoints if each.answer is EndpointState.DENIED} == {
         "files": ["api.files.read"],
         "responses": ["api.responses.read"],
         "models": ["api.model.read"],
@@ -191,7 +191,10 @@ def test_an_endpoint_that_fails(server: Running) -> None:
     server.fault(Fail(status=500), "GET", "/vector_stores", times=FEW)
     server.fault(RateLimit(retry_after=0.0), "GET", "/models", times=FEW)
     found = diagnose([look(endpoint(SOURCE, server.url))])
-    assert (found.sides[0].answer("vector_stores"), found.sides[0].answer("models")) == (Answer.FAILS, Answer.FAILS)
+    assert (found.sides[0].answer("vector_stores"), found.sides[0].answer("models")) == (
+        EndpointState.FAILS,
+        EndpointState.FAILS,
+    )
     assert "endpoint" in codes(found)
     export = found.sides[0].export
     assert export
@@ -204,7 +207,7 @@ def test_no_more_of_a_file_than_its_beginning_is_downloaded(box: Running) -> Non
     # Whoever reads on gets an error.
     box.fault(CutBody(after=5 << 20), "GET", "/files/*/content")
     (found,) = look(endpoint(SOURCE, box.url)).side.downloads
-    assert (found.answer, found.bytes) == (Answer.YES, 6 << 20)
+    assert (found.answer, found.bytes) == (EndpointState.YES, 6 << 20)
 
 
 def test_a_file_that_is_gone_does_not_tell(box: Running) -> None:
@@ -213,10 +216,10 @@ def test_a_file_that_is_gone_does_not_tell(box: Running) -> None:
             hand.file(f"{number}.bin", b"x", purpose="vision")
     box.fault(Fail(status=404), "GET", "/files/*/content")
     (found,) = look(endpoint(SOURCE, box.url)).side.downloads
-    assert found.answer is Answer.YES
+    assert found.answer is EndpointState.YES
     box.fault(Fail(status=404), "GET", "/files/*/content", times=2)
     (found,) = look(endpoint(SOURCE, box.url)).side.downloads
-    assert found.answer is Answer.UNKNOWN
+    assert found.answer is EndpointState.UNKNOWN
 
 
 @pytest.mark.parametrize("names_project", [True, False])
@@ -246,7 +249,7 @@ def test_on_every_profile(tmp_path_factory: pytest.TempPathFactory, name: str) -
         assert box.writes() == 0
     side = found.sides[0]
     assert side.failure is None
-    answers = {each.name: each.answer is Answer.YES for each in side.endpoints}
+    answers = {each.name: each.answer is EndpointState.YES for each in side.endpoints}
     assert answers["assistants"] is profile.assistants_api
     assert answers["agents"] is profile.agents_api
     assert answers["responses"] is profile.responses_api

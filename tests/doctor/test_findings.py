@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from holdall.doctor.diagnosis import Answer, Download, Endpoint, Failure, Holdings, Model, Models, Side
+from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Failure, Holdings, Model, Models, Side
 from holdall.doctor.findings import SOON, findings
 
 HELD = Holdings(assistants=1)
 
 
-def answering(**answers: Answer) -> list[Endpoint]:
+def answering(**answers: EndpointState) -> list[EndpointCheck]:
     names = ("assistants", "files", "vector_stores", "models", "responses", "containers", "agents")
-    return [Endpoint(name=name, answer=answers.get(name, Answer.YES), message="why") for name in names]
+    return [EndpointCheck(name=name, answer=answers.get(name, EndpointState.YES), message="why") for name in names]
 
 
 def messages(side: Side) -> list[tuple[str, str]]:
@@ -20,7 +20,7 @@ def messages(side: Side) -> list[tuple[str, str]]:
 
 
 def test_nothing_to_look_at() -> None:
-    fine = Side(side="source", base_url="u", endpoints=answering(containers=Answer.DENIED), export=HELD)
+    fine = Side(side="source", base_url="u", endpoints=answering(containers=EndpointState.DENIED), export=HELD)
     assert findings([fine, Side(side="destination", base_url="u", endpoints=answering())], same_project=False) == []
 
 
@@ -38,22 +38,25 @@ def test_an_account_that_could_not_be_looked_at() -> None:
     ("answers", "codes"),
     [
         ({}, []),
-        ({"assistants": Answer.ABSENT}, []),
-        ({"assistants": Answer.ABSENT, "responses": Answer.ABSENT}, ["no_assistants"]),
-        ({"assistants": Answer.ABSENT, "responses": Answer.UNKNOWN}, ["no_assistants"]),
-        (dict.fromkeys(("assistants", "responses", "files", "vector_stores", "agents"), Answer.ABSENT), ["no_way_in"]),
-        ({"assistants": Answer.DENIED, "responses": Answer.ABSENT}, ["permission"]),
-        ({"files": Answer.FAILS}, ["endpoint"]),
-        ({"models": Answer.ABSENT}, []),
+        ({"assistants": EndpointState.ABSENT}, []),
+        ({"assistants": EndpointState.ABSENT, "responses": EndpointState.ABSENT}, ["no_assistants"]),
+        ({"assistants": EndpointState.ABSENT, "responses": EndpointState.UNKNOWN}, ["no_assistants"]),
+        (
+            dict.fromkeys(("assistants", "responses", "files", "vector_stores", "agents"), EndpointState.ABSENT),
+            ["no_way_in"],
+        ),
+        ({"assistants": EndpointState.DENIED, "responses": EndpointState.ABSENT}, ["permission"]),
+        ({"files": EndpointState.FAILS}, ["endpoint"]),
+        ({"models": EndpointState.ABSENT}, []),
     ],
 )
-def test_destinations(answers: dict[str, Answer], codes: list[str]) -> None:
+def test_destinations(answers: dict[str, EndpointState], codes: list[str]) -> None:
     side = Side(side="destination", base_url="u", endpoints=answering(**answers))
     assert [code for code, _ in messages(side)] == codes
 
 
 def test_a_destination_without_assistants_says_what_it_takes() -> None:
-    absent = dict.fromkeys(("assistants", "responses", "agents"), Answer.ABSENT)
+    absent = dict.fromkeys(("assistants", "responses", "agents"), EndpointState.ABSENT)
     ((_, message),) = messages(Side(side="destination", base_url="u", endpoints=answering(**absent)))
     assert "it takes files and vector stores;" in message
     assert "nothing" not in message
@@ -63,14 +66,14 @@ def test_sources() -> None:
     side = Side(
         side="source",
         base_url="u",
-        endpoints=answering(assistants=Answer.ABSENT),
+        endpoints=answering(assistants=EndpointState.ABSENT),
         downloads=[
-            Download(purpose="assistants", files=2, bytes=9, answer=Answer.DENIED, message="Not allowed"),
-            Download(purpose="user_data", files=1, bytes=9, answer=Answer.UNKNOWN),
-            Download(purpose="vision", files=1, bytes=9, answer=Answer.YES),
-            Download(purpose="batch", files=1, bytes=9, answer=Answer.DENIED),
+            DownloadCheck(purpose="assistants", files=2, bytes=9, answer=EndpointState.DENIED, message="Not allowed"),
+            DownloadCheck(purpose="user_data", files=1, bytes=9, answer=EndpointState.UNKNOWN),
+            DownloadCheck(purpose="vision", files=1, bytes=9, answer=EndpointState.YES),
+            DownloadCheck(purpose="batch", files=1, bytes=9, answer=EndpointState.DENIED),
         ],
-        text=Answer.YES,
+        text=EndpointState.YES,
         export=Holdings(vector_stores=1),
         doubts={"/files": "cut"},
     )

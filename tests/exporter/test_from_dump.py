@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from holdall.errors import EXIT_INCOMPLETE, EXIT_LOOK, RequestRefused
-from holdall.exporter.roots import Start, gather
+from holdall.exporter.roots import Roots, gather
 from holdall.exporter.unread import unread_references
 from holdall.graph import users_of
 from holdall.model import Kind, Record, SourceId
@@ -158,7 +158,7 @@ def test_an_odd_record_of_a_server_is_a_loss_too() -> None:
         return [Record(kind=Kind.ASSISTANT, id=SourceId(f["id"]), raw=json.dumps(f).encode()) for f in fields]  # type: ignore[arg-type]
 
     surveyor: Any = SimpleNamespace(definitions=listed, users=users_of)
-    found = asyncio.run(gather(surveyor, Start()))
+    found = asyncio.run(gather(surveyor, Roots()))
     assert [record.id for record in found.all()] == [B]
     assert [one.id for one in found.unreadable] == [A]
     assert "not of a shape known here" in found.unreadable[0].message

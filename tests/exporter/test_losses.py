@@ -4,12 +4,12 @@ import msgspec
 
 from holdall.exporter.losses import Losses
 from holdall.exporter.policy import Policy
-from holdall.exporter.report import Changed, Finding, Loss
+from holdall.exporter.report import Changed, ContentLoss, Finding
 from holdall.model import Fidelity, Kind
 
 
-def loss(number: int) -> Loss:
-    return Loss(id=f"file-{number}", filename=None, fidelity=Fidelity.TEXT, expected=1, used_by=[])
+def loss(number: int) -> ContentLoss:
+    return ContentLoss(id=f"file-{number}", filename=None, fidelity=Fidelity.TEXT, expected=1, used_by=[])
 
 
 def test_all_are_counted_and_those_that_count_are_never_pushed_out() -> None:

@@ -11,7 +11,7 @@ from holdall.bundle.writer import BundleWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, choose_parent
 from holdall.exporter.policy import Policy
-from holdall.exporter.report import Absent, Changed, Finding, Loss, Miscount
+from holdall.exporter.report import Absent, Changed, ContentLoss, Finding, Miscount
 from holdall.model import Fidelity, FileView, Kind
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all
 
@@ -68,8 +68,8 @@ def test_the_same_source(tmp_path: Path, one: dict[str, str], other: dict[str, s
 
 
 def test_losses_that_it_had(tmp_path: Path) -> None:
-    def lost(ident: str, fidelity: Fidelity, truncated: bool = False) -> Loss:
-        return Loss(id=ident, filename=None, fidelity=fidelity, expected=None, used_by=[], truncated=truncated)
+    def lost(ident: str, fidelity: Fidelity, truncated: bool = False) -> ContentLoss:
+        return ContentLoss(id=ident, filename=None, fidelity=fidelity, expected=None, used_by=[], truncated=truncated)
 
     with Parent(pack(tmp_path / "a.tar.zst")) as parent:
         parent.load()

@@ -6,15 +6,15 @@ import pytest
 
 from holdall.exporter.losses import reason
 from holdall.exporter.policy import Policy
-from holdall.exporter.report import Absent, Changed, Finding, Incomplete, Loss, Miscount
+from holdall.exporter.report import Absent, Changed, ContentLoss, Finding, Incomplete, Miscount
 from holdall.model import Fidelity, Kind
 from holdall.verdict import Reason
 
 FIDELITIES = list(Fidelity)
 
 
-def lost(fidelity: Fidelity, *, truncated: bool = False) -> Loss:
-    return Loss(id="file-1", filename="a.txt", fidelity=fidelity, expected=1, used_by=[], truncated=truncated)
+def lost(fidelity: Fidelity, *, truncated: bool = False) -> ContentLoss:
+    return ContentLoss(id="file-1", filename="a.txt", fidelity=fidelity, expected=1, used_by=[], truncated=truncated)
 
 
 GONE_FILE = Absent(kind=Kind.FILE, id="file-1", used_by=[], message="")
@@ -51,7 +51,7 @@ def test_what_may_be_missing_is_named_by_its_id() -> None:
 
 
 def test_losses_that_were_known_before_are_accepted() -> None:
-    accepts = Policy(known=lambda finding: isinstance(finding, Loss)).accepts
+    accepts = Policy(known=lambda finding: isinstance(finding, ContentLoss)).accepts
     assert accepts(lost(Fidelity.UNAVAILABLE))
     assert not accepts(OTHERS[0])
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from holdall.errors import RequestRefused
+from holdall.exporter.file_index import Register
 from holdall.exporter.records import FileRecords
-from holdall.exporter.register import Register
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing
 

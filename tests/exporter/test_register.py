@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdall.exporter.register import File, Register, Waiting
+from holdall.exporter.file_index import File, Register, Waiting
 from holdall.model import Fidelity, FileView, Kind, SourceId
-from holdall.remote.contents import Content
+from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Missing
 
 
@@ -38,9 +38,8 @@ def test_of_two_records_of_one_id_the_first_counts(register: Register) -> None:
 def test_what_waits_is_handed_out_once_and_what_comes_meanwhile_too(register: Register) -> None:
     gone = Missing(kind=Kind.FILE, id=SourceId("file-0"), status=404, message="no such file")
     view = FileView(id="file-0", bytes=3, created_at=7, filename="ä.txt", purpose="assistants")
-    first = Waiting(
-        file=File(id=SourceId("file-0"), view=view, gone=gone), stores=2, content=Content(fidelity=Fidelity.UNAVAILABLE)
-    )
+    nothing = FetchedContent(fidelity=Fidelity.UNAVAILABLE)
+    first = Waiting(file=File(id=SourceId("file-0"), view=view, gone=gone), stores=2, content=nothing)
     register.wait(first)
     register.wait(Waiting(file=File(id=SourceId("later"), view=None), stores=0))
     for number in range(1, 1200):
@@ -48,7 +47,7 @@ def test_what_waits_is_handed_out_once_and_what_comes_meanwhile_too(register: Re
             Waiting(
                 file=File(id=SourceId(f"file-{number}"), view=None),
                 stores=0,
-                content=Content(fidelity=Fidelity.UNAVAILABLE),
+                content=FetchedContent(fidelity=Fidelity.UNAVAILABLE),
             )
         )
     seen = []

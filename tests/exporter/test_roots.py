@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdall.sandbox.server import Running
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.cli.terminal import Terminal
 from tests.oracle import entries
 from tests.project import Hand

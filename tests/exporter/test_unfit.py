@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle import proof
+from holdall.bundle import final_check
 from holdall.bundle.reader import open_bundle
 from holdall.errors import EXIT_INCOMPLETE, CannotWrite
 from holdall.sandbox.oddities import layer
 from holdall.sandbox.oddities.exchange import Exchange, Memory
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.bundle.packing import File, pack
 from tests.cli.terminal import Terminal
 from tests.project import Hand
@@ -276,7 +276,7 @@ def test_what_can_not_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pyt
     """A disk that gives other bytes than it took: the bundle is not there, and the next run makes it whole."""
     target = tmp_path / "acme.tar.zst"
     files = [File(id="file-1"), File(id="file-2")]
-    original = proof.require_readable
+    original = final_check.require_readable
 
     def spoilt(written: Path, as_target: Path) -> None:
         raw = bytearray(written.read_bytes())

@@ -26,19 +26,19 @@ DEFECTS = [
     ),
     (
         "the seal is not compared",
-        "bundle/audit.py",
+        "bundle/fullscan.py",
         "if found != seal:",
         "if False:",
     ),
     (
         "the seek table is taken from the file and not rebuilt from the frames",
-        "bundle/audit.py",
+        "bundle/fullscan.py",
         "table, end = encode_table(self._frames), self._frames.length",
         "end = self._frames.length\n        self._file.seek(end + SEAL_SIZE)\n        table = self._file.read()",
     ),
     (
         "a name that is there twice passes",
-        "bundle/audit.py",
+        "bundle/fullscan.py",
         "if name == previous:",
         "if False:",
     ),
@@ -56,7 +56,7 @@ DEFECTS = [
     ),
     (
         "bytes behind the end pass",
-        "bundle/audit.py",
+        "bundle/fullscan.py",
         "if len(after) > len(table):",
         "if False:",
     ),

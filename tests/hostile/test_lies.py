@@ -13,7 +13,7 @@ import pytest
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import frame_length
 from holdall.errors import DamagedBundle
-from holdall.verify import verify
+from holdall.verification import verify
 from tests.hostile.forge import Frame, content, forge, ledger_line
 from tests.hostile.lies import CERTAIN, CONTRADICTIONS, NAMED, ODD
 from tests.hostile.trial import Trial

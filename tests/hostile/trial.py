@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from holdall.bundle.missing import Shortfall
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.bundle.shortfall import Shortfall
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.plan import plan
-from holdall.importer.plan.text import document
+from holdall.importer.plan.joined_text import document
+from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity
 from holdall.selection import Selection
-from holdall.verify import CODES, Verdict, verify
+from holdall.verification import CODES, Verification, verify
 
 __all__ = ["Trial"]
 
@@ -59,12 +59,12 @@ class Trial:
     def proof(self) -> bool:
         found = refused(lambda: verify(self.path))
         quick = refused(lambda: verify(self.path, quick=True))
-        damaged = not isinstance(found, Verdict) or not found.whole
-        if isinstance(found, Verdict):
+        damaged = not isinstance(found, Verification) or not found.whole
+        if isinstance(found, Verification):
             assert {finding.code for finding in found.findings} <= CODES.keys()
             with self.path.open("rb") as file:
                 assert found.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
-        if isinstance(quick, Verdict) and not quick.whole:
+        if isinstance(quick, Verification) and not quick.whole:
             assert damaged, f"only the quick proof found {quick.findings}"
         return damaged
 
@@ -118,7 +118,7 @@ class Trial:
                         )
 
     def deliveries(self, damaged: bool) -> None:
-        from holdall.extract import extract, salvage
+        from holdall.extraction import extract, salvage
 
         for number, way in enumerate((extract, salvage)):
             to = self._folder / f"out-{number}" / "inner"

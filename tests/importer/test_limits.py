@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
-from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.plan.plan import Choices, plan
+from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.plan.planner import Choices, plan
 from holdall.importer.runs.runreport import Report, Status
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity

@@ -22,7 +22,7 @@ from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, Sourc
 from holdall.parsedtext import StoredText
 from holdall.remote import faults, models, probing, refusals, tokens
 from holdall.remote.client import Account, viewed
-from holdall.remote.containers import Closed, Containers
+from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.contents import ContentFetcher, Holder
 from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
@@ -191,7 +191,7 @@ READERS: dict[str, Callable[[Account], Awaitable[object]]] = {
 def test_each_reader(reader: str, answers: list[bytes]) -> None:
     async def main() -> None:
         async with answering(answers) as account:
-            with suppress(RemoteError, Closed):
+            with suppress(RemoteError, NoContainer):
                 await READERS[reader](account)
 
     asyncio.run(main())

@@ -12,7 +12,7 @@ import pytest
 from holdall.endpoint import endpoint
 from holdall.errors import QuotaExhausted, RequestRefused
 from holdall.remote.client import Account
-from holdall.remote.containers import Closed, Containers
+from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.limits import Limits
 from holdall.sandbox.behaviour import CutBody, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
@@ -133,7 +133,7 @@ def test_without_permission_no_second_container_is_asked_for(box: Running, hand:
 
     async def work(containers: Containers) -> None:
         for _ in range(3):
-            with pytest.raises(Closed, match="may not do this"):
+            with pytest.raises(NoContainer, match="may not do this"):
                 await containers.read(file, 1, use.sink)
 
     assert use(work).made == 0

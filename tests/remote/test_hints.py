@@ -23,7 +23,7 @@ from holdall.errors import (
 )
 from holdall.remote.client import Account
 from holdall.remote.faults import from_answer
-from holdall.remote.hints import Place, for_page
+from holdall.remote.hints import RequestTarget, for_page
 
 AT = endpoint("sk-test-000001", "https://api.example/v1")
 
@@ -204,7 +204,7 @@ def test_a_page_that_refuses(status: int, cls: type[RemoteError], kind: str) -> 
 
 
 def test_a_page_behind_a_redirect_names_where_it_is() -> None:
-    place = Place(side="destination", endpoint=AT)
+    place = RequestTarget(side="destination", endpoint=AT)
     assert "login.corp.example" in for_page(place, "https://login.corp.example")
     assert "missing at its end" not in for_page(place)
     assert "OPENAI_DST_BASE_URL (https://api.example/v1)" in for_page(place)

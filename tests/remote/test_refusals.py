@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdall.errors import RequestRefused
-from holdall.remote.refusals import Reason, Refusal, missing_scopes, read
+from holdall.remote.refusals import Refusal, RefusalReason, missing_scopes, read
 
 FIELDS = ["temperature", "top_p", "reasoning_effort"]
 
@@ -27,25 +27,25 @@ FIELDS = ["temperature", "top_p", "reasoning_effort"]
     ],
 )
 def test_the_fields_that_are_to_blame(param: str | None, said: str, fields: list[str]) -> None:
-    assert Refusal(reason=Reason.OTHER, said=said, param=param).blames(FIELDS) == fields
+    assert Refusal(reason=RefusalReason.OTHER, said=said, param=param).blames(FIELDS) == fields
 
 
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("Invalid extension xyz. Supported formats: c, md", Reason.TYPE),
-        ("Files of the ending .PDF can't be searched.", Reason.TYPE),
-        ("Unsupported file type: .zip", Reason.TYPE),
-        ("Files with extensions [.PNG] are not supported for retrieval.", Reason.TYPE),
-        ("The file format is not supported", Reason.TYPE),
-        ("Expected an array with at most 100 files, got 200 files", Reason.TOO_MUCH),
-        ("File is too large", Reason.TOO_MUCH),
-        ("The file is in the store already", Reason.ALREADY),
-        ("", Reason.UNTOLD),
-        ("no", Reason.OTHER),
+        ("Invalid extension xyz. Supported formats: c, md", RefusalReason.TYPE),
+        ("Files of the ending .PDF can't be searched.", RefusalReason.TYPE),
+        ("Unsupported file type: .zip", RefusalReason.TYPE),
+        ("Files with extensions [.PNG] are not supported for retrieval.", RefusalReason.TYPE),
+        ("The file format is not supported", RefusalReason.TYPE),
+        ("Expected an array with at most 100 files, got 200 files", RefusalReason.TOO_MUCH),
+        ("File is too large", RefusalReason.TOO_MUCH),
+        ("The file is in the store already", RefusalReason.ALREADY),
+        ("", RefusalReason.UNTOLD),
+        ("no", RefusalReason.OTHER),
     ],
 )
-def test_the_reason(said: str, reason: Reason) -> None:
+def test_the_reason(said: str, reason: RefusalReason) -> None:
     assert read(RequestRefused("can't", status=400, detail=said)).reason is reason
 
 
@@ -58,7 +58,7 @@ def test_the_reason(said: str, reason: Reason) -> None:
     ],
 )
 def test_the_endings_that_are_accused(message: str, found: set[str]) -> None:
-    assert Refusal(reason=Reason.TYPE, said=message).endings() == found
+    assert Refusal(reason=RefusalReason.TYPE, said=message).endings() == found
 
 
 @pytest.mark.parametrize(

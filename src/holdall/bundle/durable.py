@@ -16,7 +16,7 @@ from holdall.opening import regular
 
 __all__ = [
     "PRIVATE",
-    "FileLock",
+    "BundleLock",
     "already_exists",
     "cannot_write",
     "durable",
@@ -141,7 +141,7 @@ def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
 
 
-class FileLock(locks.FileLock):
+class BundleLock(locks.FileLock):
     """The lock on the folder of an unfinished bundle. Raises BundleInUse."""
 
     def __init__(self, path: Path, *, what: Path) -> None:

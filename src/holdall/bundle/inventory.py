@@ -9,9 +9,9 @@ from itertools import zip_longest
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.audit import LOST, PLACE, TO_THE_END, Audit, line_ends
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
 from holdall.bundle.claims import about_bag, about_entry, about_info
+from holdall.bundle.fullscan import LOST, PLACE, TO_THE_END, Audit, line_ends
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import is_safe
 from holdall.bundle.reader import BundleReader, index_line

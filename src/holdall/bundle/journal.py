@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.appendlog import AppendLog
-from holdall.bundle.durable import PRIVATE, FileLock
+from holdall.bundle.durable import PRIVATE, BundleLock
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.opening import open_regular
 
@@ -110,7 +110,7 @@ class Partial:
     def __init__(self, target: Path) -> None:
         self.folder = partial_folder(target)
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._lock = FileLock(self.folder / "lock", what=target)
+        self._lock = BundleLock(self.folder / "lock", what=target)
         self.stream = self.folder / _STREAM
         self.old_stream = self.folder / "stream.old"
         self.journal = self.folder / _JOURNAL

@@ -2,7 +2,7 @@
 
 Opening reads the seek table and the last frame. Everything else is read when it is asked for: the index and the
 ledger are sorted and looked up by bisection, a content is decoded frame by frame and its sha256 checked when it has
-been read through. A bundle is untrusted; ``holdall.verify`` proves all of it, this module what it hands out.
+been read through. A bundle is untrusted; ``holdall.verification`` proves all of it, this module what it hands out.
 """
 
 from __future__ import annotations

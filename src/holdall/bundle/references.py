@@ -16,8 +16,8 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.claims import about_ledger_line, about_loss, asked
 from holdall.bundle.digest import record_hash
+from holdall.bundle.known_losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
-from holdall.bundle.losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
@@ -27,7 +27,7 @@ from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["Loss", "References", "Report"]
+__all__ = ["DeclaredLoss", "References", "Report"]
 
 _LONGEST = 4000
 """Characters of what is told in one."""
@@ -38,7 +38,7 @@ Report = Callable[[str, str | None, str], None]
 _encode = msgspec.json.Encoder().encode
 
 
-class Loss(msgspec.Struct, frozen=True, kw_only=True):
+class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the bundle declares it hasn't got. ``code`` is ``unavailable``, ``truncated``, ``doubtful``,
     ``no-store``, ``no-file``, or the reason of a line in ``data/losses.jsonl``;
     ``id`` what is missing, ``filename`` its name."""
@@ -73,7 +73,7 @@ class References:
         """``cut`` has the paths of the parsed texts that say of themselves that they stop short; None where nobody
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
-        self.losses: Capped[Loss] = Capped()
+        self.losses: Capped[DeclaredLoss] = Capped()
         self._uses, self._state = Sorter(), State()
         self._counts: Counter[str] = Counter()
         self._fidelities: Counter[Fidelity] = Counter()
@@ -120,7 +120,7 @@ class References:
 
     def _lose(self, code: str, id: str | None, filename: str | None, message: str) -> None:
         shown = [text and text[:_LONGEST] for text in (id, filename)]
-        self.losses.append(Loss(code=code, id=shown[0], filename=shown[1], message=message[:_LONGEST]))
+        self.losses.append(DeclaredLoss(code=code, id=shown[0], filename=shown[1], message=message[:_LONGEST]))
 
     def _read_losses(self) -> None:
         previous = b""

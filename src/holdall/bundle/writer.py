@@ -22,18 +22,18 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import header, padding
-from holdall.bundle.catalog import Catalog
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
-from holdall.bundle.finishing import Finished, Finishing
+from holdall.bundle.final_check import require_readable
+from holdall.bundle.finalize import Finished, Finishing
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Journal, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
-from holdall.bundle.proof import require_readable
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.spool import Spool
 from holdall.bundle.stream import Note, Stream, Unrecoverable
+from holdall.bundle.stream_index import StreamIndex
 from holdall.bundle.tagfiles import opening_files
 from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
@@ -122,7 +122,7 @@ class BundleWriter:
         self.bag = safe_name(layout.bag_name(self.target.name))
         self._journal = Journal(self._partial.journal, None if resume else begin)
         self._resumed = self._journal.position if resume else 0
-        self._catalog = Catalog(self._journal)
+        self._catalog = StreamIndex(self._journal)
         self._stream = Stream(
             self._partial.stream,
             self._journal,
@@ -263,7 +263,7 @@ class BundleWriter:
         """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
 
         Where a clock was set back meanwhile it ended when it began. Raises CannotWrite, and the bundle gets no name,
-        where it can't be read (``proof.require_readable``).
+        where it can't be read (``final_check.require_readable``).
         """
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:

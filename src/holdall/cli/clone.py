@@ -11,14 +11,14 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.again import again_with, how_to_repeat
-from holdall.cli.children import passing_folder
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_export, what_to_export, where_to_start
 from holdall.cli.fidelity import fallbacks_with, how_to_get, policy_with
 from holdall.cli.import_ import how_to_import
 from holdall.cli.planning import asked_of
-from holdall.cli.verdict import worse
+from holdall.cli.previous_exports import again_with, how_to_repeat
+from holdall.cli.subprocesses import passing_folder
+from holdall.cli.verdictview import worse
 from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
 

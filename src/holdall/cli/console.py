@@ -22,7 +22,7 @@ from holdall.errors import HoldallError
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from holdall.cli.bars import Bars
+    from holdall.cli.progress_bars import Bars
 
 __all__ = ["Console", "Outcome", "counted", "fitting", "human_size", "printable"]
 
@@ -153,7 +153,7 @@ class Console:
         if self.quiet:
             return Silent()
         if self._draws:
-            from holdall.cli.bars import Bars  # tqdm takes longer to import than --help may take
+            from holdall.cli.progress_bars import Bars  # tqdm takes longer to import than --help may take
 
             self._bars = self._bars or Bars(self.stderr, self.say)
             return self._bars

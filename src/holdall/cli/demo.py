@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdall.cli import children, options
+from holdall.cli import options, subprocesses
 from holdall.cli.console import Console, Outcome, human_size
 from holdall.errors import AlreadyExists, CannotWrite
 
@@ -49,7 +49,7 @@ def command(console: Console, folder: Path | None) -> Outcome:
     import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is written
     from holdall.sandbox.sample.definition import sample
 
-    demo = _Demo(console, _made(folder), children.program(sys.argv[0]), children.ambient(os.environ))
+    demo = _Demo(console, _made(folder), subprocesses.program(sys.argv[0]), subprocesses.ambient(os.environ))
     return demo.play(sample())
 
 
@@ -113,7 +113,7 @@ class _Demo:
         say("API key is a project. No .env is read, and nothing leaves this machine.")
         server = ["sandbox", "--port", "0", "--data", str(self.folder / "sandbox"), "--serve-assistants-files"]
         self._show(server, {})
-        with children.serving(server, self.environment, self.folder / "sandbox.log") as url:
+        with subprocesses.serving(server, self.environment, self.folder / "sandbox.log") as url:
             say(f"  {url}")
             say("OpenAI refuses to give the files of assistants back. That flag makes the sandbox")
             say("give them, so that originals travel; the last lines say how to see it without.")
@@ -170,10 +170,10 @@ class _Demo:
             for part in _folded(line, "  "):
                 self.console.say(part)
 
-        self.codes[name] = children.run(arguments, {**self.environment, **keys}, heard)
+        self.codes[name] = subprocesses.run(arguments, {**self.environment, **keys}, heard)
 
     def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
-        first, *rest = children.command_line(self.called, arguments, keys, windows=os.name == "nt")
+        first, *rest = subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt")
         self.console.say(f"$ {first}")
         for line in rest:
             self.console.say(f"  {line}")
@@ -217,7 +217,7 @@ class _Demo:
         def show(title: str, *commands: tuple[list[str], Mapping[str, str]]) -> None:
             self.console.result(title)
             for arguments, keys in commands:
-                for line in children.command_line(self.called, arguments, keys, windows=os.name == "nt"):
+                for line in subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt"):
                     self.console.result(f"  {line}")
 
         self.console.result()

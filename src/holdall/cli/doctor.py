@@ -16,7 +16,7 @@ from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 
 if TYPE_CHECKING:
-    from holdall.doctor.diagnosis import Diagnosis, Download, Endpoint, Holdings, Model, Models, Side
+    from holdall.doctor.diagnosis import Diagnosis, DownloadCheck, EndpointCheck, Holdings, Model, Models, Side
     from holdall.settings import BothSettings
 
 __all__ = ["command"]
@@ -109,19 +109,19 @@ def _print_list(console: Console, title: str, lines: Iterator[str]) -> None:
         console.result(f"  {'' if place else title:<13} {line}")
 
 
-def _endpoint(each: Endpoint) -> str:
-    from holdall.doctor.diagnosis import Answer
+def _endpoint(each: EndpointCheck) -> str:
+    from holdall.doctor.diagnosis import EndpointState
 
-    if each.answer is Answer.YES:
+    if each.answer is EndpointState.YES:
         return f"{each.name:<13} {each.answer}"
     why = ", ".join(each.scopes) or each.message
     status = f" ({each.status})" if each.status else ""
-    if each.answer is Answer.ABSENT or not why:
+    if each.answer is EndpointState.ABSENT or not why:
         return f"{each.name:<13} {each.answer}{status}"
     return f"{each.name:<13} {each.answer}{status}: {why}"
 
 
-def _download(each: Download) -> str:
+def _download(each: DownloadCheck) -> str:
     what = f"{each.purpose or '(no purpose)'}: {counted(each.files, 'file')}, {human_size(each.bytes)}"
     return f"{what}, {each.answer}" + (f": {each.message}" if each.message else "")
 

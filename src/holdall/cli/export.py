@@ -15,11 +15,11 @@ import click
 import msgspec
 
 from holdall.cli import options
-from holdall.cli.again import Again, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.fidelity import fallbacks_with, how_to_get, policy_with
-from holdall.cli.shortfall import as_json, show, show_credentials
-from holdall.cli.verdict import as_result, conclude
+from holdall.cli.missingview import as_json, show, show_credentials
+from holdall.cli.previous_exports import Again, again_with, how_to_repeat, parent_of, target_of
+from holdall.cli.verdictview import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from holdall.exporter.fallbacks import Fallbacks
     from holdall.exporter.policy import Policy
     from holdall.exporter.report import ExportReport
-    from holdall.exporter.roots import Start
+    from holdall.exporter.roots import Roots
 
 __all__ = ["ARCHIVES", "command", "dump_of", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]
 
@@ -151,8 +151,8 @@ def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
     found = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
     found |= as_result(report.verdict)
     if console.json:
+        from holdall.bundle.missing import Shortfall
         from holdall.bundle.reader import open_bundle
-        from holdall.bundle.shortfall import Shortfall
 
         with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
             found |= as_json(shortfall, limit=_LISTED)
@@ -182,11 +182,11 @@ def dump_of(parameters: Mapping[str, Any]) -> Dump | None:
     return found
 
 
-def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any], dump: Dump | None) -> Start:
+def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any], dump: Dump | None) -> Roots:
     """The roots that the user asks for."""
-    from holdall.exporter.roots import Start
+    from holdall.exporter.roots import Roots
 
-    return Start(
+    return Roots(
         selection=settings.selection,
         file_search=settings.file_search,
         code_interpreter=settings.code_interpreter,
@@ -199,7 +199,7 @@ def where_to_start(settings: SourceSettings, parameters: Mapping[str, Any], dump
 def run_export(
     console: Console,
     settings: SourceSettings,
-    start: Start,
+    start: Roots,
     output: Path | None,
     *,
     force: bool,
@@ -235,7 +235,7 @@ def _interrupted(chosen: list[Path]) -> Interrupted:
 async def _export(
     console: Console,
     settings: SourceSettings,
-    start: Start,
+    start: Roots,
     output: Path | None,
     force: bool,
     again: Again,
@@ -243,7 +243,7 @@ async def _export(
     policy: Policy,
     targets: list[Path],
 ) -> ExportReport:
-    from holdall.exporter.export import ExportOptions, export
+    from holdall.exporter.run_export import ExportOptions, export
     from holdall.remote.client import Account
 
     progress = console.progress()
@@ -332,11 +332,11 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
 
 def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
+    from holdall.bundle.missing import Shortfall
     from holdall.bundle.reader import open_bundle
-    from holdall.bundle.shortfall import Shortfall
-    from holdall.exporter.report import Loss, describe
+    from holdall.exporter.report import ContentLoss, describe
 
-    said = [loss for loss in report.losses if not isinstance(loss, Loss)]
+    said = [loss for loss in report.losses if not isinstance(loss, ContentLoss)]
     for loss in said[:_SHOWN]:
         console.warn(f"  {describe(loss)}")
     if len(said) > _SHOWN:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from holdall.capped import Capped
-from holdall.cli import modes
+from holdall.cli import common_options
 from holdall.cli.console import Console, Outcome, human_size
 from holdall.errors import EXIT_LOOK, UsageFault
 
@@ -18,14 +18,14 @@ __all__ = ["command"]
 _SHOWN = 50  # files named one by one for people; --json names them all
 
 
-@click.command("extract", cls=modes.Command)
+@click.command("extract", cls=common_options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to.")
 @click.option("-o", "--output", metavar="FILE", help="Write the one entry that matches to FILE; - is stdout.")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
-@modes.output
+@common_options.output
 @click.pass_obj
 def command(
     console: Console,
@@ -52,7 +52,7 @@ def command(
 
 
 def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool) -> Outcome:
-    from holdall.extract import extract_one, open_one
+    from holdall.extraction import extract_one, open_one
 
     if output != "-":
         written = extract_one(bundle, pattern, Path(output), force=force)
@@ -69,14 +69,14 @@ def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool)
 
 
 def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, force: bool, salvage: bool) -> Outcome:
-    from holdall import extract
+    from holdall import extraction
 
-    take_out = extract.salvage if salvage else extract.extract
+    take_out = extraction.salvage if salvage else extraction.extract
     files: list[Any] = []
     lost: Capped[Any] = Capped()
     size = 0
     for found in take_out(bundle, patterns, to, force=force, progress=console.progress()):
-        if isinstance(found, extract.Lost):
+        if isinstance(found, extraction.Lost):
             lost.append(msgspec.to_builtins(found))
             if len(lost) <= _SHOWN:
                 console.warn(f"lost: {found.message}")

@@ -12,7 +12,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
 from holdall.cli.planning import asked_of, how_to_plan, what_to_import
-from holdall.cli.verdict import accepting
+from holdall.cli.verdictview import accepting
 from holdall.errors import Mistakes, UsageFault
 
 __all__ = ["command", "how_to_import"]

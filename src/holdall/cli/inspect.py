@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import modes
+from holdall.cli import common_options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.shortfall import as_json, show, show_credentials
-from holdall.cli.verdict import as_result
+from holdall.cli.missingview import as_json, show, show_credentials
+from holdall.cli.verdictview import as_result
 from holdall.kinds import KINDS, WHOLE, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
@@ -32,17 +32,17 @@ _LISTED = 250_000
 _AT_ONCE = 10_000
 
 
-@click.command("inspect", cls=modes.Command)
+@click.command("inspect", cls=common_options.Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
-@modes.output
+@common_options.output
 @click.pass_obj
 def command(console: Console, bundle: Path, everything: bool) -> Outcome:
     """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.
 
     Reads only what it shows; verify is what proves a bundle.
     """
-    from holdall.bundle.losses import declared
+    from holdall.bundle.known_losses import declared
     from holdall.bundle.reader import open_bundle
 
     with open_bundle(bundle) as opened:
@@ -77,7 +77,7 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 
 def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
     """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
-    from holdall.bundle.shortfall import Shortfall
+    from holdall.bundle.missing import Shortfall
     from holdall.credentials import Scan
     from holdall.dependencies import Dependencies
 

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from holdall.cli import streams
+from holdall.cli.common_options import output
 from holdall.cli.console import Console, Outcome, fitting
-from holdall.cli.modes import output
 from holdall.credentials import refuse_key
 from holdall.errors import (
     EXIT_BUG,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from dotenv import dotenv_values, find_dotenv
 
+from holdall.cli.common_options import Command, OutputFile, output
 from holdall.cli.console import Console
-from holdall.cli.modes import Command, OutputFile, output
 from holdall.endpoint import Endpoint
 from holdall.errors import HoldallError, Mistakes, UsageFault
 from holdall.opening import read_regular

@@ -13,7 +13,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome
 from holdall.cli.planning import asked_of, how_to_plan, proved, what_to_import
-from holdall.cli.verdict import accepting
+from holdall.cli.verdictview import accepting
 from holdall.errors import Mistakes, pasteable
 
 if TYPE_CHECKING:

@@ -131,7 +131,7 @@ def asked_of(parameters: Mapping[str, Any]) -> Asked:
 @contextmanager
 def proved(console: Console, bundle: Path) -> Iterator[BundleReader]:
     """The bundle, open, of which nothing is read but what was proved. Raises DamagedBundle where it isn't whole."""
-    from holdall.verify import verified
+    from holdall.verification import verified
 
     with verified(bundle, progress=console.progress()) as (verdict, reader):
         console.close_progress()

@@ -10,12 +10,12 @@ from typing import Any
 import click
 import msgspec
 
+from holdall.bundle.missing import Shortfall
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.shortfall import Shortfall
 from holdall.cli.console import Console, counted, human_size
-from holdall.cli.losses import show as show_losses
-from holdall.cli.losses import told
-from holdall.cli.shortfall import as_json, show
+from holdall.cli.lossview import show as show_losses
+from holdall.cli.lossview import told
+from holdall.cli.missingview import as_json, show
 from holdall.dialects.forms import Form
 from holdall.errors import UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli import children
-from holdall.cli.against import told
+from holdall.cli import subprocesses
+from holdall.cli.compare import told
 from holdall.cli.console import Console, counted
 from holdall.cli.runs import THIS_MACHINE, Unwatched
 from holdall.endpoint import endpoint
@@ -42,7 +42,7 @@ def rehearse(
 
     with (
         _ending_in_order(),
-        children.passing_folder("holdall-rehearsal-") as folder,
+        subprocesses.passing_folder("holdall-rehearsal-") as folder,
         # Whatever the models are called where the bundle comes from, here they are.
         Running(
             folder / "sandbox",

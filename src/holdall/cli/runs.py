@@ -17,13 +17,13 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import options
-from holdall.cli.against import compare
+from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome
-from holdall.cli.losses import losses_of
-from holdall.cli.losses import show as show_losses
+from holdall.cli.lossview import losses_of
+from holdall.cli.lossview import show as show_losses
 from holdall.cli.planning import proved
 from holdall.cli.planview import line, require_consent, result_of, show_conflicts, show_plan, tell
-from holdall.cli.verdict import as_result, conclude, worse
+from holdall.cli.verdictview import as_result, conclude, worse
 from holdall.dialects.loss import Severity
 from holdall.errors import EXIT_LOOK, Interrupted
 from holdall.importer.verbs import run_import as verb

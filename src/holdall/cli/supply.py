@@ -10,12 +10,12 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.shortfall import as_json, show
-from holdall.cli.verdict import as_result, conclude, worse
+from holdall.cli.missingview import as_json, show
+from holdall.cli.verdictview import as_result, conclude, worse
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
-    from holdall.supply import Supplied
+    from holdall.add_originals import Supplied
 
 __all__ = ["command"]
 
@@ -47,8 +47,8 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     stdout is the path of the new bundle. Exits with 4 where something is still missing, with 3 where an original came
     near and was not taken.
     """
+    from holdall.add_originals import supply
     from holdall.originals import Originals
-    from holdall.supply import supply
 
     target = _target(bundle, output)
     with Originals(originals) as found:
@@ -88,8 +88,8 @@ def _target(bundle: Path, output: Path | None) -> Path:
 
 def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
     """What came of it, and what is still wanted; returns the two lists for ``--json``."""
+    from holdall.bundle.missing import Shortfall
     from holdall.bundle.reader import open_bundle
-    from holdall.bundle.shortfall import Shortfall
 
     if not supplied.wanted:
         console.say("nothing to supply: every file is there byte for byte")

@@ -12,12 +12,12 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.verdict import accepting, as_exported, as_result, worse
+from holdall.cli.verdictview import accepting, as_exported, as_result, worse
 from holdall.errors import EXIT_DONE, EXIT_INCOMPLETE, Mistakes, UsageFault, pasteable
 from holdall.verdict import COMPLETE
 
 if TYPE_CHECKING:
-    from holdall.verify import Verdict
+    from holdall.verification import Verification
 
 __all__ = ["command"]
 
@@ -77,7 +77,7 @@ def command(
     mistakes.raise_all()
     if rehearse:
         import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is read
-    from holdall.verify import verified
+    from holdall.verification import verified
 
     compared = rehearsed = None
     copied = COMPLETE
@@ -86,7 +86,7 @@ def command(
         console.close_progress()
         _print(console, verdict, console.say if rehearse else console.result)
         if destination and reader and verdict.is_named:
-            from holdall.cli.against import compare
+            from holdall.cli.compare import compare
 
             compared, copied = compare(console, destination, reader, search=search, accept_known=accept_known_losses)
         if rehearse and reader and verdict.is_named:
@@ -116,7 +116,7 @@ def command(
     )
 
 
-def _print(console: Console, verdict: Verdict, tell: Callable[[str], None]) -> None:
+def _print(console: Console, verdict: Verification, tell: Callable[[str], None]) -> None:
     """Findings are the result in any event; ``tell`` is told of a whole bundle."""
     if not verdict.is_named:
         console.result(f"{verdict.path}: not the file you named: sha256 is {verdict.sha256}, expected {verdict.named}")

@@ -6,10 +6,21 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Answer", "Diagnosis", "Download", "Endpoint", "Failure", "Finding", "Holdings", "Model", "Models", "Side"]
+__all__ = [
+    "Diagnosis",
+    "DoctorFinding",
+    "DownloadCheck",
+    "EndpointCheck",
+    "EndpointState",
+    "Failure",
+    "Holdings",
+    "Model",
+    "Models",
+    "Side",
+]
 
 
-class Answer(StrEnum):
+class EndpointState(StrEnum):
     """How an endpoint answers to a read."""
 
     YES = "answers"
@@ -19,21 +30,21 @@ class Answer(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint. ``scopes`` are the permissions that the server says the key lacks; ``message`` its own words.
 
     ``hint`` is the way out, where the kind of refusal is known.
     """
 
     name: str
-    answer: Answer
+    answer: EndpointState
     status: int | None = None
     scopes: list[str] = []
     message: str = ""
     hint: str = ""
 
 
-class Download(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadCheck(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the bytes of the files of one purpose are given back: what came of the newest one.
 
     ``answer`` is None where no file of the purpose could be tried. ``bytes`` is the sum of what the server says.
@@ -42,7 +53,7 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     files: int
     bytes: int
-    answer: Answer | None = None
+    answer: EndpointState | None = None
     message: str = ""
 
 
@@ -107,20 +118,20 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     in_clear: bool = False
     key_valid: bool | None = None
     failure: Failure | None = None
-    endpoints: list[Endpoint] = []
-    downloads: list[Download] = []
-    text: Answer | None = None
+    endpoints: list[EndpointCheck] = []
+    downloads: list[DownloadCheck] = []
+    text: EndpointState | None = None
     models: Models | None = None
     export: Holdings | None = None
     doubts: dict[str, str] = {}
     requests: dict[str, int] = {}
 
-    def answer(self, name: str) -> Answer:
+    def answer(self, name: str) -> EndpointState:
         """How the endpoint answers; one that was not asked is unknown."""
-        return next((each.answer for each in self.endpoints if each.name == name), Answer.UNKNOWN)
+        return next((each.answer for each in self.endpoints if each.name == name), EndpointState.UNKNOWN)
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Something to look at. ``side`` is None for what concerns both."""
 
     side: str | None
@@ -134,7 +145,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     sides: list[Side]
     same_project: bool | None
     evidence: str
-    findings: list[Finding]
+    findings: list[DoctorFinding]
 
     @property
     def failure(self) -> Failure | None:

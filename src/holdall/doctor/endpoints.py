@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.doctor.diagnosis import Answer, Endpoint
+from holdall.doctor.diagnosis import EndpointCheck, EndpointState
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
 from holdall.remote import probing
 from holdall.remote.client import Account
@@ -26,7 +26,7 @@ class _Listing(msgspec.Struct, frozen=True, kw_only=True):
     value: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
 
 
-async def ask(account: Account) -> list[Endpoint]:
+async def ask(account: Account) -> list[EndpointCheck]:
     """Every endpoint that some command uses. Raises Unreachable where no connection comes about at all."""
     found = []
     for name in _LISTS:
@@ -34,15 +34,15 @@ async def ask(account: Account) -> list[Endpoint]:
     found.append(await _responses(account))
     models = await _listed(account, "models", None)
     found.append(models)
-    if models.answer is Answer.ABSENT:
+    if models.answer is EndpointState.ABSENT:
         # Azure's models are deployments, under names that their owner gave them.
         deployments = await _listed(account, "deployments", None)
-        if deployments.answer is not Answer.ABSENT:
+        if deployments.answer is not EndpointState.ABSENT:
             found.append(deployments)
     return found
 
 
-async def _listed(account: Account, name: str, params: Mapping[str, Any] | None) -> Endpoint:
+async def _listed(account: Account, name: str, params: Mapping[str, Any] | None) -> EndpointCheck:
     try:
         answer = await account.get(f"/{name}", params, patient=False)
         listing = msgspec.json.decode(answer.raw, type=_Listing)
@@ -50,26 +50,28 @@ async def _listed(account: Account, name: str, params: Mapping[str, Any] | None)
         if isinstance(error, Unreachable) and not error.ambiguous:
             raise
         found = judged(name, error)
-        if found.answer is Answer.FAILS and await probing.is_absent(account, error):
-            return msgspec.structs.replace(found, answer=Answer.ABSENT)
+        if found.answer is EndpointState.FAILS and await probing.is_absent(account, error):
+            return msgspec.structs.replace(found, answer=EndpointState.ABSENT)
         return found
     except msgspec.DecodeError:
-        return Endpoint(name=name, answer=Answer.FAILS, message="what it answers is no list")
+        return EndpointCheck(name=name, answer=EndpointState.FAILS, message="what it answers is no list")
     if listing.data is msgspec.UNSET and listing.value is msgspec.UNSET:
-        return Endpoint(name=name, answer=Answer.FAILS, status=answer.status, message="there is no list in its answer")
-    return Endpoint(name=name, answer=Answer.YES, status=answer.status)
+        return EndpointCheck(
+            name=name, answer=EndpointState.FAILS, status=answer.status, message="there is no list in its answer"
+        )
+    return EndpointCheck(name=name, answer=EndpointState.YES, status=answer.status)
 
 
-def judged(name: str, error: RemoteError) -> Endpoint:
+def judged(name: str, error: RemoteError) -> EndpointCheck:
     """What an error says of an endpoint that was asked for something that is there if the endpoint is."""
     scopes = missing_scopes(error)
     if scopes is not None or isinstance(error, (AuthenticationFailed, PermissionDenied)):
-        answer = Answer.DENIED
+        answer = EndpointState.DENIED
     elif isinstance(error, NotFound) or error.status in (405, 501):
-        answer = Answer.ABSENT
+        answer = EndpointState.ABSENT
     else:
-        answer = Answer.FAILS
-    return Endpoint(
+        answer = EndpointState.FAILS
+    return EndpointCheck(
         name=name,
         answer=answer,
         status=error.status,
@@ -79,13 +81,13 @@ def judged(name: str, error: RemoteError) -> Endpoint:
     )
 
 
-async def _responses(account: Account) -> Endpoint:
+async def _responses(account: Account) -> EndpointCheck:
     name = "responses"
     there, error = await probing.responses(account)
     if error is None:
-        return Endpoint(name=name, answer=Answer.YES)
+        return EndpointCheck(name=name, answer=EndpointState.YES)
     found = judged(name, error)
-    if found.answer is Answer.DENIED:
+    if found.answer is EndpointState.DENIED:
         return found
-    answer = {True: Answer.YES, False: Answer.ABSENT, None: Answer.UNKNOWN}[there]
+    answer = {True: EndpointState.YES, False: EndpointState.ABSENT, None: EndpointState.UNKNOWN}[there]
     return msgspec.structs.replace(found, answer=answer, message="" if there else found.message)

@@ -8,7 +8,7 @@ from datetime import date
 import msgspec
 
 from holdall.doctor import diagnosis, endpoints, holdings
-from holdall.doctor.diagnosis import Answer, Diagnosis, Failure, Model, Models, Side
+from holdall.doctor.diagnosis import Diagnosis, EndpointState, Failure, Model, Models, Side
 from holdall.doctor.findings import findings
 from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
@@ -85,12 +85,12 @@ def _failure(error: RemoteError) -> Failure:
     return Failure(exit_code=error.exit_code, message=error.message, hint=error.hint)
 
 
-def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteError | None:
+def _verdict(account: Account, answers: Sequence[diagnosis.EndpointCheck]) -> RemoteError | None:
     """Why nothing can be said of this account, or None where some endpoint answers."""
-    if any(each.answer is Answer.YES for each in answers):
+    if any(each.answer is EndpointState.YES for each in answers):
         return None
     variable = f"OPENAI_{'DST' if account.side == 'destination' else 'SRC'}"
-    denied = [each for each in answers if each.answer is Answer.DENIED]
+    denied = [each for each in answers if each.answer is EndpointState.DENIED]
     if denied and all(each.status in (401, None) and not each.scopes for each in denied):
         return AuthenticationFailed(
             f"can't look at the {account.side}: its key is not accepted ({denied[0].message})",
@@ -102,7 +102,7 @@ def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteE
             f"can't look at the {account.side}: its key may read nothing ({denied[0].message})",
             hint="give the key the permissions that docs/commands.md lists, or use a key that has them",
         )
-    failing = [each for each in answers if each.answer is Answer.FAILS]
+    failing = [each for each in answers if each.answer is EndpointState.FAILS]
     if failing:
         return RemoteError(
             f"can't look at the {account.side} at {account.endpoint.base_url}: every endpoint fails "
@@ -115,8 +115,10 @@ def _verdict(account: Account, answers: Sequence[diagnosis.Endpoint]) -> RemoteE
     )
 
 
-async def _catalog(account: Account, answers: Sequence[diagnosis.Endpoint]) -> Mapping[str, date | None] | None:
-    named = [each.name for each in answers if each.name in ("models", "deployments") and each.answer is Answer.YES]
+async def _catalog(account: Account, answers: Sequence[diagnosis.EndpointCheck]) -> Mapping[str, date | None] | None:
+    named = [
+        each.name for each in answers if each.name in ("models", "deployments") and each.answer is EndpointState.YES
+    ]
     if not named:
         return None
     try:
@@ -166,4 +168,4 @@ def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
 
 
 def _readable(side: Side) -> set[str]:
-    return {each.name for each in side.endpoints if each.answer is Answer.YES}
+    return {each.name for each in side.endpoints if each.answer is EndpointState.YES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from holdall.doctor.diagnosis import Answer, Download, Finding, Model, Side
+from holdall.doctor.diagnosis import DoctorFinding, DownloadCheck, EndpointState, Model, Side
 from holdall.model import KNOWLEDGE
 
 __all__ = ["SOON", "findings"]
@@ -19,12 +19,12 @@ _TAKEN = {"files": "files", "vector_stores": "vector stores", "agents": "agents"
 _NEEDED = ("files", "vector_stores", "assistants", "models")
 
 
-def findings(sides: Sequence[Side], *, same_project: bool | None) -> list[Finding]:
+def findings(sides: Sequence[Side], *, same_project: bool | None) -> list[DoctorFinding]:
     """Everything to look at, side by side, what concerns both at the end."""
-    found = [Finding(side=side.side, code=code, message=text) for side in sides for code, text in _of_side(side)]
+    found = [DoctorFinding(side=side.side, code=code, message=text) for side in sides for code, text in _of_side(side)]
     if same_project:
         found.append(
-            Finding(
+            DoctorFinding(
                 side=None,
                 code="same_project",
                 message="source and destination are the same project: an import would add copies beside the originals",
@@ -54,32 +54,32 @@ def _endpoints(side: Side) -> Iterator[tuple[str, str]]:
     for each in side.endpoints:
         if each.name not in _NEEDED:
             continue
-        if each.answer is Answer.DENIED:
+        if each.answer is EndpointState.DENIED:
             what = f" ({', '.join(each.scopes)})" if each.scopes else f": {each.message}"
             yield "permission", f"the key may not read {each.name}{what}"
-        elif each.answer in (Answer.FAILS, Answer.UNKNOWN):
+        elif each.answer in (EndpointState.FAILS, EndpointState.UNKNOWN):
             yield "endpoint", f"{each.name} can't be read: {each.message}"
 
 
 def _source(side: Side) -> Iterator[tuple[str, str]]:
-    if side.answer("assistants") is Answer.ABSENT:
+    if side.answer("assistants") is EndpointState.ABSENT:
         yield (
             "no_assistants",
             "it has no Assistants API: an export takes all vector stores and files, and definitions from a JSON that "
             "you saved (--from-dump FILE)",
         )
     for each in side.downloads:
-        if each.purpose in KNOWLEDGE and each.answer is not Answer.YES:
+        if each.purpose in KNOWLEDGE and each.answer is not EndpointState.YES:
             yield "download", _download(each, side.text)
     held = side.export
     if held and not any((held.assistants, held.agents, held.vector_stores, held.files)) and not side.doubts:
         yield "empty", "it holds nothing that an export would take"
 
 
-def _download(each: Download, text: Answer | None) -> str:
+def _download(each: DownloadCheck, text: EndpointState | None) -> str:
     then = (
         "; their parsed text can be had where they are in a vector store, the originals with --originals DIR"
-        if text is Answer.YES
+        if text is EndpointState.YES
         else "; the originals with --originals DIR"
     )
     several = "files" if each.files > 1 else "file"
@@ -89,10 +89,10 @@ def _download(each: Download, text: Answer | None) -> str:
 
 def _destination(side: Side) -> Iterator[tuple[str, str]]:
     ways = [side.answer(name) for name in ("assistants", "responses")]
-    if Answer.YES in ways or Answer.DENIED in ways:
+    if EndpointState.YES in ways or EndpointState.DENIED in ways:
         return
     neither = "it has neither an Assistants API nor a Responses API"
-    takes = [noun for name, noun in _TAKEN.items() if side.answer(name) in (Answer.YES, Answer.DENIED)]
+    takes = [noun for name, noun in _TAKEN.items() if side.answer(name) in (EndpointState.YES, EndpointState.DENIED)]
     if not takes:
         yield "no_way_in", f"{neither}: there is nothing to import into"
         return

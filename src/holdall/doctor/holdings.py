@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.doctor.diagnosis import Answer, Download, Endpoint, Holdings
+from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings
 from holdall.doctor.endpoints import judged
 from holdall.errors import NotFound, RemoteError
 from holdall.model import (
@@ -66,10 +66,10 @@ class _Members(msgspec.Struct, frozen=True, kw_only=True):
 class Look:
     """One look at what an account holds. Nothing here raises for what a server refuses: it is in ``doubts``."""
 
-    def __init__(self, account: Account, endpoints: list[Endpoint]) -> None:
+    def __init__(self, account: Account, endpoints: list[EndpointCheck]) -> None:
         self._account = account
         self._surveyor = Surveyor(account)
-        self._there = {each.name for each in endpoints if each.answer is Answer.YES}
+        self._there = {each.name for each in endpoints if each.answer is EndpointState.YES}
         self._problems: dict[str, str] = {}
         self._purposes: dict[str, _Purpose] = {}
         self._listed: dict[str, int] = {}
@@ -196,12 +196,12 @@ class Look:
 
     # -- what can be had back --------------------------------------------------------------------------
 
-    async def downloads(self) -> list[Download]:
+    async def downloads(self) -> list[DownloadCheck]:
         """By purpose, whether the newest file is given back, after ``holdings``. Its first bytes are taken, no more."""
         return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items())]
 
-    async def _download(self, purpose: str, found: _Purpose) -> Download:
-        answer, message = Answer.UNKNOWN, ""
+    async def _download(self, purpose: str, found: _Purpose) -> DownloadCheck:
+        answer, message = EndpointState.UNKNOWN, ""
         for _, file_id, size in reversed(found.newest):
             try:
                 async with self._account.download(file_id, size=size) as body, aclosing(body.chunks()) as chunks:
@@ -212,26 +212,26 @@ class Look:
                 message = refused.message
                 if isinstance(error, NotFound):
                     continue  # gone meanwhile, or not there yet; of another file the server may say more
-                answer = Answer.DENIED if is_of_purpose(error) else refused.answer
+                answer = EndpointState.DENIED if is_of_purpose(error) else refused.answer
             else:
-                answer, message = Answer.YES, ""
+                answer, message = EndpointState.YES, ""
             break
-        return Download(purpose=purpose, files=found.files, bytes=found.bytes, answer=answer, message=message)
+        return DownloadCheck(purpose=purpose, files=found.files, bytes=found.bytes, answer=answer, message=message)
 
-    async def text(self) -> Answer | None:
+    async def text(self) -> EndpointState | None:
         """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""
-        answer: Answer | None = None
+        answer: EndpointState | None = None
         for store in [store for store in self.stores if self._listed.get(store.id, store.total) != 0][:_TRIES]:
             try:
                 page = await self._account.get(path("/vector_stores/{}/files", store.id), {"limit": 1})
                 for member in msgspec.json.decode(page.raw, type=_Members).data[:1]:
                     where = path("/vector_stores/{}/files/{}/content", store.id, member.id)
                     deque(require_page((await self._account.get(where)).raw), maxlen=0)
-                    return Answer.YES
+                    return EndpointState.YES
             except RemoteError as error:
                 answer = judged("text", error).answer
             except ValueError:
-                answer = Answer.FAILS
+                answer = EndpointState.FAILS
         return answer
 
 

@@ -16,7 +16,7 @@ from holdall.dumps.lifting import MadeStore, lifted
 from holdall.dumps.loose import DEEPEST
 from holdall.dumps.normal import Unfit, assistant, assistant_id, spelled
 from holdall.dumps.table import rows
-from holdall.dumps.text import Text, decoded, looks_like
+from holdall.dumps.text import DumpText, decoded, looks_like
 from holdall.errors import Mistakes, UsageFault
 from holdall.links import named_links
 from holdall.model import Kind, Record, SourceId, invented
@@ -135,7 +135,7 @@ class _Found:
         taken = self.taken
         self._assistants, self._guesses, self._named, self._others = 0, [], {}, set()
         string = decoded(name, content)
-        text = Text(string)
+        text = DumpText(string)
         try:
             if table := list(rows(string)):
                 self._note(f"{name} is a table: {len(table)} rows")
@@ -163,7 +163,7 @@ class _Found:
             self._note(f"{name} was read though it is {text.error}{around}")
         return None
 
-    def _useless(self, name: str, text: Text, string: str) -> tuple[str, str]:
+    def _useless(self, name: str, text: DumpText, string: str) -> tuple[str, str]:
         unread = next((one for one in self.unread if one.dump == name), None)
         if text.cut is not None:
             return f"it is {text.error}; it {self._truncated[name]}", "was the download cut off?"
@@ -174,7 +174,7 @@ class _Found:
             return f"it is {text.error}", hint
         return "there is no assistant in it", _NEEDED
 
-    def _values(self, text: Text, source: _Source) -> None:
+    def _values(self, text: DumpText, source: _Source) -> None:
         for raw, exact in text.values():
             indirect = source.indirect or text.passed > 0
             self._walk(raw, None, 0, msgspec.structs.replace(source, exact=exact, indirect=indirect))
@@ -245,7 +245,7 @@ class _Found:
         if isinstance(said, list):
             said = ("" if any(line.endswith("\n") for line in said) else "\n").join(said)
         inner = msgspec.structs.replace(source, indirect=True, strings=source.strings + 1)
-        text = Text(said)
+        text = DumpText(said)
         before = self.taken
         self._values(text, inner)
         if text.error:

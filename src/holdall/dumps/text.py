@@ -17,7 +17,7 @@ import msgspec
 from holdall.dumps.loose import Unreadable, encoded, parse
 from holdall.errors import UsageFault
 
-__all__ = ["LONGEST", "Text", "decoded", "looks_like"]
+__all__ = ["LONGEST", "DumpText", "decoded", "looks_like"]
 
 LONGEST = 64 << 20
 """Characters that are read tolerantly."""
@@ -47,7 +47,7 @@ _MOST_TRIES = 300_000
 _LENIENT = json.JSONDecoder(strict=False)
 
 
-class Text:
+class DumpText:
     """The values of one text, one after another. What was met on the way is known once all have been taken.
 
     ``error`` says what is wrong with the first value that isn't JSON, where there is one; from there on the text was

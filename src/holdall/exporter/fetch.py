@@ -17,15 +17,15 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
-from holdall.exporter.booking import Booking, line_of
-from holdall.exporter.parent import Parent, Taken
+from holdall.exporter.file_index import File, Register, Waiting
+from holdall.exporter.ledger import Booking, line_of
+from holdall.exporter.parent import Parent, ReusedContent
 from holdall.exporter.records import FileRecords
-from holdall.exporter.register import File, Register, Waiting
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account
-from holdall.remote.contents import REFUSED, Content, ContentFetcher, Holder
+from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
@@ -321,8 +321,8 @@ class Fetch:
             for number in self._living(self._register.stores(file.id))
         ]
 
-    async def _fetch(self, file: File, *, text: bool = True) -> Content | None:
-        """A file's content by the fetcher, into the bundle and the books; what was said where nothing was got."""
+    async def _fetch(self, file: File, *, text: bool = True) -> FetchedContent | None:
+        """A file's content by the best way there is, into the bundle and the books; what was said where nothing was got."""
         holders = self._holders(file)
         sinks = _Sinks(self._writer, file, holders)
         content = await self._fetcher.fetch(file.id, file.view, lambda: holders, sinks, text=text)
@@ -331,11 +331,11 @@ class Fetch:
         self._booking.got(file, await asyncio.to_thread(sinks.add, line_of(file, content)))
         return None
 
-    def _unchanged(self, file: File) -> Taken | None:
+    def _unchanged(self, file: File) -> ReusedContent | None:
         taken = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
         return None if taken and taken.store is not None and self._store_for(file, taken) is None else taken
 
-    async def _take(self, file: File, taken: Taken) -> bool:
+    async def _take(self, file: File, taken: ReusedContent) -> bool:
         """The parent's content instead of a download, now or later; False where it is damaged there."""
         assert self._parent is not None
         if self._defer:
@@ -356,7 +356,7 @@ class Fetch:
         self._booking.took(file, await asyncio.to_thread(sinks.add, line))
         return True
 
-    def _store_for(self, file: File, taken: Taken) -> SourceId | None:
+    def _store_for(self, file: File, taken: ReusedContent) -> SourceId | None:
         """The store in which a text of the parent lies: the one that its route names, if readers will think that it was
         cut as it was there. None for none, and for no text."""
         cuts = (holder.overlap for holder in self._holders(file) if holder.store == taken.store)

@@ -11,23 +11,23 @@ from collections.abc import Iterator
 
 import msgspec
 
+from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import LossLine
-from holdall.bundle.losses import reason_of
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.policy import Policy
 from holdall.exporter.report import (
     Absent,
     Changed,
+    ContentLoss,
     Doubtful,
     Finding,
     Incomplete,
     LeftOut,
-    Loss,
     Miscount,
     Replaced,
-    Unfinished,
-    Unread,
+    UnfinishedList,
+    UnreadField,
     describe,
 )
 from holdall.model import Kind
@@ -69,7 +69,7 @@ class Losses:
         self.counting += grave
         self._reasons[why] += 1
         self._accepted[why] += not grave
-        if not isinstance(finding, Loss | Doubtful):  # of which the ledger has a line
+        if not isinstance(finding, ContentLoss | Doubtful):  # of which the ledger has a line
             self._lines.add(_encode(line_of(finding, why)))
 
     def __iter__(self) -> Iterator[Finding]:
@@ -95,7 +95,7 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
     """Why a finding is a loss; None for a content that is as faithful as the policy asks for, and
     for a file object that came out of a dump."""
     match finding:
-        case Loss(fidelity=fidelity, truncated=truncated):
+        case ContentLoss(fidelity=fidelity, truncated=truncated):
             return reason_of(fidelity, truncated, policy.min_fidelity)
         case LeftOut(kind=Kind.FILE):
             return Reason.FILES
@@ -111,9 +111,9 @@ def reason(finding: Finding, policy: Policy) -> Reason | None:
             return Reason.LISTS if counted > found and what != "bytes of a file" else Reason.COUNTS
         case Incomplete():
             return Reason.PAGES
-        case Unfinished():
+        case UnfinishedList():
             return Reason.LISTS
-        case Unread():
+        case UnreadField():
             return Reason.REFERENCES
         case Doubtful():
             return Reason.DOUBTFUL

@@ -21,16 +21,16 @@ from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, Ledg
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
+from holdall.exporter.file_index import passing_database
 from holdall.exporter.losses import line_of, reason, same_loss
 from holdall.exporter.policy import Policy
-from holdall.exporter.register import passing_database
-from holdall.exporter.report import Doubtful, Finding, Loss
+from holdall.exporter.report import ContentLoss, Doubtful, Finding
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, epoch_seconds
 from holdall.progress import Progress
-from holdall.remote.transfer import Sink
+from holdall.remote.transfer import ContentSink
 
-__all__ = ["Parent", "Taken", "choose_parent", "open_parent", "same_work"]
+__all__ = ["Parent", "ReusedContent", "choose_parent", "open_parent", "same_work"]
 
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
@@ -44,7 +44,7 @@ _PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
+class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
     """A content of the parent that is still that of a file, and what the parent's ledger says of it.
 
     Of a text, ``store`` is the one that it was read from, and ``overlap`` how many tokens its parts share.
@@ -109,7 +109,7 @@ class Parent(Closing):
                 if overlap != DEFAULT_OVERLAP:
                     yield store.id, record.id, overlap
 
-    def find(self, file: FileView) -> Taken | None:
+    def find(self, file: FileView) -> ReusedContent | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
         row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         made = epoch_seconds(file.created_at)
@@ -119,7 +119,7 @@ class Parent(Closing):
         found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None
         if not found or not line:
             return None
-        taken = Taken(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line)
+        taken = ReusedContent(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line)
         if line.fidelity is not Fidelity.TEXT:
             return taken
         store = self._store_of(taken.entry)
@@ -137,7 +137,7 @@ class Parent(Closing):
     def knew(self, finding: Finding) -> bool:
         """Did the parent have this loss already, or a worse one?"""
         try:
-            if isinstance(finding, Loss | Doubtful):
+            if isinstance(finding, ContentLoss | Doubtful):
                 line = self._line(finding.id)
                 if line is None or isinstance(finding, Doubtful):
                     return line is not None and bool(line.doubt)
@@ -147,7 +147,7 @@ class Parent(Closing):
         except BundleError:
             return False
 
-    def copy(self, taken: Taken, sink: Sink) -> None:
+    def copy(self, taken: ReusedContent, sink: ContentSink) -> None:
         """Put a content of the parent into ``sink`` and commit it. DamagedBundle, and nothing is kept, where the
         parent's bytes aren't those that were written."""
         try:

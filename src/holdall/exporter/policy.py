@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from holdall.exporter.report import Absent, Doubtful, Finding, LeftOut, Loss, Unread
+from holdall.exporter.report import Absent, ContentLoss, Doubtful, Finding, LeftOut, UnreadField
 from holdall.model import Fidelity, Kind
 
 __all__ = ["Policy"]
@@ -37,11 +37,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         match finding:
             case LeftOut():
                 return True
-            case Loss() | Absent() | Doubtful() if finding.id in self.allow_missing:
+            case ContentLoss() | Absent() | Doubtful() if finding.id in self.allow_missing:
                 return True
-            case Loss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_fidelity is Fidelity.UNAVAILABLE:
+            case ContentLoss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_fidelity is Fidelity.UNAVAILABLE:
                 return True
-            case Unread(refers=refers) if self.allow_missing.issuperset(refers):
+            case UnreadField(refers=refers) if self.allow_missing.issuperset(refers):
                 return True
         return self.known is not None and self.known(finding)
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from holdall.exporter.register import Register
+from holdall.exporter.file_index import Register
 from holdall.model import FileView, Kind, MembershipView, Record, SourceId
 from holdall.remote.contents import REFUSED
 from holdall.remote.survey import Missing, Surveyor

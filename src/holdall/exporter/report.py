@@ -16,24 +16,24 @@ from holdall.verdict import COMPLETE, Verdict
 __all__ = [
     "Absent",
     "Changed",
+    "ContentLoss",
     "Doubtful",
     "ExportReport",
     "Finding",
     "Incomplete",
     "LeftOut",
-    "Loss",
     "Miscount",
     "Replaced",
-    "Unfinished",
-    "Unread",
-    "Unreadable",
+    "UnfinishedList",
+    "UnreadField",
+    "UnreadableDefinition",
     "absent",
     "describe",
     "unreadable",
 ]
 
 
-class Loss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
+class ContentLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
     """A file whose content is not in the bundle byte for byte, and why."""
 
     id: str
@@ -91,14 +91,14 @@ class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     message: str = ""
 
 
-class Unfinished(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
+class UnfinishedList(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
     """A list, named by its path in the API, that the server may not have given to its end."""
 
     list: str
     message: str
 
 
-class Unreadable(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unreadable"):
+class UnreadableDefinition(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unreadable"):
     """A definition that is there and can't be read, so that it isn't in the bundle. ``dump`` names where it is from, if
     not from the server."""
 
@@ -108,7 +108,7 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     dump: str | None = None
 
 
-class Unread(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unread"):
+class UnreadField(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unread"):
     """A ``field`` of a record that nothing reads, and that refers to other things: to those of the ids ``refers``."""
 
     kind: Kind
@@ -136,7 +136,17 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
 
 
 Finding = (
-    Loss | Absent | LeftOut | Miscount | Changed | Incomplete | Unfinished | Unreadable | Unread | Doubtful | Replaced
+    ContentLoss
+    | Absent
+    | LeftOut
+    | Miscount
+    | Changed
+    | Incomplete
+    | UnfinishedList
+    | UnreadableDefinition
+    | UnreadField
+    | Doubtful
+    | Replaced
 )
 
 
@@ -172,7 +182,7 @@ def describe(finding: Finding) -> str:
     """One line about one finding."""
     # A table of sentences, one for each kind.
     match finding:
-        case Loss():
+        case ContentLoss():
             return f"missing  file {finding.id}: {finding.message or finding.code or finding.status}"
         case Absent():
             users = f", used by {', '.join(finding.used_by)}" if finding.used_by else ""
@@ -186,25 +196,25 @@ def describe(finding: Finding) -> str:
         case Doubtful():
             named = f" {finding.filename}" if finding.filename else ""
             return f"doubtful  {finding.kind} {finding.id}{named}: text, joined doubtfully: {finding.message}"
-        case Unreadable():
+        case UnreadableDefinition():
             where = f" in {finding.dump}" if finding.dump else ""
             return f"unreadable  {finding.kind} {finding.id}{where}: {finding.message}"
-        case Unread():
+        case UnreadField():
             refers = ", ".join(finding.refers)
             return f"unread  {finding.kind} {finding.id}: {finding.field} refers to {refers}: {finding.message}"
         case Replaced():
             where = f" in {finding.store}" if finding.store else ""
             return f"key  {finding.kind} {finding.id}{where}: the key was in its record, [key] stands in its place"
-        case Unfinished():
+        case UnfinishedList():
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():
             return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
 
 
-def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Unreadable:
+def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> UnreadableDefinition:
     """The finding for a record that is in no bundle. Its id may be what is too long."""
     shown = id if len(id.encode(errors="surrogatepass")) <= MAX_ID else f"{id[:40]}…"
-    return Unreadable(kind=kind, id=shown, message=message, dump=dump)
+    return UnreadableDefinition(kind=kind, id=shown, message=message, dump=dump)
 
 
 def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:

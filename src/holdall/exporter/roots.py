@@ -34,13 +34,13 @@ from holdall.remote.survey import Definitions, Missing, Surveyor
 from holdall.selection import Root, Selection, choose
 from holdall.untrusted import read_as
 
-__all__ = ["Start", "gather"]
+__all__ = ["Roots", "gather"]
 
 # From so many stores on, one list is cheaper than a request for each.
 _LIST_FROM = 5
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
+class Roots(msgspec.Struct, frozen=True, kw_only=True):
     """What to start from.
 
     ``file_search`` and ``code_interpreter`` say which knowledge of the assistants is followed. ``assistants`` False
@@ -63,7 +63,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True):
     files: list[FileView] = []
 
 
-async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
+async def gather(surveyor: Surveyor | None, start: Roots) -> Definitions:
     """Choose the roots and read what they are made of, but for memberships and files.
 
     ``surveyor`` is None without a key: then nothing of the dump may refer to a store or a file, or AuthenticationFailed
@@ -95,7 +95,7 @@ async def gather(surveyor: Surveyor | None, start: Start) -> Definitions:
     )
 
 
-async def _records(surveyor: Surveyor | None, start: Start, kind: Kind) -> list[Record]:
+async def _records(surveyor: Surveyor | None, start: Roots, kind: Kind) -> list[Record]:
     """Those of the dump or the account. Of what few servers have none where the selection can't take any: then the key
     need not be allowed to see them."""
     if kind is Kind.ASSISTANT and start.dump is not None:
@@ -119,7 +119,7 @@ async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _A
 
 async def _unused(
     surveyor: Surveyor,
-    start: Start,
+    start: Roots,
     views: Mapping[SourceId, DefinitionView],
     stores: list[Root],
     files: list[FileView],
@@ -147,7 +147,7 @@ async def _unused(
 
 async def _closed(
     surveyor: Surveyor | None,
-    start: Start,
+    start: Roots,
     listed: _Account,
     records: Mapping[Kind, Mapping[SourceId, Record]],
     picked: Mapping[Kind, list[DefinitionView]],
@@ -235,7 +235,7 @@ def _members(dump: Dump | None) -> defaultdict[SourceId, list[Record]]:
     return known
 
 
-def _refuse_without_key(start: Start, picked: Iterable[DefinitionView]) -> None:
+def _refuse_without_key(start: Roots, picked: Iterable[DefinitionView]) -> None:
     for view in picked:
         if (start.file_search and view.store_ids) or (start.code_interpreter and view.file_ids):
             raise AuthenticationFailed(
@@ -245,7 +245,7 @@ def _refuse_without_key(start: Start, picked: Iterable[DefinitionView]) -> None:
             )
 
 
-def refuse_nothing(definitions: Definitions, start: Start) -> None:
+def refuse_nothing(definitions: Definitions, start: Roots) -> None:
     """Raise UsageFault where there is nothing to export at all: no bundle is made of nothing."""
     if any(definitions.all()) or definitions.files:
         return

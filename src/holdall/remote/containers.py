@@ -27,9 +27,9 @@ from holdall.errors import (
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, Answer, path
 from holdall.remote.refusals import is_of_container
-from holdall.remote.transfer import Sink, transfer
+from holdall.remote.transfer import ContentSink, transfer
 
-__all__ = ["Closed", "Containers", "Copy"]
+__all__ = ["ContainerCopy", "Containers", "NoContainer"]
 
 # Well below what a container takes: 50 files can be named at its creation, and the smallest has 1 GB of memory.
 _MOST_FILES = 20
@@ -40,7 +40,7 @@ _ATTEMPTS = 3
 _CLOSING = (PermissionDenied, QuotaExhausted, NotFound, RequestRefused, ServerFailed, RateLimited, UnexpectedAnswer)
 
 
-class Closed(Exception):
+class NoContainer(Exception):
     """No container is to be had from this account: why, in the words of ``error``."""
 
     def __init__(self, error: RemoteError) -> None:
@@ -48,7 +48,7 @@ class Closed(Exception):
         self.error = error
 
 
-class Copy(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerCopy(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was read through a container: the route it came by and how many bytes came."""
 
     route: str
@@ -81,7 +81,7 @@ class Containers:
         self._open: _Container | None = None
         self._alive: set[str] = set()
         self._unsure = False
-        self._closed: Closed | None = None
+        self._closed: NoContainer | None = None
         self.made = 0
         """How many containers were made."""
         self.left: list[str] = []
@@ -101,11 +101,11 @@ class Containers:
         if cancelled:
             raise cancelled
 
-    async def read(self, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
+    async def read(self, file_id: str, size: int, open_sink: Callable[[], ContentSink]) -> ContainerCopy:
         """Read one file into a sink, and commit it where exactly ``size`` bytes came.
 
-        Raises Closed where the account gives no container, now or for the rest of the run; RemoteError where it does
-        not give this file.
+        Raises NoContainer where the account gives no container, now or for the rest of the run; RemoteError where it
+        does not give this file.
         """
         attempt = 1
         while True:
@@ -113,7 +113,7 @@ class Containers:
                 try:
                     return await self._through(container, file_id, size, open_sink)
                 except PermissionDenied as error:
-                    self._closed = Closed(error)
+                    self._closed = NoContainer(error)
                     raise self._closed from None
                 except (NotFound, RequestRefused) as error:
                     if not is_of_container(error) or attempt == _ATTEMPTS:
@@ -131,7 +131,9 @@ class Containers:
 
     # -- one file --------------------------------------------------------------------------------------
 
-    async def _through(self, container: _Container, file_id: str, size: int, open_sink: Callable[[], Sink]) -> Copy:
+    async def _through(
+        self, container: _Container, file_id: str, size: int, open_sink: Callable[[], ContentSink]
+    ) -> ContainerCopy:
         copied, _ = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
         got = await transfer(
             lambda rest: self._account.download(copied.id, container=container.id, rest=rest, size=size),
@@ -143,7 +145,9 @@ class Containers:
             expected=size,
             exact=True,
         )
-        return Copy(route=got.route(path("/containers/{}/files/{}/content", container.id, copied.id)), size=size)
+        return ContainerCopy(
+            route=got.route(path("/containers/{}/files/{}/content", container.id, copied.id)), size=size
+        )
 
     async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
         """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""
@@ -189,7 +193,7 @@ class Containers:
             made, clear = await self._write("/containers", {"name": self._name})
         except _CLOSING as error:
             self._unsure = before or error.ambiguous
-            self._closed = Closed(error)
+            self._closed = NoContainer(error)
             raise self._closed from None
         self._unsure = before or not clear
         self.made += 1

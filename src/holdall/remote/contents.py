@@ -21,13 +21,13 @@ from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
-from holdall.remote.containers import Closed, Containers
+from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import Parsed, read_parsed
 from holdall.remote.refusals import is_of_purpose
-from holdall.remote.transfer import Sink, transfer
+from holdall.remote.transfer import ContentSink, transfer
 from holdall.wording import Wording
 
-__all__ = ["REFUSED", "Content", "ContentFetcher", "Holder", "Sinks"]
+__all__ = ["REFUSED", "ContentFetcher", "FetchedContent", "Holder", "Sinks"]
 
 REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 """What the server refuses for one file; everything else stops the run."""
@@ -36,9 +36,9 @@ REFUSED = (*REQUEST_ERRORS, PermissionDenied)
 class Sinks(Protocol):
     """Opens a sink for a content of each fidelity."""
 
-    def content(self, fidelity: Fidelity) -> Sink: ...
+    def content(self, fidelity: Fidelity) -> ContentSink: ...
 
-    def text(self, store_id: SourceId) -> Sink: ...
+    def text(self, store_id: SourceId) -> ContentSink: ...
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     overlap: int = DEFAULT_OVERLAP
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True):
+class FetchedContent(msgspec.Struct, frozen=True, kw_only=True):
     """How one file's content was got. ``size`` counts the bytes that were stored.
 
     ``route`` is the API path of the last request, for ``supplied`` the path inside the owner's folder, with the origin
@@ -72,7 +72,7 @@ class _Text(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed text that lies in a sink and is used if no better fidelity can be had."""
 
     route: str
-    sink: Sink
+    sink: ContentSink
     parsed: Parsed
     doubt: str | None
 
@@ -102,10 +102,10 @@ class _File:
         route: str | None = None,
         truncated: bool = False,
         doubt: str | None = None,
-    ) -> Content:
+    ) -> FetchedContent:
         error = self.error
         said = [error.detail or error.message] if error else []
-        return Content(
+        return FetchedContent(
             fidelity=fidelity,
             size=size,
             route=route or self.route,
@@ -116,7 +116,7 @@ class _File:
             doubt=doubt,
         )
 
-    def nothing(self) -> Content:
+    def nothing(self) -> FetchedContent:
         self.notes.append(self.no_text)
         return self.got(Fidelity.UNAVAILABLE)
 
@@ -153,8 +153,8 @@ class ContentFetcher:
         sinks: Sinks,
         *,
         text: bool = True,
-    ) -> Content:
-        """One file's content at the best fidelity that can be had.
+    ) -> FetchedContent:
+        """One file's content by the best fidelity there is.
 
         ``file`` is None where its file object is gone. ``stores`` gives the stores known to hold it, asked for only
         when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops
@@ -173,7 +173,7 @@ class ContentFetcher:
         finally:
             work.drop_text()
 
-    async def _original(self, work: _File) -> Content | None:
+    async def _original(self, work: _File) -> FetchedContent | None:
         purpose = work.view.purpose if work.view else None
         if purpose and (known := self._refused.get(purpose)):
             work.error = known
@@ -198,7 +198,7 @@ class ContentFetcher:
             self._sizes_hold = False
         return work.got(Fidelity.ORIGINAL, size=got.size, route=got.route(work.route))
 
-    async def _supplied(self, work: _File) -> Content | None:
+    async def _supplied(self, work: _File) -> FetchedContent | None:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:
             return None
         try:
@@ -218,7 +218,7 @@ class ContentFetcher:
         work.notes.append(found.check)
         return work.got(Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
-    async def _container(self, work: _File) -> Content | None:
+    async def _container(self, work: _File) -> FetchedContent | None:
         if self._containers is None or work.view is None:
             return None
         if work.size is None:
@@ -226,7 +226,7 @@ class ContentFetcher:
             return None
         try:
             copy = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Fidelity.CONTAINER))
-        except Closed as closed:
+        except NoContainer as closed:
             work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
         except (*REFUSED, QuotaExhausted, RateLimited) as refusal:
             work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
@@ -234,7 +234,7 @@ class ContentFetcher:
             return work.got(Fidelity.CONTAINER, size=copy.size, route=copy.route)
         return None
 
-    async def _text(self, work: _File) -> Content | None:
+    async def _text(self, work: _File) -> FetchedContent | None:
         if not await self._read_text(work) or work.text is None:
             return None
         text, work.text = work.text, None

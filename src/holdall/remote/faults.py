@@ -30,7 +30,7 @@ from holdall.errors import (
 )
 from holdall.redaction import MARK, redactor
 from holdall.remote import hints, refusals
-from holdall.remote.hints import Place
+from holdall.remote.hints import RequestTarget
 from holdall.untrusted import read_json
 
 __all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
@@ -195,7 +195,7 @@ def from_answer(
         value and redacted(value, key)[:_LONGEST_WORD] for value in (code, kind, param, headers.get("x-request-id"))
     )
     cls, why, hint = _verdict(status, code, kind, detail, side)
-    place = Place(side=side, endpoint=endpoint)
+    place = RequestTarget(side=side, endpoint=endpoint)
     page = cls in _PAGES and is_page(headers, text)
     known = hints.for_refusal(status, code, detail, place) or (hints.for_page(place) if page else "")
     return cls(

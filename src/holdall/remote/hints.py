@@ -19,7 +19,7 @@ import msgspec
 from holdall.endpoint import Endpoint
 from holdall.remote.refusals import scope
 
-__all__ = ["Place", "Trouble", "for_page", "for_refusal", "for_trouble", "trouble"]
+__all__ = ["RequestTarget", "Trouble", "for_page", "for_refusal", "for_trouble", "trouble"]
 
 
 class Trouble(StrEnum):
@@ -58,7 +58,7 @@ _CERTIFICATES = (
 )
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class RequestTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go. ``side`` is ``source`` or ``destination``; ``proxy`` the proxy's host, ``""`` for none."""
 
     side: str
@@ -118,7 +118,7 @@ def trouble(error: BaseException, *, proxy_status: int | None, timed_out: bool, 
     return Trouble.LOST
 
 
-def for_trouble(kind: Trouble, place: Place) -> str:
+def for_trouble(kind: Trouble, place: RequestTarget) -> str:
     """The way out where there was no answer."""
     through = f"requests go through the proxy {place.proxy} (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY)"
     match kind:
@@ -160,7 +160,7 @@ _PLAIN_TO_TLS = re.compile(r"plain HTTP request was sent to HTTPS|HTTP request t
 _AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net", ".microsoft.com")
 
 
-def for_refusal(status: int, code: str | None, detail: str, place: Place) -> str:
+def for_refusal(status: int, code: str | None, detail: str, place: RequestTarget) -> str:
     """The way out of a refusal whose kind is known, else ``""``."""
     if status in (400, 401, 403, 404) and (what := scope(code, detail)):
         return _for_scope(what, place)
@@ -175,7 +175,7 @@ def for_refusal(status: int, code: str | None, detail: str, place: Place) -> str
     return ""
 
 
-def _for_scope(what: str, place: Place) -> str:
+def _for_scope(what: str, place: RequestTarget) -> str:
     variable = place.variable("PROJECT_ID" if what == "project" else "ORG_ID")
     title = "project" if what == "project" else "organisation"
     ours = place.endpoint
@@ -186,7 +186,7 @@ def _for_scope(what: str, place: Place) -> str:
     return f"{named} says {value}: set {variable} to the key's own {title}, or unset it (project keys need none)"
 
 
-def _for_azure(status: int, detail: str, place: Place) -> str:
+def _for_azure(status: int, detail: str, place: RequestTarget) -> str:
     said = _API_VERSION.search(detail)
     query = {name.lower(): value for name, value in place.endpoint.query.items()} if place.endpoint else {}
     version = query.get("api-version")
@@ -203,7 +203,7 @@ def _for_azure(status: int, detail: str, place: Place) -> str:
     )
 
 
-def for_page(place: Place, target: str = "") -> str:
+def for_page(place: RequestTarget, target: str = "") -> str:
     """The way out where a web page came in place of the API's answer, or a redirect to the origin ``target``."""
     path = urlsplit(place.endpoint.base_url).path if place.endpoint else ""
     missing = "" if "/v1" in path else " (is /v1 missing at its end?)"

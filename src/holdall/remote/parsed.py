@@ -16,7 +16,7 @@ from holdall.errors import UnexpectedAnswer
 from holdall.parsedtext import Parts, require_page
 from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.client import Account
-from holdall.remote.transfer import Sink
+from holdall.remote.transfer import ContentSink
 from holdall.untrusted import MAX_PARTS
 
 __all__ = ["Parsed", "read_parsed"]
@@ -45,7 +45,7 @@ class _More(msgspec.Struct, frozen=True, kw_only=True):
 async def read_parsed(
     account: Account,
     route: str,
-    sink: Sink,
+    sink: ContentSink,
     each: Callable[[Parts], None] | None = None,
     *,
     file_size: int | None = None,

@@ -14,8 +14,8 @@ import msgspec
 from holdall.errors import NotFound, RemoteError
 
 __all__ = [
-    "Reason",
     "Refusal",
+    "RefusalReason",
     "is_of_container",
     "is_of_purpose",
     "is_spent",
@@ -55,7 +55,7 @@ _QUOTED = re.compile(r"(?<!\w)[`'\"‘“]([A-Za-z_]\w*)(?:[.\[][^`'\"’”]*)?
 _ROOTS = frozenset({"body", "request", "params"})
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """What is refused, as far as it is told."""
 
     TYPE = "type"
@@ -72,14 +72,15 @@ class Reason(StrEnum):
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """``said`` is the server's sentence, ``param`` the field that it names beside it."""
 
-    reason: Reason
+    reason: RefusalReason
     said: str = ""
     param: str | None = None
 
     def blames(self, fields: Iterable[str]) -> list[str]:
         """Those of ``fields`` that are refused: what ``param`` names, or the sentence in quotes, or in passing.
 
-        >>> Refusal(reason=Reason.OTHER, said="Unsupported parameter: 'top_p'", param="model").blames(["top_p", "name"])
+        >>> refusal = Refusal(reason=RefusalReason.OTHER, said="Unsupported parameter: 'top_p'", param="model")
+        >>> refusal.blames(["top_p", "name"])
         ['top_p']
         """
         fields = list(fields)
@@ -150,12 +151,16 @@ def scope(code: str | None, detail: str) -> str | None:
     return "project" if "project" in (part for part in map(str.lower, filter(None, found.groups()))) else "organization"
 
 
-def _reason(error: RemoteError) -> Reason:
+def _reason(error: RemoteError) -> RefusalReason:
     if error.code == "array_above_max_length" or error.status == 413:
-        return Reason.TOO_MUCH
+        return RefusalReason.TOO_MUCH
     if error.code == "unsupported_file":
-        return Reason.TYPE
-    for reason, words in ((Reason.TOO_MUCH, _TOO_MUCH), (Reason.TYPE, _TYPE), (Reason.ALREADY, _ALREADY)):
+        return RefusalReason.TYPE
+    for reason, words in (
+        (RefusalReason.TOO_MUCH, _TOO_MUCH),
+        (RefusalReason.TYPE, _TYPE),
+        (RefusalReason.ALREADY, _ALREADY),
+    ):
         if words.search(error.detail):
             return reason
-    return Reason.OTHER if error.detail or error.param else Reason.UNTOLD
+    return RefusalReason.OTHER if error.detail or error.param else RefusalReason.UNTOLD

@@ -15,7 +15,7 @@ from holdall.progress import Progress
 from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 
-__all__ = ["MAX_CONTENT", "Sink", "Transferred", "transfer"]
+__all__ = ["MAX_CONTENT", "ContentSink", "Transferred", "transfer"]
 
 MAX_CONTENT = 512 << 20
 """Bytes of a content of which no size is declared: the longest that the API takes."""
@@ -38,7 +38,7 @@ _BREAKS, _SILENT = "breaks off", "falls silent"
 Begin = Callable[[Rest | None], AbstractAsyncContextManager[Download]]
 
 
-class Sink(Protocol):
+class ContentSink(Protocol):
     """Where one content goes while it arrives; nothing of it is kept unless it is committed."""
 
     def write(self, data: bytes) -> None: ...
@@ -75,9 +75,9 @@ class _Broken(Exception):
 class _Arriving:
     """What has come of one body so far. ``whole`` may be asked after each download that came to its end."""
 
-    def __init__(self, open_sink: Callable[[], Sink], progress: Progress, what: str, most: int) -> None:
+    def __init__(self, open_sink: Callable[[], ContentSink], progress: Progress, what: str, most: int) -> None:
         self._open_sink, self._progress, self._what, self._most = open_sink, progress, what, most
-        self._sink: Sink | None = None
+        self._sink: ContentSink | None = None
         self.size = 0
         self.origin = ""
         self.start_again()
@@ -170,7 +170,7 @@ class _Arriving:
 
 async def transfer(
     begin: Begin,
-    open_sink: Callable[[], Sink],
+    open_sink: Callable[[], ContentSink],
     *,
     what: str,
     limits: Limits,

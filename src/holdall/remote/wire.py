@@ -41,7 +41,7 @@ from holdall.kinds import KINDS
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, faults, hints, redirects, tokens
 from holdall.remote.download import Download, Rest
-from holdall.remote.hints import Place
+from holdall.remote.hints import RequestTarget
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
 from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
@@ -165,7 +165,7 @@ class Wire:
                     hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
 
-        self._place = Place(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
+        self._place = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
 
     async def close(self) -> None:
         await self._sdk.close()

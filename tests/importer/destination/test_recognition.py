@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.history import History, history
-from holdall.importer.destination.recognition import recognise
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.destination.match import recognise
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.plan import plan
-from holdall.importer.plan.presence import Presence
+from holdall.importer.plan.existing import Presence
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import By
 from holdall.model import Fidelity, SourceId
 from holdall.progress import Silent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from holdall.bundle.reader import BundleReader
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.steps import Catalogue
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import Fidelity, SourceId

@@ -9,7 +9,7 @@ import pytest
 
 from holdall.importer.apply.readback import unkept
 from holdall.importer.plan.difference import Difference, differences, same, top_fields
-from holdall.importer.plan.image import changed, image
+from holdall.importer.plan.fingerprint import changed, image
 from holdall.model import Kind, SourceId
 from tests.sweep import sweep
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdall.importer.plan.estimate import FREE_BYTES, Estimate, estimate
-from holdall.importer.plan.plan import plan
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import Catalogue, Content
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.selection import Selection

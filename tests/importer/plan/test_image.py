@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.image import changed, fingerprint, image
+from holdall.importer.plan.fingerprint import changed, fingerprint, image
 from holdall.model import Kind
 
 ASSISTANT: dict[str, Any] = {

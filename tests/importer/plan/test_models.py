@@ -7,10 +7,10 @@ from datetime import date
 import pytest
 
 from holdall.errors import UsageFault
-from holdall.importer.plan.models import Catalog, ModelMap, judge, model_map, offered
+from holdall.importer.plan.model_check import ModelCatalog, ModelMap, judge, model_map, offered
 
 TODAY = date(2026, 11, 22)
-CATALOG = Catalog(
+CATALOG = ModelCatalog(
     models={
         "old": date(2026, 10, 23),
         "today": TODAY,
@@ -73,7 +73,7 @@ def test_fine_tuned_models_of_others_are_called_so() -> None:
 
 
 def test_without_a_list_nothing_is_missing_and_the_reason_is_said() -> None:
-    verdict = judge(["gone"], ModelMap(), Catalog(reason="no list"), today=TODAY)
+    verdict = judge(["gone"], ModelMap(), ModelCatalog(reason="no list"), today=TODAY)
     assert (verdict.missing, verdict.warnings) == ({}, ["whether its models are there is not known: no list"])
 
 

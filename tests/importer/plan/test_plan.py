@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.models import ModelMap
-from holdall.importer.plan.plan import Choices, plan
-from holdall.importer.plan.presence import Extra, Found, FoundFile, FoundStore, Presence
+from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Presence
+from holdall.importer.plan.model_check import ModelMap
+from holdall.importer.plan.planner import Choices, plan
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from holdall.bundle.reader import BundleReader
-from holdall.importer.destination.placement import by_mapping, withdraw
-from holdall.importer.proof.reading import Text
+from holdall.importer.destination.mapping import by_mapping, withdraw
+from holdall.importer.proof.compare_text import TextMatch
 from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.model import Fidelity, SourceId
@@ -130,7 +130,7 @@ def test_what_the_destination_reads_in_a_file_is_compared_with_the_bundle(
         "f1": ("some words in a file (5 words)", "text of c (3 words)"),
         "f3": ("text of c (3 words)", "some words in a file (5 words)"),
     }
-    assert {one.file: one.text for one in proof.files}["f2"] is Text.EQUAL
+    assert {one.file: one.text for one in proof.files}["f2"] is TextMatch.EQUAL
     assert all(one.target in {m["id"] for m in hand.everything(f"/vector_stores/{store}/files")} for one in proof.files)
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
-from holdall.importer.plan.catalogue import catalogue
-from holdall.importer.plan.text import Document, document
-from holdall.importer.proof.reading import Reading, Readings, Text, covered
+from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.plan.joined_text import Document, document
+from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
 from holdall.remote.client import Account, Answer
 from tests.importer.shelf import Shelf
@@ -40,13 +40,13 @@ class Server:
         return Answer(raw=json.dumps(page).encode(), status=200)
 
 
-def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0, more: bool = False) -> Reading:
+def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0, more: bool = False) -> TextComparison:
     shelf = Shelf()
     shelf.file("f", name, content)
     return compared(shelf, Server(parts, more=more), overlap)
 
 
-def compared(shelf: Shelf, server: Server, overlap: int = 0) -> Reading:
+def compared(shelf: Shelf, server: Server, overlap: int = 0) -> TextComparison:
     reader = cast(BundleReader, shelf)
     readings = Readings(cast(Account, server), reader)
     content = catalogue(reader).files[SourceId("f")]
@@ -65,12 +65,12 @@ def compared(shelf: Shelf, server: Server, overlap: int = 0) -> Reading:
     ],
 )
 def test_the_same_words_are_equal_however_they_are_cut_and_spaced(content: bytes, parts: list[str]) -> None:
-    assert read("a.md", content, parts).verdict is Text.EQUAL
+    assert read("a.md", content, parts).verdict is TextMatch.EQUAL
 
 
 def test_parts_that_overlap_are_equal_too() -> None:
     parts = [LOREM[:900], LOREM[700:1500], LOREM[1300:]]
-    assert read("a.txt", LOREM.encode(), parts, overlap=400).verdict is Text.EQUAL
+    assert read("a.txt", LOREM.encode(), parts, overlap=400).verdict is TextMatch.EQUAL
 
 
 @examples(80)
@@ -128,10 +128,10 @@ def test_a_text_that_was_joined_wrongly_is_found_though_the_destination_has_just
             data=b"the river runs past stone", exact=False, truncated=False, parts=document(stored, **more).parts
         )
 
-    assert compared(shelf, Server(["the river runs past an old stone"])).verdict is Text.EQUAL
-    monkeypatch.setattr("holdall.importer.proof.reading.document", wrongly)
+    assert compared(shelf, Server(["the river runs past an old stone"])).verdict is TextMatch.EQUAL
+    monkeypatch.setattr("holdall.importer.proof.compare_text.document", wrongly)
     found = compared(shelf, Server(["the river runs past stone"]))
-    assert (found.verdict, found.there) == (Text.DIFFERS, "other text: they were joined wrongly")
+    assert (found.verdict, found.there) == (TextMatch.DIFFERS, "other text: they were joined wrongly")
 
 
 def test_a_text_joined_doubtfully_is_neither_equal_nor_different() -> None:
@@ -139,20 +139,20 @@ def test_a_text_joined_doubtfully_is_neither_equal_nor_different() -> None:
     shelf.text("f", "a.txt", ["the river runs past an old stone"], size=90)
     found = compared(shelf, Server(["the river runs past an old stone"]))
     assert (found.verdict, found.why) == (
-        Text.DOUBTFUL,
+        TextMatch.DOUBTFUL,
         "text, joined doubtfully: its parts make 32 bytes, and the file has 90",
     )
 
 
 def test_a_difference_is_shown_where_it_begins() -> None:
     found = read("a.txt", b"one two three four five", ["one two THREE four five"])
-    assert found.verdict is Text.DIFFERS
+    assert found.verdict is TextMatch.DIFFERS
     assert (found.here, found.there) == (
         "one two three four five (5 words)",
         "one two THREE four five (5 words)",
     )
-    assert read("a.txt", b"one two three", ["one two"]).verdict is Text.DIFFERS
-    assert read("a.txt", b"one two", ["two one"]).verdict is Text.DIFFERS
+    assert read("a.txt", b"one two three", ["one two"]).verdict is TextMatch.DIFFERS
+    assert read("a.txt", b"one two", ["two one"]).verdict is TextMatch.DIFFERS
     far = read("a.txt", b"w " * 100 + b"here", ["w " * 100 + "there"])
     assert (far.here, far.there) == ("… w w w w w w w w here (101 words)", "… w w w w w w w w there (101 words)")
 
@@ -160,8 +160,8 @@ def test_a_difference_is_shown_where_it_begins() -> None:
 def test_text_that_stands_in_for_a_file_is_compared_as_it_was_uploaded() -> None:
     shelf = Shelf()
     shelf.text("f", "a.pdf", ["text of ", "the pdf"], size=9999)
-    assert compared(shelf, Server(["text of the pdf"])).verdict is Text.EQUAL
-    assert compared(shelf, Server(["text of a pdf"])).verdict is Text.DIFFERS
+    assert compared(shelf, Server(["text of the pdf"])).verdict is TextMatch.EQUAL
+    assert compared(shelf, Server(["text of a pdf"])).verdict is TextMatch.DIFFERS
 
 
 def docx(text: str) -> bytes:
@@ -180,8 +180,8 @@ def docx(text: str) -> bytes:
 )
 def test_of_html_and_office_documents_the_words_must_stand_in_the_file(name: str, content: bytes) -> None:
     said = "Tea\ngreen & black leaves, steeped for three minutes"
-    assert read(name, content, [said]).verdict is Text.EQUAL
-    assert read(name, content, ["coffee is roasted at two hundred degrees"]).verdict is Text.DIFFERS
+    assert read(name, content, [said]).verdict is TextMatch.EQUAL
+    assert read(name, content, ["coffee is roasted at two hundred degrees"]).verdict is TextMatch.DIFFERS
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_of_html_and_office_documents_the_words_must_stand_in_the_file(name: str
 )
 def test_what_can_not_be_compared_is_said_with_its_reason(name: str, content: bytes, why: str) -> None:
     found = read(name, content, ["the text there"])
-    assert (found.verdict, found.why, found.text) == (Text.NOT_CHECKED, why, "the text there")
+    assert (found.verdict, found.why, found.text) == (TextMatch.NOT_CHECKED, why, "the text there")
 
 
 def test_a_text_that_comes_in_part_or_not_at_all_is_not_checked() -> None:
     assert read("a.txt", b"one two", ["one"], more=True).why == "the destination handed its text out in part only"
     found = read("a.txt", b"one two", None)
     assert (found.verdict, found.why) == (
-        Text.NOT_CHECKED,
+        TextMatch.NOT_CHECKED,
         "the destination doesn't hand its text out (no content)",
     )

@@ -10,7 +10,7 @@ import pytest
 
 from holdall.errors import CannotWrite
 from holdall.importer.runs.runfolder import RunFolder, timestamp
-from holdall.importer.runs.runreport import Destination, Party, Report
+from holdall.importer.runs.runreport import Party, Report, ReportDestination
 
 NOW = 1_795_381_200.25
 
@@ -21,7 +21,7 @@ def report(run: str) -> Report:
         started="",
         ended="2026-11-22T21:00:00Z",
         source=Party(),
-        destination=Destination(),
+        destination=ReportDestination(),
         bundle={},
         options={},
         assistants=[],

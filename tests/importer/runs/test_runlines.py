@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.runs.runlines import Closed, Create, Done, Journal, Learned, Line, lines
+from holdall.importer.runs.runlines import Closed, Create, Done, Learned, Line, RunJournal, lines
 from holdall.model import Kind, SourceId, TargetId
 
 
@@ -28,7 +28,7 @@ def test_a_line_is_synced_before_write_returns(tmp_path: Path) -> None:
         at_sync.append(Path(file.name).read_bytes())
 
     async def go() -> None:
-        journal = Journal(tmp_path / "j", sync=sync)
+        journal = RunJournal(tmp_path / "j", sync=sync)
         await journal.write(Create(op="1", kind=Kind.FILE, source=SourceId("f"), name="n", size=3))
         assert b'"create"' in at_sync[0]
         await journal.write(done(1))
@@ -56,7 +56,7 @@ def test_one_sync_serves_all_that_wait(tmp_path: Path) -> None:
                 loop.call_soon_threadsafe(begun.set)
                 gate.wait()
 
-        journal = Journal(tmp_path / "j", sync=sync)
+        journal = RunJournal(tmp_path / "j", sync=sync)
         first = asyncio.create_task(journal.write(done(0)))
         await begun.wait()
         rest = [asyncio.create_task(journal.write(done(n))) for n in range(1, 101)]
@@ -75,7 +75,7 @@ def test_a_full_disk_reaches_everyone_who_waits(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async def go() -> list[object]:
-        journal = Journal(tmp_path / "j", sync=sync)
+        journal = RunJournal(tmp_path / "j", sync=sync)
         found = await asyncio.gather(journal.write(done(1)), journal.write(done(2)), return_exceptions=True)
         journal.close()
         return list(found)
@@ -86,7 +86,7 @@ def test_a_full_disk_reaches_everyone_who_waits(tmp_path: Path) -> None:
 
 def test_a_cancelled_writer_does_not_disturb_the_others(tmp_path: Path) -> None:
     async def go() -> None:
-        journal = Journal(tmp_path / "j")
+        journal = RunJournal(tmp_path / "j")
         gone = asyncio.create_task(journal.write(done(1)))
         stays = asyncio.create_task(journal.write(done(2)))
         await asyncio.sleep(0)
@@ -102,13 +102,13 @@ def test_a_cancelled_writer_does_not_disturb_the_others(tmp_path: Path) -> None:
 def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"old\n")
     with pytest.raises(CannotWrite, match="j: "):
-        Journal(tmp_path / "j", new=True)
+        RunJournal(tmp_path / "j", new=True)
     assert (tmp_path / "j").read_bytes() == b"old\n"
 
 
 def written(path: Path, *sent: Line) -> None:
     async def go() -> None:
-        journal = Journal(path)
+        journal = RunJournal(path)
         for line in sent:
             await journal.write(line)
         journal.close()
@@ -132,7 +132,7 @@ def test_what_a_crash_cut_off_is_not_read_and_gives_way(tmp_path: Path, torn: by
     assert [line for line, _ in lines(path)] == [done(1)]
 
     async def go() -> None:
-        journal = Journal(path, end=end)
+        journal = RunJournal(path, end=end)
         await journal.write(done(2))
         journal.close()
 
@@ -159,7 +159,7 @@ def test_after_a_failure_nothing_more_is_written(tmp_path: Path) -> None:
 
     async def go() -> None:
         nonlocal full
-        journal = Journal(tmp_path / "j", sync=sync)
+        journal = RunJournal(tmp_path / "j", sync=sync)
         with pytest.raises(CannotWrite):
             await journal.write(done(1))
         full = False

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Destination, Party, Report, Result, Status, markdown
+from holdall.importer.runs.runreport import Party, Report, ReportDestination, Result, Status, markdown
 from holdall.model import Kind, SourceId, TargetId
 
 LOSS = Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId("f1"), name="a.pdf", text="left out: gone")
@@ -21,7 +21,7 @@ REPORT = Report(
     started="2026-11-22T21:00:00Z",
     ended="2026-11-22T21:05:00Z",
     source=Party(org_id="org_xxx", project_id="proj_xxx"),
-    destination=Destination(org_id="org_yyy", project_id="proj_yyy", base_url="https://a.invalid/v1"),
+    destination=ReportDestination(org_id="org_yyy", project_id="proj_yyy", base_url="https://a.invalid/v1"),
     bundle={"name": "b"},
     options={"prefix": ""},
     assistants=[
@@ -83,7 +83,7 @@ def of(name: str, error: str | None = None) -> Report:
     """A report of one assistant, whose id in the source is its name too."""
     status = Status.PARTIAL if error else Status.SUCCESS
     one = Result(source=SourceId(name), target=TargetId("b"), name=name, status=status, error=error)
-    parties = {"source": Party(), "destination": Destination()}
+    parties = {"source": Party(), "destination": ReportDestination()}
     lists: dict[str, Any] = {"assistants": [one], "others": [], "stores": {}, "files": {}, "requests": {}}
     return Report(run="r", started="", ended="", bundle={}, options={}, **parties, **lists)
 
@@ -139,7 +139,7 @@ def test_many_losses_are_counted_not_listed() -> None:
         started="",
         ended="",
         source=Party(),
-        destination=Destination(),
+        destination=ReportDestination(),
         bundle={},
         options={},
         assistants=[one, one],

@@ -10,7 +10,7 @@ from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.steps import Unit
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runreport import Status
-from holdall.importer.runs.tally import Tally
+from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
 
 A1, A2, A3, VS, F = (SourceId(id) for id in ("a1", "a2", "a3", "vs", "f"))
@@ -22,7 +22,7 @@ def unit(id: SourceId) -> Unit:
 
 def test_a_loss_counts_for_all_that_share_the_store_and_is_written_down_once(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
-    tally = Tally(folder, [unit(A1), unit(A2), unit(A3)], {VS: [F, SourceId("g")]})
+    tally = RunTally(folder, [unit(A1), unit(A2), unit(A3)], {VS: [F, SourceId("g")]})
     tally.lose(Loss(why=Why.REFUSED, kind=Kind.FILE, id=F, text="too large"))
     tally.lose(Loss(why=Why.LEFT_OUT, kind=Kind.FILE, id=SourceId("g"), inside=VS, field="x", text="gone"))
     tally.lose(Loss(why=Why.AS_TEXT, kind=Kind.FILE, id=SourceId("h"), text="as text"))
@@ -45,7 +45,7 @@ def test_a_loss_counts_for_all_that_share_the_store_and_is_written_down_once(tmp
 
 def test_what_was_not_reached_says_so(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
-    tally = Tally(folder, [unit(A1)], {})
+    tally = RunTally(folder, [unit(A1)], {})
     (result,) = tally.results(Kind.ASSISTANT, otherwise="the run ended")
     assert (result.status, result.error, result.target) == (Status.NOT_ATTEMPTED, "the run ended", None)
     assert tally.results(Kind.STORE, otherwise="") == []

@@ -13,7 +13,7 @@ import pytest
 from holdall.errors import NotFound, Unreachable
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.runfolder import BEFORE, JOURNAL
-from holdall.importer.runs.runlines import Journal
+from holdall.importer.runs.runlines import RunJournal
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import is_undone
 from holdall.importer.undo.observed import look
@@ -110,9 +110,9 @@ class Crash(BaseException):
 
 def crash_at(patch: pytest.MonkeyPatch, line: int, *, durable: bool) -> None:
     """Let the process end at a line of the journal, before or after that is in the file."""
-    written, put = 0, Journal.append
+    written, put = 0, RunJournal.append
 
-    def crashing(self: Journal, data: bytes) -> None:
+    def crashing(self: RunJournal, data: bytes) -> None:
         nonlocal written
         written += 1
         if written == line:
@@ -121,7 +121,7 @@ def crash_at(patch: pytest.MonkeyPatch, line: int, *, durable: bool) -> None:
             raise Crash
         put(self, data)
 
-    patch.setattr(Journal, "append", crashing)
+    patch.setattr(RunJournal, "append", crashing)
 
 
 def small() -> Shelf:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.image import fingerprint, image
+from holdall.importer.plan.fingerprint import fingerprint, image
 from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.undo.observed import Member, Observed, User
+from holdall.importer.undo.observed import Member, Observed, ObservedAssistant
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.model import Kind, SourceId, TargetId
 
@@ -130,7 +130,7 @@ def test_fields_that_were_set_get_back_what_they_had_and_no_other_is_touched() -
 def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
     now = {"id": ASSISTANT, "name": "New", "tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}
     made = Made(kind=Kind.STORE, target=STORE, source=SourceId("s"), name="Store", op="op", image={})
-    users = [User(id=ASSISTANT, name="New", stores=[STORE], files=[])]
+    users = [ObservedAssistant(id=ASSISTANT, name="New", stores=[STORE], files=[])]
     planned = decide(made, updated(now), found={ASSISTANT: now, STORE: {"id": STORE}}, users=users)
     assert [(one.act, one.kind, one.due) for one in planned.actions] == [
         (Act.RESTORE, Kind.ASSISTANT, True),

@@ -14,8 +14,8 @@ from holdall.importer.runs.runfolder import JOURNAL, RunFolder
 from holdall.importer.runs.runlines import Opened, lines
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import (
-    Place,
     RequestFolder,
+    RequestPaths,
     There,
     listed,
     read,
@@ -31,15 +31,15 @@ A = SourceId("asst_1")
 HERE: dict[str, str | None] = {"base_url": "https://a.invalid/v1", "organization": None, "project": None}
 
 
-def place(output: Path, pair: Pair | None, *, replace: bool = True, to: dict[str, str | None] = HERE) -> Place:
+def place(output: Path, pair: Pair | None, *, replace: bool = True, to: dict[str, str | None] = HERE) -> RequestPaths:
     return RequestFolder(output, to, replace=replace).place(PATH, pair)
 
 
-def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str | None] = HERE) -> Place:
+def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str | None] = HERE) -> RequestPaths:
     """One run that writes the pair."""
     ops = itertools.count()
 
-    async def go() -> Place:
+    async def go() -> RequestPaths:
         run = RunFolder(output, now=lambda: 0.0, token=str(len(list(output.glob("runs/*")))))
         await run.write(Opened(run=run.id, tool="t", started="", bundle={}, destination=to, options={}))
         folder = RequestFolder(output, to, replace=replace)
@@ -52,7 +52,7 @@ def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str |
 
 
 def test_into_an_empty_folder(tmp_path: Path) -> None:
-    assert place(tmp_path, ONE) == Place(request=PATH, about=ABOUT, there=There.NOTHING, beside=False)
+    assert place(tmp_path, ONE) == RequestPaths(request=PATH, about=ABOUT, there=There.NOTHING, beside=False)
     write(tmp_path, ONE)
     assert dict(listed(tmp_path)) == {PATH: ONE.request, ABOUT: ONE.about}
     assert place(tmp_path, ONE).there is There.EQUAL
@@ -61,7 +61,7 @@ def test_into_an_empty_folder(tmp_path: Path) -> None:
 
 def test_what_a_run_wrote_is_replaced_by_the_next(tmp_path: Path) -> None:
     write(tmp_path, ONE)
-    assert place(tmp_path, TWO) == Place(request=PATH, about=ABOUT, there=There.OURS, beside=False)
+    assert place(tmp_path, TWO) == RequestPaths(request=PATH, about=ABOUT, there=There.OURS, beside=False)
     assert place(tmp_path, None).there is There.OURS
     write(tmp_path, TWO)
     assert dict(listed(tmp_path)) == {PATH: TWO.request, ABOUT: TWO.about}

@@ -15,13 +15,13 @@ from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import TRIES
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.image import fingerprint
+from holdall.importer.plan.fingerprint import fingerprint
 from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
 from holdall.remote.probing import NO_SUCH_ROUTE
-from holdall.remote.refusals import Reason
+from holdall.remote.refusals import RefusalReason
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
 
@@ -177,9 +177,9 @@ class Attaching:
             return
         if await self._learned_limit(refusal, len(bodies)):
             await self.send(filling, bodies)
-        elif (reason := refusals.read(refusal).reason) is Reason.TYPE:
+        elif (reason := refusals.read(refusal).reason) is RefusalReason.TYPE:
             await self._without_culprits(filling, bodies, refusal)
-        elif reason is Reason.ALREADY:
+        elif reason is RefusalReason.ALREADY:
             left = _without(bodies, await self._listed(filling.store))
             if len(left) == len(bodies):
                 raise refusal
@@ -193,7 +193,7 @@ class Attaching:
         try:
             await self._writes.attach_one(filling.source, filling.store, body)
         except RequestRefused as error:
-            if refusals.read(error).reason is not Reason.ALREADY:
+            if refusals.read(error).reason is not RefusalReason.ALREADY:
                 return False
         except (NotFound, ServerFailed):
             return False
@@ -229,7 +229,7 @@ class Attaching:
         filling.refused[file] = refusal.detail or refusal.message, body
         name, reason = filling.names.get(file, ""), refusals.read(refusal).reason
         named = [name, f".{_ending(name)}"] if _ending(name) else []
-        if reason in (Reason.TYPE, Reason.UNTOLD) or any(word in refusal.detail for word in named):
+        if reason in (RefusalReason.TYPE, RefusalReason.UNTOLD) or any(word in refusal.detail for word in named):
             filling.untyped.add(file)
 
     async def _halved(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
@@ -292,7 +292,7 @@ class Attaching:
     async def _learned_limit(self, refusal: RequestRefused, sent: int) -> bool:
         """Whether the batch was refused for its length; then what fits is known from here on."""
         read = refusals.read(refusal)
-        if sent == 1 or read.reason is not Reason.TOO_MUCH:
+        if sent == 1 or read.reason is not RefusalReason.TOO_MUCH:
             return False
         await self._folder.write(Learned(what=BATCH_LIMIT, value=read.most(sent)))
         return True

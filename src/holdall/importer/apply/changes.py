@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.definitions import dispensable
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
+from holdall.dialects.requestbody import dispensable
 from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.context import Context
@@ -125,7 +125,7 @@ def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> li
     Where the server has no word for it, all by which nothing is lost may be the reason.
     """
     refusal = refusals.read(error)
-    if refusal.reason is refusals.Reason.UNTOLD:
+    if refusal.reason is refusals.RefusalReason.UNTOLD:
         return [field for field, lossless in dispensable.items() if lossless]
     return refusal.blames(dispensable)
 

@@ -15,7 +15,7 @@ import msgspec
 from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.plan.image import image
+from holdall.importer.plan.fingerprint import image
 from holdall.importer.runs.runlines import Create, Creation, Done, Failed, Intent, Update
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer

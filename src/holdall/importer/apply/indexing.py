@@ -25,7 +25,7 @@ from holdall.importer.runs.runlines import Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import path
 
-__all__ = ["STALLED", "Attached", "Indexing", "Trouble"]
+__all__ = ["STALLED", "Attached", "Indexing", "Unsearchable"]
 
 STALLED = 600.0
 """Seconds after which a store that finishes no further file is waited for no longer."""
@@ -38,7 +38,7 @@ _FINAL = frozenset({_UNFIT, "invalid_file"})
 _PATIENCE = 8
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+class Unsearchable(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the store that isn't searchable in the copy. ``refused``: it isn't even attached; ``missing``: though
     it was accepted.
 
@@ -59,7 +59,7 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     because their type was refused, the troubles, what is ``unkept`` of what was sent, and the attributes that the
     server ``added`` by itself."""
 
-    troubles: list[Trouble]
+    troubles: list[Unsearchable]
     recut: int
     renamed: list[SourceId] = []
     unkept: list[Difference] = []
@@ -143,13 +143,15 @@ class Indexing:
         unkept = [*_unkept(filling, memberships(), files, added)] if filling.unlike or filling.merged else []
         return Attached(troubles=troubles, recut=recut, renamed=second, unkept=unkept, added=[*added])
 
-    async def _outcome(self, filling: Filling) -> list[Trouble]:
+    async def _outcome(self, filling: Filling) -> list[Unsearchable]:
         patient = True
         batches, filling.batches = filling.batches, []
         for batch in batches:
             patient = await self._wait(filling, batch) and patient
         expected = {target: file for target, file in filling.sources.items() if file not in filling.refused}
-        troubles = [Trouble(file=file, refused=True, reason=reason) for file, (reason, _) in filling.refused.items()]
+        troubles = [
+            Unsearchable(file=file, refused=True, reason=reason) for file, (reason, _) in filling.refused.items()
+        ]
         return troubles + await self._settled(filling, expected, patient=patient)
 
     async def _wait(self, filling: Filling, batch: TargetId) -> bool:
@@ -183,7 +185,7 @@ class Indexing:
 
     async def _settled(
         self, filling: Filling, expected: Mapping[TargetId, SourceId], *, patient: bool
-    ) -> list[Trouble]:
+    ) -> list[Unsearchable]:
         """What the store says of its files once nothing moves any more; right away if not ``patient``."""
         start = moved = self._pace.clock()
         nth, before = 0, -1
@@ -200,9 +202,9 @@ class Indexing:
             await self._pause(nth)
             nth += 1
 
-    async def _listed(self, filling: Filling, expected: Mapping[TargetId, SourceId]) -> tuple[list[Trouble], int]:
+    async def _listed(self, filling: Filling, expected: Mapping[TargetId, SourceId]) -> tuple[list[Unsearchable], int]:
         """One listing: files that are not completed, those that are missing, and how many are still in progress."""
-        troubles: list[Trouble] = []
+        troubles: list[Unsearchable] = []
         seen: set[str] = set()
         waiting = 0
         if not expected:
@@ -217,7 +219,7 @@ class Indexing:
                 continue
             waiting += view.status == "in_progress"
             troubles.append(
-                Trouble(
+                Unsearchable(
                     file=file,
                     refused=False,
                     reason=_reason(view),
@@ -229,7 +231,7 @@ class Indexing:
         for target, file in expected.items():
             if target not in seen:
                 reason = "the server took it into a batch, but the store doesn't have it"
-                troubles.append(Trouble(file=file, refused=True, missing=True, reason=reason))
+                troubles.append(Unsearchable(file=file, refused=True, missing=True, reason=reason))
         return troubles, waiting
 
 
@@ -274,7 +276,7 @@ def _unkept(
                 )
 
 
-def _worth_repeating(troubles: Iterable[Trouble]) -> set[SourceId]:
+def _worth_repeating(troubles: Iterable[Unsearchable]) -> set[SourceId]:
     """The files whose indexing failed here, unless it did at the source too, or the file itself is the reason."""
     return {
         trouble.file

@@ -10,18 +10,18 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.changes import Changes
-from holdall.importer.apply.indexing import Attached, Indexing, Trouble
+from holdall.importer.apply.indexing import Attached, Indexing, Unsearchable
 from holdall.importer.apply.readback import ReadBack, keys_added
 from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.difference import Difference, final, same
-from holdall.importer.plan.image import fingerprint
+from holdall.importer.plan.fingerprint import fingerprint
 from holdall.importer.plan.steps import AttachFiles, Catalogue, CreateStore, UpdateMembership, UpdateStore
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import Orphan
-from holdall.importer.runs.tally import Tally
+from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Knowledge", "explained"]
@@ -41,7 +41,7 @@ class Knowledge:
         indexing: Indexing,
         changes: Changes,
         read_back: ReadBack,
-        tally: Tally,
+        tally: RunTally,
         in_code: Container[SourceId],
         server_keys: ServerKeys,
     ) -> None:
@@ -185,7 +185,7 @@ class Knowledge:
             except (PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer):
                 self.spare.append(Orphan(kind=Kind.FILE, id=target, source=file, name=content.filename))
 
-    def _trouble(self, store: SourceId, trouble: Trouble) -> Loss:
+    def _trouble(self, store: SourceId, trouble: Unsearchable) -> Loss:
         if trouble.refused:
             why, text = Why.REFUSED, f"not attached: {trouble.reason}"
         else:

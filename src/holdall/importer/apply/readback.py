@@ -15,7 +15,7 @@ from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.plan.difference import Difference, differences, top_fields
-from holdall.importer.plan.image import image
+from holdall.importer.plan.fingerprint import image
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import Shown
 from holdall.model import Kind, SourceId, TargetId

@@ -16,7 +16,7 @@ import msgspec
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
-from holdall.importer.plan.image import image
+from holdall.importer.plan.fingerprint import image
 from holdall.importer.runs.baseline import listed
 from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
 from holdall.importer.runs.runreport import Orphan

@@ -18,12 +18,12 @@ from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
+from holdall.importer.plan.joined_text import join
 from holdall.importer.plan.steps import Content, UploadFile
-from holdall.importer.plan.text import join
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.progress import Progress
 from holdall.remote import refusals
-from holdall.remote.refusals import Reason
+from holdall.remote.refusals import RefusalReason
 
 __all__ = ["Uploads", "renamed", "upload_name"]
 
@@ -160,7 +160,7 @@ class Uploads:
                             content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, is_copy=is_copy
                         )
                     except RequestRefused as error:
-                        if refusals.read(error).reason is not Reason.TYPE:
+                        if refusals.read(error).reason is not RefusalReason.TYPE:
                             raise
                         refusal = error
         if refusal:
@@ -263,9 +263,9 @@ def _refused(content: Content, error: RemoteError) -> Loss:
     why, text = Why.REFUSED, f"not uploaded: {error.message}"
     if error.ambiguous:
         why, text = Why.UNCERTAIN, f"{text}; it may be there all the same, used by nothing"
-    elif (reason := refusals.read(error).reason) is Reason.TOO_MUCH:
+    elif (reason := refusals.read(error).reason) is RefusalReason.TOO_MUCH:
         text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
-    elif reason is Reason.TYPE and isinstance(error, RequestRefused):
+    elif reason is RefusalReason.TYPE and isinstance(error, RequestRefused):
         text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
     return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, text=text)
 

@@ -15,8 +15,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.definitions import Targets, definition, dispensable
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.requestbody import Targets, definition, dispensable
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.context import Context
@@ -51,7 +51,7 @@ from holdall.importer.plan.steps import (
     references_of,
 )
 from holdall.importer.runs.runreport import Orphan
-from holdall.importer.runs.tally import Tally, parts
+from holdall.importer.runs.tally import RunTally, parts
 from holdall.importer.written.writing import Writing
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -87,7 +87,7 @@ class Work:
         self._read_back = ReadBack(context)
         self._server_keys = ServerKeys(context, plan, self._changes)
         self._writing = Writing(plan, catalogue, folder, destination, context.operation)
-        self.tally = Tally(folder, plan.units, catalogue.members)
+        self.tally = RunTally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
         self._records = catalogue.by_id()

@@ -27,7 +27,7 @@ from holdall.errors import (
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import Attempts
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.plan.image import fingerprint, image
+from holdall.importer.plan.fingerprint import fingerprint, image
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import MARKS, Attach, Copy, Create, Creation, Delete, Detach, Learned, Update
 from holdall.model import Kind, SourceId, TargetId

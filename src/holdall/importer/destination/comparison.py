@@ -8,8 +8,8 @@ from typing import Any
 from holdall.dialects import assistants as dialect
 from holdall.importer.destination.history import History
 from holdall.importer.plan.difference import PRESENT, Difference, differences, final, same, top_fields
-from holdall.importer.plan.image import changed, fingerprint, image
-from holdall.importer.plan.presence import Extra, Found, FoundFile, FoundStore
+from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore
+from holdall.importer.plan.fingerprint import changed, fingerprint, image
 from holdall.importer.plan.steps import By, Content
 from holdall.model import Fidelity, Kind, Record, SourceId, TargetId, View
 

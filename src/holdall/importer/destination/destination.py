@@ -16,7 +16,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.importer.plan.models import Catalog
+from holdall.importer.plan.model_check import ModelCatalog
 from holdall.importer.plan.steps import Plan
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind
@@ -44,7 +44,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     organization: str | None
     project: str | None
     endpoints: dict[str, Answers]
-    catalog: Catalog
+    catalog: ModelCatalog
     warnings: list[str] = []
 
     def party(self) -> dict[str, str | None]:
@@ -118,15 +118,15 @@ async def _responses(account: Account) -> tuple[Answers, list[str]]:
     return (Answers.YES if there else Answers.UNKNOWN), []
 
 
-async def _catalog(account: Account) -> tuple[Catalog, Answers]:
+async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     try:
         models = read((await account.get("/models", patient=False)).raw)
     except PermissionDenied:
-        return Catalog(reason="the key may not list models"), Answers.DENIED
+        return ModelCatalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):
-        return Catalog(reason="the destination has no list of models"), Answers.ABSENT
+        return ModelCatalog(reason="the destination has no list of models"), Answers.ABSENT
     except (msgspec.DecodeError, UnexpectedAnswer, ServerFailed):
-        return Catalog(reason="the destination's list of models can't be read"), Answers.ABSENT
+        return ModelCatalog(reason="the destination's list of models can't be read"), Answers.ABSENT
     if not models:
-        return Catalog(reason="the destination's list of models is empty"), Answers.YES
-    return Catalog(models=models), Answers.YES
+        return ModelCatalog(reason="the destination's list of models is empty"), Answers.YES
+    return ModelCatalog(models=models), Answers.YES

@@ -32,7 +32,7 @@ class History:
         self.hashes: dict[TargetId, str] = {}
         """The sha256 of the bundle's entry that a file was uploaded from."""
         self.images: dict[TargetId, dict[str, str]] = {}
-        """How assistants and stores were left (``image.image``)."""
+        """How assistants and stores were left (``fingerprint.image``)."""
         self.attached: dict[TargetId, dict[TargetId, str]] = {}
         """By store, the files that were put into it, with the fingerprints of their attributes."""
         self.unkept: dict[TargetId, set[str]] = {}

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants as dialect
-from holdall.dialects.definitions import NAMES
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.importer.plan.presence import Several
+from holdall.dialects.requestbody import NAMES
+from holdall.importer.plan.existing import Several
 from holdall.importer.plan.steps import By
 from holdall.importer.runs.baseline import PLACES
 from holdall.kinds import KINDS, a

@@ -9,7 +9,7 @@ import msgspec
 from holdall.bundle.layout import HoldallInfo
 from holdall.dialects.forms import Form
 from holdall.dialects.tables import Table, table
-from holdall.importer.plan.models import ModelMap
+from holdall.importer.plan.model_check import ModelMap
 from holdall.importer.plan.steps import OnConflict
 
 __all__ = ["Choices", "table_of"]

@@ -14,14 +14,14 @@ from holdall.dialects import assistants as dialect
 from holdall.importer.plan.difference import PRESENT, Difference, same
 from holdall.importer.plan.steps import Content
 from holdall.importer.proof import searching
-from holdall.importer.proof.reading import Readings, Text
+from holdall.importer.proof.compare_text import Readings, TextMatch
 from holdall.importer.proof.searching import Searches
 from holdall.joining import overlap_of
 from holdall.model import Kind, Record, SourceId, TargetId, View
 from holdall.progress import Progress
 from holdall.remote.client import Account, viewed
 
-__all__ = ["FileProof", "Members"]
+__all__ = ["FileProof", "MemberCheck"]
 
 
 class FileProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     target: TargetId
     name: str | None
     status: str
-    text: Text = Text.NOT_CHECKED
+    text: TextMatch = TextMatch.NOT_CHECKED
     found: bool | None = None
     why: str = ""
     unsearched: str = ""
@@ -51,7 +51,7 @@ class _Member(View, frozen=True, kw_only=True):
     last_error: dict[str, Any] | None = None
 
 
-class Members:
+class MemberCheck:
     """Compares the stores of one destination. ``differences`` and ``proofs`` are what was found so far."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Members:
         for file, copy in copies.items() if self._searches else ():
             for name in self._contents[file].copy_names():
                 by_name.setdefault(name, set()).add(copy)
-        members = searching.Members(ids=there, by_name=by_name)
+        members = searching.StoreFiles(ids=there, by_name=by_name)
         queue = self._due(store, memberships, copies, there)
 
         async def work() -> None:
@@ -129,7 +129,7 @@ class Members:
         copy: TargetId,
         now: _Member,
         alike: Callable[[SourceId], set[TargetId]],
-        members: searching.Members,
+        members: searching.StoreFiles,
     ) -> None:
         content = self._contents[record.id]
         differ = self._differ(store, record.id, copy)
@@ -148,7 +148,7 @@ class Members:
         if status == "completed":
             overlap = overlap_of(now.chunking_strategy)
             reading = await self._readings.compare(target, copy, content, overlap=overlap)
-            if reading.verdict is Text.DIFFERS:
+            if reading.verdict is TextMatch.DIFFERS:
                 differ("text", reading.here, reading.there)
             proof = msgspec.structs.replace(proof, text=reading.verdict, why=reading.why)
             if self._searches and reading.text:

@@ -17,16 +17,16 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects import responses
-from holdall.dialects.definitions import Targets, definition
 from holdall.dialects.loss import Loss
+from holdall.dialects.requestbody import Targets, definition
 from holdall.dialects.responses_tools import containers
 from holdall.dialects.tables import AS_IS, Table
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
-from holdall.importer.destination.placement import Placement
+from holdall.importer.destination.mapping import Placement
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
-from holdall.importer.plan.plan import plan
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
     Cannot,
     Catalogue,
@@ -38,8 +38,8 @@ from holdall.importer.plan.steps import (
     WriteRequest,
     references_of,
 )
-from holdall.importer.proof.members import FileProof, Members
-from holdall.importer.proof.reading import Text
+from holdall.importer.proof.compare_text import TextMatch
+from holdall.importer.proof.members import FileProof, MemberCheck
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId
@@ -69,18 +69,18 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
     def verdict(self) -> Verdict:
         """The copy against what the project had."""
-        doubtful = (one.file for one in self.files if one.text is Text.DOUBTFUL)
+        doubtful = (one.file for one in self.files if one.text is TextMatch.DOUBTFUL)
         return self.completeness.verdict(
             self.losses, units=self.units, failed=self.failed, differences=self.differences, doubtful=doubtful
         )
 
     def doubtful(self) -> dict[str, int]:
         """How many files' texts may have been joined wrongly, by the reason."""
-        return dict(Counter(one.why for one in self.files if one.text is Text.DOUBTFUL))
+        return dict(Counter(one.why for one in self.files if one.text is TextMatch.DOUBTFUL))
 
     def unchecked(self) -> dict[str, int]:
         """How many files' texts were not compared, by the reason."""
-        return dict(Counter(one.why for one in self.files if one.text is Text.NOT_CHECKED))
+        return dict(Counter(one.why for one in self.files if one.text is TextMatch.NOT_CHECKED))
 
     def unsearched(self) -> dict[str, int]:
         """How many files the search was asked for and says nothing of, by the reason."""
@@ -141,7 +141,7 @@ class _Prover:
         progress: Progress,
     ) -> None:
         self._catalogue, self._reader, self._account = catalogue, reader, account
-        self._members = Members(
+        self._members = MemberCheck(
             account, reader, catalogue.files, search=search, progress=progress, added=placement.added
         )
         self._placement, self._table, self._prefix = placement, table, prefix
@@ -159,7 +159,7 @@ class _Prover:
         compared = {
             **self._compared,
             "memberships": len(files),
-            "texts": sum(one.text is not Text.NOT_CHECKED for one in files),
+            "texts": sum(one.text is not TextMatch.NOT_CHECKED for one in files),
         }
         if any(one.found is not None for one in files):
             compared["searches"] = sum(one.found is not None for one in files)

@@ -11,7 +11,7 @@ from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAns
 from holdall.model import TargetId
 from holdall.remote.client import Account, path
 
-__all__ = ["Members", "Search", "Searches", "sentences"]
+__all__ = ["Search", "Searches", "StoreFiles", "sentences"]
 
 # Most that one search may answer.
 _RESULTS = 50
@@ -44,7 +44,7 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True):
     data: list[_Hit] = []
 
 
-class Members(msgspec.Struct, frozen=True, kw_only=True):
+class StoreFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The files of a store, and by the names that they may have there those that are known."""
 
     ids: Container[str]
@@ -58,7 +58,7 @@ class Searches:
         self._account = account
         self._refused = ""
 
-    async def find(self, store: TargetId, files: Collection[TargetId], text: str, members: Members) -> Search:
+    async def find(self, store: TargetId, files: Collection[TargetId], text: str, members: StoreFiles) -> Search:
         """Ask the store for sentences of ``text``, up to three; any of ``files`` (of the same bytes) will do.
 
         Servers were seen whose hits have ids of their own: those are known by their filenames, and where none of
@@ -88,7 +88,7 @@ class Searches:
         return Search(found=False, asked=asked) if asked else Search(found=None, why="there is no sentence in it")
 
 
-def _meant(hit: _Hit, members: Members) -> set[TargetId]:
+def _meant(hit: _Hit, members: StoreFiles) -> set[TargetId]:
     """The files that a hit may mean."""
     if hit.file_id is not None and hit.file_id in members.ids:
         return {hit.file_id}

@@ -15,7 +15,7 @@ from holdall.errors import CannotWrite, OutputLocked
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import AUDIT, JOURNAL, new_id
-from holdall.importer.runs.runlines import Journal, Line, timestamp
+from holdall.importer.runs.runlines import Line, RunJournal, timestamp
 from holdall.importer.runs.runmapping import MAPPING, mapping
 from holdall.importer.runs.runreport import Report, markdown
 from holdall.importer.runs.runstate import RunState, read_state
@@ -91,7 +91,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=again is not None)
             new = again is None
             self._audit = AppendLog(self.path / AUDIT, new=new, hint=_HINT)
-            self.journal = Journal(
+            self.journal = RunJournal(
                 self.path / JOURNAL, new=new, end=None if new else self.state.end, sync=sync, hint=_HINT
             )
             sync_folder(self.path)

@@ -33,10 +33,10 @@ __all__ = [
     "Done",
     "Failed",
     "Intent",
-    "Journal",
     "Learned",
     "Line",
     "Opened",
+    "RunJournal",
     "Shown",
     "Update",
     "Write",
@@ -112,7 +112,7 @@ class Copy(_Intent, frozen=True, kw_only=True, tag="copy"):
 
 
 class Attach(_Intent, frozen=True, kw_only=True, tag="attach"):
-    """Put ``files`` into the store ``target``, each with the fingerprint of its attributes (``image.fingerprint``)."""
+    """Put ``files`` into the store ``target``, with a ``fingerprint.fingerprint`` of each one's attributes."""
 
     kind: ClassVar[Kind] = Kind.STORE
     target: TargetId
@@ -202,11 +202,11 @@ class Done(
 ):
     """It was carried out: ``target`` is the id that the account gave (of the batch, for ``attach``).
 
-    ``image`` is how an assistant or a store looked in the answer to a create or an update (``image.image``). ``name``
-    and ``size`` are what the account says of a file where that isn't what was sent. This line may follow a ``Failed``
-    of the same ``op`` that was ambiguous: then it was found at the account, and ``inferred`` says that nothing but
-    its name and size told so. ``there``: the account gave the id of a file that stood there before the run, having
-    the same bytes; so it is used, and isn't the run's.
+    ``image`` is how an assistant or a store looked in the answer to a create or an update (``fingerprint.image``).
+    ``name`` and ``size`` are what the account says of a file where that isn't what was sent. This line may follow a
+    ``Failed`` of the same ``op`` that was ambiguous: then it was found at the account, and ``inferred`` says that
+    nothing but its name and size told so. ``there``: the account gave the id of a file that stood there before the
+    run, having the same bytes; so it is used, and isn't the run's.
     """
 
     op: str
@@ -331,7 +331,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
         raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
 
 
-class Journal(AppendLog):
+class RunJournal(AppendLog):
     """One run's journal."""
 
     async def write(self, line: Line) -> None:

@@ -12,7 +12,7 @@ from holdall.dialects.forms import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite
 from holdall.importer.runs.pastruns import PastRun, past_runs
-from holdall.importer.runs.runreport import Destination, Duplicate, Orphan, Party, Report, Status
+from holdall.importer.runs.runreport import Duplicate, Orphan, Party, Report, ReportDestination, Status
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
@@ -21,7 +21,7 @@ __all__ = ["MAPPING", "RunMapping", "mapping", "mappings", "read_mapping"]
 MAPPING = "mapping.json"
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
     """An assistant and its copy. Where it was written down as a request, ``dst`` is that file's path, below
     OUTPUT_DIR."""
 
@@ -32,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Choices(msgspec.Struct, frozen=True, kw_only=True):
+class RunChoices(msgspec.Struct, frozen=True, kw_only=True):
     """Of the options of a run, those that say what was copied, and as what."""
 
     prefix: str = ""
@@ -46,8 +46,8 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
 
     cloned_at: str = ""
     source: Party = Party()
-    destination: Destination = Destination()
-    mappings: list[Row]
+    destination: ReportDestination = ReportDestination()
+    mappings: list[MappingRow]
     agents: dict[SourceId, TargetId] = {}
     vector_stores: dict[SourceId, TargetId] = {}
     files: dict[SourceId, TargetId] = {}
@@ -69,8 +69,8 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
         return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.vector_stores}[kind]
 
     @property
-    def choices(self) -> Choices:
-        return msgspec.convert(self.options, Choices)
+    def choices(self) -> RunChoices:
+        return msgspec.convert(self.options, RunChoices)
 
     def is_at(self, destination: Mapping[str, str | None], output: Path) -> bool:
         """Whether it is of this destination, by what it says or else by the journal of its run below ``output``."""
@@ -87,7 +87,7 @@ def mapping(report: Report) -> RunMapping:
         source=report.source,
         destination=report.destination,
         mappings=[
-            Row(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
+            MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
             for one in report.assistants
         ],
         agents={one.source: one.target for one in report.agents if one.target is not None},

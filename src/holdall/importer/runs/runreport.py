@@ -16,7 +16,7 @@ from holdall.errors import HoldallError
 from holdall.importer.plan.steps import LONE_FILES
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Destination", "Duplicate", "Orphan", "Party", "Report", "Result", "Status", "keeping", "markdown"]
+__all__ = ["Duplicate", "Orphan", "Party", "Report", "ReportDestination", "Result", "Status", "keeping", "markdown"]
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
@@ -46,7 +46,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str | None = None
 
 
-class Destination(Party, frozen=True, kw_only=True):
+class ReportDestination(Party, frozen=True, kw_only=True):
     base_url: str | None = None
 
     @property
@@ -117,7 +117,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     started: str
     ended: str
     source: Party
-    destination: Destination
+    destination: ReportDestination
     bundle: dict[str, str]
     options: dict[str, Any]
     assistants: list[Result]

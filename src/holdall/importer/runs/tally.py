@@ -19,10 +19,10 @@ from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runreport import Result, Status
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Tally", "parts"]
+__all__ = ["RunTally", "parts"]
 
 
-class Tally:
+class RunTally:
     """``members`` are the ids of each store's files, for a loss of a file is one of every assistant that uses it."""
 
     def __init__(self, folder: RunFolder, units: Iterable[Unit], members: Mapping[SourceId, list[SourceId]]) -> None:

@@ -22,13 +22,13 @@ from holdall.model import AssistantView, Kind, StoreView, TargetId
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["Member", "Observed", "Orphan", "User", "WrittenFile", "look"]
+__all__ = ["Member", "Observed", "ObservedAssistant", "PossibleOrphan", "WrittenFile", "look"]
 
 # What one page of a list has.
 _PAGE = 100
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ObservedAssistant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An assistant, with the stores and files that it refers to."""
 
     id: TargetId
@@ -44,7 +44,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     chunking_strategy: dict[str, Any] | None = None
 
 
-class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+class PossibleOrphan(msgspec.Struct, frozen=True, kw_only=True):
     """Something that may be of the run, by its name (and a file's size) alone; it is never deleted."""
 
     kind: Kind
@@ -72,11 +72,11 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     found: dict[TargetId, dict[str, Any]]
-    users: list[User]
+    users: list[ObservedAssistant]
     stores: dict[TargetId, str | None]
     members: dict[TargetId, dict[TargetId, Member]]
     late: list[Made]
-    orphans: list[Orphan]
+    orphans: list[PossibleOrphan]
     alive: bool = True
     written: list[WrittenFile] = []
 
@@ -166,10 +166,10 @@ class _Looker:
             if intent.kind is Kind.FILE or not state.keeps_marks
         }
         self._inferred = {made.target for made in state.inferred}
-        self._perhaps: dict[TargetId, Orphan] = {}
+        self._perhaps: dict[TargetId, PossibleOrphan] = {}
         self._totals: dict[TargetId, int | None] = {}
         self.found: dict[TargetId, dict[str, Any]] = {}
-        self.users: list[User] = []
+        self.users: list[ObservedAssistant] = []
         self.names: dict[TargetId, str | None] = {}
         self.inside: dict[TargetId, dict[TargetId, Member]] = {}
         self.late: list[Made] = []
@@ -178,7 +178,7 @@ class _Looker:
         async for raw in self._all(Kind.ASSISTANT):
             view = viewed(raw, AssistantView, "an assistant")
             stores, files = [TargetId(id) for id in view.store_ids], [TargetId(id) for id in view.file_ids]
-            self.users.append(User(id=TargetId(view.id), name=view.name, stores=stores, files=files))
+            self.users.append(ObservedAssistant(id=TargetId(view.id), name=view.name, stores=stores, files=files))
 
     async def agents(self) -> None:
         """Those of the run; where it had to do with none, the account need not have any."""
@@ -199,7 +199,7 @@ class _Looker:
             async for _ in self._all(Kind.FILE):
                 pass
 
-    def orphans(self, baseline: Baseline) -> list[Orphan]:
+    def orphans(self, baseline: Baseline) -> list[PossibleOrphan]:
         """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
         found = [one for one in self._perhaps.values() if one.id not in self._made]
         newer = {
@@ -240,7 +240,7 @@ class _Looker:
         name = listed.filename if kind is Kind.FILE else listed.name
         size = listed.bytes if kind is Kind.FILE else None
         if listed.id in self._inferred or (kind, name or "", size) in self._lost:
-            self._perhaps[listed.id] = Orphan(kind=kind, id=listed.id, name=name, size=size)
+            self._perhaps[listed.id] = PossibleOrphan(kind=kind, id=listed.id, name=name, size=size)
         op = (listed.metadata or {}).get(OPERATION)
         intent = self._uncertain.get(op) if isinstance(op, str) else None
         if intent is not None and intent.kind is kind and listed.id not in self._made:

@@ -15,13 +15,13 @@ import msgspec
 from holdall.dialects.agents import without_nulls
 from holdall.dialects.shapes import resources
 from holdall.importer.plan.difference import same
-from holdall.importer.plan.image import changed, image
+from holdall.importer.plan.fingerprint import changed, image
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.undo.observed import Member, Observed, Orphan, User
+from holdall.importer.undo.observed import Member, Observed, ObservedAssistant, PossibleOrphan
 from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Kind, TargetId
 
@@ -33,7 +33,7 @@ class UndoPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     actions: list[UndoAction]
-    orphans: list[Orphan]
+    orphans: list[PossibleOrphan]
 
     def due(self) -> list[UndoAction]:
         return [one for one in self.actions if one.due]
@@ -199,7 +199,7 @@ class _Decision:
                 for target in one.mentions:
                     self._stays.setdefault(target, f"the written request {one.path} names it")
 
-    def _note_use(self, user: User, decided: UndoAction | None) -> None:
+    def _note_use(self, user: ObservedAssistant, decided: UndoAction | None) -> None:
         """What an assistant uses that stays stays with it: as it is now, or as it will be once it is restored."""
         if decided is not None and decided.act is Act.DELETE and not decided.left:
             return

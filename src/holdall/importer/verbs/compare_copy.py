@@ -9,8 +9,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.destination import choose
-from holdall.importer.destination.placement import by_mapping, by_marks
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.destination.mapping import by_mapping, by_marks
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.proof.proof import Proof, prove
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.remote.client import Account

@@ -15,18 +15,18 @@ from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
-from holdall.importer.destination.recognition import recognise
+from holdall.importer.destination.match import recognise
 from holdall.importer.plan import steps
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.document import Asked, PlanDocument, read_plan, require_same, write_plan
 from holdall.importer.plan.estimate import Estimate, estimate
+from holdall.importer.plan.existing import NOTHING, Presence, Several
 from holdall.importer.plan.metadata import matching, shared_keys, without_keys
-from holdall.importer.plan.models import Catalog, ModelCheck, idle, judge, model_map, offered
-from holdall.importer.plan.plan import plan
-from holdall.importer.plan.presence import NOTHING, Presence, Several
+from holdall.importer.plan.model_check import ModelCatalog, ModelCheck, idle, judge, model_map, offered
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (
     Catalogue,
@@ -308,7 +308,7 @@ def _ambiguous(several: list[Several]) -> DestinationDiffers:
     )
 
 
-def _unmapped(verdict: ModelCheck, catalog: Catalog) -> DestinationUnfit:
+def _unmapped(verdict: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
     lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in verdict.lines())
     return DestinationUnfit(
         f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "

@@ -17,7 +17,7 @@ from holdall.importer.apply.resume import begin, unfinished
 from holdall.importer.apply.twins import attempt_name, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
-from holdall.importer.plan.catalogue import catalogue
+from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
@@ -26,7 +26,7 @@ from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder, locked
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Destination, Duplicate, Party, Report, Status, keeping
+from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
 from holdall.model import Kind
@@ -195,7 +195,7 @@ async def _apply(
             started=started,
             ended=timestamp(now()),
             source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
-            destination=Destination(
+            destination=ReportDestination(
                 org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
             ),
             bundle=bundle,

@@ -13,15 +13,15 @@ import msgspec
 
 from holdall.endpoint import same_account
 from holdall.errors import NotFound, RemoteError, UsageFault
-from holdall.importer.destination.placement import withdraw
+from holdall.importer.destination.mapping import withdraw
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import JOURNAL, past_runs
 from holdall.importer.runs.runfolder import BEFORE, locked
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undoactions import UndoAction
 from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.undo.execute import undo
 from holdall.importer.undo.observed import look
-from holdall.importer.undo.undo import undo
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.progress import Silent
 from holdall.remote.client import Account

@@ -24,7 +24,7 @@ from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Writte
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
-__all__ = ["Place", "RequestFolder", "There", "listed", "read", "read_request", "remove", "replace"]
+__all__ = ["RequestFolder", "RequestPaths", "There", "listed", "read", "read_request", "remove", "replace"]
 
 
 class There(StrEnum):
@@ -37,7 +37,7 @@ class There(StrEnum):
     """Files that a run left so, or one of the two; they may be replaced."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class RequestPaths(msgspec.Struct, frozen=True, kw_only=True):
     """Where a pair goes. ``beside`` says that something of the user's is where it should have gone."""
 
     request: str
@@ -59,7 +59,7 @@ class RequestFolder:
                 for path, hashes in run.state().written.items():
                     self._written.setdefault(path, set()).update(hashes)
 
-    def place(self, path: str, pair: Pair | None) -> Place:
+    def place(self, path: str, pair: Pair | None) -> RequestPaths:
         """Where ``pair`` goes whose request should be at ``path``; None stands for one that isn't known yet.
 
         Raises CannotWrite where what is there can't be read.
@@ -71,7 +71,7 @@ class RequestFolder:
                 there = There.OURS if any(data is not None for data in found.values()) else There.NOTHING
                 if pair and found == wanted:
                     there = There.EQUAL
-                return Place(request=request, about=about, there=there, beside=number > 0)
+                return RequestPaths(request=request, about=about, there=there, beside=number > 0)
         raise AssertionError("the candidates don't end")
 
     def _may_go(self, path: str, there: bytes | None, wanted: bytes | None) -> bool:
@@ -81,7 +81,7 @@ class RequestFolder:
         self,
         folder: RunFolder,
         source: SourceId,
-        place: Place,
+        place: RequestPaths,
         pair: Pair,
         *,
         name: str | None,

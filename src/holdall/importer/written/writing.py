@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.plan.presence import FoundRequest, Presence
+from holdall.importer.plan.existing import FoundRequest, Presence
 from holdall.importer.plan.requests import Pair, compose
 from holdall.importer.plan.steps import Catalogue, LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import RunFolder

@@ -21,7 +21,7 @@ import msgspec
 
 from holdall.sandbox.sandbox_errors import MachineTooSmall
 from holdall.sandbox.service.documents import ReadOutcome, TooLarge
-from holdall.sandbox.service.extraction import extracted
+from holdall.sandbox.service.text_extraction import extracted
 
 if sys.platform != "win32":
     import resource

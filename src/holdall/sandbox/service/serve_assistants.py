@@ -9,8 +9,7 @@ import msgspec
 
 from holdall.sandbox.service import serve_models, stores
 from holdall.sandbox.service.api_errors import ApiError, invalid, not_found
-from holdall.sandbox.service.body_shapes import json_body
-from holdall.sandbox.service.definitions import (
+from holdall.sandbox.service.assistant_definitions import (
     check_parameters,
     check_response_format,
     check_tools,
@@ -19,6 +18,7 @@ from holdall.sandbox.service.definitions import (
     to_create,
     to_update,
 )
+from holdall.sandbox.service.body_shapes import json_body
 from holdall.sandbox.service.paging import listing, select, window
 from holdall.sandbox.service.service import Call
 

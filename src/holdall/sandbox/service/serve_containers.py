@@ -1,4 +1,4 @@
-"""/containers: short-lived places for files; nothing runs in them. What they hold is the business of ``copies``.
+"""/containers: short-lived places for files; nothing runs in them. ``container_copies`` is about what they hold.
 
 A container expires when nothing was done with it for some minutes. Its record stays readable, what it held does not.
 """

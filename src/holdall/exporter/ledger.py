@@ -12,17 +12,17 @@ from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
+from holdall.exporter.file_index import File, Register
 from holdall.exporter.losses import Losses
 from holdall.exporter.records import unfit
-from holdall.exporter.register import File, Register
 from holdall.exporter.report import (
     Absent,
+    ContentLoss,
     Doubtful,
     Finding,
-    Loss,
     Miscount,
     Replaced,
-    Unread,
+    UnreadField,
     absent,
     unreadable,
 )
@@ -32,7 +32,7 @@ from holdall.model import Fidelity, Kind, SourceId
 from holdall.progress import Progress
 from holdall.redaction import MARK
 from holdall.remote.client import Account
-from holdall.remote.contents import Content
+from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions
 
 __all__ = ["Booking"]
@@ -63,8 +63,8 @@ class Booking:
         for one in definitions.unreadable:
             losses.add(unreadable(one.kind, one.id, one.message))
 
-    def lost(self, file: File, content: Content) -> None:
-        """A file whose content the fetcher did not get."""
+    def lost(self, file: File, content: FetchedContent) -> None:
+        """A file whose content could not be got."""
         line = line_of(file, content)
         self._writer.add_ledger(line)
         self._tally(file, line)
@@ -103,7 +103,7 @@ class Booking:
         """A record that goes into the bundle; a membership with its store."""
         for field, refers in unread_references(kind, id, raw, store).items():
             message = "nothing reads this field, so what it refers to is not followed"
-            self._losses.add(Unread(kind=kind, id=id, field=field, refers=refers, message=message))
+            self._losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         if self._account and self._account.sent_keys and MARK.encode() in raw:
             self._losses.add(Replaced(kind=kind, id=id, store=store))
         if self._state:
@@ -136,7 +136,7 @@ class Booking:
             self._losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.fidelity is not Fidelity.ORIGINAL:
             self._losses.add(
-                Loss(
+                ContentLoss(
                     id=file.id,
                     filename=line.filename,
                     fidelity=line.fidelity,
@@ -157,7 +157,7 @@ class Booking:
 
     def _with_users(self, finding: Finding) -> Finding:
         match finding:
-            case Loss() | Absent(kind=Kind.FILE):
+            case ContentLoss() | Absent(kind=Kind.FILE):
                 return replace(finding, used_by=self._used_by(SourceId(finding.id)))
         return finding
 
@@ -169,8 +169,8 @@ class Booking:
         return list(dict.fromkeys(users))
 
 
-def line_of(file: File, content: Content) -> LedgerLine:
-    """The ledger's line about what the fetcher returned; where a content lies, the writer adds."""
+def line_of(file: File, content: FetchedContent) -> LedgerLine:
+    """The ledger's line about what came of a file; where a content lies, the writer adds."""
     return LedgerLine(
         id=file.id,
         filename=file.filename,

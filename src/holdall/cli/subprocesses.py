@@ -1,7 +1,7 @@
 """Runs of holdall as processes of their own: what they see of the environment, how they are shown, how they end.
 
 They end with the process that started them, however that ends: their input is a pipe from it, and when that is closed
-they are terminated. ``python -m holdall.cli.children ARGUMENTS`` is ``holdall ARGUMENTS`` on such a pipe.
+they are terminated. ``python -m holdall.cli.subprocesses ARGUMENTS`` is ``holdall ARGUMENTS`` on such a pipe.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from holdall.bundle.names import Taken, safe_name
 from holdall.kinds import KINDS
 from holdall.model import Kind
 
-__all__ = ["Catalog"]
+__all__ = ["StreamIndex"]
 
 
-class Catalog:
+class StreamIndex:
     """Names taken, records and contents of one stream. ``unseen`` are those of an earlier run not yet confirmed;
     ``superseded`` says that a content has a later one of the same file behind it."""
 

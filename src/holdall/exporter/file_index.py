@@ -16,7 +16,7 @@ from holdall.closing import Closing
 from holdall.errors import CannotWrite
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import FileView, SourceId
-from holdall.remote.contents import Content
+from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Missing
 
 __all__ = ["File", "Register", "Waiting", "passing_database"]
@@ -59,7 +59,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     file: File
     stores: int
-    content: Content | None = None
+    content: FetchedContent | None = None
 
 
 class _Passing(sqlite3.Connection):

@@ -20,8 +20,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.errors import REQUEST_ERRORS, RemoteError
+from holdall.importer.plan.joined_text import document
 from holdall.importer.plan.steps import Content
-from holdall.importer.plan.text import document
 from holdall.joining import is_text_name, joined
 from holdall.model import Fidelity, TargetId
 from holdall.remote.client import Account, path
@@ -29,7 +29,7 @@ from holdall.remote.parsed import read_parsed
 from holdall.untrusted import normalized
 from holdall.wording import read_wording
 
-__all__ = ["Reading", "Readings", "Text", "covered"]
+__all__ = ["Readings", "TextComparison", "TextMatch", "covered"]
 
 # Bytes of what is compared. Each letter may take four in memory, and the text is there six times.
 _LARGEST = 8 << 20
@@ -45,7 +45,7 @@ _AROUND = 8
 _LOOSE = frozenset({"html", "htm", "xhtml", "xml", "svg", "docx", "pptx", "xlsx", "rtf"})
 
 
-class Text(StrEnum):
+class TextMatch(StrEnum):
     """What came of comparing a file's text."""
 
     EQUAL = "equal"
@@ -55,10 +55,10 @@ class Text(StrEnum):
     NOT_CHECKED = "not checked"
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class TextComparison(msgspec.Struct, frozen=True, kw_only=True):
     """One file's text. ``here`` and ``there`` show where the two begin to differ; ``text`` is what is known of it."""
 
-    verdict: Text
+    verdict: TextMatch
     why: str = ""
     here: str = ""
     there: str = ""
@@ -87,14 +87,14 @@ class Readings:
         self._refusals = 0
         self._refused = ""
 
-    async def compare(self, store: TargetId, file: TargetId, content: Content, *, overlap: int) -> Reading:
+    async def compare(self, store: TargetId, file: TargetId, content: Content, *, overlap: int) -> TextComparison:
         """One file that the store has indexed; ``overlap``, in tokens, is that of its parts there.
 
         Raises what stops every request; that the text can't be had is said in the answer. Raises DamagedBundle.
         """
         parts: list[str] = []
         if self._refusals >= _REFUSALS:
-            return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
+            return TextComparison(verdict=TextMatch.NOT_CHECKED, why=self._refused)
         try:
             where = path("/vector_stores/{}/files/{}/content", store, file)
             parsed = await read_parsed(
@@ -106,15 +106,15 @@ class Readings:
         async with self._one:
             if parsed.truncated:
                 why = "the destination handed its text out in part only"
-                return Reading(verdict=Text.NOT_CHECKED, why=why, text="".join(parts))
+                return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text="".join(parts))
             return await asyncio.to_thread(self._compared, content, parts, overlap)
 
-    def _no_text(self, error: RemoteError) -> Reading:
+    def _no_text(self, error: RemoteError) -> TextComparison:
         self._refusals += 1
         self._refused = f"the destination doesn't hand its text out ({error.detail or error.message})"
-        return Reading(verdict=Text.NOT_CHECKED, why=self._refused)
+        return TextComparison(verdict=TextMatch.NOT_CHECKED, why=self._refused)
 
-    def _compared(self, content: Content, parts: list[str], overlap: int) -> Reading:
+    def _compared(self, content: Content, parts: list[str], overlap: int) -> TextComparison:
         there = joined(parts, overlap)
         if content.fidelity is not Fidelity.TEXT and _type(content) in _LOOSE:
             return self._loosely(content, parts, there)
@@ -122,30 +122,30 @@ class Readings:
             return self._as_joined(content, parts, there)
         here, why = self._text(content)
         if here is None:
-            return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
+            return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=there)
         if covered(here, parts):
-            return Reading(verdict=Text.EQUAL, text=here)
+            return TextComparison(verdict=TextMatch.EQUAL, text=here)
         ours, theirs = _apart(here, there)
-        return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
+        return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
 
-    def _as_joined(self, content: Content, parts: list[str], there: str) -> Reading:
+    def _as_joined(self, content: Content, parts: list[str], there: str) -> TextComparison:
         """What the destination reads in the joined text, against that and against the parts that it was joined of."""
         entry = self._reader.content(content.id)
         if entry is None or entry.size > _LARGEST:
             why = "it is too large" if entry else "its content is not in the bundle"
-            return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
+            return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=there)
         stored = self._reader.read(entry, limit=_LARGEST)
         found = document(stored, overlap=content.overlap, filename=content.filename, size=content.size)
         here = found.data.decode("utf-8", "surrogatepass")
         if not covered(here, parts):
             ours, theirs = _apart(here, there)
-            return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
+            return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
         if not covered(here, found.parts):
             ours, theirs = "the parts as the source gave them", "other text: they were joined wrongly"
-            return Reading(verdict=Text.DIFFERS, here=ours, there=theirs, text=here)
+            return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
         if found.doubt:
-            return Reading(verdict=Text.DOUBTFUL, why=f"text, joined doubtfully: {found.doubt}", text=here)
-        return Reading(verdict=Text.EQUAL, text=here)
+            return TextComparison(verdict=TextMatch.DOUBTFUL, why=f"text, joined doubtfully: {found.doubt}", text=here)
+        return TextComparison(verdict=TextMatch.EQUAL, text=here)
 
     def _text(self, content: Content) -> tuple[str | None, str]:
         """What the bundle has of the file's text; or None, and why."""
@@ -161,11 +161,11 @@ class Readings:
         except UnicodeDecodeError:
             return None, "its encoding isn't known"
 
-    def _loosely(self, content: Content, parts: list[str], there: str) -> Reading:
+    def _loosely(self, content: Content, parts: list[str], there: str) -> TextComparison:
         """Whether the words that the destination reads stand in the file."""
         entry = self._reader.content(content.id)
         if entry is None:
-            return Reading(verdict=Text.NOT_CHECKED, why="its content is not in the bundle", text=there)
+            return TextComparison(verdict=TextMatch.NOT_CHECKED, why="its content is not in the bundle", text=there)
         with tempfile.TemporaryDirectory(prefix="holdall-") as folder:
             copy = Path(folder, f"content.{_type(content)}")
             with copy.open("wb") as out, self._reader.open(entry) as stream:
@@ -174,11 +174,11 @@ class Readings:
             wording = read_wording(copy)
             if wording is None:
                 why = f"its type ({_type(content)}) can't be read here"
-                return Reading(verdict=Text.NOT_CHECKED, why=why, text=there)
+                return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=there)
             wording.compare(parts)
         if wording.agrees:
-            return Reading(verdict=Text.EQUAL, text=there)
-        return Reading(verdict=Text.DIFFERS, here="other words", there=there[:200], text=there)
+            return TextComparison(verdict=TextMatch.EQUAL, text=there)
+        return TextComparison(verdict=TextMatch.DIFFERS, here="other words", there=there[:200], text=there)
 
 
 def covered(text: str, parts: Iterable[str]) -> bool:

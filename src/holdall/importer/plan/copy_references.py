@@ -6,18 +6,18 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
-from holdall.dialects.definitions import Targets
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.requestbody import Targets
 from holdall.dialects.tables import Table
 from holdall.errors import pasteable
-from holdall.importer.plan.presence import FoundFile
+from holdall.importer.plan.existing import FoundFile
 from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 
-__all__ = ["References", "left_out", "left_out_file", "references", "store_name", "whole"]
+__all__ = ["CopyReferences", "left_out", "left_out_file", "references", "store_name", "whole"]
 
 
-class References(msgspec.Struct, frozen=True, kw_only=True):
+class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
     """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
 
     stores: list[SourceId]
@@ -30,7 +30,7 @@ class References(msgspec.Struct, frozen=True, kw_only=True):
         return Targets(stores=stores, files={id: TargetId(id) for id in self.files})
 
 
-def references(view: DefinitionView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> References:
+def references(view: DefinitionView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> CopyReferences:
     """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
     there already, whole."""
     stores: list[SourceId] = []
@@ -66,7 +66,7 @@ def references(view: DefinitionView, catalogue: Catalogue, living: Container[Sou
             continue
         field = "tool_resources.code_interpreter"
         lost.append(left_out_file(content, SourceId(view.id), why, field, recorded=recorded))
-    return References(stores=stores, files=files, left_out=lost)
+    return CopyReferences(stores=stores, files=files, left_out=lost)
 
 
 def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[SourceId]:

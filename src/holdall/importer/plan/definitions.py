@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from holdall.dialects import responses
-from holdall.dialects.definitions import definition
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.requestbody import definition
 from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.copy_references import CopyReferences
 from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.presence import Found, Presence
-from holdall.importer.plan.references import References
+from holdall.importer.plan.existing import Found, Presence
 from holdall.importer.plan.requests import paths
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, Catalogue, OnConflict, Step, WriteRequest
 from holdall.kinds import KINDS
@@ -34,7 +34,7 @@ class Copies:
         self._prefix, self._choices, self._presence = prefix, choices, presence
         self._paths = paths(catalogue.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
-    def step(self, root: Root, view: DefinitionView, refers: References) -> Step:
+    def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:
         """What is to be done about the definition itself."""
         if root.kind is Kind.ASSISTANT and self._choices.form is Form.RESPONSES:
             written = self._presence.requests.get(root.id)
@@ -58,7 +58,7 @@ class Copies:
             return f"its model {self._choices.missing[view.model]}"
         return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
 
-    def _make(self, root: Root, view: DefinitionView, refers: References, found: Found | None) -> Step:
+    def _make(self, root: Root, view: DefinitionView, refers: CopyReferences, found: Found | None) -> Step:
         """Create it, or make what is there equal."""
         new = self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
@@ -83,7 +83,7 @@ class Copies:
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
-    def _write(self, root: Root, view: DefinitionView, refers: References, *, beside: str | None) -> Step:
+    def _write(self, root: Root, view: DefinitionView, refers: CopyReferences, *, beside: str | None) -> Step:
         new = self._choices.models.rule(view.model)
         draft = responses.assistant(
             self._records[root.kind][root.id],
@@ -105,7 +105,7 @@ class Copies:
         )
 
 
-def _adopt(root: Root, target: TargetId, by: By, refers: References) -> Adopt:
+def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adopt:
     return Adopt(
         kind=root.kind,
         id=root.id,

@@ -28,7 +28,7 @@ from holdall.errors import (
 )
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.pastruns import JOURNAL
-from holdall.importer.runs.runlines import Closed, Journal, timestamp
+from holdall.importer.runs.runlines import Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
 from holdall.importer.runs.undolog import UndoLog
@@ -71,7 +71,7 @@ async def undo(
     alike is in ``stopped``. Raises CannotWrite.
     """
     if not state.closed:
-        journal = Journal(folder / JOURNAL, end=state.end)
+        journal = RunJournal(folder / JOURNAL, end=state.end)
         try:
             await journal.write(Closed(ended=timestamp(now())))
         finally:

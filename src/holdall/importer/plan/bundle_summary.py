@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
+from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import TEXTS, LedgerLine
-from holdall.bundle.losses import minimum_of
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss

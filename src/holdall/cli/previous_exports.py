@@ -62,7 +62,7 @@ def again_with(parameters: Mapping[str, Any]) -> Again:
 def target_of(console: Console, again: Again, capture: Capture, fresh: Path, *, named: bool, now: float) -> Path:
     """Where the bundle goes: on with an unfinished one, which is said, or to ``fresh``."""
     from holdall.bundle.journal import partial_folder
-    from holdall.exporter.resume import where_to_write
+    from holdall.exporter.bundle_path import where_to_write
 
     target, resumed = where_to_write(fresh, capture, named=named, resume=again.resume, now=now)
     if resumed:
@@ -73,7 +73,7 @@ def target_of(console: Console, again: Again, capture: Capture, fresh: Path, *, 
 def parent_of(console: Console, again: Again, target: Path, capture: Capture) -> Path | None:
     """The bundle to take contents from, quickly verified, which is said."""
     from holdall.exporter.parent import choose_parent
-    from holdall.verify import verify
+    from holdall.verification import verify
 
     def is_whole(path: Path) -> bool:
         return verify(path, quick=True).whole

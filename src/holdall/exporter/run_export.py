@@ -14,21 +14,21 @@ from typing import TypeVar
 import msgspec
 
 from holdall.bundle.digest import record_hash
+from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import Capture, Digests, Source
-from holdall.bundle.losses import minimum_of
 from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
-from holdall.exporter.booking import Booking
 from holdall.exporter.fallbacks import Fallbacks, Tally, open_fetcher
 from holdall.exporter.fetch import Fetch
+from holdall.exporter.file_index import Register
+from holdall.exporter.ledger import Booking
 from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
 from holdall.exporter.policy import Policy
-from holdall.exporter.register import Register
-from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, Unfinished, unreadable
-from holdall.exporter.roots import Start, gather, refuse_nothing
+from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, UnfinishedList, unreadable
+from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, Kind, Record, SourceId
@@ -58,7 +58,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
     taken on request.
     """
 
-    start: Start = Start()
+    start: Roots = Roots()
     label: str | None = None
     fallbacks: Fallbacks = Fallbacks()
     policy: Policy = Policy()
@@ -142,8 +142,8 @@ async def export(
 
 
 async def _survey(
-    account: Account | None, start: Start, progress: Progress
-) -> tuple[Start, Surveyor | None, Definitions]:
+    account: Account | None, start: Roots, progress: Progress
+) -> tuple[Roots, Surveyor | None, Definitions]:
     """What there is to export. ``start`` comes back without assistants where the account has no API for them."""
     notes = list(start.dump.notes) if start.dump else []
     doubt = None
@@ -179,7 +179,7 @@ async def _fill(
     account: Account | None,
     surveyor: Surveyor | None,
     definitions: Definitions,
-    start: Start,
+    start: Roots,
     fallbacks: Fallbacks,
     writer: BundleWriter,
     losses: Losses,
@@ -216,7 +216,7 @@ async def _fill(
             for found in (*changes, *_left_out(start, definitions, hashes, register.wants)):
                 losses.add(found)
             for listed, why in surveyor.doubts.items() if surveyor else ():
-                losses.add(Unfinished(list=listed, message=why))
+                losses.add(UnfinishedList(list=listed, message=why))
             digests = await asyncio.to_thread(booking.digests)
             await asyncio.to_thread(losses.write, writer)
             unchanged = parent is not None and digests == parent.info.digests and not changes
@@ -292,7 +292,7 @@ def _losses_of(dump: Dump | None) -> Iterator[Finding]:
 
 
 def _left_out(
-    start: Start, definitions: Definitions, taken: Container[tuple[Kind, str]], is_there: Callable[[SourceId], bool]
+    start: Roots, definitions: Definitions, taken: Container[tuple[Kind, str]], is_there: Callable[[SourceId], bool]
 ) -> list[Finding]:
     """What the definitions refer to and was not asked for, and isn't here for another reason."""
     left = users_of(definitions.views, stores=not start.file_search, files=not start.code_interpreter)
@@ -334,7 +334,7 @@ def _capture(account: Account | None, options: ExportOptions) -> Capture:
     )
 
 
-async def _changes(surveyor: Surveyor, old: Mapping[tuple[Kind, str], str], start: Start) -> list[Changed]:
+async def _changes(surveyor: Surveyor, old: Mapping[tuple[Kind, str], str], start: Roots) -> list[Changed]:
     """The definitions once more: what was added, removed or changed while the contents came.
 
     None where a list of them is doubted: what it lacks at one time and has at another has not changed for that.

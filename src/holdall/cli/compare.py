@@ -10,7 +10,7 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.cli import options
 from holdall.cli.console import Console, counted
-from holdall.cli.verdict import as_result
+from holdall.cli.verdictview import as_result
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.kinds import KINDS
 from holdall.settings import DestinationSettings

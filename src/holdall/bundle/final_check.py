@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdall.bundle.audit import Audit
+from holdall.bundle.fullscan import Audit
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References

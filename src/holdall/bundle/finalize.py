@@ -13,8 +13,8 @@ from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
+from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
-from holdall.bundle.losses import reason_of
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.state import State

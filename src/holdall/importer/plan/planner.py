@@ -14,9 +14,9 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.graph import callees_first, users_of
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.copies import Copies
-from holdall.importer.plan.presence import NOTHING, Found, FoundStore, Presence
-from holdall.importer.plan.references import left_out, left_out_file, references, store_name, whole
+from holdall.importer.plan.copy_references import left_out, left_out_file, references, store_name, whole
+from holdall.importer.plan.definitions import Copies
+from holdall.importer.plan.existing import NOTHING, Found, FoundStore, Presence
 from holdall.importer.plan.steps import (
     LONE_FILES,
     Adopt,

@@ -15,7 +15,7 @@ from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
-from holdall.importer.plan.models import ModelMap, model_map
+from holdall.importer.plan.model_check import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.runs.runfolder import REPORT
 from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping

@@ -20,17 +20,17 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.definitions import Targets, definition
 from holdall.dialects.forms import Form
+from holdall.dialects.requestbody import Targets, definition
 from holdall.dialects.tables import AS_IS
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.comparison import MemberThere, compare_store, compare_whole
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import Object, Objects
 from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.copy_references import references, whole
 from holdall.importer.plan.difference import same
-from holdall.importer.plan.presence import Found, FoundFile, FoundStore, Presence
-from holdall.importer.plan.references import references, whole
+from holdall.importer.plan.existing import Found, FoundFile, FoundStore, Presence
 from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
 from holdall.kinds import WHOLE, read
 from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds

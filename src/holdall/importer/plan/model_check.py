@@ -14,7 +14,7 @@ import msgspec
 
 from holdall.errors import Mistakes, UsageFault, pasteable
 
-__all__ = ["Catalog", "ModelCheck", "ModelMap", "idle", "judge", "model_map", "offered"]
+__all__ = ["ModelCatalog", "ModelCheck", "ModelMap", "idle", "judge", "model_map", "offered"]
 
 
 class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
         return (model, model) in self.rules
 
 
-class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
     """The models that a destination has, each with the day on which it shuts down, as far as it says.
 
     ``models`` is None where there is no list; ``reason`` says why.
@@ -77,7 +77,7 @@ def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
     ]
 
 
-def judge(wanted: Iterable[str], mapped: ModelMap, catalog: Catalog, *, today: date) -> ModelCheck:
+def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, today: date) -> ModelCheck:
     """Which of the ``wanted`` models (the bundle's names) can't be had, and what is to be said of the others.
 
     A model that is mapped to itself is taken on the owner's word, whatever its date says, and where no list has it.
@@ -131,7 +131,7 @@ def _absent(model: str) -> str:
     return "is not there"
 
 
-def offered(catalog: Catalog, *, most: int = 30) -> str:
+def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
     """The models there, for people."""
     models: Sequence[str] = sorted(catalog.models or ())
     more = f" and {len(models) - most} more" if len(models) > most else ""

@@ -12,7 +12,7 @@ from holdall.capped import KEPT
 from holdall.cli.console import human_size
 
 if TYPE_CHECKING:
-    from holdall.bundle.shortfall import Shortfall, Wanted
+    from holdall.bundle.missing import Shortfall, Wanted
     from holdall.capped import Capped
     from holdall.credentials import Suspect
     from holdall.dependencies import User

@@ -15,22 +15,21 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.audit import Audit
+from holdall.bundle.fullscan import Audit
 from holdall.bundle.inventory import Inventory
+from holdall.bundle.known_losses import declared
 from holdall.bundle.layout import HoldallInfo
-from holdall.bundle.losses import declared
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.references import Loss, References
+from holdall.bundle.references import DeclaredLoss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, BundleError, CannotWrite, DamagedBundle, NotABundle
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
-from holdall.verdict import COMPLETE
-from holdall.verdict import Verdict as Completeness
+from holdall.verdict import COMPLETE, Verdict
 
-__all__ = ["Finding", "Verdict", "verified", "verify"]
+__all__ = ["Finding", "Verification", "verified", "verify"]
 
 CODES = {
     "frame": "a frame can't be decoded, or isn't what it must be",
@@ -60,7 +59,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
     the caller gave, if any.
 
@@ -70,12 +69,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     findings: list[Finding]
-    losses: list[Loss]
+    losses: list[DeclaredLoss]
     info: HoldallInfo | None
     size: int
     sha256: str | None
     quick: bool
-    completeness: Completeness = COMPLETE
+    completeness: Verdict = COMPLETE
     findings_total: int = 0
     losses_total: int = 0
     named: str | None = None
@@ -97,7 +96,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def verify(
     path: str | Path, *, quick: bool = False, sha256: str | None = None, progress: Progress | None = None
-) -> Verdict:
+) -> Verification:
     """Prove the bundle at ``path``, as ``verified`` does, and close it."""
     with verified(path, quick=quick, sha256=sha256, keep=False, progress=progress) as (verdict, _):
         return verdict
@@ -111,7 +110,7 @@ def verified(
     sha256: str | None = None,
     keep: bool = True,
     progress: Progress | None = None,
-) -> Iterator[tuple[Verdict, BundleReader | None]]:
+) -> Iterator[tuple[Verification, BundleReader | None]]:
     """Prove the bundle at ``path``; the verdict, and the bundle, which stays open; None where it is damaged.
 
     The file is opened once, and the reader ``keep``s a digest of each frame: what is read from it is what was proved,
@@ -147,7 +146,7 @@ class _Verification:
         self._more = 0
         self.bundle: BundleReader | None = None
 
-    def run(self) -> Verdict:
+    def run(self) -> Verification:
         file = self._file
         frames = choose_frames(file)
         size = file.seek(0, 2)
@@ -178,9 +177,14 @@ class _Verification:
         return self._verdict(losses, info, size, sha256, completeness)
 
     def _verdict(
-        self, losses: Capped[Loss], info: HoldallInfo | None, size: int, sha256: str | None, completeness: Completeness
-    ) -> Verdict:
-        return Verdict(
+        self,
+        losses: Capped[DeclaredLoss],
+        info: HoldallInfo | None,
+        size: int,
+        sha256: str | None,
+        completeness: Verdict,
+    ) -> Verification:
+        return Verification(
             path=self._path,
             findings=list(self._findings.values()),
             findings_total=len(self._findings) + self._more,
@@ -213,7 +217,7 @@ class _Verification:
             return error
         return None
 
-    def _check_records(self, audit: Audit) -> tuple[Capped[Loss], HoldallInfo | None, Completeness]:
+    def _check_records(self, audit: Audit) -> tuple[Capped[DeclaredLoss], HoldallInfo | None, Verdict]:
         bundle = self.bundle
         if bundle is None:
             return Capped(), None, COMPLETE

@@ -1,0 +1,31 @@
+"""One name, one thing: a module or a public class is found by its name alone."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "holdall"
+
+
+def repeated(of: str) -> dict[str, list[str]]:
+    places = defaultdict(list)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE).as_posix()
+        if of == "modules":
+            names = [path.stem]
+        else:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+        for name in names:
+            if not name.startswith("_") and "rung" not in name.lower():
+                places[name].append(where)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+@pytest.mark.parametrize("of", ["modules", "public classes"])
+def test_no_name_is_there_twice(of: str) -> None:
+    assert repeated(of) == {}
