@@ -17,7 +17,7 @@ import msgspec
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.missingview import as_json, show, show_credentials
-from holdall.cli.previous_exports import Again, again_with, how_to_repeat, parent_of, target_of
+from holdall.cli.previous_exports import PreviousExports, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.rungs import how_to_get, policy_with, rungs_with
 from holdall.cli.verdictview import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
@@ -149,10 +149,10 @@ def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
     found = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
     found |= as_result(report.verdict)
     if console.json:
-        from holdall.bundle.missing import Shortfall
+        from holdall.bundle.missing import MissingFromBundle
         from holdall.bundle.reader import open_bundle
 
-        with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
+        with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as shortfall:
             found |= as_json(shortfall, limit=_LISTED)
     return found
 
@@ -201,7 +201,7 @@ def run_export(
     output: Path | None,
     *,
     force: bool,
-    again: Again,
+    again: PreviousExports,
     rungs: Rungs,
     policy: Policy,
     kept: bool = True,
@@ -236,7 +236,7 @@ async def _export(
     start: Roots,
     output: Path | None,
     force: bool,
-    again: Again,
+    again: PreviousExports,
     rungs: Rungs,
     policy: Policy,
     targets: list[Path],
@@ -329,7 +329,7 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
 
 def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
-    from holdall.bundle.missing import Shortfall
+    from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
     from holdall.exporter.report import ContentLoss, describe
 
@@ -341,7 +341,7 @@ def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     if report.containers_made:
         left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
         console.say(f"containers: {report.containers_made} made{left}")
-    with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
+    with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as shortfall:
         show(console.warn, shortfall, more=f"holdall inspect {pasteable(report.bundle)} --all" if kept else "")
         show_credentials(console.warn, shortfall.credentials)
         if shortfall.total and kept:

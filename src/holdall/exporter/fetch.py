@@ -17,8 +17,8 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
-from holdall.exporter.file_index import File, Register, Waiting
-from holdall.exporter.ledger import Booking, line_of
+from holdall.exporter.file_index import File, FileIndex, Waiting
+from holdall.exporter.ledger import LedgerWriter, line_of
 from holdall.exporter.parent import Parent, ReusedContent
 from holdall.exporter.records import FileRecords
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
@@ -78,8 +78,8 @@ class Fetch:
         definitions: Definitions,
         writer: BundleWriter,
         progress: Progress,
-        register: Register,
-        booking: Booking,
+        register: FileIndex,
+        booking: LedgerWriter,
         ladder: Ladder,
         *,
         parent: Parent | None = None,
