@@ -18,7 +18,7 @@ import pytest
 
 from holdall.bundle import appendlog, durable, writer
 from holdall.errors import CannotWrite
-from holdall.exporter.file_index import Register
+from holdall.exporter.file_index import FileIndex
 from holdall.model import SourceId
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
@@ -226,7 +226,7 @@ def test_an_extract_goes_on_where_it_stopped(
 
 
 def test_the_books_of_a_run_on_a_full_disk() -> None:
-    with Register() as register:
+    with FileIndex() as register:
         register._database.execute("PRAGMA max_page_count=12")
 
         def fill() -> None:

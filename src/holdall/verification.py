@@ -15,7 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.fullscan import Audit
+from holdall.bundle.fullscan import FullScan
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.known_losses import declared
 from holdall.bundle.layout import HoldallInfo
@@ -162,7 +162,7 @@ class _Verification:
             return self._verdict(Capped(), None, size, _sha256(file), COMPLETE)
         unreadable = self._open(frames)
         self._progress.stage("verifying")
-        audit = Audit(file, frames, self._find, self._progress)
+        audit = FullScan(file, frames, self._find, self._progress)
         if not self._quick:
             self._progress.expect(bytes=frames.size)
             sha256: str | None = audit.run(keep=self._keep)
@@ -217,7 +217,7 @@ class _Verification:
             return error
         return None
 
-    def _check_records(self, audit: Audit) -> tuple[Capped[DeclaredLoss], HoldallInfo | None, Verdict]:
+    def _check_records(self, audit: FullScan) -> tuple[Capped[DeclaredLoss], HoldallInfo | None, Verdict]:
         bundle = self.bundle
         if bundle is None:
             return Capped(), None, COMPLETE

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdall.bundle.missing import Shortfall, Wanted
+from holdall.bundle.missing import MissingFromBundle, Wanted
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.writer import BundleWriter
 from holdall.model import Kind, Record, SourceId
@@ -18,7 +18,7 @@ from tests.bundle.packing import CAPTURE, STARTED, File, ledger_line, pack
 
 
 def lists(path: Path) -> tuple[list[Wanted], list[str]]:
-    with open_bundle(path) as bundle, Shortfall(bundle) as shortfall:
+    with open_bundle(path) as bundle, MissingFromBundle(bundle) as shortfall:
         wanted = list(shortfall.wanted())
         assert shortfall.total == len(wanted)
         return wanted, [str(one) for one in shortfall.outside]
@@ -100,7 +100,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
                 files.commit()
             writer.finish(ended=STARTED)
         tracemalloc.start()
-        with open_bundle(path) as bundle, Shortfall(bundle) as shortfall:
+        with open_bundle(path) as bundle, MissingFromBundle(bundle) as shortfall:
             assert sum(1 for _ in shortfall.wanted()) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from holdall.errors import RequestRefused
-from holdall.exporter.file_index import Register
+from holdall.exporter.file_index import FileIndex
 from holdall.exporter.records import FileRecords
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing
@@ -45,7 +45,7 @@ def ask(server: Server, wanted: list[str], *, at_once: int = 3) -> list[Record |
     """Ask for files as an export does: all are known to be wanted, so many are asked for at once."""
 
     async def all_of_them() -> list[Record | Missing]:
-        with Register() as register:
+        with FileIndex() as register:
             for ident in wanted:
                 register.want(SourceId(ident))
             slots = asyncio.Semaphore(at_once)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from holdall.bundle.missing import Shortfall
+from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.cli.console import Console
 from holdall.cli.main import run
@@ -86,7 +86,7 @@ class Trial:
                     assert hashlib.sha256(data).hexdigest() == entry.sha256
             for part in (bundle.info.index, bundle.info.manifest):
                 refused(lambda part=part: exhaust(bundle.part_lines(part)), also=Exception)
-            refused(lambda: Shortfall(bundle).__exit__(None, None, None))
+            refused(lambda: MissingFromBundle(bundle).__exit__(None, None, None))
 
     @staticmethod
     def _content(bundle: BundleReader, file: str) -> Iterator[bytes]:

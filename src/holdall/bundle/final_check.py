@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdall.bundle.fullscan import Audit
+from holdall.bundle.fullscan import FullScan
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
@@ -30,7 +30,7 @@ def require_readable(written: Path, target: Path) -> None:
 
     try:
         with BundleReader(written) as bundle, written.open("rb") as file:
-            inventory = Inventory(bundle, Audit(file, bundle.frames.frames, report, Silent()), report, quick=True)
+            inventory = Inventory(bundle, FullScan(file, bundle.frames.frames, report, Silent()), report, quick=True)
             inventory.check_parts()
             inventory.check_manifest()
             References(bundle, report, None).check()

@@ -25,7 +25,7 @@ from holdall.model import Fidelity
 from holdall.untrusted import read_as
 from holdall.verdict import Reason
 
-__all__ = ["Finished", "Finishing"]
+__all__ = ["Finalizer", "Finished"]
 
 _encode = msgspec.json.Encoder().encode
 _SHA256 = 64
@@ -52,7 +52,7 @@ class _Id(msgspec.Struct, frozen=True, kw_only=True):
 _loss_line = msgspec.json.Decoder(LossLine).decode
 
 
-class Finishing:
+class Finalizer:
     """Closes one stream. Memory is flat: what there is one of per file is sorted outside of memory."""
 
     def __init__(

@@ -20,7 +20,7 @@ from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
 
-__all__ = ["LOST", "PLACE", "TO_THE_END", "Audit", "line_ends"]
+__all__ = ["LOST", "PLACE", "TO_THE_END", "FullScan", "line_ends"]
 
 PLACE = struct.Struct(">QQ32sQ")
 """Offset, size and sha256 of a member, packed, and the number of lines of one that is ``.jsonl``."""
@@ -39,7 +39,7 @@ def line_ends(data: memoryview) -> int:
     return sum(data[at : at + _PIECE].tobytes().count(b"\n") for at in range(0, len(data), _PIECE))
 
 
-class Audit:
+class FullScan:
     """What one pass found. Everything that isn't as it must be is reported on the way.
 
     ``members`` has path and ``PLACE`` of each payload member, ``cut`` the paths of parsed texts that say of themselves

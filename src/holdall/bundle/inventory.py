@@ -11,7 +11,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
 from holdall.bundle.claims import about_bag, about_entry, about_info
-from holdall.bundle.fullscan import LOST, PLACE, TO_THE_END, Audit, line_ends
+from holdall.bundle.fullscan import LOST, PLACE, TO_THE_END, FullScan, line_ends
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import is_safe
 from holdall.bundle.reader import BundleReader, index_line
@@ -25,7 +25,7 @@ __all__ = ["Inventory"]
 class Inventory:
     """The checks of one bundle, each a method. ``quick``: the audit was not run, and no content is read here either."""
 
-    def __init__(self, bundle: BundleReader, audit: Audit, report: Report, *, quick: bool) -> None:
+    def __init__(self, bundle: BundleReader, audit: FullScan, report: Report, *, quick: bool) -> None:
         self._bundle, self._audit, self._find, self._quick = bundle, audit, report, quick
         self._payload_end = 1 << 62  # known once the index has been read
 

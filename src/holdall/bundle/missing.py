@@ -22,7 +22,7 @@ from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.model import AssistantView, Fidelity
 
-__all__ = ["Shortfall", "Wanted"]
+__all__ = ["MissingFromBundle", "Wanted"]
 
 _encode = msgspec.json.Encoder().encode
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
@@ -73,7 +73,7 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _item = msgspec.json.Decoder(_Item)
 
 
-class Shortfall(Closing):
+class MissingFromBundle(Closing):
     """One bundle's shortfall, found when this is made. A context manager. Raises DamagedBundle.
 
     ``total`` is the number of files wanted; ``outside`` the things that no bundle holds, stores and files that are

@@ -25,7 +25,7 @@ from holdall.bundle.bag import header, padding
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.final_check import require_readable
-from holdall.bundle.finalize import Finished, Finishing
+from holdall.bundle.finalize import Finalizer, Finished
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Journal, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
@@ -268,7 +268,7 @@ class BundleWriter:
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:
                 self._switch(keep_unseen=False)
-            finished = Finishing(
+            finished = Finalizer(
                 target=self.target,
                 bag=self.bag,
                 capture=self.capture,

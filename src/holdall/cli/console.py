@@ -22,7 +22,7 @@ from holdall.errors import HoldallError
 from holdall.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from holdall.cli.progress_bars import Bars
+    from holdall.cli.progress_bars import ProgressBars
 
 __all__ = ["Console", "Outcome", "counted", "fitting", "human_size", "printable"]
 
@@ -120,7 +120,7 @@ class Console:
         self._warned: set[str] = set()
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bars: Bars | None = None
+        self._bars: ProgressBars | None = None
         self._is_told = False
 
     def result(self, text: str = "") -> None:
@@ -153,9 +153,9 @@ class Console:
         if self.quiet:
             return Silent()
         if self._draws:
-            from holdall.cli.progress_bars import Bars  # tqdm takes longer to import than --help may take
+            from holdall.cli.progress_bars import ProgressBars  # tqdm takes longer to import than --help may take
 
-            self._bars = self._bars or Bars(self.stderr, self.say)
+            self._bars = self._bars or ProgressBars(self.stderr, self.say)
             return self._bars
         return _Lines(self, self._clock)
 

@@ -18,7 +18,7 @@ from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.cli.fidelity import fallbacks_with, how_to_get, policy_with
 from holdall.cli.missingview import as_json, show, show_credentials
-from holdall.cli.previous_exports import Again, again_with, how_to_repeat, parent_of, target_of
+from holdall.cli.previous_exports import PreviousExports, again_with, how_to_repeat, parent_of, target_of
 from holdall.cli.verdictview import as_result, conclude
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
@@ -151,10 +151,10 @@ def result_of(console: Console, report: ExportReport) -> dict[str, Any]:
     found = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
     found |= as_result(report.verdict)
     if console.json:
-        from holdall.bundle.missing import Shortfall
+        from holdall.bundle.missing import MissingFromBundle
         from holdall.bundle.reader import open_bundle
 
-        with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
+        with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as shortfall:
             found |= as_json(shortfall, limit=_LISTED)
     return found
 
@@ -203,7 +203,7 @@ def run_export(
     output: Path | None,
     *,
     force: bool,
-    again: Again,
+    again: PreviousExports,
     fallbacks: Fallbacks,
     policy: Policy,
     kept: bool = True,
@@ -238,7 +238,7 @@ async def _export(
     start: Roots,
     output: Path | None,
     force: bool,
-    again: Again,
+    again: PreviousExports,
     fallbacks: Fallbacks,
     policy: Policy,
     targets: list[Path],
@@ -332,7 +332,7 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> None:
 
 def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
-    from holdall.bundle.missing import Shortfall
+    from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
     from holdall.exporter.report import ContentLoss, describe
 
@@ -344,7 +344,7 @@ def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> None:
     if report.containers_made:
         left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
         console.say(f"containers: {report.containers_made} made{left}")
-    with open_bundle(report.bundle) as bundle, Shortfall(bundle) as shortfall:
+    with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as shortfall:
         show(console.warn, shortfall, more=f"holdall inspect {pasteable(report.bundle)} --all" if kept else "")
         show_credentials(console.warn, shortfall.credentials)
         if shortfall.total and kept:

@@ -77,13 +77,13 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 
 def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
     """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
-    from holdall.bundle.missing import Shortfall
+    from holdall.bundle.missing import MissingFromBundle
     from holdall.credentials import Scan
     from holdall.dependencies import Dependencies
 
     info = bundle.info
     if everything or info.counts.get("memberships", 0) + info.counts.get("files", 0) <= _AT_ONCE:
-        with Shortfall(bundle) as shortfall:
+        with MissingFromBundle(bundle) as shortfall:
             if shortfall.total or shortfall.outside:
                 console.result()
             show(console.result, shortfall, limit=None if everything else 20, more="--all shows them")

@@ -12,7 +12,7 @@ from holdall.capped import KEPT
 from holdall.cli.console import human_size
 
 if TYPE_CHECKING:
-    from holdall.bundle.missing import Shortfall, Wanted
+    from holdall.bundle.missing import MissingFromBundle, Wanted
     from holdall.capped import Capped
     from holdall.credentials import Suspect
     from holdall.dependencies import User
@@ -22,7 +22,9 @@ __all__ = ["as_json", "show", "show_credentials"]
 _SHOWN = 20
 
 
-def show(write: Callable[[str], None], shortfall: Shortfall, *, limit: int | None = _SHOWN, more: str = "") -> None:
+def show(
+    write: Callable[[str], None], shortfall: MissingFromBundle, *, limit: int | None = _SHOWN, more: str = ""
+) -> None:
     """Write both lists, a line an item; nothing where a list is empty. ``more`` says what shows the rest."""
     if shortfall.total:
         write(f"please supply, if you have the originals (files that are not there byte for byte: {shortfall.total}):")
@@ -50,7 +52,7 @@ def show_credentials(write: Callable[[str], None], found: Capped[Suspect], *, li
         _left(write, found.total, min(limit or KEPT, KEPT), f"--json lists the first {KEPT}")
 
 
-def as_json(shortfall: Shortfall, *, limit: int | None = None) -> dict[str, Any]:
+def as_json(shortfall: MissingFromBundle, *, limit: int | None = None) -> dict[str, Any]:
     """The lists as JSON-able values; ``please_supply`` cut off at ``limit``, ``please_supply_total`` is of all."""
     return {
         "please_supply": [msgspec.to_builtins(wanted) for wanted in islice(shortfall.wanted(), limit)],

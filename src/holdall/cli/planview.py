@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from holdall.bundle.missing import Shortfall
+from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
 from holdall.cli.console import Console, counted, human_size
 from holdall.cli.lossview import show as show_losses
@@ -41,7 +41,7 @@ def tell(
     """
     console.close_progress()
     _announce(console, prepared, output)
-    with Shortfall(reader) as shortfall:
+    with MissingFromBundle(reader) as shortfall:
         show(console.warn, shortfall, more=f"holdall inspect {pasteable(reader.path)} --all" if kept else "")
         return as_json(shortfall, limit=_LISTED) if console.json else {}
 

@@ -15,10 +15,10 @@ from holdall.errors import pasteable
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
 
-__all__ = ["Again", "again_with", "how_to_repeat", "parent_of", "target_of"]
+__all__ = ["PreviousExports", "again_with", "how_to_repeat", "parent_of", "target_of"]
 
 
-class Again(msgspec.Struct, frozen=True, kw_only=True):
+class PreviousExports(msgspec.Struct, frozen=True, kw_only=True):
     """``parent`` is ``auto``, ``none`` or a bundle's path; ``resume`` None goes on with what is fresh enough.
 
     ``parents`` is the folder in which ``auto`` looks, None for that of the new bundle.
@@ -54,12 +54,16 @@ def how_to_repeat(command: Any) -> Any:
     return command
 
 
-def again_with(parameters: Mapping[str, Any]) -> Again:
+def again_with(parameters: Mapping[str, Any]) -> PreviousExports:
     """The options out of a command's parameters."""
-    return Again(**{name: parameters[name] for name in Again.__struct_fields__ if name in parameters})
+    return PreviousExports(
+        **{name: parameters[name] for name in PreviousExports.__struct_fields__ if name in parameters}
+    )
 
 
-def target_of(console: Console, again: Again, capture: Capture, fresh: Path, *, named: bool, now: float) -> Path:
+def target_of(
+    console: Console, again: PreviousExports, capture: Capture, fresh: Path, *, named: bool, now: float
+) -> Path:
     """Where the bundle goes: on with an unfinished one, which is said, or to ``fresh``."""
     from holdall.bundle.journal import partial_folder
     from holdall.exporter.bundle_path import where_to_write
@@ -70,7 +74,7 @@ def target_of(console: Console, again: Again, capture: Capture, fresh: Path, *, 
     return target
 
 
-def parent_of(console: Console, again: Again, target: Path, capture: Capture) -> Path | None:
+def parent_of(console: Console, again: PreviousExports, target: Path, capture: Capture) -> Path | None:
     """The bundle to take contents from, quickly verified, which is said."""
     from holdall.exporter.parent import choose_parent
     from holdall.verification import verify

@@ -7,10 +7,10 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-__all__ = ["Bars"]
+__all__ = ["ProgressBars"]
 
 
-class Bars:
+class ProgressBars:
     """Progress on a terminal: one bar for files, one for bytes with rate and time left.
 
     They are drawn from the first stage on, and again after ``close``: an engine reports on after its command has

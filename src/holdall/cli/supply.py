@@ -88,7 +88,7 @@ def _target(bundle: Path, output: Path | None) -> Path:
 
 def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
     """What came of it, and what is still wanted; returns the two lists for ``--json``."""
-    from holdall.bundle.missing import Shortfall
+    from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
 
     if not supplied.wanted:
@@ -98,7 +98,7 @@ def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, objec
     else:
         console.result(str(supplied.bundle))
         console.say(f"{supplied.supplied} of {supplied.wanted} files supplied -> {human_size(supplied.size)}")
-    with open_bundle(supplied.bundle or bundle) as reader, Shortfall(reader) as shortfall:
+    with open_bundle(supplied.bundle or bundle) as reader, MissingFromBundle(reader) as shortfall:
         more = f"holdall inspect {pasteable(supplied.bundle or bundle)} --all"
         show(console.say, shortfall, more=more)
         lists = as_json(shortfall, limit=_LISTED) if console.json else {}

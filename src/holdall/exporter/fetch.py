@@ -17,8 +17,8 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
-from holdall.exporter.file_index import File, Register, Waiting
-from holdall.exporter.ledger import Booking, line_of
+from holdall.exporter.file_index import File, FileIndex, Waiting
+from holdall.exporter.ledger import LedgerWriter, line_of
 from holdall.exporter.parent import Parent, ReusedContent
 from holdall.exporter.records import FileRecords
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
@@ -78,8 +78,8 @@ class Fetch:
         definitions: Definitions,
         writer: BundleWriter,
         progress: Progress,
-        register: Register,
-        booking: Booking,
+        register: FileIndex,
+        booking: LedgerWriter,
         fetcher: ContentFetcher,
         *,
         parent: Parent | None = None,
@@ -322,7 +322,7 @@ class Fetch:
         ]
 
     async def _fetch(self, file: File, *, text: bool = True) -> FetchedContent | None:
-        """A file's content by the best way there is, into the bundle and the books; what was said where nothing was got."""
+        """A file's content by the best way, into bundle and ledger; what was said where nothing was got."""
         holders = self._holders(file)
         sinks = _Sinks(self._writer, file, holders)
         content = await self._fetcher.fetch(file.id, file.view, lambda: holders, sinks, text=text)

@@ -19,7 +19,7 @@ from holdall.model import FileView, SourceId
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Missing
 
-__all__ = ["File", "Register", "Waiting", "passing_database"]
+__all__ = ["File", "FileIndex", "Waiting", "passing_database"]
 
 _SCHEMA = """
 CREATE TABLE wanted (id TEXT PRIMARY KEY, stores TEXT NOT NULL) WITHOUT ROWID;
@@ -96,7 +96,7 @@ def passing_database(schema: str) -> sqlite3.Connection:
     return database
 
 
-class Register(Closing):
+class FileIndex(Closing):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
-from holdall.exporter.file_index import File, Register
+from holdall.exporter.file_index import File, FileIndex
 from holdall.exporter.losses import Losses
 from holdall.exporter.records import unfit
 from holdall.exporter.report import (
@@ -35,16 +35,16 @@ from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions
 
-__all__ = ["Booking"]
+__all__ = ["LedgerWriter"]
 
 
-class Booking:
+class LedgerWriter:
     """The books of one run. ``state`` is kept only where somebody will ask for it."""
 
     def __init__(
         self,
         writer: BundleWriter,
-        register: Register,
+        register: FileIndex,
         definitions: Definitions,
         losses: Losses,
         progress: Progress,

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from holdall.exporter.file_index import Register
+from holdall.exporter.file_index import FileIndex
 from holdall.model import FileView, Kind, MembershipView, Record, SourceId
 from holdall.remote.contents import REFUSED
 from holdall.remote.survey import Missing, Surveyor
@@ -45,7 +45,7 @@ def unfit(raw: bytes, store: str | None = None) -> str:
 class FileRecords:
     """The records of the files that a run wants. A context manager: leaving it ends the lists."""
 
-    def __init__(self, surveyor: Surveyor, register: Register) -> None:
+    def __init__(self, surveyor: Surveyor, register: FileIndex) -> None:
         self._surveyor, self._register = surveyor, register
         self._asked: Counter[str] = Counter()
         self._done: set[str] = set()

@@ -22,8 +22,8 @@ from holdall.dumps import Dump
 from holdall.errors import UsageFault
 from holdall.exporter.fallbacks import Fallbacks, Tally, open_fetcher
 from holdall.exporter.fetch import Fetch
-from holdall.exporter.file_index import Register
-from holdall.exporter.ledger import Booking
+from holdall.exporter.file_index import FileIndex
+from holdall.exporter.ledger import LedgerWriter
 from holdall.exporter.losses import Losses
 from holdall.exporter.parent import Parent, open_parent, same_work
 from holdall.exporter.policy import Policy
@@ -189,8 +189,8 @@ async def _fill(
     compared: bool,
 ) -> _Filled:
     """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
-    with Register() as register, State() if compared else nullcontext() as state:
-        booking = Booking(writer, register, definitions, losses, progress, state, account)
+    with FileIndex() as register, State() if compared else nullcontext() as state:
+        booking = LedgerWriter(writer, register, definitions, losses, progress, state, account)
         hashes = _put_records(definitions, writer, booking)
         async with AsyncExitStack() as stack:
             fetch, fetcher, changes = None, None, []
@@ -232,7 +232,7 @@ async def _fill(
         )
 
 
-def _put_records(definitions: Definitions, writer: BundleWriter, booking: Booking) -> dict[tuple[Kind, str], str]:
+def _put_records(definitions: Definitions, writer: BundleWriter, booking: LedgerWriter) -> dict[tuple[Kind, str], str]:
     """The definitions and stores into the writer, and out of memory: contents take long. Returns their hashes."""
     # A store that is asked for under two names is one.
     records = {(each.kind, each.id): each for each in definitions.all()}

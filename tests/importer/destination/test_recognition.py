@@ -16,7 +16,7 @@ from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import recognise
 from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.existing import Presence
+from holdall.importer.plan.existing import Existing
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import By
 from holdall.model import Fidelity, SourceId
@@ -36,12 +36,12 @@ def hand(box: Running) -> Iterator[Hand]:
         yield opened
 
 
-def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "") -> Presence:
+def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "") -> Existing:
     """``out`` is where earlier runs are known from; None knows of none."""
     reader = cast(BundleReader, shelf)
     box.forget_requests()
 
-    async def go() -> Presence:
+    async def go() -> Existing:
         holding = catalogue(reader)
         async with Account(endpoint(KEY, box.url), side="destination", concurrency=8) as account:
             await probe(account)
@@ -64,7 +64,7 @@ def by(found: Any) -> dict[str, By]:
     return {source: one.by for source, one in found.items()}
 
 
-def differing(found: Presence) -> list[str]:
+def differing(found: Existing) -> list[str]:
     there = [*found.assistants.items(), *found.stores.items()]
     return [source for source, one in there if one.differences]  # type: ignore[attr-defined]
 
@@ -90,10 +90,10 @@ def anonymous(shelf: Shelf) -> Shelf:
 
 
 def test_a_fresh_destination_costs_a_request_a_kind(box: Running, shelf: Shelf) -> None:
-    assert look(shelf, box) == Presence(usage=0)
+    assert look(shelf, box) == Existing(usage=0)
     assert asked(box) == {"assistants": 1, "vector_stores": 1}
     # Where it can't be told that it is another project, the bundle's own files may be there.
-    assert look(anonymous(shelf), box) == Presence(usage=0)
+    assert look(anonymous(shelf), box) == Existing(usage=0)
     assert asked(box) == {"assistants": 1, "vector_stores": 1, "files/*": 5}
 
 

@@ -6,13 +6,13 @@ from typing import cast
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.steps import Catalogue
+from holdall.importer.plan.steps import BundleSummary
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import Fidelity, SourceId
 from tests.importer.shelf import Shelf
 
 
-def read(shelf: Shelf) -> Catalogue:
+def read(shelf: Shelf) -> BundleSummary:
     return catalogue(cast(BundleReader, shelf))
 
 

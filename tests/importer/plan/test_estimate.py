@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdall.importer.plan.estimate import FREE_BYTES, Estimate, estimate
 from holdall.importer.plan.planner import plan
-from holdall.importer.plan.steps import Catalogue, Content
+from holdall.importer.plan.steps import BundleSummary, Content
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.selection import Selection
 
@@ -14,7 +14,7 @@ def cost(files: int, *, size: int = 10, usage: int | None = 0, concurrency: int 
         SourceId(f"f{n}"): Content(id=SourceId(f"f{n}"), fidelity=Fidelity.ORIGINAL, stored=size) for n in range(files)
     }
     raw = b'{"id":"vs","name":"s"}'
-    holding = Catalogue(
+    holding = BundleSummary(
         whole={},
         stores={SourceId("vs"): Record(kind=Kind.STORE, id=SourceId("vs"), raw=raw)},
         members={SourceId("vs"): list(contents)},

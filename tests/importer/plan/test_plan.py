@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Presence
+from holdall.importer.plan.existing import Existing, Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.model_check import ModelMap
 from holdall.importer.plan.planner import Choices, plan
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
+    BundleSummary,
     By,
     Cannot,
-    Catalogue,
     Content,
     CreateAssistant,
     CreateStore,
@@ -55,8 +55,8 @@ def file(id: str, fidelity: Fidelity = Fidelity.ORIGINAL, reason: str = "") -> C
     )
 
 
-def holding(assistants: list[Record], members: dict[str, list[str]], files: list[Content]) -> Catalogue:
-    return Catalogue(
+def holding(assistants: list[Record], members: dict[str, list[str]], files: list[Content]) -> BundleSummary:
+    return BundleSummary(
         whole={Kind.ASSISTANT: assistants},
         stores={SourceId(id): store(id) for id in members},
         members={SourceId(id): [SourceId(m) for m in ids] for id, ids in members.items()},
@@ -65,7 +65,7 @@ def holding(assistants: list[Record], members: dict[str, list[str]], files: list
 
 
 def shape(
-    catalogue: Catalogue,
+    catalogue: BundleSummary,
     *,
     only: tuple[str, ...] = (),
     prefix: str = "",
@@ -235,9 +235,9 @@ def difference(field: str) -> Difference:
 
 def there(
     *, assistants: dict[str, list[str]] | None = None, stores: dict[str, FoundStore] | None = None, files: str = ""
-) -> Presence:
+) -> Existing:
     """``assistants`` by the fields that differ; ``files`` are ids with blanks between them."""
-    return Presence(
+    return Existing(
         definitions={
             Kind.ASSISTANT: {
                 SourceId(id): Found(target=TargetId(f"t-{id}"), by=By.MARK, differences=[difference(f) for f in fields])
@@ -249,12 +249,12 @@ def there(
     )
 
 
-def steps_of(catalogue: Catalogue, presence: Presence, on_conflict: OnConflict, **more: Any) -> list[Step]:
+def steps_of(catalogue: BundleSummary, presence: Existing, on_conflict: OnConflict, **more: Any) -> list[Step]:
     choices = Choices(on_conflict=on_conflict, **more)
     return list(plan(catalogue, Selection(), choices=choices, presence=presence).steps())
 
 
-def small() -> Catalogue:
+def small() -> BundleSummary:
     return holding([assistant("a1", stores=["s1"], files=["f1"])], {"s1": ["f1", "f2"]}, [file("f1"), file("f2")])
 
 
@@ -346,7 +346,7 @@ def test_a_copy_made_of_text_is_no_file_for_the_code_interpreter() -> None:
     catalogue = holding([assistant("a1", files=["f1"])], {}, [file("f1", Fidelity.TEXT)])
     steps = steps_of(catalogue, there(files="f1"), OnConflict.STOP)
     assert [type(step) for step in steps] == [LeaveOut, CreateAssistant]
-    itself = Presence(files={SourceId("f1"): FoundFile(target=TargetId("f1"), name="f1", by=By.ORIGIN)})
+    itself = Existing(files={SourceId("f1"): FoundFile(target=TargetId("f1"), name="f1", by=By.ORIGIN)})
     assert [type(step) for step in steps_of(catalogue, itself, OnConflict.STOP)] == [Adopt, CreateAssistant]
 
 

@@ -17,7 +17,7 @@ from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.difference import Difference, final, same
 from holdall.importer.plan.fingerprint import fingerprint
-from holdall.importer.plan.steps import AttachFiles, Catalogue, CreateStore, UpdateMembership, UpdateStore
+from holdall.importer.plan.steps import AttachFiles, BundleSummary, CreateStore, UpdateMembership, UpdateStore
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import Orphan
@@ -33,7 +33,7 @@ class Knowledge:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: BundleSummary,
         reader: BundleReader,
         folder: RunFolder,
         writes: Writes,

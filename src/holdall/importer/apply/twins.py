@@ -19,7 +19,7 @@ from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.destination.objects import Objects
-from holdall.importer.plan.steps import Catalogue
+from holdall.importer.plan.steps import BundleSummary
 from holdall.importer.runs.baseline import RECENT, listed
 from holdall.importer.runs.pastruns import past_states
 from holdall.importer.runs.runreport import Duplicate
@@ -42,7 +42,7 @@ def made_in(output: Path) -> Iterator[TargetId]:
 
 
 async def duplicates(
-    context: Context, catalogue: Catalogue, *, prefix: str, known: Container[TargetId]
+    context: Context, catalogue: BundleSummary, *, prefix: str, known: Container[TargetId]
 ) -> list[Duplicate]:
     """What stands at the destination beside that which this run created. ``known`` are the possible orphans, which
     are in the report already.
@@ -64,7 +64,7 @@ async def duplicates(
 
 
 class _Look:
-    def __init__(self, context: Context, catalogue: Catalogue, prefix: str) -> None:
+    def __init__(self, context: Context, catalogue: BundleSummary, prefix: str) -> None:
         self._account, self._folder, self._prefix = context.account, context.folder, prefix
         self._records: dict[Kind, Mapping[SourceId, Record]] = {
             Kind.STORE: catalogue.stores,

@@ -33,8 +33,8 @@ from holdall.importer.plan.difference import final
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
+    BundleSummary,
     Cannot,
-    Catalogue,
     CreateDefinition,
     CreateStore,
     DetachFile,
@@ -70,7 +70,7 @@ class Work:
         self,
         context: Context,
         plan: Plan,
-        catalogue: Catalogue,
+        catalogue: BundleSummary,
         reader: BundleReader,
         destination: Mapping[str, str | None],
     ) -> None:

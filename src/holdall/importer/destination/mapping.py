@@ -26,10 +26,10 @@ from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
 
-__all__ = ["Placement", "by_mapping", "by_marks", "withdraw"]
+__all__ = ["IdMapping", "by_mapping", "by_marks", "withdraw"]
 
 
-class Placement(msgspec.Struct, frozen=True, kw_only=True):
+class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
     """Source id -> id in the copy. ``files`` is None where nobody wrote it down: files carry no marks.
 
     ``copies`` are the second uploads of files, as text, that stores have in place of the first. ``origin`` says in
@@ -66,7 +66,7 @@ class _About(msgspec.Struct, frozen=True, kw_only=True):
     destination: dict[str, str | None] = {}
 
 
-def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[str, str | None]) -> Placement | None:
+def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[str, str | None]) -> IdMapping | None:
     """The newest mapping below OUTPUT_DIR that is of this bundle and, as far as is known, of this destination.
 
     Raises CannotWrite.
@@ -75,7 +75,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
         if any(found.bundle.get(name) != value for name, value in digests.items()):
             continue
         choices = found.choices
-        return Placement(
+        return IdMapping(
             origin=str(path),
             definitions={kind: found.of(kind) for kind in DEFINITIONS},
             files=found.files,
@@ -92,7 +92,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
 
 async def by_marks(
     account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None, *, kinds: Iterable[Kind] = DEFINITIONS
-) -> Placement:
+) -> IdMapping:
     """What the destination's assistants and stores say they were cloned from; of several copies the newest.
 
     Looked for are those of ``kinds``. In the ``form`` of requests, the files beside
@@ -100,7 +100,7 @@ async def by_marks(
     """
     written = _noted(output, account.party) if form is Form.RESPONSES and output is not None else None
     marked = {kind: await _marked(account, kind) for kind in kinds if kind is not Kind.ASSISTANT or written is None}
-    return Placement(
+    return IdMapping(
         origin=f"metadata.{CLONED_FROM}",
         definitions=marked if written is None else {**marked, Kind.ASSISTANT: written},
         form=form,

@@ -30,8 +30,8 @@ from holdall.importer.destination.objects import Object, Objects
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copy_references import references, whole
 from holdall.importer.plan.difference import same
-from holdall.importer.plan.existing import Found, FoundFile, FoundStore, Presence
-from holdall.importer.plan.steps import By, Catalogue, Content, CreateStore, Plan, UploadFile
+from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
+from holdall.importer.plan.steps import BundleSummary, By, Content, CreateStore, Plan, UploadFile
 from holdall.kinds import WHOLE, read
 from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
@@ -46,14 +46,14 @@ _FEW = 20
 
 async def recognise(
     account: Account,
-    catalogue: Catalogue,
+    catalogue: BundleSummary,
     reader: BundleReader,
     planned: Plan,
     history: History,
     *,
     choices: Choices,
     progress: Progress,
-) -> Presence:
+) -> Existing:
     """What of ``planned``, a plan by ``choices`` towards an empty destination, is there. Raises what the account
     raises."""
     return await _Look(account, catalogue, reader, planned, history, choices, progress).run()
@@ -65,7 +65,7 @@ class _Look:
     def __init__(
         self,
         account: Account,
-        catalogue: Catalogue,
+        catalogue: BundleSummary,
         reader: BundleReader,
         planned: Plan,
         history: History,
@@ -98,7 +98,7 @@ class _Look:
         self._stale: dict[SourceId, TargetId] = {}
         self._found_stores: dict[SourceId, FoundStore] = {}
 
-    async def run(self) -> Presence:
+    async def run(self) -> Existing:
         self._progress.stage("looking at what the destination has")
         looked_for = {**self._records, Kind.STORE: self._stores}
         if not self._kept_there:
@@ -122,7 +122,7 @@ class _Look:
             if by is not By.ORIGIN:
                 self._resolve_by_place(self._views[Kind.ASSISTANT][source].file_ids, dict.fromkeys(uses[source]), None)
         self._found_stores = {source: self._store(source, there, by) for source, (there, by) in stores.items()}
-        return Presence(
+        return Existing(
             definitions={kind: self._definitions(kind, found[kind]) for kind in WHOLE if found[kind]},
             stores=self._found_stores,
             files=self._files,

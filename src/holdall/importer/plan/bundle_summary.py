@@ -12,7 +12,7 @@ from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
-from holdall.importer.plan.steps import Catalogue, Content
+from holdall.importer.plan.steps import BundleSummary, Content
 from holdall.joining import overlap_of
 from holdall.kinds import WHOLE, read
 from holdall.links import named_links
@@ -32,7 +32,7 @@ __all__ = ["catalogue"]
 T = TypeVar("T")
 
 
-def catalogue(reader: BundleReader) -> Catalogue:
+def catalogue(reader: BundleReader) -> BundleSummary:
     """Read records and ledger through, once each. Raises DamagedBundle."""
     # One string for each purpose there is, not one for each file.
     known = {record.id: _known(record) for record in reader.files()}
@@ -48,7 +48,7 @@ def catalogue(reader: BundleReader) -> Catalogue:
     # Oldest first, as the server lists them, so that the copy lists them in the same order.
     whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in WHOLE}
     whole[Kind.ASSISTANT] = named_links(whole[Kind.ASSISTANT])
-    return Catalogue(
+    return BundleSummary(
         whole=whole,
         stores=stores,
         members={store: _members(reader, store, files, parsed_in, unfit) for store in stores},

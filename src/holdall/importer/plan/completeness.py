@@ -11,7 +11,7 @@ from typing import Any
 from holdall.bundle.known_losses import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Catalogue, Plan
+from holdall.importer.plan.steps import LONE_FILES, Adopt, BundleSummary, By, Cannot, Plan
 from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection
@@ -42,7 +42,7 @@ class Completeness:
     With ``accept_known`` what the bundle records as lost changes no exit code; it is counted all the same.
     """
 
-    def __init__(self, catalogue: Catalogue, selection: Selection, *, accept_known: bool) -> None:
+    def __init__(self, catalogue: BundleSummary, selection: Selection, *, accept_known: bool) -> None:
         self._catalogue, self._chosen = catalogue, selection
         self._accept_known = accept_known
         self._needs: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from holdall.dialects.requestbody import Targets
 from holdall.dialects.tables import Table
 from holdall.errors import pasteable
 from holdall.importer.plan.existing import FoundFile
-from holdall.importer.plan.steps import By, Catalogue, Content, LeaveOut
+from holdall.importer.plan.steps import BundleSummary, By, Content, LeaveOut
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 
 __all__ = ["CopyReferences", "left_out", "left_out_file", "references", "store_name", "whole"]
@@ -30,7 +30,9 @@ class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
         return Targets(stores=stores, files={id: TargetId(id) for id in self.files})
 
 
-def references(view: DefinitionView, catalogue: Catalogue, living: Container[SourceId], table: Table) -> CopyReferences:
+def references(
+    view: DefinitionView, catalogue: BundleSummary, living: Container[SourceId], table: Table
+) -> CopyReferences:
     """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
     there already, whole."""
     stores: list[SourceId] = []
@@ -69,7 +71,7 @@ def references(view: DefinitionView, catalogue: Catalogue, living: Container[Sou
     return CopyReferences(stores=stores, files=files, left_out=lost)
 
 
-def whole(files: Mapping[SourceId, FoundFile], catalogue: Catalogue) -> set[SourceId]:
+def whole(files: Mapping[SourceId, FoundFile], catalogue: BundleSummary) -> set[SourceId]:
     """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
     return {
         id

@@ -16,20 +16,20 @@ from holdall.dialects.requestbody import definition
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copy_references import CopyReferences
 from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.existing import Found, Presence
+from holdall.importer.plan.existing import Existing, Found
 from holdall.importer.plan.requests import paths
-from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, Catalogue, OnConflict, Step, WriteRequest
+from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, BundleSummary, By, OnConflict, Step, WriteRequest
 from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Kind, TargetId
 from holdall.selection import Root
 
-__all__ = ["Copies"]
+__all__ = ["DefinitionSteps"]
 
 
-class Copies:
+class DefinitionSteps:
     """The steps of one planning, for all definitions of a bundle, chosen or not."""
 
-    def __init__(self, catalogue: Catalogue, prefix: str, choices: Choices, presence: Presence) -> None:
+    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, presence: Existing) -> None:
         self._records = catalogue.by_id()
         self._prefix, self._choices, self._presence = prefix, choices, presence
         self._paths = paths(catalogue.assistants, prefix) if choices.form is Form.RESPONSES else {}

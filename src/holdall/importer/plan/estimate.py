@@ -12,7 +12,7 @@ import msgspec
 
 from holdall.importer.plan.steps import (
     AttachFiles,
-    Catalogue,
+    BundleSummary,
     CreateDefinition,
     CreateStore,
     DetachFile,
@@ -50,7 +50,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     chargeable: int | None
 
 
-def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: int | None, batch_files: int) -> Estimate:
+def estimate(
+    planned: Plan, catalogue: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
+) -> Estimate:
     """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
     is how many files it attaches in one call."""
     side_by_side = one_by_one = attached = storage = 0
@@ -91,7 +93,7 @@ def estimate(planned: Plan, catalogue: Catalogue, *, concurrency: int, usage: in
     )
 
 
-def _stored(catalogue: Catalogue, store: SourceId, files: list[SourceId] | None) -> int:
+def _stored(catalogue: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
     members = dict.fromkeys(catalogue.members.get(store, ())) if files is None else files
     contents = (catalogue.files.get(file) for file in members)
     return sum(content.stored for content in contents if content and content.fidelity is not Fidelity.UNAVAILABLE)

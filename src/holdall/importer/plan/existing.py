@@ -13,7 +13,7 @@ from holdall.importer.plan.steps import By
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["NOTHING", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore", "Presence", "Several"]
+__all__ = ["NOTHING", "Existing", "Extra", "Found", "FoundFile", "FoundRequest", "FoundStore", "Several"]
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class Several(msgspec.Struct, frozen=True, kw_only=True):
         return f"{kind} {f'{self.name} ({self.id})' if self.name else self.id}: {', '.join(self.targets)}"
 
 
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
+class Existing(msgspec.Struct, frozen=True, kw_only=True):
     """All that was recognised, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
 
     definitions: Mapping[Kind, Mapping[SourceId, Found]] = {}
@@ -118,4 +118,4 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
         return self.whole(Kind.ASSISTANT)
 
 
-NOTHING = Presence()
+NOTHING = Existing()

@@ -16,7 +16,7 @@ import msgspec
 
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
-from holdall.importer.plan.steps import Catalogue
+from holdall.importer.plan.steps import BundleSummary
 from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, Record
 
@@ -28,7 +28,7 @@ def keys_of(record: Record) -> set[str]:
     return set(unmarked(read_fields(record).get("metadata")))
 
 
-def shared_keys(catalogue: Catalogue, keep: Container[str] = ()) -> dict[Kind, list[str]]:
+def shared_keys(catalogue: BundleSummary, keep: Container[str] = ()) -> dict[Kind, list[str]]:
     """By kind, the keys that every object of it has, where there are several; not those to ``keep``."""
     found = {}
     for kind, records in _kinds(catalogue):
@@ -37,7 +37,7 @@ def shared_keys(catalogue: Catalogue, keep: Container[str] = ()) -> dict[Kind, l
     return {kind: keys for kind, keys in found.items() if keys}
 
 
-def matching(catalogue: Catalogue, globs: Sequence[str]) -> set[str]:
+def matching(catalogue: BundleSummary, globs: Sequence[str]) -> set[str]:
     """The keys in the bundle that one of ``globs`` fits."""
     if not globs:
         return set()
@@ -45,7 +45,7 @@ def matching(catalogue: Catalogue, globs: Sequence[str]) -> set[str]:
     return {key for key in keys if any(fnmatchcase(key, glob) for glob in globs)}
 
 
-def without_keys(catalogue: Catalogue, keys: Container[str]) -> Catalogue:
+def without_keys(catalogue: BundleSummary, keys: Container[str]) -> BundleSummary:
     """The same, with records that lack ``keys`` in their metadata."""
     if not keys:
         return catalogue
@@ -72,5 +72,5 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
     return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
 
 
-def _kinds(catalogue: Catalogue) -> Iterable[tuple[Kind, list[Record]]]:
+def _kinds(catalogue: BundleSummary) -> Iterable[tuple[Kind, list[Record]]]:
     return ((kind, catalogue.records(kind)) for kind in DEFINITIONS)

@@ -15,14 +15,14 @@ from holdall.dialects.loss import Loss, Why
 from holdall.graph import callees_first, users_of
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copy_references import left_out, left_out_file, references, store_name, whole
-from holdall.importer.plan.definitions import Copies
-from holdall.importer.plan.existing import NOTHING, Found, FoundStore, Presence
+from holdall.importer.plan.definitions import DefinitionSteps
+from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
 from holdall.importer.plan.steps import (
     LONE_FILES,
     Adopt,
     AttachFiles,
+    BundleSummary,
     Cannot,
-    Catalogue,
     Content,
     CreateStore,
     DetachFile,
@@ -48,12 +48,12 @@ _PLAIN = Choices()
 
 
 def plan(
-    catalogue: Catalogue,
+    catalogue: BundleSummary,
     selection: Selection,
     *,
     prefix: str = "",
     choices: Choices = _PLAIN,
-    presence: Presence = NOTHING,
+    presence: Existing = NOTHING,
 ) -> Plan:
     """Plan the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
 
@@ -65,14 +65,14 @@ def plan(
 class _Planner:
     """What one planning has placed so far."""
 
-    def __init__(self, catalogue: Catalogue, prefix: str, choices: Choices, presence: Presence) -> None:
+    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, presence: Existing) -> None:
         self.catalogue = catalogue
         self.prefix = prefix
         self.choices = choices
         self.presence = presence
         self._whole = whole(presence.files, catalogue)
         self._views = {kind: {r.id: read(r) for r in catalogue.records(kind)} for kind in WHOLE}
-        self._copies = Copies(catalogue, prefix, choices, presence)
+        self._copies = DefinitionSteps(catalogue, prefix, choices, presence)
         self._uploaded: set[SourceId] = set()
         self._created: set[SourceId] = set()
         self._placed: set[SourceId] = set()

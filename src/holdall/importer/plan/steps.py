@@ -26,9 +26,9 @@ __all__ = [
     "UPDATE",
     "Adopt",
     "AttachFiles",
+    "BundleSummary",
     "By",
     "Cannot",
-    "Catalogue",
     "Content",
     "CreateAgent",
     "CreateAssistant",
@@ -116,7 +116,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DIS
         return list(dict.fromkeys([*own, text]))
 
 
-class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
+class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
 
     ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it

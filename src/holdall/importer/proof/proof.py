@@ -22,14 +22,14 @@ from holdall.dialects.requestbody import Targets, definition
 from holdall.dialects.responses_tools import containers
 from holdall.dialects.tables import AS_IS, Table
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
-from holdall.importer.destination.mapping import Placement
+from holdall.importer.destination.mapping import IdMapping
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
+    BundleSummary,
     Cannot,
-    Catalogue,
     Content,
     CreateDefinition,
     CreateStore,
@@ -88,10 +88,10 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def prove(
-    catalogue: Catalogue,
+    catalogue: BundleSummary,
     reader: BundleReader,
     account: Account,
-    placement: Placement,
+    placement: IdMapping,
     *,
     progress: Progress,
     prefix: str,
@@ -131,10 +131,10 @@ class _Prover:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: BundleSummary,
         reader: BundleReader,
         account: Account,
-        placement: Placement,
+        placement: IdMapping,
         table: Table,
         prefix: str,
         search: bool,

@@ -23,13 +23,13 @@ from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.document import Asked, PlanDocument, read_plan, require_same, write_plan
 from holdall.importer.plan.estimate import Estimate, estimate
-from holdall.importer.plan.existing import NOTHING, Presence, Several
+from holdall.importer.plan.existing import NOTHING, Existing, Several
 from holdall.importer.plan.metadata import matching, shared_keys, without_keys
 from holdall.importer.plan.model_check import ModelCatalog, ModelCheck, idle, judge, model_map, offered
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import (
-    Catalogue,
+    BundleSummary,
     CreateDefinition,
     CreateStore,
     Differs,
@@ -85,7 +85,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     destination: Destination
     plan: Plan
-    presence: Presence
+    presence: Existing
     estimate: Estimate
     warnings: list[str]
     inherent: list[Loss]
@@ -133,7 +133,7 @@ async def plan_import(
 
 async def prepare(
     account: Account,
-    catalogue: Catalogue,
+    catalogue: BundleSummary,
     reader: BundleReader,
     options: PlanOptions,
     *,
@@ -277,7 +277,7 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, catalogue: Catalogue, presence: Presence) -> Iterable[str]:
+def _models(planned: Plan, catalogue: BundleSummary, presence: Existing) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
     requests that are written already."""
     records = catalogue.by_id()

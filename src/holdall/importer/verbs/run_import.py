@@ -21,7 +21,7 @@ from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
-from holdall.importer.plan.steps import Catalogue, Plan
+from holdall.importer.plan.steps import BundleSummary, Plan
 from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder, locked
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
@@ -157,7 +157,7 @@ async def run_import(
 async def _apply(
     context: Context,
     plan: Plan,
-    catalogue: Catalogue,
+    catalogue: BundleSummary,
     reader: BundleReader,
     options: dict[str, Any],
     *,

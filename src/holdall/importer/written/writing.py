@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from holdall.dialects.loss import Loss, Why
-from holdall.importer.plan.existing import FoundRequest, Presence
+from holdall.importer.plan.existing import Existing, FoundRequest
 from holdall.importer.plan.requests import Pair, compose
-from holdall.importer.plan.steps import Catalogue, LeaveOut, Plan, Unit, WriteRequest
+from holdall.importer.plan.steps import BundleSummary, LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.written.requestfolder import RequestFolder, There
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -17,8 +17,8 @@ __all__ = ["Writing", "found_requests"]
 
 def found_requests(
     planned: Plan,
-    catalogue: Catalogue,
-    presence: Presence,
+    catalogue: BundleSummary,
+    presence: Existing,
     folder: RequestFolder,
     destination: Mapping[str, str | None],
 ) -> dict[SourceId, FoundRequest]:
@@ -47,7 +47,7 @@ class Writing:
     def __init__(
         self,
         planned: Plan,
-        catalogue: Catalogue,
+        catalogue: BundleSummary,
         folder: RunFolder,
         destination: Mapping[str, str | None],
         operation: Callable[[], str],
