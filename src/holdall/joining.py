@@ -286,7 +286,8 @@ class Joining:
         for end, start in borders:
             left, right = before[-self._chance - end : len(before) - end], part[start : start + self._chance]
             fit = next((n for n in range(min(self._chance - 1, len(right)), 0, -1) if left.endswith(right[:n])), 0)
-            if fit and right[:fit].strip(_CUT):
+            # Taken by chance for a part that adds nothing, it would leave the piece of a character before it.
+            if fit and right[:fit].strip(_CUT) and not (cut and start + fit == len(part)):
                 return self._fitting(before, part, end, start, fit, 0, cut)
         if part.strip(_CUT) and cut:
             # Nothing but a piece of a character may be what the two share.
