@@ -21,7 +21,7 @@ def repeated(of: str) -> dict[str, list[str]]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
         for name in names:
-            if not name.startswith("_") and "rung" not in name.lower():
+            if not name.startswith("_"):
                 places[name].append(where)
     return {name: found for name, found in places.items() if len(found) > 1}
 
