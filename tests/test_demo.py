@@ -57,7 +57,7 @@ def it_ends_with_no_differences(folder: Path, ran: Ended) -> None:
     assert ran.code == 0, ran.err
     assert "Verdict: no differences." in ran.out
     assert "47 files" in ran.err
-    assert "original 47" in ran.err
+    assert "47 original" in ran.err
 
 
 def it_shows_the_report(folder: Path, ran: Ended) -> None:

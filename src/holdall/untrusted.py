@@ -36,6 +36,7 @@ __all__ = [
     "MAX_SIZE",
     "MAX_TOOLS",
     "MAX_VALUES",
+    "RECORD_EXPANSION",
     "TEXT_PER_BYTE",
     "VALUES_PER_BYTE",
     "Measured",
@@ -47,6 +48,7 @@ __all__ = [
     "mended",
     "most_bytes",
     "most_lines",
+    "most_records",
     "most_text",
     "most_values",
     "normalized",
@@ -74,7 +76,7 @@ MAX_VALUES = 500_000
 """Values in one record, one line or one holdall.json, by their brackets and commas."""
 MAX_ID = 512
 """Bytes of UTF-8 of an id, of an object or of what it refers to."""
-MAX_FILENAME = 64 << 10
+MAX_FILENAME = 4 << 10
 """Bytes of UTF-8 of the name of a file."""
 MAX_SIZE = 1 << 62
 """Bytes, or a number of things, that somebody may declare."""
@@ -92,9 +94,11 @@ LINE_BYTES = 8
 """Bytes of a bundle for each line in it; as many again for each tool or reference of a record."""
 VALUES_PER_BYTE = 2
 """Values of all records in a bundle together, for each byte of it."""
+RECORD_EXPANSION = 32
+"""Bytes of all records in a bundle together, for each byte of it: an import holds its definitions."""
 TEXT_PER_BYTE = 64
 """Weight of all parsed texts in a bundle together, for each byte of it: see ``text_weight``."""
-FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT = 512 << 20, 100_000, 2_000_000, 48 << 20
+FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT, FREE_RECORDS = 512 << 20, 100_000, 2_000_000, 48 << 20, 32 << 20
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
 # One without an end is taken to the end: else each quote in it would be tried anew.
@@ -261,6 +265,11 @@ def most_values(file_size: int) -> int:
     return FREE_VALUES + VALUES_PER_BYTE * file_size
 
 
+def most_records(file_size: int) -> int:
+    """The bytes that all records of a bundle of ``file_size`` bytes may have."""
+    return FREE_RECORDS + RECORD_EXPANSION * file_size
+
+
 def most_text(file_size: int) -> int:
     """The weight that all parsed texts of a bundle of ``file_size`` bytes may have."""
     return FREE_TEXT + TEXT_PER_BYTE * file_size
@@ -320,8 +329,9 @@ def require_record(raw: bytes) -> Measured:
     record = msgspec.convert(read_json(raw), dict[str, Any])
     id = msgspec.convert(record.get("id"), str)
     require_id(id)
-    if isinstance(filename := record.get("filename"), str):
-        require_filename(filename)
+    for key in ("filename", "name", "model"):
+        if isinstance(name := record.get(key), str):
+            require_filename(name)
     tools = record.get("tools")
     uses = len(tools) if isinstance(tools, list) else 0
     if uses > MAX_TOOLS:

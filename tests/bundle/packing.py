@@ -39,7 +39,8 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 def ledger_line(file: File, **more: Any) -> LedgerLine:
     size = None if file.data is None else len(file.data)
     fidelity = Fidelity.UNAVAILABLE if file.data is None else Fidelity.TEXT if file.text else file.fidelity
-    known: dict[str, Any] = {"route": None, "status": None, "code": None, "message": None, "expected": size}
+    route = file.filename if fidelity is Fidelity.SUPPLIED else None
+    known: dict[str, Any] = {"route": route, "status": None, "code": None, "message": None, "expected": size}
     return LedgerLine(id=file.id, filename=file.filename, fidelity=fidelity, path=None, size=size, **(known | more))
 
 

@@ -235,6 +235,7 @@ class _Bundle:
             )
             must(all(_word(line[name]) for name in ("filename", "path", "route", "code", "message")), "words")
             must(line["status"] is None or _number(line["status"], 100, 999), "a status")
+            must("truncated" in line and len(line["message"] or "") <= 64 << 10, "truncated, and a short message")
             must(line.get("truncated", False) in (False, True) and not _number(line.get("truncated")), "truncated")
             must("doubt" not in line or (_text(line["doubt"]) and line["doubt"]), "a doubt")
             must(
@@ -273,6 +274,11 @@ class _Bundle:
         rung, route = line["rung"], re.fullmatch(_ROUTE, line["route"] or "")
         must(rung != "original" or not (line["code"] is not None or (line["status"] or 0) >= 400), "refused, yet there")
         store = route and route[1] and unquote(route[1])
+        _, arrow, origin = (line["route"] or "").partition(" -> ")
+        must(not arrow or re.fullmatch(r"https?://[^\s/?#@]+", origin), "a route that leads to no origin")
+        if rung == "supplied":
+            inside = line["route"] and line["route"][0] != "/" and ".." not in line["route"].split("/")
+            must(inside, "an original outside of the folder")
         if route and rung != "supplied":
             must(unquote(route[2]) == line["id"], "the route of another file")
             must(
@@ -312,6 +318,8 @@ class _Bundle:
         raw, told = self.files.get("data/losses.jsonl", b"").splitlines(), [line["id"] for line in self.ledger]
         must(raw == sorted(raw), "the order of the losses")
         for line in lines:
+            must(line.get("reason") and line.get("kind", "") is not None, "a reason, and no kind that is null")
+            must(len(line.get("message", "")) <= 64 << 10, "a short message")
             must(_text(line.get("reason")) and _text(line.get("message", "")) and _word(line.get("id")), "a loss")
             must(line.get("kind") is None or line["kind"] in _KINDS, "the kind of a loss")
             must(line["reason"] not in ("texts_cut", "below_minimum", "doubtful"), "a loss of the ledger's")

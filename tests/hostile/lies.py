@@ -909,6 +909,19 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
     ),
     "a ledger with an original that was refused": ("record", ledger("file-1", status=403)),
     "a ledger with an original that was refused in a word": ("record", ledger("file-1", code="not_found")),
+    "a ledger with a route to a key": (
+        "record",
+        ledger("file-1", route="/files/file-1/content -> https://u:p@example.com/x?key"),
+    ),
+    "a ledger with a route to nothing": ("record", ledger("file-1", route="/files/file-1/content -> ")),
+    "a ledger with an original outside of the folder": (
+        "record",
+        ledger("file-1", rung="supplied", route="../../notes.txt"),
+    ),
+    "a ledger with a message without end": ("record", ledger("file-4", message="x" * 70_000)),
+    "a loss without a reason": ("record", losses({"reason": ""})),
+    "a loss of a kind that is null": ("record", losses({"reason": "lists", "kind": None, "id": "/files"})),
+    "a loss with a message without end": ("record", losses({"reason": "lists", "message": "x" * 70_000})),
     "a ledger with the route of another file": ("record", ledger("file-1", route="/files/file-2/content")),
     "a ledger with the route of another file's text": (
         "record",

@@ -29,7 +29,7 @@ from holdall.errors import (
     UsageFault,
 )
 from holdall.remote import lists, probing
-from holdall.remote.client import Account, path
+from holdall.remote.client import Account, _page_of, path
 from holdall.remote.limits import Limits
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -464,3 +464,12 @@ def test_one_page_of_a_store_that_counts_one_file_is_cut_and_doubted(script: Scr
     found = use(script, lambda account: _whole(account, "/vector_stores/vs_1/files", doubts.append))
     assert len(found) == 502
     assert doubts == ["it is too long: read no further than 502 items in 1 pages"]
+
+
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [("true", True), ("1", True), ('"true"', True), ('"next"', True), ("false", False), ("0", False), ("null", None)],
+)
+def test_what_a_page_says_of_more_is_read_however_it_is_written(said: str, more: bool | None) -> None:
+    page, _ = _page_of(b'{"data": [], "has_more": %s}' % said.encode(), "/files")
+    assert page.promises_more() is more

@@ -84,6 +84,16 @@ def test_an_answer_about_another_file_is_none_about_this_one() -> None:
     assert "file-2" in found.message
 
 
+def test_an_answer_about_another_store_is_none_about_this_one() -> None:
+    class Odd(Server):
+        async def get(self, where: str, **_: Any) -> Answer:
+            return Answer(raw=b'{"id":"vs_2"}', status=200, request_id=None)
+
+    found = asyncio.run(Surveyor(cast(Account, Odd(failing(NotFound, 404), 200))).store(SourceId("vs_1")))
+    assert isinstance(found, Missing)
+    assert "vs_2" in found.message
+
+
 def test_a_record_of_an_unknown_shape_is_an_answer_that_makes_no_sense() -> None:
     with pytest.raises(UnexpectedAnswer, match=r"can't read assistant a: its record is not of a shape known here"):
         viewed(b'{"id": 7, "metadata": {}}', AssistantView, "assistant a")

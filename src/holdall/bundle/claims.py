@@ -42,6 +42,8 @@ _KINDS: dict[str, frozenset[Kind]] = {
     Reason.KEYS: frozenset(Kind),
     Reason.REFERENCES: frozenset(Kind),
 }
+_LONGEST_MESSAGE = 64 << 10
+_ORIGIN = re.compile(r"https?://[^\s/?#@]+")
 _ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 
 
@@ -74,7 +76,16 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 
 def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_once`` does."""
-    read_once(raw, values=_LINE_VALUES)
+    fields = read_once(raw, values=_LINE_VALUES)
+    if len(line.message or "") > _LONGEST_MESSAGE:
+        yield "a message of more than 64 KiB"
+    if "truncated" not in fields:
+        yield "it doesn't say whether it is truncated"
+    _, arrow, origin = (line.route or "").partition(" -> ")
+    if arrow and not _ORIGIN.fullmatch(origin):
+        yield "its route leads to what is no origin"
+    if line.fidelity is Fidelity.SUPPLIED and not _is_inside(line.route):
+        yield "its original is not one inside of a folder"
     if (line.path is None) != (line.fidelity is Fidelity.UNAVAILABLE):
         yield "a path if and only if it is unavailable"
     if (line.size is None) != (line.path is None):
@@ -111,9 +122,19 @@ def asked(route: str | None) -> Route | None:
     return Route(store=found[1] and unquote(found[1]), file=unquote(found[2])) if found else None
 
 
+def _is_inside(path: str | None) -> bool:
+    return bool(path) and not str(path).startswith("/") and ".." not in str(path).split("/")
+
+
 def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
     """A line of the losses. Raises ValueError as ``read_once`` does."""
-    read_once(raw, values=_LINE_VALUES)
+    fields = read_once(raw, values=_LINE_VALUES)
+    if not line.reason:
+        yield "a loss without a reason"
+    if len(line.message) > _LONGEST_MESSAGE:
+        yield "a message of more than 64 KiB"
+    if "kind" in fields and fields["kind"] is None:
+        yield "a kind that is null, and may be left out only"
     if line.reason in _IN_LEDGER:
         yield f"a loss of the reason {line.reason}, which is for the ledger to say"
     kinds = _KINDS.get(line.reason)  # of what a newer writer knows, none

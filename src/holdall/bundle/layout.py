@@ -19,6 +19,7 @@ from holdall.untrusted import (
     LINE_BYTES,
     MAX_EXPANSION,
     MAX_SIZE,
+    RECORD_EXPANSION,
     TEXT_PER_BYTE,
     VALUES_PER_BYTE,
     count_values,
@@ -117,6 +118,7 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
         if self.lines:
             least = max(least, LINE_BYTES * data.count(b"\n"))
         if self.records:
+            least = max(least, -(-len(data) // RECORD_EXPANSION))
             least = max(least, -(-count_values(data) // VALUES_PER_BYTE))
         if self.texts:
             strings, lists, objects = -(-data.count(b'"') // 2), data.count(b"["), data.count(b"{")

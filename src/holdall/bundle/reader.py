@@ -40,6 +40,7 @@ from holdall.opening import open_regular
 from holdall.untrusted import (
     MAX_JSON,
     most_lines,
+    most_records,
     most_values,
     require_filename,
     require_id,
@@ -101,7 +102,7 @@ class BundleReader(Closing):
         self._ledger: SortedLines | None = None
         self._ledger_entry: IndexEntry | None = None
         self._measured: set[int] = set()
-        self._uses = self._values = 0
+        self._uses = self._values = self._record_bytes = 0
         self._store_paths: dict[str, str] | None = None
 
     def close(self) -> None:
@@ -280,6 +281,9 @@ class BundleReader(Closing):
             found = require_record(raw)
             if measuring:
                 self._values += found.values
+                self._record_bytes += len(raw)
+                if self._record_bytes > most_records(self._size):
+                    raise ValueError("longer records than a bundle of its size may have")
                 self._uses += found.uses if kind in DEFINITIONS else 0
                 if self._values > most_values(self._size):
                     raise ValueError("more values than a bundle of its size may have")

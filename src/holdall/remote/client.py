@@ -54,7 +54,12 @@ _LONG = 5.0
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
     data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     """null where there are none: so servers written in Go say it."""
-    has_more: bool | None = None
+    has_more: msgspec.Raw = msgspec.Raw()
+
+    def promises_more(self) -> bool | None:
+        """Also as other servers write it, 1 or "true". What can't be read promises more, nothing says nothing."""
+        said = bytes(self.has_more).strip(b' "').lower()
+        return None if said in (b"", b"null") else said not in (b"false", b"0", b"0.0")
 
 
 class _Identified(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +137,7 @@ def _page_of(raw: bytes, where: str) -> tuple[_Page, bool]:
     if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
         return _Page(), False
     items = None if data == b"null" else [msgspec.Raw(item) for item in divided(data)[0]]
-    has_more = {b"true": True, b"false": False}.get(members.get(b'"has_more"', b""))
+    has_more = msgspec.Raw(members.get(b'"has_more"', b""))
     return _Page(data=items, has_more=has_more), bool(raw[end:].strip())
 
 
@@ -295,7 +300,7 @@ class Account:
                 doubt_of("an id in it has the key in it")
                 kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
                 items, ids = [items[place] for place in kept], [ids[place] for place in kept]
-            return lists.Page(items=items, ids=ids, has_more=page.has_more)
+            return lists.Page(items=items, ids=ids, has_more=page.promises_more())
 
         def over(why: str) -> None:
             self._lies += 1

@@ -151,7 +151,9 @@ class Surveyor:
         try:
             raw = (await self._account.get(path("/vector_stores/{}", store_id))).sent
             self._given("/vector_stores")
-            return Record(kind=Kind.STORE, id=SourceId(_id_of(raw, "vector store")), raw=raw)
+            if (found := _id_of(raw, "vector store")) != store_id:
+                raise UnexpectedAnswer(f"can't read vector store {store_id}: the answer is about {found[:100]!r}")
+            return Record(kind=Kind.STORE, id=store_id, raw=raw)
         except REQUEST_ERRORS as error:
             return absent(Kind.STORE, store_id, _told(error), users)
 
