@@ -1256,7 +1256,7 @@ ODD: dict[str, Lies] = {
             replace(contents[0], about=contents[0].about | {"rung": "supplied"}),
             *contents[1:],
         ],
-        **ledger("file-1", rung="supplied", route="/files/file-2/content", status=403, code="no"),
+        **ledger("file-1", rung="supplied", route="files/file-2/content", status=403, code="no"),
     },
     "a loss of what isn't there": losses(
         {"reason": "records", "kind": "assistant", "id": "asst_9"},
