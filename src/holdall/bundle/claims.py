@@ -42,7 +42,6 @@ _KINDS: dict[str, frozenset[Kind]] = {
     Reason.KEYS: frozenset(Kind),
     Reason.REFERENCES: frozenset(Kind),
 }
-_LONGEST_MESSAGE = 64 << 10
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+")
 _ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 
@@ -77,8 +76,6 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_once`` does."""
     fields = read_once(raw, values=_LINE_VALUES)
-    if len(line.message or "") > _LONGEST_MESSAGE:
-        yield "a message of more than 64 KiB"
     if "truncated" not in fields:
         yield "it doesn't say whether it is truncated"
     _, arrow, origin = (line.route or "").partition(" -> ")
@@ -131,8 +128,6 @@ def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
     fields = read_once(raw, values=_LINE_VALUES)
     if not line.reason:
         yield "a loss without a reason"
-    if len(line.message) > _LONGEST_MESSAGE:
-        yield "a message of more than 64 KiB"
     if "kind" in fields and fields["kind"] is None:
         yield "a kind that is null, and may be left out only"
     if line.reason in _IN_LEDGER:

@@ -159,6 +159,8 @@ def frames_of(path: str) -> Frames:
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 """Bytes, where a byte is, or a number of things; a bundle can't declare a negative one."""
+Message = Annotated[str, msgspec.Meta(max_length=64 << 10)]
+"""What is said of one thing, for people; a command holds a thousand of them."""
 Instant = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
 """Whole seconds since 1970, UTC, up to the end of the year 9999."""
 
@@ -215,12 +217,12 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
     path: str | None
     expected: Size | None
     size: Size | None
-    route: str | None
+    route: Message | None
     status: int | None
-    code: str | None
-    message: str | None
+    code: Message | None
+    message: Message | None
     truncated: bool = False
-    doubt: str | msgspec.UnsetType = msgspec.UNSET
+    doubt: Message | msgspec.UnsetType = msgspec.UNSET
 
 
 class LossLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -233,7 +235,7 @@ class LossLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
     kind: Kind | None = None
     id: str | None = None
-    message: str = ""
+    message: Message = ""
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
