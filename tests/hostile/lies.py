@@ -924,10 +924,10 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
             **ledger("file-1", rung="supplied", route="../../notes.txt"),
         },
     ),
-    "a ledger with a message without end": ("record", ledger("file-4", message="x" * 70_000)),
+    "a ledger with a message without end": ("damaged", ledger("file-4", message="x" * 70_000)),
     "a loss without a reason": ("record", losses({"reason": ""})),
     "a loss of a kind that is null": ("record", losses({"reason": "lists", "kind": None, "id": "/files"})),
-    "a loss with a message without end": ("record", losses({"reason": "lists", "message": "x" * 70_000})),
+    "a loss with a message without end": ("damaged", losses({"reason": "lists", "message": "x" * 70_000})),
     "a ledger with the route of another file": ("record", ledger("file-1", route="/files/file-2/content")),
     "a ledger with the route of another file's text": (
         "record",
