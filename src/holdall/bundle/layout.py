@@ -160,7 +160,7 @@ def frames_of(path: str) -> Frames:
 Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 """Bytes, where a byte is, or a number of things; a bundle can't declare a negative one."""
 Message = Annotated[str, msgspec.Meta(max_length=64 << 10)]
-"""What is said of one thing, for people; a command holds a thousand of them."""
+"""A text for people. Commands hold up to a thousand, so each is at most 65,536 characters long."""
 Instant = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
 """Whole seconds since 1970, UTC, up to the end of the year 9999."""
 
@@ -175,8 +175,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, rename=ON_DISK):
-    """What an export was asked for. Two exports with the same capture are the same work, whatever fidelity each asked
-    for: that changes what is said of a bundle, not what is in it."""
+    """What an export was asked for. Two exports with the same capture are the same work, whatever ``min_fidelity``
+    they asked for: it changes the verdict, not the content."""
 
     tool: str
     source: Source

@@ -37,7 +37,7 @@ THIS_MACHINE = verb.Machine(now=time.time, run=lambda: secrets.token_hex(3), ope
 
 
 class Unwatched:
-    """Observes an import that nobody is told of, and that Ctrl-C stops."""
+    """An observer that prints nothing. Ctrl-C stops the import."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -46,7 +46,7 @@ def definition(
     model: str | None = None,
     table: Table = OPENAI,
 ) -> Request:
-    """The request that makes a copy of ``record``, with ``model`` in place of its own, as ``table`` allows."""
+    """The request that makes a copy of ``record``, with ``model`` as its model and within the limits of ``table``."""
     return _REQUESTS[record.kind](record, prefix, operation, targets, model, table)
 
 

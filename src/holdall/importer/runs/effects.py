@@ -1,7 +1,7 @@
 """What a run did to the account, as its journal says: what an undo goes by, and nothing else.
 
-What the run made and took away again itself is no effect, nor is a change of something that it made: with the
-thing goes the change. A file that was taken for the run's own because of its name and size alone is only told of.
+Not effects: what the run itself created and deleted again, and changes of what it created, as deleting the object undoes
+them. A file that only its name and size show to be the run's own is reported, never deleted.
 """
 
 from __future__ import annotations

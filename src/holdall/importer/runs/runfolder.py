@@ -69,7 +69,7 @@ def locked(output: Path) -> Iterator[None]:
 class RunFolder:
     """Made at once; raises CannotWrite before anything is sent to the account. ``token`` makes the id unique.
 
-    With ``again``, the id of a run that was cut off, it goes on with that one: ``state`` is what it had come to.
+    ``again`` is the id of an interrupted run to resume; ``state`` is then folded from its journal.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The verb compare: what was imported, held against the bundle. Reads only."""
+"""The verb compare: compares what was imported with the bundle. Reads only."""
 
 from __future__ import annotations
 

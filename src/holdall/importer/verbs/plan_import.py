@@ -109,7 +109,8 @@ async def plan_import(
     *,
     now: float,
 ) -> Prepared:
-    """Say what importing the bundle would do. ``tell`` is told of it before it is refused; ``now`` is in Unix seconds.
+    """Plan an import without doing it. ``tell`` is called with the plan, also with one that is then refused; ``now`` is
+    in Unix seconds.
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
