@@ -1,7 +1,7 @@
 """What a run did to the account, as its journal says: what an undo goes by, and nothing else.
 
-Not effects: what the run itself created and deleted again, and changes of what it created, as deleting the object undoes
-them. A file that only its name and size show to be the run's own is reported, never deleted.
+Not effects: what the run itself created and deleted again, and changes of what it created, as deleting the object
+undoes them. A file that only its name and size show to be the run's own is reported, never deleted.
 """
 
 from __future__ import annotations
