@@ -24,7 +24,7 @@ from holdall.progress import Progress, Silent
 if TYPE_CHECKING:
     from holdall.cli.progress_bars import ProgressBars
 
-__all__ = ["Console", "Outcome", "counted", "fitting", "human_size", "printable"]
+__all__ = ["Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
 
@@ -85,6 +85,11 @@ def fitting(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def flat(value: object) -> str:
+    """On one line, whatever a server or a bundle calls things."""
+    return " ".join(str(value).splitlines())
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 file``, ``2 files``; ``plural`` where an s isn't enough."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
@@ -100,6 +105,16 @@ def human_size(count: int | float) -> str:
     return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
 
 
+def _described(error: HoldallError) -> dict[str, Any]:
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def _listed(name: str, values: list[Any]) -> dict[str, Any]:
+    """A list as a document has it: so many that a reader can hold it, and how many there are where that isn't all."""
+    more = {f"{name}_total": len(values)} if len(values) > _LISTED else {}
+    return {name: values[:_LISTED], **more}
+
+
 class Console:
     """stdout, stderr and the output mode of one run of the program."""
 
@@ -113,7 +128,6 @@ class Console:
         self.json = False
         self.quiet = False
         self.command: str | None = None
-        self.env_file: str | None = None
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock
@@ -183,17 +197,13 @@ class Console:
             for line in f"hint: {each.hint}".split("\n") if each.hint and each.hint != following else ():
                 self._write(self.stderr, line)
         if self.json:
-            described: dict[str, Any] = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+            described = _described(error)
             if error.mistakes:
-                described["mistakes"] = [
-                    {"type": type(each).__name__, "message": each.message, "hint": each.hint} for each in error.mistakes
-                ]
+                described["mistakes"] = [_described(each) for each in error.mistakes]
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:
-                    described[field] = value[:_LISTED] if isinstance(value, list) else value
-                    if isinstance(value, list) and len(value) > _LISTED:
-                        described[f"{field}_total"] = len(value)
+                    described |= _listed(field, value) if isinstance(value, list) else {field: value}
             self._document(code, None, [], described)
         return code
 
@@ -207,8 +217,7 @@ class Console:
             "ok": exit_code == 0,
             "exit_code": exit_code,
             "result": result,
-            "losses": losses[:_LISTED],
-            **({"losses_total": len(losses)} if len(losses) > _LISTED else {}),
+            **_listed("losses", losses),
             "error": error,
         }
         # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.

@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from holdall.capped import Capped
-from holdall.cli import common_options
-from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli import options
+from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import EXIT_LOOK, UsageFault
 
 __all__ = ["command"]
@@ -18,15 +18,14 @@ __all__ = ["command"]
 _SHOWN = 50  # files named one by one for people; --json names them all
 
 
-@click.command("extract", cls=common_options.Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.command("extract", cls=options.Command)
+@options.bundle
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to.")
 @click.option("-o", "--output", metavar="FILE", help="Write the one entry that matches to FILE; - is stdout.")
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
-@common_options.output
-@click.pass_obj
+@options.output
 def command(
     console: Console,
     bundle: Path,
@@ -91,7 +90,6 @@ def _many(console: Console, bundle: Path, patterns: tuple[str, ...], to: Path, f
     if len(files) > _SHOWN:
         console.result(f"… and {len(files) - _SHOWN} more")
     console.say(
-        f"{len(files)} file{'s' if len(files) != 1 else ''}, {human_size(size)}, in {to}"
-        + (f"; {lost.total} not saved" if lost else "")
+        f"{counted(len(files), 'file')}, {human_size(size)}, in {to}" + (f"; {lost.total} not saved" if lost else "")
     )
     return Outcome(exit_code=EXIT_LOOK if lost else 0, result={"files": files, "lost": lost}, losses=lost)

@@ -12,23 +12,26 @@ import msgspec
 
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
-from holdall.cli.console import Console, counted, human_size
-from holdall.cli.lossview import show as show_losses
-from holdall.cli.lossview import told
-from holdall.cli.missingview import as_json, show
+from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.views import (
+    losses_as_json,
+    missing_as_json,
+    show_first,
+    show_losses,
+    show_missing,
+    verdict_as_json,
+)
 from holdall.dialects.forms import Form
-from holdall.errors import UsageFault, pasteable
+from holdall.dialects.loss import Loss
+from holdall.errors import EXIT_LOOK, UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
 from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind
-from holdall.verdict import Verdict
 
-__all__ = ["line", "require_consent", "result_of", "show_conflicts", "show_plan", "tell"]
+__all__ = ["require_consent", "show_conflicts", "show_plan", "tell"]
 
-# How many losses, or differences of one thing, the terminal shows; report.md, audit.jsonl and --json have them all.
-_SHOWN = 20
-# How many files to supply --json lists; `inspect --all` lists all.
-_LISTED = 1000
+# The steps that change what is there.
+_CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, steps.DetachFile)
 
 
 def tell(
@@ -40,56 +43,48 @@ def tell(
     more.
     """
     console.close_progress()
-    _announce(console, prepared, output)
-    with MissingFromBundle(reader) as shortfall:
-        show(console.warn, shortfall, more=f"holdall inspect {pasteable(reader.path)} --all" if kept else "")
-        return as_json(shortfall, limit=_LISTED) if console.json else {}
+    for text in (*_whereto(prepared, output), *_amounts(prepared.plan)):
+        console.say(text)
+    for step in prepared.plan.steps():
+        if isinstance(step, steps.WriteRequest) and step.beside:
+            why = "is not as holdall left it, or of another destination, and stays"
+            console.warn(flat(f"{step.path} {why}; the new one goes to {step.beside}"))
+    for warning in prepared.warnings:
+        console.warn(f"warning: {flat(warning)}")
+    show_losses(console, list(prepared.plan.losses()))
+    with MissingFromBundle(reader) as missing:
+        show_missing(console.warn, missing, more=f"holdall inspect {pasteable(reader.path)} --all" if kept else "")
+        return missing_as_json(missing) if console.json else {}
 
 
-def _announce(console: Console, prepared: Prepared, output: Path) -> None:
-    """Which destination, in what form, how much, and what is lost: before anything is created. ``output`` is
-    OUTPUT_DIR."""
-    there, planned = prepared.destination, prepared.plan
-    whose = ", ".join(
-        f"{title} {value}"
-        for title, value in (("organisation", there.organization), ("project", there.project))
-        if value
-    )
+def _whereto(prepared: Prepared, output: Path) -> Iterator[str]:
+    """Which destination, and in what form."""
+    there = prepared.destination
+    known = (("organisation", there.organization), ("project", there.project))
+    whose = ", ".join(f"{title} {value}" for title, value in known if value)
     if prepared.presence.origin:
-        console.say(f"this is where the bundle came from{f': {whose}' if whose else ''}")
+        yield f"this is where the bundle came from{f': {whose}' if whose else ''}"
     elif whose:
-        console.say(f"destination: {whose}")
-    console.say(_form(prepared, output))
+        yield f"destination: {whose}"
+    if prepared.plan.form is Form.ASSISTANTS:
+        yield "assistants become assistants there"
+    else:
+        why = ": the destination has no Assistants API" if there.endpoints["/assistants"] == "absent" else ""
+        yield f"assistants become requests for the Responses API, written to {output / FOLDER}{why}"
+
+
+def _amounts(planned: steps.Plan) -> Iterator[str]:
+    """What would be created, and what would be done besides."""
     total = planned.totals()
     part = "" if planned.chosen == planned.of else f" ({planned.chosen} of {planned.of} selected)"
     written = planned.form is Form.RESPONSES
     later = [KINDS[kind] for kind in WHOLE if KINDS[kind].since]
     more = "".join(f", {counted(count, row.noun)}" for row in later if (count := getattr(total, row.count)))
     made = counted(total.requests, "request") if written else counted(total.assistants, "assistant")
-    console.say(
+    yield (
         f"to create: {made}{more}{part}, {counted(total.stores, 'vector store')}, "
         f"{counted(total.files, 'file')} ({human_size(total.bytes)})"
     )
-    for text in _else(total):
-        console.say(text)
-    for step in planned.steps():
-        if isinstance(step, steps.WriteRequest) and step.beside:
-            why = "is not as holdall left it, or of another destination, and stays"
-            console.warn(line(f"{step.path} {why}; the new one goes to {step.beside}"))
-    for warning in prepared.warnings:
-        console.warn(f"warning: {line(warning)}")
-    show_losses(console, list(planned.losses()))
-
-
-def _form(prepared: Prepared, output: Path) -> str:
-    if prepared.plan.form is Form.ASSISTANTS:
-        return "assistants become assistants there"
-    why = ": the destination has no Assistants API" if prepared.destination.endpoints["/assistants"] == "absent" else ""
-    return f"assistants become requests for the Responses API, written to {output / FOLDER}{why}"
-
-
-def _else(total: steps.Totals) -> Iterator[str]:
-    """What would be done besides creating."""
     for title, counts in (
         ("already there", total.adopted),
         ("to update", total.updated),
@@ -103,16 +98,49 @@ def _else(total: steps.Totals) -> Iterator[str]:
         yield f"can't be created: {total.impossible}"
 
 
-def show_plan(console: Console, prepared: Prepared, verdict: Verdict) -> None:
-    """Every step, a line each, then what it will cost, then the verdict; on stdout."""
-    for unit in prepared.plan.units:
+def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], missing: dict[str, Any]) -> Outcome:
+    """Every step, a line each, then what it will cost, then the verdict; on stdout.
+
+    Returns how a command ends that does no more; under ``--json`` with ``result`` first, and what is ``missing``.
+    """
+    plan, there, verdict = prepared.plan, prepared.destination, prepared.verdict()
+    for unit in plan.units:
         for text in _unit_lines(unit):
             console.result(text)
     for text in _cost(prepared.estimate):
         console.result(text)
-    plan = prepared.plan
     console.result(
         f"{'as it is' if plan.conflicts() else 'once done' if plan.pending() else 'nothing to do'}: {verdict}"
+    )
+    units = [
+        {
+            "kind": unit.kind.value,
+            "id": unit.id,
+            "name": unit.name,
+            "steps": [text.strip() for text in _unit_lines(unit)[1:]],
+        }
+        for unit in plan.units
+    ]
+    return Outcome(
+        exit_code=EXIT_LOOK if plan.pending() else verdict.exit_code,
+        result={
+            **result,
+            "as": plan.form.value,
+            "pending": plan.pending(),
+            "origin": prepared.presence.origin,
+            "destination": {
+                **there.party(),
+                "endpoints": dict(there.endpoints),
+                "models": None if there.catalog.models is None else len(there.catalog.models),
+            },
+            "totals": msgspec.to_builtins(plan.totals()),
+            "estimate": msgspec.to_builtins(prepared.estimate),
+            "warnings": prepared.warnings,
+            "units": units,
+            **verdict_as_json(verdict),
+            **missing,
+        },
+        losses=losses_as_json(plan.losses()),
     )
 
 
@@ -120,45 +148,17 @@ def show_conflicts(console: Console, prepared: Prepared) -> None:
     """What differs, value by value, where that keeps an import from being carried out."""
     for step in prepared.plan.conflicts():
         for text in _step_lines(step):
-            console.warn(line(text))
-
-
-def result_of(prepared: Prepared) -> dict[str, Any]:
-    """A plan for ``--json``."""
-    there = prepared.destination
-    return {
-        "as": prepared.plan.form.value,
-        "pending": prepared.plan.pending(),
-        "origin": prepared.presence.origin,
-        "destination": {
-            **there.party(),
-            "endpoints": dict(there.endpoints),
-            "models": None if there.catalog.models is None else len(there.catalog.models),
-        },
-        "totals": msgspec.to_builtins(prepared.plan.totals()),
-        "estimate": msgspec.to_builtins(prepared.estimate),
-        "warnings": prepared.warnings,
-        "units": [
-            {
-                "kind": unit.kind.value,
-                "id": unit.id,
-                "name": unit.name,
-                "steps": [text.strip() for text in _unit_lines(unit)[1:]],
-            }
-            for unit in prepared.plan.units
-        ],
-    }
+            console.warn(flat(text))
 
 
 def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
     """Ask before anything that is there is changed. Raises UsageFault where nobody can be asked, or says no."""
     if yes or not prepared.plan.updates():
         return
-    for unit in prepared.plan.units:
-        for step in unit.steps:
-            if hasattr(step, "target") and type(step).__name__.startswith(("Update", "Detach")):
-                for text in _step_lines(step):
-                    console.warn(line(text))
+    for step in prepared.plan.steps():
+        if isinstance(step, _CHANGES):
+            for text in _step_lines(step):
+                console.warn(flat(text))
     if console.json or not sys.stdin.isatty():
         raise UsageFault(
             "nothing was written: this changes things that are there, and there is nobody to ask",
@@ -202,10 +202,11 @@ def _unit_lines(unit: steps.Unit) -> list[str]:
                 lines.append(f"  adopt {counted(len(there), 'file')} by {by}")
         else:
             lines += _step_lines(step)
-    return [line(text) for text in (f"{unit.name or unit.id}:", *lines)]
+    return [flat(text) for text in (f"{unit.name or unit.id}:", *lines)]
 
 
 def _step_lines(step: steps.Step) -> list[str]:
+    # A case for each step that there is, a line or two in each: as one table it is read at a glance.
     match step:
         case steps.UploadFile(content=content, purpose=purpose):
             size = human_size(content.size if content.size is not None else content.stored)
@@ -216,10 +217,10 @@ def _step_lines(step: steps.Step) -> list[str]:
             return [f"  attach {counted(count, 'file')} to {id}"]
         case steps.CreateDefinition(kind=kind, id=id, name=name, model=model, losses=losses):
             with_model = f", model {model}" if KINDS[kind].has_model else ""
-            return [f"  create {_who(kind, name, id)}{with_model}", *told(losses)]
+            return [f"  create {_who(kind, name, id)}{with_model}", *_lost(losses)]
         case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
             where = f"{beside}, for {path} is not as holdall left it, or of another destination" if beside else path
-            return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *told(losses)]
+            return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *_lost(losses)]
         case steps.Adopt(kind=kind, id=id, target=target, name=name, by=by):
             return [f"  adopt {_who(kind, name, id)} as {target}, by {by}"]
         case steps.Skip(kind=kind, id=id, target=target, name=name, differences=found):
@@ -242,14 +243,15 @@ def _step_lines(step: steps.Step) -> list[str]:
 
 
 def _differences(found: list[Difference]) -> list[str]:
-    lines = [f"    {difference.told()}" for difference in found[:_SHOWN]]
-    return [*lines, f"    … and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else lines
+    lines: list[str] = []
+    show_first(lines.append, (difference.told() for difference in found), len(found), indent="    ")
+    return lines
+
+
+def _lost(losses: list[Loss]) -> list[str]:
+    """What an assistant loses, field by field."""
+    return [f"    {loss.why.severity}: {f'{loss.field}: ' if loss.field else ''}{loss.text}" for loss in losses]
 
 
 def _who(kind: Kind, name: str | None, id: str) -> str:
     return f"{noun(kind)} {name or 'without a name'} ({id})"
-
-
-def line(value: object) -> str:
-    """On one line, whatever the names in it hold."""
-    return " ".join(str(value).splitlines())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdall.bundle.reader import BundleReader
@@ -41,7 +40,8 @@ def rehearse(
     from holdall.sandbox.server import Behaviour, Running
 
     with (
-        _ending_in_order(),
+        # Termination ends it as Ctrl-C does, so that nothing is left behind.
+        subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
         subprocesses.passing_folder("holdall-rehearsal-") as folder,
         # Whatever the models are called where the bundle comes from, here they are.
         Running(
@@ -80,16 +80,3 @@ async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
 
 def _models(reader: BundleReader) -> Iterator[str]:
     return (model for record in reader.whole() if (model := read(record).model))
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Let termination (SIGTERM) end the block as Ctrl-C does, so that nothing is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -9,6 +9,7 @@ import click
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted
+from holdall.cli.views import show_first
 from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite
 
 if TYPE_CHECKING:
@@ -16,16 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# Places of one kind that the terminal shows; --json has them all.
-_SHOWN = 20
-
 
 @click.command("remap", cls=options.Command)
 @click.argument("mapping", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
 @click.option("--write", "really", is_flag=True, help="Rewrite the files; without it a diff is printed.")
 @options.output
-@click.pass_obj
 def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bool) -> Outcome:
     """Rewrite old ids in your own files as MAPPING says: an import's mapping.json, or the folder that has one.
 
@@ -50,7 +47,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
                     except CannotWrite as error:
                         passed.append(Passed(path=found.path, why=error.message))
                         continue
-                    console.result(f"{found.path}: {found.count} id{'s' if found.count != 1 else ''}")
+                    console.result(f"{found.path}: {counted(found.count, 'id')}")
                 elif not console.json:
                     _print_diff(console, found)
                 changes.append((found.path, found.count))
@@ -97,15 +94,9 @@ def _tell(
     *,
     really: bool,
 ) -> None:
-    for file in passed[:_SHOWN]:
-        console.warn(f"left as it is: {file.path}: {file.why}")
-    if len(passed) > _SHOWN:
-        console.warn(f"… and {len(passed) - _SHOWN} more")
-    for one in unmapped[:_SHOWN]:
-        times = f" ({one.left.count} times)" if one.left.count > 1 else ""
-        console.warn(f"{one.path}:{one.left.line}: {one.left.id} left{times}: {one.left.why}")
-    if len(unmapped) > _SHOWN:
-        console.warn(f"… and {len(unmapped) - _SHOWN} more")
+    lines = (f"left as it is: {one.path}: {one.why}" for one in passed)
+    show_first(console.warn, lines, len(passed), indent="")
+    show_first(console.warn, map(_unmapped, unmapped), len(unmapped), indent="")
     where = f"{counted(sum(count for _, count in changes), 'id')} in {counted(len(changes), 'file')}"
     if not changes:
         console.say("no id to rewrite")
@@ -113,3 +104,8 @@ def _tell(
         console.say(f"rewrote {where}")
     else:
         console.say(f"to rewrite: {where}; --write does it")
+
+
+def _unmapped(one: Unmapped) -> str:
+    times = f" ({one.left.count} times)" if one.left.count > 1 else ""
+    return f"{one.path}:{one.left.line}: {one.left.id} left{times}: {one.left.why}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -26,7 +26,6 @@ __all__ = ["command"]
 @click.command(
     name="sandbox",
     cls=options.Command,
-    short_help="Serve an OpenAI-compatible project on this machine.",
     epilog="Example:  holdall sandbox --port 8400 --data ./sandbox",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0: any free port.")
@@ -81,20 +80,17 @@ __all__ = ["command"]
 )
 @click.option("--control", is_flag=True, help="Open the control door /_sandbox (faults, request log).")
 @options.output
-@click.pass_obj
 def command(
     console: Console,
+    /,
     port: int,
     data: Path,
     profile: str,
-    index_delay: float,
-    latency: float,
     serve_assistants_files: bool,
-    rate_limits: bool,
     oddity: tuple[str, ...],
     storm: int | None,
-    max_file_bytes: int,
     control: bool,
+    **behaving: Any,
 ) -> Outcome:
     """Serve OpenAI-compatible projects on this machine, until Ctrl-C.
 
@@ -109,12 +105,9 @@ def command(
     whole = PROFILES[profile]
     behaviour = msgspec.structs.replace(
         whole,
-        index_delay=index_delay,
-        latency=latency,
         serve_assistants_files=serve_assistants_files or whole.serve_assistants_files,
-        rate_limits=rate_limits,
         oddities=_oddities(oddity) | whole.oddities,
-        max_file_bytes=max_file_bytes,
+        **behaving,
     )
 
     def ready(url: str) -> None:

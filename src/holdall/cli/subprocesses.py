@@ -13,15 +13,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["ambient", "command_line", "passing_folder", "program", "run", "serving"]
+__all__ = ["ambient", "command_line", "on_signal", "passing_folder", "program", "run", "serving"]
 
 _COLUMNS = 78
 
@@ -110,6 +111,19 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], heard: Callabl
 
 
 @contextmanager
+def on_signal(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
+    """Answer a signal with ``handler`` while the block runs."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
 def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[str]:
     """``holdall ARGUMENTS`` for as long as the block lasts; gives its first line of output, which is its URL.
 
@@ -117,32 +131,33 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
     CannotWrite instead of the block's RemoteError where it ended because this machine is too small or its disk full.
     Termination (SIGTERM) ends the block as Ctrl-C does, so that it never outlives this process for want of a handler.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with log.open("wb") as diary, _start(arguments, environment, diary.fileno()) as child:
-            assert child.stdout is not None
-            listener = threading.Thread(target=_drain, args=(child.stdout,))
-            try:
-                # However long it takes to start: it ends, and with it its output, if it can't.
-                line = child.stdout.readline().strip()
-                if not line:
-                    said = log.read_text(encoding="utf-8", errors="replace").strip()
-                    raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
-                listener.start()
-                yield line
-            except RemoteError:
-                with suppress(subprocess.TimeoutExpired):
-                    if child.wait(_GRACE) == CannotWrite.exit_code:  # it says why it didn't answer
-                        said = log.read_text(encoding="utf-8", errors="replace").rpartition("Error: ")[2].strip()
-                        why, _, hint = said.partition("\nhint: ")
-                        raise CannotWrite(f"holdall {arguments[0]} has ended: {why}", hint=hint) from None
-                raise
-            finally:
-                _stop(child)
-                if listener.is_alive():
-                    listener.join()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with (
+        on_signal(signal.SIGTERM, signal.default_int_handler),
+        log.open("wb") as diary,
+        _start(arguments, environment, diary.fileno()) as child,
+    ):
+        assert child.stdout is not None
+        # Read to its end, or the pipe would fill and the child wait for ever.
+        listener = threading.Thread(target=deque, args=(child.stdout, 0))
+        try:
+            # However long it takes to start: it ends, and with it its output, if it can't.
+            line = child.stdout.readline().strip()
+            if not line:
+                said = log.read_text(encoding="utf-8", errors="replace").strip()
+                raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
+            listener.start()
+            yield line
+        except RemoteError:
+            with suppress(subprocess.TimeoutExpired):
+                if child.wait(_GRACE) == CannotWrite.exit_code:  # it says why it didn't answer
+                    said = log.read_text(encoding="utf-8", errors="replace").rpartition("Error: ")[2].strip()
+                    why, _, hint = said.partition("\nhint: ")
+                    raise CannotWrite(f"holdall {arguments[0]} has ended: {why}", hint=hint) from None
+            raise
+        finally:
+            _stop(child)
+            if listener.is_alive():
+                listener.join()
 
 
 # Waits for the end of its input, and until whoever still writes into the folder has let go of it.
@@ -174,12 +189,6 @@ def passing_folder(prefix: str) -> Iterator[Path]:
         ),
     ):
         yield Path(folder)
-
-
-def _drain(pipe: IO[str]) -> None:
-    """Keep a pipe from filling."""
-    for _ in pipe:
-        pass
 
 
 def _tethered() -> None:
