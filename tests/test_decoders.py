@@ -17,9 +17,9 @@ from holdall.dialects import agents, assistants
 from holdall.dialects.reading import read_fields
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
+from holdall.graph import with_callees_by_id
 from holdall.importer.plan.joined_text import document
 from holdall.importer.plan.metadata import keys_of, without_record_keys
-from holdall.links import named_links
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -111,7 +111,7 @@ def _outside(raw: bytes) -> None:
 
 
 def _linked(raw: bytes) -> None:
-    records = named_links([record(raw), record(b'{"id":"asst_1","name":"x"}')])
+    records = with_callees_by_id([record(raw), record(b'{"id":"asst_1","name":"x"}')])
     assert len(records) == 2
 
 
