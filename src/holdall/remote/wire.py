@@ -35,7 +35,6 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
     UsageFault,
-    exhausted,
 )
 from holdall.kinds import KINDS
 from holdall.redaction import MARK, redactor
@@ -44,6 +43,7 @@ from holdall.remote.download import Download, Rest
 from holdall.remote.hints import RequestTarget
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
+from holdall.shortage import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
 from holdall.version import __version__
 
