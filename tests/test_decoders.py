@@ -20,6 +20,7 @@ from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
 from holdall.importer.plan.joined_text import document
 from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.lenient import divided, first_value, mended, read_members, readable
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -32,7 +33,7 @@ from holdall.model import (
     TargetId,
 )
 from holdall.parsedtext import require_page
-from holdall.untrusted import MAX_DEPTH, divided, first_value, mended, read_as, read_json, read_members, readable
+from holdall.untrusted import MAX_DEPTH, read_as, read_json
 from tests.sweep import examples
 
 # Written out only where they are used, so that an example can be read.
