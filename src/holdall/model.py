@@ -17,7 +17,8 @@ from typing import Any, NewType, Self, TypeGuard, get_type_hints
 
 import msgspec
 
-from holdall.untrusted import MAX_SIZE, read_members
+from holdall.lenient import read_members
+from holdall.untrusted import MAX_SIZE
 
 __all__ = [
     "KNOWLEDGE",

@@ -16,9 +16,8 @@ import msgspec
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.records import unfit
-from holdall.graph import called, users_of
+from holdall.graph import called, callee_names, users_of
 from holdall.kinds import KINDS, WHOLE
-from holdall.links import named
 from holdall.model import (
     KNOWLEDGE,
     AssistantView,
@@ -186,7 +185,7 @@ def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionVie
     users: dict[str, list[str]] = {}
     for view in picked:
         tools = read_as(records[SourceId(view.id)].raw, dict[str, Any]).get("tools")
-        for one in (*(id for id in view.assistant_ids if id not in records), *named(tools)):
+        for one in (*(id for id in view.assistant_ids if id not in records), *callee_names(tools)):
             users.setdefault(one, []).append(view.id)
     for one, by in users.items():
         message = "an assistant that others call is not there"

@@ -21,6 +21,7 @@ from holdall.errors import (
     RequestRefused,
     UnexpectedAnswer,
 )
+from holdall.lenient import divided, read_members, readable, trimmed
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import MARK, Redactor, redactor
@@ -31,17 +32,7 @@ from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import (
-    MAX_JSON,
-    MAX_VALUES,
-    bare,
-    count_values,
-    divided,
-    read_members,
-    readable,
-    require_plain,
-    trimmed,
-)
+from holdall.untrusted import MAX_JSON, MAX_VALUES, bare, count_values, require_plain
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "identity", "path", "viewed"]
 

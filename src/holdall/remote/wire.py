@@ -35,16 +35,17 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
     UsageFault,
-    exhausted,
 )
 from holdall.kinds import KINDS
+from holdall.lenient import first_value, mended, readable
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, faults, hints, redirects, tokens
 from holdall.remote.download import Download, Rest
 from holdall.remote.hints import RequestTarget
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
-from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
+from holdall.shortage import exhausted
+from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
