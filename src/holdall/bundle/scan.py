@@ -23,7 +23,7 @@ from holdall.bundle.seekable import (
     declared_size,
     decompress,
     encode_table,
-    read_tail,
+    read_table,
     walk,
 )
 from holdall.untrusted import most_lines
@@ -61,12 +61,12 @@ def choose_frames(file: BinaryIO) -> FrameTable:
     """
     end = file.seek(0, 2)
     try:
-        table = read_tail(file).frames
+        table = read_table(file)
     except FrameError:
         table = None
     if table and all(_begins_as_listed(file, table, number) for number in range(len(table))):
         return table
-    walked = FrameTable((length, size) for _, length, size in walk(file, 0, end))
+    walked = walk(file, end)
     if walked.length + SEAL_SIZE + len(encode_table(walked)) != end:
         return walked if table is None else table
     return _reconciled(file, walked, table) if table else walked

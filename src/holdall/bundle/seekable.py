@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 import threading
 from array import array
 from bisect import bisect_right
@@ -17,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from typing import BinaryIO
 
-import msgspec
 import zstandard
 
 from holdall.untrusted import most_bytes
@@ -30,7 +30,6 @@ __all__ = [
     "FrameError",
     "FrameFile",
     "FrameTable",
-    "Tail",
     "compress",
     "declared_size",
     "decompress",
@@ -38,7 +37,7 @@ __all__ = [
     "encode_table",
     "frame_digest",
     "frame_length",
-    "read_tail",
+    "read_table",
     "remains",
     "require_expansion",
     "walk",
@@ -61,8 +60,18 @@ _USUAL_BLOCK = 12  # bytes that one more block of what compresses well takes
 _ENTRIES = 64 << 10
 _CACHE_BYTES = 16 << 20
 _DIGEST = 32
+_CHECKSUM = 4
 
-_codecs = threading.local()
+
+class _Codecs(threading.local):
+    """zstd's contexts, which one thread at a time may use: each has its own."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME)
+
+
+_codecs = _Codecs()
 
 
 class FrameError(Exception):
@@ -74,22 +83,19 @@ def compress(data: bytes | bytearray | memoryview, least: int = 0) -> bytes:
 
     Releases the GIL; safe from any thread.
     """
-    codec: zstandard.ZstdCompressor | None = getattr(_codecs, "compressor", None)
-    if codec is None:
-        codec = _codecs.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
-    frame = codec.compress(data)
+    frame = _codecs.compressor.compress(data)
     # What compresses too well is cut into more blocks, each of which takes three bytes and one of content.
     least = min(least, 4 * len(data))
     blocks = (least - len(frame)) // _USUAL_BLOCK + 1
     while len(frame) < least:
-        frame = _in_blocks(codec, data, -(-len(data) // blocks))
+        frame = _in_blocks(data, -(-len(data) // blocks))
         blocks *= 2
     return frame
 
 
-def _in_blocks(codec: zstandard.ZstdCompressor, data: bytes | bytearray | memoryview, size: int) -> bytes:
+def _in_blocks(data: bytes | bytearray | memoryview, size: int) -> bytes:
     """One frame, with a block for each ``size`` bytes."""
-    run, view = codec.compressobj(size=len(data)), memoryview(data)
+    run, view = _codecs.compressor.compressobj(size=len(data)), memoryview(data)
     found = bytearray()
     for start in range(0, len(view), size):
         found += run.compress(view[start : start + size])
@@ -120,11 +126,8 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
         raise FrameError("frame declares another size than the seek table")
     if frame_length(frame) != len(frame):
         raise FrameError("frame has another length than the seek table says")
-    codec: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
-    if codec is None:
-        codec = _codecs.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME)
     try:
-        data = codec.decompress(frame, allow_extra_data=False)
+        data = _codecs.decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         if "not enough memory" in str(error):
             raise MemoryError from None
@@ -164,7 +167,7 @@ def frame_length(frame: bytes | memoryview) -> int | None:
     position = _header_length(frame)
     if position is None:
         return None
-    checksum = 4 if frame[4] & 0x04 else 0
+    checksum = _CHECKSUM if frame[4] & 0x04 else 0
     last = False
     while not last:
         if position + 3 > len(frame):
@@ -179,10 +182,7 @@ def frame_length(frame: bytes | memoryview) -> int | None:
 def _header_length(frame: bytes | memoryview) -> int | None:
     if len(frame) < 6 or bytes(frame[:4]) != FRAME_MAGIC:
         return None
-    descriptor = frame[4]
-    single = descriptor >> 5 & 1
-    content_size = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
-    return 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3] + content_size
+    return zstandard.frame_header_size(frame[:_HEADER_MAX])
 
 
 def _block(header: int) -> tuple[bool, int]:
@@ -190,39 +190,6 @@ def _block(header: int) -> tuple[bool, int]:
     if kind == 3:
         raise FrameError("frame with a block of the reserved type")
     return bool(header & 1), 1 if kind == 1 else header >> 3
-
-
-def walk(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The zstd frames between two offsets of ``file``: (offset, length, declared content size), by structure alone.
-
-    Ends at the first thing that isn't a whole zstd frame within the limits; the caller compares where it got to.
-    """
-    offset = start
-    while offset < end:
-        file.seek(offset)
-        header = file.read(min(_HEADER_MAX, end - offset))
-        if header[:4] != FRAME_MAGIC:
-            return
-        try:
-            size = declared_size(header)
-            position = offset + (_header_length(header) or 0)
-            last = False
-            while not last:
-                if position - offset > _MAX_COMPRESSED:
-                    return
-                file.seek(position)
-                block = file.read(3)
-                if len(block) < 3:
-                    return
-                last, length = _block(int.from_bytes(block, "little"))
-                position += 3 + length
-        except FrameError:
-            return
-        position += 4
-        if position > end:
-            return
-        yield offset, position - offset, size
-        offset = position
 
 
 class FrameTable:
@@ -265,6 +232,40 @@ class FrameTable:
     def find(self, position: int) -> int:
         """Number of the frame that holds the decompressed byte at ``position``."""
         return bisect_right(self._data_ends, position)
+
+
+def walk(file: BinaryIO, end: int) -> FrameTable:
+    """The zstd frames in the first ``end`` bytes of ``file``, by structure alone.
+
+    Ends at the first thing that isn't a whole zstd frame within the limits; the caller compares where it got to.
+    """
+    frames = FrameTable()
+    with suppress(FrameError):
+        while frames.length < end:
+            length, size = _frame_at(file, frames.length)
+            if frames.length + length > end:
+                break
+            frames.append(length, size)
+    return frames
+
+
+def _frame_at(file: BinaryIO, offset: int) -> tuple[int, int]:
+    """Length and declared content size of the frame at ``offset``, or FrameError."""
+    file.seek(offset)
+    header = file.read(_HEADER_MAX)
+    size = declared_size(header)
+    length, last = _header_length(header) or 0, False
+    while not last:
+        # Else a few bytes could have us read blocks without end.
+        if not length or length > _MAX_COMPRESSED:
+            raise FrameError("not a frame, or one without end")
+        file.seek(offset + length)
+        block = file.read(3)
+        if len(block) < 3:
+            raise FrameError("the file ends inside a frame")
+        last, block_length = _block(int.from_bytes(block, "little"))
+        length += 3 + block_length
+    return length + _CHECKSUM, size
 
 
 class FrameFile:
@@ -366,24 +367,20 @@ def encode_seal(digest: bytes) -> bytes:
 def encode_table(frames: FrameTable) -> bytes:
     """The seek table that belongs to ``frames`` (the data frames) followed by the seal."""
     count = len(frames) + 1
-    entries = array("I", bytes(8 * count)) if array("I").itemsize == 4 else array("L", bytes(8 * count))
+    # An array, because a table may have millions of frames.
+    entries = array("I", bytes(8 * count))
     for number in range(len(frames)):
         _, entries[2 * number], _, entries[2 * number + 1] = frames[number]
     entries[-2], entries[-1] = SEAL_SIZE, 0
-    if struct.pack("=I", 1) != struct.pack("<I", 1):
+    if sys.byteorder == "big":
         entries.byteswap()
     body = entries.tobytes() + struct.pack("<IB", count, 0) + SEEKABLE_MAGIC
     return TABLE_MAGIC + struct.pack("<I", len(body)) + body
 
 
-class Tail(msgspec.Struct, frozen=True, kw_only=True):
-    """What the seek table at the end of the file says."""
-
-    frames: FrameTable
-
-
-def read_tail(file: BinaryIO) -> Tail:
-    """Seek table and seal of a bundle, proved to add up with the length of the file; FrameError where they don't."""
+def read_table(file: BinaryIO) -> FrameTable:
+    """The frames of a bundle by its seek table, proved to add up with the length of the file; FrameError where they
+    don't."""
     file_size = file.seek(0, 2)
     if file_size < _FOOTER_SIZE + 8:
         raise FrameError("too short for a seek table")
@@ -407,7 +404,7 @@ def read_tail(file: BinaryIO) -> Tail:
         raise FrameError("the seek table lists no seal")
     if frames.length + SEAL_SIZE + length != file_size:
         raise FrameError("the seek table does not add up to the length of the file")
-    return Tail(frames=frames)
+    return frames
 
 
 def _entries(file: BinaryIO, count: int) -> Iterator[tuple[int, int]]:
