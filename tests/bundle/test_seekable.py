@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle import seekable
+from holdall.bundle.lookup import FrameFile
 from holdall.bundle.seekable import (
     MAX_FRAME,
     SEAL_SIZE,
     FrameError,
-    FrameFile,
     FrameTable,
     compress,
     decompress,

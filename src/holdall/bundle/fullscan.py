@@ -11,10 +11,11 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.lookup import frame_digest
 from holdall.bundle.names import fold
 from holdall.bundle.references import Report
 from holdall.bundle.scan import CantFollow, Member, Piece, members, pieces
-from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table, frame_digest
+from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
 from holdall.bundle.sorting import Sorter
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress

@@ -20,13 +20,12 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
-from holdall.bundle.lookup import SortedLines
+from holdall.bundle.lookup import FrameFile, SortedLines
 from holdall.bundle.names import is_safe
 from holdall.bundle.seekable import (
     FRAME_MAGIC,
     MAX_FRAME,
     FrameError,
-    FrameFile,
     FrameTable,
     read_table,
     require_expansion,

@@ -17,10 +17,11 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.layout import IndexEntry
+from holdall.bundle.lookup import FrameFile
 from holdall.bundle.names import Taken, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
-from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains, require_expansion
+from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import Sorter
 from holdall.closing import Closing
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle

@@ -8,7 +8,8 @@ from pathlib import Path
 from holdall.bundle.bag import BLOCK, header_time
 from holdall.bundle.journal import Journal, Line
 from holdall.bundle.layout import IndexEntry
-from holdall.bundle.seekable import FrameFile, walk
+from holdall.bundle.lookup import FrameFile
+from holdall.bundle.seekable import walk
 from holdall.closing import Closing
 from holdall.opening import open_regular
 
