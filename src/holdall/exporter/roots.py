@@ -137,7 +137,7 @@ async def _unused(
         present = {root.id for root in stores}
         for store_id in used:
             if store_id in present:
-                taken.update([member.id async for member, _ in surveyor.memberships(store_id)])
+                taken.update([member.id async for member, _ in surveyor.memberships(store_id, required=False)])
     return (
         [root for root in stores if root.id not in used],
         [Root(kind=Kind.FILE, id=SourceId(f.id), name=f.filename) for f in known if f.id not in taken],

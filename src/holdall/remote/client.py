@@ -24,7 +24,7 @@ from holdall.errors import (
 from holdall.lenient import divided, read_members, readable, trimmed
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
-from holdall.redaction import MARK
+from holdall.redaction import MARK, Redactor, redactor
 from holdall.remote import lists
 from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.download import Download, Rest
@@ -192,6 +192,11 @@ class Account:
     def sent_keys(self) -> bool:
         """Whether a key was taken out of any answer so far: ``redaction.MARK`` stands in its place."""
         return self._wire.sent_keys
+
+    @property
+    def redactor(self) -> Redactor:
+        """Finds this account's keys."""
+        return redactor(self._wire.secrets)
 
     @property
     def party(self) -> dict[str, str | None]:
