@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -57,25 +57,18 @@ class Finalizer:
 
     def __init__(
         self,
-        *,
-        target: Path,
-        bag: str,
-        capture: Capture,
-        started: int,
         stream: Stream,
         journal: Journal,
+        capture: Capture,
+        *,
+        target: Path,
+        started: int,
         resumed: int,
         line_sinks: list[LineSink],
-        open_sink: Callable[[str], Sink],
-        append: Callable[[Sink, str], IndexEntry],
     ) -> None:
-        """``open_sink`` gives a sink for a file of that path, which ``append`` adds, journalled nowhere.
-
-        Below position ``resumed`` of the journal stand the lines of earlier runs.
-        """
-        self._target, self._bag, self._capture, self._started = target, bag, capture, started
+        """Below position ``resumed`` of the journal stand the lines of earlier runs."""
+        self._target, self._capture, self._started = target, capture, started
         self._stream, self._journal, self._resumed = stream, journal, resumed
-        self._open_sink, self._append = open_sink, append
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
         self._index, self._state = Sorter(), State()
         self._tags: list[tuple[str, str]] = []
@@ -103,6 +96,12 @@ class Finalizer:
             fidelities=info.fidelities,
             losses=info.losses or {},
         )
+
+    def _append(self, sink: Sink, path: str) -> IndexEntry:
+        """A file of the end, which is journalled nowhere."""
+        entry = self._stream.begin(sink, path, self._started)
+        self._stream.add(sink)
+        return entry
 
     def _read_journal(self) -> Sorter:
         """Index and digest lines of what is in the stream; returns the ledger's lines by id."""
@@ -143,7 +142,7 @@ class Finalizer:
 
     def _write_lines(self, sink: LineSink) -> None:
         records = 0
-        with self._open_sink(sink.path) as out:
+        with self._stream.sink(sink.path) as out:
             lines = _Lines(out)
             for line in sink.lines():
                 records += 1
@@ -163,7 +162,7 @@ class Finalizer:
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
     def _write_ledger(self, ledger: Sorter) -> None:
-        with self._open_sink(layout.LEDGER) as out:
+        with self._stream.sink(layout.LEDGER) as out:
             lines = _Lines(out)
             for _, line in ledger:
                 lines.add(line + b"\n")
@@ -213,11 +212,11 @@ class Finalizer:
 
     def _write_last(self, path: str, data: bytes) -> None:
         """A file of the last frame, which holds these files whole, however large they are."""
-        self._stream.raw(header(f"{self._bag}/{path}", len(data), self._started) + data + padding(len(data)))
+        self._stream.raw(header(f"{self._stream.bag}/{path}", len(data), self._started) + data + padding(len(data)))
         self._tags.append((path, hashlib.sha256(data).hexdigest()))
 
     def _write_tag(self, path: str, pieces: Iterable[bytes]) -> Part:
-        with self._open_sink(path) as out:
+        with self._stream.sink(path) as out:
             lines = _Lines(out)
             for piece in pieces:
                 lines.add(piece)
