@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,17 +12,14 @@ from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
-from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.state import State
 from holdall.bundle.stream import Stream
 from holdall.bundle.tagfiles import closing_info
+from holdall.bundle.totals import Totals
 from holdall.kinds import KINDS
-from holdall.model import Fidelity
 from holdall.untrusted import read_as
-from holdall.verdict import Reason
 
 __all__ = ["Finalizer", "Finished"]
 
@@ -70,12 +66,8 @@ class Finalizer:
         self._target, self._capture, self._started = target, capture, started
         self._stream, self._journal, self._resumed = stream, journal, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
-        self._index, self._state = Sorter(), State()
+        self._index, self._totals = Sorter(), Totals(capture.min_fidelity)
         self._tags: list[tuple[str, str]] = []
-        self._counts: Counter[str] = Counter()
-        self._fidelity_files: Counter[str] = Counter()
-        self._fidelity_bytes: Counter[str] = Counter()
-        self._losses: Counter[str] = Counter()
 
     def run(self, *, ended: int) -> Finished:
         self._stream.settle()
@@ -85,7 +77,7 @@ class Finalizer:
         self._write_ledger(ledger)
         info = self._write_tags(ended)
         size, sha256 = self._stream.seal()
-        for sorter in (self._index, self._state, ledger):
+        for sorter in (self._index, self._totals, ledger):
             sorter.close()
         return Finished(
             path=self._target,
@@ -112,33 +104,22 @@ class Finalizer:
                     self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Stored):
                 self._list(line.entry)
-                self._state.content(line.ledger.id, line.ledger.fidelity, line.entry.sha256)
                 self._add_ledger(ledger, line.ledger)
             elif isinstance(line, Entry) and not line.entry.path.startswith("data/"):
                 self._tags.append((line.entry.path, line.entry.sha256))
             elif isinstance(line, Entry):
                 self._list(line.entry)
-                self._list_record(line.entry, line.hash or "")
+                self._totals.record(layout.kind_of(line.entry.path), line.entry.id or "", line.hash or "")
         return ledger
 
     def _add_ledger(self, ledger: Sorter, line: LedgerLine) -> None:
         ledger.add(line.id.encode(errors="surrogatepass"), _encode(line))
-        self._fidelity_files[line.fidelity] += 1
-        self._fidelity_bytes[line.fidelity] += line.size or 0
-        if reason := reason_of(line.fidelity, line.truncated, self._capture.min_fidelity):
-            self._losses[reason] += 1
-        self._losses[Reason.DOUBTFUL] += bool(line.doubt)
+        self._totals.ledger(line)
 
     def _list(self, entry: IndexEntry) -> None:
         """Take an entry into index and manifest."""
         self._index.add(entry.path.encode(), entry.sha256.encode() + _encode(entry))
-        self._counts["entries"] += 1
-        self._counts["bytes"] += entry.size
-
-    def _list_record(self, entry: IndexEntry, sha256: str) -> None:
-        kind = layout.kind_of(entry.path)
-        self._counts[KINDS[kind].count] += 1
-        self._state.record(kind, entry.id or "", sha256)
+        self._totals.entry(entry)
 
     def _write_lines(self, sink: LineSink) -> None:
         records = 0
@@ -149,16 +130,13 @@ class Finalizer:
                 lines.add(line)
                 raw = line[:-1]
                 if sink.kind is None:
-                    self._losses[_loss_line(raw).reason] += 1
-                    continue
-                sha256 = record_hash(sink.kind, raw)
-                self._state.record(sink.kind, read_as(raw, _Id).id, sha256, sink.store_id)
+                    self._totals.loss(_loss_line(raw).reason)
+                else:
+                    self._totals.record(sink.kind, read_as(raw, _Id).id, record_hash(sink.kind, raw), sink.store_id)
             lines.flush()
             out.commit()
         entry = self._append(out, sink.path)
         sink.remove()
-        if sink.kind is not None:
-            self._counts[KINDS[sink.kind].count] += records
         self._list(msgspec.structs.replace(entry, id=sink.store_id, records=records))
 
     def _write_ledger(self, ledger: Sorter) -> None:
@@ -168,16 +146,13 @@ class Finalizer:
                 lines.add(line + b"\n")
             lines.flush()
             out.commit()
-        records = sum(self._fidelity_files.values())
+        records = sum(count.files for count in self._totals.fidelities().values())
         self._list(msgspec.structs.replace(self._append(out, layout.LEDGER), records=records))
 
     def _write_tags(self, ended: int) -> HoldallInfo:
+        # Of a kind that is not in the bundle's version of the format there is no count.
         later = {row.count for row in KINDS.values() if row.since}
-        counts = {
-            name: self._counts[name]
-            for name in (*(row.count for row in KINDS.values()), "entries", "bytes")
-            if name not in later or self._counts[name]
-        }
+        counts = {name: count for name, count in self._totals.counts().items() if count or name not in later}
         description = closing_info(self._capture, ended=ended, size=counts["bytes"], entries=counts["entries"])
         self._write_tag(layout.BAG_INFO, [description])
         manifest = (manifest_line(found[:_SHA256].decode(), path.decode()) for path, found in self._index)
@@ -185,7 +160,7 @@ class Finalizer:
         index = self._write_tag(layout.INDEX, (found[_SHA256:] + b"\n" for _, found in self._index))
         self._stream.cut()
         info = HoldallInfo(
-            format=layout.format_of(self._counts),
+            format=layout.format_of(counts),
             tool=self._capture.tool,
             source=self._capture.source,
             selection=self._capture.selection,
@@ -193,16 +168,12 @@ class Finalizer:
             started=self._started,
             ended=ended,
             counts=counts,
-            fidelities={
-                fidelity: FidelityCount(files=self._fidelity_files[fidelity], bytes=self._fidelity_bytes[fidelity])
-                for fidelity in Fidelity
-                if self._fidelity_files[fidelity]
-            },
-            digests=self._state.digests(),
+            fidelities=self._totals.fidelities(),
+            digests=self._totals.digests(),
             index=index,
             manifest=manifest_part,
             min_fidelity=self._capture.min_fidelity.value,
-            losses={str(reason): count for reason, count in sorted(self._losses.items()) if count},
+            losses=self._totals.losses(),
         )
         self._write_last(layout.INFO, msgspec.json.format(_encode(info), indent=2) + b"\n")
         tags = b"".join(manifest_line(sha256, path) for path, sha256 in sorted(self._tags))
