@@ -1,4 +1,4 @@
-"""The last part of a bundle: records, ledger, and the tag files that prove all of it."""
+"""The last part of a bundle: records, ledger, and the tag files that prove all of it; and the last look at it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import END_OF_TAR, header, manifest_line, padding
+from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
+from holdall.bundle.fullscan import FullScan
+from holdall.bundle.inventory import Inventory
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
 from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
+from holdall.bundle.reader import BundleReader
+from holdall.bundle.references import References
+from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.stream import Stream
-from holdall.bundle.tagfiles import closing_info
 from holdall.bundle.totals import Totals
+from holdall.errors import BundleError, CannotWrite
 from holdall.kinds import KINDS
+from holdall.progress import Silent
 from holdall.untrusted import read_as
 
-__all__ = ["Finalizer", "Finished"]
+__all__ = ["Finalizer", "Finished", "require_readable"]
 
 _encode = msgspec.json.Encoder().encode
 _SHA256 = 64
@@ -215,3 +221,34 @@ class _Lines:
     def flush(self) -> None:
         self._sink.write(b"".join(self._lines))
         self._lines, self._size = [], 0
+
+
+def require_readable(written: Path, target: Path) -> None:
+    """Raises CannotWrite where the file ``written``, which is to become ``target``, is not one that every reader takes.
+
+    Proved are all definitions, memberships, file objects, the ledger and the losses: each can be read, is within the
+    limits and is what index, manifest, counts and digests say. Not proved are seal, seek table and the bytes of
+    contents, which were hashed as they were written: ``verify`` reads those.
+    """
+    found: list[str] = []
+
+    def report(code: str, entry: str | None, message: str) -> None:
+        if not found:
+            found.append(message)
+
+    try:
+        with BundleReader(written) as bundle, written.open("rb") as file:
+            inventory = Inventory(bundle, FullScan(file, bundle.frames.frames, report, Silent()), report, quick=True)
+            inventory.check_parts()
+            inventory.check_manifest()
+            References(bundle, report, None).check()
+    except BundleError as error:
+        report("damaged", None, error.message)
+    except (FrameError, ValueError) as error:
+        report("index", None, str(error))
+    if found:
+        raise CannotWrite(
+            f"can't write {target}: it could not be read back: {found[0]}",
+            hint=f"--no-resume exports all of it again; what was written stays in {target.name}.partial until then. "
+            "If that fails too, look at the disk, or report a bug",
+        )

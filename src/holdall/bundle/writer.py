@@ -19,10 +19,10 @@ from typing import Self
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.bag import opening_files
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
-from holdall.bundle.final_check import require_readable
-from holdall.bundle.finalize import Finalizer, Finished
+from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Journal, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
@@ -30,7 +30,6 @@ from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import OldStream, Stream, Unrecoverable
 from holdall.bundle.stream_index import StreamIndex
-from holdall.bundle.tagfiles import opening_files
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, epoch_seconds
@@ -256,7 +255,7 @@ class BundleWriter:
         """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
 
         Where a clock was set back meanwhile it ended when it began. Raises CannotWrite, and the bundle gets no name,
-        where it can't be read (``final_check.require_readable``).
+        where it can't be read (``require_readable``).
         """
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:
