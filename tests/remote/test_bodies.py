@@ -226,7 +226,7 @@ def test_a_content_that_trickles_without_end_falls_silent(server: Raw) -> None:
         got = b""
         try:
             async with account.download("file-1") as download:
-                async for piece in download.chunks():
+                async for piece in download.chunks:
                     got += piece
         except Unreachable:
             return got

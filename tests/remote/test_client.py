@@ -144,7 +144,7 @@ def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pyte
         await account.upload("a.txt", io.BytesIO(b"x"), purpose="assistants")
         await account.delete("/files/file-1")
         async with account.download("file-1") as download:
-            assert [chunk async for chunk in download.chunks()] == [b'{"deleted":true}']
+            assert [chunk async for chunk in download.chunks] == [b'{"deleted":true}']
 
     use(script, work)
     assert len(script.seen) == 5
@@ -264,7 +264,7 @@ def test_a_cut_body_never_passes_for_whole(script: Script) -> None:
 
     async def work(account: Account) -> None:
         async with account.download("file-1") as download:
-            async for _ in download.chunks():
+            async for _ in download.chunks:
                 pass
 
     with pytest.raises(Unreachable):

@@ -26,10 +26,10 @@ from holdall.progress import Progress, Silent
 from holdall.redaction import MARK
 from holdall.remote import lists
 from holdall.remote.bodies import MAX_PAGE
-from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
+from holdall.remote.transfer import Download, Rest
 from holdall.remote.wire import Answer, Wire, route
 from holdall.untrusted import (
     MAX_JSON,

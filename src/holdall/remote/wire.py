@@ -35,11 +35,11 @@ from holdall.kinds import KINDS
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
 from holdall.remote.bodies import is_web_page
-from holdall.remote.download import Download, Rest
 from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
+from holdall.remote.transfer import Download, Rest
 from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
 from holdall.version import __version__
 
