@@ -1,6 +1,4 @@
-"""The bytes of one download into a sink, whole or not at all: what an answer's head says of its body, and what of a body
-has come so far.
-"""
+"""The bytes of one file into a sink, whole or not at all, in as many downloads as that takes."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ from holdall.errors import (
     RequestRefused,
     UnexpectedAnswer,
     UsageFault,
-    exhausted,
 )
 from holdall.kinds import KINDS
+from holdall.lenient import first_value, mended, readable
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
 from holdall.remote.bodies import is_web_page
@@ -40,7 +40,8 @@ from holdall.remote.hints import RequestTarget
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transfer import Download, Rest
-from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
+from holdall.shortage import exhausted
+from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
