@@ -16,7 +16,8 @@ from holdall.graph import Users, users_of
 from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
-from holdall.remote.client import Account, identity, path, viewed
+from holdall.remote.client import Account, path, viewed
+from holdall.remote.lists import identity
 
 __all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor"]
 
