@@ -20,10 +20,12 @@ from holdall.importer.destination.objects import Objects
 from holdall.importer.runs.baseline import listed, stamps
 from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
-from holdall.remote import faults, models, probing, refusals, tokens
+from holdall.remote import models, probing, refusals, tokens
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.contents import ContentFetcher, Holder
+from holdall.remote.faults import Faults
+from holdall.remote.hints import RequestTarget
 from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
 from holdall.remote.survey import Surveyor
@@ -132,14 +134,14 @@ def answering(answers: list[bytes]) -> Account:
     async def no_time(seconds: float) -> None: ...
 
     account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"), limits=Limits(3, sleep=no_time))
-    wire, given = account._wire, iter(answers * 100)
+    given = iter(answers * 100)
 
     async def json(method: str, where: str, *, most: int = 1 << 23, is_page: bool = False, **asked: Any) -> Any:
         request = httpx2.Request(method, "http://127.0.0.1:9/v1" + where)
         response = httpx2.Response(200, content=next(given, b"null"), request=request)
-        return wire._answer(f"can't {method} {where[:99]}", response, most, is_page=is_page)
+        return account._answer(f"can't {method} {where[:99]}", response, most, is_page=is_page)
 
-    wire.json = json  # type: ignore[method-assign,assignment]
+    account.json = json  # type: ignore[method-assign,assignment]
     return account
 
 
@@ -170,8 +172,8 @@ READERS: dict[str, Callable[[Account], Awaitable[object]]] = {
     "files": lambda account: Surveyor(account).files(),
     "file pages": lambda account: _all(Surveyor(account).file_pages("assistants")),
     "memberships": lambda account: _all(Surveyor(account).memberships(SourceId("vs_1"))),
-    "store": lambda account: Surveyor(account).store(SourceId("vs_1")),
-    "file": lambda account: Surveyor(account).file(SourceId("file-1")),
+    "store": lambda account: Surveyor(account).one(Kind.STORE, SourceId("vs_1")),
+    "file": lambda account: Surveyor(account).one(Kind.FILE, SourceId("file-1")),
     "text": lambda account: read_parsed(account, "/vector_stores/vs_1/files/file-1/content", _Nowhere()),
     "contents": _contents,
     "containers": _containers,
@@ -275,7 +277,8 @@ def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
     ),
 )
 def test_each_error(status: int, text: str, headers: dict[str, str]) -> None:
-    error = faults.from_answer("can't do it", status, headers, text, key="sk-test-000001", side="source")
+    target = RequestTarget(side="source", endpoint=endpoint("sk-test-000001"))
+    error = Faults(target, lambda: ("sk-test-000001",)).refused("can't do it", status, headers, text)
     refusal = refusals.read(error)
     refusal.blames(["name"])
     refusal.endings()

@@ -22,7 +22,7 @@ from holdall.errors import (
     Unreachable,
 )
 from holdall.remote.client import Account
-from holdall.remote.faults import from_answer
+from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget, for_page
 
 AT = endpoint("sk-test-000001", "https://api.example/v1")
@@ -86,7 +86,7 @@ def test_where_no_answer_came(
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    found = Account(AT)._wire.mapped("can't GET /files", from_below(*causes))
+    found = Account(AT).mapped("can't GET /files", from_below(*causes))
     assert type(found) is cls
     assert hint in found.hint
     assert "api.example can't be reached" in found.message
@@ -96,13 +96,13 @@ def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hidden@proxy.corp:3128")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    wire = Account(AT)._wire
+    account = Account(AT)
     for causes in ([httpx2.ConnectError("x"), REFUSED], [httpx2.ProxyError("403 Forbidden")]):
-        hint = wire.mapped("can't GET /files", from_below(*causes)).hint
+        hint = account.mapped("can't GET /files", from_below(*causes)).hint
         assert "proxy.corp:3128" in hint
         assert "hidden" not in hint
     monkeypatch.setenv("NO_PROXY", "api.example")
-    assert "proxy.corp" not in Account(AT)._wire.mapped("can't GET", from_below(httpx2.ConnectError("x"), REFUSED)).hint
+    assert "proxy.corp" not in Account(AT).mapped("can't GET", from_below(httpx2.ConnectError("x"), REFUSED)).hint
 
 
 def refused(
@@ -111,7 +111,8 @@ def refused(
     prefix = "DST" if side == "destination" else "SRC"
     names = Names(organization=f"OPENAI_{prefix}_ORG_ID from .env", project=f"--{prefix.lower()}-project-id")
     at = endpoint("sk-test-000001", url, names=names, insecure_http=True, **ids)
-    return from_answer("can't GET /files", status, {"content-type": kind}, text, key="", side=side, endpoint=at)
+    faults = Faults(RequestTarget(side=side, endpoint=at), lambda: ())
+    return faults.refused("can't GET /files", status, {"content-type": kind}, text)
 
 
 def body(message: str, code: str | None = None) -> str:

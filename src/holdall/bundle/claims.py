@@ -13,9 +13,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from holdall.bundle import layout
-from holdall.bundle.bag import parse_bag_info
+from holdall.bundle.bag import described, parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
-from holdall.bundle.tagfiles import described
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, Kind
 from holdall.untrusted import read_once
@@ -143,6 +142,8 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
             yield f"{name} is null, and may be left out only"
+    if None in fields["digests"].values():
+        yield "a digest is null, and may be left out only"
     if info.ended < info.started:
         yield "it ended before it started"
     if info.min_fidelity is not None and info.min_fidelity not in _MINIMA:

@@ -24,6 +24,8 @@ from holdall.cli.views import conclude, losses_as_json, show_losses, verdict_as_
 from holdall.dialects.loss import Severity
 from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
+from holdall.kinds import DEFINITIONS, KINDS
+from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verification import verified
 
@@ -215,11 +217,11 @@ def _warn_of_leftovers(console: Console, report: verb.Report) -> None:
 
 def _mapping(report: verb.Report) -> dict[str, Any]:
     """What became of what, as mapping.json has it; of the files only how many, as there may be millions."""
-    document = msgspec.to_builtins(verb.mapping(report))
-    shown = ("source", "destination", "mappings", "agents", "vector_stores", "options")
+    document, others = msgspec.to_builtins(verb.mapping(report)), report.of(Kind.STORE, Kind.FILE)
+    mapped = (KINDS[kind].count for kind in DEFINITIONS if kind is not Kind.ASSISTANT)  # they are in "mappings"
     return {
-        **{key: document[key] for key in shown},
-        "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
+        **{key: document[key] for key in ("source", "destination", "mappings", *mapped, "options")},
+        "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in others],
         "files": len(report.files),
         "possible_orphans": document["possible_orphans"],
         "duplicates": document["duplicates"],
