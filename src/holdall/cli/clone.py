@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,12 +57,11 @@ def command(console: Console, /, **given: Any) -> Outcome:
         asked = msgspec.structs.replace(asked, on_conflict=steps.OnConflict.DUPLICATE)
     asyncio.run(_ask(source, destination, asked.form, same_allowed=given["same_project"]))
     kept = not destination.dry_run
-    with ExitStack() as stack:
-        folder = None if kept else stack.enter_context(passing_folder("holdall-"))
-        bundle, exported = run_export(console, source, given, dump, output=folder, kept=kept)
+    with nullcontext() if kept else passing_folder("holdall-") as folder:
+        # --force is the import's: a bundle that is there is never replaced.
+        wanted = {**given, "output": folder, "force": False}
+        bundle, exported = run_export(console, source, wanted, dump, kept=kept)
         imported = run_import(console, destination, bundle, asked, given, kept=kept)
-    assert isinstance(exported.result, dict)
-    assert isinstance(imported.result, dict)
     # What the export lost the bundle records, and the import has counted it.
     known = given["accept_known_losses"] and not exported.result["complete"]
     return Outcome(

@@ -13,6 +13,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -36,7 +37,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a command ends in. ``result`` and ``losses`` are what ``--json`` prints; both must be JSON-able."""
 
     exit_code: int = 0
-    result: object = None
+    result: dict[str, Any] = {}
     losses: list[Any] = []
 
 
@@ -227,12 +228,9 @@ class Console:
         self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str) -> None:
-        if self._bars:
-            self._bars.clear()
-        # One call, one line: a name with a line end in it must not look like two.
-        self._put(stream, printable(text).replace("\n", "\\n"))
-        if self._bars:
-            self._bars.refresh()
+        with self._bars.aside() if self._bars else nullcontext():
+            # One call, one line: a name with a line end in it must not look like two.
+            self._put(stream, printable(text).replace("\n", "\\n"))
 
     @staticmethod
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:

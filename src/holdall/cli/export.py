@@ -7,7 +7,9 @@ import re
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,16 @@ import click
 import msgspec
 
 from holdall.cli import options, parameters
-from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import conclude, missing_as_json, show_credentials, show_first, show_missing, verdict_as_json
+from holdall.cli.console import Console, Outcome, human_size
+from holdall.cli.views import (
+    conclude,
+    holdings,
+    missing_as_json,
+    show_credentials,
+    show_first,
+    show_missing,
+    verdict_as_json,
+)
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
@@ -29,7 +39,6 @@ if TYPE_CHECKING:
     from holdall.dumps import Dump
     from holdall.exporter.report import ExportReport
     from holdall.exporter.run_export import ExportOptions
-    from holdall.remote.client import Account
 
 __all__ = ["command", "dump_of", "run_export"]
 
@@ -58,7 +67,7 @@ _SAID = {"text": "text only", "unavailable": "missing", "container": "through a 
 )
 @options.accounts("src")
 @options.output
-def command(console: Console, /, output: Path | None, force: bool, **given: Any) -> Outcome:
+def command(console: Console, /, **given: Any) -> Outcome:
     """Pack a project's assistants, agents, vector stores and files into one bundle file.
 
     Needs OPENAI_SRC_API_KEY. Reads only, but for --via-container. Where the project has no Assistants API, all its
@@ -72,7 +81,7 @@ def command(console: Console, /, output: Path | None, force: bool, **given: Any)
     with mistakes.noted():
         dump = dump_of(given)
     mistakes.raise_all()
-    return run_export(console, settings, given, dump, output=output, force=force)[1]
+    return run_export(console, settings, given, dump)[1]
 
 
 def dump_of(given: Mapping[str, Any]) -> Dump | None:
@@ -94,14 +103,7 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
 
 
 def run_export(
-    console: Console,
-    settings: SourceSettings,
-    given: Mapping[str, Any],
-    dump: Dump | None,
-    *,
-    output: Path | None = None,
-    force: bool = False,
-    kept: bool = True,
+    console: Console, settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None, *, kept: bool = True
 ) -> tuple[Path, Outcome]:
     """Export as the options ``given`` say, and show what came of it; the bundle, and how the command ends.
 
@@ -110,7 +112,7 @@ def run_export(
     """
     chosen: list[Path] = []
     try:
-        report = asyncio.run(_export(console, settings, given, dump, output, chosen, force=force, kept=kept))
+        report = asyncio.run(_export(console, settings, given, dump, chosen, kept=kept))
     except KeyboardInterrupt:
         raise _interrupted(chosen if kept else []) from None
     console.close_progress()
@@ -141,41 +143,49 @@ async def _export(
     settings: SourceSettings,
     given: Mapping[str, Any],
     dump: Dump | None,
-    output: Path | None,
     chosen: list[Path],
     *,
-    force: bool,
     kept: bool,
 ) -> ExportReport:
     """Export; ``chosen`` gets the bundle's path as soon as that is known."""
+    from holdall.bundle.journal import partial_folder
+    from holdall.exporter.bundle_path import where_to_write
     from holdall.exporter.run_export import export
     from holdall.remote.client import Account
 
     progress, endpoint = console.progress(), settings.endpoint
+    folder = None if kept else _ARCHIVES
 
-    async def work(account: Account | None) -> ExportReport:
-        def target(capture: Capture) -> Path:
-            label = settings.label or (account and account.project) or (endpoint and endpoint.host) or "dump"
-            chosen.append(_resumed_or(console, _fresh(output, label), capture, output, given["resume"]))
-            return chosen[0]
+    def target(capture: Capture) -> Path:
+        label = settings.label or (account and account.project) or (endpoint and endpoint.host) or "dump"
+        fresh = _fresh(given["output"], label)
+        path, resumed = where_to_write(
+            fresh, capture, named=fresh == given["output"], resume=given["resume"], now=time.time()
+        )
+        if resumed:
+            console.say(f"going on with {partial_folder(path)}, which an earlier run left unfinished")
+        chosen.append(path)
+        return path
 
+    def parent(target: Path, capture: Capture) -> Path | None:
+        return _parent(console, given["parent"], folder or target.parent, capture)
+
+    if endpoint:
+        console.say(f"exporting from {endpoint.title}")
+    async with (
+        Account(endpoint, side="source", concurrency=settings.concurrency, progress=progress)
+        if endpoint
+        else nullcontext() as account
+    ):
         return await export(
             account,
             target,
             _options(settings, given, dump),
             clock=time.time,
-            parent=lambda target, capture: _parent(
-                console, given["parent"], target.parent if kept else _ARCHIVES, capture
-            ),
-            force=force,
+            parent=parent,
+            force=given["force"],
             progress=progress,
         )
-
-    if endpoint is None:
-        return await work(None)
-    console.say(f"exporting from {endpoint.title}")
-    async with Account(endpoint, side="source", concurrency=settings.concurrency, progress=progress) as account:
-        return await work(account)
 
 
 def _options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None) -> ExportOptions:
@@ -207,17 +217,6 @@ def _options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | No
     )
 
 
-def _resumed_or(console: Console, fresh: Path, capture: Capture, output: Path | None, resume: bool | None) -> Path:
-    """Where the bundle goes: on with an unfinished one, which is said, or to ``fresh``."""
-    from holdall.bundle.journal import partial_folder
-    from holdall.exporter.bundle_path import where_to_write
-
-    target, resumed = where_to_write(fresh, capture, named=fresh == output, resume=resume, now=time.time())
-    if resumed:
-        console.say(f"going on with {partial_folder(target)}, which an earlier run left unfinished")
-    return target
-
-
 def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Path | None:
     """The bundle to take contents from, quickly verified, which is said. ``wanted``: auto, none or a bundle's path."""
     from holdall.exporter.parent import choose_parent
@@ -243,7 +242,9 @@ def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Pa
 
 def _fresh(output: Path | None, label: str) -> Path:
     """Where a new bundle goes. The folder ``archives`` is made; a folder that the user names must exist."""
-    name = f"{_slug(label)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}"
+    # Part of a file name on any system.
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "project"
+    name = f"{slug}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}"
     if output is None:
         _ARCHIVES.mkdir(exist_ok=True)
         return _ARCHIVES / name
@@ -253,11 +254,6 @@ def _fresh(output: Path | None, label: str) -> Path:
     return output
 
 
-def _slug(label: str) -> str:
-    """The label as part of a file name on any system: letters, digits, ``.``, ``_`` and ``-``, at most 60."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:60] or "project"
-
-
 def _tell(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
     """Show what came of it; returns what the bundle could not take in, for ``--json``."""
     if report.unchanged_since is not None:
@@ -265,22 +261,16 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> dict[str, An
         console.say(
             f"nothing has changed since {when:%Y-%m-%d %H:%M} UTC: no new bundle, {report.bundle} is the newest"
         )
-    held = ", ".join(
-        counted(report.counts.get(row.count, 0), row.noun)
-        for kind, row in KINDS.items()
-        if kind is not Kind.MEMBERSHIP and (not row.since or report.counts.get(row.count))
-    )
-    console.say(f"{held} -> {human_size(report.size)}")
-    console.say(
-        "files: "
-        + ", ".join(f"{n} {_SAID.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
-    )
+    kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
+    console.say(f"{holdings(report.counts, kinds)} -> {human_size(report.size)}")
+    numbers = (f"{n} {_SAID.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
+    console.say(f"files: {', '.join(numbers)}")
     missing = _tell_losses(console, report, kept=kept)
     if report.parent and report.taken:
         console.say(f"{report.taken} contents are unchanged since {report.parent}: not downloaded again")
     if report.requests:
-        kinds = sorted(report.requests.items(), key=lambda kind: -kind[1])
-        console.say(f"{sum(report.requests.values())} requests: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
+        requests = ", ".join(f"{route} {count}" for route, count in Counter(report.requests).most_common())
+        console.say(f"{sum(report.requests.values())} requests: {requests}")
     if kept:
         if report.sha256:
             console.say(f"sha256 {report.sha256}")

@@ -33,14 +33,9 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-class _Counts(msgspec.Struct, frozen=True, kw_only=True):
-    completed: int
-    total: int
-
-
 class _Batch(_Made, frozen=True, kw_only=True):
     status: str
-    file_counts: _Counts
+    file_counts: dict[str, int]
 
 
 async def fill(
@@ -110,11 +105,11 @@ async def _indexed(
             break
         await sleep(wait)
         wait = min(wait * 2, _BETWEEN_POLLS_AT_MOST)
-    counts = batch.file_counts
-    if counts.completed < counts.total:
+    done, total = batch.file_counts["completed"], batch.file_counts["total"]
+    if done < total:
         raise UnexpectedAnswer(
-            f"can't fill the sample's store {store.name} ({store_id}): only {counts.completed} of {counts.total} files "
-            f"were indexed ({batch.status})",
+            f"can't fill the sample's store {store.name} ({store_id}): only {done} of {total} files were indexed "
+            f"({batch.status})",
             request_id=answer.request_id,
         )
 

@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.views import missing_as_json, show_credentials, show_missing, verdict_as_json
+from holdall.cli.views import holdings, missing_as_json, show_credentials, show_missing, verdict_as_json
 from holdall.kinds import KINDS, WHOLE, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
@@ -196,11 +196,8 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
     console.result(f"{path}  {human_size(size)}, format {info.format}, written by {info.tool}")
     console.result(f"source     {', '.join(where)}")
     console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
-    held = (row for row in KINDS.values() if not row.since or counts.get(row.count))
-    console.result(
-        f"holds      {', '.join(counted(counts.get(row.count, 0), row.noun) for row in held)}; "
-        f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
-    )
+    size_of_all = human_size(counts.get("bytes", 0))
+    console.result(f"holds      {holdings(counts)}; {size_of_all} in {counts.get('entries', 0)} entries")
     for fidelity, count in info.fidelities.items():
         stored = f", {human_size(count.bytes)}" if count.bytes else ""
         console.result(f"           {fidelity}: {counted(count.files, 'file')}{stored}")

@@ -58,6 +58,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+_MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}
+
 EXAMPLES = """\
 Back up:   OPENAI_SRC_API_KEY=… holdall export
 Restore:   OPENAI_DST_API_KEY=… holdall import archives/NAME.tar.zst
@@ -68,15 +70,13 @@ class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for section in COMMANDS.values() for name in section]
+        return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for section in COMMANDS.values():
-            if cmd_name in section:
-                found = importlib.import_module(section[cmd_name][0]).command
-                assert isinstance(found, click.Command)
-                return found
-        return None
+        if cmd_name not in _MODULES:
+            return None
+        found: click.Command = importlib.import_module(_MODULES[cmd_name]).command
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -140,7 +140,7 @@ def run(argv: Sequence[str], console: Console) -> int:
         return 1
 
 
-# The sandbox's errors, in the program's own terms.
+# The sandbox's errors, in the program's own terms; the last is the base of all.
 _OF_SANDBOX: dict[type, type[HoldallError]] = {
     PackageMissing: MissingExtra,
     CannotStart: UsageFault,
@@ -166,8 +166,8 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
         case Exception() if short := exhausted(error):
             return short, None
         case SandboxError():
-            kind = next(_OF_SANDBOX[each] for each in type(error).__mro__ if each in _OF_SANDBOX)
-            return kind(error.message, hint=error.hint), None
+            ours = next(ours for theirs, ours in _OF_SANDBOX.items() if isinstance(error, theirs))
+            return ours(error.message, hint=error.hint), None
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             hint = "make room, also for passing files (TMPDIR), and run the same command again"

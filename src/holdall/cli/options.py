@@ -112,6 +112,10 @@ def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
+def _several(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
+    return click.option(name, multiple=True, metavar=metavar, help=f"{help} Repeatable.")
+
+
 def _turn_on(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     if value:
         setattr(ctx.ensure_object(Console), str(param.name), True)
@@ -181,13 +185,8 @@ accept_known = click.option(
 )
 
 what_to_import = together(
-    click.option(
-        "--only",
-        multiple=True,
-        metavar="[KIND:]ID|GLOB",
-        help="Only this, with all it needs; KIND is asst, agent, store or file. Repeatable.",
-    ),
-    click.option("--exclude", multiple=True, metavar="[KIND:]ID|GLOB", help="Not this. Repeatable."),
+    _several("--only", "[KIND:]ID|GLOB", "Only this, with all it needs; KIND is asst, agent, store or file."),
+    _several("--exclude", "[KIND:]ID|GLOB", "Not this."),
 )
 
 what_to_export = together(
@@ -239,12 +238,7 @@ how_to_export = together(
         show_default=True,
         help="Exit with 4 if a file falls below this fidelity.",
     ),
-    click.option(
-        "--allow-missing",
-        multiple=True,
-        metavar="ID",
-        help="This file or store may be missing without exit code 4. Repeatable.",
-    ),
+    _several("--allow-missing", "ID", "This file or store may be missing without exit code 4."),
     click.option(
         "--parent",
         metavar="BUNDLE|auto|none",
@@ -275,20 +269,10 @@ how_to_plan = together(
         help="Write nothing where more than this would be lost; default any.",
     ),
     click.option("--prefix", metavar="TEXT", help="Put before each assistant's and agent's name (CLONE_NAME_PREFIX)."),
-    click.option(
-        "--map-model",
-        multiple=True,
-        metavar="OLD=NEW",
-        help="Give assistants of model OLD (or a GLOB) the model NEW. Repeatable.",
-    ),
+    _several("--map-model", "OLD=NEW", "Give assistants of model OLD (or a GLOB) the model NEW."),
     click.option("--skip-unmapped", is_flag=True, help="Leave out assistants whose model isn't there."),
-    click.option(
-        "--keep-metadata",
-        multiple=True,
-        metavar="KEY",
-        help="Send this metadata key, though it seems to be the server's own. Repeatable.",
-    ),
-    click.option("--drop-metadata", multiple=True, metavar="GLOB", help="Leave out these metadata keys. Repeatable."),
+    _several("--keep-metadata", "KEY", "Send this metadata key, though it seems to be the server's own."),
+    _several("--drop-metadata", "GLOB", "Leave out these metadata keys."),
     click.option(
         "--on-conflict",
         type=click.Choice(["stop", "skip", "update", "duplicate"]),

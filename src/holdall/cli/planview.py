@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,7 @@ import msgspec
 from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
-from holdall.cli.views import (
-    losses_as_json,
-    missing_as_json,
-    show_first,
-    show_losses,
-    show_missing,
-    verdict_as_json,
-)
+from holdall.cli.views import losses_as_json, missing_as_json, show_first, show_losses, show_missing, verdict_as_json
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
 from holdall.errors import EXIT_LOOK, UsageFault, pasteable
@@ -104,23 +97,17 @@ def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], miss
     Returns how a command ends that does no more; under ``--json`` with ``result`` first, and what is ``missing``.
     """
     plan, there, verdict = prepared.plan, prepared.destination, prepared.verdict()
+    units = []
     for unit in plan.units:
-        for text in _unit_lines(unit):
+        title, *lines = _unit_lines(unit)
+        for text in (title, *lines):
             console.result(text)
+        said = [text.strip() for text in lines]
+        units.append({"kind": unit.kind.value, "id": unit.id, "name": unit.name, "steps": said})
     for text in _cost(prepared.estimate):
         console.result(text)
-    console.result(
-        f"{'as it is' if plan.conflicts() else 'once done' if plan.pending() else 'nothing to do'}: {verdict}"
-    )
-    units = [
-        {
-            "kind": unit.kind.value,
-            "id": unit.id,
-            "name": unit.name,
-            "steps": [text.strip() for text in _unit_lines(unit)[1:]],
-        }
-        for unit in plan.units
-    ]
+    when = "as it is" if plan.conflicts() else "once done" if plan.pending() else "nothing to do"
+    console.result(f"{when}: {verdict}")
     return Outcome(
         exit_code=EXIT_LOOK if plan.pending() else verdict.exit_code,
         result={
@@ -146,7 +133,11 @@ def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], miss
 
 def show_conflicts(console: Console, prepared: Prepared) -> None:
     """What differs, value by value, where that keeps an import from being carried out."""
-    for step in prepared.plan.conflicts():
+    _warn_of(console, prepared.plan.conflicts())
+
+
+def _warn_of(console: Console, found: Iterable[steps.Step]) -> None:
+    for step in found:
         for text in _step_lines(step):
             console.warn(flat(text))
 
@@ -155,10 +146,7 @@ def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
     """Ask before anything that is there is changed. Raises UsageFault where nobody can be asked, or says no."""
     if yes or not prepared.plan.updates():
         return
-    for step in prepared.plan.steps():
-        if isinstance(step, _CHANGES):
-            for text in _step_lines(step):
-                console.warn(flat(text))
+    _warn_of(console, (step for step in prepared.plan.steps() if isinstance(step, _CHANGES)))
     if console.json or not sys.stdin.isatty():
         raise UsageFault(
             "nothing was written: this changes things that are there, and there is nobody to ask",
@@ -193,16 +181,15 @@ def _duration(seconds: int) -> str:
 
 def _unit_lines(unit: steps.Unit) -> list[str]:
     """What would be done for one unit, a line a step; files that are there are counted."""
-    lines: list[str] = []
-    there = [step for step in unit.steps if isinstance(step, steps.Adopt) and step.kind is Kind.FILE]
+    adopted = [step for step in unit.steps if isinstance(step, steps.Adopt) and step.kind is Kind.FILE]
+    lines = [f"{unit.name or unit.id}:"]
     for step in unit.steps:
-        if isinstance(step, steps.Adopt) and step.kind is Kind.FILE:
-            if step is there[0]:
-                by = ", ".join(dict.fromkeys(each.by for each in there))
-                lines.append(f"  adopt {counted(len(there), 'file')} by {by}")
-        else:
+        if not (isinstance(step, steps.Adopt) and step.kind is Kind.FILE):
             lines += _step_lines(step)
-    return [flat(text) for text in (f"{unit.name or unit.id}:", *lines)]
+        elif step is adopted[0]:
+            by = ", ".join(dict.fromkeys(each.by for each in adopted))
+            lines.append(f"  adopt {counted(len(adopted), 'file')} by {by}")
+    return [flat(text) for text in lines]
 
 
 def _step_lines(step: steps.Step) -> list[str]:

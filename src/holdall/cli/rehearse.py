@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import subprocesses
@@ -19,13 +19,12 @@ from holdall.kinds import read
 from holdall.verdict import Verdict
 
 if TYPE_CHECKING:
+    from holdall.importer.verbs.compare_copy import Proof
     from holdall.sandbox.server import Running
 
 __all__ = ["rehearse"]
 
 _KEY = "sk-rehearsal-0001"
-
-T = TypeVar("T")
 
 
 def rehearse(
@@ -39,14 +38,14 @@ def rehearse(
     """
     from holdall.sandbox.server import Behaviour, Running
 
+    # Whatever the models are called where the bundle comes from, here they are.
+    models = tuple(model for record in reader.whole() if (model := read(record).model))
     with (
         # Termination ends it as Ctrl-C does, so that nothing is left behind.
         subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
         subprocesses.passing_folder("holdall-rehearsal-") as folder,
-        # Whatever the models are called where the bundle comes from, here they are.
         Running(
-            folder / "sandbox",
-            behaviour=Behaviour(deployments=tuple(_models(reader)), agents_api=any(reader.agents())),
+            folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=any(reader.agents()))
         ) as sandbox,
     ):
         wanted = RehearseOptions(
@@ -66,7 +65,7 @@ def rehearse(
     return {**found, "unread_by_sandbox": unread}, verdict
 
 
-async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
+async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:
     """What comes of ``work``, which is cancelled where the sandbox ends: it would be waited for until it is back."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
@@ -76,7 +75,3 @@ async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
 
     sandbox.when_it_fails(cancel)
     return await task
-
-
-def _models(reader: BundleReader) -> Iterator[str]:
-    return (model for record in reader.whole() if (model := read(record).model))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted
@@ -35,7 +36,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
 
     mapping = mapping_file(mapping)
     renaming = read_renaming(mapping)
-    changes: list[tuple[Path, int]] = []
+    changes: list[dict[str, Any]] = []
     unmapped: list[Unmapped] = []
     passed: list[Passed] = []
     for found in scan(paths, mapping, renaming):
@@ -50,24 +51,31 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
                     console.result(f"{found.path}: {counted(found.count, 'id')}")
                 elif not console.json:
                     _print_diff(console, found)
-                changes.append((found.path, found.count))
+                changes.append({"path": str(found.path), "ids": found.count})
             case Passed():
                 passed.append(found)
             case _:
                 unmapped.append(found)
-    _tell(console, changes, unmapped, passed, really=really)
+    lines = (f"left as it is: {one.path}: {one.why}" for one in passed)
+    show_first(console.warn, lines, len(passed), indent="")
+    show_first(console.warn, map(_unmapped, unmapped), len(unmapped), indent="")
+    if not changes:
+        console.say("no id to rewrite")
+    else:
+        where = f"{counted(sum(one['ids'] for one in changes), 'id')} in {counted(len(changes), 'file')}"
+        console.say(f"rewrote {where}" if really else f"to rewrite: {where}; --write does it")
     pending = bool(changes) and not really
     return Outcome(
         exit_code=EXIT_LOOK if pending or unmapped or passed else EXIT_DONE,
         result={
             "mapping": str(mapping),
             "written": really,
-            "files": [{"path": str(path), "ids": count} for path, count in changes],
+            "files": changes,
             "unmapped": [
                 {"id": one.left.id, "why": one.left.why, "path": str(one.path), "line": one.left.line}
                 for one in unmapped
             ],
-            "passed": [{"path": str(one.path), "why": one.why} for one in passed],
+            "passed": msgspec.to_builtins(passed, enc_hook=str),
         },
     )
 
@@ -84,26 +92,6 @@ def _print_diff(console: Console, change: Change) -> None:
         return
     for line in unified(change):
         console.result(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
-
-
-def _tell(
-    console: Console,
-    changes: list[tuple[Path, int]],
-    unmapped: list[Unmapped],
-    passed: list[Passed],
-    *,
-    really: bool,
-) -> None:
-    lines = (f"left as it is: {one.path}: {one.why}" for one in passed)
-    show_first(console.warn, lines, len(passed), indent="")
-    show_first(console.warn, map(_unmapped, unmapped), len(unmapped), indent="")
-    where = f"{counted(sum(count for _, count in changes), 'id')} in {counted(len(changes), 'file')}"
-    if not changes:
-        console.say("no id to rewrite")
-    elif really:
-        console.say(f"rewrote {where}")
-    else:
-        console.say(f"to rewrite: {where}; --write does it")
 
 
 def _unmapped(one: Unmapped) -> str:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ DRY_RUN = "DRY RUN: nothing written"
 THIS_MACHINE = verb.Machine(now=time.time, run=lambda: secrets.token_hex(3), operation=lambda: secrets.token_hex(8))
 
 
+@dataclass
 class Unwatched:
     """An observer that prints nothing. Ctrl-C stops the import."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    console: Console
 
     def planned(self, prepared: verb.Prepared) -> None: ...
 
@@ -55,7 +56,7 @@ class Unwatched:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            self._console.warn("stopping: what is in flight is finished first; Ctrl-C once more stops at once")
+            self.console.warn("stopping: what is in flight is finished first; Ctrl-C once more stops at once")
             ask()
 
         def press(number: int, frame: object) -> None:
@@ -66,39 +67,34 @@ class Unwatched:
             yield
 
 
+@dataclass
 class Narrator(Unwatched):
-    """Tells what would be done, and asks. ``kept``: the bundle outlives the command.
+    """Tells what would be done, and asks unless ``yes``. ``output`` is OUTPUT_DIR; ``kept``: the bundle outlives the
+    command.
 
     With ``result`` the command does no more than plan: the plan is shown whole, and ``outcome`` is how the command
     ends; its result begins with these values.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        reader: BundleReader,
-        output: Path,
-        *,
-        kept: bool = True,
-        yes: bool = False,
-        result: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(console)
-        self._reader, self._output, self._kept, self._yes, self._result = reader, output, kept, yes, result
-        self.outcome = Outcome()
+    reader: BundleReader
+    output: Path
+    kept: bool = True
+    yes: bool = False
+    result: dict[str, Any] | None = None
+    outcome: Outcome = field(default_factory=Outcome)
 
     def planned(self, prepared: verb.Prepared) -> None:
-        missing = tell(self._console, prepared, self._reader, self._output, kept=self._kept)
-        if self._result is None:
-            show_conflicts(self._console, prepared)
+        missing = tell(self.console, prepared, self.reader, self.output, kept=self.kept)
+        if self.result is None:
+            show_conflicts(self.console, prepared)
             return
         # Shown here, as a plan that can't be carried out is refused next.
-        self.outcome = show_plan(self._console, prepared, self._result, missing)
-        if "dry_run" in self._result:
-            self._console.result(DRY_RUN)
+        self.outcome = show_plan(self.console, prepared, self.result, missing)
+        if "dry_run" in self.result:
+            self.console.result(DRY_RUN)
 
     def consent(self, prepared: verb.Prepared) -> None:
-        require_consent(self._console, prepared, yes=self._yes)
+        require_consent(self.console, prepared, yes=self.yes)
 
 
 @contextmanager
@@ -165,7 +161,6 @@ def run_import(
         if not compared or settings.dry_run:
             return outcome
         against, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)
-    assert isinstance(outcome.result, dict)
     result = {**outcome.result, **({} if verdict.complete else verdict_as_json(verdict)), "against": against}
     return msgspec.structs.replace(outcome, exit_code=max(outcome.exit_code, verdict.exit_code), result=result)
 

@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(
-    name="sandbox",
-    cls=options.Command,
-    epilog="Example:  holdall sandbox --port 8400 --data ./sandbox",
-)
+@click.command("sandbox", cls=options.Command, epilog="Example:  holdall sandbox --port 8400 --data ./sandbox")
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0: any free port.")
 @click.option(
     "--data",
@@ -114,12 +110,12 @@ def command(
         console.result(url)
         # Whoever reads --json waits for the address, too.
         console.finish(Outcome(result={"base_url": url, "data": str(data.resolve())}))
+        which = "name in the path" if behaviour.foundry else "key that looks like one"
+        console.say(f"Projects are kept in {data.resolve()}. Every {which} is a project.")
         if behaviour.foundry:
-            console.say(f"Projects are kept in {data.resolve()}. Every name in the path is a project.")
             console.say("In another terminal (the token is good for an hour):")
             console.say(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={token(time.time() + 3600)}")
         else:
-            console.say(f"Projects are kept in {data.resolve()}. Every key that looks like one is a project.")
             console.say("In another terminal:")
             console.say(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
             console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")

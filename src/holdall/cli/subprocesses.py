@@ -13,11 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
@@ -72,11 +71,13 @@ def command_line(called: str, arguments: Sequence[str], keys: Mapping[str, str],
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
-def _start(
-    arguments: Sequence[str], environment: Mapping[str, str], stderr: int | None = subprocess.STDOUT
-) -> subprocess.Popen[str]:
-    # -P: the folder that the user stands in must not lend the child its modules.
-    return subprocess.Popen(
+@contextmanager
+def _process(
+    arguments: Sequence[str], environment: Mapping[str, str], stderr: int = subprocess.STDOUT
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """``holdall ARGUMENTS`` and what it prints. It ends with the block, gently at first."""
+    with subprocess.Popen(
+        # -P: the folder that the user stands in must not lend the child its modules.
         [sys.executable, "-P", "-m", __name__, *arguments],
         env=dict(environment),
         stdin=subprocess.PIPE,
@@ -84,30 +85,24 @@ def _start(
         stderr=stderr,
         encoding="utf-8",
         errors="replace",
-    )
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """End a process, gently at first. One that has ended already is left alone."""
-    if child.poll() is None:
-        child.terminate()
+    ) as child:
+        assert child.stdout is not None
         try:
-            child.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+            yield child, child.stdout
+        finally:
+            child.terminate()
+            try:
+                child.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                child.kill()
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], heard: Callable[[str], None]) -> int:
     """Run ``holdall ARGUMENTS`` to its end, telling ``heard`` each line as it comes, and return the exit code."""
-    with _start(arguments, environment) as child:
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                heard(line.rstrip())
-            return child.wait()
-        finally:
-            _stop(child)
+    with _process(arguments, environment) as (child, printed):
+        for line in printed:
+            heard(line.rstrip())
+        return child.wait()
 
 
 @contextmanager
@@ -125,27 +120,23 @@ def on_signal(number: int, handler: Callable[[int, Any], object]) -> Iterator[No
 
 @contextmanager
 def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[str]:
-    """``holdall ARGUMENTS`` for as long as the block lasts; gives its first line of output, which is its URL.
+    """``holdall ARGUMENTS`` for as long as the block lasts; gives its one line of output, which is its URL.
 
-    What it says besides goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line;
+    What it says on stderr goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line;
     CannotWrite instead of the block's RemoteError where it ended because this machine is too small or its disk full.
     Termination (SIGTERM) ends the block as Ctrl-C does, so that it never outlives this process for want of a handler.
     """
     with (
         on_signal(signal.SIGTERM, signal.default_int_handler),
         log.open("wb") as diary,
-        _start(arguments, environment, diary.fileno()) as child,
+        _process(arguments, environment, diary.fileno()) as (child, printed),
     ):
-        assert child.stdout is not None
-        # Read to its end, or the pipe would fill and the child wait for ever.
-        listener = threading.Thread(target=deque, args=(child.stdout, 0))
+        # However long it takes to start: it ends, and with it its output, if it can't.
+        line = printed.readline().strip()
+        if not line:
+            said = log.read_text(encoding="utf-8", errors="replace").strip()
+            raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
         try:
-            # However long it takes to start: it ends, and with it its output, if it can't.
-            line = child.stdout.readline().strip()
-            if not line:
-                said = log.read_text(encoding="utf-8", errors="replace").strip()
-                raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
-            listener.start()
             yield line
         except RemoteError:
             with suppress(subprocess.TimeoutExpired):
@@ -154,10 +145,6 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
                     why, _, hint = said.partition("\nhint: ")
                     raise CannotWrite(f"holdall {arguments[0]} has ended: {why}", hint=hint) from None
             raise
-        finally:
-            _stop(child)
-            if listener.is_alive():
-                listener.join()
 
 
 # Waits for the end of its input, and until whoever still writes into the folder has let go of it.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from holdall.capped import KEPT
-from holdall.cli.console import Console, flat, human_size
+from holdall.cli.console import Console, counted, flat, human_size
+from holdall.kinds import KINDS
 
 if TYPE_CHECKING:
     from holdall.bundle.missing import MissingFromBundle, Wanted
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from holdall.credentials import Suspect
     from holdall.dependencies import User
     from holdall.dialects.loss import Loss
+    from holdall.model import Kind
     from holdall.verdict import Verdict
 
 __all__ = [
     "as_exported",
     "conclude",
+    "holdings",
     "losses_as_json",
     "missing_as_json",
     "show_credentials",
@@ -52,6 +55,14 @@ def show_first(
         write(f"{indent}{line}")
     if limit is not None and total > limit:
         write(f"{indent}… and {total - limit} more{more}")
+
+
+def holdings(counts: Mapping[str, int], kinds: Iterable[Kind] = KINDS) -> str:
+    """How many of each kind; of one that came with a later format only where there is any."""
+    rows = (KINDS[kind] for kind in kinds)
+    return ", ".join(
+        counted(counts.get(row.count, 0), row.noun) for row in rows if not row.since or counts.get(row.count)
+    )
 
 
 def conclude(console: Console, verdict: Verdict) -> None:
