@@ -78,7 +78,7 @@ KINDS: dict[Kind, Row] = {
         folder="data/agents/",
         has_model=True,
         volatile=("updated_at",),
-        # Readers of format 1.0 don't know agents, and must not take a bundle with some for one of theirs.
+        # A reader of format 1.0 takes their records for entries that it doesn't know.
         since=1,
         rare=True,
         beta="agents=v1",
