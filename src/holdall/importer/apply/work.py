@@ -16,7 +16,8 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import Targets, definition, dispensable
+from holdall.dialects.registry import definition, dispensable
+from holdall.dialects.tables import Targets
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.context import Context

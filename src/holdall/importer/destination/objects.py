@@ -14,7 +14,7 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.dialects.requestbody import NAMES
+from holdall.dialects.registry import NAMES
 from holdall.importer.plan.existing import Several
 from holdall.importer.plan.steps import By
 from holdall.importer.runs.baseline import PLACES

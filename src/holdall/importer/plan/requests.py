@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.names import MAX_NAME, Taken, numbered, safe_name
-from holdall.dialects import responses
 from holdall.dialects.loss import Loss
+from holdall.dialects.registry import definition
+from holdall.dialects.responses import RESPONSES
+from holdall.dialects.tables import Targets
 from holdall.model import AssistantView, Record, Sha256, SourceId, TargetId
 
 __all__ = ["ABOUT", "FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
@@ -80,7 +82,8 @@ def compose(
     destination: Mapping[str, str | None],
 ) -> Pair:
     """The two files. ``losses`` are those that the plan knows, ``stores`` and ``files`` what the request refers to."""
-    draft = responses.assistant(record, prefix=prefix, stores=stores, files=files, model=model)
+    targets = Targets(stores=stores, files=files)
+    draft = definition(record, prefix=prefix, targets=targets, model=model, table=RESPONSES)
     about: dict[str, Any] = {
         "holdall_about": VERSION,
         "request": path.rpartition("/")[2],
@@ -91,7 +94,7 @@ def compose(
         "losses": [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses],
         "left_out": draft.left_out,
     }
-    return Pair(request=_document(draft.request), about=_document(about))
+    return Pair(request=_document(draft.body), about=_document(about))
 
 
 def sha256_of(data: bytes) -> Sha256:

@@ -16,11 +16,10 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects import responses
 from holdall.dialects.loss import Loss
-from holdall.dialects.requestbody import Targets, definition
-from holdall.dialects.responses_tools import containers
-from holdall.dialects.tables import AS_IS, Table
+from holdall.dialects.registry import AS_IS, definition
+from holdall.dialects.responses import containers
+from holdall.dialects.tables import Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.mapping import IdMapping
 from holdall.importer.plan.choices import Choices, table_of
@@ -214,11 +213,15 @@ class _Prover:
             return
         self._compared["assistants"] += 1
         stores, files = await self._refers(step, containers(found))
-        draft = responses.assistant(
-            self._records[Kind.ASSISTANT][step.id], prefix=self._prefix, stores=stores, files=files, model=step.model
-        )
-        for field in {**draft.request, **found}:
-            self._differ(Kind.ASSISTANT, step.id, target, step.name, field, draft.request.get(field), found.get(field))
+        wanted = definition(
+            self._records[Kind.ASSISTANT][step.id],
+            prefix=self._prefix,
+            targets=Targets(stores=stores, files=files),
+            model=step.model,
+            table=self._table,
+        ).body
+        for field in {**wanted, **found}:
+            self._differ(Kind.ASSISTANT, step.id, target, step.name, field, wanted.get(field), found.get(field))
 
     async def _refers(
         self, step: CreateDefinition | WriteRequest, there: list[str]

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
+from holdall.dialects.tables import Form
 from holdall.errors import HoldallError
 from holdall.importer.plan.steps import LONE_FILES
 from holdall.model import Kind, SourceId, TargetId

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, MaxLoss, Why
+from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history

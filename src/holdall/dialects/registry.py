@@ -1,0 +1,68 @@
+"""The destinations that there are, and for each kind how a request is made of a record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdall.dialects import assistants
+from holdall.dialects.agents import AGENT, agent
+from holdall.dialects.assistants import OPENAI, OWN, STORE
+from holdall.dialects.foundry import FOUNDRY
+from holdall.dialects.responses import RESPONSES
+from holdall.dialects.rules import Anything, Rule
+from holdall.dialects.tables import Builder, Form, Request, Table, Targets
+from holdall.model import Kind, Record
+
+__all__ = ["AS_IS", "DESTINATIONS", "NAMES", "definition", "dispensable", "table"]
+
+DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY, OPENAI)
+"""A line each. Of those of one form the first that is at an address counts, so OPENAI, which is anywhere, is last."""
+
+AS_IS = msgspec.structs.replace(
+    OPENAI,
+    fields=dict.fromkeys(OPENAI.fields, Anything()),
+    stores=2**31,
+    files=2**31,
+    resources=frozenset().union(*(one.resources for one in DESTINATIONS)),
+)
+"""What an object that was never copied is compared by: it is as its own server has it."""
+
+NAMES: Mapping[Kind, Mapping[str, Rule]] = {
+    Kind.ASSISTANT: OPENAI.fields,
+    Kind.AGENT: AGENT,
+    Kind.STORE: STORE,
+}
+"""The rules that a copy's name has to keep, by kind."""
+
+_NOWHERE = Targets()
+# Every destination that has agents takes them alike.
+_BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent}
+
+
+def table(form: Form, base_url: str = "", *, own: bool = False) -> Table:
+    """The table of the destination at ``base_url``, for assistants that become ``form``. ``own``: they came from this
+    very server."""
+    found = next(one for one in DESTINATIONS if one.form is form and one.is_at(base_url))
+    return OWN if own and found is OPENAI else found
+
+
+def definition(
+    record: Record,
+    *,
+    prefix: str,
+    operation: str = "",
+    targets: Targets = _NOWHERE,
+    model: str | None = None,
+    table: Table = OPENAI,
+) -> Request:
+    """The request that makes a copy of ``record``, with ``model`` as its model and within the limits of ``table``."""
+    build = _BUILDERS.get(record.kind, table.build)
+    return build(record, prefix=prefix, operation=operation, targets=targets, model=model, table=table)
+
+
+def dispensable(kind: Kind, body: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields of ``body`` that a create call can do without, and whether nothing is lost by that."""
+    return assistants.dispensable(body) if kind is Kind.ASSISTANT else {}
