@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
-__all__ = ["Slots"]
+from holdall.errors import one_error
+
+__all__ = ["Slots", "each"]
+
+T = TypeVar("T")
+
+
+async def each(items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int) -> None:
+    """``do`` all ``items``, so many at once; each is taken when one before it is done. The first error ends it."""
+    queue = iter(items)
+
+    async def work() -> None:
+        for item in queue:
+            await do(item)
+
+    with one_error():
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
 
 
 class Slots:
