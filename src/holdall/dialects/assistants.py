@@ -18,7 +18,7 @@ from holdall.dialects.mending import ABSENT, fields, mend
 from holdall.dialects.reading import Reading
 from holdall.dialects.rules import Anything, Choice, Format, Function, Members, Number, Pairs, Rule, Text, Tools
 from holdall.dialects.tables import DEFAULTS, EFFORT, METADATA, SHARE, USES, Form, Request, Table, Targets, refused
-from holdall.links import relinked
+from holdall.graph import with_callees
 from holdall.model import Record, TargetId
 
 __all__ = [
@@ -165,7 +165,7 @@ def assistant(
     if body.get("tools", ()) is None:
         body["tools"] = []
     if targets.assistants and isinstance(body.get("tools"), list):
-        body["tools"] = relinked(body["tools"], targets.assistants)
+        body["tools"] = with_callees(body["tools"], targets.assistants)
     resources = reading.fields.get("tool_resources")
     if isinstance(resources, dict):
         body["tool_resources"] = _resources(reading, resources, targets, table.resources)
