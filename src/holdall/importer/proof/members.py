@@ -17,7 +17,6 @@ from holdall.importer.proof.compare_text import Readings, TextComparison, TextMa
 from holdall.joining import overlap_of
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
-from holdall.remote.slots import each
 
 __all__ = ["FileProof", "MemberCheck", "Search", "sentences"]
 
@@ -126,7 +125,7 @@ class MemberCheck:
         async def compare(record: Record) -> None:
             await self._compare(store, record)
 
-        await each(memberships, compare, self._account.limits.concurrency)
+        await self._account.limits.each(memberships, compare)
 
     async def _compare(self, store: _Store, record: Record) -> None:
         copy = store.copies.get(record.id)

@@ -33,6 +33,7 @@ from holdall.importer.plan.steps import (
     Content,
     CreateDefinition,
     CreateStore,
+    Plan,
     UploadFile,
     WriteRequest,
     references_of,

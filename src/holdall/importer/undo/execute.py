@@ -35,7 +35,6 @@ from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId
 from holdall.remote.client import Account, Answer, path
-from holdall.remote.slots import each
 
 __all__ = ["Ended", "UndoResult", "undo"]
 
@@ -97,7 +96,7 @@ async def undo(
     account.progress.expect(files=len(due))
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
-        await each(list(group), work.one, account.limits.concurrency)
+        await account.limits.each(list(group), work.one)
     if due and work.stopped is None:
         await work.check(again)
     left = [*planned.left(), *work.left]

@@ -18,7 +18,6 @@ from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.kinds import KINDS, WHOLE
 from holdall.model import DefinitionView, FileView, Kind, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
-from holdall.remote.slots import each
 
 __all__ = ["Key", "Member", "Observed", "PossibleOrphan", "User", "WrittenFile", "look", "touched"]
 
@@ -241,7 +240,7 @@ class _Looker:
             # Also where the store counts none: servers were seen that don't count.
             if store in self._made or files:
                 wanted[store] = None if store in self._made else files
-        await each(wanted.items(), self._look_into, self._account.limits.concurrency)
+        await self._account.limits.each(wanted.items(), self._look_into)
 
     async def _look_into(self, which: tuple[TargetId, set[TargetId] | None]) -> None:
         """Note the store's files, or those that are wanted, by the shorter way: its list, or each by its id."""
