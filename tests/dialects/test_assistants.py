@@ -10,7 +10,7 @@ import pytest
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Why
-from holdall.dialects.registry import definition
+from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.tables import Targets
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -206,3 +206,9 @@ def test_what_is_said_of_a_record_with_very_many_odd_fields_costs_in_proportion(
         return definition(one, prefix="")
 
     assert_linear(request, made, 1000)
+
+
+def test_a_model_and_ids_that_are_no_texts_are_no_reason_to_stop() -> None:
+    odd = {"id": "asst_1", "model": 7, "tool_resources": {"file_search": {"vector_store_ids": [["vs_1"], {}, "vs_1"]}}}
+    assert request(odd).body["tool_resources"] == {"file_search": {"vector_store_ids": ["VS"]}}
+    assert definition(record(odd), prefix="", table=AS_IS).body["model"] == 7

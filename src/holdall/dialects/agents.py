@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdall.dialects.assistants import NOTHING, marked_request, prefixed
+from holdall.dialects.assistants import NOTHING, marked_request
 from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
 from holdall.dialects.rules import (
@@ -109,8 +109,7 @@ _FREE = frozenset({"parameters", "schema", "request_metadata"})
 
 def agent(record: Record, *, prefix: str, operation: str, targets: Targets, model: str | None, table: Table) -> Request:
     """POST /agents for one agent. It refers to nothing, and its limits are the same wherever there are agents."""
-    reading = Reading(record, model)
-    prefixed(reading, prefix)
+    reading = Reading(record, prefix=prefix, model=model)
     made = fields(reading, AGENT)
     body = {field: value for field, value in made.items() if value is not None or field not in _NEVER_NULL}
     reading.lose_unknown(reading.fields, {*AGENT, *_READ_ONLY}, "")

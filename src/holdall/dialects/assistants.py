@@ -19,7 +19,7 @@ from holdall.dialects.reading import Reading
 from holdall.dialects.rules import Anything, Choice, Format, Function, Members, Number, Pairs, Rule, Text, Tools
 from holdall.dialects.tables import DEFAULTS, EFFORT, METADATA, SHARE, USES, Form, Request, Table, Targets, refused
 from holdall.graph import with_callees
-from holdall.model import Record, TargetId
+from holdall.model import Record, SourceId, TargetId
 
 __all__ = [
     "ATTACHMENT",
@@ -36,28 +36,13 @@ __all__ = [
     "attachment",
     "dispensable",
     "file_search",
+    "mapped",
     "marked_request",
-    "named",
     "own_metadata",
-    "prefixed",
     "purpose",
     "refusing",
     "store",
 ]
-
-FIELDS = (
-    "model",
-    "name",
-    "description",
-    "instructions",
-    "reasoning_effort",
-    "tools",
-    "tool_resources",
-    "temperature",
-    "top_p",
-    "response_format",
-)
-"""What a client can set in an assistant, but for its metadata."""
 
 NOTHING = Members(members={})
 """A tool without members."""
@@ -92,11 +77,16 @@ _RULES: Mapping[str, Rule] = {
     "instructions": Text(most=256_000, weighs=True),
     "reasoning_effort": EFFORT,
     "tools": TOOLS,
+    # Ids, which become those of the copy: no value that a rule could mend.
+    "tool_resources": Anything(),
     "temperature": Number(least=0, most=2),
     "top_p": SHARE,
     "response_format": Format(),
     "metadata": METADATA,
 }
+
+FIELDS = tuple(field for field in _RULES if field != "metadata")
+"""What a client can set in an assistant, but for its metadata."""
 
 STORE: Mapping[str, Rule] = {
     "name": Text(),
@@ -156,8 +146,7 @@ def assistant(
     table: Table,
 ) -> Request:
     """POST /assistants for one assistant. Tools that call an assistant which ``targets`` has as None are left out."""
-    reading = Reading(record, model)
-    prefixed(reading, prefix)
+    reading = Reading(record, prefix=prefix, model=model)
     body = fields(reading, table.fields)
     for field, value in refusing(reading, body).items():
         if value is not None and value == DEFAULTS[field]:
@@ -166,10 +155,10 @@ def assistant(
         body["tools"] = []
     if targets.assistants and isinstance(body.get("tools"), list):
         body["tools"] = with_callees(body["tools"], targets.assistants)
-    resources = reading.fields.get("tool_resources")
+    resources = body.pop("tool_resources", None)
     if isinstance(resources, dict):
         body["tool_resources"] = _resources(reading, resources, targets, table.resources)
-    reading.lose_unknown(reading.fields, {*table.fields, "tool_resources", *_ASSISTANT_READ_ONLY}, "")
+    reading.lose_unknown(reading.fields, {*table.fields, *_ASSISTANT_READ_ONLY}, "")
     return marked_request(reading, body, operation)
 
 
@@ -219,27 +208,15 @@ def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
     return {**found, **nulls}
 
 
-def named(name: object, prefix: str, rules: Mapping[str, Rule]) -> str | None:
-    """A copy's name, no longer than it may be. A null name stays null: there is nothing to put the prefix before."""
-    rule = rules["name"]
-    most = rule.most if isinstance(rule, Text) else None
-    return f"{prefix}{name}"[:most] if isinstance(name, str) else None
-
-
 def own_metadata(record: Record) -> dict[str, Any]:
     """The metadata of a copy of ``record``, of whatever kind, but for our marks."""
     return unmarked(fields(Reading(record), {"metadata": STORE["metadata"]}).get("metadata"))
 
 
-def prefixed(reading: Reading, prefix: str) -> None:
-    """Put ``prefix`` before the name."""
-    if isinstance(name := reading.fields.get("name"), str):
-        reading.fields["name"] = prefix + name
-
-
 def refusing(reading: Reading, body: dict[str, Any]) -> dict[str, Any]:
     """Take what its model refuses out of ``body``; what isn't at its default is lost. Returns what was taken out."""
-    model = body.get("model") or ""
+    # As it is, a model may be anything.
+    model = body["model"] if isinstance(body.get("model"), str) else ""
     taken = {field: body.pop(field) for field in refused(model) if field in body}
     for field, value in taken.items():
         if value is not None and value != DEFAULTS[field]:
@@ -266,6 +243,12 @@ def purpose(source: str | None) -> str:
     return source
 
 
+def mapped(ids: object, copies: Mapping[SourceId, TargetId]) -> list[TargetId]:
+    """Those of ``ids`` that have copies, by the ids of these, each once. Whatever isn't a list of ids has none."""
+    found = [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
+    return list(dict.fromkeys(copies[SourceId(id)] for id in found if id in copies))
+
+
 def _resources(
     reading: Reading, resources: dict[str, Any], targets: Targets, others: Collection[str]
 ) -> dict[str, Any]:
@@ -277,7 +260,7 @@ def _resources(
             continue
         kept[tool] = {}
         if isinstance(resource.get(field), list):
-            kept[tool][field] = list(dict.fromkeys(ids[i] for i in resource[field] if i in ids))
+            kept[tool][field] = mapped(resource[field], ids)
         reading.lose_unknown(resource, {field}, f"tool_resources.{tool}.")
     kept.update({tool: value for tool, value in resources.items() if tool in others and value is not None})
     reading.lose_unknown(resources, {*USES, *others}, "tool_resources.")

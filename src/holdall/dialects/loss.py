@@ -32,13 +32,9 @@ class MaxLoss(StrEnum):
     ANY = "any"
 
     def allows(self, severity: Severity) -> bool:
-        match severity:
-            case Severity.NOTE:
-                return True
-            case Severity.MINOR:
-                return self is not MaxLoss.NONE
-            case Severity.MAJOR:
-                return self is MaxLoss.ANY
+        if severity is Severity.MINOR:
+            return self is not MaxLoss.NONE
+        return severity is Severity.NOTE or self is MaxLoss.ANY
 
 
 class Why(StrEnum):

@@ -12,11 +12,11 @@ from holdall.dialects.agents import AGENT, agent
 from holdall.dialects.assistants import OPENAI, OWN, STORE
 from holdall.dialects.foundry import FOUNDRY
 from holdall.dialects.responses import RESPONSES
-from holdall.dialects.rules import Anything, Rule
+from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
 from holdall.model import Kind, Record
 
-__all__ = ["AS_IS", "DESTINATIONS", "NAMES", "definition", "dispensable", "table"]
+__all__ = ["AS_IS", "DESTINATIONS", "copy_name", "definition", "dispensable", "table"]
 
 DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY, OPENAI)
 """A line each. Of those of one form the first that is at an address counts, so OPENAI, which is anywhere, is last."""
@@ -30,12 +30,11 @@ AS_IS = msgspec.structs.replace(
 )
 """What an object that was never copied is compared by: it is as its own server has it."""
 
-NAMES: Mapping[Kind, Mapping[str, Rule]] = {
-    Kind.ASSISTANT: OPENAI.fields,
-    Kind.AGENT: AGENT,
-    Kind.STORE: STORE,
+_NAMES: Mapping[Kind, Rule] = {
+    Kind.ASSISTANT: OPENAI.fields["name"],
+    Kind.AGENT: AGENT["name"],
+    Kind.STORE: STORE["name"],
 }
-"""The rules that a copy's name has to keep, by kind."""
 
 _NOWHERE = Targets()
 # Every destination that has agents takes them alike.
@@ -61,6 +60,13 @@ def definition(
     """The request that makes a copy of ``record``, with ``model`` as its model and within the limits of ``table``."""
     build = _BUILDERS.get(record.kind, table.build)
     return build(record, prefix=prefix, operation=operation, targets=targets, model=model, table=table)
+
+
+def copy_name(kind: Kind, name: str | None, prefix: str) -> str | None:
+    """A copy's name, no longer than it may be. A null name stays null: there is nothing to put the prefix before."""
+    rule = _NAMES[kind]
+    most = rule.most if isinstance(rule, Text) else None
+    return None if name is None else f"{prefix}{name}"[:most]
 
 
 def dispensable(kind: Kind, body: Mapping[str, Any]) -> dict[str, bool]:

@@ -16,19 +16,19 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, named, refusing
+from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, mapped, refusing
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
 from holdall.dialects.rules import Function, Text
 from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets
-from holdall.model import Record, SourceId, TargetId
+from holdall.model import Record
 
 __all__ = ["RESPONSES", "assistant", "containers"]
 
 _KEPT = ("id", "name", "description", "created_at")
-_ASIDE = frozenset({"object", "tool_resources", *_KEPT})
+_ASIDE = frozenset({"object", *_KEPT})
 
 
 def assistant(
@@ -41,7 +41,7 @@ def assistant(
     table: Table,
 ) -> Request:
     """What ``responses.create(**body, input=…)`` takes for one assistant. It carries no mark of an ``operation``."""
-    reading = Reading(record, model)
+    reading = Reading(record, prefix=prefix, model=model)
     rules = {field: rule for field, rule in table.fields.items() if field not in _KEPT}
     found = {field: value for field, value in fields(reading, rules).items() if value is not None}
     refusing(reading, found)
@@ -60,7 +60,8 @@ def assistant(
         request["metadata"] = own
     reading.lose_unknown(reading.fields, {*table.fields, *_ASIDE}, "")
     kept = {field: reading.fields.get(field) for field in _KEPT}
-    kept["name"] = named(kept["name"], prefix, table.fields)
+    if reading.name is None:
+        kept["name"] = None
     return Request(body=request, kept=kept, left_out=reading.left_out, losses=reading.losses)
 
 
@@ -89,9 +90,9 @@ def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> 
         if kind == "function":
             found.append({"type": kind, "strict": False, **tool["function"]})
         elif kind == "code_interpreter":
-            used = _used(resources, kind, targets.files)
+            used = mapped(_object(resources.get(kind)).get(USES[kind]), targets.files)
             found.append({"type": kind, "container": {"type": "auto", **({"file_ids": used} if used else {})}})
-        elif used := _used(resources, kind, targets.stores):
+        elif used := mapped(_object(resources.get(kind)).get(USES[kind]), targets.stores):
             found.append({"type": kind, "vector_store_ids": used, **tool.get("file_search", {})})
         else:
             asked = reading.fields["tools"]
@@ -110,12 +111,6 @@ def containers(request: Mapping[str, Any]) -> list[str]:
         ids = container.get("file_ids") if isinstance(container, dict) else None
         found += [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
     return found
-
-
-def _used(resources: dict[str, Any], tool: str, ids: Mapping[SourceId, TargetId]) -> list[TargetId]:
-    listed = _object(resources.get(tool)).get(USES[tool])
-    asked = [SourceId(id) for id in listed if isinstance(id, str)] if isinstance(listed, list) else []
-    return list(dict.fromkeys(ids[id] for id in asked if id in ids))
 
 
 def _lose_unused(reading: Reading, kinds: Collection[str]) -> None:
