@@ -132,23 +132,17 @@ class MemberCheck:
         raw = store.there.get(copy) if copy else None
         content = self._contents[record.id]
 
+        kind = Kind.MEMBERSHIP
+        subject = Difference(
+            kind=kind, source=record.id, target=copy, name=content.filename, inside=store.id, field=kind.value
+        )
+
         def differ(field: str, here: object, there: object) -> None:
-            if not same(Kind.MEMBERSHIP, field, here, there, added=self._added):
-                self.differences.append(
-                    Difference(
-                        kind=Kind.MEMBERSHIP,
-                        source=record.id,
-                        target=copy,
-                        name=content.filename,
-                        inside=store.id,
-                        field=field,
-                        bundle=here,
-                        destination=there,
-                    )
-                )
+            if not same(kind, field, here, there, added=self._added):
+                self.differences.append(msgspec.structs.replace(subject, field=field, bundle=here, destination=there))
 
         if copy is None or raw is None:
-            differ("membership", PRESENT, "missing")
+            differ(kind.value, PRESENT, "missing")
             return
         was, now = MembershipView.of(record), viewed(raw, MembershipView, f"file {copy} of store {store.target}")
         expected = dialect.attachment(record, copy, as_is=str(copy) == str(record.id)).body

@@ -8,8 +8,7 @@ metadata keys, the name's prefix, what only a server sets, and what the plan sai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -176,28 +175,30 @@ class _Prover:
 
     async def _definition(self, step: CreateDefinition) -> None:
         target = self._placement.of(step.kind).get(step.id)
-        found = await self._get(step.kind, step.id, target, step.name)
-        if found is None:
+        subject = _subject(step.kind, step.id, target, step.name)
+        raw = await self._get(subject)
+        if raw is None:
             return
-        there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
+        found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
+        there: Any = KINDS[step.kind].view.of_values(found)
+        # What was never copied is as its own server has it, whatever a table allows.
         table = AS_IS if str(target) == str(step.id) else self._table
-        request = await self._wanted(step.kind, step, there.get("file_ids") or [], table)
-        self._compare(step.kind, step.id, target, step.name, final(request), found)
+        self._compare(subject, final(await self._wanted(step.kind, step, there.file_ids, table)), found)
 
     async def _request(self, step: WriteRequest) -> None:
         """A written request, against what would be written now."""
         kind, output = Kind.ASSISTANT, self._placement.output
         target = self._placement.of(kind).get(step.id)
         found = read_request(output, target) if output and target else None
-        subject = partial(Difference, kind=kind, source=step.id, target=target, name=step.name)
+        subject = _subject(kind, step.id, target, step.name)
         if found is None:
             gone = f"{target} is gone, or no request" if target else "not imported"
-            self._differ(subject, "request", PRESENT, gone)
+            self._differ(subject, PRESENT, gone, field="request")
             return
         self._compared[KINDS[kind].count] += 1
         wanted = (await self._wanted(kind, step, containers(found), self._table)).body
         for field in {**wanted, **found}:
-            self._differ(subject, field, wanted.get(field), found.get(field))
+            self._differ(subject, wanted.get(field), found.get(field), field=field)
 
     async def _wanted(
         self, kind: Kind, step: CreateDefinition | WriteRequest, there: list[str], table: Table
@@ -212,7 +213,7 @@ class _Prover:
         wanted = [file for file in dict.fromkeys(view.file_ids) if file in planned or file in lived]
         files = await self._matched(wanted, there)
         for file, copy in files.items():
-            await self._file(file, copy, inside=step.id)
+            await self._get(self._file(file, copy, inside=step.id))
         targets = Targets(
             stores=_placed(stores, self._placement.stores),
             files=_placed(wanted, files),
@@ -223,26 +224,18 @@ class _Prover:
     async def _lone_file(self, content: Content) -> None:
         """A file that nothing refers to: by the mapping, else by a name that it may have been uploaded under."""
         if self._placement.files is not None:
-            await self._file(content.id, self._placement.files.get(content.id))
+            # Nothing lists it: is there still one of that id?
+            await self._get(self._file(content.id, self._placement.files.get(content.id)))
             return
         if self._listed is None:
             listed = self._account.items("/files")
             self._listed = {viewed(raw, FileView, "a file").filename async for raw in listed}
         if not self._listed.intersection(content.copy_names()):
-            self._file_is_gone(content.id, None, None, "not found")
+            self._differ(self._file(content.id, None), PRESENT, "not found")
 
-    async def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> None:
-        """A file that nothing lists: is there still one of that id?"""
-        said = "not imported"
-        if copy is not None:
-            try:
-                await self._account.get(path("/files/{}", copy))
-                return
-            except (NotFound, RequestRefused) as error:
-                if not await self._has_files():
-                    return
-                said = f"{copy} is gone: {error.detail or error.message}"
-        self._file_is_gone(id, copy, inside, said)
+    def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> Difference:
+        subject = _subject(Kind.FILE, id, copy, self._catalogue.files[id].filename)
+        return msgspec.structs.replace(subject, inside=inside)
 
     async def _has_files(self) -> bool:
         """Whether the destination knows files by their ids at all."""
@@ -251,19 +244,14 @@ class _Prover:
         except ServerFailed:  # it is there, and fails
             return True
 
-    def _file_is_gone(self, id: SourceId, copy: TargetId | None, inside: SourceId | None, said: str) -> None:
-        name = self._catalogue.files[id].filename
-        subject = partial(Difference, kind=Kind.FILE, source=id, target=copy, name=name, inside=inside)
-        self._differ(subject, Kind.FILE.value, PRESENT, said)
-
     async def _store(self, id: SourceId) -> None:
         target = self._placement.stores.get(id)
         expected = final(dialect.store(self._catalogue.stores[id], operation="", as_is=str(target) == str(id)))
-        name = expected.get("name")
-        found = await self._get(Kind.STORE, id, target, name)
-        if found is None or target is None:
+        subject = _subject(Kind.STORE, id, target, expected.get("name"))
+        raw = await self._get(subject)
+        if raw is None or target is None:
             return
-        self._compare(Kind.STORE, id, target, name, expected, found)
+        self._compare(subject, expected, viewed(raw, dict[str, Any], f"{Kind.STORE} {target}"))
         listed = self._account.items(path("/vector_stores/{}/files", target))
         there = {viewed(raw, MembershipView, f"a file of store {target}").id: raw async for raw in listed}
         wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
@@ -271,8 +259,7 @@ class _Prover:
         self._there.update((id, file) for file, copy in copies.items() if copy in there)
         # A server may give one id to files with the same bytes.
         distinct = len(wanted) - len(copies) + len(set(copies.values()))
-        subject = partial(Difference, kind=Kind.STORE, source=id, target=target, name=name)
-        self._differ(subject, "files", distinct, len(there))
+        self._differ(subject, distinct, len(there), field="files")
         memberships = (record for record in self._reader.memberships(id) if self._has_copy(record.id))
         await self._members.compare(id, target, memberships, copies, there)
 
@@ -283,37 +270,37 @@ class _Prover:
             return False
         return content.fidelity is not Fidelity.UNAVAILABLE or file in (self._placement.files or ())
 
-    def _compare(
-        self,
-        kind: Kind,
-        source: SourceId,
-        target: TargetId | None,
-        name: str | None,
-        expected: Mapping[str, Any],
-        found: Mapping[str, Any],
-    ) -> None:
+    def _compare(self, subject: Difference, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Every field of one object."""
-        self._compared[KINDS[kind].count] += 1
+        self._compared[KINDS[subject.kind].count] += 1
         self._differences += differences(
-            expected, found, kind=kind, source=source, target=target, name=name, added=self._placement.added
+            expected,
+            found,
+            kind=subject.kind,
+            source=subject.source,
+            target=subject.target,
+            name=subject.name,
+            added=self._placement.added,
         )
 
-    def _differ(self, subject: Callable[..., Difference], field: str, here: Any, there: Any) -> None:
+    def _differ(self, subject: Difference, here: Any, there: Any, *, field: str | None = None) -> None:
+        """One value of ``subject``, or of its ``field``."""
         if not equal(here, there):
-            self._differences.append(subject(field=field, bundle=here, destination=there))
+            field = field or subject.field
+            self._differences.append(msgspec.structs.replace(subject, field=field, bundle=here, destination=there))
 
-    async def _get(
-        self, kind: Kind, source: SourceId, target: TargetId | None, name: str | None
-    ) -> dict[str, Any] | None:
+    async def _get(self, subject: Difference) -> bytes | None:
         """The object in the copy, or None, with a difference, where there is none."""
-        gone = "not imported"
+        kind, target, gone = subject.kind, subject.target, "not imported"
         if target is not None:
             try:
-                answer = await self._account.get(path(KINDS[kind].endpoint + "/{}", target))
-                return viewed(answer.raw, dict[str, Any], f"{kind} {target}")
+                return (await self._account.get(path(KINDS[kind].endpoint + "/{}", target))).raw
             except (NotFound, RequestRefused) as error:
+                # Where files aren't known by their ids at all, nothing can be said of one.
+                if kind is Kind.FILE and not await self._has_files():
+                    return None
                 gone = f"{target} is gone: {error.detail or error.message}"
-        self._differ(partial(Difference, kind=kind, source=source, target=target, name=name), kind.value, PRESENT, gone)
+        self._differ(subject, PRESENT, gone)
         return None
 
     async def _matched(
@@ -353,3 +340,8 @@ class _Prover:
 def _placed(ids: Iterable[SourceId], copies: Mapping[SourceId, TargetId]) -> dict[SourceId, TargetId]:
     """What each stands for there. One without a copy gets an id that says so, which differs from whatever is there."""
     return {id: copies.get(id, TargetId(f"(not imported) {id}")) for id in ids}
+
+
+def _subject(kind: Kind, source: SourceId, target: TargetId | None, name: str | None) -> Difference:
+    """What a difference is of; its field is the thing itself until another one is said."""
+    return Difference(kind=kind, source=source, target=target, name=name, field=kind.value)

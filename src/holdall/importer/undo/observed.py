@@ -101,20 +101,11 @@ async def look(
     for kind in (*WHOLE, Kind.STORE, Kind.FILE):
         await looker.objects(kind)
     await looker.members()
-    written = _written(output, effects) if output else []
+    seen, written = looker.seen, _written(output, effects) if output else []
     ours = {effect.target for effect in effects if isinstance(effect, Written)}
     idle = not effects and not state.uncertain
-    alive = idle or bool(looker.found) or any(one.path in ours for one in written)
-    return Observed(
-        found=looker.found,
-        users=looker.users,
-        stores=looker.names,
-        members=looker.inside,
-        late=looker.late,
-        orphans=looker.orphans(baseline),
-        alive=alive,
-        written=written,
-    )
+    alive = idle or bool(seen.found) or any(one.path in ours for one in written)
+    return msgspec.structs.replace(seen, orphans=looker.orphans(baseline), alive=alive, written=written)
 
 
 def touched(effect: Effect) -> list[Key]:
@@ -165,11 +156,7 @@ class _Looker:
         self._kinds = {*self._touched.values(), *(one.kind for one in (*state.uncertain, *state.inferred))}
         self._totals: dict[TargetId, int | None] = {}
         self._perhaps: dict[TargetId, PossibleOrphan] = {}
-        self.found: dict[TargetId, dict[str, Any]] = {}
-        self.users: list[User] = []
-        self.names: dict[TargetId, str | None] = {}
-        self.inside: dict[TargetId, dict[TargetId, Member]] = {}
-        self.late: list[Made] = []
+        self.seen = Observed(found={}, users=[], stores={}, members={}, late=[], orphans=[])
 
     def orphans(self, baseline: Baseline) -> list[PossibleOrphan]:
         """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
@@ -213,15 +200,15 @@ class _Looker:
         target = TargetId(view.id)
         name, size = (view.filename, view.bytes) if isinstance(view, FileView) else (view.name, None)
         if isinstance(view, StoreView):
-            self.names[target], self._totals[target] = name, view.total
+            self.seen.stores[target], self._totals[target] = name, view.total
         elif isinstance(view, DefinitionView) and (uses := [*view.store_ids, *view.file_ids]):
-            self.users.append(User(kind=kind, id=target, name=name, uses=[TargetId(id) for id in uses]))
+            self.seen.users.append(User(kind=kind, id=target, name=name, uses=[TargetId(id) for id in uses]))
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
         if kind is not Kind.FILE:
             self._note_late(kind, target, (view.metadata or {}).get(OPERATION))
         if target in self._touched:
-            self.found[target] = viewed(raw, dict[str, Any], f"{kind} {target}")
+            self.seen.found[target] = viewed(raw, dict[str, Any], f"{kind} {target}")
         return target
 
     def _note_late(self, kind: Kind, target: TargetId, op: object) -> None:
@@ -230,12 +217,12 @@ class _Looker:
         if intent is not None and intent.kind is kind and target not in self._made:
             self._made.add(target)
             self._touched[target] = kind
-            self.late.append(Made(kind=kind, target=target, source=intent.source, name=intent.name, op=intent.op))
+            self.seen.late.append(Made(kind=kind, target=target, source=intent.source, name=intent.name, op=intent.op))
 
     async def members(self) -> None:
         """Look into the stores: those of the run whole, the others for the files that matter."""
         wanted: dict[TargetId, set[TargetId] | None] = {}
-        for store in self.names:
+        for store in self.seen.stores:
             files = self._in_store.get(store, set()) | (self._files if self._everywhere else set())
             # Also where the store counts none: servers were seen that don't count.
             if store in self._made or files:
@@ -245,7 +232,7 @@ class _Looker:
     async def _look_into(self, which: tuple[TargetId, set[TargetId] | None]) -> None:
         """Note the store's files, or those that are wanted, by the shorter way: its list, or each by its id."""
         store, wanted = which
-        inside = self.inside.setdefault(store, {})
+        inside = self.seen.members.setdefault(store, {})
         total = self._totals[store]
         if wanted is not None and total is not None and total > _PAGE * len(wanted):
             for file in wanted:
