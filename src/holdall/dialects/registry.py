@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 
 from holdall.dialects import assistants
-from holdall.dialects.agents import AGENT, agent
+from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
 from holdall.dialects.foundry import FOUNDRY
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
+from holdall.dialects.shapes import resources
 from holdall.dialects.tables import Builder, Form, Request, Table, Targets
 from holdall.model import Kind, Record
 
-__all__ = ["AS_IS", "DESTINATIONS", "copy_name", "definition", "dispensable", "table"]
+__all__ = ["AS_IS", "DESTINATIONS", "as_update", "copy_name", "definition", "dispensable", "table"]
 
 DESTINATIONS: tuple[Table, ...] = (RESPONSES, FOUNDRY, OPENAI)
 """A line each. Of those of one form the first that is at an address counts, so OPENAI, which is anywhere, is last."""
@@ -30,14 +31,9 @@ AS_IS = msgspec.structs.replace(
 )
 """What an object that was never copied is compared by: it is as its own server has it."""
 
-_NAMES: Mapping[Kind, Rule] = {
-    Kind.ASSISTANT: OPENAI.fields["name"],
-    Kind.AGENT: AGENT["name"],
-    Kind.STORE: STORE["name"],
-}
-
 _NOWHERE = Targets()
-# Every destination that has agents takes them alike.
+# Every destination that has agents and stores takes them alike.
+_RULES: Mapping[Kind, Mapping[str, Rule]] = {Kind.AGENT: AGENT, Kind.STORE: STORE}
 _BUILDERS: Mapping[Kind, Builder] = {Kind.AGENT: agent}
 
 
@@ -62,11 +58,21 @@ def definition(
     return build(record, prefix=prefix, operation=operation, targets=targets, model=model, table=table)
 
 
-def copy_name(kind: Kind, name: str | None, prefix: str) -> str | None:
+def copy_name(kind: Kind, name: str | None, prefix: str, table: Table) -> str | None:
     """A copy's name, no longer than it may be. A null name stays null: there is nothing to put the prefix before."""
-    rule = _NAMES[kind]
+    rule = _RULES.get(kind, table.fields)["name"]
     most = rule.most if isinstance(rule, Text) else None
     return None if name is None else f"{prefix}{name}"[:most]
+
+
+def as_update(kind: Kind, fields: dict[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` that an object had, as an update takes them; ``there`` is what it has now."""
+    if kind is Kind.AGENT:
+        # Not all that an agent shows as null may be sent.
+        return {field: without_nulls(value) for field, value in fields.items()}
+    if "tool_resources" not in fields:
+        return fields
+    return {**fields, "tool_resources": resources(fields["tool_resources"], there.get("tool_resources"))}
 
 
 def dispensable(kind: Kind, body: Mapping[str, Any]) -> dict[str, bool]:

@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.agents import without_nulls
-from holdall.dialects.shapes import resources
+from holdall.dialects.registry import as_update
 from holdall.importer.plan.difference import same
 from holdall.importer.plan.fingerprint import changed, image
 from holdall.importer.plan.requests import sha256_of
@@ -163,7 +162,7 @@ class _Decision:
         was, now = image(update.kind, update.before or {}, self._added), image(update.kind, found, self._added)
         fields = [field for field in update.before or {} if was.get(field) != now.get(field)]
         before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
-        action = msgspec.structs.replace(action, body=_settable(update.kind, before, found), needless=not fields)
+        action = msgspec.structs.replace(action, body=as_update(update.kind, before, found), needless=not fields)
         if update.after is None:
             return self._unless(action, "nobody can say whether it was this run that changed it")
         others = [field for field in changed(update.kind, update.after, found, self._added) if field in fields]
@@ -254,15 +253,6 @@ class _Decision:
 
     def _relabelled(self, now: Member, ends: Collection[str | None]) -> str:
         return "" if self._labels(now).intersection(ends) else _changed(["attributes"])
-
-
-def _settable(kind: Kind, fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` as an update takes them: of an agent's not all that is shown as null may be sent."""
-    if kind is Kind.AGENT:
-        return {field: without_nulls(value) for field, value in fields.items()}
-    if "tool_resources" not in fields:
-        return fields
-    return {**fields, "tool_resources": resources(fields["tool_resources"], found.get("tool_resources"))}
 
 
 def _changed(fields: list[str]) -> str:
