@@ -17,17 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import options, parameters
+from holdall.cli import options, parameters, views
 from holdall.cli.console import Console, Outcome, human_size
-from holdall.cli.views import (
-    conclude,
-    holdings,
-    missing_as_json,
-    show_credentials,
-    show_first,
-    show_missing,
-    verdict_as_json,
-)
 from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, pasteable
 from holdall.kinds import KINDS
 from holdall.model import Kind
@@ -123,7 +114,7 @@ def run_export(
     result = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
     return report.bundle, Outcome(
         exit_code=report.verdict.exit_code,
-        result={**result, **verdict_as_json(report.verdict), **missing},
+        result={**result, **views.verdict_as_json(report.verdict), **missing},
         losses=[msgspec.to_builtins(loss) for loss in report.losses],
     )
 
@@ -262,7 +253,7 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> dict[str, An
             f"nothing has changed since {when:%Y-%m-%d %H:%M} UTC: no new bundle, {report.bundle} is the newest"
         )
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
-    console.say(f"{holdings(report.counts, kinds)} -> {human_size(report.size)}")
+    console.say(f"{views.holdings(report.counts, kinds)} -> {human_size(report.size)}")
     numbers = (f"{n} {_SAID.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
     console.say(f"files: {', '.join(numbers)}")
     missing = _tell_losses(console, report, kept=kept)
@@ -275,7 +266,7 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> dict[str, An
         if report.sha256:
             console.say(f"sha256 {report.sha256}")
         console.say(f"prove it:  holdall verify {pasteable(report.bundle)}")
-        conclude(console, report.verdict)
+        views.conclude(console, report.verdict)
     return missing
 
 
@@ -286,13 +277,15 @@ def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> dict[
     from holdall.exporter.report import ContentLoss, describe
 
     said = [loss for loss in report.losses if not isinstance(loss, ContentLoss)]
-    show_first(console.warn, map(describe, said), len(said))
+    views.show_first(console.warn, map(describe, said), len(said))
     if report.containers_made:
         left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
         console.say(f"containers: {report.containers_made} made{left}")
     with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as missing:
-        show_missing(console.warn, missing, more=f"holdall inspect {pasteable(report.bundle)} --all" if kept else "")
-        show_credentials(console.warn, missing.credentials)
+        views.show_missing(
+            console.warn, missing, more=f"holdall inspect {pasteable(report.bundle)} --all" if kept else ""
+        )
+        views.show_credentials(console.warn, missing.credentials)
         if missing.total and kept:
             console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")
-        return missing_as_json(missing) if console.json else {}
+        return views.missing_as_json(missing) if console.json else {}

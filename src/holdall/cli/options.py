@@ -12,6 +12,7 @@ import click
 
 from holdall.cli.console import Console, fitting
 from holdall.errors import Mistakes, UsageFault
+from holdall.selection import KIND_NAMES
 
 __all__ = [
     "Command",
@@ -185,7 +186,7 @@ accept_known = click.option(
 )
 
 what_to_import = together(
-    _several("--only", "[KIND:]ID|GLOB", "Only this, with all it needs; KIND is asst, agent, store or file."),
+    _several("--only", "[KIND:]ID|GLOB", f"Only this, with all it needs; KIND is {KIND_NAMES}."),
     _several("--exclude", "[KIND:]ID|GLOB", "Not this."),
 )
 

@@ -14,8 +14,8 @@ from holdall.bundle.missing import MissingFromBundle
 from holdall.bundle.reader import BundleReader
 from holdall.cli.console import Console, Outcome, counted, flat, human_size
 from holdall.cli.views import losses_as_json, missing_as_json, show_first, show_losses, show_missing, verdict_as_json
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
+from holdall.dialects.tables import Form
 from holdall.errors import EXIT_LOOK, UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
 from holdall.kinds import KINDS, WHOLE, noun
