@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,8 +61,8 @@ def command(console: Console, /, **given: Any) -> Outcome:
     with nullcontext() if kept else passing_folder("holdall-") as folder:
         # --force is the import's: a bundle that is there is never replaced.
         wanted = {**given, "output": folder, "force": False}
-        bundle, exported = run_export(console, source, wanted, dump, kept=kept)
-        imported = run_import(console, destination, bundle, asked, given, kept=kept)
+        exported = run_export(console, source, wanted, dump, kept=kept)
+        imported = run_import(console, destination, Path(exported.result["bundle"]), asked, given, kept=kept)
     # What the export lost the bundle records, and the import has counted it.
     known = given["accept_known_losses"] and not exported.result["complete"]
     return Outcome(
@@ -79,17 +80,11 @@ def _require_anew(given: Mapping[str, Any], prefix: str) -> None:
     """A project is copied into itself under names that can be told apart. Raises UsageFault where it can't be."""
     mistakes = Mistakes()
     if given["on_conflict"] not in ("stop", "duplicate"):
-        mistakes.add(
-            UsageFault(
-                f"--same-project makes everything anew; --on-conflict {given['on_conflict']} can't be given with it"
-            )
-        )
+        said = f"--same-project makes everything anew; --on-conflict {given['on_conflict']} can't be given with it"
+        mistakes.add(UsageFault(said))
     if not prefix:
-        mistakes.add(
-            UsageFault(
-                "--same-project needs --prefix, or originals and copies have the same names", hint="--prefix 'Copy of '"
-            )
-        )
+        said = "--same-project needs --prefix, or originals and copies have the same names"
+        mistakes.add(UsageFault(said, hint="--prefix 'Copy of '"))
     mistakes.raise_all()
 
 

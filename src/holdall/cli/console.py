@@ -120,11 +120,7 @@ class Console:
     """stdout, stderr and the output mode of one run of the program."""
 
     def __init__(
-        self,
-        *,
-        stdout: TextIO | None = None,
-        stderr: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, stdout: TextIO | None = None, stderr: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.json = False
         self.quiet = False

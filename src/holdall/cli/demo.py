@@ -85,7 +85,6 @@ def _folded(line: str, indent: str = "") -> list[str]:
         _COLUMNS,
         initial_indent=indent,
         subsequent_indent=indent + hang,
-        drop_whitespace=True,
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,

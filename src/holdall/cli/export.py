@@ -40,13 +40,7 @@ _SAID = {"text": "text only", "unavailable": "missing", "container": "through a 
 
 
 @click.command(cls=options.Command)
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=options.OutputFile(),
-    help="The bundle to write. Default: archives/<label>-<UTC time>.tar.zst",
-)
+@options.output_file("The bundle to write. Default: archives/<label>-<UTC time>.tar.zst")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.what_to_export
 @options.how_to_export
@@ -72,7 +66,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
     with mistakes.noted():
         dump = dump_of(given)
     mistakes.raise_all()
-    return run_export(console, settings, given, dump)[1]
+    return run_export(console, settings, given, dump)
 
 
 def dump_of(given: Mapping[str, Any]) -> Dump | None:
@@ -95,8 +89,8 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
 
 def run_export(
     console: Console, settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None, *, kept: bool = True
-) -> tuple[Path, Outcome]:
-    """Export as the options ``given`` say, and show what came of it; the bundle, and how the command ends.
+) -> Outcome:
+    """Export as the options ``given`` say, and show what came of it. The bundle is in the result.
 
     ``kept`` False: the bundle goes with the command, so it is not named, and its parent is looked for among those that
     stay. Raises Interrupted after Ctrl-C.
@@ -112,7 +106,7 @@ def run_export(
         console.result(str(report.bundle))
     # The losses stand beside the result.
     result = {key: value for key, value in msgspec.to_builtins(report, enc_hook=str).items() if key != "losses"}
-    return report.bundle, Outcome(
+    return Outcome(
         exit_code=report.verdict.exit_code,
         result={**result, **views.verdict_as_json(report.verdict), **missing},
         losses=[msgspec.to_builtins(loss) for loss in report.losses],

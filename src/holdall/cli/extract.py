@@ -26,28 +26,20 @@ _SHOWN = 50  # files named one by one for people; --json names them all
 @click.option("--force", is_flag=True, help="Replace files that exist already.")
 @click.option("--salvage", is_flag=True, help="From a damaged bundle: whatever proves whole.")
 @options.output
-def command(
-    console: Console,
-    bundle: Path,
-    patterns: tuple[str, ...],
-    to: Path | None,
-    output: str | None,
-    force: bool,
-    salvage: bool,
-) -> Outcome:
+def command(console: Console, /, bundle: Path, patterns: tuple[str, ...], to: Path | None, **given: Any) -> Outcome:
     """Take files out of a bundle, under their original names as far as those are safe.
 
     A PATTERN is a path in the bundle, an id, or an original filename, with * ? […] if you like (quoted). Without one,
     everything is taken out. Records go to DIR/data/…, parsed text to NAME.text.json.
     """
+    output, force, salvage = given["output"], given["force"], given["salvage"]
     if (to is None) == (output is None):
         raise UsageFault("can't extract: say where to, with either --to DIR or -o FILE", hint="--to extracted")
-    if output is not None:
-        if len(patterns) != 1 or salvage:
-            raise UsageFault("can't extract with -o: it takes exactly one pattern, and no --salvage", hint="--to DIR")
-        return _one(console, bundle, patterns[0], output, force)
-    assert to is not None
-    return _many(console, bundle, patterns, to, force, salvage)
+    if to is not None:
+        return _many(console, bundle, patterns, to, force, salvage)
+    if len(patterns) != 1 or salvage:
+        raise UsageFault("can't extract with -o: it takes exactly one pattern, and no --salvage", hint="--to DIR")
+    return _one(console, bundle, patterns[0], output, force)
 
 
 def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool) -> Outcome:

@@ -16,6 +16,8 @@ from holdall.sandbox.sample.definition import Assistant, Membership, Sample, Sam
 
 __all__ = ["Filled", "fill"]
 
+Sleep = Callable[[float], Awaitable[object]]
+
 # Seconds between two looks at a batch that is being indexed.
 _POLL = 0.1
 _BETWEEN_POLLS_AT_MOST = 2.0
@@ -44,7 +46,7 @@ async def fill(
     *,
     deadline: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    sleep: Sleep = asyncio.sleep,
 ) -> Filled:
     """Make ``sample`` in the account; on return all of it stands and every store is indexed.
 
@@ -60,7 +62,8 @@ async def fill(
     batches = [await _attach(account, store, stores[store.key], files) for store in sample.stores]
     until = clock() + deadline
     for store, batch in zip(sample.stores, batches, strict=True):
-        await _indexed(account, store, stores[store.key], batch, lambda: clock() > until, sleep)
+        where = path("/vector_stores/{}/file_batches/{}", stores[store.key], batch)
+        await _indexed(account, f"{store.name} ({stores[store.key]})", where, lambda: clock() > until, sleep)
     assistants = [await _create_assistant(account, assistant, stores, files) for assistant in sample.assistants]
     return Filled(files=files, stores=stores, assistants=assistants)
 
@@ -88,28 +91,20 @@ async def _attach(account: Account, store: Store, store_id: str, files: dict[str
     return await _create(account, path("/vector_stores/{}/file_batches", store_id), {"files": members})
 
 
-async def _indexed(
-    account: Account,
-    store: Store,
-    store_id: str,
-    batch_id: str,
-    too_late: Callable[[], bool],
-    sleep: Callable[[float], Awaitable[object]],
-) -> None:
+async def _indexed(account: Account, store: str, batch: str, too_late: Callable[[], bool], sleep: Sleep) -> None:
     """Wait until nothing of the batch is in progress; raises UnexpectedAnswer unless all of it is indexed then."""
     wait = _POLL
     while True:
-        answer = await account.get(path("/vector_stores/{}/file_batches/{}", store_id, batch_id))
-        batch = msgspec.json.decode(answer.raw, type=_Batch)
-        if batch.status != "in_progress" or too_late():
+        answer = await account.get(batch)
+        found = msgspec.json.decode(answer.raw, type=_Batch)
+        if found.status != "in_progress" or too_late():
             break
         await sleep(wait)
         wait = min(wait * 2, _BETWEEN_POLLS_AT_MOST)
-    done, total = batch.file_counts["completed"], batch.file_counts["total"]
+    done, total = found.file_counts["completed"], found.file_counts["total"]
     if done < total:
         raise UnexpectedAnswer(
-            f"can't fill the sample's store {store.name} ({store_id}): only {done} of {total} files were indexed "
-            f"({batch.status})",
+            f"can't fill the sample's store {store}: only {done} of {total} files were indexed ({found.status})",
             request_id=answer.request_id,
         )
 

@@ -53,16 +53,8 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
         missing = _missing(console, opened, everything)
         console.result()
         console.result(f"{verdict}, as exported")
-    return Outcome(
-        result={
-            "path": str(bundle),
-            "size": size,
-            **msgspec.structs.asdict(info),
-            **found,
-            **verdict_as_json(verdict),
-            **missing,
-        }
-    )
+    result = {"path": str(bundle), "size": size, **msgspec.structs.asdict(info), **found}
+    return Outcome(result={**result, **verdict_as_json(verdict), **missing})
 
 
 def _found(tree: _Tree, most: int | None) -> dict[str, list[dict[str, Any]]]:

@@ -16,7 +16,6 @@ from holdall.selection import KIND_NAMES
 
 __all__ = [
     "Command",
-    "OutputFile",
     "accept_known",
     "accounts",
     "bundle",
@@ -24,6 +23,7 @@ __all__ = [
     "how_to_import",
     "how_to_plan",
     "output",
+    "output_file",
     "what_to_export",
     "what_to_import",
 ]
@@ -99,6 +99,10 @@ class OutputFile(click.ParamType[Path]):
         if not str(value).strip():
             self.fail("a file's name has to follow; it is empty", param, ctx)
         return Path(value)
+
+
+def output_file(help: str) -> Callable[[F], F]:
+    return click.option("-o", "--output", metavar="FILE", type=OutputFile(), help=help)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:

@@ -21,7 +21,7 @@ __all__ = ["command"]
 
 @click.command("plan", cls=options.Command)
 @options.bundle
-@click.option("-o", "--output", metavar="FILE", type=options.OutputFile(), help="Write the plan, for import --plan.")
+@options.output_file("Write the plan, for import --plan.")
 @options.what_to_import
 @options.how_to_plan
 @options.accept_known

@@ -24,13 +24,7 @@ __all__ = ["command"]
 @click.option(
     "--originals", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Searched with all below it."
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=options.OutputFile(),
-    help="The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE",
-)
+@options.output_file("The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.output
 def command(console: Console, bundle: Path, originals: Path, output: Path | None, force: bool) -> Outcome:
