@@ -108,6 +108,7 @@ async def _ask(
         await choose(account, form)
         if same_allowed:
             return
+        # Two keys, or two names of one server, may lead to one project: only the server knows.
         async with Account(source.endpoint, side="source") as other:
             if await same_project(other, account):
                 raise same

@@ -16,7 +16,7 @@ from holdall.kinds import KINDS
 from holdall.settings import DestinationSettings
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["compare", "told"]
+__all__ = ["compare", "show_proof"]
 
 _NOUNS = {**{row.count: row.noun for row in KINDS.values()}, "texts": "text"}
 
@@ -38,11 +38,11 @@ def compare(
 
     proof = asyncio.run(work())
     console.close_progress()
-    found, verdict = told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
+    found, verdict = show_proof(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
     return {"destination": settings.endpoint.base_url, **found}, verdict
 
 
-def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
+def show_proof(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
     """Print a proof, the verdict last; the result for ``--json``, and the verdict."""
     for difference in proof.differences:
         console.result(flat(difference))

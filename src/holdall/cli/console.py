@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 # Pieces of a document, a value or less each, that are written at once.
 _AT_ONCE = 10_000
-# Characters of a line on stderr.
+# Characters of a line on stderr: a name may have megabytes.
 _LONGEST = 4000
 # How many losses, or differences, --json lists.
 _LISTED = 2000
@@ -91,9 +91,9 @@ def flat(value: object) -> str:
     return " ".join(str(value).splitlines())
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """``1 file``, ``2 files``; ``plural`` where an s isn't enough."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def human_size(count: int | float) -> str:
@@ -197,6 +197,7 @@ class Console:
             described = _described(error)
             if error.mistakes:
                 described["mistakes"] = [_described(each) for each in error.mistakes]
+            # What only some errors know.
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:
@@ -230,6 +231,7 @@ class Console:
 
     @staticmethod
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
+        # At once, so that who follows a pipe or a log sees each line when it is said.
         print(fitting(text, stream), end=end, file=stream, flush=True)
 
 

@@ -99,7 +99,7 @@ class _Demo:
         self.console = console
         self.folder = folder
         self.called = subprocesses.program(sys.argv[0])
-        self.environment = subprocesses.ambient(os.environ)
+        self.environment = subprocesses.without_settings(os.environ)
         self.bundle = folder / "larkmoor.tar.zst"
         self.out = folder / "out"
         self.codes: dict[str, int] = {}
@@ -138,6 +138,7 @@ class _Demo:
     def _steps(self, url: str) -> None:
         """Export, proof, import, comparison; what comes after a failure that left nothing to go on with is left out."""
         bundle = str(self.bundle)
+        # A .env where the user stands may name other projects.
         source = ["--env-file", "none", "--src-base-url", url]
         destination = ["--output-dir", str(self.out), "--env-file", "none", "--dst-base-url", url]
         title = "Export, with the key of the source and no other"

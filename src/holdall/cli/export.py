@@ -36,7 +36,7 @@ __all__ = ["command", "dump_of", "run_export"]
 _ARCHIVES = Path("archives")
 _SUFFIX = ".tar.zst"
 # Fidelities that a person reads better in other words.
-_SAID = {"text": "text only", "unavailable": "missing", "container": "through a container"}
+_WORDS = {"text": "text only", "unavailable": "missing", "container": "through a container"}
 
 
 @click.command(cls=options.Command)
@@ -101,7 +101,7 @@ def run_export(
     except KeyboardInterrupt:
         raise _interrupted(chosen if kept else []) from None
     console.close_progress()
-    missing = _tell(console, report, kept=kept)
+    missing = _show_report(console, report, kept=kept)
     if kept:
         console.result(str(report.bundle))
     # The losses stand beside the result.
@@ -217,9 +217,8 @@ def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Pa
     else:
         found = Path(wanted)
         if not is_whole(found):
-            console.warn(
-                f"{found} is damaged: what is whole of it is taken; holdall verify {pasteable(found)} says more"
-            )
+            more = f"holdall verify {pasteable(found)} says more"
+            console.warn(f"{found} is damaged: what is whole of it is taken; {more}")
     if found:
         console.say(f"what has not changed since is taken from {found}")
     return found
@@ -239,18 +238,16 @@ def _fresh(output: Path | None, label: str) -> Path:
     return output
 
 
-def _tell(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
+def _show_report(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
     """Show what came of it; returns what the bundle could not take in, for ``--json``."""
     if report.unchanged_since is not None:
-        when = datetime.fromtimestamp(report.unchanged_since, UTC)
-        console.say(
-            f"nothing has changed since {when:%Y-%m-%d %H:%M} UTC: no new bundle, {report.bundle} is the newest"
-        )
+        when = f"{datetime.fromtimestamp(report.unchanged_since, UTC):%Y-%m-%d %H:%M} UTC"
+        console.say(f"nothing has changed since {when}: no new bundle, {report.bundle} is the newest")
     kinds = [kind for kind in KINDS if kind is not Kind.MEMBERSHIP]
     console.say(f"{views.holdings(report.counts, kinds)} -> {human_size(report.size)}")
-    numbers = (f"{n} {_SAID.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
+    numbers = (f"{n} {_WORDS.get(each, each)}" for each, n in report.fidelities.items() if n or each == "original")
     console.say(f"files: {', '.join(numbers)}")
-    missing = _tell_losses(console, report, kept=kept)
+    missing = _show_losses(console, report, kept=kept)
     if report.parent and report.taken:
         console.say(f"{report.taken} contents are unchanged since {report.parent}: not downloaded again")
     if report.requests:
@@ -264,7 +261,7 @@ def _tell(console: Console, report: ExportReport, *, kept: bool) -> dict[str, An
     return missing
 
 
-def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
+def _show_losses(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
     """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
@@ -276,9 +273,8 @@ def _tell_losses(console: Console, report: ExportReport, *, kept: bool) -> dict[
         left = f"; not deleted: {', '.join(report.containers_left)}" if report.containers_left else " and deleted"
         console.say(f"containers: {report.containers_made} made{left}")
     with open_bundle(report.bundle) as bundle, MissingFromBundle(bundle) as missing:
-        views.show_missing(
-            console.warn, missing, more=f"holdall inspect {pasteable(report.bundle)} --all" if kept else ""
-        )
+        more = f"holdall inspect {pasteable(report.bundle)} --all" if kept else ""
+        views.show_missing(console.warn, missing, more=more)
         views.show_credentials(console.warn, missing.credentials)
         if missing.total and kept:
             console.say(f"put originals in later:  holdall supply {pasteable(report.bundle)} --originals DIR")

@@ -51,6 +51,7 @@ def _one(console: Console, bundle: Path, pattern: str, output: str, force: bool)
         return Outcome(result={"files": [msgspec.to_builtins(written)], "lost": []})
     if console.json:
         raise UsageFault("can't extract to stdout with --json: both would be written there", hint="-o FILE")
+    # The bytes as they are: escaping is for lines.
     stdout: BinaryIO = console.stdout.buffer
     with open_one(bundle, pattern) as (_, pieces):
         for piece in pieces:

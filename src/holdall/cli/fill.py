@@ -100,6 +100,7 @@ async def _indexed(account: Account, store: str, batch: str, too_late: Callable[
         if found.status != "in_progress" or too_late():
             break
         await sleep(wait)
+        # A sandbox is soon done, a real server takes its time.
         wait = min(wait * 2, _BETWEEN_POLLS_AT_MOST)
     done, total = found.file_counts["completed"], found.file_counts["total"]
     if done < total:

@@ -149,6 +149,7 @@ class _Tree:
         members = (member.id for member in self._bundle.memberships(id))
         files = self._files(members, (entry.records or 0) if entry else 0)
         found = {"id": id, "name": self._stores[id], "in_bundle": True, **files}
+        # Once: a small bundle may have thousands of assistants that all use one large store.
         self._seen[id] = {**found, "files": [], "files_above": True}
         return found
 

@@ -122,6 +122,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     try:
         try:
             _refuse_keys(argv, os.environ)
+            # Standalone, click would print its errors and end the process by itself.
             returned: Any = cli.main(list(argv), prog_name="holdall", standalone_mode=False, obj=console)
         except click.exceptions.NoArgsIsHelpError as error:
             console.help(error.format_message())
@@ -151,6 +152,7 @@ _OF_SANDBOX: dict[type, type[HoldallError]] = {
 
 def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
     """An error of any kind as it is told, and its exit code where that isn't its class's."""
+    # A case for each class: which of them is meant is decided in their order, so they stand together.
     match error:
         case HoldallError():
             return error, None
@@ -194,6 +196,7 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
         if not (given and flag.startswith("--")):
             flag, value = (f"the argument after {before}" if before else "an argument"), word
         before = word if word.startswith("-") and value is word else ""
+        # What prints a token may well take words that look like one.
         if not flag.endswith("-token-command"):
             refuse_key(value, flag, keys)
 

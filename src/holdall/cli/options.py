@@ -42,6 +42,7 @@ class Command(click.Command):
         return fitting(super().get_help(ctx), sys.stdout)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # click stops at the first mistake, so it is asked again without what was wrong.
         mistakes, words = Mistakes(), list(args)
         lenient = ctx.meta.setdefault(_LENIENT, {})
         while True:
@@ -61,9 +62,8 @@ class Command(click.Command):
         if mistakes:
             from holdall.cli import parameters  # the settings' room takes longer to import than --help may take
 
-            for fault in parameters.faults(
-                ctx.ensure_object(Console), ctx.params, {param.name for param in self.params}
-            ):
+            names = {param.name for param in self.params}
+            for fault in parameters.faults(ctx.ensure_object(Console), ctx.params, names):
                 mistakes.add(fault)
         mistakes.raise_all()
         return rest
@@ -96,6 +96,7 @@ class OutputFile(click.ParamType[Path]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if str(value) == "-":
             self.fail("can't write to stdout; name a file (./- for one of that name)", param, ctx)
+        # A shell makes this of a variable that isn't set.
         if not str(value).strip():
             self.fail("a file's name has to follow; it is empty", param, ctx)
         return Path(value)
@@ -167,6 +168,7 @@ def _account(side: str, *, alone: bool) -> Iterator[Callable[[Any], Any]]:
     yield click.option(
         f"--{side}-insecure-http",
         is_flag=True,
+        # None where it isn't given: then the environment has the word. So with all flags that are settings too.
         default=None,
         help=f"Allow http:// to another machine, which sees no encryption ({variable}_INSECURE_HTTP).",
     )

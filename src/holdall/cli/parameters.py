@@ -121,7 +121,7 @@ def destination(console: Console, settings: DestinationSettings) -> Account:
 
 def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
     """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
-    flags = {f"--{name.rstrip('_').replace('_', '-')}": value for name, value in parameters.items()}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in parameters.items()}
     lookup = Lookup(flags, os.environ, *_dotenv(console, parameters.get("env_file")))
     for line in lookup.near_misses():
         console.warn_once(f"warning: {line}")
@@ -140,6 +140,7 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
     if not console.quiet:
         console.warn_once(f"settings from {found}")
     try:
+        # Editors on Windows begin a file with a byte order mark; a key may have a $ in it.
         text = read_regular(found).decode("utf-8-sig")
         return dotenv_values(stream=io.StringIO(text), interpolate=False), found
     except OSError as error:
@@ -150,6 +151,7 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
 
 def _announce(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
     """Say what the settings narrow, and which way keys and files go. Raises UsageFault for a proxy of no use."""
+    # The levels below are what --quiet leaves out.
     if log_level in ("warning", "error"):
         console.quiet = True
     if log_level == "debug":

@@ -35,7 +35,7 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
     something that the source had is missing, else with 0.
     """
     settings, asked = parameters.read_import(console, given)
-    from holdall.cli.runs import Narrator, proved
+    from holdall.cli.runs import TerminalObserver, open_verified
     from holdall.importer.verbs.plan_import import PlanOptions, plan_import
 
     wanted = PlanOptions(
@@ -44,13 +44,13 @@ def command(console: Console, /, bundle: Path, output: Path | None, **given: Any
 
     async def plan(reader: BundleReader) -> Outcome:
         result = {"plan": str(output) if output else None}
-        narrator = Narrator(console, reader, settings.output_dir, result=result)
+        observer = TerminalObserver(console, reader, settings.output_dir, result=result)
         async with parameters.destination(console, settings) as account:
-            await plan_import(account, reader, wanted, narrator.planned, now=time.time())
-        return narrator.outcome
+            await plan_import(account, reader, wanted, observer.planned, now=time.time())
+        return observer.outcome
 
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
-    with proved(console, bundle) as reader:
+    with open_verified(console, bundle) as reader:
         outcome = asyncio.run(plan(reader))
     if output:
         carry_out = f"holdall import {pasteable(bundle)} --plan {pasteable(output)}"

@@ -21,13 +21,13 @@ from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Pre
 from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind
 
-__all__ = ["require_consent", "show_conflicts", "show_plan", "tell"]
+__all__ = ["require_consent", "show_conflicts", "show_plan", "show_summary"]
 
 # The steps that change what is there.
 _CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, steps.DetachFile)
 
 
-def tell(
+def show_summary(
     console: Console, prepared: Prepared, reader: BundleReader, output: Path, *, kept: bool = True
 ) -> dict[str, Any]:
     """What would be done, and what the bundle itself could not take in; of that the values for ``--json``.
@@ -147,6 +147,7 @@ def require_consent(console: Console, prepared: Prepared, *, yes: bool) -> None:
     if yes or not prepared.plan.updates():
         return
     _warn_of(console, (step for step in prepared.plan.steps() if isinstance(step, _CHANGES)))
+    # A question that nobody hears would hold up a job for ever.
     if console.json or not sys.stdin.isatty():
         raise UsageFault(
             "nothing was written: this changes things that are there, and there is nobody to ask",

@@ -42,6 +42,7 @@ class ProgressBars:
         if files:
             drawn[0].update(files)
         if bytes:
+            # What was expected is the server's word, and more may come.
             drawn[1].total = max(drawn[1].total, drawn[1].n + bytes)
             drawn[1].update(bytes)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import subprocesses
-from holdall.cli.compare import told
+from holdall.cli.compare import show_proof
 from holdall.cli.console import Console, counted
-from holdall.cli.runs import THIS_MACHINE, Unwatched
+from holdall.cli.runs import THIS_MACHINE, QuietObserver
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
 from holdall.kinds import read
@@ -51,7 +51,7 @@ def rehearse(
         wanted = RehearseOptions(
             endpoint=endpoint(_KEY, sandbox.url), output=folder / "out", search=search, accept_known=accept_known
         )
-        work = rehearse_import(reader, wanted, Unwatched(console), THIS_MACHINE, console.progress())
+        work = rehearse_import(reader, wanted, QuietObserver(console), THIS_MACHINE, console.progress())
         try:
             proof, unread = asyncio.run(_while_it_serves(sandbox, work))
         except BaseException:
@@ -61,7 +61,7 @@ def rehearse(
     console.close_progress()
     if unread:
         console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
-    found, verdict = told(console, proof, title=f"rehearsal of {reader.path}")
+    found, verdict = show_proof(console, proof, title=f"rehearsal of {reader.path}")
     return {**found, "unread_by_sandbox": unread}, verdict
 
 

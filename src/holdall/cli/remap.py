@@ -59,11 +59,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
     lines = (f"left as it is: {one.path}: {one.why}" for one in passed)
     show_first(console.warn, lines, len(passed), indent="")
     show_first(console.warn, map(_unmapped, unmapped), len(unmapped), indent="")
-    if not changes:
-        console.say("no id to rewrite")
-    else:
-        where = f"{counted(sum(one['ids'] for one in changes), 'id')} in {counted(len(changes), 'file')}"
-        console.say(f"rewrote {where}" if really else f"to rewrite: {where}; --write does it")
+    console.say(_summary(changes, really))
     pending = bool(changes) and not really
     return Outcome(
         exit_code=EXIT_LOOK if pending or unmapped or passed else EXIT_DONE,
@@ -92,6 +88,13 @@ def _print_diff(console: Console, change: Change) -> None:
         return
     for line in unified(change):
         console.result(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+
+
+def _summary(changes: list[dict[str, Any]], really: bool) -> str:
+    if not changes:
+        return "no id to rewrite"
+    where = f"{counted(sum(one['ids'] for one in changes), 'id')} in {counted(len(changes), 'file')}"
+    return f"rewrote {where}" if really else f"to rewrite: {where}; --write does it"
 
 
 def _unmapped(one: Unmapped) -> str:

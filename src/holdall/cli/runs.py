@@ -19,7 +19,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.cli import parameters
 from holdall.cli.compare import compare
 from holdall.cli.console import Console, Outcome, counted, flat
-from holdall.cli.planview import require_consent, show_conflicts, show_plan, tell
+from holdall.cli.planview import require_consent, show_conflicts, show_plan, show_summary
 from holdall.cli.subprocesses import on_signal
 from holdall.cli.views import conclude, losses_as_json, show_losses, verdict_as_json
 from holdall.dialects.loss import Severity
@@ -30,7 +30,7 @@ from holdall.model import Kind
 from holdall.settings import DestinationSettings
 from holdall.verification import verified
 
-__all__ = ["THIS_MACHINE", "Narrator", "Unwatched", "proved", "run_import"]
+__all__ = ["THIS_MACHINE", "QuietObserver", "TerminalObserver", "open_verified", "run_import"]
 
 # How many of one sort the terminal shows. `verify` lists all findings, mapping.json all duplicates.
 _SHOWN = 20
@@ -41,7 +41,7 @@ THIS_MACHINE = verb.Machine(now=time.time, run=lambda: secrets.token_hex(3), ope
 
 
 @dataclass
-class Unwatched:
+class QuietObserver:
     """An observer that prints nothing. Ctrl-C stops the import."""
 
     console: Console
@@ -61,6 +61,7 @@ class Unwatched:
 
         def press(number: int, frame: object) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            # This runs between any two instructions, so what there is to do is left to the loop.
             loop.call_soon_threadsafe(stop)
 
         with on_signal(signal.SIGINT, press):
@@ -68,7 +69,7 @@ class Unwatched:
 
 
 @dataclass
-class Narrator(Unwatched):
+class TerminalObserver(QuietObserver):
     """Tells what would be done, and asks unless ``yes``. ``output`` is OUTPUT_DIR; ``kept``: the bundle outlives the
     command.
 
@@ -84,7 +85,7 @@ class Narrator(Unwatched):
     outcome: Outcome = field(default_factory=Outcome)
 
     def planned(self, prepared: verb.Prepared) -> None:
-        missing = tell(self.console, prepared, self.reader, self.output, kept=self.kept)
+        missing = show_summary(self.console, prepared, self.reader, self.output, kept=self.kept)
         if self.result is None:
             show_conflicts(self.console, prepared)
             return
@@ -98,7 +99,7 @@ class Narrator(Unwatched):
 
 
 @contextmanager
-def proved(console: Console, bundle: Path) -> Iterator[BundleReader]:
+def open_verified(console: Console, bundle: Path) -> Iterator[BundleReader]:
     """The bundle, open, of which nothing is read but what was proved. Raises DamagedBundle where it isn't whole."""
     with verified(bundle, progress=console.progress()) as (verdict, reader):
         console.close_progress()
@@ -143,16 +144,17 @@ def run_import(
     )
 
     async def work(reader: BundleReader) -> Outcome:
+        # Whoever gives a plan has seen what it changes.
         yes = given["yes"] or document is not None
         result = {"dry_run": True} if settings.dry_run else None
-        narrator = Narrator(console, reader, settings.output_dir, kept=kept, yes=yes, result=result)
+        observer = TerminalObserver(console, reader, settings.output_dir, kept=kept, yes=yes, result=result)
         async with parameters.destination(console, settings) as account:
-            imported = await verb.run_import(account, reader, wanted, narrator, THIS_MACHINE)
+            imported = await verb.run_import(account, reader, wanted, observer, THIS_MACHINE)
         console.close_progress()
-        return _told(console, settings, imported, imported.report) if imported.report else narrator.outcome
+        return _show_report(console, settings, imported, imported.report) if imported.report else observer.outcome
 
     console.say(f"importing {bundle.name} into {settings.endpoint.title}")
-    with proved(console, bundle) as reader:
+    with open_verified(console, bundle) as reader:
         try:
             outcome = asyncio.run(work(reader))
         except KeyboardInterrupt:
@@ -165,13 +167,12 @@ def run_import(
     return msgspec.structs.replace(outcome, exit_code=max(outcome.exit_code, verdict.exit_code), result=result)
 
 
-def _told(console: Console, settings: DestinationSettings, imported: verb.Imported, report: verb.Report) -> Outcome:
+def _show_report(
+    console: Console, settings: DestinationSettings, imported: verb.Imported, report: verb.Report
+) -> Outcome:
     """Show what came of it, but for the losses that were shown before; the exit code is the verdict's."""
-    for result in report.results:
-        target = f" -> {result.target}" if result.target else ""
-        how = f" ({result.how})" if result.how != "created" else ""
-        said = how if result.status is verb.Status.SUCCESS else f": {result.error}"
-        console.result(flat(f"{result.status}  {result.source}{target}  {result.name or 'no name'}{said}"))
+    for text in _results(report):
+        console.result(flat(text))
     foreseen = set(imported.prepared.plan.losses()) if imported.prepared else ()
     minor = [loss for loss in report.losses() if loss.why.severity is Severity.MINOR]
     show_losses(console, [loss for loss in dict.fromkeys(minor) if loss not in foreseen])
@@ -196,6 +197,14 @@ def _told(console: Console, settings: DestinationSettings, imported: verb.Import
         },
         losses=losses_as_json(report.losses()),
     )
+
+
+def _results(report: verb.Report) -> Iterator[str]:
+    for result in report.results:
+        target = f" -> {result.target}" if result.target else ""
+        how = f" ({result.how})" if result.how != "created" else ""
+        said = how if result.status is verb.Status.SUCCESS else f": {result.error}"
+        yield f"{result.status}  {result.source}{target}  {result.name or 'no name'}{said}"
 
 
 def _warn_of_leftovers(console: Console, report: verb.Report) -> None:

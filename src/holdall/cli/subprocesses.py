@@ -21,7 +21,7 @@ from typing import IO, Any
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["ambient", "command_line", "on_signal", "passing_folder", "program", "run", "serving"]
+__all__ = ["command_line", "on_signal", "passing_folder", "program", "run", "serving", "without_settings"]
 
 _COLUMNS = 78
 
@@ -29,8 +29,9 @@ _COLUMNS = 78
 _GRACE = 5.0
 
 
-def ambient(environ: Mapping[str, str]) -> dict[str, str]:
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` without keys, settings and proxies: what a child may see besides what it is given."""
+    # A proxy would get what is meant for the sandbox of this machine.
     kept = {
         name: value
         for name, value in environ.items()

@@ -47,7 +47,7 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
     console.close_progress()
     refused = (f"not taken for {flat(one.filename or one.id)} ({one.id}): {one.reason}" for one in supplied.refusals)
     show_first(console.warn, refused, supplied.refused)
-    lists = _tell(console, bundle, supplied)
+    lists = _show_report(console, bundle, supplied)
     conclude(console, supplied.verdict)
     well = not supplied.refused and (supplied.supplied or not supplied.wanted)
     return Outcome(
@@ -63,12 +63,13 @@ def _target(bundle: Path, output: Path | None) -> Path:
     name = f"{stem}_supplied.tar.zst"
     target = bundle.with_name(name) if output is None else output / name if output.is_dir() else output
     parameters.require_folder(target)
+    # Two names, or a link, may lead to one file.
     if bundle.exists() and target.exists() and target.samefile(bundle):
         raise UsageFault(f"can't write {target}: it is the bundle that is read", hint="another name with -o")
     return target
 
 
-def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
+def _show_report(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
     """What came of it, and what is still wanted; returns the two lists for ``--json``."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle

@@ -48,6 +48,7 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
 
     settings = parameters.read_destination(console, given)
     folder = verb.find_run(settings.output_dir, run)
+    # Before anything is asked of the server: a question that nobody hears would hold up a job for ever.
     if not (yes or settings.dry_run) and (console.json or not sys.stdin.isatty()):
         raise UsageFault(
             f"can't undo {run}: it deletes things, and there is nobody to ask",
@@ -71,11 +72,11 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
             return await verb.undo_import(account, wanted, confirm, now=time.time)
 
     came = asyncio.run(work())
-    _tell(console, came)
+    _show_report(console, came)
     return _outcome(came)
 
 
-def _tell(console: Console, came: verb.UndoResult) -> None:
+def _show_report(console: Console, came: verb.UndoResult) -> None:
     """How it ended. Raises what stopped it."""
     from holdall.importer.verbs.undo_import import Ended
 

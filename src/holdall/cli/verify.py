@@ -83,6 +83,7 @@ def _checked(console: Console, given: Mapping[str, Any]) -> DestinationSettings 
     against, sha256 = given["against"], given["sha256"]
     if given["search"] and not (against or given["rehearse"]):
         mistakes.add(UsageFault("can't --search a bundle", hint="--search goes with --against dst or with --rehearse"))
+    # A part of a digest proves nothing.
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         mistakes.add(UsageFault(f"can't use --sha256 {sha256}: it must be 64 hex digits, as export printed them"))
     if against and given["rehearse"]:
