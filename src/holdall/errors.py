@@ -119,6 +119,10 @@ class Mistakes:
         for each in error.mistakes or [error]:
             self._found.setdefault(each.message, each)
 
+    def usage(self, message: str, *, hint: str = "") -> None:
+        """Note a UsageFault."""
+        self.add(UsageFault(message, hint=hint))
+
     def __iter__(self) -> Iterator[HoldallError]:
         return iter(self._found.values())
 
