@@ -60,7 +60,7 @@ class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export needs. ``notices`` are the lines that tell what narrows the work and who said so.
+    """What an export needs. ``notices`` are lines that say what narrows the work, and which setting did.
 
     ``endpoint`` is None where no key is set; only an export that fetches nothing can do without.
     """
