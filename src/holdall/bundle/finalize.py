@@ -11,7 +11,6 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
-from holdall.bundle.fullscan import FullScan
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
 from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
@@ -24,7 +23,6 @@ from holdall.bundle.stream import Stream
 from holdall.bundle.totals import Totals
 from holdall.errors import BundleError, CannotWrite
 from holdall.kinds import KINDS
-from holdall.progress import Silent
 from holdall.untrusted import read_as
 
 __all__ = ["Finalizer", "Finished", "require_readable"]
@@ -237,8 +235,8 @@ def require_readable(written: Path, target: Path) -> None:
             found.append(message)
 
     try:
-        with BundleReader(written) as bundle, written.open("rb") as file:
-            inventory = Inventory(bundle, FullScan(file, bundle.frames.frames, report, Silent()), report, quick=True)
+        with BundleReader(written) as bundle:
+            inventory = Inventory(bundle, None, report)
             inventory.check_parts()
             inventory.check_manifest()
             References(bundle, report, None).check()

@@ -22,7 +22,7 @@ from holdall.bundle.names import Taken, is_safe
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
-from holdall.bundle.sorting import Sorter
+from holdall.bundle.sorting import ValueSorter
 from holdall.closing import Closing
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.opening import open_regular
@@ -79,7 +79,7 @@ class Salvage(Closing):
     def finds(self) -> Iterator[Find]:
         """Everything of the payload that can be named, first what the index knows."""
         place = self._index_place()
-        lines = Sorter()
+        listed = ValueSorter(IndexEntry)
         complete = place is not None
         for number, line in enumerate(self._surviving_lines(*place) if place else ()):
             entry = _entry(line)
@@ -89,17 +89,16 @@ class Salvage(Closing):
             if entry is None:
                 complete = False
             elif self._listed.add(entry.path):
-                lines.add(entry.offset.to_bytes(8, "big"), line)
+                listed.add(entry.offset, entry)
         end = 0
-        for _, line in lines:
-            entry = msgspec.json.decode(line, type=IndexEntry)
+        for entry in listed:
             if entry.offset < end:
                 # No accident does that, and a few kilobytes could be saved as anything.
                 self.notes.append(f"{entry.path}: the index has it lie over another entry")
                 continue
             end = entry.offset + entry.size
             yield Find(entry=entry, sha256=entry.sha256, pieces=self._pieces(entry))
-        lines.close()
+        listed.close()
         if not complete:
             self.notes.append("the index is damaged: entries it alone could name may be missing here")
             yield from self._follow()
