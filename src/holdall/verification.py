@@ -15,6 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.durable import reading
 from holdall.bundle.fullscan import FullScan, check_tail
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.layout import HoldallInfo
@@ -24,7 +25,7 @@ from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.bundle.totals import declared
 from holdall.capped import KEPT, Capped
-from holdall.errors import EXIT_LOOK, CannotWrite, DamagedBundle, NotABundle
+from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE, Verdict
@@ -121,16 +122,12 @@ def verified(
     read); everything else is a finding.
     """
     path = Path(path)
-    try:
+    with reading(path):
         file = open_regular(path)
-    except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
     with file:
         run = _Verification(path, file, quick=quick, sha256=sha256, keep=keep, progress=progress or Silent())
-        try:
+        with reading(path):
             verdict = run.run()
-        except OSError as error:
-            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         yield verdict, run.bundle if verdict.whole else None
 
 

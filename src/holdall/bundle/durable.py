@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ __all__ = [
     "open_private",
     "place",
     "put",
+    "reading",
     "reporting",
     "sync_folder",
     "write_whole",
@@ -131,6 +133,15 @@ class reporting:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             raise cannot_write(self._target, error) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an OSError into CannotWrite, which says what can't be read."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
 
 
 def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:

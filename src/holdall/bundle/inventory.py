@@ -10,11 +10,11 @@ from operator import itemgetter
 
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
-from holdall.bundle.claims import about_bag, about_entry, about_info
+from holdall.bundle.claims import about_bag, about_entry, about_info, index_line
 from holdall.bundle.fullscan import TO_THE_END, FullScan, Place, line_ends
 from holdall.bundle.layout import IndexEntry, Part
 from holdall.bundle.names import is_safe
-from holdall.bundle.reader import BundleReader, index_line
+from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import Report
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sorting import ValueSorter

@@ -16,15 +16,17 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.claims import payload_line
+from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile
-from holdall.bundle.names import Taken, is_safe
+from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import ValueSorter
 from holdall.closing import Closing
-from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
+from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.opening import open_regular
 from holdall.untrusted import MAX_JSON, most_lines
 
@@ -54,10 +56,8 @@ class Salvage(Closing):
         raises NewerFormat for a bundle of another major version."""
         self.path = path
         self.notes: list[str] = []
-        try:
+        with reading(path):
             self._file = open_regular(path)
-        except OSError as error:
-            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         frames = choose_frames(self._file)
         if not len(frames):
             self._file.close()
@@ -82,14 +82,16 @@ class Salvage(Closing):
         listed = ValueSorter(IndexEntry)
         complete = place is not None
         for number, line in enumerate(self._surviving_lines(*place) if place else ()):
-            entry = _entry(line)
             if number == most_lines(self._size):  # no honest index has so many
                 complete = False
                 break
-            if entry is None:
+            try:
+                entry = payload_line(line)
+            except ValueError:
                 complete = False
-            elif self._listed.add(entry.path):
-                listed.add(entry.offset, entry)
+            else:
+                if self._listed.add(entry.path):
+                    listed.add(entry.offset, entry)
         end = 0
         for entry in listed:
             if entry.offset < end:
@@ -178,15 +180,6 @@ def _whole(member: Member, path: str) -> Iterator[memoryview]:
     yield from member
     if not member.whole:
         raise _lost(path, "some of its bytes are lost")
-
-
-def _entry(line: bytes) -> IndexEntry | None:
-    """A line of the index if it is whole and may be believed."""
-    try:
-        entry = msgspec.json.decode(line, type=IndexEntry)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
-        return None
-    return entry if entry.path.startswith("data/") and is_safe(entry.path) else None
 
 
 def _whole_or_remains(frame: bytes, size: int) -> bytes:
