@@ -97,7 +97,7 @@ def payload_line(raw: bytes) -> IndexEntry:
 
 def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_once`` does."""
-    # The rules of docs/format.md one after another, as in about_ledger_line: more functions would hide them.
+    # As in about_ledger_line, the rules of docs/format.md one after another.
     fields = read_once(raw, values=_LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"
@@ -124,6 +124,7 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 
 def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_once`` does."""
+    # The rules of docs/format.md one after another: more functions would hide them.
     fields = read_once(raw, values=_LINE_VALUES)
     if "truncated" not in fields:
         yield "it doesn't say whether it is truncated"

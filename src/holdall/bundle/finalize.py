@@ -13,7 +13,7 @@ from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, 
 from holdall.bundle.digest import record_hash
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.journal import Entry, Journal, Ledger, Stored
-from holdall.bundle.layout import Capture, Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
+from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
 from holdall.bundle.seekable import FrameError
@@ -39,10 +39,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     size: int
     sha256: str
-    digests: Digests
-    counts: dict[str, int]
-    fidelities: dict[str, FidelityCount]
-    losses: dict[str, int]
+    info: HoldallInfo
 
 
 class _Id(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,15 +80,7 @@ class Finalizer:
         size, sha256 = self._stream.seal()
         for sorter in (self._index, self._totals, ledger):
             sorter.close()
-        return Finished(
-            path=self._target,
-            size=size,
-            sha256=sha256,
-            digests=info.digests,
-            counts=info.counts,
-            fidelities=info.fidelities,
-            losses=info.losses or {},
-        )
+        return Finished(path=self._target, size=size, sha256=sha256, info=info)
 
     def _append(self, sink: Sink, path: str) -> IndexEntry:
         """A file of the end, which is journalled nowhere."""

@@ -45,6 +45,7 @@ __all__ = [
     "frames_of",
     "kind_of",
     "place_of",
+    "readme",
     "specification",
 ]
 
@@ -335,6 +336,11 @@ def is_known(version: str) -> bool:
 def bag_name(filename: str) -> str:
     """The name of the bag's folder in a bundle of that file name, before it is made safe."""
     return filename.removesuffix(".zst").removesuffix(".tar")
+
+
+def readme() -> str:
+    """README.txt, which says how to open a bundle without us; its file is ``{name}`` there, the bag ``{bag}``."""
+    return resources.files("holdall.bundle").joinpath("readme_of_bundle.txt").read_text("utf-8")
 
 
 def specification() -> bytes:
