@@ -11,14 +11,12 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from holdall import locks
-from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
+from holdall.errors import AlreadyExists, CannotWrite
 from holdall.opening import regular
 from holdall.shortage import exhausted
 
 __all__ = [
     "PRIVATE",
-    "BundleLock",
     "already_exists",
     "cannot_write",
     "durable",
@@ -151,13 +149,3 @@ def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite
     elif short := exhausted(error):
         hint = short.hint
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
-
-
-class BundleLock(locks.FileLock):
-    """The lock on the folder of an unfinished bundle. Raises BundleInUse."""
-
-    def __init__(self, path: Path, *, what: Path) -> None:
-        busy = BundleInUse(
-            f"can't write {what}: another process is writing it", hint="wait for it, or choose another name"
-        )
-        super().__init__(path, busy=busy)

@@ -61,7 +61,7 @@ class Sink(Closing):
         """Everything is in ``rest``, nothing on disk."""
         return self._path is None
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
         with self._lock:
             self._require_open()

@@ -146,11 +146,14 @@ class Stream:
 
     def checkpoint(self) -> None:
         """End the frame, so that all whole entries become durable and are journalled soon."""
-        self._cut_all()
+        self.cut()
+        if self._notes:
+            self._put(_Piece(notes=self._notes, whole=True))
+            self._notes = []
 
     def flush(self) -> None:
         """End the frame and wait until everything is durable and journalled."""
-        self._cut_all()
+        self.checkpoint()
         with self._durable:
             self._durable.wait_for(lambda: self._error or self._synced == self._submitted)
         self._check()
@@ -165,7 +168,7 @@ class Stream:
         """End the frame, wait until everything is durable and journalled, stop the threads."""
         try:
             if self._error is None:
-                self._cut_all()
+                self.checkpoint()
         finally:
             self._stop()
             self._file.close()
@@ -186,12 +189,6 @@ class Stream:
         finally:
             self._stop()
             self._file.close()
-
-    def _cut_all(self) -> None:
-        self.cut()
-        if self._notes:
-            self._put(_Piece(notes=self._notes, whole=True))
-            self._notes = []
 
     def _check(self) -> None:
         if self._error is not None:
