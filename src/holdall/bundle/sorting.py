@@ -13,7 +13,7 @@ from typing import BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 
-from holdall.closing import Closing
+from holdall.opening import Closing
 
 __all__ = ["Sorter", "ValueSorter"]
 
