@@ -20,7 +20,7 @@ from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
 
-__all__ = ["TO_THE_END", "FullScan", "Place", "check_tail", "line_ends"]
+__all__ = ["TO_THE_END", "FullScan", "Scanned", "check_tail", "line_ends"]
 
 TO_THE_END = 1 << 63
 _LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
@@ -35,7 +35,7 @@ def line_ends(data: memoryview) -> int:
     return sum(data[at : at + _PIECE].tobytes().count(b"\n") for at in range(0, len(data), _PIECE))
 
 
-class Place(NamedTuple):
+class Scanned(NamedTuple):
     """Where a member lies; its sha256, None where it can't be read whole; of a ``.jsonl`` how many lines it has."""
 
     offset: int
@@ -47,19 +47,18 @@ class Place(NamedTuple):
 class FullScan:
     """What one pass found. Everything that isn't as it must be is reported on the way.
 
-    ``members`` has the ``Place`` of each payload member by its path, ``cut`` the paths of parsed texts that say of
-    themselves that they stop short; ``tags`` offset, size and sha256 of the tag files, and ``kept`` the bytes of the
-    small ones that came whole; ``followed`` is how far the tar could be followed; ``digests`` has those of the frames,
-    where they were asked for.
+    ``members`` are those of the payload by their paths, ``tags`` the tag files, ``kept`` has the bytes of some of them,
+    where they came whole; ``cut`` the paths of parsed texts that say of themselves that they stop short; ``followed``
+    is how far the tar could be followed; ``digests`` has those of the frames, where they were asked for.
     """
 
     def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
         self._file, self._frames, self._find, self._progress = file, frames, report, progress
         self._file_size = file.seek(0, 2)
         self._room = most_text(self._file_size)
-        self.members = ValueSorter(Place)
+        self.members = ValueSorter(Scanned)
         self.cut, self._folded = Sorter(), Sorter()
-        self.tags: dict[str, tuple[int, int, str]] = {}
+        self.tags: dict[str, Scanned] = {}
         self.kept: dict[str, bytes] = {}
         self.followed = 0
         self.digests = bytearray()
@@ -122,20 +121,23 @@ class FullScan:
             self._find("damaged", path, f"{path}: its bytes are lost")
         elif text:
             self._read_text(path, text, None)
+        sha256 = digest.hexdigest() if member.whole else None
+        self._take(path, Scanned(member.offset, member.size, sha256, lines))
+        if keeping and member.whole:
+            self.kept[path] = bytes(kept)
+
+    def _take(self, path: str, found: Scanned) -> None:
         # With the lowest of all characters between them a folder's files come right behind a file of its name.
         self._folded.add(fold(path).replace("/", "\0").encode())
         self._check_order(path)
         if path.startswith("data/"):
-            sha256 = digest.hexdigest() if member.whole else None
-            self.members.add(path, Place(member.offset, member.size, sha256, lines))
-        elif path not in layout.TAG_FILES:
-            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
+            self.members.add(path, found)
+        elif path in layout.TAG_FILES:
+            self.tags[path] = found
+            if path in _LOOKED_INTO and found.size > MAX_JSON:
+                self._find("tar", path, f"{path}: {found.size} bytes, more than it may have")
         else:
-            self.tags[path] = member.offset, member.size, digest.hexdigest()
-            if keeping and member.whole:
-                self.kept[path] = bytes(kept)
-            elif path in _LOOKED_INTO and not keeping:
-                self._find("tar", path, f"{path}: {member.size} bytes, more than it may have")
+            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
 
     def _read_text(self, path: str, text: StoredText, data: memoryview | None) -> StoredText | None:
         """``text`` with ``data`` fed to it, None for its end; None where it is no parsed text."""

@@ -11,7 +11,7 @@ from operator import itemgetter
 from holdall.bundle import layout
 from holdall.bundle.bag import BAGIT_TXT, BLOCK, manifest_line, parse_manifest_line
 from holdall.bundle.claims import about_bag, about_entry, about_info, index_line
-from holdall.bundle.fullscan import TO_THE_END, FullScan, Place, line_ends
+from holdall.bundle.fullscan import TO_THE_END, FullScan, Scanned, line_ends
 from holdall.bundle.layout import IndexEntry, Part
 from holdall.bundle.names import is_safe
 from holdall.bundle.reader import BundleReader
@@ -36,8 +36,7 @@ class Inventory:
         proven = set()
         info = self._bundle.info
         for path, part in ((layout.INDEX, info.index), (layout.MANIFEST, info.manifest)):
-            place = part.offset, part.size, part.sha256
-            scanned = self._scan.tags.get(path, place) if self._scan else place
+            scanned = self._scan.tags.get(path) if self._scan else None
             try:
                 sha256, _ = self._read(part)
             except FrameError as error:
@@ -45,7 +44,7 @@ class Inventory:
                 continue
             if sha256 != part.sha256:
                 self._find("damaged", path, f"{path}: its bytes are not those that holdall.json was made with")
-            elif scanned != place:
+            elif scanned and scanned[:3] != (part.offset, part.size, part.sha256):
                 self._find("index", path, f"{path}: holdall.json and the tar differ about it")
             else:
                 proven.add(path)
@@ -62,7 +61,7 @@ class Inventory:
     def check_index(self) -> None:
         """Index against the members of the tar; both are sorted, so they are compared side by side."""
         unread = ValueSorter(IndexEntry)
-        members: Iterator[tuple[bytes, Place | IndexEntry]] = self._scan.members.items() if self._scan else iter(())
+        members: Iterator[tuple[bytes, Scanned | IndexEntry]] = self._scan.members.items() if self._scan else iter(())
         # Of one path the member comes before its line.
         for key, found in groupby(heapq.merge(members, self._read_index(), key=itemgetter(0)), key=itemgetter(0)):
             path, place = key.decode(errors="replace"), None
@@ -86,7 +85,7 @@ class Inventory:
     def _read_index(self) -> Iterator[tuple[bytes, IndexEntry]]:
         """Each line behind its path, held to its form."""
         previous = b""
-        self._payload_end = 0
+        self._payload_end = self._entries = self._bytes = 0
         for line in self._bundle.part_lines(self._bundle.info.index):
             entry = index_line(line)
             path = entry.path.encode()
@@ -95,6 +94,8 @@ class Inventory:
             if path <= previous:
                 self._find("index", entry.path, f"{entry.path}: out of order, or twice in the index")
             previous = path
+            self._entries += 1
+            self._bytes += entry.size
             self._payload_end = max(self._payload_end, entry.offset + entry.size)
             if not path.startswith(b"data/") or not is_safe(entry.path):
                 self._find("name", entry.path, f"{entry.path}: not a name that a bundle may have")
@@ -103,7 +104,7 @@ class Inventory:
     def _unlisted(self, path: str) -> None:
         self._find("unlisted", path, f"{path}: in the tar, but not in the index")
 
-    def _compare(self, entry: IndexEntry, place: Place) -> None:
+    def _compare(self, entry: IndexEntry, place: Scanned) -> None:
         offset, size, sha256, lines = place
         if (offset, size) != (entry.offset, entry.size):
             self._find("index", entry.path, f"{entry.path}: index and tar differ about where it is or its size")
@@ -120,7 +121,7 @@ class Inventory:
             self._find("index", entry.path, f"{entry.path}: it lies past the end")
         elif self._scan:
             try:
-                place = Place(entry.offset, entry.size, *self._read(entry))
+                place = Scanned(entry.offset, entry.size, *self._read(entry))
                 self._bundle.frames.read(max(entry.offset - BLOCK, 0), BLOCK)
             except FrameError:
                 self._find("damaged", entry.path, f"{entry.path}: its bytes or its header are lost")
@@ -140,7 +141,7 @@ class Inventory:
         """The tag files that the scan met, and what they say as far as it kept them."""
         if self._scan is None:
             return
-        tags, kept, info = self._scan.tags, self._scan.kept, self._bundle.info
+        tags, kept = self._scan.tags, self._scan.kept
         if self._followed == TO_THE_END:
             for path in sorted(layout.TAG_FILES - tags.keys()):
                 self._find("missing", path, f"{path}: not in the tar")
@@ -149,22 +150,28 @@ class Inventory:
             for path in reached:
                 if path not in tags:
                     self._find("damaged", path, f"{path}: it is lost, or the way to it")
+        self._check_kept(tags, kept)
+
+    def _check_kept(self, tags: dict[str, Scanned], kept: dict[str, bytes]) -> None:
         if kept.get(layout.BAGIT, BAGIT_TXT) != BAGIT_TXT:
             self._find("damaged", layout.BAGIT, "bagit.txt is not that of BagIt 1.0 in UTF-8")
         if kept.get(layout.INFO, self._bundle.raw_info) != self._bundle.raw_info:
             self._find("index", layout.INFO, "holdall.json is not what the last frame begins with")
-        elif layout.INFO in tags and tags[layout.INFO][0] != self._bundle.info_offset:
+        elif layout.INFO in tags and tags[layout.INFO].offset != self._bundle.info_offset:
             self._find("index", layout.INFO, "the last frame does not begin with holdall.json")
         if layout.TAG_MANIFEST in kept and self._followed == TO_THE_END:
-            listed = sorted((path, sha256) for path, (_, _, sha256) in tags.items() if path != layout.TAG_MANIFEST)
-            if kept[layout.TAG_MANIFEST] != b"".join(manifest_line(sha256, path) for path, sha256 in listed):
+            listed = sorted(tags.keys() - {layout.TAG_MANIFEST})
+            if kept[layout.TAG_MANIFEST] != b"".join(manifest_line(str(tags[path].sha256), path) for path in listed):
                 self._find("index", layout.TAG_MANIFEST, "the tag manifest does not list the tag files as they are")
         if layout.BAG_INFO in kept:
-            try:
-                for fault in about_bag(kept[layout.BAG_INFO], info):
-                    self._find("count", layout.BAG_INFO, fault)
-            except ValueError as error:
-                self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
+            self._check_bag_info(kept[layout.BAG_INFO])
+
+    def _check_bag_info(self, raw: bytes) -> None:
+        try:
+            for fault in about_bag(raw, self._bundle.info):
+                self._find("count", layout.BAG_INFO, fault)
+        except ValueError as error:
+            self._find("tar", layout.BAG_INFO, f"bag-info.txt can't be read: {error}")
 
     def check_info(self) -> None:
         """What holdall.json says that nothing else has to be read for."""
@@ -175,12 +182,8 @@ class Inventory:
             self._find("index", layout.INFO, f"holdall.json can be read in two ways: {error}")
 
     def check_totals(self) -> None:
-        """Number and size of the entries, by the index alone."""
+        """Number and size of the entries, which ``check_index`` has counted."""
         counts = self._bundle.info.counts
-        entries = size = 0
-        for entry in self._bundle.entries():
-            entries += 1
-            size += entry.size
-        for name, count in (("entries", entries), ("bytes", size)):
+        for name, count in (("entries", self._entries), ("bytes", self._bytes)):
             if counts.get(name) != count:
                 self._find("count", layout.INFO, f"{name}: {counts.get(name)} declared, {count} there")

@@ -24,26 +24,12 @@ from holdall.bundle.claims import ledger_line, loss_line, payload_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import FrameFile, SortedLines
-from holdall.bundle.seekable import (
-    FRAME_MAGIC,
-    MAX_FRAME,
-    FrameError,
-    FrameTable,
-    read_table,
-    require_expansion,
-)
+from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTable, read_table, require_expansion
 from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind, Record, SourceId
 from holdall.opening import Closing, open_regular
-from holdall.untrusted import (
-    MAX_JSON,
-    most_lines,
-    most_records,
-    most_values,
-    require_plain,
-    require_record,
-)
+from holdall.untrusted import MAX_JSON, most_lines, most_records, most_values, require_plain, require_record
 
 __all__ = ["BundleReader", "open_bundle"]
 
@@ -337,9 +323,6 @@ class _EntryStream(io.RawIOBase):
 
     def seekable(self) -> bool:
         return True
-
-    def tell(self) -> int:
-        return self._position
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         base = (0, self._position, self._entry.size)[whence]

@@ -19,7 +19,7 @@ from holdall.bundle import layout
 from holdall.bundle.claims import payload_line
 from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
-from holdall.bundle.lookup import FrameFile
+from holdall.bundle.lookup import FrameFile, split_lines
 from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
@@ -27,7 +27,7 @@ from holdall.bundle.seekable import FrameError, decompress, remains, require_exp
 from holdall.bundle.sorting import ValueSorter
 from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.opening import Closing, open_regular
-from holdall.untrusted import MAX_JSON, most_lines
+from holdall.untrusted import most_lines
 
 __all__ = ["Find", "Salvage"]
 
@@ -80,12 +80,12 @@ class Salvage(Closing):
         place = self._index_place()
         listed = ValueSorter(IndexEntry)
         complete = place is not None
-        for number, line in enumerate(self._surviving_lines(*place) if place else ()):
+        for number, line in enumerate(split_lines(self._index_pieces(*place)) if place else ()):
             if number == most_lines(self._size):  # no honest index has so many
                 complete = False
                 break
             try:
-                entry = payload_line(line)
+                entry = payload_line(line or b"")
             except ValueError:
                 complete = False
             else:
@@ -119,35 +119,22 @@ class Salvage(Closing):
                     return member.offset, member.size
         return None
 
-    def _surviving_lines(self, position: int, size: int) -> Iterator[bytes]:
-        """The lines of the index frame by frame; an empty one for each hole."""
-        end = min(position + size, self._frames.frames.size)
-        if end < position + size:
-            yield b""
-        rest, lost = bytearray(), False
-        while position < end:
+    def _index_pieces(self, position: int, size: int) -> Iterator[bytes | None]:
+        """The bytes of the index; None for each hole."""
+        end = position + size
+        while position < min(end, self._frames.frames.size):
             number = self._frames.frames.find(position)
             _, _, start, length = self._frames.frames[number]
             try:
-                data = self._frames.frame(number)[position - start : min(end, position + _PIECE) - start]
+                piece = self._frames.frame(number)[position - start : min(end, position + _PIECE) - start]
             except FrameError:
-                # The line that the hole cuts in two is lost on both sides of it.
-                lost, position = True, start + length
-                rest.clear()
-                yield b""
-                continue
-            position += len(data)
-            first, *lines = data.split(b"\n")
-            rest += b"" if lost else first
-            if len(rest) > MAX_JSON:
-                lost = True
-                rest.clear()
-            if lines:
-                yield b"" if lost else bytes(rest)
-                rest, lost = bytearray(lines.pop()), False
-                yield from lines
-        if rest or lost:
-            yield b""
+                yield None
+                position = start + length
+            else:
+                yield piece
+                position += len(piece)
+        if position < end:
+            yield None
 
     def _pieces(self, entry: IndexEntry) -> Iterator[memoryview]:
         try:
