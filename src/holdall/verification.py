@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -64,20 +64,18 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
     the caller gave, if any.
 
-    Of very many ``findings`` and ``losses`` the first thousand are kept; the totals count all of them.
+    Of very many ``findings`` and ``losses`` the first thousand are kept; their totals count all of them.
     ``completeness`` says what the bundle lacks of what the project had when it was exported: no damage.
     """
 
     path: Path
-    findings: list[Finding]
-    losses: list[DeclaredLoss]
+    findings: Capped[Finding]
+    losses: Capped[DeclaredLoss]
     info: HoldallInfo | None
     size: int
     sha256: str | None
     quick: bool
     completeness: Verdict = COMPLETE
-    findings_total: int = 0
-    losses_total: int = 0
     named: str | None = None
 
     @property
@@ -135,12 +133,12 @@ class _Verification:
     """One run. ``bundle`` is there afterwards where its last frame could be read."""
 
     def __init__(
-        self, path: Path, file: BinaryIO, *, quick: bool, sha256: str | None, keep: bool, progress: Progress
+        self, path: Path, file: BufferedReader, *, quick: bool, sha256: str | None, keep: bool, progress: Progress
     ) -> None:
         self._path, self._file, self._quick, self._expected = path, file, quick, sha256
         self._keep, self._progress = keep, progress
-        self._findings: dict[tuple[str, str | None, str], Finding] = {}
-        self._more = 0
+        self._findings: Capped[Finding] = Capped()
+        self._seen: set[tuple[str, str | None, str]] = set()
         self.bundle: BundleReader | None = None
         self._references: References | None = None
 
@@ -183,10 +181,8 @@ class _Verification:
             completeness, losses = self._references.verdict, self._references.losses
         return Verification(
             path=self._path,
-            findings=list(self._findings.values()),
-            findings_total=len(self._findings) + self._more,
+            findings=self._findings,
             losses=losses,
-            losses_total=losses.total,
             info=info,
             size=size,
             sha256=sha256,
@@ -198,12 +194,12 @@ class _Verification:
     def _find(self, code: str, entry: str | None, message: str) -> None:
         """Take a finding; the same thing found twice is one finding, and one entry is damaged once."""
         key = (code, entry, "" if code == "damaged" else message)
-        if key in self._findings:
+        if key in self._seen:
             return
-        if len(self._findings) < KEPT:
-            self._findings[key] = Finding(code=code, entry=entry, message=message)
-        else:
-            self._more += 1
+        # A liar's bundle could have us remember millions; beyond those that are kept, one may count twice.
+        if len(self._seen) < KEPT:
+            self._seen.add(key)
+        self._findings.append(Finding(code=code, entry=entry, message=message))
 
     def _open(self, frames: FrameTable) -> tuple[str, str | None, str] | None:
         """Read ``holdall.json``; where that can't be read, the finding that says so."""
@@ -242,9 +238,6 @@ class _Verification:
             self._find("index", None, f"index or manifest can't be read: {error}")
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(file: BufferedReader) -> str:
     file.seek(0)
-    total = hashlib.sha256()
-    while data := file.read(1 << 20):
-        total.update(data)
-    return total.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()

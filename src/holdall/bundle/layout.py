@@ -26,29 +26,6 @@ from holdall.untrusted import (
     text_weight,
 )
 
-__all__ = [
-    "FORMAT",
-    "ON_DISK",
-    "Capture",
-    "Digests",
-    "FidelityCount",
-    "Frames",
-    "HoldallInfo",
-    "IndexEntry",
-    "LedgerLine",
-    "LossLine",
-    "Part",
-    "Place",
-    "Source",
-    "bag_name",
-    "format_of",
-    "frames_of",
-    "kind_of",
-    "place_of",
-    "readme",
-    "specification",
-]
-
 MAJOR, MINOR = 1, max(row.since for row in KINDS.values())
 FORMAT = f"{MAJOR}.{MINOR}"
 
