@@ -135,8 +135,8 @@ async def export(
         bundle=finished.path,
         size=finished.size,
         sha256=finished.sha256,
-        digests=finished.digests,
-        counts=dict(finished.counts),
+        digests=finished.info.digests,
+        counts=dict(finished.info.counts),
     )
 
 
