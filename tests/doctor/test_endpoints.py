@@ -13,7 +13,7 @@ from holdall.doctor.endpoints import ask, judged
 from holdall.errors import RemoteError, Unreachable
 from holdall.remote import client
 from holdall.remote.client import Account, endpoint
-from holdall.remote.faults import Faults
+from holdall.remote.faults import AccountErrors
 from holdall.remote.hints import RequestTarget
 
 NEEDS = "You have insufficient permissions for this operation. Missing scopes: api.files.read, api.files.write. Check"
@@ -21,7 +21,7 @@ NEEDS = "You have insufficient permissions for this operation. Missing scopes: a
 
 def refusal(status: int, text: str) -> RemoteError:
     target = RequestTarget(side="source", endpoint=endpoint("sk-test-000001"))
-    return Faults(target, lambda: ()).refused("can't GET", status, {}, text)
+    return AccountErrors(target, lambda: ()).refused("can't GET", status, {}, text)
 
 
 @pytest.mark.parametrize(

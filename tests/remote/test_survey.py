@@ -21,9 +21,9 @@ class Server:
         self._agents, self._nowhere = agents, nowhere
         self.nowhere: int | None = None
 
-    async def items(self, where: str, **_: Any) -> AsyncIterator[bytes]:
+    async def pages(self, where: str, **_: Any) -> AsyncIterator[list[bytes]]:
         raise self._agents
-        yield b""
+        yield []
 
     async def get(self, where: str, **_: Any) -> Answer:
         if isinstance(self._nowhere, RemoteError):

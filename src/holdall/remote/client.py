@@ -24,12 +24,10 @@ from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import Redactor, redactor
 from holdall.remote import lists
-from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import MAX_JSON
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 
@@ -37,10 +35,6 @@ T = TypeVar("T")
 
 # A wait that the user is told of, in seconds.
 _LONG = 5.0
-
-
-class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
-    deleted: bool = False
 
 
 def path(template: str, *ids: str) -> str:
@@ -79,10 +73,9 @@ def _readable(raw: bytes) -> bytes:
 
 
 def _is_deleted(raw: bytes) -> bool:
-    try:
-        return msgspec.json.decode(raw, type=_Deleted).deleted
-    except msgspec.DecodeError:
-        return False
+    with suppress(ValueError):
+        return read_members(raw).get("deleted") is True
+    return False
 
 
 def _no_matter(why: str) -> None:
@@ -137,39 +130,24 @@ class Account(Wire):
     # -- reading ---------------------------------------------------------------------------------------
 
     async def get(
-        self,
-        where: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        patient: bool = True,
-        most: int = MAX_JSON,
-        is_content: bool = False,
+        self, where: str, params: Mapping[str, Any] | None = None, *, patient: bool = True, is_content: bool = False
     ) -> Answer:
         """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
 
-        ``most`` and ``is_content`` as in ``Wire.json``.
+        ``is_content`` as in ``Wire.json``.
         """
         return await self._repeat(
             f"GET {route(where)}",
-            lambda _: self.json("GET", where, params=params, most=most, is_content=is_content),
+            lambda _: self.json("GET", where, params=params, is_content=is_content),
             repeatable=True,
             patient=patient,
         )
 
-    async def items(
-        self,
-        where: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        limit: int = 100,
-        doubt: Doubt | None = None,
-        patient: bool = True,
-        as_sent: bool = False,
-    ) -> AsyncIterator[bytes]:
-        """Every item of a list, each id once, oldest first. See ``pages``."""
-        async for page in self.pages(where, params, limit=limit, doubt=doubt, patient=patient, as_sent=as_sent):
+    async def items(self, where: str, *, limit: int = 100, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
+        """Every item of a list as JSON that every decoder reads, as far as there is such JSON of it. See ``pages``."""
+        async for page in self.pages(where, limit=limit, doubt=doubt):
             for item in page:
-                yield item
+                yield _readable(item)
 
     async def pages(
         self,
@@ -179,12 +157,10 @@ class Account(Wire):
         limit: int = 100,
         doubt: Doubt | None = None,
         patient: bool = True,
-        as_sent: bool = False,
     ) -> AsyncIterator[list[bytes]]:
         """A list page by page, mostly one request each; each id once, oldest first.
 
-        The items are JSON that every decoder reads, as far as there is such JSON of them; ``as_sent`` each is the slice
-        that the server sent, which may be anything.
+        Each item is the slice that the server sent, which may be anything.
 
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
@@ -195,7 +171,7 @@ class Account(Wire):
             nonlocal patient
 
             async def once(stack: AsyncExitStack) -> tuple[Answer, lists.Page | None]:
-                answer = await self.json("GET", where, params={**(params or {}), **query}, most=MAX_PAGE, is_page=True)
+                answer = await self.json("GET", where, params={**(params or {}), **query}, is_page=True)
                 try:
                     return answer, lists.read_page(answer.sent, where, is_altered=answer.is_altered)
                 except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
@@ -223,9 +199,8 @@ class Account(Wire):
                 return None
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
-        read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies)
-        async for page in read:
-            yield page if as_sent else [_readable(item) for item in page]
+        async for page in lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies):
+            yield page
 
     @asynccontextmanager
     async def download(

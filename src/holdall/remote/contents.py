@@ -19,7 +19,6 @@ from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
-from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
@@ -96,10 +95,8 @@ class ContentFetcher:
         *,
         originals: Originals | None = None,
         containers: Containers | None = None,
-        progress: Progress | None = None,
     ) -> None:
         self._account, self._originals, self._containers = account, originals, containers
-        self._progress = progress or Silent()
         self._refused: dict[str, RemoteError] = {}
         self._sizes_hold = True
 
@@ -153,7 +150,7 @@ class ContentFetcher:
                 lambda: work.sinks.content(Fidelity.ORIGINAL),
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
-                progress=self._progress,
+                progress=self._account.progress,
                 declared=work.size,
                 expected=work.size if self._sizes_hold else None,
             )
@@ -183,7 +180,7 @@ class ContentFetcher:
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
-        self._progress.advance(bytes=found.original.size)
+        self._account.progress.advance(bytes=found.original.size)
         work.notes.append(found.check)
         return FetchedContent(fidelity=Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
@@ -208,7 +205,7 @@ class ContentFetcher:
             return None
         (sink, content), work.text = work.text, None
         await asyncio.to_thread(sink.commit)
-        self._progress.advance(bytes=work.size or 0)
+        self._account.progress.advance(bytes=work.size or 0)
         return content
 
     async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:

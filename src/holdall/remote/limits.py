@@ -47,18 +47,7 @@ from holdall.errors import (
 )
 from holdall.progress import Silent
 
-__all__ = [
-    "BUDGET",
-    "FAILURE_PATIENCE",
-    "FEW",
-    "FIRST_PATIENCE",
-    "HOPELESS",
-    "LONGEST_WAIT",
-    "PATIENCE",
-    "Limits",
-    "Slots",
-    "Tries",
-]
+__all__ = ["Limits", "Slots", "Tries"]
 
 # All in seconds, but for FEW and HOPELESS.
 PATIENCE = 300.0

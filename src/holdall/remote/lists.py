@@ -83,40 +83,40 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
     What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
     where it is no such page, AnswerTooLong where there is too much in it.
     """
-    if count_values(raw) > _PAGE_VALUES and sum(map(count_values, bare(raw))) > _PAGE_VALUES:
-        raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
-    doubts = []
-    try:
-        require_plain(raw, longest=MAX_PAGE, richest=_PAGE_VALUES)
-        sent = msgspec.json.decode(raw, type=_Sent)
-    except ValueError:
-        if len(raw) > MAX_JSON:
-            raise AnswerTooLong(
-                f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it"
-            ) from None
-        sent, behind = _divided(trimmed(raw))
-        if behind.strip():
-            doubts.append("something else stands behind the list in an answer")
+    sent, behind = _sent(raw, where)
     if sent.data is msgspec.UNSET:
         return None
-    items = [bytes(item) for item in (sent.data or [])[: PAGE_MOST + 1]]
-    ids = [identity(item) for item in items]
-    if is_altered and any(MARK in (id or "") for id in ids):
+    doubts = ["something else stands behind the list in an answer"] if behind else []
+    found = [(item, identity(item)) for item in map(bytes, (sent.data or [])[: PAGE_MOST + 1])]
+    kept = [(item, id) for item, id in found if not (is_altered and MARK in (id or ""))]
+    if len(kept) < len(found):
         doubts.append("an id in it has the key in it")
-        kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
-        items, ids = [items[place] for place in kept], [ids[place] for place in kept]
-    return Page(items=items, ids=ids, has_more=_promises_more(sent.has_more), doubts=doubts)
+    return Page(
+        items=[item for item, _ in kept],
+        ids=[id for _, id in kept],
+        has_more=_promises_more(sent.has_more),
+        doubts=doubts,
+    )
 
 
-def _divided(raw: bytes) -> tuple[_Sent, bytes]:
-    """A page by its brackets and commas alone, and what stands behind it."""
+def _sent(raw: bytes, where: str) -> tuple[_Sent, bytes]:
+    """A page as it was sent, and what stands behind it."""
+    if count_values(raw) > _PAGE_VALUES and sum(map(count_values, bare(raw))) > _PAGE_VALUES:
+        raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
+    with suppress(ValueError):
+        require_plain(raw, longest=MAX_PAGE, richest=_PAGE_VALUES)
+        return msgspec.json.decode(raw, type=_Sent), b""
+    if len(raw) > MAX_JSON:
+        raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it")
+    # One record that no decoder reads is no reason to lose the others: they are told apart by brackets and commas.
+    raw = trimmed(raw)
     pieces, end = divided(raw)
     members = dict(zip(pieces[::2], pieces[1::2], strict=False))
     data = members.get(b'"data"', b"")
     if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
         return _Sent(), b""
     items = None if data == b"null" else [msgspec.Raw(item) for item in divided(data)[0]]
-    return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:]
+    return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:].strip()
 
 
 def _promises_more(has_more: msgspec.Raw) -> bool | None:
@@ -215,7 +215,11 @@ class _Listing:
 
     def __init__(self, ask: Ask, limit: int, doubt: Doubt, over: Doubt, counted: Count | None, lies: int) -> None:
         self._doubt, self._over = doubt, over
-        self._sized = _Sized(ask, limit)
+        self._ask_for = ask
+        self._sizes: list[dict[str, int]] = [{"limit": limit}, {}]
+        """What is asked for of the length of a page, the next one where the server refuses the first."""
+        if limit > _COMMON_LIMIT:
+            self._sizes.insert(1, {"limit": _COMMON_LIMIT})
         self._bound = _Bound(limit, counted, lies, self._is_steady)
         self._seen: set[str] = set()
         self._last: str | None = None
@@ -247,7 +251,8 @@ class _Listing:
             if taken:
                 yield taken
                 self._given += 1
-                self._is_full = self._sized.is_full(page)
+                # As long as was asked for, or as servers' pages are that don't heed what is asked for.
+                self._is_full = len(page.items) in (self._sizes[0].get("limit"), *_USUAL)
             if is_over:
                 read = f"{self._bound.items} items in {self._bound.requests} pages"
                 self._over(f"it is too long: read no further than {read}")
@@ -278,10 +283,23 @@ class _Listing:
         self._is_sure = is_silent and self._given == 1 and not self._is_full
 
     async def _ask(self, query: Mapping[str, Any]) -> Page:
-        page = await self._sized.ask(query)
-        for why in page.doubts:
-            self._doubt(why)
-        return page
+        """One page; of fewer items where the server refuses so many, or where so many are too long for one answer."""
+        while True:
+            try:
+                page = await self._ask_for({**self._sizes[0], **query})
+            except RequestRefused as error:
+                # 405 is no word about the size of a page.
+                if len(self._sizes) == 1 or "after" in query or error.status == 405:
+                    raise
+                del self._sizes[0]
+            except AnswerTooLong:
+                if self._sizes[0].get("limit", 1) == 1:
+                    raise
+                self._sizes = [{"limit": max(1, self._sizes[0]["limit"] // 10)}]
+            else:
+                for why in page.doubts:
+                    self._doubt(why)
+                return page
 
     def _fresh(self, page: Page) -> list[bytes]:
         """The items that were not there before, which now are; those without an id are always new."""
@@ -323,32 +341,3 @@ class _Listing:
         if joined is None:
             self._doubt(self._why)
         yield new[::-1]
-
-
-class _Sized:
-    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less; less
-    too where that many records are too long for one answer."""
-
-    def __init__(self, ask: Ask, limit: int) -> None:
-        self._ask = ask
-        self._sizes: list[dict[str, int]] = [{"limit": limit}, {}]
-        if limit > _COMMON_LIMIT:
-            self._sizes.insert(1, {"limit": _COMMON_LIMIT})
-
-    async def ask(self, query: Mapping[str, Any]) -> Page:
-        while True:
-            try:
-                return await self._ask({**self._sizes[0], **query})
-            except RequestRefused as error:
-                # 405 is no word about the size of a page.
-                if len(self._sizes) == 1 or "after" in query or error.status == 405:
-                    raise
-                del self._sizes[0]
-            except AnswerTooLong:
-                if self._sizes[0].get("limit", 1) == 1:
-                    raise
-                self._sizes = [{"limit": max(1, self._sizes[0]["limit"] // 10)}]
-
-    def is_full(self, page: Page) -> bool:
-        """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""
-        return len(page.items) in (self._sizes[0].get("limit"), *_USUAL)

@@ -105,7 +105,7 @@ async def read_parsed(
 
 
 async def _ask(account: Account, route: str, token: str | None) -> _Page:
-    answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
+    answer = await account.get(route, {"page": token} if token else None, is_content=True)
     try:
         # White space around a page is no part of it, and readers allow little.
         sent = answer.sent.strip(b" \t\r\n")

@@ -1,9 +1,11 @@
-"""What an account has: assistants, or at least an endpoint that answers with the same key."""
+"""What an account has: assistants, or at least an endpoint that answers with the same key; and which models."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, date, datetime
 
 import msgspec
 
@@ -22,28 +24,23 @@ from holdall.remote.client import Account, path
 
 __all__ = [
     "NO_SUCH_ROUTE",
-    "Capabilities",
     "absence",
+    "day",
     "is_absent",
     "may_be_there",
     "probe",
+    "read_models",
     "require_any_endpoint",
     "require_assistants",
     "responses",
     "same_project",
+    "shutdown",
 ]
 
 _NO_RESPONSE = "resp_" + "0" * 48
 _NOWHERE = "nowhere_" + "0" * 24
 NO_SUCH_ROUTE = (405, 501)
 """What a server says of a path that it doesn't know, besides 404."""
-
-
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe found out about an account. ``doubt`` says why there may be assistants all the same."""
-
-    assistants: bool
-    doubt: str | None = None
 
 
 async def absence(account: Account, where: str) -> RemoteError | None:
@@ -86,21 +83,21 @@ def may_be_there(error: RemoteError) -> str | None:
     return None
 
 
-async def probe(account: Account) -> Capabilities:
-    """Ask for one assistant, and if there is no such endpoint, whether another one answers with the same key.
+async def probe(account: Account) -> RemoteError | None:
+    """The error that says that there is no Assistants API, None where there is one.
 
     Raises AuthenticationFailed, PermissionDenied, Unreachable … as any request; NotFound where nothing at all
-    answers, which means that the base URL is wrong.
+    answers with the same key, which means that the base URL is wrong.
     """
     absent = await absence(account, "/assistants")
     if absent:
         await require_any_endpoint(account)
-    return Capabilities(assistants=not absent, doubt=may_be_there(absent) if absent else None)
+    return absent
 
 
 async def require_assistants(account: Account) -> None:
     """Raise what ``probe`` does, and NoAssistantsApi where the account has no Assistants API."""
-    if not (await probe(account)).assistants:
+    if await probe(account):
         raise NoAssistantsApi(
             f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
             "(OpenAI ended it on 2026-08-26)",
@@ -198,3 +195,44 @@ def _same(one: RemoteError, other: RemoteError) -> bool:
         return re.sub(r"\S*(responses|resp_0+|nowhere_0+)\S*", "*", error.detail)
 
     return one.status == other.status and words(one) == words(other)
+
+
+# -- models --------------------------------------------------------------------------------------------
+
+
+class _Model(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    shutdown_date: str | int | float | None = None
+
+
+class _Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+
+
+class _Models(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[_Model] = []
+    value: list[_Deployment] = []
+
+
+def read_models(raw: bytes) -> Mapping[str, date | None]:
+    """The answer of ``GET /models``, or of Azure's ``GET /deployments``. Raises msgspec.DecodeError."""
+    found = msgspec.json.decode(raw, type=_Models)
+    models = {model.id: shutdown(model.shutdown_date) for model in found.data}
+    return models | {deployment.name: None for deployment in found.value}
+
+
+def day(now: float) -> date:
+    """The day, UTC, of a time in Unix seconds."""
+    return datetime.fromtimestamp(now, UTC).date()
+
+
+def shutdown(value: object) -> date | None:
+    """A model's ``shutdown_date``: a date, a time or Unix seconds; None for none, and for what can't be read."""
+    try:
+        if isinstance(value, str):
+            return date.fromisoformat(value[:10])
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return day(value)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

@@ -130,15 +130,16 @@ class Surveyor:
         def doubt(why: str) -> None:
             self.doubts[where] = why
 
-        async for raw in self._account.items(where, limit=limit, doubt=doubt, patient=patient, as_sent=True):
-            if identity(raw) is None:
-                doubt("a record in it has no id")
-            else:
-                yield raw
+        async for page in self._account.pages(where, limit=limit, doubt=doubt, patient=patient):
+            for raw in page:
+                if identity(raw) is None:
+                    doubt("a record in it has no id")
+                else:
+                    yield raw
 
     async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
-        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE, as_sent=True):
+        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE):
             found = ((identity(raw), raw) for raw in page)
             yield [Record(kind=Kind.FILE, id=SourceId(id), raw=_one_line(raw)) for id, raw in found if id is not None]
 

@@ -57,13 +57,7 @@ _OPAQUE = re.compile(
 class TokenCommand:
     """The token of an account, as its command prints it. ``clock`` gives Unix seconds."""
 
-    def __init__(
-        self,
-        argv: Sequence[str],
-        *,
-        clock: Callable[[], float],
-        run: Callable[[Sequence[str]], str],
-    ) -> None:
+    def __init__(self, argv: Sequence[str], *, clock: Callable[[], float], run: Callable[[Sequence[str]], str]) -> None:
         self._argv, self._clock, self._run = list(argv), clock, run
         self._lock = asyncio.Lock()
         self.recent: tuple[str, ...] = ()
@@ -80,7 +74,7 @@ class TokenCommand:
         async with self._lock:
             if self._clock() >= self._until:
                 printed = await asyncio.to_thread(self._run, self._argv)
-                token, ends = _read(printed, self._argv[0], self._clock())
+                token, ends = _read(printed, self._argv, self._clock())
                 self.recent = tuple(dict.fromkeys((token, *self.recent)))[:_RECENT]
                 self._until = ends - EARLY if ends is not None else self._clock() + UNKNOWN
             return self.token
@@ -97,36 +91,42 @@ def run(argv: Sequence[str], *, side: str = "", patience: float = _PATIENCE) -> 
     It doesn't see the other side's key. What it leaves running keeps nobody waiting. Raises AuthenticationFailed where
     it can't be started, fails, prints more than 64 KiB or no UTF-8, or has not ended after ``patience`` seconds.
     """
-    name = faults.redacted(argv[0])
+    code, printed, said = _ended(argv, side, patience)
+    if len(printed) > _LONGEST:
+        raise _failed(argv, f"it printed more than {_LONGEST >> 10} KiB")
+    if code:
+        *_, last = ["", *said.decode("utf-8", "replace").strip().splitlines()]
+        why = _OPAQUE.sub(MARK, faults.redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
+        ended = f"it ended with {code}" if code > 0 else f"it was ended by signal {-code}"
+        raise _failed(argv, f"{ended}{f' ({why})' if why else ''}")
+    try:
+        return printed.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _failed(argv, "what it printed is no token") from None
+
+
+_OTHER = {"source": "DST", "destination": "SRC"}
+
+
+def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes, bytes]:
+    """The command's exit code, and the beginnings of what it printed on stdout and stderr."""
     environment = {key: value for key, value in os.environ.items() if key not in KEYS_OF.get(_OTHER.get(side, ""), ())}
     try:
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     except FileNotFoundError:
-        raise _failed(name, "there is no such program") from None
+        raise _failed(argv, "there is no such program") from None
     except (OSError, ValueError) as error:
-        raise exhausted(error) or _failed(name, getattr(error, "strerror", None) or str(error)) from None
-    heard = [_Heard(pipe, process) for pipe in (process.stdout, process.stderr) if pipe]
+        raise exhausted(error) or _failed(argv, getattr(error, "strerror", None) or str(error)) from None
+    assert process.stdout
+    assert process.stderr
+    printed, said = _Heard(process.stdout, process), _Heard(process.stderr, process)
     try:
         code = process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        raise _failed(name, f"it printed no token within {patience:.0f} s") from None
-    printed, said = (each.all() for each in heard)
-    if len(printed) > _LONGEST:
-        raise _failed(name, f"it printed more than {_LONGEST >> 10} KiB")
-    if code:
-        *_, last = ["", *said.decode("utf-8", "replace").strip().splitlines()]
-        why = _OPAQUE.sub(MARK, faults.redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
-        ended = f"it ended with {code}" if code > 0 else f"it was ended by signal {-code}"
-        raise _failed(name, f"{ended}{f' ({why})' if why else ''}")
-    try:
-        return printed.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise _failed(name, "what it printed is no token") from None
-
-
-_OTHER = {"source": "DST", "destination": "SRC"}
+        raise _failed(argv, f"it printed no token within {patience:.0f} s") from None
+    return code, printed.all(), said.all()
 
 
 class _Heard:
@@ -153,24 +153,25 @@ class _Heard:
         return b"".join(self._pieces)
 
 
-def _failed(name: str, why: str) -> AuthenticationFailed:
+def _failed(argv: Sequence[str], why: str) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"can't get a token from the command {name}: {why}", hint="run the command by hand: it has to print a token"
+        f"can't get a token from the command {faults.redacted(argv[0])}: {why}",
+        hint="run the command by hand: it has to print a token",
     )
 
 
-def _read(printed: str, name: str, now: float) -> tuple[str, float | None]:
-    name = faults.redacted(name)
+def _read(printed: str, argv: Sequence[str], now: float) -> tuple[str, float | None]:
+    """A token, and the moment at which it ends where that is told."""
     text: object = printed.strip()
     ends: float | None = None
     if printed.lstrip().startswith("{"):
         fields = _object(printed.encode())
         if fields is None:
-            raise _failed(name, "it printed something that is neither a token nor JSON")
+            raise _failed(argv, "it printed something that is neither a token nor JSON")
         text = next((fields[key] for key in ("accessToken", "access_token", "token") if fields.get(key)), "")
         ends = _told(fields, now)
     if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise _failed(name, "what it printed is no token")
+        raise _failed(argv, "what it printed is no token")
     return text, ends if ends is not None else ends_at(text)
 
 

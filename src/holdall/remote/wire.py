@@ -13,7 +13,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO, TypeVar
@@ -34,8 +34,8 @@ from holdall.kinds import KINDS
 from holdall.lenient import first_value, mended, readable
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
-from holdall.remote.bodies import is_web_page
-from holdall.remote.faults import Faults
+from holdall.remote.bodies import MAX_PAGE, is_web_page
+from holdall.remote.faults import AccountErrors
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
@@ -132,7 +132,7 @@ class Wire:
         self._whole = _WHOLE * quiet
         self.proxy = proxy_for(endpoint.base_url)
         target = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
-        self._faults = Faults(target, lambda: self.secrets)
+        self._errors = AccountErrors(target, lambda: self.secrets)
         with _no_ambient_settings():
             try:
                 self._sdk = openai.AsyncOpenAI(
@@ -176,11 +176,10 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
-        most: int = MAX_JSON,
         is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
-        """One request whose answer is JSON of ``most`` bytes, without keys; AnswerTooLong where it is longer.
+        """One request whose answer is JSON without keys; AnswerTooLong where it is longer than one of its kind may be.
 
         A page of a list (``is_page``) is not looked into: that is the caller's. What a file contains
         (``is_content``) keeps its keys, and has to be JSON that a bundle can hold.
@@ -200,9 +199,9 @@ class Wire:
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response, most, is_page=is_page, is_content=is_content)
+            return self._answer(what, response, is_page=is_page, is_content=is_content)
 
-        with bodies.at_most(most):
+        with bodies.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
             return await self._guarded(what, send, self._whole)
 
     async def send_file(
@@ -249,17 +248,23 @@ class Wire:
             if not origin:
                 self._listen(response.headers)
             await self._refuse_null(what, response)
-            chunks = self._chunks(what, response)
+            left = None
             if origin:
                 start = rest.start if rest and response.status_code == 206 else 0
-                chunks = _at_most((size or 0) - start, chunks, what, origin)
+                left = (size or 0) - start
+            chunks = self._chunks(what, response.iter_bytes(), origin, left)
             yield Download(response.status_code, response.headers, chunks, origin=origin)
         finally:
             await manager.__aexit__(None, None, None)
 
-    async def _chunks(self, what: str, response: Any) -> AsyncGenerator[bytes, None]:
-        """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error."""
-        body, failed = response.iter_bytes(), None
+    async def _chunks(
+        self, what: str, body: AsyncIterator[bytes], origin: str, left: int | None
+    ) -> AsyncGenerator[bytes, None]:
+        """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error.
+
+        There are no more than ``left`` bytes in one that another ``origin`` sends.
+        """
+        failed = None
         while failed is None:
             pieces: list[bytes] = []
             size = 0
@@ -272,6 +277,10 @@ class Wire:
                             break
             except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
                 failed = self.mapped(what, error)
+            if left is not None and (left := left - size) < 0:
+                raise UnexpectedAnswer(
+                    f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
+                )
             if pieces:
                 yield b"".join(pieces)
             if size < _CHUNK:
@@ -302,13 +311,7 @@ class Wire:
             raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
 
     def _answer(
-        self,
-        what: str,
-        response: httpx2.Response,
-        most: int = MAX_JSON,
-        *,
-        is_page: bool = False,
-        is_content: bool = False,
+        self, what: str, response: httpx2.Response, *, is_page: bool = False, is_content: bool = False
     ) -> Answer:
         self._listen(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
@@ -323,11 +326,11 @@ class Wire:
         if not sent.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
             return answer
         if is_web_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
-            raise self._faults.page(what, response.status_code, response.text)
+            raise self._errors.page(what, response.status_code, response.text)
         if not is_page:
             try:
                 if is_content:
-                    require_plain(sent, longest=most, richest=MAX_VALUES * max(1, most // MAX_JSON))
+                    require_plain(sent, longest=MAX_PAGE, richest=MAX_VALUES * (MAX_PAGE // MAX_JSON))
                 sent = first_value(sent)
                 raw = mended(sent) if is_content else readable(sent)
                 msgspec.json.decode(raw, type=msgspec.Raw)
@@ -347,18 +350,18 @@ class Wire:
         self.project = self._heard(headers, "openai-project") or self.project
 
     def _elsewhere(self, response: httpx2.Response) -> str:
-        return self._faults.clean(redirects.elsewhere(response))
+        return self._errors.clean(redirects.elsewhere(response))
 
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return self._faults.clean(value)[:_LONGEST_HEADER] if value else value
+        return self._errors.clean(value)[:_LONGEST_HEADER] if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
         """The error for an answer of success that makes no sense."""
-        return self._faults.unreadable(what, why, status=answer.status, request_id=answer.request_id)
+        return self._errors.unreadable(what, why, status=answer.status, request_id=answer.request_id)
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
@@ -367,26 +370,12 @@ class Wire:
         if isinstance(error, openai.APIStatusError):
             return self._refused(what, error.response)
         if isinstance(error, openai.APIConnectionError):
-            return self._faults.broken(what, error.__cause__ or httpx2.TransportError(str(error)))
-        return self._faults.broken(what, error)
+            return self._errors.broken(what, error.__cause__ or httpx2.TransportError(str(error)))
+        return self._errors.broken(what, error)
 
     def _refused(self, what: str, response: httpx2.Response) -> RemoteError:
         if origin := self._elsewhere(response):
-            return self._faults.refused_elsewhere(what, response.status_code, origin)
+            return self._errors.refused_elsewhere(what, response.status_code, origin)
         self._listen(response.headers)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return self._faults.refused(what, response.status_code, headers, response.text)
-
-
-async def _at_most(
-    size: int, chunks: AsyncGenerator[bytes, None], what: str, origin: str
-) -> AsyncGenerator[bytes, None]:
-    """The body, which another origin sends, as long as it is no longer than ``size``."""
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            size -= len(chunk)
-            if size < 0:
-                raise UnexpectedAnswer(
-                    f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
-                )
-            yield chunk
+        return self._errors.refused(what, response.status_code, headers, response.text)
