@@ -23,9 +23,8 @@ from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import Redactor, redactor
-from holdall.remote import lists
 from holdall.remote.limits import Limits
-from holdall.remote.lists import Doubt
+from holdall.remote.lists import Doubt, Listing, Page, read_page
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.wire import Answer, Wire, route
 
@@ -149,7 +148,7 @@ class Account(Wire):
             for item in page:
                 yield _readable(item)
 
-    async def pages(
+    def pages(
         self,
         where: str,
         params: Mapping[str, Any] | None = None,
@@ -167,13 +166,13 @@ class Account(Wire):
         that has no ``data``, and for an endless list where the caller takes no ``doubt``.
         """
 
-        async def ask(query: Mapping[str, Any]) -> lists.Page:
+        async def ask(query: Mapping[str, Any]) -> Page:
             nonlocal patient
 
-            async def once(stack: AsyncExitStack) -> tuple[Answer, lists.Page | None]:
+            async def once(stack: AsyncExitStack) -> tuple[Answer, Page | None]:
                 answer = await self.json("GET", where, params={**(params or {}), **query}, is_page=True)
                 try:
-                    return answer, lists.read_page(answer.sent, where, is_altered=answer.is_altered)
+                    return answer, read_page(answer.sent, where, is_altered=answer.is_altered)
                 except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
                     raise self.unreadable(f"can't list {where}", answer, error) from None
 
@@ -199,8 +198,7 @@ class Account(Wire):
                 return None
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
-        async for page in lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies):
-            yield page
+        return Listing(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies).pages()
 
     @asynccontextmanager
     async def download(

@@ -146,10 +146,9 @@ class Containers:
             try:
                 return _made(await self._account.post(where, body), where), clear
             except RemoteError as error:
-                clear = clear and not error.ambiguous
                 if not error.ambiguous:
                     raise
-                wait = tries.after(error)
+                clear, wait = False, tries.after(error)
             await self._account.limits.sleep(wait)
 
     # -- the containers --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from holdall.redaction import MARK
 from holdall.remote.bodies import MAX_PAGE
 from holdall.untrusted import MAX_JSON, MAX_VALUES, bare, count_values, require_plain
 
-__all__ = ["Doubt", "Page", "identity", "pages", "read_page"]
+__all__ = ["Doubt", "Listing", "Page", "identity", "read_page"]
 
 Doubt = Callable[[str], None]
 """Is told why a list may lack something."""
@@ -183,38 +183,26 @@ class _Bound:
         return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
 
 
-async def pages(
-    ask: Ask,
-    limit: int,
-    doubt: Doubt,
-    *,
-    over: Doubt | None = None,
-    counted: Count | None = None,
-    lies: int = 0,
-) -> AsyncIterator[list[bytes]]:
-    """The items of a list page by page, each id once, oldest first; a request for each page.
+class Listing:
+    """A list while it is read.
 
-    ``ask`` gets one page for a query. Ends when the server says so. Where it says that there is more and gives nothing,
-    or where it says nothing and no second page shows that it pages at all, the other end of the list is looked at, to
-    see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
-    the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
-    ``over`` is told (else ``doubt``) where the list goes on beyond what can be true: within a page too, which is cut
-    there. ``counted`` asks how many items it has, where the server counts them; ``lies`` are the lists without end that
-    it had before.
+    ``ask`` gets one page for a query, ``limit`` is how many items it is to have. ``doubt`` is told where the list may
+    lack something; not of a first page that is shorter than was asked for and came without a word. ``over`` is told
+    (else ``doubt``) where the list goes on beyond what can be true: within a page too, which is cut there. ``counted``
+    asks how many items it has, where the server counts them; ``lies`` are the lists without end that it had before.
     """
-    listing = _Listing(ask, limit, doubt, over or doubt, counted, lies)
-    async for page in listing.forward():
-        yield page
-    if listing.is_open:
-        async for page in listing.other_end():
-            yield page
 
-
-class _Listing:
-    """A list while it is read: what was seen of it, and what its pages said so far."""
-
-    def __init__(self, ask: Ask, limit: int, doubt: Doubt, over: Doubt, counted: Count | None, lies: int) -> None:
-        self._doubt, self._over = doubt, over
+    def __init__(
+        self,
+        ask: Ask,
+        limit: int,
+        doubt: Doubt,
+        *,
+        over: Doubt | None = None,
+        counted: Count | None = None,
+        lies: int = 0,
+    ) -> None:
+        self._doubt, self._over = doubt, over or doubt
         self._ask_for = ask
         self._sizes: list[dict[str, int]] = [{"limit": limit}, {}]
         """What is asked for of the length of a page, the next one where the server refuses the first."""
@@ -225,13 +213,25 @@ class _Listing:
         self._last: str | None = None
         self._given = 0
         self._promised = self._is_full = False
-        self.is_open = False
-        """Once it was read forward: where it ends isn't known."""
+        # Once it was read forward: where it ends isn't known, why, and whether only a gap is a reason for doubt.
+        self._is_open = self._is_sure = False
         self._why = ""
-        self._is_sure = False
+
+    async def pages(self) -> AsyncIterator[list[bytes]]:
+        """The items page by page, each id once, oldest first; a request for each page.
+
+        Ends when the server says so. Where it says that there is more and gives nothing, or where it says nothing and
+        no second page shows that it pages at all, the other end of the list is looked at, to see whether it was
+        reached: what is missing between is given too, as far as one page goes.
+        """
+        async for page in self._forward():
+            yield page
+        if self._is_open:
+            async for page in self._other_end():
+                yield page
 
     # One loop: each way that a server can end a list depends on what all pages before it said.
-    async def forward(self) -> AsyncIterator[list[bytes]]:
+    async def _forward(self) -> AsyncIterator[list[bytes]]:
         """The pages from the oldest item on, as far as the server gives something new."""
         query: dict[str, Any] = {"order": "asc"}
         is_second = False
@@ -277,7 +277,7 @@ class _Listing:
                 is_second = True
 
     def _leave_open(self, page: Page, why: str) -> None:
-        self.is_open, self._why = bool(self._seen), why
+        self._is_open, self._why = bool(self._seen), why
         # Nothing says that there is more.
         is_silent = not self._promised and page.has_more is None
         self._is_sure = is_silent and self._given == 1 and not self._is_full
@@ -320,7 +320,7 @@ class _Listing:
             return False
         return bool(one) and one[0] is not None and one[0] not in self._seen and one[0] in other
 
-    async def other_end(self) -> AsyncIterator[list[bytes]]:
+    async def _other_end(self) -> AsyncIterator[list[bytes]]:
         """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
 
         Of a list that comes one item at a time whatever is asked, order and end could not be told apart; none was seen.

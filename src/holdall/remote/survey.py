@@ -113,15 +113,16 @@ class Surveyor:
                 found.append(read(raw))
             return found
         except RemoteError as error:
-            if found or not await probing.is_absent(self._account, error, denied=where in _RARE):
-                if found or not isinstance(error, (ServerFailed, UnexpectedAnswer)):
-                    raise
-            else:
+            if found:
+                raise
+            if await probing.is_absent(self._account, error, denied=where in _RARE):
                 self.absent.append(where)
                 # Few servers have agents; a list that most have may only be failing.
                 if where not in _RARE and (doubt := probing.may_be_there(error)):
                     self.doubts[where] = doubt
                 return []
+            if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
+                raise
         return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
 
     async def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:

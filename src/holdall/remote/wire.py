@@ -377,5 +377,4 @@ class Wire:
         if origin := self._elsewhere(response):
             return self._errors.refused_elsewhere(what, response.status_code, origin)
         self._listen(response.headers)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return self._errors.refused(what, response.status_code, headers, response.text)
+        return self._errors.refused(what, response.status_code, response.headers, response.text)
