@@ -228,11 +228,9 @@ def day(now: float) -> date:
 
 def shutdown(value: object) -> date | None:
     """A model's ``shutdown_date``: a date, a time or Unix seconds; None for none, and for what can't be read."""
-    try:
+    with suppress(ValueError, OverflowError, OSError):
         if isinstance(value, str):
             return date.fromisoformat(value[:10])
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return day(value)
-    except (ValueError, OverflowError, OSError):
-        pass
     return None

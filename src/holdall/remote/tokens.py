@@ -14,16 +14,15 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import IO, Any
-
-import msgspec
 
 from holdall.errors import AuthenticationFailed
 from holdall.redaction import MARK
 from holdall.remote import faults
 from holdall.shortage import exhausted
-from holdall.untrusted import require_plain
+from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 
 __all__ = ["TokenCommand", "ends_at", "run"]
@@ -119,26 +118,26 @@ def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes,
         raise exhausted(error) or _failed(argv, getattr(error, "strerror", None) or str(error)) from None
     assert process.stdout
     assert process.stderr
-    printed, said = _Heard(process.stdout, process), _Heard(process.stderr, process)
+    printed, said = _Output(process.stdout, process), _Output(process.stderr, process)
     try:
         code = process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         raise _failed(argv, f"it printed no token within {patience:.0f} s") from None
-    return code, printed.all(), said.all()
+    return code, printed.beginning(), said.beginning()
 
 
-class _Heard:
+class _Output:
     """The beginning of what a process prints, read on a thread of its own; one that prints on and on is ended."""
 
     def __init__(self, pipe: IO[bytes], process: subprocess.Popen[bytes]) -> None:
         self._pipe, self._process = pipe, process
         self._pieces: list[bytes] = []
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         size = 0
         with self._pipe:
             while size <= _LONGEST and (piece := os.read(self._pipe.fileno(), _LONGEST)):
@@ -147,7 +146,7 @@ class _Heard:
         if size > _LONGEST:
             self._process.kill()
 
-    def all(self) -> bytes:
+    def beginning(self) -> bytes:
         """What was printed, once the process has ended: another one that it left may hold the pipe open."""
         self._thread.join(_LINGER)
         return b"".join(self._pieces)
@@ -165,39 +164,28 @@ def _read(printed: str, argv: Sequence[str], now: float) -> tuple[str, float | N
     text: object = printed.strip()
     ends: float | None = None
     if printed.lstrip().startswith("{"):
-        fields = _object(printed.encode())
-        if fields is None:
-            raise _failed(argv, "it printed something that is neither a token nor JSON")
+        try:
+            fields = read_as(printed.encode(), dict[str, Any])
+        except ValueError:
+            raise _failed(argv, "it printed something that is neither a token nor JSON") from None
         text = next((fields[key] for key in ("accessToken", "access_token", "token") if fields.get(key)), "")
-        ends = _told(fields, now)
+        ends = _expiry(fields, now)
     if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
         raise _failed(argv, "what it printed is no token")
     return text, ends if ends is not None else ends_at(text)
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    """A JSON object; None for anything else."""
-    try:
-        require_plain(raw)
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except (ValueError, msgspec.MsgspecError):
-        return None
-
-
-def _told(fields: dict[str, Any], now: float) -> float | None:
+def _expiry(fields: dict[str, Any], now: float) -> float | None:
     if fields.get("expires_on"):
-        return _moment(fields["expires_on"])
+        return _timestamp(fields["expires_on"])
     if fields.get("expires_in"):
-        return _moment(fields["expires_in"], since=now)
-    if fields.get("expiresOn"):
-        try:
-            return _moment(datetime.fromisoformat(str(fields["expiresOn"])).timestamp())
-        except (ValueError, OverflowError, OSError):
-            return None
+        return _timestamp(fields["expires_in"], since=now)
+    with suppress(ValueError, OverflowError, OSError):
+        return _timestamp(datetime.fromisoformat(str(fields.get("expiresOn"))).timestamp())
     return None
 
 
-def _moment(value: object, since: float = 0.0) -> float | None:
+def _timestamp(value: object, since: float = 0.0) -> float | None:
     """Unix seconds; None for what is no moment."""
     try:
         seconds = since + float(value)  # type: ignore[arg-type]  # TypeError, of lists and objects
@@ -211,8 +199,8 @@ def ends_at(token: str) -> float | None:
     parts = token.split(".")
     if len(parts) != 3:
         return None
-    try:
-        claims = _object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
-        return None
-    return _moment(claims["exp"]) if claims and "exp" in claims else None
+    # A token of three parts need not be a JWT.
+    with suppress(ValueError):
+        claims = read_as(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)), dict[str, Any])
+        return _timestamp(claims.get("exp"))
+    return None
