@@ -21,10 +21,10 @@ from holdall.importer.runs.baseline import listed, stamps
 from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
 from holdall.remote import probing, refusals, tokens
+from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.contents import ContentFetcher, Holder
-from holdall.remote.faults import AccountErrors
 from holdall.remote.hints import RequestTarget
 from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed

@@ -21,8 +21,8 @@ from holdall.errors import (
     ServerFailed,
     Unreachable,
 )
+from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account
-from holdall.remote.faults import AccountErrors
 from holdall.remote.hints import RequestTarget, for_page
 
 AT = endpoint("sk-test-000001", "https://api.example/v1")

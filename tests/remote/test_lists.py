@@ -288,5 +288,5 @@ def test_one_page_with_all_there_is_holds_to_the_same_bound(
 
 
 def test_after_a_list_without_end_a_long_page_is_cut_sooner() -> None:
-    found, doubts = listed(of_length(1000, 1000), 100, lies=3)
+    found, doubts = listed(of_length(1000, 1000), 100, endless=3)
     assert (found, len(doubts)) == (50, 1)

@@ -19,7 +19,7 @@ class Server:
 
     def __init__(self, agents: RemoteError, nowhere: RemoteError | int) -> None:
         self._agents, self._nowhere = agents, nowhere
-        self.nowhere: int | None = None
+        self.unknown_path: int | None = None
 
     async def pages(self, where: str, **_: Any) -> AsyncIterator[list[bytes]]:
         raise self._agents

@@ -106,8 +106,8 @@ class Account(Wire):
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self.limits.note = self.progress.note
-        self._lies = 0
-        self.nowhere: int | None = None
+        self._endless = 0
+        self.unknown_path: int | None = None
         """The status of the answer to a path that can't be there, once that was asked for."""
 
     async def __aenter__(self) -> Account:
@@ -183,7 +183,7 @@ class Account(Wire):
             return page
 
         def over(why: str) -> None:
-            self._lies += 1
+            self._endless += 1
             if doubt is None:
                 raise UnexpectedAnswer(
                     f"can't list {where}: {why}", hint="use a project that has fewer of them", detail=why
@@ -198,7 +198,7 @@ class Account(Wire):
                 return None
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
-        return Listing(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies).pages()
+        return Listing(ask, limit, doubt or _no_matter, over=over, counted=counts, endless=self._endless).pages()
 
     @asynccontextmanager
     async def download(

@@ -125,7 +125,7 @@ def _promises_more(has_more: msgspec.Raw) -> bool | None:
     return None if said in (b"", b"null") else said not in (b"false", b"0", b"0.0")
 
 
-def _twofold(page: Page) -> str | None:
+def _conflicting_id(page: Page) -> str | None:
     """The id of two different items. A page that comes again may differ from before: objects change."""
     first: dict[str | None, bytes] = {None: b""}
     return next(
@@ -141,14 +141,16 @@ class _Bound:
     more.
     """
 
-    def __init__(self, limit: int, counted: Count | None, lies: int, is_steady: Callable[[], Awaitable[bool]]) -> None:
-        share: int = 10**lies
+    def __init__(
+        self, limit: int, counted: Count | None, endless: int, is_steady: Callable[[], Awaitable[bool]]
+    ) -> None:
+        share: int = 10**endless
         longer = _LONGER if limit > _COMMON_LIMIT else 1
         self._items, self._requests, self._bytes = (
             max(1, most // share) for most in (MOST * longer, _REQUESTS, _BYTES * longer)
         )
         self._counted, self._is_counted = counted, False
-        self._is_steady = is_steady if lies == 0 else None
+        self._is_steady = is_steady if endless == 0 else None
         self.items = self.requests = self.bytes = 0
 
     async def take(self, fresh: list[bytes], *, ends: bool) -> tuple[list[bytes], bool]:
@@ -189,7 +191,8 @@ class Listing:
     ``ask`` gets one page for a query, ``limit`` is how many items it is to have. ``doubt`` is told where the list may
     lack something; not of a first page that is shorter than was asked for and came without a word. ``over`` is told
     (else ``doubt``) where the list goes on beyond what can be true: within a page too, which is cut there. ``counted``
-    asks how many items it has, where the server counts them; ``lies`` are the lists without end that it had before.
+    asks how many items it has, where the server counts them; ``endless`` are the lists without end that the server had
+    before.
     """
 
     def __init__(
@@ -200,7 +203,7 @@ class Listing:
         *,
         over: Doubt | None = None,
         counted: Count | None = None,
-        lies: int = 0,
+        endless: int = 0,
     ) -> None:
         self._doubt, self._over = doubt, over or doubt
         self._ask_for = ask
@@ -208,7 +211,7 @@ class Listing:
         """What is asked for of the length of a page, the next one where the server refuses the first."""
         if limit > _COMMON_LIMIT:
             self._sizes.insert(1, {"limit": _COMMON_LIMIT})
-        self._bound = _Bound(limit, counted, lies, self._is_steady)
+        self._bound = _Bound(limit, counted, endless, self._is_steady)
         self._seen: set[str] = set()
         self._last: str | None = None
         self._given = 0
@@ -244,8 +247,8 @@ class Listing:
                 self._leave_open(page, f"the server refuses to give the next page ({error.detail or error.status})")
                 return
             fresh = self._fresh(page)
-            if twofold := _twofold(page):
-                self._doubt(f"it has two different records of the id {twofold[:100]}, of which the first is taken")
+            if conflicting := _conflicting_id(page):
+                self._doubt(f"it has two different records of the id {conflicting[:100]}, of which the first is taken")
             ends = page.has_more is False and bool(page.items or not self._promised)
             taken, is_over = await self._bound.take(fresh, ends=ends)
             if taken:

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _NO_RESPONSE = "resp_" + "0" * 48
-_NOWHERE = "nowhere_" + "0" * 24
+_UNKNOWN_PATH = "nowhere_" + "0" * 24
 NO_SUCH_ROUTE = (405, 501)
 """What a server says of a path that it doesn't know, besides 404."""
 
@@ -68,12 +68,12 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
         return True
     if not isinstance(error, REQUEST_ERRORS) and not (denied and isinstance(error, PermissionDenied)):
         return False
-    if account.nowhere is None or account.nowhere >= 500:  # which may pass
+    if account.unknown_path is None or account.unknown_path >= 500:  # which may pass
         try:
-            account.nowhere = (await account.get(f"/{_NOWHERE}", patient=False)).status
+            account.unknown_path = (await account.get(f"/{_UNKNOWN_PATH}", patient=False)).status
         except RemoteError as refused:
-            account.nowhere = refused.status
-    return account.nowhere == error.status
+            account.unknown_path = refused.status
+    return account.unknown_path == error.status
 
 
 def may_be_there(error: RemoteError) -> str | None:
@@ -168,7 +168,7 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
     Responses have no list, so one that can't be is asked for: a server that has the endpoint says that there is no such
     response, and says it otherwise than of a path that it doesn't know. A key that may not read says so by the error.
     """
-    nowhere = await _error(account, f"/{_NOWHERE}")
+    nowhere = await _error(account, f"/{_UNKNOWN_PATH}")
     error = await _error(account, path("/responses/{}", _NO_RESPONSE))
     if error is None:
         return True, None

@@ -18,7 +18,7 @@ from holdall.endpoint import is_loopback
 from holdall.errors import UsageFault
 from holdall.remote.proxies import proxy_for
 
-__all__ = ["Misled", "Transport", "elsewhere"]
+__all__ = ["BadRedirect", "Transport", "other_origin"]
 
 _MOST = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -29,7 +29,7 @@ _CONTENT = re.compile(rb"(?:/containers/[^/?]+)?/files/[^/?]+/content")
 _HEADERS = ("accept", "accept-encoding", "range", "if-range", "user-agent")
 
 
-class Misled(httpx2.RequestError):
+class BadRedirect(httpx2.RequestError):
     """A redirect that isn't followed: why, by which ``status`` it was told, and ``moved_to`` where it is to another
     server, as an origin."""
 
@@ -45,9 +45,9 @@ class Misled(httpx2.RequestError):
         return self.status not in _SAME_METHOD
 
 
-def elsewhere(response: httpx2.Response) -> str:
+def other_origin(response: httpx2.Response) -> str:
     """The origin that answered, where it is another than the one that was asked; else ``""``."""
-    return str(response.extensions.get("elsewhere", ""))
+    return str(response.extensions.get("other_origin", ""))
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -68,13 +68,17 @@ class Transport(httpx2.AsyncBaseTransport):
             location = response.headers.get("location")
             if location is None or response.status_code not in _REDIRECTS:
                 if is_elsewhere:
-                    await self._see_who_answered(first, request, response)
+                    await self._check_peer(first, request, response)
                 return response
             # Nobody reads its body, however long it is.
             await response.aclose()
             target = _target(request, response, location)
             is_elsewhere = is_elsewhere or _origin(target) != _origin(first.url)
-            request = await self._next(first, target, response) if is_elsewhere else _again(request, target, response)
+            request = (
+                await self._to_other_origin(first, target, response)
+                if is_elsewhere
+                else _same_request(request, target, response)
+            )
         raise httpx2.TooManyRedirects("it is redirected without end", request=first)
 
     async def aclose(self) -> None:
@@ -95,45 +99,49 @@ class Transport(httpx2.AsyncBaseTransport):
             raise httpx2.ProxyError(fault.message) from None
         return await pool.handle_async_request(request)
 
-    async def _next(self, first: httpx2.Request, target: httpx2.URL, response: httpx2.Response) -> httpx2.Request:
+    async def _to_other_origin(
+        self, first: httpx2.Request, target: httpx2.URL, response: httpx2.Response
+    ) -> httpx2.Request:
         """The request for a file's content to another origin."""
         name, path = _origin(target), first.url.raw_path.removeprefix(self._base.raw_path.rstrip(b"/"))
         if first.method != "GET" or not _CONTENT.fullmatch(path.partition(b"?")[0]):
-            raise Misled(f"to {name}, another server", response.status_code, moved_to=name)
+            raise BadRedirect(f"to {name}, another server", response.status_code, moved_to=name)
         stays = is_loopback(target.host) or not is_loopback(first.url.host)
         if target.scheme == "http" and not (first.url.scheme == "http" and stays):
-            raise Misled(f"to {name}, which is unencrypted", response.status_code)
-        await _stay_outside(first.url, target, await _networks(target), response)
+            raise BadRedirect(f"to {name}, which is unencrypted", response.status_code)
+        await _require_outside(first.url, target, await _networks(target), response)
         headers = {key: first.headers[key] for key in _HEADERS if key in first.headers}
         return httpx2.Request("GET", target, headers=headers, extensions=first.extensions)
 
-    async def _see_who_answered(
-        self, first: httpx2.Request, request: httpx2.Request, response: httpx2.Response
-    ) -> None:
+    async def _check_peer(self, first: httpx2.Request, request: httpx2.Request, response: httpx2.Response) -> None:
         """A name may have led to another address than when it was looked up; its cookies are not for the account."""
         response.headers.pop("set-cookie", None)
-        response.extensions["elsewhere"] = _origin(request.url)
+        response.extensions["other_origin"] = _origin(request.url)
         stream = response.extensions.get("network_stream")
         peer = stream.get_extra_info("server_addr") if stream and not proxy_for(str(request.url)) else None
         if peer:
             try:
-                await _stay_outside(first.url, request.url, {_network(str(peer[0]))}, response)
-            except Misled:
+                await _require_outside(first.url, request.url, {_network(str(peer[0]))}, response)
+            except BadRedirect:
                 await response.aclose()
                 raise
 
 
-async def _stay_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str], response: httpx2.Response) -> None:
-    """Raise Misled where ``target`` is in networks that what was asked isn't in, but for the internet."""
+async def _require_outside(
+    asked: httpx2.URL, target: httpx2.URL, networks: set[str], response: httpx2.Response
+) -> None:
+    """Raise BadRedirect where ``target`` is in networks that what was asked isn't in, but for the internet."""
     inside = networks - {""}
     if inside and (inside := inside - await _networks(asked)):
-        raise Misled(f"to {_origin(target)}, which is {inside.pop()}", response.status_code)
+        raise BadRedirect(f"to {_origin(target)}, which is {inside.pop()}", response.status_code)
 
 
-def _again(request: httpx2.Request, target: httpx2.URL, response: httpx2.Response) -> httpx2.Request:
+def _same_request(request: httpx2.Request, target: httpx2.URL, response: httpx2.Response) -> httpx2.Request:
     """The same request to another path of its origin."""
     if request.method != "GET" and response.status_code not in _SAME_METHOD:
-        raise Misled(f"with {response.status_code}, which would make a GET of a {request.method}", response.status_code)
+        raise BadRedirect(
+            f"with {response.status_code}, which would make a GET of a {request.method}", response.status_code
+        )
     return httpx2.Request(
         request.method, target, headers=request.headers, stream=request.stream, extensions=request.extensions
     )
@@ -145,9 +153,9 @@ def _target(request: httpx2.Request, response: httpx2.Response, location: str) -
     except (httpx2.InvalidURL, ValueError):
         target = httpx2.URL()
     if target.scheme not in ("http", "https") or not target.host:
-        raise Misled("to what is no web address", response.status_code)
+        raise BadRedirect("to what is no web address", response.status_code)
     if target.userinfo:
-        raise Misled(f"to {_origin(target)} with a user name or password", response.status_code)
+        raise BadRedirect(f"to {_origin(target)} with a user name or password", response.status_code)
     return target
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from holdall.errors import AuthenticationFailed
 from holdall.redaction import MARK
-from holdall.remote import faults
+from holdall.remote.account_errors import redacted
 from holdall.shortage import exhausted
 from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
@@ -95,7 +95,7 @@ def run(argv: Sequence[str], *, side: str = "", patience: float = _PATIENCE) -> 
         raise _failed(argv, f"it printed more than {_LONGEST >> 10} KiB")
     if code:
         *_, last = ["", *said.decode("utf-8", "replace").strip().splitlines()]
-        why = _OPAQUE.sub(MARK, faults.redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
+        why = _OPAQUE.sub(MARK, redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
         ended = f"it ended with {code}" if code > 0 else f"it was ended by signal {-code}"
         raise _failed(argv, f"{ended}{f' ({why})' if why else ''}")
     try:
@@ -154,7 +154,7 @@ class _Output:
 
 def _failed(argv: Sequence[str], why: str) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"can't get a token from the command {faults.redacted(argv[0])}: {why}",
+        f"can't get a token from the command {redacted(argv[0])}: {why}",
         hint="run the command by hand: it has to print a token",
     )
 

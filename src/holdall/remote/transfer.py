@@ -26,7 +26,7 @@ MAX_CONTENT = 512 << 20
 _TIMES, _MORE = 4, 1 << 20
 # Less than that is fetched again rather than resumed. The last of what came is asked for once more, to see that the
 # rest belongs to it.
-_WORTH = 1 << 16
+_WORTH_RESUMING = 1 << 16
 _OVERLAP = 1 << 10
 # A connection that brings so much is progress, however often it breaks off.
 _PROGRESS = 1 << 20
@@ -230,7 +230,7 @@ class _Body:
 
     def rest(self) -> Rest | None:
         """What to ask for; None for all of it."""
-        if self._first is None or not self._first.can_resume or self.size < _WORTH:
+        if self._first is None or not self._first.can_resume or self.size < _WORTH_RESUMING:
             return None
         return Rest(start=self.size - len(self._tail), validator=self._first.validator)
 

@@ -34,8 +34,8 @@ from holdall.kinds import KINDS
 from holdall.lenient import first_value, mended, readable
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
+from holdall.remote.account_errors import AccountErrors
 from holdall.remote.bodies import MAX_PAGE, is_web_page
-from holdall.remote.faults import AccountErrors
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
@@ -244,9 +244,9 @@ class Wire:
         with bodies.at_most(None):
             response = await self._guarded(what, manager.__aenter__, self._whole)
         try:
-            origin = self._elsewhere(response.http_response)
+            origin = self._other_origin(response.http_response)
             if not origin:
-                self._listen(response.headers)
+                self._note_account(response.headers)
             await self._refuse_null(what, response)
             left = None
             if origin:
@@ -313,14 +313,14 @@ class Wire:
     def _answer(
         self, what: str, response: httpx2.Response, *, is_page: bool = False, is_content: bool = False
     ) -> Answer:
-        self._listen(response.headers)
+        self._note_account(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         came = response.content
         sent = came if is_content else redactor(self.secrets).raw(came)
         answer = Answer(
             raw=sent,
             status=response.status_code,
-            request_id=self._heard(response.headers, "x-request-id"),
+            request_id=self._header(response.headers, "x-request-id"),
             is_altered=sent is not came,
         )
         if not sent.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
@@ -345,14 +345,14 @@ class Wire:
                 raise self.unreadable(what, answer, "the id in it has the key in it")
         return answer
 
-    def _listen(self, headers: Mapping[str, str]) -> None:
-        self.organization = self._heard(headers, "openai-organization") or self.organization
-        self.project = self._heard(headers, "openai-project") or self.project
+    def _note_account(self, headers: Mapping[str, str]) -> None:
+        self.organization = self._header(headers, "openai-organization") or self.organization
+        self.project = self._header(headers, "openai-project") or self.project
 
-    def _elsewhere(self, response: httpx2.Response) -> str:
-        return self._errors.clean(redirects.elsewhere(response))
+    def _other_origin(self, response: httpx2.Response) -> str:
+        return self._errors.clean(redirects.other_origin(response))
 
-    def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
+    def _header(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
         return self._errors.clean(value)[:_LONGEST_HEADER] if value else value
@@ -374,7 +374,7 @@ class Wire:
         return self._errors.broken(what, error)
 
     def _refused(self, what: str, response: httpx2.Response) -> RemoteError:
-        if origin := self._elsewhere(response):
+        if origin := self._other_origin(response):
             return self._errors.refused_elsewhere(what, response.status_code, origin)
-        self._listen(response.headers)
+        self._note_account(response.headers)
         return self._errors.refused(what, response.status_code, response.headers, response.text)

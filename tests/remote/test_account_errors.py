@@ -19,7 +19,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.remote.faults import AccountErrors, redacted, retry_after, until_reset
+from holdall.remote.account_errors import AccountErrors, redacted, retry_after, until_reset
 from holdall.remote.hints import RequestTarget
 
 KEY = "sk-proj-THISISSECRET0123456789"

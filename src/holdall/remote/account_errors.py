@@ -37,7 +37,7 @@ from holdall.redaction import MARK, redactor
 from holdall.remote import hints, refusals
 from holdall.remote.bodies import TooLong, is_web_page
 from holdall.remote.hints import RequestTarget
-from holdall.remote.redirects import Misled
+from holdall.remote.redirects import BadRedirect
 from holdall.untrusted import read_json
 
 __all__ = ["AccountErrors", "redacted", "retry_after", "until_reset"]
@@ -274,7 +274,7 @@ class AccountErrors:
     def broken(self, what: str, error: BaseException) -> RemoteError:
         """The error for an answer that did not come, or not to its end; ``error`` is the HTTP client's."""
         said = self.clean(str(error))
-        if isinstance(error, Misled):
+        if isinstance(error, BadRedirect):
             return NotTheApi(
                 f"{what}: {said}",
                 hint=hints.for_page(self._target, self.clean(error.moved_to)) if error.moved_to else "",
