@@ -154,7 +154,7 @@ async def _contents(account: Account) -> None:
     fetcher = ContentFetcher(account)
     fetcher._refused["assistants"] = RemoteError("refused")
     holders = [Holder(store=SourceId("vs_1"))]
-    await fetcher.fetch(SourceId("file-1"), view, lambda: holders, _Sinks())
+    await fetcher.fetch(SourceId("file-1"), view, holders, _Sinks())
 
 
 async def _containers(account: Account) -> None:

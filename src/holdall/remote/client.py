@@ -246,27 +246,29 @@ class Account(Wire):
     async def delete(self, where: str) -> Answer:
         """DELETE. Repeating is safe: what is gone answers 404.
 
-        A server may answer 404 because it has no such route, with success and have deleted nothing, with an error and
-        have deleted it. So what it doesn't call deleted is read again: raises NotFound where that finds nothing, else
-        the error, which is RequestRefused where there was none.
+        Raises NotFound where it isn't there afterwards, though the server didn't call it deleted; else what the server
+        answered, which is RequestRefused where that was no error.
         """
-
-        answered: RemoteError | Answer
+        refused: RemoteError | None = None
         try:
-            answered = await self._repeat(
-                f"DELETE {route(where)}", lambda _: self.json("DELETE", where), repeatable=True
-            )
-            if _is_deleted(answered.raw):
-                return answered
+            answer = await self._repeat(f"DELETE {route(where)}", lambda _: self.json("DELETE", where), repeatable=True)
+            if _is_deleted(answer.raw):
+                return answer
+            status: int | None = answer.status
+        except NotFound as error:
+            status = error.status
         except REQUEST_ERRORS as error:
-            answered = error
-        refused = answered if isinstance(answered, RemoteError) and not isinstance(answered, NotFound) else None
+            refused = error
+        # Servers were seen that answer 404 because they have no such route, with success and have deleted nothing, with
+        # an error and have deleted it. So it is read again.
         try:
             await self.get(where)
+        except NotFound:
+            raise
         except RemoteError as error:
-            raise (refused if refused and not isinstance(error, NotFound) else error) from None
+            raise (refused or error) from None
         raise refused or RequestRefused(
-            f"can't DELETE {where}: answered with {answered.status}, but it is still there", status=answered.status
+            f"can't DELETE {where}: answered with {status}, but it is still there", status=status
         )
 
     # -- inside ----------------------------------------------------------------------------------------

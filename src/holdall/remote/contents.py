@@ -9,7 +9,7 @@ and a purpose that was refused is not asked for again in the same run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -70,9 +70,7 @@ class FetchedContent(msgspec.Struct, frozen=True, kw_only=True):
 class _File:
     """One file while its content is fetched."""
 
-    def __init__(
-        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[Holder]], sinks: Sinks
-    ) -> None:
+    def __init__(self, file_id: SourceId, view: FileView | None, stores: Sequence[Holder], sinks: Sinks) -> None:
         self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
         self.size = view.size if view else None
         self.route = path("/files/{}/content", file_id)
@@ -90,11 +88,7 @@ class ContentFetcher:
     """
 
     def __init__(
-        self,
-        account: Account,
-        *,
-        originals: Originals | None = None,
-        containers: Containers | None = None,
+        self, account: Account, *, originals: Originals | None = None, containers: Containers | None = None
     ) -> None:
         self._account, self._originals, self._containers = account, originals, containers
         self._refused: dict[str, RemoteError] = {}
@@ -104,17 +98,16 @@ class ContentFetcher:
         self,
         file_id: SourceId,
         file: FileView | None,
-        stores: Callable[[], Sequence[Holder]],
+        stores: Sequence[Holder],
         sinks: Sinks,
         *,
         text: bool = True,
     ) -> FetchedContent:
         """One file's content by the best fidelity there is.
 
-        ``file`` is None where its file object is gone. ``stores`` gives the stores known to hold it, asked for only
-        when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops
-        a run (authentication, quota, an unreachable server, a full disk); what the server refuses for this file alone
-        ends in a lower fidelity.
+        ``file`` is None where its file object is gone; ``stores`` are those known to hold it. Without ``text`` a text
+        is not taken, only compared with an original. Raises what stops a run (authentication, quota, an unreachable
+        server, a full disk); what the server refuses for this file alone ends in a lower fidelity.
         """
         work = _File(file_id, file, stores, sinks)
         try:
@@ -210,7 +203,7 @@ class ContentFetcher:
 
     async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
-        for holder in () if work.text else work.stores():
+        for holder in () if work.text else work.stores:
             work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
             sink = work.sinks.text(holder.store)
             joining = Joining(holder.overlap)

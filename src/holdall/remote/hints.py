@@ -172,11 +172,11 @@ def for_refusal(status: int, code: str | None, detail: str, target: RequestTarge
 
 def _for_scope(what: str, target: RequestTarget) -> str:
     ours = target.endpoint
-    if what == "project":
-        title, variable, value, named = "project", target.variable("PROJECT_ID"), ours.project, ours.names.project
-    else:
-        title, variable = "organisation", target.variable("ORG_ID")
-        value, named = ours.organization, ours.names.organization
+    title, variable, value, named = {
+        "project": ("project", "PROJECT_ID", ours.project, ours.names.project),
+        "organization": ("organisation", "ORG_ID", ours.organization, ours.names.organization),
+    }[what]
+    variable = target.variable(variable)
     if value is None:
         return f"set {variable} to the id of the key's {title}"
     return f"{named} says {value}: set {variable} to the key's own {title}, or unset it (project keys need none)"
