@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, BinaryIO, TypeVar
@@ -86,8 +85,7 @@ class Account(Wire):
 
     ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
     ``requests`` counts attempts on the wire by method and route. ``side`` is ``source`` or ``destination`` and only
-    names things in messages. ``clock`` gives Unix seconds; ``silence`` is after how many seconds without a byte a
-    connection counts as dead. Making one raises UsageFault where the environment names a proxy or certificates that
+    names things in messages. Making one raises UsageFault where the environment names a proxy or certificates that
     can't be used; every method raises errors of the RemoteError family and nothing else.
     """
 
@@ -99,10 +97,8 @@ class Account(Wire):
         concurrency: int = 3,
         limits: Limits | None = None,
         progress: Progress | None = None,
-        clock: Callable[[], float] = time.time,
-        silence: float | None = None,
     ) -> None:
-        super().__init__(endpoint, side=side, clock=clock, silence=silence)
+        super().__init__(endpoint, side=side)
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self.limits.note = self.progress.note
@@ -228,19 +224,10 @@ class Account(Wire):
             f"POST {route(where)}", lambda _: self.json("POST", where, body=dict(body or {})), repeatable=False
         )
 
-    async def upload(
-        self,
-        filename: str,
-        stream: BinaryIO,
-        *,
-        purpose: str,
-        expires_after: Mapping[str, Any] | None = None,
-    ) -> Answer:
+    async def upload(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
         return await self._repeat(
-            "POST /files",
-            lambda _: self.send_file(filename, stream, purpose=purpose, expires_after=expires_after),
-            repeatable=False,
+            "POST /files", lambda _: self.send_file(filename, stream, purpose=purpose), repeatable=False
         )
 
     async def delete(self, where: str) -> Answer:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -102,34 +103,31 @@ def _no_ambient_settings() -> Iterator[None]:
             os.environ.update(hidden)
 
 
-def _timeout(silence: float, *, answer: float) -> httpx2.Timeout:
-    return httpx2.Timeout(connect=min(_CONNECTING, silence), read=answer, write=silence, pool=None)
+def _timeout(*, answer: float) -> httpx2.Timeout:
+    return httpx2.Timeout(connect=min(_CONNECTING, SILENCE), read=answer, write=SILENCE, pool=None)
 
 
 class Wire:
     """Sends requests to one endpoint, each once. ``requests`` counts them by method and route.
 
-    ``side`` is ``source`` or ``destination`` and only names things in messages. ``clock`` gives Unix seconds;
-    ``silence`` is ``SILENCE`` if nothing is said. Making one raises UsageFault where the environment names a proxy or
-    certificates that can't be used; every method raises errors of the RemoteError family, nothing else.
+    ``side`` is ``source`` or ``destination`` and only names things in messages. Making one raises UsageFault where the
+    environment names a proxy or certificates that can't be used; every method raises errors of the RemoteError family,
+    nothing else.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, *, side: str, clock: Callable[[], float], silence: float | None = None
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, *, side: str) -> None:
         self.endpoint, self.side = endpoint, side
         self.organization, self.project = endpoint.organization, endpoint.project
         self.requests: Counter[str] = Counter()
         self.sent_keys = False
         """A key was taken out of an answer of success."""
         self.tokens = (
-            TokenCommand(endpoint.token_command, clock=clock, run=partial(tokens.run, side=side))
+            TokenCommand(endpoint.token_command, clock=time.time, run=partial(tokens.run, side=side))
             if endpoint.token_command
             else None
         )
-        quiet = SILENCE if silence is None else silence
-        self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
-        self._whole = _WHOLE * quiet
+        self._upload_timeout = _timeout(answer=_THINKING * SILENCE)
+        self._whole = _WHOLE * SILENCE
         self.proxy = proxy_for(endpoint.base_url)
         target = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
         self._errors = AccountErrors(target, lambda: self.secrets)
@@ -143,7 +141,7 @@ class Wire:
                     default_query=endpoint.query,
                     default_headers={"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"},
                     max_retries=0,
-                    timeout=_timeout(quiet, answer=quiet),
+                    timeout=_timeout(answer=SILENCE),
                     http_client=openai.DefaultAsyncHttpxClient(
                         transport=redirects.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
@@ -204,12 +202,9 @@ class Wire:
         with bodies.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
             return await self._guarded(what, send, self._whole)
 
-    async def send_file(
-        self, filename: str, stream: BinaryIO, *, purpose: str, expires_after: Mapping[str, Any] | None
-    ) -> Answer:
+    async def send_file(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream``, from its start."""
         what = f"can't upload file {filename}"
-        extra = {"expires_after": dict(expires_after)} if expires_after else {}
 
         async def send() -> Answer:
             self.requests["POST /files"] += 1
@@ -218,7 +213,6 @@ class Wire:
                 file=(filename, stream),
                 purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
                 timeout=self._upload_timeout,
-                **extra,  # type: ignore[arg-type]
             )
             return self._answer(what, raw.http_response)
 
