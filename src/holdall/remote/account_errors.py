@@ -130,7 +130,7 @@ def _word(value: object) -> str:
 
 
 def _seen(text: str) -> str:
-    """What a page shows: its text without tags, and without what is between some. In linear time, whatever it is."""
+    """The visible text of a web page. Takes linear time, whatever the page is."""
     first, *rest = text.split("<")
     shown, unseen = [first], ""
     hidden: list[str] = []
@@ -171,7 +171,7 @@ _BY_STATUS: Mapping[int, tuple[type[RemoteError], str, str]] = {
 class AccountErrors:
     """Makes the errors of one account. ``what`` begins each message: ``can't list assistants``.
 
-    ``secrets`` gives what must not be in any, whatever a server sends back.
+    ``secrets`` gives the keys to take out of them: servers send keys back, and tokens change.
     """
 
     def __init__(self, target: RequestTarget, secrets: Callable[[], tuple[str, ...]]) -> None:
@@ -216,7 +216,7 @@ class AccountErrors:
     def _verdict(
         self, status: int, code: str | None, kind: str | None, detail: str
     ) -> tuple[type[RemoteError], str, str]:
-        """The class, why, and the hint where no better one is known."""
+        """(class, why, default hint)"""
         side = self._target.side
         if status == 401:
             named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
@@ -246,7 +246,7 @@ class AccountErrors:
         return cls(f"{what}: {said}", status=status, detail=said)
 
     def page(self, what: str, status: int, text: str) -> NotTheApi:
-        """The error for a web page in place of an answer of success."""
+        """The error for a web page with a status of success."""
         start = text.lower().find("<title")
         title = text[start:].partition(">")[2].partition("<")[0] if start >= 0 else ""
         title = " ".join(self.clean(_unescaped(title)).split())[:_LONGEST_TITLE]
@@ -259,7 +259,7 @@ class AccountErrors:
         )
 
     def unreadable(self, what: str, why: object, *, status: int, request_id: str | None) -> UnexpectedAnswer:
-        """The error for an answer of success that makes no sense."""
+        """The error for an answer of success that can't be read."""
         return UnexpectedAnswer(
             f"{what}: the answer can't be read ({self.clean(str(why))})",
             hint=self._is_it_the_api,

@@ -43,15 +43,15 @@ def path(template: str, *ids: str) -> str:
     '/vector_stores/vs_1%2F..%2Fx/files'
     """
     if any(map(is_invented, ids)):
-        # Asked for by mistake, or given by a server after all.
+        # A mistake of ours, or a server that gives such an id after all.
         raise RequestRefused(f"can't ask for {', '.join(ids)[:200]}: no server gives such an id")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
 
 
 def viewed(raw: bytes, of: type[T], what: str) -> T:
-    """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here.
+    """The fields of an answer or record that the program acts upon. Raises UnexpectedAnswer for an unknown shape.
 
-    Nothing in it that can't be read is a reason for that, nor in a View a field of another type.
+    Other fields may be unreadable; in a View a field of another type counts as missing.
     """
     try:
         return msgspec.json.decode(raw, type=of)
@@ -77,7 +77,7 @@ def _is_deleted(raw: bytes) -> bool:
 
 
 def _no_matter(why: str) -> None:
-    """A doubt that nobody asked for."""
+    """Ignores a doubt: nobody asked for it."""
 
 
 class Account(Wire):
@@ -114,7 +114,7 @@ class Account(Wire):
 
     @property
     def redactor(self) -> Redactor:
-        """Finds this account's keys."""
+        """Takes this account's keys out of texts."""
         return redactor(self.secrets)
 
     @property

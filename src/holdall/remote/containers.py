@@ -40,7 +40,7 @@ _CLOSING = (PermissionDenied, QuotaExhausted, NotFound, RequestRefused, ServerFa
 
 
 class NoContainer(Exception):
-    """No container is to be had from this account: why, in the words of ``error``."""
+    """The account gives no container; ``error`` says why."""
 
     def __init__(self, error: RemoteError) -> None:
         super().__init__(error.message)
@@ -140,7 +140,7 @@ class Containers:
         return got.route(path("/containers/{}/files/{}/content", container.id, copied.id))
 
     async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
-        """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""
+        """A POST that may be repeated, because what it makes is deleted in the end; False if it may have made two."""
         tries, clear = self._account.limits.tries(f"POST {where} again", repeatable=True), True
         while True:
             try:
@@ -204,7 +204,7 @@ class Containers:
             self._account.progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")
 
     async def _find_lost(self) -> None:
-        """A container whose creation was never answered is known by its name."""
+        """Finds, by their name, containers whose creation was never answered."""
         try:
             async for item in self._account.items("/containers"):
                 found = msgspec.json.decode(item, type=_Made)

@@ -1,4 +1,4 @@
-"""Fetches one file's content at the best fidelity that can be had, and says what came of each way.
+"""Fetches one file's content at the best fidelity that can be had, and says why no better one was.
 
 ``original`` (the file's own bytes) -> ``supplied`` (the owner's own copy) -> ``container`` (a copy read through a
 container) -> ``text`` (parsed text from a vector store, kept as it was paged) -> ``unavailable``. OpenAI refuses to
@@ -41,7 +41,7 @@ class Sinks(Protocol):
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """A store that holds a file, and how many tokens the parts share that it cuts the file's text into."""
+    """A store that holds a file, and how many tokens neighbouring parts of the file's text share in it."""
 
     store: SourceId
     overlap: int = DEFAULT_OVERLAP

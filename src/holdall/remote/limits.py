@@ -65,8 +65,8 @@ _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
 
 
 class Slots:
-    """Places for requests in flight: ``most`` of them, halved at each sign of too many, one more for each round that
-    goes well. Never less than one. First come, first served.
+    """Limits the requests in flight: ``most``, halved at each sign of too many, one more for each round that goes well,
+    never less than one. First come, first served.
 
     A place is held while a body streams, so that ``most`` bounds open transfers too.
     """
@@ -162,14 +162,14 @@ class Limits:
         return Tries(self, route, repeatable=repeatable, patient=patient)
 
     def patience(self, route: str, error: RemoteError) -> float:
-        """For how long a request may go on that meets ``error``."""
+        """Seconds for which a request may be repeated that ends in ``error``."""
         most = PATIENCE if self._patience is None else self._patience
         if isinstance(error, UnexpectedAnswer):
             return 0.0
         if not self._succeeded_once:
             return min(most, FIRST_PATIENCE)
         if isinstance(error, Unreachable):
-            # Whoever gives up on these stops the whole run, so there is nobody to be starved.
+            # Giving up on these stops the whole run, so no other request is kept waiting.
             return most
         about_this_one = _may_be_about_this_one(error)
         if about_this_one and self._is_hopeless(route):
@@ -180,7 +180,7 @@ class Limits:
         return min(most, FAILURE_PATIENCE) if about_this_one else most
 
     def tries_at_least(self, route: str, error: RemoteError) -> int:
-        """How many tries a request that meets ``error`` has, however long they take."""
+        """Tries of a request that ends in ``error``, however long they take."""
         if _may_be_about_this_one(error) and self._is_hopeless(route):
             return 1
         return FEW if self._succeeded_once or not isinstance(error, Unreachable) else 2
@@ -248,7 +248,7 @@ class Tries:
             return None
         if not self._patient and self._failed >= 2 and _may_be_about_this_one(error):
             return None
-        # A clock that tests don't move must not make this endless.
+        # A clock that stands still must not make this endless.
         spent = max(self._limits.clock() - self._since, self._waited)
         left = self._limits.patience(self._route, error) - spent
         enough = self._failed >= self._limits.tries_at_least(self._route, error)

@@ -1,4 +1,4 @@
-"""A list read whole, also from servers that page in ways of their own; and where that can't be had, said so.
+"""Reads a list whole, also from servers that page in ways of their own; says so where it may not be whole.
 
 Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
 cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs, or that isn't
@@ -24,7 +24,7 @@ from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
 __all__ = ["Doubt", "Listing", "Page", "identity", "read_page"]
 
 Doubt = Callable[[str], None]
-"""Is told why a list may lack something."""
+"""Called with the reason why a list may lack something."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +80,8 @@ def identity(raw: bytes) -> str | None:
 def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | None:
     """A page of a list; None where there is no list in the answer. ``is_altered``: keys were taken out of it.
 
-    What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
-    where it is no such page, AnswerTooLong where there is too much in it.
+    An unreadable record doesn't cost its neighbours, as long as its strings and brackets close. Raises ValueError for
+    what is no JSON, AnswerTooLong for too much of it.
     """
     sent, behind = _sent(raw, where)
     if sent.data is msgspec.UNSET:
@@ -100,7 +100,7 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
 
 
 def _sent(raw: bytes, where: str) -> tuple[_Sent, bytes]:
-    """A page as it was sent, and what stands behind it."""
+    """A page's fields, and what stands behind its JSON."""
     if is_richer(raw, _PAGE_VALUES):
         raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
     with suppress(ValueError):
@@ -120,7 +120,7 @@ def _sent(raw: bytes, where: str) -> tuple[_Sent, bytes]:
 
 
 def _promises_more(has_more: msgspec.Raw) -> bool | None:
-    """Also as other servers write it, 1 or "true". What can't be read promises more, nothing says nothing."""
+    """``has_more`` as a bool, also where servers write 1 or "true". Anything unreadable counts as true."""
     said = bytes(has_more).strip(b' "').lower()
     return None if said in (b"", b"null") else said not in (b"false", b"0", b"0.0")
 
@@ -154,7 +154,7 @@ class _Bound:
         self.items = self.requests = self.bytes = 0
 
     async def take(self, fresh: list[bytes], *, ends: bool) -> tuple[list[bytes], bool]:
-        """(what of a page may still be taken, whether the list is read no further). ``ends``: it says that it ends."""
+        """(the items of a page that may be taken, whether to stop). ``ends``: the page says that it is the last."""
         self.requests += 1
         self.items += len(fresh)
         self.bytes += sum(map(len, fresh))
@@ -216,7 +216,7 @@ class Listing:
         self._last: str | None = None
         self._given = 0
         self._promised = self._is_full = False
-        # Once it was read forward: where it ends isn't known, why, and whether only a gap is a reason for doubt.
+        # After reading forward: whether the end is unknown, why, and whether only a gap is a reason for doubt.
         self._is_open = self._is_sure = False
         self._why = ""
 
@@ -276,7 +276,7 @@ class Listing:
                     self._leave_open(page, "the server does not say where it ends")
                 return
             else:
-                # A page that came once more may be followed by the right one.
+                # A page that is repeated once may be followed by the right one.
                 is_second = True
 
     def _leave_open(self, page: Page, why: str) -> None:
@@ -305,7 +305,7 @@ class Listing:
                 return page
 
     def _fresh(self, page: Page) -> list[bytes]:
-        """The items that were not there before, which now are; those without an id are always new."""
+        """The items whose ids were not seen before, and those without an id."""
         new = []
         for item, identity in zip(page.items, page.ids, strict=True):
             if identity is None or identity not in self._seen:
@@ -337,7 +337,7 @@ class Listing:
         joined = next((place for place, identity in enumerate(page.ids) if identity in self._seen), None)
         new = page.items[:joined]
         if not new:
-            # Nothing newer, but not what came last either: this server's order means nothing.
+            # Nothing newer, but not the last item either: this server ignores the order.
             if not self._is_sure:
                 self._doubt(self._why)
             return

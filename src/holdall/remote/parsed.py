@@ -130,7 +130,7 @@ def _require_no_key(redactor: Redactor, page: bytes, parts: Parts) -> None:
 
 
 def _digest(parts: Parts) -> tuple[bytes, int]:
-    """What tells these parts from others, and their letters. Raises ValueError where one isn't as it must be."""
+    """(SHA-256 of the parts, their letters). Raises ValueError for a part that no bundle can hold."""
     digest, letters = hashlib.sha256(), 0
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")

@@ -44,7 +44,7 @@ NO_SUCH_ROUTE = (405, 501)
 
 
 async def absence(account: Account, where: str) -> RemoteError | None:
-    """The error that says that a list isn't there, None where it is. Raises what stands where it is, and fails."""
+    """The error that says that a list doesn't exist; None if it does. Raises what a list that exists fails with."""
     params = None if where == "/models" else {"limit": 1}
     try:
         await account.get(where, params, patient=False)
@@ -77,7 +77,7 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
 
 
 def may_be_there(error: RemoteError) -> str | None:
-    """What is to be said where ``error`` was taken for the absence of a list, and may pass."""
+    """The doubt to report where ``error`` counted as absence and may be temporary; else None."""
     if isinstance(error, ServerFailed) and error.status not in NO_SUCH_ROUTE:
         return f"the server fails with {error.status} here, as wherever it is asked"
     return None
@@ -111,7 +111,7 @@ async def require_assistants(account: Account) -> None:
 
 
 async def require_any_endpoint(account: Account) -> None:
-    """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
+    """Check that some endpoint answers. Raises NotFound if none does, and what any request raises."""
     for where in ("/vector_stores", "/files", "/models", *(KINDS[kind].endpoint for kind in WHOLE)):
         if not await absence(account, where):
             return
@@ -145,7 +145,7 @@ async def same_project(one: Account, other: Account) -> bool:
 
 
 async def _first_ids(account: Account) -> set[str]:
-    """An id of each list, the same one for whoever may read the same list."""
+    """The oldest id of each list."""
     found = set()
     for where in ("/assistants", "/vector_stores", "/files"):
         with suppress(RemoteError, msgspec.DecodeError):

@@ -166,7 +166,7 @@ class Surveyor:
             )
 
     def users(self, views: Iterable[DefinitionView]) -> Users:
-        """Who uses what of the knowledge that is followed."""
+        """Who uses which stores and files, as far as they are followed."""
         return users_of(views, stores=self._file_search, files=self._code_interpreter)
 
     async def memberships(

@@ -129,7 +129,7 @@ def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes,
 
 
 class _Output:
-    """The beginning of what a process prints, read on a thread of its own; one that prints on and on is ended."""
+    """The first 64 KiB that a process prints, read on a thread of its own; a process that prints more is killed."""
 
     def __init__(self, pipe: IO[bytes], process: subprocess.Popen[bytes]) -> None:
         self._pipe, self._process = pipe, process
@@ -147,7 +147,8 @@ class _Output:
             self._process.kill()
 
     def beginning(self) -> bytes:
-        """What was printed, once the process has ended: another one that it left may hold the pipe open."""
+        """What was printed, once the process has ended."""
+        # Not for ever: a process that it left behind may hold the pipe open.
         self._thread.join(_LINGER)
         return b"".join(self._pieces)
 
@@ -186,7 +187,7 @@ def _expiry(fields: dict[str, Any], now: float) -> float | None:
 
 
 def _timestamp(value: object, since: float = 0.0) -> float | None:
-    """Unix seconds; None for what is no moment."""
+    """Unix seconds; None for anything else."""
     try:
         seconds = since + float(value)  # type: ignore[arg-type]  # TypeError, of lists and objects
     except (ValueError, TypeError, OverflowError):

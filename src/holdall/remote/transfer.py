@@ -32,7 +32,7 @@ _OVERLAP = 1 << 10
 _PROGRESS = 1 << 20
 
 _RANGE_REFUSED = 416
-# Not that of the requests: these succeed once a body begins.
+# Bodies have a budget of their own: their requests count as successful once a body begins.
 _ROUTE = "bodies of contents"
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -74,7 +74,7 @@ class Download:
         self.digest = None if is_packed else _digest(headers)
         self.validator = None if is_packed else _validator(headers)
         if status == 206:
-            # A part without its place in the whole is nobody's part.
+            # A part without its place in the whole can't be used: -1 continues nothing.
             place = _RANGE.fullmatch(headers.get("content-range", "").strip())
             self.start = int(place[1]) if place and not is_packed else -1
             self.length = int(place[3]) if place and place[3] != "*" else None
@@ -286,7 +286,7 @@ class _Body:
             raise AnswerTooLong(f"{self._what}: {said}", detail=said)
 
     def _write(self, chunk: bytes) -> int:
-        """Write a piece, but for what has been written before, and return how many bytes were new. Blocks."""
+        """Write the new bytes of a piece, and return how many they were. Blocks."""
         known = min(len(self._overlap), len(chunk))
         if chunk[:known] != self._overlap[:known]:
             raise _OtherBody

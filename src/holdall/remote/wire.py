@@ -1,4 +1,4 @@
-"""One account's wire. The only importer of the OpenAI SDK; every SDK error leaves here as one of ours.
+"""Requests to one account, each sent once. The only importer of the OpenAI SDK, whose errors leave here as ours.
 
 Requests go through the SDK's own transport (authentication, connection pool, multipart), but answers are taken as
 bytes: the SDK's models would drop fields that they don't know. The SDK's retries are off; ``remote.limits`` decides,
@@ -147,7 +147,7 @@ class Wire:
                         # The transport follows them.
                         follow_redirects=False,
                         event_hooks={"response": [bodies.bound]},
-                        # Nothing that a server wants to have kept is kept, or sent back.
+                        # No cookie is kept or sent back.
                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
                 )
@@ -164,7 +164,7 @@ class Wire:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be in any message or record."""
+        """The keys that must not be in any message or record."""
         return (*self.endpoint.secrets, *(self.tokens.recent if self.tokens else ()))
 
     async def json(
@@ -287,7 +287,7 @@ class Wire:
         kind, length = (response.headers.get(name, "") for name in ("content-type", "content-length"))
         if length != "4" or not kind.startswith("application/json"):
             return
-        # What has been read is given again to who reads it.
+        # The SDK keeps what was read here for whoever reads the body later.
         if await self._guarded(what, response.read, self._whole) == b"null":
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
