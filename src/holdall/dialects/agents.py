@@ -34,6 +34,7 @@ __all__ = ["AGENT", "FIELDS", "agent", "without_nulls"]
 _LEVEL = Choice(words=("low", "medium", "high"))
 _NAMES = Each(Text())
 _AGENT_TOOLS: Mapping[str, Members | Function | Anything] = {
+    # Flat, and with a description in any case.
     "function": Function(
         nested=False,
         complete=True,
@@ -88,6 +89,7 @@ AGENT: Mapping[str, Rule] = {
     ),
     "reasoning": Members(members={"effort": EFFORT, "summary": Choice(words=("concise", "detailed", "auto"))}),
     "multi_agent": Members(
+        # No limit is documented. Beyond 2**53 a JSON number is no longer exact.
         members={"enabled": Flag(), "max_concurrent_subagents": Number(least=1, most=2**53, whole=True)},
         needs=("enabled",),
     ),
@@ -102,6 +104,7 @@ FIELDS = tuple(field for field in AGENT if field != "metadata")
 """What a client can set, besides metadata."""
 
 _READ_ONLY = ("id", "object", "created_at", "updated_at")
+# They may be left out, and are refused where they are null.
 _NEVER_NULL = ("model", "experimental")
 # JSON of the owner's, in which a null is a value.
 _FREE = frozenset({"parameters", "schema", "request_metadata"})

@@ -53,9 +53,11 @@ def marked(
     room = METADATA_KEYS - len(marks)
     if len(own) <= room:
         return Marked(create={**own, **marks}), losses
+    # Any two may give way: they are back with the next call.
     kept = dict(list(own.items())[:room])
     final = dict(own)
     left_out = [OPERATION]
+    # Where one of the two fits, it is the origin: the attempt is of interest only until its answer is known.
     if len(own) < METADATA_KEYS:
         final[CLONED_FROM] = str(source)
     else:

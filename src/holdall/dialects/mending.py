@@ -104,8 +104,10 @@ def _number(reading: Reading, rule: Number, value: Any, where: str) -> Any:
 
 def _read_number(rule: Number, value: Any) -> int | float | None:
     """The number that ``value`` says; None where it says none of the rule's kind."""
+    # At thousands of digits int() raises.
     if isinstance(value, str) and len(value) < 40 and _NUMBER.fullmatch(value):
         value = float(value) if "." in value or "e" in value.lower() else int(value)
+    # A larger integer is none that float() takes.
     if not is_number(value) or abs(value) >= 1e300:
         return None
     if not rule.whole:
@@ -148,6 +150,7 @@ def _object(reading: Reading, rule: Free, value: Any, where: str) -> Any:
     if isinstance(value, str):
         try:
             raw = value.encode()
+            # A text of the bundle becomes JSON only here, so its depth and richness are not known yet.
             require_plain(raw)
             found = msgspec.json.decode(raw)
         except ValueError:  # which msgspec's error is, too
@@ -158,10 +161,10 @@ def _object(reading: Reading, rule: Free, value: Any, where: str) -> Any:
 
 
 def _pairs(reading: Reading, rule: Pairs, value: Any, where: str) -> Any:
-    """Our own marks are passed on as they are: they are replaced."""
     if not isinstance(value, dict):
         return _unfit(reading, value, where, _OBJECT)
     found: dict[str, Any] = {}
+    # The marks of an earlier copy take none of the room: they are replaced.
     marks = {key: item for key, item in value.items() if key in MARKS}
     for key, item in value.items():
         if key in marks or item is None:
@@ -192,6 +195,7 @@ def _members(reading: Reading, rule: Members, value: Any, where: str, why: Why =
     if lacking := [key for key in rule.needs if key not in found]:
         reading.lose(why, where, value, f"it has no {' and no '.join(lacking)} that fits")
         return ABSENT
+    # Of an object that is empty or all wrong, defaults alone would say what nobody said.
     if not found and rule.defaults:
         return ABSENT
     return _completed(rule.defaults, found)
@@ -304,6 +308,7 @@ def _fit_parameters(reading: Reading, rule: Function, found: dict[str, Any], whe
         found["parameters"] = made
     if strict:
         closed = as_strict(found["parameters"])
+        # Where nothing was asked for, there is nothing to be said of its change.
         if asked or closed is None:
             _tell_strict(reading, found, "parameters", closed, where)
         else:
@@ -320,6 +325,7 @@ def _tools(reading: Reading, rule: Tools, value: Any, where: str) -> Any:
         if made is ABSENT:
             continue
         if again := _again(rule.once, made, found):
+            # The very same once more does nothing; another function of that name is lost.
             why = Why.OVER_LIMIT if made in found or made["type"] in rule.once else Why.LEFT_OUT
             reading.lose(why, inside, tool, f"left out: there is {again} already, and only one is allowed")
         elif len(found) == rule.most:

@@ -5,8 +5,7 @@ is missing. What the call would refuse is mended or left out by the destination'
 yet who could see it refused; here it only finds its place.
 
 What does nothing in a request (name, description, id, created_at) is ``kept`` beside it, which is no loss. Nor is it
-one that defaults are left out: a temperature or a top_p of 1 is what the API takes where nothing is said, and models
-that reason refuse even that.
+one that defaults are left out, which the API takes where nothing is said.
 """
 
 from __future__ import annotations
@@ -46,6 +45,7 @@ def assistant(
     found = {field: value for field, value in fields(reading, rules).items() if value is not None}
     refusing(reading, found)
     request: dict[str, Any] = {field: found[field] for field in ("model", "instructions") if field in found}
+    # Models that reason refuse even the default.
     request.update(
         {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]},
     )
@@ -73,7 +73,8 @@ def _flat(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The owner's own keys: whatever is here is on every answer, so our marks stay out of it."""
+    """The owner's own keys."""
+    # What a request has here, every response to it has: no place for our marks.
     if (was := metadata.get(CLONED_FROM)) is not None:
         text = f"was {was}; its id in the bundle is kept beside"
         reading.lose(Why.MARKS_REPLACED, f"metadata.{CLONED_FROM}", was, text)
@@ -88,6 +89,7 @@ def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> 
     for tool in tools:
         kind = tool["type"]
         if kind == "function":
+            # This API takes a function for strict where nothing is said, and the Assistants API for not.
             found.append({"type": kind, "strict": False, **tool["function"]})
         elif kind == "code_interpreter":
             used = mapped(_object(resources.get(kind)).get(USES[kind]), targets.files)
@@ -144,6 +146,7 @@ RESPONSES = Table(
             kinds={
                 "function": Function(complete=True),
                 "code_interpreter": NOTHING,
+                # The same ranker has another name here.
                 "file_search": file_search("default-2024-11-15"),
             },
         ),
