@@ -44,15 +44,7 @@ def assistant(
     rules = {field: rule for field, rule in table.fields.items() if field not in _KEPT}
     found = {field: value for field, value in fields(reading, rules).items() if value is not None}
     refusing(reading, found)
-    request: dict[str, Any] = {field: found[field] for field in ("model", "instructions") if field in found}
-    # Models that reason refuse even the default.
-    request.update(
-        {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]},
-    )
-    if "reasoning_effort" in found:
-        request["reasoning"] = {"effort": found["reasoning_effort"]}
-    if found.get("response_format", "auto") != "auto":
-        request["text"] = {"format": _flat(found["response_format"])}
+    request = {field: found[field] for field in ("model", "instructions") if field in found} | _settings(found)
     if tools := _placed(reading, found.get("tools", []), targets):
         request["tools"] = tools
     _lose_unused(reading, {tool["type"] for tool in found.get("tools", [])})
@@ -63,6 +55,17 @@ def assistant(
     if reading.name is None:
         kept["name"] = None
     return Request(body=request, kept=kept, left_out=reading.left_out, losses=reading.losses)
+
+
+def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
+    """How the model is to answer, as far as that isn't what it does by itself."""
+    # Models that reason refuse even the default of these.
+    settings = {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]}
+    if "reasoning_effort" in found:
+        settings["reasoning"] = {"effort": found["reasoning_effort"]}
+    if found.get("response_format", "auto") != "auto":
+        settings["text"] = {"format": _flat(found["response_format"])}
+    return settings
 
 
 def _flat(asked: dict[str, Any]) -> dict[str, Any]:
