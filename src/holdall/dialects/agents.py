@@ -10,23 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdall.dialects.assistants import NOTHING, marked_request
-from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import (
-    Anything,
-    Choice,
-    Each,
-    Flag,
-    Free,
-    Function,
-    Members,
-    Number,
-    Rule,
-    Tagged,
-    Text,
-    Tools,
-)
+from holdall.dialects.rules import Anything, Choice, Each, Flag, Free, Members, Number, Rule, Tagged, Text, fields
 from holdall.dialects.tables import EFFORT, METADATA, Request, Table, Targets
+from holdall.dialects.tool_rules import Function, Tools
 from holdall.model import Record
 
 __all__ = ["AGENT", "FIELDS", "agent", "without_nulls"]

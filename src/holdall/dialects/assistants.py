@@ -14,10 +14,10 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import marked, unmarked
-from holdall.dialects.mending import ABSENT, fields, mend
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Anything, Choice, Format, Function, Members, Number, Pairs, Rule, Text, Tools
+from holdall.dialects.rules import ABSENT, Anything, Choice, Members, Number, Pairs, Rule, Text, fields
 from holdall.dialects.tables import DEFAULTS, EFFORT, METADATA, SHARE, USES, Form, Request, Table, Targets, refused
+from holdall.dialects.tool_rules import Format, Function, Tools
 from holdall.graph import with_callees
 from holdall.model import Record, SourceId, TargetId
 
@@ -78,7 +78,7 @@ _RULES: Mapping[str, Rule] = {
     "instructions": Text(most=256_000, weighs=True),
     "reasoning_effort": EFFORT,
     "tools": TOOLS,
-    # Ids, which become those of the copy: no value that a rule could mend.
+    # Ids, which become those of the copy: no value that a rule could repair.
     "tool_resources": Anything(),
     "temperature": Number(least=0, most=2),
     "top_p": SHARE,
@@ -184,13 +184,15 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
     reading = Reading(record)
     body: dict[str, Any] = {"file_id": target}
     rules = dict.fromkeys(ATTACHMENT, Anything()) if as_is else ATTACHMENT
-    attributes = mend(reading, rules["attributes"], reading.fields.get("attributes"), "attributes")
-    if attributes is not ABSENT and attributes:
+    attributes = reading.fields.get("attributes")
+    if attributes is not None:
+        attributes = rules["attributes"].repair(reading, attributes, "attributes")
+    if attributes and attributes is not ABSENT:
         body["attributes"] = attributes
     strategy = reading.fields.get("chunking_strategy")
     # One of type "other" says only that the source doesn't know, and can't be sent.
-    if isinstance(strategy, dict) and strategy.get("type") == "static":
-        static = mend(reading, rules["static"], strategy.get("static"), "chunking_strategy.static")
+    if isinstance(strategy, dict) and strategy.get("type") == "static" and strategy.get("static") is not None:
+        static = rules["static"].repair(reading, strategy["static"], "chunking_strategy.static")
         if static is not ABSENT:
             # Each is within its own limits, and the two may still not go together.
             if not as_is and static["chunk_overlap_tokens"] > (most := static["max_chunk_size_tokens"] // 2):

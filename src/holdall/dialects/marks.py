@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.rules import Pairs
 from holdall.model import Kind, SourceId
 
 __all__ = ["CLONED_FROM", "MARKS", "METADATA_KEYS", "OPERATION", "Marked", "marked", "unmarked"]
@@ -23,7 +22,8 @@ CLONED_FROM = "cloned_from"
 OPERATION = "holdall_op"
 MARKS = frozenset({CLONED_FROM, OPERATION})
 
-METADATA_KEYS = Pairs().keys
+METADATA_KEYS = 16
+"""As many keys as the metadata of an object may have."""
 
 
 class Marked(msgspec.Struct, frozen=True, kw_only=True):

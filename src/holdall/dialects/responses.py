@@ -1,7 +1,7 @@
 """The Responses API: an assistant as the request that ``responses.create`` takes, and what of it has no place there.
 
 The API keeps no assistants, so what comes out isn't sent but written down, for whoever calls it: ``input`` is all that
-is missing. What the call would refuse is mended or left out by the destination's table, and said, for nobody is there
+is missing. What the call would refuse is repaired or left out by the destination's table, and said, for nobody is there
 yet who could see it refused; here it only finds its place.
 
 What does nothing in a request (name, description, id, created_at) is ``kept`` beside it, which is no loss. Nor is it
@@ -18,10 +18,10 @@ import msgspec
 from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, mapped, refusing
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import CLONED_FROM, unmarked
-from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Function, Text
+from holdall.dialects.rules import Text, fields
 from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets
+from holdall.dialects.tool_rules import Function
 from holdall.model import Record
 
 __all__ = ["RESPONSES", "assistant", "containers"]
