@@ -111,8 +111,8 @@ def _result(verdict: Verification) -> dict[str, Any]:
         "counts": info.counts if info else None,
         **(verdict_as_json(verdict.completeness) if verdict.whole else {"complete": None, "verdict": None}),
         "findings": msgspec.to_builtins(verdict.findings),
-        "findings_total": verdict.findings_total,
-        "losses_total": verdict.losses_total,
+        "findings_total": verdict.findings.total,
+        "losses_total": verdict.losses.total,
     }
 
 
@@ -123,10 +123,9 @@ def _print(console: Console, verdict: Verification, tell: Callable[[str], None])
     for finding in verdict.findings:
         console.result(f"{finding.code}: {finding.message}")
     if not verdict.whole:
-        count = verdict.findings_total
-        if count > len(verdict.findings):
-            console.result(f"… and {count - len(verdict.findings)} more findings")
-        console.result(f"{verdict.path}: DAMAGED, {counted(count, 'finding')}")
+        if (more := verdict.findings.total - len(verdict.findings)) > 0:
+            console.result(f"… and {more} more findings")
+        console.result(f"{verdict.path}: DAMAGED, {counted(verdict.findings.total, 'finding')}")
         console.say(f"hint: holdall extract {pasteable(verdict.path)} --salvage --to FOLDER saves what is whole")
         return
     info = verdict.info
@@ -136,8 +135,8 @@ def _print(console: Console, verdict: Verification, tell: Callable[[str], None])
         tell(f"known at export: {counted(text.files, 'file')} as parsed text only")
     for loss in verdict.losses:
         tell(f"known at export: {loss.message}")
-    if verdict.losses_total > len(verdict.losses):
-        tell(f"known at export: … and {verdict.losses_total - len(verdict.losses)} more")
+    if (more := verdict.losses.total - len(verdict.losses)) > 0:
+        tell(f"known at export: … and {more} more")
     depth = "whole by its index (no content was read)" if verdict.quick else "whole"
     size = f"{info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
     proven = f", sha256 {verdict.sha256}" if verdict.sha256 else ""
