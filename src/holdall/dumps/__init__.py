@@ -7,6 +7,6 @@ notebook, a database's table; in the shape of v2 or of v1. ``text`` finds the va
 ``normal`` makes each what the API would have said, ``lifting`` makes v2 of v1.
 """
 
-from holdall.dumps.found import Dump, MadeStore, Unread, read_dumps
+from holdall.dumps.found import Dump, Unread, read_dumps
 
-__all__ = ["Dump", "MadeStore", "Unread", "read_dumps"]
+__all__ = ["Dump", "Unread", "read_dumps"]

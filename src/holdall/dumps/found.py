@@ -22,7 +22,7 @@ from holdall.links import named_links
 from holdall.model import Kind, Record, SourceId, invented
 from holdall.untrusted import require_plain
 
-__all__ = ["Dump", "MadeStore", "Unread", "read_dumps"]
+__all__ = ["Dump", "Unread", "read_dumps"]
 
 _KINDS = {"vector_store": Kind.STORE, "file": Kind.FILE}
 # Strings in strings: an answer in a log in a notebook.
@@ -52,21 +52,21 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True):
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, each object once: of several with one id the last. ``memberships`` are by store.
 
-    ``made`` are the stores that lifting from v1 made, which no server ever had. ``truncated`` are the dumps that lack
-    something, and what they do: they end inside a value, or say of themselves that they are page 1 of more where no
-    last page is among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done to
-    records that were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps together.
+    Among ``stores`` are those that lifting from v1 made, which no server ever had. ``truncated`` are the dumps that
+    lack something, and what they do: they end inside a value, or say of themselves that they are page 1 of more where
+    no last page is among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done
+    to records that were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps
+    together.
     """
 
-    assistants: list[Record]
-    stores: list[Record]
-    files: list[Record]
-    memberships: dict[SourceId, list[Record]]
-    made: list[MadeStore]
-    truncated: dict[str, str]
-    unread: list[Unread]
-    notes: list[str]
-    digest: str
+    assistants: list[Record] = []
+    stores: list[Record] = []
+    files: list[Record] = []
+    memberships: dict[SourceId, list[Record]] = {}
+    truncated: dict[str, str] = {}
+    unread: list[Unread] = []
+    notes: list[str] = []
+    digest: str = ""
 
 
 def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
@@ -194,10 +194,12 @@ class _Found:
             self._truncated.update(dict.fromkeys(pages, why))
         return Dump(
             assistants=named_links(of(Kind.ASSISTANT)),
-            stores=of(Kind.STORE),
+            stores=[*of(Kind.STORE), *(made.record for made in self._made.values())],
             files=of(Kind.FILE),
-            memberships={store: list(members.values()) for store, members in self._memberships.items()},
-            made=list(self._made.values()),
+            memberships={
+                **{store: list(members.values()) for store, members in self._memberships.items()},
+                **{made.record.id: made.members for made in self._made.values()},
+            },
             truncated=self._truncated,
             unread=self.unread,
             notes=list(self._notes),

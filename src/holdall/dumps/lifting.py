@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.tables import USES
-from holdall.model import InventedId, Kind, Record, SourceId, invented
+from holdall.model import Kind, Record, SourceId, invented
 
 __all__ = ["MadeStore", "lifted"]
 
@@ -23,7 +23,6 @@ _OTHER = {"type": "other"}
 class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
     """A vector store that no server ever had, and what is in it."""
 
-    id: InventedId
     record: Record
     members: list[Record]
 
@@ -43,7 +42,7 @@ def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStor
     store, done = None, []
     if files and searches and not _used(resources, "file_search"):
         store = _store_of(ident, fields, files)
-        resources["file_search"] = {"vector_store_ids": [store.id]}
+        resources["file_search"] = {"vector_store_ids": [store.record.id]}
         done.append("its files became a vector store")
     if files and (interprets or store is None):
         used = [*_used(resources, "code_interpreter"), *files]
@@ -96,7 +95,6 @@ def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeSt
         for file in files
     ]
     return MadeStore(
-        id=store,
         record=Record(kind=Kind.STORE, id=SourceId(store), raw=msgspec.json.encode(record)),
         members=[Record(kind=Kind.MEMBERSHIP, id=SourceId(m["id"]), raw=msgspec.json.encode(m)) for m in members],
     )
