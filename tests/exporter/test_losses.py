@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdall.exporter.losses import Losses
-from holdall.exporter.policy import Policy
+from holdall.exporter.losses import Losses, Policy
 from holdall.exporter.report import Changed, ContentLoss, Finding
 from holdall.model import Fidelity, Kind
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.dumps import Dump
     from holdall.exporter.fallbacks import Fallbacks
-    from holdall.exporter.policy import Policy
+    from holdall.exporter.losses import Policy
     from holdall.exporter.report import ExportReport
     from holdall.exporter.roots import Roots
 

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from holdall.exporter.fallbacks import Fallbacks
-    from holdall.exporter.policy import Policy
+    from holdall.exporter.losses import Policy
 
 __all__ = ["fallbacks_with", "how_to_get", "policy_with"]
 
@@ -64,7 +64,7 @@ def fallbacks_with(parameters: Mapping[str, Any]) -> Fallbacks:
 
 def policy_with(parameters: Mapping[str, Any]) -> Policy:
     """The policy out of a command's parameters."""
-    from holdall.exporter.policy import Policy
+    from holdall.exporter.losses import Policy
     from holdall.model import Fidelity
 
     lowest = Fidelity.UNAVAILABLE if parameters["min_fidelity"] == _ANY else Fidelity(parameters["min_fidelity"])

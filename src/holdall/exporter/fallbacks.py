@@ -15,7 +15,7 @@ from holdall.remote.client import Account
 from holdall.remote.containers import Containers
 from holdall.remote.contents import ContentFetcher
 
-__all__ = ["Fallbacks", "Tally", "open_fetcher"]
+__all__ = ["Fallbacks", "open_fetcher"]
 
 
 class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,27 +26,12 @@ class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
     containers: str | None = None
 
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """How many containers were made, and the ids of those that could not be deleted."""
-
-    made: int = 0
-    left: list[str] = []
-
-
-class OpenFetcher:
-    """A content fetcher in use; ``tally`` is right once it is closed."""
-
-    def __init__(self, fetcher: ContentFetcher, containers: Containers | None) -> None:
-        self.fetcher, self._containers = fetcher, containers
-
-    @property
-    def tally(self) -> Tally:
-        return Tally(made=self._containers.made, left=self._containers.left) if self._containers else Tally()
-
-
 @asynccontextmanager
-async def open_fetcher(account: Account, fallbacks: Fallbacks, progress: Progress) -> AsyncIterator[OpenFetcher]:
-    """A fetcher with these fallbacks. On leaving, every container that was made is deleted, whatever happened.
+async def open_fetcher(
+    account: Account, fallbacks: Fallbacks, progress: Progress
+) -> AsyncIterator[tuple[ContentFetcher, Containers | None]]:
+    """A fetcher with these fallbacks, and the containers that it uses. On leaving, every container that was made is
+    deleted, whatever happened.
 
     Raises UsageFault where the folder is none.
     """
@@ -58,8 +43,7 @@ async def open_fetcher(account: Account, fallbacks: Fallbacks, progress: Progres
             for note in originals.notes():
                 progress.note(note)
         if fallbacks.containers:
-            containers = Containers(account, name=fallbacks.containers, progress=progress)
-            await stack.enter_async_context(containers)
-        yield OpenFetcher(
-            ContentFetcher(account, originals=originals, containers=containers, progress=progress), containers
-        )
+            containers = await stack.enter_async_context(
+                Containers(account, name=fallbacks.containers, progress=progress)
+            )
+        yield ContentFetcher(account, originals=originals, containers=containers, progress=progress), containers

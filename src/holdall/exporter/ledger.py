@@ -39,21 +39,21 @@ __all__ = ["LedgerWriter"]
 
 
 class LedgerWriter:
-    """The books of one run. ``state`` is kept only where somebody will ask for it."""
+    """What one run knows and says of its files. ``state`` is kept only where somebody will ask for it."""
 
     def __init__(
         self,
         writer: BundleWriter,
-        register: FileIndex,
+        index: FileIndex,
         definitions: Definitions,
         losses: Losses,
         progress: Progress,
         state: State | None = None,
         account: Account | None = None,
     ) -> None:
-        self._writer, self._register, self._progress, self._state = writer, register, progress, state
-        self._losses, self._account = losses, account
-        self._stores = [store.id for store in definitions.store_views]
+        self.writer, self.index, self.progress, self.losses = writer, index, progress, losses
+        self._state, self._account = state, account
+        self._stores = {store.id for store in definitions.store_views}
         self._users = users_of(definitions.views)
         self.fidelities: Counter[Fidelity] = Counter()
         self.taken = 0
@@ -66,7 +66,7 @@ class LedgerWriter:
     def lost(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
         line = line_of(file, content)
-        self._writer.add_ledger(line)
+        self.writer.add_ledger(line)
         self._tally(file, line)
 
     def got(self, file: File, stored: Stored) -> None:
@@ -74,20 +74,14 @@ class LedgerWriter:
         self._tally(file, stored.ledger, stored.entry)
 
     def took(self, file: File, stored: Stored) -> None:
-        """A content out of the parent."""
+        """A content out of the parent, or one that isn't read there because nothing at all has changed."""
         self.taken += 1
         self.kept(file, stored)
 
     def kept(self, file: File, stored: Stored) -> None:
         """A content that an interrupted run has stored; its line in the ledger is kept too."""
-        self._progress.advance(bytes=file.size or stored.entry.size)
+        self.progress.advance(bytes=file.size or stored.entry.size)
         self.got(file, stored)
-
-    def unread(self, file: File, line: LedgerLine, entry: IndexEntry) -> None:
-        """A content that would come out of the parent, and isn't read because nothing at all has changed."""
-        self.taken += 1
-        self._progress.advance(bytes=file.size or entry.size)
-        self._tally(file, line)
 
     def foresee(self, file: File, entry: IndexEntry) -> None:
         """A content that will come out of the parent unless nothing at all has changed."""
@@ -103,9 +97,9 @@ class LedgerWriter:
         """A record that goes into the bundle; a membership with its store."""
         for field, refers in unread_references(kind, id, raw, store).items():
             message = "nothing reads this field, so what it refers to is not followed"
-            self._losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
+            self.losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         if self._account and self._account.sent_keys and MARK.encode() in raw:
-            self._losses.add(Replaced(kind=kind, id=id, store=store))
+            self.losses.add(Replaced(kind=kind, id=id, store=store))
         if self._state:
             self._state.record(kind, id, record_hash(kind, raw), store)
 
@@ -118,24 +112,24 @@ class LedgerWriter:
 
     def unfit(self, kind: Kind, id: str, why: str) -> None:
         """Something that no bundle can hold."""
-        self._losses.add(unreadable(kind, id, why))
+        self.losses.add(unreadable(kind, id, why))
 
-    def store(self, store_id: SourceId, counted: int | float | None, found: int) -> None:
+    def store(self, store_id: SourceId, counted: int | None, found: int) -> None:
         """A store of which all memberships were listed. Where a server counts too few, nothing is missing."""
-        if counted is not None and int(counted) > found:
-            self._losses.add(Miscount(id=store_id, what="files of a vector store", counted=int(counted), found=found))
+        if counted is not None and counted > found:
+            self.losses.add(Miscount(id=store_id, what="files of a vector store", counted=counted, found=found))
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
-        self._progress.advance(files=1)
+        self.progress.advance(files=1)
         self.fidelities[line.fidelity] += 1
         if entry and entry.fidelity and self._state:
             self._state.content(file.id, entry.fidelity, entry.sha256)
         if file.gone:
-            self._losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
+            self.losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:
-            self._losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
+            self.losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.fidelity is not Fidelity.ORIGINAL:
-            self._losses.add(
+            self.losses.add(
                 ContentLoss(
                     id=file.id,
                     filename=line.filename,
@@ -149,23 +143,22 @@ class LedgerWriter:
                 )
             )
         if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
-            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
+            self.losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 
     def findings(self) -> list[Finding]:
         """The losses that are kept, with the assistants that use what was lost: known once all lists were read."""
-        return [self._with_users(finding) for finding in self._losses]
-
-    def _with_users(self, finding: Finding) -> Finding:
-        match finding:
-            case ContentLoss() | Absent(kind=Kind.FILE):
-                return replace(finding, used_by=self._used_by(SourceId(finding.id)))
-        return finding
+        return [
+            replace(finding, used_by=self._used_by(SourceId(finding.id)))
+            if isinstance(finding, ContentLoss) or (isinstance(finding, Absent) and finding.kind is Kind.FILE)
+            else finding
+            for finding in self.losses
+        ]
 
     def _used_by(self, file_id: SourceId) -> list[str]:
         users: list[str] = [*self._users.files.get(file_id, ())]
-        for number in self._register.stores(file_id):
-            if number < len(self._stores):  # others only lent the text
-                users.extend(self._users.stores.get(SourceId(self._stores[number]), ()))
+        for holder in self.index.holders(file_id):
+            if holder.store in self._stores:  # others only lent the text
+                users.extend(self._users.stores.get(holder.store, ()))
         return list(dict.fromkeys(users))
 
 

@@ -1,4 +1,5 @@
-"""Findings as they come: all counted, as many kept as a person can read, and all written down.
+"""Findings as they come: all counted, as many kept as a person can read, and all written down; and the policy, which
+says what an export may lack and still exit with 0.
 
 Nothing is lost with what isn't kept: a content's line is in the bundle's ledger, every other finding becomes a line of
 ``data/losses.jsonl``. A hundred thousand findings would otherwise be as many values in memory and lines in a report.
@@ -7,7 +8,7 @@ Nothing is lost with what isn't kept: a content's line is in the bundle's ledger
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -15,7 +16,6 @@ from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import LossLine
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter
-from holdall.exporter.policy import Policy
 from holdall.exporter.report import (
     Absent,
     Changed,
@@ -30,15 +30,49 @@ from holdall.exporter.report import (
     UnreadField,
     describe,
 )
-from holdall.model import Kind
+from holdall.model import Fidelity, Kind
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["Losses", "line_of", "reason", "same_loss"]
+__all__ = ["Losses", "Policy", "line_of", "reason", "same_loss"]
 
 _KEPT = 1000
 _LONGEST = 4000
 """Characters of a message, or of the path of a list, that a bundle keeps."""
+_FIDELITIES = list(Fidelity)
 _encode = msgspec.json.Encoder().encode
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """``min_fidelity`` is the lowest that a content may have, UNAVAILABLE for any; ``allow_missing`` are the ids of
+    files and stores that may be lost in any way.
+
+    ``known`` tells the losses that are no news: those that an earlier bundle of the same project had already.
+    """
+
+    min_fidelity: Fidelity = Fidelity.TEXT
+    allow_missing: frozenset[str] = frozenset()
+    known: Callable[[Finding], bool] | None = None
+
+    def accepts(self, finding: Finding) -> bool:
+        """Did the user say that this loss changes no exit code?
+
+        ``min_fidelity`` UNAVAILABLE accepts whatever is lost of a file; a store that is gone, a list that contradicts
+        its count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
+        """
+        match finding:
+            case LeftOut():
+                return True
+            case ContentLoss() | Absent() | Doubtful() if finding.id in self.allow_missing:
+                return True
+            case ContentLoss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_fidelity is Fidelity.UNAVAILABLE:
+                return True
+            case UnreadField(refers=refers) if self.allow_missing.issuperset(refers):
+                return True
+        return self.known is not None and self.known(finding)
+
+    def no_stricter_than(self, other: Fidelity) -> bool:
+        """Whether its ``min_fidelity`` is ``other`` or lower."""
+        return _FIDELITIES.index(self.min_fidelity) >= _FIDELITIES.index(other)
 
 
 class Losses:

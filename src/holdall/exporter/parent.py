@@ -22,11 +22,10 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import passing_database
-from holdall.exporter.losses import line_of, reason, same_loss
-from holdall.exporter.policy import Policy
+from holdall.exporter.losses import Policy, line_of, reason, same_loss
 from holdall.exporter.report import ContentLoss, Doubtful, Finding
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
-from holdall.model import Fidelity, FileView, MembershipView, epoch_seconds
+from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 
@@ -52,7 +51,7 @@ class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: IndexEntry
     line: LedgerLine
-    store: str | None = None
+    store: SourceId | None = None
     overlap: int = DEFAULT_OVERLAP
 
     @property
@@ -158,11 +157,11 @@ class Parent(Closing):
         finally:
             sink.abort()
 
-    def _store_of(self, text: IndexEntry) -> str:
+    def _store_of(self, text: IndexEntry) -> SourceId:
         """The store that a text was read from; where that is not in the bundle, what its folder is called."""
         name = text.path.removeprefix(layout.TEXTS).partition("/")[0]
         entry = self._reader.find(f"{layout.STORES}{name}{layout.RECORD}")
-        return entry.id if entry and entry.id else name
+        return SourceId(entry.id if entry and entry.id else name)
 
 
 @asynccontextmanager
