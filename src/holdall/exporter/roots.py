@@ -16,9 +16,8 @@ from msgspec.structs import replace
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.records import unfit
-from holdall.graph import called, users_of
+from holdall.graph import called, callee_names, users_of
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
-from holdall.links import named
 from holdall.model import (
     KNOWLEDGE,
     AssistantView,
@@ -169,7 +168,7 @@ class _Gathering:
         if self._surveyor and (start.selection.only or start.selection.exclude):
             taken.update(users_of(everyone).files)
             for store_id in (id for id in used if id in self._views[Kind.STORE]):
-                async for member, _ in self._surveyor.memberships(store_id):
+                async for member, _ in self._surveyor.memberships(store_id, required=False):
                     taken.add(SourceId(member.id))
         # Files of other purposes belong to batches and fine-tuning: they are taken where they are asked for.
         files = [_file_root(file) for file in self._files if file.purpose in KNOWLEDGE]
@@ -216,7 +215,7 @@ def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionVie
     users: dict[str, list[str]] = {}
     for view in picked:
         tools = read_as(records[SourceId(view.id)].raw, dict[str, Any]).get("tools")
-        for one in (*(id for id in view.assistant_ids if id not in records), *named(tools)):
+        for one in (*(id for id in view.assistant_ids if id not in records), *callee_names(tools)):
             users.setdefault(one, []).append(view.id)
     for one, by in users.items():
         message = "an assistant that others call is not there"
