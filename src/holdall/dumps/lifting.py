@@ -30,12 +30,11 @@ class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
 def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStore | None, list[str]]:
     """The definition in v2 (as it is where it is in v2 already), the store that was made for it, and what to say."""
     # In one place, because where the files go depends on each of the tools and on what has a place already.
-    tools = fields.get("tools")
-    tools = tools if isinstance(tools, list) else []
+    tools: list[Any] = found if isinstance(found := fields.get("tools"), list) else []
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]
-    files = list(dict.fromkeys(file for file in fields.get("file_ids") or () if isinstance(file, str)))
     if "retrieval" not in kinds and "file_ids" not in fields:
         return fields, None, []
+    files = list(dict.fromkeys(file for file in fields.get("file_ids") or () if isinstance(file, str)))
     searches = "retrieval" in kinds or "file_search" in kinds
     interprets = "code_interpreter" in kinds
     resources: dict[str, Any] = dict(fields.get("tool_resources") or {})
@@ -73,28 +72,26 @@ def _searching(tool: Any) -> Any:
 def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeStore:
     store = invented("vs", ident.encode())
     common = {"created_at": fields.get("created_at") or 0, "usage_bytes": 0, "status": "completed"}
-    counts = {"in_progress": 0, "completed": len(files), "failed": 0, "cancelled": 0, "total": len(files)}
     record = {
         "id": store,
         "object": "vector_store",
         "name": f"{fields.get('name') or ident} files",
-        "file_counts": counts,
+        "file_counts": {"in_progress": 0, "completed": len(files), "failed": 0, "cancelled": 0, "total": len(files)},
         "metadata": {},
         **common,
     }
-    members: list[dict[str, Any]] = [
-        {
-            "id": file,
-            "object": "vector_store.file",
-            "vector_store_id": store,
-            "last_error": None,
-            "attributes": {},
-            "chunking_strategy": _OTHER,
-            **common,
-        }
-        for file in files
-    ]
+    member = {
+        "object": "vector_store.file",
+        "vector_store_id": store,
+        "last_error": None,
+        "attributes": {},
+        "chunking_strategy": _OTHER,
+        **common,
+    }
     return MadeStore(
         record=Record(kind=Kind.STORE, id=SourceId(store), raw=msgspec.json.encode(record)),
-        members=[Record(kind=Kind.MEMBERSHIP, id=SourceId(m["id"]), raw=msgspec.json.encode(m)) for m in members],
+        members=[
+            Record(kind=Kind.MEMBERSHIP, id=SourceId(file), raw=msgspec.json.encode({"id": file, **member}))
+            for file in files
+        ],
     )

@@ -18,7 +18,7 @@ from holdall.dialects.shapes import respelled
 from holdall.dumps.loose import Unreadable, left_out_by, parse
 from holdall.model import AssistantView
 
-__all__ = ["Unfit", "assistant", "assistant_id", "spelled"]
+__all__ = ["Unfit", "assistant", "assistant_id", "is_assistant_id", "spelled"]
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[-\s.]+")
 _ASSISTANT_ID = re.compile(r"asst_\w+")
@@ -77,16 +77,17 @@ def assistant_id(fields: Mapping[str, Any]) -> str | None:
     ``id`` stands.
     """
     own = fields.get("id")
-    if isinstance(own, str) and own and (_ASSISTANT_ID.fullmatch(own) or fields.get("object") == "assistant"):
+    own = own if isinstance(own, str) else ""
+    if is_assistant_id(own) or (own and fields.get("object") == "assistant"):
         return own
-    found = {
-        value
-        for key, value in fields.items()
-        if key not in _OWNERS and isinstance(value, str) and _ASSISTANT_ID.fullmatch(value)
-    }
+    found = {value for key, value in fields.items() if key not in _OWNERS and is_assistant_id(value)}
     if len(found) == 1:
-        return found.pop()
-    return own if isinstance(own, str) and own else None
+        return str(found.pop())
+    return own or None
+
+
+def is_assistant_id(value: object) -> bool:
+    return isinstance(value, str) and _ASSISTANT_ID.fullmatch(value) is not None
 
 
 def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     for field, value in fields.items():
         name = spelled(field)
         found[field if name in fields or name in found else name] = value
-    ident = assistant_id(found) or (key if key and _ASSISTANT_ID.fullmatch(key) else None)
+    ident = assistant_id(found) or (key if is_assistant_id(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     found = _identified(found, ident)
     if "name" not in found and key and key != ident and _names_one(key):
@@ -167,43 +168,45 @@ def _tool(tool: Any) -> Any:
 
 def _stores(found: dict[str, Any]) -> None:
     """Stores that stand beside ``tool_resources``, or in the tool that searches them, are moved into them."""
-    ids = list(_ids(found.pop("vector_store_ids", None), None))
-    tools: list[Any] = []
+    ids = _ids(found.pop("vector_store_ids", None), None)
     if isinstance(found.get("tools"), list):
-        found["tools"] = tools = [*found["tools"]]
-    for place, tool in enumerate(tools):
-        if isinstance(tool, dict) and tool.get("type") == "file_search":
-            inner = tool.get("file_search")
-            for holder in (tool, inner if isinstance(inner, dict) else {}):
-                ids += _ids(holder.get("vector_store_ids"), None)
-            bare = {key: value for key, value in tool.items() if key != "vector_store_ids"}
-            if isinstance(inner, dict) and "vector_store_ids" in inner:
-                bare["file_search"] = {key: value for key, value in inner.items() if key != "vector_store_ids"}
-            tools[place] = bare
+        found["tools"] = [_without_stores(tool, ids) for tool in found["tools"]]
     if not ids:
         return
-    resources = found.get("tool_resources")
-    resources = dict(resources) if isinstance(resources, dict) else {}
-    search = resources.get("file_search")
-    search = dict(search) if isinstance(search, dict) else {}
-    search["vector_store_ids"] = list(dict.fromkeys([*_ids(search.get("vector_store_ids"), None), *ids]))
-    found["tool_resources"] = {**resources, "file_search": search}
+    resources = _as_map(found.get("tool_resources"))
+    search = _as_map(resources.get("file_search"))
+    all_ids = dict.fromkeys([*_ids(search.get("vector_store_ids"), None), *ids])
+    found["tool_resources"] = {**resources, "file_search": {**search, "vector_store_ids": list(all_ids)}}
+
+
+def _without_stores(tool: Any, ids: list[str]) -> Any:
+    """``tool`` without the ids of stores, which go to ``ids``."""
+    if not isinstance(tool, dict) or tool.get("type") != "file_search":
+        return tool
+    bare = dict(tool)
+    ids += _ids(bare.pop("vector_store_ids", None), None)
+    if "vector_store_ids" in (inner := _as_map(bare.get("file_search"))):
+        ids += _ids(inner["vector_store_ids"], None)
+        bare["file_search"] = {key: value for key, value in inner.items() if key != "vector_store_ids"}
+    return bare
+
+
+def _as_map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _ids(value: Any, shape: re.Pattern[str] | None) -> list[str]:
     """The ids that a list, a map or a single value has; [] where one of them isn't of the ``shape``."""
     ids = []
-    several = isinstance(value, list) or (_is_map(value) and "id" not in value)
+    several = isinstance(value, list) or (isinstance(value, dict) and "id" not in value)
     for one in value if several else [value]:
-        said = next((one[key] for key in ("id", "file_id", "fileId") if one.get(key)), None) if _is_map(one) else one
+        said = one
+        if isinstance(one, dict):
+            said = next((one[key] for key in ("id", "file_id", "fileId") if one.get(key)), None)
         if not isinstance(said, str) or (shape is not None and not shape.fullmatch(said)):
             return []
         ids.append(said)
     return ids
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _refuse_unfit(found: Mapping[str, Any]) -> None:
