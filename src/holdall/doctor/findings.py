@@ -12,8 +12,8 @@ __all__ = ["SOON", "findings"]
 SOON = 60
 """Days before a model's end from which on it is something to look at, if an assistant or agent has it."""
 
-# What a destination takes besides assistants, by the endpoint.
-_TAKEN = {"files": "files", "vector_stores": "vector stores", "agents": "agents"}
+# The endpoints of what a destination takes besides assistants.
+_TAKEN = ("files", "vector_stores", "agents")
 
 # What an export or an import can't do without, where the server has it at all.
 _NEEDED = ("files", "vector_stores", "assistants", "models")
@@ -88,16 +88,17 @@ def _download(each: DownloadCheck, text: EndpointState | None) -> str:
 
 
 def _destination(side: Side) -> Iterator[tuple[str, str]]:
-    ways = [side.answer(name) for name in ("assistants", "responses")]
-    if EndpointState.YES in ways or EndpointState.DENIED in ways:
+    # An endpoint that the key may not use is there all the same.
+    there = (EndpointState.YES, EndpointState.DENIED)
+    if side.answer("assistants") in there or side.answer("responses") in there:
         return
     neither = "it has neither an Assistants API nor a Responses API"
-    takes = [noun for name, noun in _TAKEN.items() if side.answer(name) in (EndpointState.YES, EndpointState.DENIED)]
+    takes = [name.replace("_", " ") for name in _TAKEN if side.answer(name) in there]
     if not takes:
         yield "no_way_in", f"{neither}: there is nothing to import into"
         return
-    there = " and ".join(filter(None, (", ".join(takes[:-1]), takes[-1])))
-    yield "no_assistants", f"{neither}: it takes {there}; assistants are written as requests to be sent elsewhere"
+    taken = " and ".join(filter(None, (", ".join(takes[:-1]), takes[-1])))
+    yield "no_assistants", f"{neither}: it takes {taken}; assistants are written as requests to be sent elsewhere"
 
 
 def _model(model: Model) -> str:
