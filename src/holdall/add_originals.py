@@ -8,6 +8,7 @@ capture, because it says nothing newer about the project.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -20,13 +21,15 @@ from holdall.bundle import layout
 from holdall.bundle.known_losses import declared, minimum_of, verdict_of
 from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter, Finished
+from holdall.capped import Capped
 from holdall.closing import Closing
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
-from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
+from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE, Verdict
@@ -36,8 +39,6 @@ from holdall.wording import Wording
 __all__ = ["Refused", "Supplied", "supply"]
 
 _PIECE = 1 << 20
-# Refused originals that are kept to be told; all of them are counted.
-_KEPT = 1000
 _WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 _encode = msgspec.json.Encoder().encode
 
@@ -79,21 +80,14 @@ class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int | None = None
 
 
-class _Original(msgspec.Struct, frozen=True, kw_only=True):
-    """An Original that can be written down: names on disk need not be Unicode."""
-
-    path: bytes
-    name: str
-    size: int
-
-
 class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the new bundle: its line so far, its old content, and the original that takes its place."""
+    """One file of the new bundle: its line so far, its old content, and the original that takes its place, by its path
+    as the system writes it."""
 
     line: LedgerLine
     entry: IndexEntry | None
     created_at: int
-    original: _Original | None = None
+    original: bytes | None = None
     check: str = ""
 
 
@@ -122,8 +116,8 @@ class _Supply(Closing):
     def __init__(self, old: BundleReader, originals: Originals, progress: Progress) -> None:
         self._old, self._originals, self._progress = old, originals, progress
         self._items = Sorter()
-        self.wanted = self.supplied = self.lacking = self.refused = 0
-        self._refusals: list[Refused] = []
+        self.wanted = self.supplied = self.lacking = 0
+        self._refusals: Capped[Refused] = Capped()
 
     def close(self) -> None:
         self._items.close()
@@ -174,9 +168,7 @@ class _Supply(Closing):
             self.supplied += 1
             return found
         if found:
-            self.refused += 1
-            if len(self._refusals) < _KEPT:
-                self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
+            self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
         if line.fidelity is Fidelity.UNAVAILABLE or line.truncated:
             self.lacking += 1
         return item
@@ -198,9 +190,7 @@ class _Supply(Closing):
         if isinstance(found, Unmatched):
             return found.reason if found.near else ""
         self._originals.use(found.original)
-        path = os.fsencode(found.original.path)
-        original = _Original(path=path, name=found.original.name, size=found.original.size)
-        return replace(item, original=original, check=found.check)
+        return replace(item, original=os.fsencode(found.original.path), check=found.check)
 
     def _compare(self, entry: IndexEntry, wordings: list[Wording]) -> None:
         try:
@@ -229,7 +219,6 @@ class _Supply(Closing):
                 for _, data in self._items:
                     self._write_file(writer, _item.decode(data))
                     self._progress.advance(files=1)
-                self._write_losses(writer)
                 finished = writer.finish(ended=info.ended)
             except BaseException:
                 writer.discard()
@@ -241,8 +230,8 @@ class _Supply(Closing):
             wanted=self.wanted,
             supplied=self.supplied,
             lacking=self.lacking,
-            refused=self.refused,
-            refusals=self._refusals,
+            refused=self._refusals.total,
+            refusals=list(self._refusals),
         )
         if finished is None:
             return replace(found, verdict=declared(self._old.info))
@@ -269,38 +258,32 @@ class _Supply(Closing):
                 continue
             folder = entry.path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS)
             self._store_of[folder] = SourceId(entry.id)
-            with writer.open_memberships(entry.id) as lines:
-                for record in self._old.memberships(entry.id):
-                    lines.write(record.raw + b"\n")
-                lines.commit()
-        with writer.open_files() as lines:
-            for record in self._old.files():
-                lines.write(record.raw + b"\n")
-            lines.commit()
-
-    def _write_losses(self, writer: BundleWriter) -> None:
-        """What else the old bundle lacks is lacking in the new one."""
+            _write_lines(writer.open_memberships(entry.id), (one.raw for one in self._old.memberships(entry.id)))
+        _write_lines(writer.open_files(), (record.raw for record in self._old.files()))
+        # What else the old bundle lacks is lacking in the new one.
         if self._old.find(layout.LOSSES):
-            with writer.open_losses() as lines:
-                for line in self._old.losses():
-                    lines.write(_encode(line) + b"\n")
-                lines.commit()
+            _write_lines(writer.open_losses(), map(_encode, self._old.losses()))
 
     def _write_file(self, writer: BundleWriter, item: _Item) -> None:
         line = item.line
-        if item.original:
-            found = item.original
+        if item.original and line.expected is not None:
+            found = self._originals.original(item.original, line.expected)
             sink = writer.open_content(found.size)
             try:
-                copy_original(Original(path=Path(os.fsdecode(found.path)), name=found.name, size=found.size), sink)
+                copy_original(found, sink)
             except OSError as error:
                 self.supplied -= 1
-                self.refused += 1
                 self._refusals.append(Refused(id=line.id, filename=line.filename, reason=unreadable(error)))
             else:
                 said = "; ".join(part for part in (line.message, item.check) if part)
-                line = replace(line, fidelity=Fidelity.SUPPLIED, message=said, route=found.name)
-                line = replace(line, truncated=False, doubt=msgspec.UNSET)
+                line = replace(
+                    line,
+                    fidelity=Fidelity.SUPPLIED,
+                    message=said,
+                    route=found.name,
+                    truncated=False,
+                    doubt=msgspec.UNSET,
+                )
                 writer.add_content(sink, line, created_at=item.created_at)
                 return
         if item.entry:
@@ -319,6 +302,13 @@ class _Supply(Closing):
                 sink.write(piece)
             sink.commit()
         writer.add_content(sink, line, created_at=created_at, store=store)
+
+
+def _write_lines(sink: LineSink, lines: Iterable[bytes]) -> None:
+    with sink:
+        for line in lines:
+            sink.write(line + b"\n")
+        sink.commit()
 
 
 def _require_rewritable(path: Path, found: str) -> None:

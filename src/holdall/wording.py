@@ -22,7 +22,7 @@ from typing import Protocol
 from holdall.opening import open_regular
 from holdall.untrusted import normalized
 
-__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording"]
+__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "read_wording"]
 
 # How a file of the right name and size was checked, for the ledger.
 WORDS_AGREE = "name, size and words agree"
@@ -90,11 +90,6 @@ def read_wording(path: Path) -> Wording | None:
         return _Loose(map(html.unescape, pieces)) if ending in _MARKUP else _Strict(pieces)
     except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
         return None
-
-
-def differing(name: str) -> str:
-    """Why an original of the right name and size is refused."""
-    return f"the original {name} is another file: its words are not those of the parsed text"
 
 
 class _Strict:
