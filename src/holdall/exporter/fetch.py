@@ -133,7 +133,6 @@ class Fetch:
                 count += 1
                 if self._ledger.takes(Kind.MEMBERSHIP, file_id, line, store_id):
                     lines.write(line + b"\n")
-                    self._ledger.record(Kind.MEMBERSHIP, file_id, line, store_id)
                 await self._found(queue, file_id, Holder(store=store_id, overlap=overlap))
             await asyncio.to_thread(lines.commit)
         if store_id not in self._definitions.memberships:
@@ -243,7 +242,6 @@ class Fetch:
         view = hash = None
         if told is not None and self._ledger.takes(Kind.FILE, file_id, told.raw):
             files.write(told.raw + b"\n")
-            self._ledger.record(Kind.FILE, file_id, told.raw)
             view, hash = FileView.of(told), record_hash(Kind.FILE, told.raw)
             self._progress.expect(bytes=view.size or 0)
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
@@ -254,13 +252,13 @@ class Fetch:
         if self._keep(file, listed=False):
             return
         taken = self._unchanged(file)
-        if taken and taken.best and await self._take(file, taken):
+        if taken and taken.is_bytes and await self._take(file, taken):
             return
         holders = len(self._index.holders(file.id))
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (taken and taken.is_whole_text)
         nothing = await self._fetch(file, text=text)
-        if nothing and taken and not taken.best:
+        if nothing and taken and not taken.is_bytes:
             if await self._take(file, taken):
                 return
             if not text:

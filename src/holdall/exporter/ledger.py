@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
@@ -104,11 +104,12 @@ class LedgerWriter:
             self._state.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
-        """Whether a bundle can hold a record, of a membership in ``store``; where it can't, that is a loss."""
-        why = unfit(raw, store)
-        if why:
+        """Whether a bundle takes a record that was given, of a membership in ``store``; if not, that is a loss."""
+        if why := unfit(raw, store):
             self.unfit(kind, id, why)
-        return not why
+            return False
+        self.record(kind, id, raw, store)
+        return True
 
     def unfit(self, kind: Kind, id: str, why: str) -> None:
         """Something that no bundle can hold."""
@@ -164,17 +165,6 @@ class LedgerWriter:
 
 def line_of(file: File, content: FetchedContent) -> LedgerLine:
     """The ledger's line about what came of a file; where a content lies, the writer adds."""
-    return LedgerLine(
-        id=file.id,
-        filename=file.filename,
-        fidelity=content.fidelity,
-        path=None,
-        expected=file.size,
-        size=content.size,
-        route=content.route,
-        status=content.status,
-        code=content.code,
-        message=content.message,
-        truncated=content.truncated,
-        doubt=content.doubt or msgspec.UNSET,
-    )
+    # What was fetched has the fields of a line, by the same names.
+    said = {**asdict(content), "doubt": content.doubt or msgspec.UNSET}
+    return LedgerLine(id=file.id, filename=file.filename, path=None, expected=file.size, **said)

@@ -16,6 +16,7 @@ from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import LossLine
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.writer import BundleWriter
+from holdall.capped import KEPT, Capped
 from holdall.exporter.report import (
     Absent,
     Changed,
@@ -35,7 +36,6 @@ from holdall.verdict import Reason, Verdict
 
 __all__ = ["Losses", "Policy", "line_of", "reason", "same_loss"]
 
-_KEPT = 1000
 _LONGEST = 4000
 """Characters of a message, or of the path of a list, that a bundle keeps."""
 _FIDELITIES = list(Fidelity)
@@ -78,26 +78,22 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 class Losses:
     """The findings of one export. Those that the policy doesn't accept are never pushed out by others."""
 
-    def __init__(self, policy: Policy, *, kept: int = _KEPT) -> None:
-        self._policy, self._room = policy, kept
-        self._grave: list[Finding] = []
-        self._light: list[Finding] = []
+    def __init__(self, policy: Policy, *, kept: int = KEPT) -> None:
+        self._policy = policy
+        self._grave: Capped[Finding] = Capped(most=kept)
+        self._light: Capped[Finding] = Capped(most=kept)
         self._lines = Sorter()
         self._reasons: Counter[Reason] = Counter()
         self._accepted: Counter[Reason] = Counter()
-        self.total = 0
-        """All findings."""
         self.counting = 0
         """Those that the policy doesn't accept."""
 
     def add(self, finding: Finding, *, in_ledger: bool = False) -> None:
         """``in_ledger``: the file's line in the ledger says so too, so that it isn't counted again."""
-        self.total += 1
         why = reason(finding, self._policy)
         grave = why is not None and not self._policy.accepts(finding)
         kept = self._grave if grave else self._light
-        if len(kept) < self._room:
-            kept.append(finding)
+        kept.append(finding)
         if why is None or in_ledger:
             return
         self.counting += grave
@@ -105,6 +101,11 @@ class Losses:
         self._accepted[why] += not grave
         if not isinstance(finding, ContentLoss | Doubtful):  # of which the ledger has a line
             self._lines.add(_encode(line_of(finding, why)))
+
+    @property
+    def total(self) -> int:
+        """All findings."""
+        return self._grave.total + self._light.total
 
     def __iter__(self) -> Iterator[Finding]:
         """The kept ones, those that count first."""

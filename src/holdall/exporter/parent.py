@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
+from holdall.bundle.layout import SUFFIX, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
@@ -29,7 +28,7 @@ from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_se
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 
-__all__ = ["Parent", "ReusedContent", "choose_parent", "open_parent", "same_work"]
+__all__ = ["Parent", "ReusedContent", "choose_parent", "open_parent"]
 
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
@@ -38,7 +37,6 @@ CREATE TABLE overlaps (store TEXT, id TEXT, tokens INTEGER NOT NULL, PRIMARY KEY
 CREATE TABLE losses (line BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 """
-_LOST = "SELECT 1 FROM losses WHERE line = ?"
 _PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
 
@@ -55,9 +53,9 @@ class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
     overlap: int = DEFAULT_OVERLAP
 
     @property
-    def best(self) -> bool:
+    def is_bytes(self) -> bool:
         """The file's bytes: nothing better is to be had, so nothing is asked for."""
-        return self.line.fidelity not in (Fidelity.TEXT, Fidelity.UNAVAILABLE)
+        return self.line.fidelity.is_bytes
 
     @property
     def is_whole_text(self) -> bool:
@@ -86,7 +84,10 @@ class Parent(Closing):
         self._insert("lines VALUES (?, ?)", ((line.id, encode(line)) for line in old.ledger()))
         self._insert("entries VALUES (?, ?)", ((entry.path, encode(entry)) for entry in entries))
         self._insert("losses VALUES (?)", ((same_loss(line),) for line in old.losses()))
-        self._insert("records VALUES (?, ?, ?)", self._read_records())
+        views = map(FileView.of, old.files())
+        self._insert(
+            "records VALUES (?, ?, ?)", ((view.id, view.size, epoch_seconds(view.created_at)) for view in views)
+        )
         self._insert("overlaps VALUES (?, ?, ?)", self._read_overlaps())
 
     def _insert(self, values: str, rows: Iterator[tuple[object, ...]]) -> None:
@@ -95,11 +96,6 @@ class Parent(Closing):
             self._known.executemany(f"INSERT OR REPLACE INTO {values}", rows)
         finally:
             self._known.execute("COMMIT")
-
-    def _read_records(self) -> Iterator[tuple[object, ...]]:
-        for record in self._reader.files():
-            view = FileView.of(record)
-            yield record.id, view.size, epoch_seconds(view.created_at)
 
     def _read_overlaps(self) -> Iterator[tuple[object, ...]]:
         for store in self._reader.stores():
@@ -110,20 +106,20 @@ class Parent(Closing):
 
     def find(self, file: FileView) -> ReusedContent | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
-        row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         made = epoch_seconds(file.created_at)
-        if row is None or file.size is None or not made or row != (file.size, made):
-            return None
+        known = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         line = self._line(file.id)
-        found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None
-        if not found or not line:
+        if file.size is None or not made or known != (file.size, made) or line is None or line.path is None:
             return None
-        taken = ReusedContent(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line)
+        found = self._row("SELECT entry FROM entries WHERE path = ?", line.path)
+        if found is None:
+            return None
+        entry = msgspec.json.decode(found[0], type=IndexEntry)
         if line.fidelity is not Fidelity.TEXT:
-            return taken
-        store = self._store_of(taken.entry)
+            return ReusedContent(entry=entry, line=line)
+        store = self._store_of(entry)
         row = self._row("SELECT tokens FROM overlaps WHERE store = ? AND id = ?", store, file.id)
-        return replace(taken, store=store, overlap=row[0] if row else DEFAULT_OVERLAP)
+        return ReusedContent(entry=entry, line=line, store=store, overlap=row[0] if row else DEFAULT_OVERLAP)
 
     def _line(self, file_id: str) -> LedgerLine | None:
         row = self._row("SELECT line FROM lines WHERE id = ?", file_id)
@@ -142,7 +138,9 @@ class Parent(Closing):
                     return line is not None and bool(line.doubt)
                 return _worth(line.fidelity, line.truncated) <= _worth(finding.fidelity, finding.truncated)
             why = reason(finding, Policy())
-            return why is not None and self._row(_LOST, same_loss(line_of(finding, why))) is not None
+            if why is None:
+                return False
+            return self._row("SELECT 1 FROM losses WHERE line = ?", same_loss(line_of(finding, why))) is not None
         except BundleError:
             return False
 
@@ -205,16 +203,12 @@ def choose_parent(
 
 
 def _same_source(one: Source, other: Source) -> bool:
-    if one.base_url != other.base_url or one.organization != other.organization:
+    if (one.base_url, one.organization) != (other.base_url, other.organization):
         return False
+    # A label is only what somebody called the project; its id says more.
     if one.project or other.project:
         return one.project == other.project
     return one.label == other.label
-
-
-def same_work(info: HoldallInfo, capture: Capture) -> bool:
-    """Was the parent asked for the same?"""
-    return (info.selection, info.options) == (capture.selection, capture.options)
 
 
 def _worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:

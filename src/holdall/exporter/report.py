@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -217,12 +216,6 @@ def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Un
     return UnreadableDefinition(kind=kind, id=shown, message=message, dump=dump)
 
 
-def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:
+def absent(missing: Missing) -> Absent:
     """The finding for a record that isn't there."""
-    return Absent(
-        kind=missing.kind,
-        id=missing.id,
-        used_by=list(used_by) or missing.used_by,
-        message=missing.message,
-        held=missing.held,
-    )
+    return Absent(kind=missing.kind, id=missing.id, used_by=missing.used_by, message=missing.message, held=missing.held)

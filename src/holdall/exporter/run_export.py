@@ -26,7 +26,7 @@ from holdall.exporter.fetch import Fetch
 from holdall.exporter.file_index import FileIndex
 from holdall.exporter.ledger import LedgerWriter
 from holdall.exporter.losses import Losses, Policy
-from holdall.exporter.parent import Parent, open_parent, same_work
+from holdall.exporter.parent import Parent, open_parent
 from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, UnfinishedList, unreadable
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
@@ -98,7 +98,7 @@ async def export(
     place = target(capture)
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
         async with open_parent(await asyncio.to_thread(parent, place, capture), run.progress) as earlier:
-            report = await run.fill(writer, earlier, compared=earlier is not None and same_work(earlier.info, capture))
+            report = await run.fill(writer, earlier, capture)
         if report.unchanged_since is not None:
             await asyncio.to_thread(writer.discard)
             return report
@@ -180,10 +180,15 @@ class _Export:
             min_fidelity=options.policy.min_fidelity,
         )
 
-    async def fill(self, writer: BundleWriter, parent: Parent | None, *, compared: bool) -> ExportReport:
-        """All of it into the writer. ``compared``: the parent was asked for the same; then, where nothing has changed
-        and no bundle is wanted for that, its contents are not read, and the report is about the parent."""
-        compared = compared and self._options.skip_if_unchanged
+    async def fill(self, writer: BundleWriter, parent: Parent | None, capture: Capture) -> ExportReport:
+        """All of it into the writer. Where nothing has changed since the parent, and no bundle is wanted for that, the
+        parent's contents are not read, and the report is about the parent."""
+        # A parent that was asked for something else is no measure of what has changed.
+        compared = (
+            self._options.skip_if_unchanged
+            and parent is not None
+            and (parent.info.selection, parent.info.options) == (capture.selection, capture.options)
+        )
         losses = Losses(_policy(self._options, parent))
         for loss in _losses_of(self._start.dump):
             losses.add(loss)
