@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dumps.documents import definition, rows
+from holdall.dumps.csv_markdown import definition, rows
 from holdall.dumps.lifting import lifted
 from holdall.dumps.likeness import Head, Likeness
 from holdall.dumps.loose import DEEPEST

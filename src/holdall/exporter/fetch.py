@@ -1,15 +1,18 @@
 """Contents and the records about them, out of an account into a bundle: a lister, workers, a bounded queue between.
 
-Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file.
+Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file. Two
+ways to contents that the server refuses, the owner's originals and containers, are only taken on request.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.digest import record_hash
@@ -19,17 +22,20 @@ from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
 from holdall.exporter.file_index import File, Waiting
-from holdall.exporter.ledger import LedgerWriter, line_of
+from holdall.exporter.ledger import LedgerWriter, ledger_line
 from holdall.exporter.parent import Parent, ReusedContent
 from holdall.exporter.records import FileRecords
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
+from holdall.originals import Originals
+from holdall.progress import Progress
 from holdall.remote.client import Account
+from holdall.remote.containers import Containers
 from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
-__all__ = ["Fetch"]
+__all__ = ["Fallbacks", "Fetch", "open_fetcher"]
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
@@ -37,6 +43,37 @@ _CHECKPOINT_EVERY = 1.0
 T = TypeVar("T")
 Queue: TypeAlias = asyncio.Queue[T | None]
 """What is to be worked on; None at its end, once for each worker."""
+
+
+class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
+    """``originals`` is the owner's folder; ``containers`` the name that containers get, unlike any other's. None: not
+    used."""
+
+    originals: Path | None = None
+    containers: str | None = None
+
+
+@asynccontextmanager
+async def open_fetcher(
+    account: Account, fallbacks: Fallbacks, progress: Progress
+) -> AsyncIterator[tuple[ContentFetcher, Containers | None]]:
+    """A fetcher with these fallbacks, and the containers that it uses. On leaving, every container that was made is
+    deleted, whatever happened.
+
+    Raises UsageFault where the folder is none.
+    """
+    async with AsyncExitStack() as stack:
+        originals = containers = None
+        if fallbacks.originals:
+            progress.stage("looking at the originals")
+            originals = stack.enter_context(await asyncio.to_thread(Originals, fallbacks.originals))
+            for note in originals.notes():
+                progress.note(note)
+        if fallbacks.containers:
+            containers = await stack.enter_async_context(
+                Containers(account, name=fallbacks.containers, progress=progress)
+            )
+        yield ContentFetcher(account, originals=originals, containers=containers, progress=progress), containers
 
 
 class _Sinks:
@@ -312,7 +349,7 @@ class Fetch:
         content = await self._fetcher.fetch(file.id, file.view, lambda: holders, sinks, text=text)
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
-        self._ledger.got(file, await asyncio.to_thread(sinks.add, line_of(file, content)))
+        self._ledger.got(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
         return None
 
     def _unchanged(self, file: File) -> ReusedContent | None:

@@ -1,8 +1,15 @@
-"""What became of each file: its line in the bundle's ledger, the counts by fidelity, and what counts as a loss."""
+"""What became of each file: its line in the bundle's ledger, the counts by fidelity, and what counts as a loss.
+
+Findings are all counted, as many kept as a person can read, and all written down: a content's line is in the bundle's
+ledger, every other finding becomes a line of ``data/losses.jsonl``. A hundred thousand findings would otherwise be as
+many values in memory and lines in a report.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -10,10 +17,11 @@ from msgspec.structs import asdict, replace
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.sorting import Sorter
 from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
+from holdall.capped import KEPT, Capped
 from holdall.exporter.file_index import File, FileIndex
-from holdall.exporter.losses import Losses
 from holdall.exporter.records import unfit
 from holdall.exporter.report import (
     Absent,
@@ -21,9 +29,12 @@ from holdall.exporter.report import (
     Doubtful,
     Finding,
     Miscount,
+    Policy,
     Replaced,
     UnreadField,
     absent,
+    line_of,
+    reason,
     unreadable,
 )
 from holdall.exporter.unread import unread_references
@@ -34,8 +45,61 @@ from holdall.redaction import MARK
 from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions
+from holdall.verdict import Reason, Verdict
 
-__all__ = ["LedgerWriter"]
+__all__ = ["LedgerWriter", "Losses", "ledger_line"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Losses:
+    """The findings of one export. Those that the policy doesn't accept are never pushed out by others."""
+
+    def __init__(self, policy: Policy, *, kept: int = KEPT) -> None:
+        self._policy = policy
+        self._grave: Capped[Finding] = Capped(most=kept)
+        self._light: Capped[Finding] = Capped(most=kept)
+        self._lines = Sorter()
+        self._reasons: Counter[Reason] = Counter()
+        self._accepted: Counter[Reason] = Counter()
+        self.counting = 0
+        """Those that the policy doesn't accept."""
+
+    def add(self, finding: Finding, *, in_ledger: bool = False) -> None:
+        """``in_ledger``: the file's line in the ledger says so too, so that it isn't counted again."""
+        why = reason(finding, self._policy)
+        grave = why is not None and not self._policy.accepts(finding)
+        kept = self._grave if grave else self._light
+        kept.append(finding)
+        if why is None or in_ledger:
+            return
+        self.counting += grave
+        self._reasons[why] += 1
+        self._accepted[why] += not grave
+        if not isinstance(finding, ContentLoss | Doubtful):  # of which the ledger has a line
+            self._lines.add(_encode(line_of(finding, why)))
+
+    @property
+    def total(self) -> int:
+        """All findings."""
+        return self._grave.total + self._light.total
+
+    def __iter__(self) -> Iterator[Finding]:
+        """The kept ones, those that count first."""
+        return iter([*self._grave, *self._light])
+
+    def verdict(self) -> Verdict:
+        return Verdict(counts=dict(self._reasons), accepted=dict(+self._accepted))
+
+    def write(self, writer: BundleWriter) -> None:
+        """What no ledger line says, into the bundle; to be called once, when nothing more is added."""
+        lines = self._lines.keys()
+        if (first := next(lines, None)) is not None:  # an export that lacks nothing has no such file
+            with writer.open_losses() as sink:
+                for line in chain([first], lines):
+                    sink.write(line + b"\n")
+                sink.commit()
+        self._lines.close()
 
 
 class LedgerWriter:
@@ -65,7 +129,7 @@ class LedgerWriter:
 
     def lost(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
-        line = line_of(file, content)
+        line = ledger_line(file, content)
         self.writer.add_ledger(line)
         self._tally(file, line)
 
@@ -163,7 +227,7 @@ class LedgerWriter:
         return list(dict.fromkeys(users))
 
 
-def line_of(file: File, content: FetchedContent) -> LedgerLine:
+def ledger_line(file: File, content: FetchedContent) -> LedgerLine:
     """The ledger's line about what came of a file; where a content lies, the writer adds."""
     # What was fetched has the fields of a line, by the same names.
     said = {**asdict(content), "doubt": content.doubt or msgspec.UNSET}

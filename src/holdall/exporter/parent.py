@@ -21,8 +21,7 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import passing_database
-from holdall.exporter.losses import Policy, line_of, reason, same_loss
-from holdall.exporter.report import ContentLoss, Doubtful, Finding
+from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
 from holdall.progress import Progress

@@ -1,16 +1,22 @@
-"""What an export ended in: the files by fidelity, what was lost, and whether the policy accepts that. Values only."""
+"""What an export ended in: the files by fidelity, what was lost, why that counts, and whether the policy accepts it.
+
+A policy says what an export may lack and still exit with 0. An accepted loss is a loss: the verdict counts it all the
+same, only the exit code doesn't. Values only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.layout import Digests
+from holdall.bundle.known_losses import reason_of
+from holdall.bundle.layout import Digests, LossLine
 from holdall.model import Fidelity, Kind
 from holdall.remote.survey import Missing
 from holdall.untrusted import MAX_ID
-from holdall.verdict import COMPLETE, Verdict
+from holdall.verdict import COMPLETE, Reason, Verdict
 
 __all__ = [
     "Absent",
@@ -22,14 +28,24 @@ __all__ = [
     "Incomplete",
     "LeftOut",
     "Miscount",
+    "Policy",
     "Replaced",
     "UnfinishedList",
     "UnreadField",
     "UnreadableDefinition",
     "absent",
     "describe",
+    "line_of",
+    "reason",
+    "same_loss",
     "unreadable",
 ]
+
+
+_LONGEST = 4000
+"""Characters of a message, or of the path of a list, that a bundle keeps."""
+_FIDELITIES = list(Fidelity)
+_encode = msgspec.json.Encoder().encode
 
 
 class ContentLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
@@ -208,6 +224,85 @@ def describe(finding: Finding) -> str:
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():
             return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """``min_fidelity`` is the lowest that a content may have, UNAVAILABLE for any; ``allow_missing`` are the ids of
+    files and stores that may be lost in any way.
+
+    ``known`` tells the losses that are no news: those that an earlier bundle of the same project had already.
+    """
+
+    min_fidelity: Fidelity = Fidelity.TEXT
+    allow_missing: frozenset[str] = frozenset()
+    known: Callable[[Finding], bool] | None = None
+
+    def accepts(self, finding: Finding) -> bool:
+        """Did the user say that this loss changes no exit code?
+
+        ``min_fidelity`` UNAVAILABLE accepts whatever is lost of a file; a store that is gone, a list that contradicts
+        its count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
+        """
+        match finding:
+            case LeftOut():
+                return True
+            case ContentLoss() | Absent() | Doubtful() if finding.id in self.allow_missing:
+                return True
+            case ContentLoss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_fidelity is Fidelity.UNAVAILABLE:
+                return True
+            case UnreadField(refers=refers) if self.allow_missing.issuperset(refers):
+                return True
+        return self.known is not None and self.known(finding)
+
+    def no_stricter_than(self, other: Fidelity) -> bool:
+        """Whether its ``min_fidelity`` is ``other`` or lower."""
+        return _FIDELITIES.index(self.min_fidelity) >= _FIDELITIES.index(other)
+
+
+def reason(finding: Finding, policy: Policy) -> Reason | None:
+    """Why a finding is a loss; None for a content that is as faithful as the policy asks for, and
+    for a file object that came out of a dump."""
+    match finding:
+        case ContentLoss(fidelity=fidelity, truncated=truncated):
+            return reason_of(fidelity, truncated, policy.min_fidelity)
+        case LeftOut(kind=Kind.FILE):
+            return Reason.FILES
+        case Absent(kind=Kind.FILE, held=True):
+            return None
+        case Absent(kind=Kind.STORE, held=True):
+            return Reason.LISTS  # its files are those that the dump names
+        case Absent(kind=Kind.STORE) | LeftOut():
+            return Reason.STORES
+        case Changed(how=how) if how != "added":
+            return Reason.CHANGED
+        case Miscount(counted=counted, found=found, what=what):
+            return Reason.LISTS if counted > found and what != "bytes of a file" else Reason.COUNTS
+        case Incomplete():
+            return Reason.PAGES
+        case UnfinishedList():
+            return Reason.LISTS
+        case UnreadField():
+            return Reason.REFERENCES
+        case Doubtful():
+            return Reason.DOUBTFUL
+        case Replaced():
+            return Reason.KEYS
+        case _:
+            return Reason.RECORDS
+
+
+def line_of(finding: Finding, why: Reason) -> LossLine:
+    """The finding as the bundle has it."""
+    kind = getattr(finding, "kind", None)
+    about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
+    message = finding.message if isinstance(finding, Absent | LeftOut) else describe(finding)
+    return LossLine(reason=why.value, kind=kind, id=about and about[:_LONGEST], message=message[:_LONGEST])
+
+
+def same_loss(line: LossLine) -> bytes:
+    """Equal for two lines of the same loss, in whatever words a server told it; another number is another loss."""
+    said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
+    return _encode((line.reason, line.kind, line.id, said))
 
 
 def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> UnreadableDefinition:

@@ -21,13 +21,20 @@ from holdall.bundle.state import State
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
-from holdall.exporter.fallbacks import Fallbacks, open_fetcher
-from holdall.exporter.fetch import Fetch
+from holdall.exporter.fetch import Fallbacks, Fetch, open_fetcher
 from holdall.exporter.file_index import FileIndex
-from holdall.exporter.ledger import LedgerWriter
-from holdall.exporter.losses import Losses, Policy
+from holdall.exporter.ledger import LedgerWriter, Losses
 from holdall.exporter.parent import Parent, open_parent
-from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, LeftOut, UnfinishedList, unreadable
+from holdall.exporter.report import (
+    Changed,
+    ExportReport,
+    Finding,
+    Incomplete,
+    LeftOut,
+    Policy,
+    UnfinishedList,
+    unreadable,
+)
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS
