@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from holdall.opening import open_regular
 from holdall.untrusted import normalized
@@ -57,24 +57,6 @@ _LEAST_SHARE = 0.9
 _LONGEST = 256 << 20
 
 
-class Wording(Protocol):
-    """The words of one file, to be compared with a parsed text that comes in parts."""
-
-    @property
-    def agrees(self) -> bool:
-        """So far every part had its words in the file."""
-
-    @property
-    def closeness(self) -> float:
-        """Of several files that agree with one text the one that is it has the most of this."""
-
-    def restart(self) -> None:
-        """Another parsed text of the file comes: the last one could not be had to its end."""
-
-    def compare(self, parts: Iterable[str]) -> None:
-        """The next parts of the parsed text, in their order."""
-
-
 def read_wording(path: Path) -> Wording | None:
     """The words of the file at ``path``; None where its type or its encoding doesn't show them. Raises OSError."""
     ending = path.suffix.lstrip(".").casefold()
@@ -103,19 +85,23 @@ class _Strict:
         self.restart()
 
     def restart(self) -> None:
+        """Another parsed text of the file comes: the last one could not be had to its end."""
         self._from = self._edges = 0
         self._found = self._unsure = self._missing = False
 
     @property
     def agrees(self) -> bool:
+        """So far every part had its words in the file."""
         return not self._missing and (self._found or not self._unsure)
 
     @property
     def closeness(self) -> float:
-        """How many words at the edges of parts, which need not be whole, stand in the file as well."""
+        """Of several files that agree with one text the one that is it has the most of this: of words at the edges of
+        parts, which need not be whole and stand in the file all the same."""
         return self._edges
 
     def compare(self, parts: Iterable[str]) -> None:
+        """The next parts of the parsed text, in their order."""
         for part in parts:
             sought = array("q", map(hash, _words(part)))
             if not sought or self._missing:
@@ -173,6 +159,10 @@ class _Loose:
     def closeness(self) -> float:
         """How many of the text's words are in the file."""
         return len(self._seen & self._words)
+
+
+Wording: TypeAlias = _Strict | _Loose
+"""The words of one file, to be compared with a parsed text that comes in parts."""
 
 
 def _words(text: str) -> Iterator[str]:

@@ -9,8 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.doctor import endpoints, holdings
-from holdall.doctor.diagnosis import Diagnosis, EndpointCheck, EndpointState, Failure, Model, Models, Side
-from holdall.doctor.findings import findings
+from holdall.doctor.diagnosis import Diagnosis, EndpointCheck, EndpointState, Failure, Model, Models, Side, findings
 from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.progress import Progress, Silent

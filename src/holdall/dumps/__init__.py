@@ -5,7 +5,7 @@ object, JSON lines, pretty objects one after another (``curl >>``), an export fi
 somewhere inside; with a byte order mark or in UTF-16 where PowerShell wrote it; printed by Python or Node; in a log, a
 notebook, a database's table; in the shape of v2 or of v1. ``text`` finds the values, ``csv_markdown`` the rows of a
 table and the fields of Markdown, ``found`` the objects in them, ``likeness`` those that are like assistants; ``normal``
-makes each what the API would have said, ``lifting`` makes v2 of v1.
+makes each what the API would have said, of v1 too.
 """
 
 from holdall.dumps.found import Dump, Unread, read_dumps

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdall.dumps.loose import Unreadable, encoded, parse
+from holdall.dumps.loose import Unreadable, encoded, finite, parse
 from holdall.errors import UsageFault
 
 __all__ = ["LONGEST", "DumpText", "decoded", "looks_like"]
@@ -44,7 +44,7 @@ _MOST_FAILURES = 1000
 _PATIENCE = 2
 _LEAST = 64 << 10
 _MOST_TRIES = 300_000
-_LENIENT = json.JSONDecoder(strict=False)
+_LENIENT = json.JSONDecoder(strict=False, parse_float=finite, parse_constant=lambda word: None)
 
 
 class DumpText:
