@@ -18,9 +18,9 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.state import State
+from holdall.bundle.totals import Totals
 from holdall.bundle.writer import BundleWriter
-from holdall.capped import KEPT, Capped
+from holdall.capped import KEPT
 from holdall.exporter.file_index import File, FileIndex
 from holdall.exporter.records import unfit
 from holdall.exporter.report import (
@@ -56,21 +56,25 @@ class Losses:
     """The findings of one export. Those that the policy doesn't accept are never pushed out by others."""
 
     def __init__(self, policy: Policy, *, kept: int = KEPT) -> None:
-        self._policy = policy
-        self._grave: Capped[Finding] = Capped(most=kept)
-        self._light: Capped[Finding] = Capped(most=kept)
+        self._policy, self._room = policy, kept
+        self._grave: list[Finding] = []
+        self._light: list[Finding] = []
         self._lines = Sorter()
         self._reasons: Counter[Reason] = Counter()
         self._accepted: Counter[Reason] = Counter()
+        self.total = 0
+        """All findings."""
         self.counting = 0
         """Those that the policy doesn't accept."""
 
     def add(self, finding: Finding, *, in_ledger: bool = False) -> None:
         """``in_ledger``: the file's line in the ledger says so too, so that it isn't counted again."""
+        self.total += 1
         why = reason(finding, self._policy)
         grave = why is not None and not self._policy.accepts(finding)
         kept = self._grave if grave else self._light
-        kept.append(finding)
+        if len(kept) < self._room:
+            kept.append(finding)
         if why is None or in_ledger:
             return
         self.counting += grave
@@ -78,11 +82,6 @@ class Losses:
         self._accepted[why] += not grave
         if not isinstance(finding, ContentLoss | Doubtful):  # of which the ledger has a line
             self._lines.add(_encode(line_of(finding, why)))
-
-    @property
-    def total(self) -> int:
-        """All findings."""
-        return self._grave.total + self._light.total
 
     def __iter__(self) -> Iterator[Finding]:
         """The kept ones, those that count first."""
@@ -103,7 +102,7 @@ class Losses:
 
 
 class LedgerWriter:
-    """What one run knows and says of its files. ``state`` is kept only where somebody will ask for it."""
+    """What one run knows and says of its files. ``totals`` are kept only where somebody will ask for it."""
 
     def __init__(
         self,
@@ -112,11 +111,11 @@ class LedgerWriter:
         definitions: Definitions,
         losses: Losses,
         progress: Progress,
-        state: State | None = None,
+        totals: Totals | None = None,
         account: Account | None = None,
     ) -> None:
         self.writer, self.index, self.progress, self.losses = writer, index, progress, losses
-        self._state, self._account = state, account
+        self._totals, self._account = totals, account
         self._stores = {store.id for store in definitions.store_views}
         self._users = users_of(definitions.views)
         self.fidelities: Counter[Fidelity] = Counter()
@@ -149,12 +148,12 @@ class LedgerWriter:
 
     def foresee(self, file: File, entry: IndexEntry) -> None:
         """A content that will come out of the parent unless nothing at all has changed."""
-        if self._state:
-            self._state.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
+        if self._totals:
+            self._totals.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
 
     def digests(self) -> Digests | None:
-        """What the bundle's digests will be, where a state is kept; from here on it no longer is."""
-        digests, self._state = self._state.digests() if self._state else None, None
+        """What the bundle's digests will be, where totals are kept; from here on they no longer are."""
+        digests, self._totals = self._totals.digests() if self._totals else None, None
         return digests
 
     def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
@@ -164,8 +163,8 @@ class LedgerWriter:
             self.losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
         if self._account and self._account.sent_keys and MARK.encode() in raw:
             self.losses.add(Replaced(kind=kind, id=id, store=store))
-        if self._state:
-            self._state.record(kind, id, record_hash(kind, raw), store)
+        if self._totals:
+            self._totals.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
         """Whether a bundle takes a record that was given, of a membership in ``store``; if not, that is a loss."""
@@ -187,8 +186,8 @@ class LedgerWriter:
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
         self.progress.advance(files=1)
         self.fidelities[line.fidelity] += 1
-        if entry and entry.fidelity and self._state:
-            self._state.content(file.id, entry.fidelity, entry.sha256)
+        if entry and entry.fidelity and self._totals:
+            self._totals.content(file.id, entry.fidelity, entry.sha256)
         if file.gone:
             self.losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:

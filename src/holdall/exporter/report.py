@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import Digests, LossLine
+from holdall.bundle.totals import reason_of
 from holdall.model import Fidelity, Kind
 from holdall.remote.survey import Missing
 from holdall.untrusted import MAX_ID

@@ -191,7 +191,7 @@ class _Gathering:
             found: Record | Missing | None = listed.get(store_id)
             # The store that was made for a v1 assistant is nowhere but in the dump: no server is asked for it.
             if found is None and not is_invented(store_id):
-                found = await self._surveyor.store(store_id, users)
+                found = await self._surveyor.one(Kind.STORE, store_id, users)
             if isinstance(found, Missing):
                 missing.append(replace(found, held=store_id in in_dump))
                 found = None

@@ -15,9 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.digest import record_hash
-from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import Capture, Digests, Source
-from holdall.bundle.state import State
+from holdall.bundle.totals import Totals, minimum_of
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
@@ -199,8 +198,8 @@ class _Export:
         losses = Losses(_policy(self._options, parent))
         for loss in _losses_of(self._start.dump):
             losses.add(loss)
-        with FileIndex() as index, State() if compared else nullcontext() as state:
-            ledger = LedgerWriter(writer, index, self._definitions, losses, self.progress, state, self._account)
+        with FileIndex() as index, Totals() if compared else nullcontext() as totals:
+            ledger = LedgerWriter(writer, index, self._definitions, losses, self.progress, totals, self._account)
             hashes = self._put_records(ledger)
             async with AsyncExitStack() as stack:
                 fetch, containers, changes = None, None, []

@@ -28,7 +28,7 @@ from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runmapping import mapping
 from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
-from holdall.kinds import noun
+from holdall.kinds import WHOLE, noun
 from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
@@ -200,12 +200,7 @@ async def _apply(
             ),
             bundle=bundle,
             options=options,
-            assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
-            agents=work.tally.results(Kind.AGENT, otherwise=otherwise),
-            others=[
-                *work.tally.results(Kind.STORE, otherwise=otherwise),
-                *work.tally.results(Kind.FILE, otherwise=otherwise),
-            ],
+            by_kind={kind: work.tally.results(kind, otherwise=otherwise) for kind in (*WHOLE, Kind.STORE, Kind.FILE)},
             stores=work.stores,
             files=work.files,
             copies=state.copies,
