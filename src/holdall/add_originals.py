@@ -31,7 +31,7 @@ from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
-from holdall.progress import Progress, Silent
+from holdall.progress import Progress
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.wording import Wording
@@ -95,9 +95,7 @@ _trace = msgspec.json.Decoder(_Trace)
 _item = msgspec.json.Decoder(_Item)
 
 
-def supply(
-    path: Path, originals: Originals, target: Path, *, force: bool = False, progress: Progress | None = None
-) -> Supplied:
+def supply(path: Path, originals: Originals, target: Path, *, force: bool, progress: Progress) -> Supplied:
     """Write the bundle at ``path`` again to ``target``, with what ``originals`` has for it.
 
     Where nothing fits, nothing is written. Raises DamagedBundle, NewerFormat, AlreadyExists, CannotWrite; then no new
@@ -105,7 +103,7 @@ def supply(
     """
     with open_bundle(path) as old:
         _require_rewritable(path, old.info.format)
-        with _Supply(old, originals, progress or Silent()) as run:
+        with _Supply(old, originals, progress) as run:
             run.match()
             return run.write(target, force=force) if run.supplied else run.outcome(None)
 

@@ -38,17 +38,12 @@ _CUT = "\ufffd"
 _BLANK = " \t\r\n\v\f\u00a0"
 _ASIDE = _CUT + _BLANK
 
-# fmt: off
-_TEXT_NAMES = frozenset(
-    {
-        "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go",
-        "h", "hpp", "htm", "html", "ini", "java", "js", "json", "jsonl", "kt", "log", "lua",
-        "markdown", "md", "mjs", "org", "patch", "php", "pl", "ps1", "py", "r", "rb", "rs", "rst",
-        "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts", "tsv", "tsx",
-        "txt", "vtt", "xml", "yaml", "yml",
-    }
-)
-# fmt: on
+_TEXT_NAMES = frozenset({
+    "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go", "h", "hpp", "htm", "html",
+    "ini", "java", "js", "json", "jsonl", "kt", "log", "lua", "markdown", "md", "mjs", "org", "patch", "php", "pl",
+    "ps1", "py", "r", "rb", "rs", "rst", "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts",
+    "tsv", "tsx", "txt", "vtt", "xml", "yaml", "yml",
+})  # fmt: skip
 # Of these a server may hand out what a reader would see, which is shorter than the file.
 _MARKUP_NAMES = frozenset({"htm", "html", "rtf", "svg", "xml"})
 
@@ -180,8 +175,6 @@ class Joining:
         if self._overlap and 2 * sum(edge.strong for edge in edges) < len(edges):
             usual = plain
         return self._read(edges, usual, self._doubt(edges, usual, size))
-
-    # -- inside --------------------------------------------------------------------------------------
 
     def _proved(self, edges: list[_Edge], ways: list[_Choice], size: int) -> PartsReading | None:
         """The reading that has the file's size. Of all fits the longest, and none at all, are each the only way to
@@ -325,8 +318,7 @@ class Joining:
         return None
 
     def _borders(self, before: str, part: str) -> list[tuple[int, int]]:
-        """How much to leave aside at the end of ``before`` and at the beginning of ``part``: nothing; what a cut
-        leaves."""
+        """What to leave aside at the end of ``before`` and the beginning of ``part``: nothing; what a cut leaves."""
         end, start = self._aside, len(part) - len(part.lstrip(_ASIDE))
         if (end or start) and end < len(before) and start < len(part):
             return [(0, 0), (end, start)]

@@ -36,14 +36,10 @@ _CHUNK = 1 << 20
 _FEW = 8
 
 _MARKUP = frozenset({"html", "htm", "xhtml", "xml", "svg"})
-# fmt: off
-_OPAQUE = frozenset(
-    {
-        "7z", "bmp", "doc", "epub", "gif", "gz", "jpeg", "jpg", "mp3", "mp4", "odp", "ods", "odt", "pdf",
-        "pkl", "png", "ppt", "ps", "rtf", "tar", "tiff", "webp", "xls", "zip",
-    }
-)
-# fmt: on
+_OPAQUE = frozenset({
+    "7z", "bmp", "doc", "epub", "gif", "gz", "jpeg", "jpg", "mp3", "mp4", "odp", "ods", "odt", "pdf", "pkl", "png",
+    "ppt", "ps", "rtf", "tar", "tiff", "webp", "xls", "zip",
+})  # fmt: skip
 _OFFICE = {
     "docx": re.compile(r"word/(document|footnotes|endnotes|header\d*|footer\d*|comments)\.xml"),
     "pptx": re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -21,9 +21,9 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
+from holdall.exporter.earlier import Parent, ReusedContent
 from holdall.exporter.file_index import File, Waiting
 from holdall.exporter.ledger import LedgerWriter, ledger_line
-from holdall.exporter.parent import Parent, ReusedContent
 from holdall.exporter.records import FileRecords
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
@@ -131,7 +131,7 @@ class Fetch:
         """All contents but those deferred, then the records about them, into the writer."""
         self._progress.stage("files")
         with self._writer.open_files() as files:
-            async with FileRecords(self._surveyor, self._index) as records:
+            async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
                 async def one(file_id: SourceId) -> None:
                     await self._one(await self._identified(file_id, records, files))

@@ -43,7 +43,7 @@ def unfit(raw: bytes, store: str | None = None) -> str:
 
 
 class FileRecords:
-    """The records of the files that a run wants. A context manager: leaving it ends the lists."""
+    """The records of the files that a run wants; ``aclose`` ends the lists."""
 
     def __init__(self, surveyor: Surveyor, index: FileIndex) -> None:
         self._surveyor, self._index = surveyor, index
@@ -54,10 +54,7 @@ class FileRecords:
         self._pages = 0
         self._lock = asyncio.Lock()
 
-    async def __aenter__(self) -> FileRecords:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
+    async def aclose(self) -> None:
         if self._list is not None:
             await self._list.aclose()
 

@@ -48,7 +48,11 @@ _FIDELITIES = list(Fidelity)
 _encode = msgspec.json.Encoder().encode
 
 
-class ContentLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss"):
+    """Something that the source has and the bundle hasn't, or not as it should be."""
+
+
+class ContentLoss(Finding, frozen=True, kw_only=True, tag="content"):
     """A file whose content is not in the bundle byte for byte, and why."""
 
     id: str
@@ -62,7 +66,7 @@ class ContentLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", t
     truncated: bool = False
 
 
-class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="absent"):
+class Absent(Finding, frozen=True, kw_only=True, tag="absent"):
     """A store or file object that a record refers to and the server doesn't have. ``held``: the bundle has its record
     all the same, out of a dump."""
 
@@ -73,7 +77,7 @@ class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="a
     held: bool = False
 
 
-class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="left_out"):
+class LeftOut(Finding, frozen=True, kw_only=True, tag="left_out"):
     """A store or file that a definition refers to and that was left out as asked: missing all the same."""
 
     kind: Kind
@@ -81,7 +85,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
     message: str
 
 
-class Miscount(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="miscount"):
+class Miscount(Finding, frozen=True, kw_only=True, tag="miscount"):
     """A store of which the server lists another number of files than it counts, or a file of another size."""
 
     id: str
@@ -90,7 +94,7 @@ class Miscount(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
     found: int
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="changed"):
+class Changed(Finding, frozen=True, kw_only=True, tag="changed"):
     """A definition that is not what it was when the export began. ``how``: added, removed or changed."""
 
     kind: Kind
@@ -98,7 +102,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
     how: str
 
 
-class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="incomplete"):
+class Incomplete(Finding, frozen=True, kw_only=True, tag="incomplete"):
     """A dump that ends inside a value, or says of itself that it is one page of more: what else there was is nowhere.
     ``message`` says which, of the dump: "ends inside …"."""
 
@@ -106,14 +110,14 @@ class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     message: str = ""
 
 
-class UnfinishedList(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
+class UnfinishedList(Finding, frozen=True, kw_only=True, tag="unfinished"):
     """A list, named by its path in the API, that the server may not have given to its end."""
 
     list: str
     message: str
 
 
-class UnreadableDefinition(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unreadable"):
+class UnreadableDefinition(Finding, frozen=True, kw_only=True, tag="unreadable"):
     """A definition that is there and can't be read, so that it isn't in the bundle. ``dump`` names where it is from, if
     not from the server."""
 
@@ -123,7 +127,7 @@ class UnreadableDefinition(msgspec.Struct, frozen=True, kw_only=True, tag_field=
     dump: str | None = None
 
 
-class UnreadField(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unread"):
+class UnreadField(Finding, frozen=True, kw_only=True, tag="unread"):
     """A ``field`` of a record that nothing reads, and that refers to other things: to those of the ids ``refers``."""
 
     kind: Kind
@@ -133,7 +137,7 @@ class UnreadField(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", t
     message: str
 
 
-class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="doubtful"):
+class Doubtful(Finding, frozen=True, kw_only=True, tag="doubtful"):
     """A file of which the bundle has the text in parts that can't be joined for certain."""
 
     id: str
@@ -142,27 +146,12 @@ class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
     message: str
 
 
-class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="replaced"):
+class Replaced(Finding, frozen=True, kw_only=True, tag="replaced"):
     """A record that the server gave with the key in it: the bundle has it with ``[key]`` in that place."""
 
     kind: Kind
     id: str
     store: str | None = None
-
-
-Finding = (
-    ContentLoss
-    | Absent
-    | LeftOut
-    | Miscount
-    | Changed
-    | Incomplete
-    | UnfinishedList
-    | UnreadableDefinition
-    | UnreadField
-    | Doubtful
-    | Replaced
-)
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +213,7 @@ def describe(finding: Finding) -> str:
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():
             return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
+    raise TypeError(f"no sentence for {finding}")
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

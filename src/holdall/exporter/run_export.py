@@ -20,10 +20,10 @@ from holdall.bundle.totals import Totals, minimum_of
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
+from holdall.exporter.earlier import Parent, open_parent
 from holdall.exporter.fetch import Fallbacks, Fetch, open_fetcher
 from holdall.exporter.file_index import FileIndex
 from holdall.exporter.ledger import LedgerWriter, Losses
-from holdall.exporter.parent import Parent, open_parent
 from holdall.exporter.report import (
     Changed,
     ExportReport,
@@ -39,14 +39,14 @@ from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
-from holdall.progress import Progress, Silent
+from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.containers import Containers
 from holdall.remote.probing import probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
-__all__ = ["ExportOptions", "export", "no_parent"]
+__all__ = ["ExportOptions", "export"]
 
 T = TypeVar("T")
 
@@ -73,20 +73,15 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
     skip_if_unchanged: bool = False
 
 
-def no_parent(target: Path, capture: Capture) -> Path | None:
-    """Nothing is taken from anywhere."""
-    return None
-
-
 async def export(
     account: Account | None,
     target: Callable[[Capture], Path],
     options: ExportOptions,
     *,
     clock: Callable[[], float],
-    parent: Callable[[Path, Capture], Path | None] = no_parent,
-    force: bool = False,
-    progress: Progress | None = None,
+    parent: Callable[[Path, Capture], Path | None],
+    force: bool,
+    progress: Progress,
 ) -> ExportReport:
     """Pack what ``options.start`` chooses into one bundle, complete or absent.
 
@@ -97,18 +92,18 @@ async def export(
     ``clock`` gives Unix seconds. On return the bundle stands durably under its name. Raises RemoteError and
     BundleError; UsageFault where the selection fits nothing, and then no file is made.
     """
-    run = _Export(account, options, progress or Silent())
+    run = _Export(account, options, progress)
     started = int(clock())
     await run.survey()
     capture = run.capture()
     place = target(capture)
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
-        async with open_parent(await asyncio.to_thread(parent, place, capture), run.progress) as earlier:
+        async with open_parent(await asyncio.to_thread(parent, place, capture), progress) as earlier:
             report = await run.fill(writer, earlier, capture)
         if report.unchanged_since is not None:
             await asyncio.to_thread(writer.discard)
             return report
-        run.progress.stage("sealing the bundle")
+        progress.stage("sealing the bundle")
         finished = await _to_its_end(asyncio.to_thread(writer.finish, ended=int(clock())))
     return replace(
         report,
@@ -124,7 +119,7 @@ class _Export:
     """One export: what there is, then all of it into a writer."""
 
     def __init__(self, account: Account | None, options: ExportOptions, progress: Progress) -> None:
-        self._account, self._options, self.progress = account, options, progress
+        self._account, self._options, self._progress = account, options, progress
         self._start = options.start
         self._definitions = Definitions()
         self._surveyor = (
@@ -135,7 +130,7 @@ class _Export:
 
     async def survey(self) -> None:
         """Find out what there is to export; of an account that has no API for assistants, none of these."""
-        self.progress.stage("reading definitions")
+        self._progress.stage("reading definitions")
         dump, doubt = self._start.dump, None
         notes = list(dump.notes) if dump else []
         if self._account and self._start.assistants and dump is None:
@@ -145,7 +140,7 @@ class _Export:
                 doubt = found.doubt
                 notes.append(_SUNSET)
         for note in notes:
-            self.progress.note(note)
+            self._progress.note(note)
         self._definitions = await gather(self._surveyor, self._start)
         if self._account and self._surveyor:
             await self._say_absent(self._account, self._surveyor.absent)
@@ -158,7 +153,7 @@ class _Export:
         rare = {row.endpoint for row in KINDS.values() if row.rare}
         told = [where for where in absent if where not in rare]
         for where in told:
-            self.progress.note(f"the server has no {where}, so there is nothing of the kind to export")
+            self._progress.note(f"the server has no {where}, so there is nothing of the kind to export")
         if told and not (any(self._definitions.all()) or self._definitions.files):
             await require_any_endpoint(account)
 
@@ -199,18 +194,18 @@ class _Export:
         for loss in _losses_of(self._start.dump):
             losses.add(loss)
         with FileIndex() as index, Totals() if compared else nullcontext() as totals:
-            ledger = LedgerWriter(writer, index, self._definitions, losses, self.progress, totals, self._account)
+            ledger = LedgerWriter(writer, index, self._definitions, losses, self._progress, totals, self._account)
             hashes = self._put_records(ledger)
             async with AsyncExitStack() as stack:
                 fetch, containers, changes = None, None, []
                 if self._account and self._surveyor:
-                    opened = open_fetcher(self._account, self._options.fallbacks, self.progress)
+                    opened = open_fetcher(self._account, self._options.fallbacks, self._progress)
                     fetcher, containers = await stack.enter_async_context(opened)
                     fetch = Fetch(
                         self._account, self._surveyor, self._definitions, ledger, fetcher, parent=parent, defer=compared
                     )
                     await fetch.contents()
-                    self.progress.stage("looking for changes")
+                    self._progress.stage("looking for changes")
                     changes = await self._changes(self._surveyor, hashes)
                 else:
                     writer.open_files().commit()
@@ -220,7 +215,7 @@ class _Export:
                 await asyncio.to_thread(losses.write, writer)
                 unchanged = parent is not None and digests == parent.info.digests and not changes
                 if fetch and compared:
-                    self.progress.stage("files")
+                    self._progress.stage("files")
                     await fetch.take_deferred(read=not unchanged)
             return self._report(ledger, containers, parent, unchanged=unchanged)
 

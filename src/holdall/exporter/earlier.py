@@ -1,4 +1,5 @@
-"""An earlier bundle of the same project, out of which contents are taken instead of being fetched again.
+"""Earlier exports of the same project: an unfinished one, which is gone on with, and the parent, out of which contents
+are taken instead of being fetched again.
 
 A file never changes under its id, but an id is the server's word: only where size and creation time are the same too
 is a file taken for the same one. A text is also what its store made of the file. What is taken is proved by its sha256
@@ -10,16 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.layout import SUFFIX, HoldallInfo, IndexEntry, LedgerLine, Source
+from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
+from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.closing import Closing
-from holdall.errors import BundleError, DamagedBundle, pasteable
+from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import passing_database
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
@@ -27,7 +30,10 @@ from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_se
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 
-__all__ = ["Parent", "ReusedContent", "choose_parent", "open_parent"]
+__all__ = ["FRESH_FOR", "Parent", "ReusedContent", "choose_parent", "open_parent", "where_to_write"]
+
+FRESH_FOR = 7 * 86400
+"""Seconds since its begin for which an unfinished bundle is gone on with unasked."""
 
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
@@ -213,3 +219,35 @@ def _same_source(one: Source, other: Source) -> bool:
 def _worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:
     """Higher is better."""
     return -_FIDELITIES.index(fidelity), not truncated
+
+
+def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool | None, now: float) -> tuple[Path, bool]:
+    """The target of an export that would begin at ``fresh``, and whether it goes on with an unfinished bundle.
+
+    Where the user has not ``named`` the file, any unfinished bundle of the same capture in the folder is gone on with.
+    ``resume`` True: whatever its age; False: it is thrown away. Raises AlreadyExists where it is older than seven days
+    and nothing was said, BundleInUse where it should be thrown away and another process is at it.
+    """
+    target = fresh if named else find_partial(fresh.parent, capture)
+    begin = unfinished(target) if target else None
+    if target and begin and resume is False:
+        discard_partial(target)
+    if target is None or begin is None or resume is False or not begin.goes_on(capture, target.name):
+        return (fresh if named else _free(fresh)), False
+    if resume is None and now - begin.started > FRESH_FOR:
+        when = datetime.fromtimestamp(begin.started, UTC)
+        raise AlreadyExists(
+            f"can't write {target}: {partial_folder(target)} holds the same export, begun on {when:%Y-%m-%d} and "
+            "never finished",
+            hint="--resume goes on with it, contents from then included; --no-resume throws it away and begins anew",
+        )
+    return target, True
+
+
+def _free(fresh: Path) -> Path:
+    """A name that nobody else took within the same second."""
+    stem, number, target = fresh.name.removesuffix(SUFFIX), 1, fresh
+    while target.exists() or partial_folder(target).exists():
+        number += 1
+        target = fresh.with_name(f"{stem}-{number}{SUFFIX}")
+    return target
