@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
+from holdall.bundle.layout import Capture, Digests, FidelityCount, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
@@ -180,10 +180,10 @@ class _Supply(Closing):
             candidates = self._originals.candidates(line.filename, line.expected)
         except OSError as error:
             return unreadable(error)
-        wordings = candidates.wordings
-        compared = item.entry is not None and bool(wordings)
-        if item.entry is not None and wordings:
-            self._compare(item.entry, wordings)
+        # Without a text in the bundle there is nothing to hold the words against.
+        compared = item.entry is not None and bool(candidates.wordings)
+        if item.entry is not None and compared:
+            self._compare(item.entry, candidates.wordings)
         found = candidates.choose(compared=compared)
         if isinstance(found, Unmatched):
             return found.reason if found.near else ""
@@ -240,10 +240,7 @@ class _Supply(Closing):
             sha256=finished.sha256,
             digests=finished.digests,
             verdict=verdict_of(finished.losses),
-            fidelities={
-                fidelity.value: finished.fidelities[fidelity].files if fidelity in finished.fidelities else 0
-                for fidelity in Fidelity
-            },
+            fidelities={each.value: finished.fidelities.get(each, FidelityCount()).files for each in Fidelity},
         )
 
     def _write_records(self, writer: BundleWriter) -> None:
@@ -273,7 +270,7 @@ class _Supply(Closing):
                 self.supplied -= 1
                 self._refusals.append(Refused(id=line.id, filename=line.filename, reason=unreadable(error)))
             else:
-                said = "; ".join(part for part in (line.message, item.check) if part)
+                said = "; ".join(filter(None, (line.message, item.check)))
                 line = replace(
                     line,
                     fidelity=Fidelity.SUPPLIED,

@@ -69,7 +69,6 @@ class Fit(StrEnum):
     """Their name differs in case, or they are in another folder."""
     SIZE = "size"
     """They have another name, with the same ending."""
-    NONE = "none"
 
 
 class Candidates:
@@ -79,8 +78,11 @@ class Candidates:
     Made by ``Originals.candidates``.
     """
 
-    def __init__(self, wanted: str, fit: Fit, files: Sequence[Original], reason: str) -> None:
-        self._wanted, self._fit, self._reason = wanted, fit, reason
+    def __init__(
+        self, wanted: str, fit: Fit = Fit.SIZE, files: Sequence[Original] = (), *, nothing: str = _NOTHING
+    ) -> None:
+        """``nothing`` is what to say where nothing can be chosen of the files, nor be said of them."""
+        self._wanted, self._fit, self._nothing = wanted, fit, nothing
         self._files = [(file, read_wording(file.path)) for file in files]
 
     @property
@@ -89,8 +91,6 @@ class Candidates:
 
     def choose(self, *, compared: bool) -> Chosen | Unmatched:
         """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
-        if not self._files:
-            return Unmatched(reason=self._reason, near=self._fit is not Fit.NONE)
         agreeing = self._agreeing() if compared else []
         # Those of which nothing says that they are other files.
         possible = [file for file, wording in self._files if not compared or wording is None or file in agreeing]
@@ -134,7 +134,7 @@ class Candidates:
                 return f"no original of that name; of its size and with its words, under another name: {found}"
             case _ if possible:
                 return f"no original of that name; of the same size, under another name: {_names(possible)}"
-        return _NOTHING
+        return self._nothing
 
     def _apart(self, files: Sequence[Original]) -> str:
         return _listed([f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files])
@@ -184,22 +184,20 @@ class Originals(Closing):
         base = _base(name)
         # Of most files there is nothing: one look instead of three.
         if not self._has_any("folded = ? OR size = ? AND ending = ?", _key(_folded(base)), size, _key(_ending(base))):
-            return Candidates(name, Fit.NONE, [], _NOTHING)
+            return Candidates(name)
         same = self._query("name = ? AND size = ?", _key(base), size)
         if fitting := [found for found in same if _named(found.name, name)]:
-            return Candidates(name, Fit.NAME, _distinct(fitting), "")
+            return Candidates(name, Fit.NAME, _distinct(fitting))
         named = self._query("folded = ? AND NOT used", _key(_folded(base)))
         if near := [found for found in named if found.size == size]:
-            return Candidates(name, Fit.NEAR, _distinct(near), "")
+            return Candidates(name, Fit.NEAR, _distinct(near))
         if named:
             said = _listed([f"{found.name} ({found.size} bytes)" for found in named])
-            reason = f"no original fits exactly: {said}, but {size} bytes are wanted"
-            return Candidates(name, Fit.SIZE, [], reason)
-        if size >= _TELLING_SIZE:
-            alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
-            if alike:
-                return Candidates(name, Fit.SIZE, _distinct(alike), "")
-        return Candidates(name, Fit.NONE, [], _NOTHING)
+            return Candidates(name, nothing=f"no original fits exactly: {said}, but {size} bytes are wanted")
+        if size < _TELLING_SIZE:
+            return Candidates(name)
+        alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
+        return Candidates(name, Fit.SIZE, _distinct(alike))
 
     def original(self, path: bytes, size: int) -> Original:
         """The file at ``path``, which is written as the system writes it: it need not be Unicode."""
