@@ -191,7 +191,7 @@ class Look:
             try:
                 async with self._account.download(file_id, size=size) as body, aclosing(body.chunks) as chunks:
                     async for _chunk in chunks:
-                        break
+                        break  # a refusal would have come in its place
             except RemoteError as error:
                 refused = judged(purpose, error)
                 message = refused.message

@@ -97,6 +97,7 @@ class Parent(Closing):
 
     def _insert(self, values: str, rows: Iterator[tuple[object, ...]]) -> None:
         self._known.execute("BEGIN")
+        # In a damaged parent the rows end in an error, and those before it count.
         try:
             self._known.executemany(f"INSERT OR REPLACE INTO {values}", rows)
         finally:
@@ -111,6 +112,7 @@ class Parent(Closing):
 
     def find(self, file: FileView) -> ReusedContent | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
+        # Of a file without a size or a creation time nothing but its id says that it is the same one.
         made = epoch_seconds(file.created_at)
         known = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         line = self._line(file.id)
@@ -200,6 +202,7 @@ def choose_parent(
                     found.append((bundle.info.ended, path.name, path))
         except BundleError:
             continue  # not ours, or damaged: no parent, and nothing this export has to say about it
+    # By when it ended, and not by its name, which is anybody's. To verify each of a long series would take too long.
     for _, _, path in sorted(found, reverse=True):
         if is_whole(path):
             return path

@@ -163,6 +163,7 @@ class FileIndex(Closing):
         while page := self._database.execute(
             "SELECT place, what FROM waiting WHERE has_content = ? ORDER BY place LIMIT ?", (content, _PAGE)
         ).fetchall():
+            # Before they are handed out: what is put back meanwhile comes behind them.
             self._database.execute("DELETE FROM waiting WHERE has_content = ? AND place <= ?", (content, page[-1][0]))
             for _, what in page:
                 yield msgspec.json.decode(what, type=Waiting)

@@ -102,7 +102,7 @@ class Losses:
 
 
 class LedgerWriter:
-    """What one run knows and says of its files. ``totals`` are kept only where somebody will ask for it."""
+    """What one run knows and says of its files. ``totals`` are kept only where somebody will ask for them."""
 
     def __init__(
         self,
@@ -161,6 +161,7 @@ class LedgerWriter:
         for field, refers in unread_references(kind, id, raw, store).items():
             message = "nothing reads this field, so what it refers to is not followed"
             self.losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
+        # Only where the wire has put a mark there: a record may have the same word of its own.
         if self._account and self._account.sent_keys and MARK.encode() in raw:
             self.losses.add(Replaced(kind=kind, id=id, store=store))
         if self._totals:
@@ -206,6 +207,7 @@ class LedgerWriter:
                     truncated=line.truncated,
                 )
             )
+        # The bytes came whole, so it is the record that is wrong.
         if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
             self.losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 

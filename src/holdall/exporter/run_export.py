@@ -95,6 +95,7 @@ async def export(
     run = _Export(account, options, progress)
     started = int(clock())
     await run.survey()
+    # Only now: the project's id comes with an answer, and the bundle is named after it.
     capture = run.capture()
     place = target(capture)
     with await asyncio.to_thread(BundleWriter, place, capture, started=started, force=force) as writer:
@@ -154,6 +155,7 @@ class _Export:
         told = [where for where in absent if where not in rare]
         for where in told:
             self._progress.note(f"the server has no {where}, so there is nothing of the kind to export")
+        # A server without any of these lists may be a wrong address, and its empty bundle would pass for a backup.
         if told and not (any(self._definitions.all()) or self._definitions.files):
             await require_any_endpoint(account)
 
@@ -217,6 +219,7 @@ class _Export:
                 if fetch and compared:
                     self._progress.stage("files")
                     await fetch.take_deferred(read=not unchanged)
+            # After the containers are deleted: only then is it known which could not be.
             return self._report(ledger, containers, parent, unchanged=unchanged)
 
     def _put_records(self, ledger: LedgerWriter) -> dict[tuple[Kind, str], str]:
@@ -230,10 +233,8 @@ class _Export:
         return _hashes(records.values())
 
     async def _changes(self, surveyor: Surveyor, old: Mapping[tuple[Kind, str], str]) -> list[Finding]:
-        """The definitions once more: what was added, removed or changed while the contents came.
-
-        None where a list of them is doubted: what it lacks at one time and has at another has not changed for that.
-        """
+        """The definitions once more: what was added, removed or changed while the contents came."""
+        # What a doubted list lacks at one time and has at another has not changed for that.
         if surveyor.doubts.keys() & {KINDS[kind].endpoint for kind in DEFINITIONS}:
             return []
         try:
@@ -303,6 +304,7 @@ def _policy(options: ExportOptions, parent: Parent | None) -> Policy:
 async def _to_its_end(work: Awaitable[T]) -> T:
     """Wait for ``work`` also where somebody has lost patience: it takes seconds, and makes what they were after."""
     task = asyncio.ensure_future(work)
+    # Each Ctrl-C cancels what waits, so it is waited for again.
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.shield(task)
