@@ -180,8 +180,7 @@ class Originals(Closing):
         A name with folders in it must have them too. Files with the same bytes are one. Raises OSError where they
         can't be read to find that out.
         """
-        name = _normal(filename.replace("\\", "/"))
-        base = _base(name)
+        name, base = _asked(filename)
         # Of most files there is nothing: one look instead of three.
         if not self._has_any("folded = ? OR size = ? AND ending = ?", _key(_folded(base)), size, _key(_ending(base))):
             return Candidates(name)
@@ -211,7 +210,7 @@ class Originals(Closing):
 
     def reserve(self, filename: str, size: int) -> None:
         """Offer the files of that very name and size for no other."""
-        base = _base(_normal(filename.replace("\\", "/")))
+        _, base = _asked(filename)
         with self._lock:
             self._index.execute("UPDATE original SET used = 1 WHERE name = ? AND size = ?", (_key(base), size))
 
@@ -257,6 +256,12 @@ def _normal(name: str) -> str:
     return normalized("NFC", name)
 
 
+def _asked(filename: str) -> tuple[str, str]:
+    """A server's name of a file, and what is left of it without folders, which either slash may set apart."""
+    name = _normal(filename.replace("\\", "/"))
+    return name, name.rpartition("/")[2]
+
+
 def _folded(name: str) -> str:
     return normalized("NFC", _normal(name).casefold())
 
@@ -268,10 +273,6 @@ def _key(name: str) -> bytes:
 
 def _ending(name: str) -> str:
     return _folded(os.path.splitext(name)[1])
-
-
-def _base(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def _named(relative: str, wanted: str) -> bool:

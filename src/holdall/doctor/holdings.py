@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sized
 from contextlib import aclosing, contextmanager
-from operator import itemgetter
 
 import msgspec
 
@@ -38,22 +37,6 @@ _TRIES = 3
 _IDS = 1000
 
 
-class _Purpose:
-    """What the list of files says of one purpose."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.bytes = 0
-        self.newest: list[tuple[int, str, int | None]] = []
-        """When it was made, its id and its size."""
-
-    def add(self, file: FileView) -> None:
-        self.files += 1
-        self.bytes += file.size or 0
-        created = epoch_seconds(file.created_at)
-        self.newest = sorted([*self.newest, (created, file.id, file.size)], key=itemgetter(0))[-_TRIES:]
-
-
 class _Members(msgspec.Struct, frozen=True, kw_only=True):
     data: list[MembershipView] = []
 
@@ -66,7 +49,7 @@ class Look:
         self._surveyor = Surveyor(account)
         self._there = {f"/{each.name}" for each in endpoints if each.answer is EndpointState.YES}
         self._problems: dict[str, str] = {}
-        self._purposes: dict[str, _Purpose] = {}
+        self._purposes: dict[str, list[FileView]] = {}
         self._listed: dict[str, int] = {}  # by store, the memberships that were read
         self.ids: set[str] = set()
         """Of what is there, from the beginning of each list."""
@@ -163,7 +146,7 @@ class Look:
                 sizes: dict[str, int] = {}
                 for file in await self._surveyor.files():
                     self._remember(file.id)
-                    self._purposes.setdefault(file.purpose or "", _Purpose()).add(file)
+                    self._purposes.setdefault(file.purpose or "", []).append(file)
                     if file.id in wanted or (knowledge and file.purpose in KNOWLEDGE):
                         sizes[file.id] = file.size or 0
                 return sizes
@@ -185,11 +168,12 @@ class Look:
         """By purpose, whether the newest file is given back, after ``holdings``. Its first bytes are taken, no more."""
         return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items())]
 
-    async def _download(self, purpose: str, found: _Purpose) -> DownloadCheck:
+    async def _download(self, purpose: str, files: list[FileView]) -> DownloadCheck:
         answer, message = EndpointState.UNKNOWN, ""
-        for _, file_id, size in reversed(found.newest):
+        by_age = sorted(files, key=lambda file: epoch_seconds(file.created_at))
+        for file in by_age[: -_TRIES - 1 : -1]:
             try:
-                async with self._account.download(file_id, size=size) as body, aclosing(body.chunks) as chunks:
+                async with self._account.download(file.id, size=file.size) as body, aclosing(body.chunks) as chunks:
                     async for _chunk in chunks:
                         break  # a refusal would have come in its place
             except RemoteError as error:
@@ -201,7 +185,8 @@ class Look:
             else:
                 answer, message = EndpointState.YES, ""
             break
-        return DownloadCheck(purpose=purpose, files=found.files, bytes=found.bytes, answer=answer, message=message)
+        size = sum(file.size or 0 for file in files)
+        return DownloadCheck(purpose=purpose, files=len(files), bytes=size, answer=answer, message=message)
 
     async def text(self) -> EndpointState | None:
         """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""

@@ -176,13 +176,18 @@ class _Parser:
                 found[key], at = self.value(sets.end(), depth + 1)
             at = self._comma(at, "}")
 
-    def _items(self, at: int, end: str, depth: int) -> tuple[list[Any], int]:
+    def _items(self, at: int, end: str, depth: int, fields: dict[str, Any] | None = None) -> tuple[list[Any], int]:
+        """The values up to ``end``; those that have a name go to ``fields``, where there may be some."""
         found: list[Any] = []
         while True:
             at = self._space(at)
             if self._text[at] == end:
                 return found, at + 1
-            if more := _MORE.match(self._text, at):
+            key = _KEY.match(self._text, at) if fields is not None else None
+            sets = _SETS.match(self._text, key.end()) if key else None
+            if fields is not None and key and sets:
+                fields[key.group()], at = self.value(sets.end(), depth + 1)
+            elif fields is None and (more := _MORE.match(self._text, at)):
                 found.append(_more(more))
                 at = more.end()
             else:
@@ -237,7 +242,8 @@ class _Parser:
 
     def _call(self, name: str, at: int, depth: int) -> tuple[Any, int]:
         """What a printed ``Name(…)`` stands for: its fields, or what it is made of."""
-        fields, items, at = self._arguments(at, depth)
+        fields: dict[str, Any] = {}
+        items, at = self._items(at, ")", depth, fields)
         after = self._skip(at)
         if not fields and self._text.startswith(("{", "["), after):
             return self.value(after, depth + 1)  # Map(1) { … }, Array(2) [ … ]
@@ -249,23 +255,6 @@ class _Parser:
         if isinstance(made, list) and made and all(isinstance(p, list) and len(p) == 2 for p in made):
             return {str(key): value for key, value in made}, at  # OrderedDict([(key, value), …])
         return made, at
-
-    def _arguments(self, at: int, depth: int) -> tuple[dict[str, Any], list[Any], int]:
-        """What stands in a pair of parentheses, with a name and without, and where they end."""
-        fields: dict[str, Any] = {}
-        items: list[Any] = []
-        while True:
-            at = self._space(at)
-            if self._text[at] == ")":
-                return fields, items, at + 1
-            key = _KEY.match(self._text, at)
-            sets = _SETS.match(self._text, key.end()) if key else None
-            if key and sets:
-                fields[key.group()], at = self.value(sets.end(), depth + 1)
-            else:
-                item, at = self.value(at, depth + 1)
-                items.append(item)
-            at = self._comma(at, ")")
 
     def _angles(self, at: int, depth: int) -> tuple[Any, int]:
         if enum := _ENUM.match(self._text, at):

@@ -109,7 +109,7 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     ident = assistant_id(found) or (key if is_assistant_id(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     found = _identified(found, ident)
-    if "name" not in found and key and key != ident and _names_one(key):
+    if "name" not in found and key and key != ident and spelled(key) not in _GENERIC and not key.isdigit():
         found["name"] = key
     for field in _STRUCTURED:
         if field in found:
@@ -134,10 +134,6 @@ def _identified(found: dict[str, Any], ident: str | None) -> dict[str, Any]:
         return {key: value for key, value in found.items() if key != "id" or isinstance(value, str)}
     kept = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
     return {**kept, "id": ident}
-
-
-def _names_one(key: str) -> bool:
-    return spelled(key) not in _GENERIC and not key.isdigit()
 
 
 def _out_of_string(value: Any) -> Any:

@@ -139,15 +139,15 @@ class Fetch:
                 await self._each(self._list, one)
                 await self._look_elsewhere()
                 # A store that was listed later may have the text that an earlier one had not.
-                await self._each(self._waiting(content=True), self._again)
+                await self._look_again(content=True)
             await asyncio.to_thread(files.commit)
 
     async def take_deferred(self, *, read: bool) -> None:
         """Bring what was deferred to its end: contents out of the parent, or only their places in the books."""
         self._defer = False
         if read:
-            await self._each(self._waiting(content=False), self._again)
-            await self._each(self._waiting(content=True), self._again)  # what turned out to be damaged, and is gone
+            await self._look_again(content=False)
+            await self._look_again(content=True)  # what turned out to be damaged, and is gone
             return
         for waiting in self._index.waiting(content=False):
             if (taken := self._unchanged(waiting.file)) is not None:
@@ -226,12 +226,12 @@ class Fetch:
             except REFUSED as error:
                 self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
 
-    def _waiting(self, *, content: bool) -> Callable[[Queue[Waiting]], Awaitable[None]]:
+    async def _look_again(self, *, content: bool) -> None:
         async def feed(queue: Queue[Waiting]) -> None:
             for waiting in self._index.waiting(content=content):
                 await queue.put(waiting)
 
-        return feed
+        await self._each(feed, self._again)
 
     async def _each(self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[None]]) -> None:
         """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be."""
