@@ -22,13 +22,13 @@ from holdall.bundle.layout import Capture, Digests, FidelityCount, IndexEntry, L
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import declared, minimum_of, verdict_of
+from holdall.bundle.totals import declared, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.capped import Capped
-from holdall.closing import Closing
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
+from holdall.opening import Closing
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress
@@ -238,9 +238,9 @@ class _Supply(Closing):
             bundle=finished.path,
             size=finished.size,
             sha256=finished.sha256,
-            digests=finished.digests,
-            verdict=verdict_of(finished.losses),
-            fidelities={each.value: finished.fidelities.get(each, FidelityCount()).files for each in Fidelity},
+            digests=finished.info.digests,
+            verdict=declared(finished.info),
+            fidelities={each.value: finished.info.fidelities.get(each, FidelityCount()).files for each in Fidelity},
         )
 
     def _write_records(self, writer: BundleWriter) -> None:

@@ -77,12 +77,12 @@ def one_error() -> Iterator[None]:
         raise error from None
 
 
-# Not compared by what is in them: errors are told apart, and hashed, as objects.
+# Two errors with the same message are two errors, and an exception must be hashable.
 @dataclass(eq=False, repr=False)
 class HoldallError(Exception):
     """Base of all. ``message`` is one sentence, ``hint`` the way out or ``""``.
 
-    ``mistakes`` are the errors that this one tells of together, each with its own message and hint; mostly none.
+    ``mistakes`` are the errors that this one reports together, each with its own message and hint; mostly none.
     """
 
     exit_code: ClassVar[int] = 1
@@ -106,7 +106,7 @@ class MissingExtra(UsageFault):
 
 
 class Mistakes:
-    """Collects errors that can all be mended before the next try, so that they are told of together."""
+    """Collects errors that can all be mended before the next try, so that they are reported together."""
 
     def __init__(self) -> None:
         self._found: dict[str, HoldallError] = {}
@@ -118,6 +118,10 @@ class Mistakes:
         """Note one; what was said already is not said twice."""
         for each in error.mistakes or [error]:
             self._found.setdefault(each.message, each)
+
+    def usage(self, message: str, *, hint: str = "") -> None:
+        """Note a UsageFault."""
+        self.add(UsageFault(message, hint=hint))
 
     def __iter__(self) -> Iterator[HoldallError]:
         return iter(self._found.values())
@@ -152,13 +156,12 @@ class BundleError(HoldallError):
     """Something about a bundle file. Never raised itself."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DamagedBundle(BundleError):
     """The bytes are not those that were written. ``entry`` names the damaged entry where that is known."""
 
     exit_code = 10
     meaning = "the bundle is damaged"
-    _: KW_ONLY
     entry: str | None = None
 
 
@@ -183,7 +186,7 @@ class NoSuchEntry(BundleError):
 
 
 class CannotWrite(BundleError):
-    """Disk full, folder missing or read-only. Nothing stands half-written under its final name."""
+    """Disk full, folder missing or read-only. Nothing half-written has its final name."""
 
     exit_code = 15
     meaning = (
@@ -203,7 +206,7 @@ class BundleInUse(BundleError):
 # -- 20-29: the account over the network ---------------------------------------------------------------
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class RemoteError(HoldallError):
     """An answer, or the lack of one, from an account.
 
@@ -215,7 +218,6 @@ class RemoteError(HoldallError):
 
     exit_code = 29
     meaning = "the server gave an answer that makes no sense"
-    _: KW_ONLY
     status: int | None = None
     code: str | None = None
     kind: str | None = None
@@ -245,7 +247,7 @@ class Unreachable(RemoteError):
 
 
 class ConnectionLost(Unreachable):
-    """A connection that stood was lost before an answer came: mostly one that the server closed while it lay idle."""
+    """An open connection was lost before an answer came: mostly one that the server closed while it was idle."""
 
 
 class ConnectionMisconfigured(Unreachable):
@@ -328,7 +330,7 @@ class ImportUnderWay(HoldallError):
     meaning = "another import, from another --output-dir or another machine, made the same things within the last hour"
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DestinationDiffers(HoldallError):
     """What is at the destination already isn't what the bundle says, or can't be told apart; nothing was written.
 
@@ -337,7 +339,6 @@ class DestinationDiffers(HoldallError):
 
     exit_code = 33
     meaning = "what the destination has already differs from the bundle"
-    _: KW_ONLY
     differences: list[object] | None = None
 
 
@@ -348,13 +349,12 @@ class PlanOutdated(HoldallError):
     meaning = "the plan is not of this bundle, or the destination has changed since"
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class LossTooGreat(HoldallError):
     """More is known to be lost than the user accepts; nothing was written. ``losses`` has what, JSON-able."""
 
     exit_code = 36
     meaning = "more would be lost than --max-loss allows"
-    _: KW_ONLY
     losses: list[dict[str, object]] | None = None
 
 

@@ -34,17 +34,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...] = ()
     """How its ids begin on OpenAI and Azure, and on most servers that follow them."""
     selector: str = ""
-    """What stands before an id or a GLOB to select this kind; empty where none can be selected."""
+    """The prefix of an id or a GLOB that selects this kind; empty where none can be selected."""
     folder: str = ""
     """Where a bundle has it, a file for each record; empty where the records are lines."""
     volatile: tuple[str, ...] = ()
-    """Fields at the top of a record that change without anybody changing the project."""
+    """Fields at the top of a record that change without anybody changing the project. They are in no digest, or two
+    exports of one project would never be equal."""
     since: int = 0
     """The minor version of the format that had it first; a bundle without any is of an earlier one."""
     has_model: bool = False
     needs_model: bool = False
     rare: bool = False
-    """Few servers have it: that one hasn't is nothing to speak of."""
+    """Few servers have it, so its absence is not reported."""
     beta: str | None = None
     """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
 
@@ -77,6 +78,7 @@ KINDS: dict[Kind, Row] = {
         folder="data/agents/",
         has_model=True,
         volatile=("updated_at",),
+        # A reader of format 1.0 takes their records for entries that it doesn't know.
         since=1,
         rare=True,
         beta="agents=v1",
@@ -93,6 +95,7 @@ KINDS: dict[Kind, Row] = {
         beta="assistants=v2",
     ),
     Kind.MEMBERSHIP: Row(
+        # No header: what is below a store is asked for with the store's.
         endpoint="/vector_stores/{}/files",
         view=MembershipView,
         noun="membership",

@@ -13,7 +13,7 @@ from holdall.doctor.diagnosis import Diagnosis, EndpointCheck, EndpointState, Fa
 from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.progress import Progress, Silent
-from holdall.remote import models
+from holdall.remote import probing
 from holdall.remote.client import Account
 
 __all__ = ["Examined", "diagnose", "examine"]
@@ -113,7 +113,7 @@ async def _models(account: Account, side: Side, users: Mapping[str, list[str]], 
     if name is None:
         return None
     try:
-        catalog = models.read((await account.get(f"/{name}")).raw)
+        catalog = probing.read_models((await account.get(f"/{name}")).raw)
     except (RemoteError, msgspec.DecodeError):
         return None
     ending = [

@@ -21,12 +21,12 @@ from holdall.bundle import layout
 from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.closing import Closing
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import passing_database
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
+from holdall.opening import Closing
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 

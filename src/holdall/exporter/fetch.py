@@ -70,10 +70,8 @@ async def open_fetcher(
             for note in originals.notes():
                 progress.note(note)
         if fallbacks.containers:
-            containers = await stack.enter_async_context(
-                Containers(account, name=fallbacks.containers, progress=progress)
-            )
-        yield ContentFetcher(account, originals=originals, containers=containers, progress=progress), containers
+            containers = await stack.enter_async_context(Containers(account, name=fallbacks.containers))
+        yield ContentFetcher(account, originals=originals, containers=containers), containers
 
 
 class _Sinks:
@@ -346,7 +344,7 @@ class Fetch:
         """A file's content by the best way, into bundle and ledger; what was said where nothing was got."""
         holders = self._holders(file.id)
         sinks = _Sinks(self._writer, file, holders)
-        content = await self._fetcher.fetch(file.id, file.view, lambda: holders, sinks, text=text)
+        content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
         self._ledger.got(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))

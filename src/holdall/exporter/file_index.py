@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from holdall.closing import Closing
 from holdall.errors import CannotWrite
 from holdall.model import FileView, SourceId
+from holdall.opening import Closing
 from holdall.remote.contents import FetchedContent, Holder
 from holdall.remote.survey import Missing
 

@@ -42,7 +42,7 @@ from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.containers import Containers
-from holdall.remote.probing import probe, require_any_endpoint
+from holdall.remote.probing import may_be_there, probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
@@ -111,8 +111,8 @@ async def export(
         bundle=finished.path,
         size=finished.size,
         sha256=finished.sha256,
-        digests=finished.digests,
-        counts=dict(finished.counts),
+        digests=finished.info.digests,
+        counts=dict(finished.info.counts),
     )
 
 
@@ -134,12 +134,11 @@ class _Export:
         self._progress.stage("reading definitions")
         dump, doubt = self._start.dump, None
         notes = list(dump.notes) if dump else []
-        if self._account and self._start.assistants and dump is None:
-            found = await probe(self._account)
-            if not found.assistants:
-                self._start = replace(self._start, assistants=False)
-                doubt = found.doubt
-                notes.append(_SUNSET)
+        # Asked only where the answer decides something: it costs a request.
+        if self._account and self._start.assistants and dump is None and (absent := await probe(self._account)):
+            self._start = replace(self._start, assistants=False)
+            doubt = may_be_there(absent)
+            notes.append(_SUNSET)
         for note in notes:
             self._progress.note(note)
         self._definitions = await gather(self._surveyor, self._start)

@@ -17,8 +17,9 @@ from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
 from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.joined_text import Document, document
-from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch, covered
+from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
+from holdall.redaction import Redactor
 from holdall.remote.client import Account, Answer
 from tests.importer.shelf import Shelf
 from tests.sweep import examples
@@ -31,6 +32,7 @@ class Server:
 
     def __init__(self, parts: list[str] | None, *, more: bool = False) -> None:
         self.parts, self.more, self.asked = parts, more, 0
+        self.redactor = Redactor(())
 
     async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> Answer:
         self.asked += 1
@@ -48,9 +50,9 @@ def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0
 
 def compared(shelf: Shelf, server: Server, overlap: int = 0) -> TextComparison:
     reader = cast(BundleReader, shelf)
-    readings = Readings(cast(Account, server), reader)
+    comparer = TextComparer(cast(Account, server), reader)
     content = catalogue(reader).files[SourceId("f")]
-    return asyncio.run(readings.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
+    return asyncio.run(comparer.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
 
 
 @pytest.mark.parametrize(
