@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import Interrupted, Unreachable
+from holdall.importer.apply.context import SETTLE, Halt, Pace
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import ALONE, MARKS, Create, Creation, Done, Failed, Learned, Line
 from holdall.importer.runs.runreport import Orphan

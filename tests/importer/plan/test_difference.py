@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.apply.readback import unkept
+from holdall.importer.apply.changes import unkept
 from holdall.importer.plan.difference import Difference, differences, same, top_fields
 from holdall.importer.plan.fingerprint import changed, image
 from holdall.model import Kind, SourceId

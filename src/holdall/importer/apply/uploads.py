@@ -1,4 +1,4 @@
-"""Files on their way up: read from the bundle piece by piece, a bounded number at once, each file once."""
+"""Files on their way up: read from the bundle piece by piece in threads, a bounded number at once, each file once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import codecs
 import io
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import BinaryIO, cast
 from weakref import WeakValueDictionary
 
@@ -21,11 +22,10 @@ from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.joined_text import join
 from holdall.importer.plan.steps import Content, UploadFile
 from holdall.model import Fidelity, Kind, SourceId, TargetId
-from holdall.progress import Progress
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason
 
-__all__ = ["Uploads", "renamed", "upload_name"]
+__all__ = ["Uploads", "file_loss", "renamed", "upload_name"]
 
 # A joined text up to this many bytes stays in memory while it is sent.
 _IN_MEMORY = 1 << 20
@@ -140,8 +140,14 @@ class Uploads:
         None where there is none to be tried. Raises what the account raises; of the types that are refused the last.
         """
         refusal = None
+        loop = asyncio.get_running_loop()
+
+        def was_read(count: int) -> None:
+            # Read in a thread; a Progress is told by the event loop alone.
+            loop.call_soon_threadsafe(partial(self._progress.advance, bytes=count))
+
         with ExitStack() as stack:
-            entry = self._entry(content)
+            entry = await asyncio.to_thread(self._entry, content)
             if content.fidelity is Fidelity.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)
             else:
@@ -150,7 +156,7 @@ class Uploads:
             if after is not None:
                 # What the server calls otherwise than it was sent was sent under the first.
                 names = names[names.index(after) + 1 :] if after in names else names[1:]
-            watched = cast(BinaryIO, _Watched(stream, self._progress))
+            watched = cast(BinaryIO, _Watched(stream, was_read))
             for name in names:
                 if _adds_txt(content, name) and not await asyncio.to_thread(self._is_text, content):
                     continue
@@ -190,26 +196,26 @@ class Uploads:
     def _differences(self, content: Content) -> list[Loss]:
         """What the server says of a file that is up against what was sent, and what was sent against what is so."""
 
-        def loss(why: Why, field: str, text: str) -> Loss:
-            return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
-
-        sent, losses = self._state.names.get(content.id, ""), []
+        state, losses = self._state, []
+        sent = state.names.get(content.id, "")
         if content.fidelity is not Fidelity.TEXT and sent not in ("", upload_name(content, exact=True)):
-            losses.append(loss(Why.RENAMED, "filename", renamed(content, sent)))
+            losses.append(file_loss(content, Why.RENAMED, renamed(content, sent), field="filename"))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:
-            losses.append(loss(Why.JOINED_DOUBTFULLY, "text", f"text, joined doubtfully: {doubt}"))
-        said = self._state.said.get(content.id)
+            losses.append(file_loss(content, Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {doubt}", field="text"))
+        said = state.said.get(content.id)
         if said and said.name is not None:
-            losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
-        target = self._state.files.get(content.id)
-        first = self._state.owners.get(target) if target is not None else None
-        if first is not None and first != content.id:
-            other = self._state.names.get(first) or first
+            text = f"the server calls it {said.name}, sent was {sent}"
+            losses.append(file_loss(content, Why.RENAMED, text, field="filename"))
+        target = state.files.get(content.id)
+        first = state.owners.get(target, content.id) if target is not None else content.id
+        if first != content.id:
+            other = state.names.get(first) or first
             text = f"the server takes it for {other}, which has the same bytes: both are {target} there"
-            losses.append(loss(Why.MERGED, "id", text))
+            losses.append(file_loss(content, Why.MERGED, text, field="id"))
         if said and said.size is not None:
-            losses.append(loss(Why.SIZE_DIFFERS, "bytes", f"the server counts {said.size} bytes, other than were sent"))
+            text = f"the server counts {said.size} bytes, other than were sent"
+            losses.append(file_loss(content, Why.SIZE_DIFFERS, text, field="bytes"))
         return losses
 
     async def _text(self, content: Content, entry: IndexEntry, stack: ExitStack) -> tuple[BinaryIO, int, bool]:
@@ -231,11 +237,11 @@ class Uploads:
 
 
 class _Watched(io.RawIOBase):
-    """A stream that tells how far it was read for the first time; a second reading tells nothing."""
+    """A stream that calls ``was_read`` with how many bytes were read for the first time; not so when they are read
+    again, for another attempt."""
 
-    def __init__(self, stream: BinaryIO, progress: Progress) -> None:
-        self._stream = stream
-        self._progress = progress
+    def __init__(self, stream: BinaryIO, was_read: Callable[[int], object]) -> None:
+        self._stream, self._was_read = stream, was_read
         self._furthest = 0
 
     def readable(self) -> bool:
@@ -254,7 +260,7 @@ class _Watched(io.RawIOBase):
         data = self._stream.read(size)
         position = self._stream.tell()
         if position > self._furthest:
-            self._progress.advance(bytes=position - self._furthest)
+            self._was_read(position - self._furthest)
             self._furthest = position
         return data
 
@@ -267,7 +273,14 @@ def _refused(content: Content, error: RemoteError) -> Loss:
         text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
     elif reason is RefusalReason.TYPE and isinstance(error, RequestRefused):
         text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
-    return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, text=text)
+    return file_loss(content, why, text)
+
+
+def file_loss(
+    content: Content, why: Why, text: str, *, field: str | None = None, inside: SourceId | None = None
+) -> Loss:
+    """The loss of something of a file, or of the file ``inside`` of a store."""
+    return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, inside=inside, field=field, text=text)
 
 
 def renamed(content: Content, name: str, purpose: str = "") -> str:

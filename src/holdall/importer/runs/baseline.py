@@ -10,7 +10,7 @@ import hashlib
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from holdall.opening import open_regular
 from holdall.remote.client import Account, viewed
 from holdall.remote.lists import Doubt
 
-__all__ = ["PLACES", "RECENT", "Baseline", "Lookalike", "Stamp", "listed", "stamps"]
+__all__ = ["PLACES", "RECENT", "Baseline", "Listed", "Lookalike", "Stamp", "listed", "stamps"]
 
 PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *WHOLE)}
 
@@ -35,6 +35,7 @@ RECENT = 3600
 
 # A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
 _LARGE_PAGE = 10_000
+_PAGE = 100
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +68,20 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int | None = None
 
 
-class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of any object in a list."""
+
     id: TargetId
     name: str | None = None
     filename: str | None = None
     bytes: int | float | None = None
     created_at: int | float | None = None
     metadata: dict[str, Any] | None = None
+
+    def mark(self, key: str) -> str | None:
+        """One of our marks, where it carries that."""
+        found = (self.metadata or {}).get(key)
+        return found if isinstance(found, str) else None
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -84,18 +92,16 @@ async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> As
 
     ``doubt`` is told where the list may lack something.
     """
-    if kind is Kind.FILE:
-        begun = False
+    begun = False
+    for limit in (_LARGE_PAGE, _PAGE) if kind is Kind.FILE else (_PAGE,):
         try:
-            async for raw in account.items(PLACES[kind], limit=_LARGE_PAGE, doubt=doubt):
+            async for raw in account.items(PLACES[kind], limit=limit, doubt=doubt):
                 begun = True
                 yield raw
             return
         except RequestRefused:
-            if begun:
+            if begun or limit == _PAGE:
                 raise
-    async for raw in account.items(PLACES[kind], doubt=doubt):
-        yield raw
 
 
 async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
@@ -103,7 +109,7 @@ async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> A
     for kind in (kind for kind in kinds if kind is not Kind.FILE):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
-                if stamp := _stamp(kind, viewed(raw, _Seen, f"a record of {PLACES[kind]}")):
+                if stamp := _stamp(kind, viewed(raw, Listed, f"a record of {PLACES[kind]}")):
                     yield stamp
 
 
@@ -165,7 +171,7 @@ class Baseline:
     ) -> bool:
         try:
             async for raw in listed(account, kind):
-                seen = viewed(raw, _Seen, f"a record of {PLACES[kind]}")
+                seen = viewed(raw, Listed, f"a record of {PLACES[kind]}")
                 its = (seen.filename or "", credible(seen.bytes) or 0)
                 if kind is Kind.FILE and its in uploads:
                     put(_Line(kind=kind, id=seen.id, name=its[0], size=its[1]))
@@ -215,9 +221,8 @@ def _short(id: str) -> int:
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())
 
 
-def _stamp(kind: Kind, seen: _Seen) -> Stamp | None:
-    metadata: Mapping[str, Any] = seen.metadata or {}
-    op, source = metadata.get(OPERATION), metadata.get(CLONED_FROM)
-    if not isinstance(op, str) or not isinstance(source, str):
+def _stamp(kind: Kind, seen: Listed) -> Stamp | None:
+    op, source = seen.mark(OPERATION), seen.mark(CLONED_FROM)
+    if op is None or source is None:
         return None
     return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))

@@ -20,7 +20,7 @@ from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.undo.observed import Member, Observed, ObservedAssistant, PossibleOrphan
 from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Kind, TargetId

@@ -12,9 +12,8 @@ import msgspec
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
-from holdall.importer.apply.context import Context
-from holdall.importer.apply.resume import begin, unfinished
-from holdall.importer.apply.twins import attempt_name, duplicates
+from holdall.importer.apply.context import SETTLE, Context, Halt, Pace
+from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import catalogue
@@ -22,14 +21,19 @@ from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import BundleSummary, Plan
-from holdall.importer.runs.pace import SETTLE, Halt, Pace
-from holdall.importer.runs.runfolder import RunFolder, locked
+from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
-from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping
+from holdall.importer.runs.runreport import (
+    Duplicate,
+    Party,
+    Report,
+    ReportDestination,
+    Status,
+    keeping,
+    mapping,
+)
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
-from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -200,12 +204,7 @@ async def _apply(
             ),
             bundle=bundle,
             options=options,
-            assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
-            agents=work.tally.results(Kind.AGENT, otherwise=otherwise),
-            others=[
-                *work.tally.results(Kind.STORE, otherwise=otherwise),
-                *work.tally.results(Kind.FILE, otherwise=otherwise),
-            ],
+            results=work.tally.results(otherwise=otherwise),
             stores=work.stores,
             files=work.files,
             copies=state.copies,

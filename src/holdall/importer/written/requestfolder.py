@@ -18,8 +18,7 @@ from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.names import from_disk, is_safe, on_disk
 from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
-from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
@@ -110,7 +109,10 @@ class RequestFolder:
             await folder.write(intent)
             replace(self.output, path, data)
             await folder.write(Done(op=intent.op, target=TargetId(path)))
-            folder.audit(intent.action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
+            line = AuditLine(
+                operation=intent.action, outcome="done", kind=Kind.ASSISTANT, source=source, target=intent.target
+            )
+            folder.audit(line)
 
 
 async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import NotFound
-from holdall.importer.apply.readback import ReadBack, unkept
-from holdall.importer.runs.pace import SETTLE, Pace
+from holdall.importer.apply.changes import ReadBack, unkept
+from holdall.importer.apply.context import SETTLE, Pace
 from holdall.importer.runs.runlines import Line, Shown
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
