@@ -12,10 +12,10 @@ from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
+from holdall.graph import with_callees_by_id
 from holdall.importer.plan.steps import BundleSummary, Content
 from holdall.joining import overlap_of
 from holdall.kinds import WHOLE, read
-from holdall.links import named_links
 from holdall.model import (
     Fidelity,
     FileView,
@@ -47,7 +47,7 @@ def catalogue(reader: BundleReader) -> BundleSummary:
     unfit: dict[SourceId, list[Loss]] = {}
     # Oldest first, as the server lists them, so that the copy lists them in the same order.
     whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in WHOLE}
-    whole[Kind.ASSISTANT] = named_links(whole[Kind.ASSISTANT])
+    whole[Kind.ASSISTANT] = with_callees_by_id(whole[Kind.ASSISTANT])
     return BundleSummary(
         whole=whole,
         stores=stores,
