@@ -151,7 +151,7 @@ class Wire:
                         transport=redirects.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
                         follow_redirects=False,
-                        event_hooks={"response": [bodies.bound]},
+                        event_hooks={"request": [bodies.in_thread], "response": [bodies.bound]},
                         # Nothing that a server wants to have kept is kept, or sent back.
                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
