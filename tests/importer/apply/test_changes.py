@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import NotFound
-from holdall.importer.apply.changes import ReadBack, unkept
+from holdall.importer.apply.changes import Changes, unkept
 from holdall.importer.apply.context import SETTLE, Pace
+from holdall.importer.apply.writes import Writes
 from holdall.importer.runs.runlines import Line, Shown
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
@@ -45,7 +46,7 @@ class Server:
 
     def losses(self) -> list[Loss]:
         pace = Pace(clock=lambda: self.now, sleep=self.sleep)
-        reading = ReadBack(context(self, self, pace))
+        reading = Changes(context(self, self, pace), cast(Writes, None))
         return asyncio.run(reading.losses(Kind.STORE, SourceId("s"), TargetId("S"), "n", SENT))
 
 

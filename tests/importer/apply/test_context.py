@@ -8,12 +8,12 @@ from itertools import pairwise
 import pytest
 
 from holdall.errors import Interrupted
-from holdall.importer.apply.context import Halt, Pace
+from holdall.importer.apply.context import Pace
 from tests.importer.rig import Time
 
 
-def pace(moment: Time, **more: object) -> Pace:
-    return Pace(clock=lambda: moment.now, sleep=moment.sleep, **more)  # type: ignore[arg-type]
+def pace(moment: Time) -> Pace:
+    return Pace(clock=lambda: moment.now, sleep=moment.sleep)
 
 
 def looks(moment: Time, waiting: Pace, window: float, *, takes: float = 0.0) -> list[float]:
@@ -51,9 +51,11 @@ def test_the_last_look_comes_after_the_window_however_long_a_look_takes() -> Non
 
 def test_a_wish_to_stop_cuts_a_pause_short() -> None:
     async def go() -> None:
-        halt = Halt()
-        waiting = Pace(clock=lambda: 0.0, sleep=asyncio.sleep, first=1000.0, longest=1000.0, halt=halt)
-        asyncio.get_running_loop().call_soon(halt.ask)
+        async def sleep(seconds: float) -> None:
+            await asyncio.Event().wait()
+
+        waiting = Pace(clock=lambda: 0.0, sleep=sleep)
+        asyncio.get_running_loop().call_soon(waiting.stop)
         for _ in range(2):
             with pytest.raises(Interrupted) as caught:
                 async for _ in waiting.looks(1000.0):

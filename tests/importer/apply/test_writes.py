@@ -102,7 +102,7 @@ def work(
                 server.now, server.seen = 0.0, []
             return await writes.create(Kind.ASSISTANT, SourceId("a"), _body, [TargetId("vs_new")])
         except RemoteError as error:
-            return error, await writes.stopping(error)
+            return error, await run.stopping(error)
         finally:
             await folder.close()
 

@@ -30,14 +30,18 @@ from holdall.remote import refusals
 from holdall.remote.client import path, viewed
 from holdall.remote.wire import route
 
-__all__ = ["Changes", "ReadBack", "ServerKeys", "keys_added", "refused_fields", "unkept"]
+__all__ = ["Changes", "ServerKeys", "keys_added", "refused_fields", "unkept"]
 
 
 class Changes:
-    """The updates and detachments of one run. Every method raises what the account raises."""
+    """The updates and detachments of one run, and the look at what was written. Every method raises what the account
+    raises."""
 
     def __init__(self, context: Context, writes: Writes) -> None:
-        self._account, self._state, self._writes = context.account, context.folder.state, writes
+        self._account, self._folder, self._pace = context.account, context.folder, context.pace
+        self._writes = writes
+        # Endpoints at which nothing could be read back, however long was waited: the next object isn't waited for.
+        self._unseen: set[str] = set()
 
     async def definition(self, step: UpdateDefinition, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""
@@ -77,8 +81,41 @@ class Changes:
 
     async def complete(self, kind: Kind, source: SourceId, target: TargetId, request: Request) -> None:
         """Set the metadata that had no room beside our marks when it was created, unless that is done."""
-        if request.update is not None and (kind, None, source) not in self._state.updated:
+        if request.update is not None and (kind, None, source) not in self._folder.state.updated:
             await self._writes.update(kind, source, target, request.update)
+
+    async def losses(
+        self, kind: Kind, source: SourceId, target: TargetId, name: str | None, sent: Mapping[str, Any]
+    ) -> list[Loss]:
+        """A loss for each field of ``sent`` that isn't there as it was sent.
+
+        What is found is in the journal on return, so that later runs know it before they write. Raises Interrupted and
+        what stops every request; that the object can't be read is said in a loss.
+        """
+        try:
+            found = await self._shown(path(f"{PLACES[kind]}/{{}}", target))
+        except REQUEST_ERRORS as error:
+            why = error.detail or error.message
+            text = f"it can't be read back, so whether it is whole isn't known ({why})"
+            return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
+        added = keys_added(sent.get("metadata"), found.get("metadata"))
+        lost = unkept(kind, source, target, name, sent, found)
+        if lost or added:
+            shown = Shown(
+                kind=kind,
+                source=source,
+                target=target,
+                image=image(kind, found, added),
+                unkept=top_fields(lost),
+                added=added,
+            )
+            await self._folder.write(shown)
+        return [not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
+
+    async def attributes(self, store: TargetId, file: TargetId) -> dict[str, Any]:
+        """What the account shows of a file in a store. Raises as ``losses``, and where it can't be read."""
+        found = await self._shown(path("/vector_stores/{}/files/{}", store, file))
+        return found.get("attributes") or {}
 
     async def membership(self, step: UpdateMembership, store: TargetId) -> None:
         there = await self._member(store, step.target)
@@ -101,7 +138,7 @@ class Changes:
 
     def _lost(self, kind: Kind, source: SourceId) -> dict[str, Any]:
         """What stood before an update whose answer was lost when the run was cut off."""
-        lost = self._state.unknown(Update, kind, source)
+        lost = self._folder.state.unknown(Update, kind, source)
         return (lost[0].before or {}) if lost else {}
 
     async def _member(self, store: TargetId, file: TargetId) -> dict[str, Any]:
@@ -115,58 +152,13 @@ class Changes:
                     return found
             raise
 
-    async def _there(self, where: str) -> dict[str, Any]:
-        return viewed((await self._account.get(where)).raw, dict[str, Any], where)
-
-
-class ReadBack:
-    """What the account made of the assistants, agents and stores of one run."""
-
-    def __init__(self, context: Context) -> None:
-        self._account, self._folder, self._pace = context.account, context.folder, context.pace
-        # Endpoints at which nothing could be read back, however long was waited: the next object isn't waited for.
-        self._unseen: set[str] = set()
-
-    async def losses(
-        self, kind: Kind, source: SourceId, target: TargetId, name: str | None, sent: Mapping[str, Any]
-    ) -> list[Loss]:
-        """A loss for each field of ``sent`` that isn't there as it was sent.
-
-        What is found is in the journal on return, so that later runs know it before they write. Raises Interrupted and
-        what stops every request; that the object can't be read is said in a loss.
-        """
-        try:
-            found = await self._get(path(f"{PLACES[kind]}/{{}}", target))
-        except REQUEST_ERRORS as error:
-            why = error.detail or error.message
-            text = f"it can't be read back, so whether it is whole isn't known ({why})"
-            return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
-        added = keys_added(sent.get("metadata"), found.get("metadata"))
-        lost = unkept(kind, source, target, name, sent, found)
-        if lost or added:
-            shown = Shown(
-                kind=kind,
-                source=source,
-                target=target,
-                image=image(kind, found, added),
-                unkept=top_fields(lost),
-                added=added,
-            )
-            await self._folder.write(shown)
-        return [not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
-
-    async def attributes(self, store: TargetId, file: TargetId) -> dict[str, Any]:
-        """What the account shows of a file in a store. Raises as ``losses``, and where it can't be read."""
-        found = await self._get(path("/vector_stores/{}/files/{}", store, file))
-        return found.get("attributes") or {}
-
-    async def _get(self, where: str) -> dict[str, Any]:
+    async def _shown(self, where: str) -> dict[str, Any]:
         """The object; one that was made a moment ago may be unknown for some seconds."""
         endpoint = route(where)
         patience = 0.0 if endpoint in self._unseen else max(FRESH, self._pace.settle)
         async for _ in self._pace.looks(patience):
             try:
-                found = viewed((await self._account.get(where)).raw, dict[str, Any], where)
+                found = await self._there(where)
             except (NotFound, RequestRefused) as error:
                 refused = error
                 if error.status == 405:  # this server never shows one
@@ -177,6 +169,9 @@ class ReadBack:
         self._unseen.add(endpoint)
         raise refused
 
+    async def _there(self, where: str) -> dict[str, Any]:
+        return viewed((await self._account.get(where)).raw, dict[str, Any], where)
+
 
 class ServerKeys:
     """Metadata keys that may be the server's own.
@@ -185,11 +180,9 @@ class ServerKeys:
     the others. What it doesn't put in is its owner's, and set right away. ``state.added`` has those that were put in.
     """
 
-    def __init__(
-        self, context: Context, shared: Mapping[Kind, list[str]], changes: Changes, read_back: ReadBack
-    ) -> None:
+    def __init__(self, context: Context, shared: Mapping[Kind, list[str]], changes: Changes) -> None:
         self._state, self._progress = context.folder.state, context.progress
-        self._shared, self._changes, self._read_back = shared, changes, read_back
+        self._shared, self._changes = shared, changes
         self._known: set[Kind] = set()
 
     def sent(self, record: Record) -> Record:
@@ -208,7 +201,7 @@ class ServerKeys:
             return ""
         # Once the copy was updated, its keys no longer tell who put them there.
         if not self._state.unknown(Update, kind, record.id) and (kind, None, record.id) not in self._state.updated:
-            await self._read_back.losses(kind, record.id, target, name, sent)
+            await self._changes.losses(kind, record.id, target, name, sent)
         self._known.add(kind)
         if own := [key for key in shared if key in self._state.added]:
             self._progress.note(

@@ -187,7 +187,7 @@ async def _files_beside(context: Context) -> list[Duplicate]:
         new: dict[TargetId, tuple[str | None, int | float | None]] = {}
         async for raw in listed(context.account, Kind.FILE):
             view = viewed(raw, FileView, "a file")
-            if not baseline.had_file(id := TargetId(view.id)):
+            if not await baseline.had_file(id := TargetId(view.id)):
                 new[id] = (view.filename, view.bytes)
         if made.keys() <= new.keys():
             break

@@ -10,8 +10,8 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.importer.apply.changes import Changes, ReadBack, ServerKeys, keys_added
-from holdall.importer.apply.context import Context
+from holdall.importer.apply.changes import Changes, ServerKeys, keys_added
+from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Attached, Indexing, Unsearchable
 from holdall.importer.apply.uploads import Uploads, file_loss, renamed
 from holdall.importer.apply.writes import Writes
@@ -24,7 +24,7 @@ from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Stores", "explained"]
+__all__ = ["Stores"]
 
 
 class Stores:
@@ -42,15 +42,13 @@ class Stores:
         uploads: Uploads,
         indexing: Indexing,
         changes: Changes,
-        read_back: ReadBack,
         server_keys: ServerKeys,
         in_code: Container[SourceId],
     ) -> None:
         self._folder, self._state = context.folder, context.folder.state
         self._catalogue, self._reader, self._tally = catalogue, reader, tally
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
-        self._changes, self._read_back, self._server_keys = changes, read_back, server_keys
-        self._in_code = in_code
+        self._changes, self._server_keys, self._in_code = changes, server_keys, in_code
         self.failed: dict[SourceId, str] = {}
         self.spare: list[Orphan] = []
 
@@ -112,7 +110,7 @@ class Stores:
         """Set the attributes of one file, and see that they are set."""
         store = self._state.targets[Kind.STORE][step.store]
         await self._changes.membership(step, store)
-        there = await self._read_back.attributes(store, step.target)
+        there = await self._changes.attributes(store, step.target)
         added = keys_added(step.attributes, there)
         if same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
             return
@@ -138,7 +136,7 @@ class Stores:
             raise
 
     async def _look(self, step: CreateStore | UpdateStore, target: TargetId, sent: Mapping[str, object]) -> None:
-        for loss in await self._read_back.losses(Kind.STORE, step.id, target, step.name, sent):
+        for loss in await self._changes.losses(Kind.STORE, step.id, target, step.name, sent):
             self._tally.lose(loss)
 
     async def _tell(self, source: SourceId, store: TargetId, done: Attached) -> None:
@@ -190,11 +188,3 @@ class Stores:
         text = f"the destination does not keep it as it was sent: {one.values()}"
         content = self._catalogue.files[one.source]
         self._tally.lose(file_loss(content, Why.NOT_KEPT, text, field=one.field, inside=one.inside))
-
-
-def explained(error: RemoteError) -> str:
-    """The reason for people who know what was being created: without the request's method and path."""
-    reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
-    if error.ambiguous:
-        return f"{reason}; looked for, tried again, and given up"
-    return reason

@@ -46,7 +46,7 @@ class Uploads:
     """The uploads of one run."""
 
     def __init__(self, context: Context, reader: BundleReader, writes: Writes) -> None:
-        self._reader, self._writes = reader, writes
+        self._context, self._reader, self._writes = context, reader, writes
         self._state, self._progress = context.folder.state, context.progress
         self._concurrency = context.account.limits.concurrency
         self._in_use: set[TargetId] = set()
@@ -81,7 +81,7 @@ class Uploads:
                         continue
                     losses.append(_refused(step.content, error))
                 except RemoteError as error:
-                    if gone := await self._writes.stopping(error):
+                    if gone := await self._context.stopping(error):
                         stopped.append(gone)
                     losses.append(_refused(step.content, error))
                 except HoldallError as error:
@@ -183,15 +183,12 @@ class Uploads:
         """Whether the bytes are UTF-8 without control characters, as parsed text is."""
         if content.fidelity is Fidelity.TEXT:
             return True
-        decoder = codecs.getincrementaldecoder("utf-8")()
         with self._reader.open(self._entry(content)) as stream:
-            while piece := stream.read(_PIECE):
-                try:
-                    if "\0" in decoder.decode(piece):
-                        return False
-                except UnicodeDecodeError:
-                    return False
-        return not decoder.getstate()[0]
+            pieces = iter(partial(stream.read, _PIECE), b"")
+            try:
+                return not any("\0" in text for text in codecs.iterdecode(pieces, "utf-8"))
+            except UnicodeDecodeError:
+                return False
 
     def _differences(self, content: Content) -> list[Loss]:
         """What the server says of a file that is up against what was sent, and what was sent against what is so."""

@@ -19,12 +19,12 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.requestbody import Targets, definition, dispensable
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
-from holdall.importer.apply.changes import Changes, ReadBack, ServerKeys, refused_fields
-from holdall.importer.apply.context import Context
+from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields
+from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.otherimports import leftovers
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.apply.stores import Stores, explained
+from holdall.importer.apply.stores import Stores
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.choices import table_of
@@ -81,8 +81,8 @@ class Work:
         self._reconciler = Reconciler(context)
         self._writes = Writes(context, self._reconciler)
         self._uploads = Uploads(context, reader, self._writes)
-        self._changes, self._read_back = Changes(context, self._writes), ReadBack(context)
-        self._server_keys = ServerKeys(context, plan.shared_keys, self._changes, self._read_back)
+        self._changes = Changes(context, self._writes)
+        self._server_keys = ServerKeys(context, plan.shared_keys, self._changes)
         self._writing = Writing(plan, catalogue, folder, destination, context.operation)
         self.tally = RunTally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
@@ -96,7 +96,6 @@ class Work:
             uploads=self._uploads,
             indexing=Indexing(context, self._writes, batch_files=self._table.batch_files),
             changes=self._changes,
-            read_back=self._read_back,
             server_keys=self._server_keys,
             in_code={file for step in plan.steps() for file in references_of(step)[1]},
         )
@@ -143,7 +142,7 @@ class Work:
         except _Failed as failure:
             self.tally.fail(unit, str(failure))
         except RemoteError as error:
-            self.stopped = self.stopped or await self._writes.stopping(error)
+            self.stopped = self.stopped or await self._context.stopping(error)
             self.tally.fail(unit, explained(error))
         else:
             self.tally.finish(unit, target)
@@ -284,7 +283,7 @@ class Work:
         """Read back what was written, ``without`` the fields of which it is known that they weren't."""
         unread = "it stands, but what the destination made of it could not be read"
         async with self._despite_errors(step, Why.NOT_KEPT, unread):
-            for loss in await self._read_back.losses(step.kind, step.id, target, step.name, sent):
+            for loss in await self._changes.losses(step.kind, step.id, target, step.name, sent):
                 if loss.field not in without:
                     self.tally.lose(loss)
 
@@ -296,5 +295,5 @@ class Work:
         try:
             yield
         except RemoteError as error:
-            self.stopped = self.stopped or await self._writes.stopping(error)
+            self.stopped = self.stopped or await self._context.stopping(error)
             self._lose(step, why, f"{text}: {explained(error)}", field)

@@ -16,15 +16,11 @@ import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import (
-    AuthenticationFailed,
     NotFound,
-    PermissionDenied,
-    QuotaExhausted,
     RemoteError,
     RequestRefused,
     ServerFailed,
     UnexpectedAnswer,
-    Unreachable,
 )
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
@@ -47,8 +43,7 @@ from holdall.importer.runs.runlines import (
 )
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
-from holdall.remote.probing import probe
-from holdall.remote.refusals import is_unknown, missing_scopes
+from holdall.remote.refusals import is_unknown
 
 __all__ = ["TRIES", "Writes"]
 
@@ -102,26 +97,13 @@ class Writes:
     ) -> TargetId:
         """POST /files; ``is_copy``: a second time, as text. Two uploads of equal name and size must not be under way
         at once."""
-        state = self._folder.state
         sent: dict[str, Any] = {"op": "", "source": source, "name": filename, "size": size, "sha256": sha256}
-
-        def done() -> TargetId | None:
-            if not is_copy:
-                return state.files.get(source)
-            # A second upload counts under its own name only.
-            return state.copies.get(source) if state.names.get(source) == filename else None
-
-        def unknown() -> list[Creation]:
-            uploads = state.creations(Kind.FILE)
-            # Of two lost uploads that look alike, neither can be told from the other: both are looked for.
-            return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
-
         call = _Call(
             intent=Copy(**sent) if is_copy else Create(kind=Kind.FILE, **sent),
             request="POST /files",
             send=lambda _: self._account.upload(filename, stream, purpose=purpose),
         )
-        return await self._surely(call, [], done, unknown)
+        return await self._surely(call, [])
 
     async def create(
         self,
@@ -137,15 +119,13 @@ class Writes:
         ``fresh`` are the ids in it, which the server may not know yet; ``without`` are the fields that were left out of
         it, being at their defaults.
         """
-        where, state = PLACES[kind], self._folder.state
+        where = PLACES[kind]
         call = _Call(
             intent=Create(op="", kind=kind, source=source, name=body("").get("name"), without=list(without)),
             request=f"POST {where}",
             send=lambda op: self._account.post(where, body(op)),
         )
-        return await self._surely(
-            call, fresh, lambda: state.target(kind, source), lambda: state.creations(kind, source)
-        )
+        return await self._surely(call, fresh)
 
     async def update(
         self,
@@ -189,23 +169,6 @@ class Writes:
         """One file into ``store``. Not looked for either: it does no harm to carry this out twice."""
         return await self._attach(source, store, [body], "/vector_stores/{}/files", body)
 
-    async def stopping(self, error: RemoteError) -> RemoteError | None:
-        """The error that ends the whole run, where ``error`` would meet whatever comes next alike; else None.
-
-        A bad key and an empty account do, and so does a key that lacks a permission for all of a kind; a 403 alone may
-        be about one model. A lost connection does if the server can't be reached for a read either.
-        """
-        # So OpenAI says of a restricted key that it may not do this to anything.
-        lacking = isinstance(error, PermissionDenied) and missing_scopes(error) is not None
-        if lacking or isinstance(error, (AuthenticationFailed, QuotaExhausted)):
-            return error
-        if isinstance(error, Unreachable):
-            try:
-                await probe(self._account)
-            except RemoteError as gone:
-                return gone
-        return None
-
     # -- how it happens once ---------------------------------------------------------------------------
 
     def _post(self, intent: Intent, where: str, body: dict[str, Any]) -> _Call:
@@ -242,26 +205,21 @@ class Writes:
             return TRIES
         return 1 if _action(intent) in self._given_up else 2
 
-    async def _surely(
-        self,
-        call: _Call,
-        fresh: list[TargetId],
-        done: Callable[[], TargetId | None],
-        unknown: Callable[[], list[Creation]],
-    ) -> TargetId:
+    async def _surely(self, call: _Call, fresh: list[TargetId]) -> TargetId:
         """Make attempts until one is known to have been carried out; before each, what is unknown is looked for."""
+        intent = call.intent
         lost: RemoteError | None = None
+        assert isinstance(intent, Creation)
         for tried in range(TRIES + 1):
-            tries = self._tries(call.intent)
-            if attempts := unknown():
-                # Where nothing of the kind ever came of a try, the whole settle window would be spent on each object.
+            tries = self._tries(intent)
+            if attempts := self._unknown(intent):
+                # Where no such write was ever answered, the settle window would be spent on each of thousands.
                 once = lost is not None and tries < TRIES and tried >= tries
                 await self._reconciler.reconcile(attempts, once=once)
-            target = done()
-            if target is not None:
+            if target := self._made(intent):
                 return target
             if lost and tried >= tries:
-                self._given_up.add(_action(call.intent))
+                self._given_up.add(_action(intent))
                 raise lost
             try:
                 return await self._while_fresh(call, fresh)
@@ -270,6 +228,24 @@ class Writes:
                     raise
                 lost = error
         raise AssertionError("unreachable")
+
+    def _made(self, intent: Creation) -> TargetId | None:
+        """What an earlier attempt has made."""
+        state = self._folder.state
+        if not isinstance(intent, Copy):
+            return state.target(intent.kind, intent.source)
+        # A second upload counts under its own name only.
+        return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
+
+    def _unknown(self, intent: Creation) -> list[Creation]:
+        """The attempts at it of which nobody knows; of a file also those at others that look alike, for of two neither
+        can be told from the other."""
+        if intent.kind is not Kind.FILE:
+            return self._folder.state.creations(intent.kind, intent.source)
+        uploads = self._folder.state.creations(Kind.FILE)
+        return [
+            one for one in uploads if intent.source == one.source or (intent.name, intent.size) == (one.name, one.size)
+        ]
 
     async def _repeated(self, call: _Call, target: TargetId) -> None:
         """Make attempts until one is answered; it does no harm to carry this out twice."""
@@ -311,7 +287,7 @@ class Writes:
     async def _attempt(self, call: _Call) -> TargetId:
         """Intent, call, outcome: each is durable before the next. Returns the id that the account gave."""
         intent = msgspec.structs.replace(call.intent, op=self._context.operation())
-        self._pace.halt.check()
+        self._pace.require_no_stop()
         await self._folder.write(intent)
         try:
             answer = await call.send(intent.op)
@@ -331,8 +307,8 @@ class Writes:
             raise
         done = _done(intent, target, answer)
         # A server may give the id of a file with the same bytes that stood there before: that one is not the run's.
-        if intent.kind is Kind.FILE and isinstance(intent, Creation) and self._folder.baseline.had_file(target):
-            done = msgspec.structs.replace(done, there=True)
+        if intent.kind is Kind.FILE and isinstance(intent, Creation):
+            done = msgspec.structs.replace(done, there=await self._folder.baseline.had_file(target))
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
         if isinstance(intent, Create) and intent.kind is not Kind.FILE:

@@ -6,6 +6,7 @@ lists come and read as a stream, never held.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from array import array
@@ -120,14 +121,17 @@ class Baseline:
         self.path = path
         self._files: array[int] | None = None
 
-    def had_file(self, id: TargetId) -> bool:
+    async def had_file(self, id: TargetId) -> bool:
         """Whether that file is in the listing. Holds eight bytes a file, once it was asked. Raises CannotWrite."""
         if self._files is None:
-            found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
-            self._files = array("Q", sorted(found))
+            self._files = await asyncio.to_thread(self._file_prints)
         short = _short(id)
         place = bisect_left(self._files, short)
         return place < len(self._files) and self._files[place] == short
+
+    def _file_prints(self) -> array[int]:
+        found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
+        return array("Q", sorted(found))
 
     async def take(
         self,

@@ -12,7 +12,7 @@ import msgspec
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
-from holdall.importer.apply.context import SETTLE, Context, Halt, Pace
+from holdall.importer.apply.context import SETTLE, Context, Pace
 from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
@@ -137,11 +137,12 @@ async def run_import(
             found.require_feasible(asked.max_loss)
             observer.consent(found)
         folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
-        halt, limits = Halt(), account.limits
+        limits = account.limits
+        pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
         context = Context(
             account=account,
             folder=folder,
-            pace=Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle, halt=halt),
+            pace=pace,
             progress=account.progress,
             operation=lambda: attempt_name(folder.id, machine.operation()),
             now=machine.now,
@@ -150,7 +151,7 @@ async def run_import(
             if again:
                 made = _made(folder)
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
-            with observer.halting(halt.ask):
+            with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
                 report = await _apply(context, plan, holding, reader, written, force=options.force)
         finally:
