@@ -24,7 +24,7 @@ def report(run: str) -> Report:
         destination=ReportDestination(),
         bundle={},
         options={},
-        results=[],
+        by_kind={},
         stores={},
         files={},
         requests={},

@@ -23,38 +23,23 @@ REPORT = Report(
     destination=ReportDestination(org_id="org_yyy", project_id="proj_yyy", base_url="https://a.invalid/v1"),
     bundle={"name": "b"},
     options={"prefix": ""},
-    results=[
-        Result(
-            kind=Kind.ASSISTANT,
-            source=SourceId("asst_1"),
-            target=TargetId("asst_9"),
-            name="Customer Support",
-            status=Status.SUCCESS,
-        ),
-        Result(
-            kind=Kind.ASSISTANT,
-            source=SourceId("asst_2"),
-            target=TargetId("asst_8"),
-            name=None,
-            status=Status.PARTIAL,
-            error=str(LOSS),
-            losses=[LOSS],
-        ),
-        Result(
-            kind=Kind.ASSISTANT,
-            source=SourceId("asst_3"),
-            name="<b>`x`\n\u202e",
-            status=Status.FAILED,
-            error="Rate limit exceeded",
-        ),
-        Result(
-            kind=Kind.ASSISTANT,
-            source=SourceId("asst_4"),
-            name="d",
-            status=Status.NOT_ATTEMPTED,
-            error="not attempted: no quota",
-        ),
-    ],
+    by_kind={
+        Kind.ASSISTANT: [
+            Result(
+                source=SourceId("asst_1"), target=TargetId("asst_9"), name="Customer Support", status=Status.SUCCESS
+            ),
+            Result(
+                source=SourceId("asst_2"),
+                target=TargetId("asst_8"),
+                name=None,
+                status=Status.PARTIAL,
+                error=str(LOSS),
+                losses=[LOSS],
+            ),
+            Result(source=SourceId("asst_3"), name="<b>`x`\n\u202e", status=Status.FAILED, error="Rate limit exceeded"),
+            Result(source=SourceId("asst_4"), name="d", status=Status.NOT_ATTEMPTED, error="not attempted: no quota"),
+        ]
+    },
     stores={SourceId("vs_1"): TargetId("vs_9")},
     files={SourceId("f2"): TargetId("f9")},
     requests={},
@@ -99,11 +84,9 @@ def test_the_report_has_the_documented_sections() -> None:
 def of(name: str, error: str | None = None) -> Report:
     """A report of one assistant, whose id in the source is its name too."""
     status = Status.PARTIAL if error else Status.SUCCESS
-    one = Result(
-        kind=Kind.ASSISTANT, source=SourceId(name), target=TargetId("b"), name=name, status=status, error=error
-    )
+    one = Result(source=SourceId(name), target=TargetId("b"), name=name, status=status, error=error)
     parties = {"source": Party(), "destination": ReportDestination()}
-    lists: dict[str, Any] = {"results": [one], "stores": {}, "files": {}, "requests": {}}
+    lists: dict[str, Any] = {"by_kind": {Kind.ASSISTANT: [one]}, "stores": {}, "files": {}, "requests": {}}
     return Report(run="r", started="", ended="", bundle={}, options={}, **parties, **lists)
 
 
@@ -152,7 +135,7 @@ def test_what_can_mean_nothing_stays_as_it_is(name: str) -> None:
 
 def test_many_losses_are_counted_not_listed() -> None:
     losses = [Loss(why=Why.AS_TEXT, kind=Kind.FILE, id=SourceId(f"f{n}"), text="as text") for n in range(50)]
-    one = Result(kind=Kind.ASSISTANT, source=SourceId("a"), target=TargetId("b"), status=Status.SUCCESS, losses=losses)
+    one = Result(source=SourceId("a"), target=TargetId("b"), status=Status.SUCCESS, losses=losses)
     report = Report(
         run="r",
         started="",
@@ -161,7 +144,7 @@ def test_many_losses_are_counted_not_listed() -> None:
         destination=ReportDestination(),
         bundle={},
         options={},
-        results=[one, one],
+        by_kind={Kind.ASSISTANT: [one, one]},
         stores={},
         files={},
         requests={},

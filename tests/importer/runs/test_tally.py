@@ -31,7 +31,7 @@ def test_a_loss_counts_for_all_that_share_the_store_and_is_written_down_once(tmp
     tally.finish(units[0], TargetId("t1"))
     tally.finish(units[1], TargetId("t2"))
     tally.fail(units[2], "no such model")
-    one, two, three = tally.results(otherwise="later")
+    one, two, three = tally.results(otherwise="later")[Kind.ASSISTANT]
     assert (one.status, [loss.id for loss in one.losses]) == (Status.PARTIAL, ["g", "f"])
     assert one.error == "file g: x: gone (and 1 more)"
     assert (two.status, [loss.why for loss in two.losses]) == (Status.SUCCESS, [Why.AS_TEXT])
@@ -48,6 +48,6 @@ def test_a_loss_counts_for_all_that_share_the_store_and_is_written_down_once(tmp
 def test_what_was_not_reached_says_so(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
     tally = RunTally(folder, [unit(A1, [], [])], {})
-    (result,) = tally.results(otherwise="the run ended")
+    (result,) = tally.results(otherwise="the run ended")[Kind.ASSISTANT]
     assert (result.status, result.error, result.target) == (Status.NOT_ATTEMPTED, "the run ended", None)
     asyncio.run(folder.close())

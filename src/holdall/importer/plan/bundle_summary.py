@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import msgspec
 
-from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import TEXTS, LedgerLine
 from holdall.bundle.reader import BundleReader
+from holdall.bundle.totals import minimum_of
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.graph import with_callees_by_id

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
-from holdall.bundle.known_losses import known_reason, reason_of
+from holdall.bundle.totals import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.steps import LONE_FILES, Adopt, BundleSummary, By, Cannot, Plan

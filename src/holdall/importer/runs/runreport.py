@@ -17,7 +17,7 @@ from holdall.dialects.loss import Loss
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line
-from holdall.kinds import WHOLE, noun
+from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
@@ -85,7 +85,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     or ``written``.
     """
 
-    kind: Kind
     source: SourceId
     target: TargetId | None = None
     name: str | None = None
@@ -131,8 +130,9 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``stopped`` is the error that kept the rest from being attempted.
 
-    ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
-    below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
+    ``by_kind`` has a result for each root. ``form`` is what became of the assistants: the ``target`` of one that was
+    written down is the path of its request, below OUTPUT_DIR. ``copies`` are second uploads of files as text, for
+    stores; the first ones are in use too.
     ``added`` are metadata keys that the server puts in by itself.
     """
 
@@ -143,7 +143,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     destination: ReportDestination
     bundle: dict[str, str]
     options: dict[str, Any]
-    results: list[Result]
+    by_kind: dict[Kind, list[Result]]
     stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
     requests: dict[str, int]
@@ -154,18 +154,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     copies: dict[SourceId, TargetId] = {}
     added: frozenset[str] = frozenset()
 
-    def of(self, *kinds: Kind) -> list[Result]:
-        """The results of these kinds."""
-        return [result for result in self.results if result.kind in kinds]
+    @property
+    def results(self) -> list[Result]:
+        return self.of(*self.by_kind)
 
     @property
     def assistants(self) -> list[Result]:
         return self.of(Kind.ASSISTANT)
 
-    @property
-    def others(self) -> list[Result]:
-        """Stores and files that nothing chosen uses."""
-        return self.of(Kind.STORE, Kind.FILE)
+    def of(self, *kinds: Kind) -> list[Result]:
+        return [result for kind in kinds for result in self.by_kind.get(kind, ())]
 
     @property
     def whole(self) -> bool:
@@ -173,9 +171,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def failed(self) -> Iterator[tuple[Kind, SourceId]]:
         """What was chosen and is not there."""
-        for result in self.results:
-            if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
-                yield result.kind, result.source
+        for kind, results in self.by_kind.items():
+            for result in results:
+                if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
+                    yield kind, result.source
 
     def losses(self) -> list[Loss]:
         """Every loss once, also where several assistants share it."""
@@ -186,13 +185,14 @@ def markdown(report: Report) -> str:
     """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
     clones = report.of(*WHOLE)
     whole = [result for result in clones if result.status is Status.SUCCESS]
-    agents = len(clones) - len(report.assistants)
+    shown = (kind for kind in WHOLE if report.of(kind) or not KINDS[kind].since)
+    total = ", ".join(f"{len(report.of(kind))} {KINDS[kind].count}" for kind in shown)
     rest = [result for result in report.results if result.status is not Status.SUCCESS]
     lines = [
         "# Clone Report",
         "",
         "## Summary",
-        f"- Total: {len(report.assistants)} assistants" + (f", {agents} agents" if agents else ""),
+        f"- Total: {total}",
         f"- Success: {len(whole)}",
         f"- Failed: {len(clones) - len(whole)}",
         *_orphans(report.orphans),

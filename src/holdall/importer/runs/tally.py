@@ -53,7 +53,6 @@ class RunTally:
         if heavy:
             error = str(heavy[0]) + (f" (and {len(heavy) - 1} more)" if len(heavy) > 1 else "")
         self._results[unit.id] = Result(
-            kind=unit.kind,
             source=unit.id,
             target=target,
             name=unit.name,
@@ -67,14 +66,13 @@ class RunTally:
         """The unit's root was not created."""
         self._results[unit.id] = _without_copy(unit, Status.FAILED, error, self._losses(unit))
 
-    def results(self, *, otherwise: str) -> list[Result]:
-        """A result for every unit, kind by kind; those not reached give ``otherwise`` as their reason."""
-        return [
-            self._results.get(unit.id) or _without_copy(unit, Status.NOT_ATTEMPTED, otherwise, [])
-            for kind in (*WHOLE, Kind.STORE, Kind.FILE)
-            for unit in self._units
-            if unit.kind is kind
-        ]
+    def results(self, *, otherwise: str) -> dict[Kind, list[Result]]:
+        """A result for every unit, by kind; those not reached give ``otherwise`` as their reason."""
+        found: dict[Kind, list[Result]] = {kind: [] for kind in (*WHOLE, Kind.STORE, Kind.FILE)}
+        for unit in self._units:
+            reached = self._results.get(unit.id)
+            found[unit.kind].append(reached or _without_copy(unit, Status.NOT_ATTEMPTED, otherwise, []))
+        return found
 
     def _losses(self, unit: Unit) -> list[Loss]:
         stores, files = _parts(unit)
@@ -93,7 +91,7 @@ class RunTally:
 
 
 def _without_copy(unit: Unit, status: Status, error: str, losses: list[Loss]) -> Result:
-    return Result(kind=unit.kind, source=unit.id, name=unit.name, status=status, error=error, losses=losses)
+    return Result(source=unit.id, name=unit.name, status=status, error=error, losses=losses)
 
 
 def _how(unit: Unit) -> str:

@@ -205,7 +205,7 @@ async def _apply(
             ),
             bundle=bundle,
             options=options,
-            results=work.tally.results(otherwise=otherwise),
+            by_kind=work.tally.results(otherwise=otherwise),
             stores=work.stores,
             files=work.files,
             copies=state.copies,
