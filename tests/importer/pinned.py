@@ -229,7 +229,7 @@ class Pinned:
             "form": plan.form,
             "listed whole": [kind for kind in there if folder.baseline.is_whole(kind)],
             "newer": {kind: sorted(folder.baseline.newer(kind, ids[kind])) for kind in there},
-            "lookalikes": sorted(one.id for one in folder.baseline.lookalikes()),
+            "lookalikes": sorted(folder.baseline.lookalikes()),
         }
         return _filled(found)
 

@@ -17,19 +17,8 @@ from holdall.errors import ImportUnderWay, NotFound, RemoteError
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.uploads import upload_name
 from holdall.importer.destination.objects import Objects
-from holdall.importer.plan.steps import (
-    Adopt,
-    AttachFiles,
-    BundleSummary,
-    CreateDefinition,
-    CreateStore,
-    Plan,
-    Skip,
-    UpdateDefinition,
-    UpdateStore,
-    UploadFile,
-)
-from holdall.importer.runs.baseline import PLACES, RECENT, Lookalike, Stamp, listed, stamps
+from holdall.importer.plan import steps
+from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, listed, stamps
 from holdall.importer.runs.runfolder import made_in, past_states
 from holdall.importer.runs.runlines import ALONE, Learned, Opened
 from holdall.importer.runs.runreport import Duplicate, Orphan
@@ -53,7 +42,7 @@ def attempt_name(run: str, operation: str) -> str:
 # -- before the first write ----------------------------------------------------------------------------
 
 
-async def begin(context: Context, plan: Plan, opened: Opened, *, force: bool) -> None:
+async def begin(context: Context, plan: steps.Plan, opened: Opened, *, force: bool) -> None:
     """See that no other importer is at work on the same things; for a new run also keep what has to be known later.
 
     That is the plan, what is there before, and last the journal's first line: a journal with it can be gone on with.
@@ -94,31 +83,31 @@ def _strangers(context: Context, found: Iterable[Stamp], sources: Container[tupl
         yield from (stamp for stamp in young if stamp.op not in own)
 
 
-def _kinds(plan: Plan) -> list[Kind]:
+def _kinds(plan: steps.Plan) -> list[Kind]:
     """Those that are listed before the first write."""
     needed = {kind for kind, _ in _sources(plan)}
     if plan.form is not Form.ASSISTANTS:
         # Who has assistants written down need not be allowed to see those that are there.
         needed.discard(Kind.ASSISTANT)
-    if any(isinstance(step, (UploadFile, AttachFiles)) for step in plan.steps()):
+    if any(isinstance(step, (steps.UploadFile, steps.AttachFiles)) for step in plan.steps()):
         needed.add(Kind.FILE)
     return [kind for kind in PLACES if kind in needed]
 
 
-def _uploads(plan: Plan) -> set[tuple[str, int]]:
+def _uploads(plan: steps.Plan) -> set[tuple[str, int]]:
     """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
-    steps = (step for step in plan.steps() if isinstance(step, UploadFile))
+    steps = (step for step in plan.steps() if isinstance(step, steps.UploadFile))
     contents = (step.content for step in steps if step.content.fidelity is not Fidelity.TEXT)
     return {(upload_name(content, exact=True), content.stored) for content in contents}
 
 
-def _sources(plan: Plan) -> set[tuple[Kind, str]]:
+def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:
     """What the plan makes copies of, or has copies of."""
     found: set[tuple[Kind, str]] = set()
     for step in plan.steps():
-        if isinstance(step, (CreateStore, UpdateStore)):
+        if isinstance(step, (steps.CreateStore, steps.UpdateStore)):
             found.add((Kind.STORE, step.id))
-        elif isinstance(step, (CreateDefinition, UpdateDefinition, Adopt, Skip)):
+        elif isinstance(step, (steps.CreateDefinition, steps.UpdateDefinition, steps.Adopt, steps.Skip)):
             found.add((step.kind, step.id))
     return found
 
@@ -127,7 +116,7 @@ def _sources(plan: Plan) -> set[tuple[Kind, str]]:
 
 
 async def duplicates(
-    context: Context, catalogue: BundleSummary, *, prefix: str, known: Container[TargetId]
+    context: Context, catalogue: steps.BundleSummary, *, prefix: str, known: Container[TargetId]
 ) -> list[Duplicate]:
     """What another import made beside that which this run created. ``known`` are the possible orphans, which are in
     the report already.
@@ -155,7 +144,7 @@ async def duplicates(
 
 
 async def _objects_beside(
-    context: Context, catalogue: BundleSummary, kind: Kind, made: dict[SourceId, TargetId], prefix: str
+    context: Context, catalogue: steps.BundleSummary, kind: Kind, made: dict[SourceId, TargetId], prefix: str
 ) -> list[Duplicate]:
     """Other copies of the sources of a kind than those ``made``, that came since the run began."""
     marked = context.folder.state.keeps_marks
@@ -220,7 +209,7 @@ async def leftovers(context: Context) -> list[Orphan]:
     had. Raises CannotWrite.
     """
     folder, progress = context.folder, context.progress
-    found = {one.id: one for one in folder.baseline.lookalikes()}
+    found = folder.baseline.lookalikes()
     for id in folder.state.claimed(Kind.FILE):
         found.pop(id, None)
     if found:
@@ -235,13 +224,10 @@ async def leftovers(context: Context) -> list[Orphan]:
     except RemoteError as error:
         progress.note(f"what an earlier import may have left behind is not listed: {error.message}")
         return []
-    return [
-        Orphan(kind=Kind.FILE, id=one.id, source=None, name=one.name, size=one.size, earlier=True)
-        for one in found.values()
-    ]
+    return [*found.values()]
 
 
-async def _without_used(account: Account, found: dict[TargetId, Lookalike]) -> None:
+async def _without_used(account: Account, found: dict[TargetId, Orphan]) -> None:
     with suppress(NotFound):  # not every account has assistants, or stores
         async for raw in listed(account, Kind.ASSISTANT):
             for file in viewed(raw, AssistantView, "an assistant").file_ids:

@@ -59,12 +59,12 @@ class Reconciler:
             if nth == PATIENCE:
                 self._progress.note("looking whether a request was carried out whose answer was lost")
             for op, done in (await self._look(waiting.values())).items():
-                await self._happened(waiting.pop(op), done)
+                await self._settle(waiting.pop(op), done)
                 self._lags = self._lags or nth > 0
             if once or not waiting:
                 break
         for intent in waiting.values():
-            await self._missed(intent)
+            await self._settle(intent, None)
 
     async def orphans(self) -> list[Orphan]:
         """What was given up and may stand at the destination all the same, with its id where it has turned up.
@@ -150,24 +150,21 @@ class Reconciler:
             lacks = lacks or not before.is_whole(kind)
         return _Listing(marked=marked, alike=alike, lacks=lacks)
 
-    async def _happened(self, intent: Creation, done: Done) -> None:
-        await self._folder.write(done)
-        how = "by its name and size" if done.inferred else "by its mark"
-        self._audit(intent, "found", f"the answer was lost; known {how}", done.target)
-
-    async def _missed(self, intent: Creation) -> None:
-        said = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
-        await self._folder.write(Failed(op=intent.op, error=said, looked=True))
-        self._audit(intent, "not found", said, None)
-
-    def _audit(self, intent: Creation, outcome: str, detail: str, target: TargetId | None) -> None:
+    async def _settle(self, intent: Creation, done: Done | None) -> None:
+        """Write down what came of it: it was found, or nothing tells that it was carried out."""
+        if done:
+            await self._folder.write(done)
+            detail = f"the answer was lost; known {'by its name and size' if done.inferred else 'by its mark'}"
+        else:
+            detail = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
+            await self._folder.write(Failed(op=intent.op, error=detail, looked=True))
         self._folder.audit(
             AuditLine(
                 operation="look",
-                outcome=outcome,
+                outcome="found" if done else "not found",
                 kind=intent.kind,
                 source=intent.source,
-                target=target,
+                target=done.target if done else None,
                 name=intent.name,
                 detail=detail,
             )

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from weakref import WeakValueDictionary
 
 from holdall.bundle.layout import IndexEntry
@@ -21,6 +21,7 @@ from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.joined_text import join
 from holdall.importer.plan.steps import Content, UploadFile
+from holdall.importer.runs.runlines import Copy, Create
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason
@@ -160,11 +161,11 @@ class Uploads:
             for name in names:
                 if _adds_txt(content, name) and not await asyncio.to_thread(self._is_text, content):
                     continue
+                sent: dict[str, Any] = {"source": content.id, "name": name, "size": size, "sha256": entry.sha256}
+                intent = Copy(op="", **sent) if is_copy else Create(op="", kind=Kind.FILE, **sent)
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:
-                        return await self._writes.upload(
-                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, is_copy=is_copy
-                        )
+                        return await self._writes.upload(intent, name, watched, purpose=purpose)
                     except RequestRefused as error:
                         if refusals.read(error).reason is not RefusalReason.TYPE:
                             raise

@@ -27,29 +27,9 @@ from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.stores import Stores
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.writes import Writes
+from holdall.importer.plan import steps
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
-from holdall.importer.plan.steps import (
-    Adopt,
-    AttachFiles,
-    BundleSummary,
-    Cannot,
-    CreateDefinition,
-    CreateStore,
-    DetachFile,
-    Differs,
-    LeaveOut,
-    Plan,
-    Skip,
-    Step,
-    Unit,
-    UpdateDefinition,
-    UpdateMembership,
-    UpdateStore,
-    UploadFile,
-    WriteRequest,
-    references_of,
-)
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.importer.written.writing import Writing
@@ -69,8 +49,8 @@ class Work:
     def __init__(
         self,
         context: Context,
-        plan: Plan,
-        catalogue: BundleSummary,
+        plan: steps.Plan,
+        catalogue: steps.BundleSummary,
         reader: BundleReader,
         destination: Mapping[str, str | None],
     ) -> None:
@@ -97,7 +77,7 @@ class Work:
             indexing=Indexing(context, self._writes, batch_files=self._table.batch_files),
             changes=self._changes,
             server_keys=self._server_keys,
-            in_code={file for step in plan.steps() for file in references_of(step)[1]},
+            in_code={file for step in plan.steps() for file in steps.references_of(step)[1]},
         )
 
     @property
@@ -129,12 +109,12 @@ class Work:
         if self.stopped is None:
             self.orphans += await leftovers(self._context)
 
-    async def _unit(self, unit: Unit) -> None:
+    async def _unit(self, unit: steps.Unit) -> None:
         for loss in unit.losses():
             self.tally.lose(loss)
         try:
             # The uploads of a unit come first in it, and several are under way at once.
-            for loss in await self._uploads.run([step for step in unit.steps if isinstance(step, UploadFile)]):
+            for loss in await self._uploads.run([step for step in unit.steps if isinstance(step, steps.UploadFile)]):
                 self.tally.lose(loss)
             target: TargetId | None = None
             for step in unit.steps:
@@ -147,39 +127,39 @@ class Work:
         else:
             self.tally.finish(unit, target)
 
-    async def _step(self, unit: Unit, step: Step) -> TargetId | None:
+    async def _step(self, unit: steps.Unit, step: steps.Step) -> TargetId | None:
         """Do a step. Returns the id of the unit's root in the copy where this is the step that gives it."""
         match step:
-            case CreateStore():
+            case steps.CreateStore():
                 return await self._stores.create(step)
-            case AttachFiles():
+            case steps.AttachFiles():
                 await self._stores.attach(step)
-            case CreateDefinition():
+            case steps.CreateDefinition():
                 return await self._create(step)
-            case WriteRequest():
+            case steps.WriteRequest():
                 return await self._write_request(unit, step)
-            case Adopt() | Skip():
+            case steps.Adopt() | steps.Skip():
                 self._state.adopt(step.kind, step.id, step.target, step.name)
                 return step.target if step.kind is unit.kind else None
-            case UpdateStore():
+            case steps.UpdateStore():
                 return await self._stores.update(step)
-            case UpdateDefinition():
+            case steps.UpdateDefinition():
                 return await self._update(step)
-            case UpdateMembership():
+            case steps.UpdateMembership():
                 await self._stores.relabel(step)
-            case DetachFile():
+            case steps.DetachFile():
                 await self._changes.detach(step, self.stores[step.store])
-            case Cannot(reason=reason):
+            case steps.Cannot(reason=reason):
                 raise _Failed(f"not created: {reason}")
-            case Differs():
+            case steps.Differs():
                 raise AssertionError("a plan with conflicts is never carried out")
-            case UploadFile() | LeaveOut():
+            case steps.UploadFile() | steps.LeaveOut():
                 pass
         return None
 
-    def _request(self, step: CreateDefinition | UpdateDefinition, op: str = "") -> dialect.Request:
+    def _request(self, step: steps.CreateDefinition | steps.UpdateDefinition, op: str = "") -> dialect.Request:
         """What it is with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
-        is_new = isinstance(step, CreateDefinition)
+        is_new = isinstance(step, steps.CreateDefinition)
         stores, files = self._refers(step, "created" if is_new else "updated")
         record = self._records[step.kind][step.id]
         return definition(
@@ -197,10 +177,10 @@ class Work:
         return {id: here.get(id) for id in read(record).assistant_ids if id in self._records[record.kind]}
 
     def _refers(
-        self, step: CreateDefinition | UpdateDefinition | WriteRequest, made: str
+        self, step: steps.CreateDefinition | steps.UpdateDefinition | steps.WriteRequest, made: str
     ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
         """The stores and files of a copy, by the ids here. Raises _Failed where a store that it needs isn't whole."""
-        stores, wanted = references_of(step)
+        stores, wanted = steps.references_of(step)
         for store in stores:
             if store in self._stores.failed:
                 raise _Failed(f"not {made} without the knowledge it needs: {self._stores.failed[store]}")
@@ -208,20 +188,20 @@ class Work:
         files = {file: self.files[file] for file in wanted if file in self.files}
         return {store: self.stores[store] for store in stores}, files
 
-    async def _write_request(self, unit: Unit, step: WriteRequest) -> TargetId:
+    async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:
         target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
         for loss in said:
             self.tally.lose(loss)
         return target
 
-    async def _update(self, step: UpdateDefinition) -> TargetId:
+    async def _update(self, step: steps.UpdateDefinition) -> TargetId:
         wanted = final(self._request(step))
         left_out = await self._changes.definition(step, wanted)
         self._say_left_out(step, wanted, left_out, "left as it is")
         await self._look(step, step.target, wanted, left_out)
         return step.target
 
-    async def _create(self, step: CreateDefinition) -> TargetId:
+    async def _create(self, step: steps.CreateDefinition) -> TargetId:
         request = partial(self._request, step)
         request()  # fails here where a store that it needs does
         left_out = set(self._state.without.get(step.id, ()))
@@ -229,7 +209,7 @@ class Work:
         def body(op: str) -> dict[str, Any]:
             return {field: value for field, value in request(op).create.items() if field not in left_out}
 
-        stores, files = references_of(step)
+        stores, files = steps.references_of(step)
         fresh = [*(self.stores[s] for s in stores), *(self.files[f] for f in files if f in self.files)]
         while True:
             try:
@@ -255,7 +235,7 @@ class Work:
 
     def _say_left_out(
         self,
-        step: CreateDefinition | UpdateDefinition,
+        step: steps.CreateDefinition | steps.UpdateDefinition,
         wanted: Mapping[str, Any],
         fields: Collection[str],
         what: str,
@@ -270,12 +250,14 @@ class Work:
                 why, text = Why.REFUSED, f"{what}: {step.model} refuses it; in the bundle it is {value}"
             self._lose(step, why, text, field)
 
-    def _lose(self, step: CreateDefinition | UpdateDefinition, why: Why, text: str, field: str | None = None) -> None:
+    def _lose(
+        self, step: steps.CreateDefinition | steps.UpdateDefinition, why: Why, text: str, field: str | None = None
+    ) -> None:
         self.tally.lose(Loss(why=why, kind=step.kind, id=step.id, name=step.name, field=field, text=text))
 
     async def _look(
         self,
-        step: CreateDefinition | UpdateDefinition,
+        step: steps.CreateDefinition | steps.UpdateDefinition,
         target: TargetId,
         sent: Mapping[str, Any],
         without: Container[str] = (),
@@ -289,7 +271,7 @@ class Work:
 
     @asynccontextmanager
     async def _despite_errors(
-        self, step: CreateDefinition | UpdateDefinition, why: Why, text: str, field: str | None = None
+        self, step: steps.CreateDefinition | steps.UpdateDefinition, why: Why, text: str, field: str | None = None
     ) -> AsyncIterator[None]:
         """An error in here is a loss: the copy stands all the same. If it ends the run, then after this copy."""
         try:

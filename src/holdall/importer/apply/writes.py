@@ -84,22 +84,10 @@ class Writes:
 
     # -- what is written -------------------------------------------------------------------------------
 
-    async def upload(
-        self,
-        source: SourceId,
-        filename: str,
-        stream: BinaryIO,
-        *,
-        size: int,
-        purpose: str,
-        sha256: str | None = None,
-        is_copy: bool = False,
-    ) -> TargetId:
-        """POST /files; ``is_copy``: a second time, as text. Two uploads of equal name and size must not be under way
-        at once."""
-        sent: dict[str, Any] = {"op": "", "source": source, "name": filename, "size": size, "sha256": sha256}
+    async def upload(self, intent: Creation, filename: str, stream: BinaryIO, *, purpose: str) -> TargetId:
+        """POST /files. Two uploads of equal name and size must not be under way at once."""
         call = _Call(
-            intent=Copy(**sent) if is_copy else Create(kind=Kind.FILE, **sent),
+            intent=intent,
             request="POST /files",
             send=lambda _: self._account.upload(filename, stream, purpose=purpose),
         )

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from holdall.dialects.loss import Loss
-from holdall.importer.plan.steps import (
-    Adopt,
-    Skip,
-    Unit,
-    UpdateDefinition,
-    UpdateStore,
-    UploadFile,
-    WriteRequest,
-    references_of,
-)
+from holdall.importer.plan import steps
 from holdall.importer.runs.runfolder import AuditLine, RunFolder
 from holdall.importer.runs.runreport import Result, Status
 from holdall.kinds import WHOLE
@@ -26,7 +17,9 @@ __all__ = ["RunTally"]
 class RunTally:
     """``members`` are the ids of each store's files, for a loss of a file is one of every assistant that uses it."""
 
-    def __init__(self, folder: RunFolder, units: Iterable[Unit], members: Mapping[SourceId, list[SourceId]]) -> None:
+    def __init__(
+        self, folder: RunFolder, units: Iterable[steps.Unit], members: Mapping[SourceId, list[SourceId]]
+    ) -> None:
         self._folder = folder
         self._units = list(units)
         self._members = members
@@ -45,7 +38,7 @@ class RunTally:
             )
         )
 
-    def finish(self, unit: Unit, target: TargetId | None) -> None:
+    def finish(self, unit: steps.Unit, target: TargetId | None) -> None:
         """The unit's root stands. It is partial where something that weighs was lost of it, its stores or files."""
         losses = self._losses(unit)
         heavy = [loss for loss in losses if loss.why.weighs]
@@ -62,7 +55,7 @@ class RunTally:
             how=_how(unit),
         )
 
-    def fail(self, unit: Unit, error: str) -> None:
+    def fail(self, unit: steps.Unit, error: str) -> None:
         """The unit's root was not created."""
         self._results[unit.id] = _without_copy(unit, Status.FAILED, error, self._losses(unit))
 
@@ -74,7 +67,7 @@ class RunTally:
             found[unit.kind].append(reached or _without_copy(unit, Status.NOT_ATTEMPTED, otherwise, []))
         return found
 
-    def _losses(self, unit: Unit) -> list[Loss]:
+    def _losses(self, unit: steps.Unit) -> list[Loss]:
         stores, files = _parts(unit)
         found = [loss for id in dict.fromkeys([unit.id, *stores, *files]) for loss in self._lost.get(id, ())]
         for store in stores:
@@ -90,35 +83,35 @@ class RunTally:
         return self._stores[store]
 
 
-def _without_copy(unit: Unit, status: Status, error: str, losses: list[Loss]) -> Result:
+def _without_copy(unit: steps.Unit, status: Status, error: str, losses: list[Loss]) -> Result:
     return Result(source=unit.id, name=unit.name, status=status, error=error, losses=losses)
 
 
-def _how(unit: Unit) -> str:
+def _how(unit: steps.Unit) -> str:
     """What was done to the unit's root."""
     for step in reversed(unit.steps):
         match step:
-            case Adopt(kind=kind) if kind is unit.kind and kind is not Kind.FILE:
+            case steps.Adopt(kind=kind) if kind is unit.kind and kind is not Kind.FILE:
                 return "adopted"
-            case Skip(kind=kind) if kind is unit.kind:
+            case steps.Skip(kind=kind) if kind is unit.kind:
                 return "left"
-            case UpdateDefinition():
+            case steps.UpdateDefinition():
                 return "updated"
-            case WriteRequest():
+            case steps.WriteRequest():
                 return "written"
-            case UpdateStore() if unit.kind is Kind.STORE:
+            case steps.UpdateStore() if unit.kind is Kind.STORE:
                 return "updated"
             case _:
                 pass
     return "created"
 
 
-def _parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
+def _parts(unit: steps.Unit) -> tuple[list[SourceId], list[SourceId]]:
     """The stores and files whose losses are losses of this unit too."""
     match unit.kind:
         case Kind.STORE:
             return [unit.id], []
         case Kind.FILE:
-            return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
-    used = [references_of(step) for step in unit.steps]
+            return [], [step.content.id for step in unit.steps if isinstance(step, steps.UploadFile)]
+    used = [steps.references_of(step) for step in unit.steps]
     return [store for stores, _ in used for store in stores], [file for _, files in used for file in files]
