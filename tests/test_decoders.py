@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from holdall.bundle.digest import record_hash
 from holdall.credentials import Scan
 from holdall.dependencies import Dependencies
-from holdall.dialects import agents, assistants
+from holdall.dialects import assistants
 from holdall.dialects.reading import read_fields
+from holdall.dialects.registry import definition
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
 from holdall.importer.plan.joined_text import document
 from holdall.importer.plan.metadata import keys_of, without_record_keys
-from holdall.lenient import divided, first_value, mended, read_members, readable
+from holdall.lenient import first_value, read_members, readable, split_json, without_half_characters
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -118,10 +119,10 @@ def _linked(raw: bytes) -> None:
 
 def _requests(raw: bytes) -> None:
     for build in (
-        lambda: assistants.assistant(record(raw), prefix="", operation="", files={}, stores={}),
+        lambda: definition(record(raw), prefix=""),
         lambda: assistants.store(record(raw, Kind.STORE), operation=""),
         lambda: assistants.attachment(record(raw, Kind.MEMBERSHIP), TargetId("f")),
-        lambda: agents.agent(record(raw, Kind.AGENT), prefix="", operation="", model=None),
+        lambda: definition(record(raw, Kind.AGENT), prefix=""),
     ):
         with suppress(DamagedBundle):
             build()
@@ -139,7 +140,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]
     "a type": (lambda raw: read_as(raw, AssistantView), (ValueError,)),
     "members": (read_members, (ValueError,)),
     "what every decoder reads": (lambda raw: json.loads(readable(raw).decode()), (ValueError,)),
-    "pieces": (lambda raw: divided(raw[: len(first_value(raw))]), (ValueError,)),
+    "pieces": (lambda raw: split_json(raw[: len(first_value(raw))]), (ValueError,)),
     "page of text": (require_page, (ValueError,)),
     "fields": (lambda raw: read_fields(record(raw)), (DamagedBundle,)),
     "credentials": (_scanned, ()),
@@ -178,8 +179,8 @@ def test_what_decoders_differ_about_is_read_all_the_same(written: str) -> None:
 def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
     raw = json.dumps([text]).encode()
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    assert len(mended(raw)) == len(raw)
-    assert json.loads(mended(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
+    assert len(without_half_characters(raw)) == len(raw)
+    assert json.loads(without_half_characters(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
 
 
 @examples(200, derandomize=True, database=None)
@@ -190,7 +191,7 @@ def test_a_list_is_divided_whatever_is_in_it(items: list[str]) -> None:
         if word != "<open>":
             written = [item.replace(word.encode(), long.encode()) for item in written]
     raw = b"[" + b" ,\n".join(written) + b"]"
-    assert divided(raw + b", 7]") == (written, len(raw))
+    assert split_json(raw + b", 7]") == (written, len(raw))
 
 
 def test_nesting_has_its_limit() -> None:

@@ -19,7 +19,7 @@ from holdall.model import (
     View,
 )
 
-__all__ = ["DEFINITIONS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
+__all__ = ["DEFINITIONS", "IDS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,12 +31,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     noun: str
     count: str
     """The plural, as ``--json`` and a bundle's ``counts`` write it."""
+    ids: tuple[str, ...] = ()
+    """How its ids begin on OpenAI and Azure, and on most servers that follow them."""
     selector: str = ""
     """What stands before an id or a GLOB to select this kind; empty where none can be selected."""
     folder: str = ""
     """Where a bundle has it, a file for each record; empty where the records are lines."""
     volatile: tuple[str, ...] = ()
-    """Fields at the top of a record that change without anybody changing the project."""
+    """Fields at the top of a record that change without anybody changing the project. They are in no digest, or two
+    exports of one project would never be equal."""
     since: int = 0
     """The minor version of the format that had it first; a bundle without any is of an earlier one."""
     has_model: bool = False
@@ -58,6 +61,7 @@ KINDS: dict[Kind, Row] = {
         view=AssistantView,
         noun="assistant",
         count="assistants",
+        ids=("asst_", "assistant-"),
         selector="asst:",
         folder="data/assistants/",
         has_model=True,
@@ -69,10 +73,12 @@ KINDS: dict[Kind, Row] = {
         view=AgentView,
         noun="agent",
         count="agents",
+        ids=("agent_",),
         selector="agent:",
         folder="data/agents/",
         has_model=True,
         volatile=("updated_at",),
+        # A reader of format 1.0 takes their records for entries that it doesn't know.
         since=1,
         rare=True,
         beta="agents=v1",
@@ -82,12 +88,14 @@ KINDS: dict[Kind, Row] = {
         view=StoreView,
         noun="vector store",
         count="vector_stores",
+        ids=("vs_",),
         selector="store:",
         folder="data/vector_stores/",
         volatile=("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
         beta="assistants=v2",
     ),
     Kind.MEMBERSHIP: Row(
+        # No header: what is below a store is asked for with the store's.
         endpoint="/vector_stores/{}/files",
         view=MembershipView,
         noun="membership",
@@ -99,6 +107,7 @@ KINDS: dict[Kind, Row] = {
         view=FileView,
         noun="file",
         count="files",
+        ids=("file-",),
         selector="file:",
         volatile=("expires_at", "status", "status_details"),
     ),
@@ -109,6 +118,9 @@ DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 
 WHOLE: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
 """Those that one request copies, once what they refer to is there."""
+
+IDS = tuple(start for row in KINDS.values() for start in row.ids)
+"""How ids of any kind begin."""
 
 
 def read(record: Record) -> DefinitionView:

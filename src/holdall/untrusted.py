@@ -41,8 +41,8 @@ __all__ = [
     "VALUES_PER_BYTE",
     "Measured",
     "NotJson",
-    "bare",
     "count_values",
+    "is_richer",
     "most_bytes",
     "most_lines",
     "most_records",
@@ -51,12 +51,13 @@ __all__ = [
     "normalized",
     "read_as",
     "read_json",
-    "read_once",
+    "read_unique",
     "require_filename",
     "require_id",
     "require_plain",
     "require_record",
     "text_weight",
+    "without_strings",
 ]
 
 T = TypeVar("T")
@@ -128,10 +129,11 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
         raise ValueError(f"{len(raw)} bytes long, more than {longest}")
     _require_utf8(raw)
     values = count_values(raw)
+    # So few brackets can't nest deeper, and most records have no more.
     if values <= MAX_DEPTH:
         return values
     found = deepest = depth = 0
-    for piece in bare(raw):
+    for piece in without_strings(raw):
         found += count_values(piece)
         if found > richest:
             raise ValueError(f"more than {richest} values")
@@ -180,6 +182,7 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
         )
     except ValueError as error:
         raise NotJson(str(error)) from None
+    # The decoder of the standard library keeps halves of surrogate pairs, which nothing could write down.
     text = json.dumps(found, ensure_ascii=False)
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
@@ -239,6 +242,11 @@ def count_values(raw: bytes | bytearray) -> int:
     return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
+def is_richer(raw: bytes | bytearray, values: int) -> bool:
+    """Whether JSON has more than so many values."""
+    return count_values(raw) > values and sum(map(count_values, without_strings(raw))) > values
+
+
 def normalized(form: Literal["NFC", "NFD"], text: str) -> str:
     """``text`` in a normal form of Unicode, in linear time: of a row of marks that combine, which Python sorts in
     quadratic time, the first thirty count. That is the stream-safe text format of Unicode's annex 15.
@@ -270,6 +278,7 @@ def require_filename(name: str) -> None:
 
 
 def _require_short(text: str, most: int, what: str) -> None:
+    # No letter takes more than four bytes, so most texts need not be encoded to be measured.
     if len(text) * 4 > most and len(text.encode(errors="surrogatepass")) > most:
         raise ValueError(f"{what} longer than {most} bytes: {text[:40]}…")
 
@@ -319,16 +328,16 @@ def _references(record: dict[str, Any]) -> Iterator[str]:
             found += (item for item in value if isinstance(item, dict | list))
 
 
-def read_once(raw: bytes, *, values: int) -> dict[str, Any]:
+def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
     """The JSON object ``raw``, which has passed ``require_plain``. Raises ValueError where any object in it has a key
     twice, which readers would read in two ways, or where it holds more than so many ``values``: members and elements.
 
-    >>> read_once(b'{"id": "a", "id": "b"}', values=100)
+    >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
     Traceback (most recent call last):
     ...
     ValueError: the key 'id' twice
     """
-    if count_values(raw) > values and sum(map(count_values, bare(raw))) > values:
+    if is_richer(raw, values):
         raise ValueError(f"more than {values} values in it")
     found = json.loads(raw.decode(), object_pairs_hook=_once)
     if not isinstance(found, dict):
@@ -344,7 +353,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def bare(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
+def without_strings(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
     """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
     at = 0
     while at < len(raw):

@@ -11,6 +11,7 @@ import click
 
 from holdall.cli.console import Console, counted
 from holdall.errors import DamagedBundle, Mistakes, UsageFault, pasteable
+from holdall.selection import KIND_NAMES
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
@@ -29,7 +30,7 @@ def what_to_import(command: Any) -> Any:
         "--only",
         multiple=True,
         metavar="[KIND:]ID|GLOB",
-        help="Only this, with all it needs; KIND is asst, agent, store or file. Repeatable.",
+        help=f"Only this, with all it needs; KIND is {KIND_NAMES}. Repeatable.",
     )(command)
 
 
@@ -96,8 +97,8 @@ def how_to_plan(command: Any) -> Any:
 
 def asked_of(parameters: Mapping[str, Any]) -> Asked:
     """What the command line asks for, but for the prefix, which is a setting. Raises UsageFault, all at once."""
-    from holdall.dialects.forms import Form
     from holdall.dialects.loss import MaxLoss
+    from holdall.dialects.tables import Form
     from holdall.importer.verbs.plan_import import Asked, model_map, steps
     from holdall.selection import pattern
 

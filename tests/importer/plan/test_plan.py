@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
+from holdall.dialects.tables import Form
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.existing import Existing, Extra, Found, FoundFile, FoundStore
 from holdall.importer.plan.model_check import ModelMap

@@ -13,7 +13,7 @@ from typing import Any
 from holdall.dialects.assistants import Request, own_metadata
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
-from holdall.dialects.requestbody import dispensable
+from holdall.dialects.registry import dispensable
 from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context

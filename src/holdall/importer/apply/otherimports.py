@@ -12,7 +12,7 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.errors import ImportUnderWay, NotFound, RemoteError
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.uploads import upload_name
@@ -96,9 +96,8 @@ def _kinds(plan: steps.Plan) -> list[Kind]:
 
 def _uploads(plan: steps.Plan) -> set[tuple[str, int]]:
     """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
-    steps = (step for step in plan.steps() if isinstance(step, steps.UploadFile))
-    contents = (step.content for step in steps if step.content.fidelity is not Fidelity.TEXT)
-    return {(upload_name(content, exact=True), content.stored) for content in contents}
+    contents = (step.content for step in plan.steps() if isinstance(step, steps.UploadFile))
+    return {(upload_name(one, exact=True), one.stored) for one in contents if one.fidelity is not Fidelity.TEXT}
 
 
 def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:

@@ -17,7 +17,8 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import Targets, definition, dispensable
+from holdall.dialects.registry import definition, dispensable
+from holdall.dialects.tables import Targets
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, ServerKeys, refused_fields
 from holdall.importer.apply.context import Context, explained
@@ -32,7 +33,7 @@ from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
-from holdall.importer.written.writing import Writing
+from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 
@@ -63,7 +64,7 @@ class Work:
         self._uploads = Uploads(context, reader, self._writes)
         self._changes = Changes(context, self._writes)
         self._server_keys = ServerKeys(context, plan.shared_keys, self._changes)
-        self._writing = Writing(plan, catalogue, folder, destination, context.operation)
+        self._requests = PlannedRequests(plan, catalogue, folder.output, destination)
         self.tally = RunTally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
@@ -189,7 +190,9 @@ class Work:
         return {store: self.stores[store] for store in stores}, files
 
     async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:
-        target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
+        stores, files = self._refers(step, "written")
+        targets, context = Targets(stores=stores, files=files), self._context
+        target, said = await self._requests.write(context.folder, unit, step, targets, context.operation)
         for loss in said:
             self.tally.lose(loss)
         return target

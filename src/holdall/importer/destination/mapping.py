@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
 from holdall.importer.plan.model_check import ModelMap, model_map

@@ -14,7 +14,8 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.dialects.requestbody import NAMES
+from holdall.dialects.registry import copy_name, table
+from holdall.dialects.tables import Form
 from holdall.importer.plan.existing import Several
 from holdall.importer.plan.steps import By
 from holdall.importer.runs.baseline import PLACES
@@ -78,7 +79,6 @@ class Objects:
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
-        self._rules = NAMES[kind]
         self._own = {id: self._copied(record) for id, record in records.items()}
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
@@ -95,6 +95,7 @@ class Objects:
         """Read the destination's list, and keep of it what may be a copy. Raises what the account raises."""
         if not self._records:
             return
+        self._table = table(Form.ASSISTANTS, account.endpoint.base_url)
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
         full = {self._wanted(own) for own in self._own.values() if self._by_name or _is_full(own)}
@@ -145,7 +146,7 @@ class Objects:
 
     def _wanted(self, own: Object) -> str | None:
         """The name that a copy has."""
-        return dialect.named(own.name, self._prefix, self._rules)
+        return copy_name(self._kind, own.name, self._prefix, self._table)
 
     def _copied(self, record: Record) -> Object:
         """What the bundle has, with the metadata that a copy of it has."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from holdall.bundle.layout import HoldallInfo
-from holdall.dialects.forms import Form
-from holdall.dialects.tables import Table, table
+from holdall.dialects.registry import table
+from holdall.dialects.tables import Form, Table
 from holdall.importer.plan.model_check import ModelMap
 from holdall.importer.plan.steps import OnConflict
 

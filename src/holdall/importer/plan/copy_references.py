@@ -7,8 +7,7 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import Targets
-from holdall.dialects.tables import Table
+from holdall.dialects.tables import Table, Targets
 from holdall.errors import pasteable
 from holdall.importer.plan.existing import FoundFile
 from holdall.importer.plan.steps import BundleSummary, By, Content, LeaveOut

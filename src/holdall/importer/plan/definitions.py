@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from holdall.dialects import responses
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import definition
+from holdall.dialects.registry import definition
+from holdall.dialects.tables import Form
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.copy_references import CopyReferences
 from holdall.importer.plan.difference import top_fields
@@ -85,12 +84,12 @@ class DefinitionSteps:
 
     def _write(self, root: Root, view: DefinitionView, refers: CopyReferences, *, beside: str | None) -> Step:
         new = self._choices.models.rule(view.model)
-        draft = responses.assistant(
+        draft = definition(
             self._records[root.kind][root.id],
             prefix=self._prefix,
-            stores=refers.targets().stores,
-            files=refers.targets().files,
+            targets=refers.targets(),
             model=new,
+            table=self._choices.table,
         )
         return WriteRequest(
             id=root.id,

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.durable import write_whole
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import MaxLoss
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
 from holdall.importer.plan.estimate import Estimate

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from holdall.bundle.layout import ON_DISK, LossLine
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Form
 from holdall.importer.plan.difference import Difference
 from holdall.joining import DEFAULT_OVERLAP, is_text_name
 from holdall.kinds import KINDS, WHOLE, read

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, HoldallError
 from holdall.importer.runs.runlines import JOURNAL, first_line

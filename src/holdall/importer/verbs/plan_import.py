@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, MaxLoss, Why
+from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
@@ -39,8 +39,7 @@ from holdall.importer.plan.steps import (
     WriteRequest,
 )
 from holdall.importer.runs.runlines import timestamp
-from holdall.importer.written.requestfolder import RequestFolder
-from holdall.importer.written.writing import found_requests
+from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import noun, read
 from holdall.model import Kind
 from holdall.remote.client import Account
@@ -184,9 +183,8 @@ async def prepare(
             raise _ambiguous(presence.several)
         planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
     if planned.form is Form.RESPONSES:
-        folder = RequestFolder(options.output, destination.party(), replace=past is not None)
-        requests = found_requests(planned, catalogue, presence, folder, destination.party())
-        presence = msgspec.structs.replace(presence, requests=requests)
+        requests = PlannedRequests(planned, catalogue, options.output, destination.party())
+        presence = msgspec.structs.replace(presence, requests=requests.found(presence))
     verdict = judge(_models(planned, catalogue, presence), models, destination.catalog, today=day(now))
     if verdict.missing:
         if not asked.skip_unmapped:

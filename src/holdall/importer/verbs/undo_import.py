@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from holdall.endpoint import same_account
-from holdall.errors import NotFound, RemoteError, UsageFault
+from holdall.errors import NotFound, UsageFault
 from holdall.importer.destination.mapping import withdraw
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.runfolder import BEFORE, JOURNAL, locked, past_runs
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import UndoAction, UndoLog
-from holdall.importer.undo.execute import undo
+from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
-from holdall.progress import Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
@@ -41,31 +39,6 @@ class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
     settle: float
     dry_run: bool = False
     even_if_changed: bool = False
-
-
-class Ended(StrEnum):
-    """What became of the run, in words that follow its name."""
-
-    NOTHING = "was cut off before it did anything"
-    BEFORE = "is undone already"
-    DRY = "was looked at only"
-    DECLINED = "was not to be undone"
-    DONE = "was undone as far as it could be"
-
-
-class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
-    """``left`` is what is not undone, each with its reason, ``stopped`` the error that ended it early."""
-
-    ended: Ended
-    planned: UndoPlan
-    done: list[UndoAction] = []
-    left: list[UndoAction] = []
-    stopped: RemoteError | None = None
-
-    @property
-    def pending(self) -> list[UndoAction]:
-        """What would be done, where nothing was."""
-        return self.planned.due() if self.ended in (Ended.DRY, Ended.DECLINED) else []
 
 
 def find_run(output: Path, run: str) -> Path:
@@ -114,7 +87,8 @@ async def undo_import(
             await asyncio.sleep(wait)
         look_at = partial(look, account, state, baseline, output=output)
         decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
-        found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
+        progress.stage("looking at the destination")
+        found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
         sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
         if not (sure or found.alive):
             raise NotFound(
@@ -127,12 +101,12 @@ async def undo_import(
             return UndoResult(ended=ended, planned=planned, left=planned.left())
 
         async def again() -> UndoPlan:
-            return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
+            return decide(await look_at(everywhere=False, again=True), begun=log.begun)
 
-        came = await undo(planned, state, folder, account, log, now=now, progress=progress, again=again, output=output)
+        result = await undo(planned, state, folder, account, log, now=now, again=again, output=output)
         if log.whole and is_ours:
             withdraw(output, folder.name)
-    return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
+    return result
 
 
 def _require_same(account: Account, went: Mapping[str, str | None], folder: Path) -> None:
