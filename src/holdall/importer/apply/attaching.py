@@ -62,6 +62,8 @@ class Filling:
         """What the store doesn't take, with the reason and the body that was sent."""
         self.untyped: set[SourceId] = set()
         """Those refused for their type, as far as their names go."""
+        self.renamed: dict[SourceId, None] = {}
+        """Those that were sent again under another name, in that order."""
         self.merged: set[SourceId] = set()
         """Files whose copy is that of one of the ``sources``; ``shared`` are these copies."""
         self.shared: set[TargetId] = set()
@@ -283,13 +285,13 @@ class Attaching:
                     raise
                 # It may be there all the same; the store's list tells in the end.
 
-    async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> list[SourceId]:
-        """Attach the files whose type was refused by what ``renamed`` makes of them; returns which that are.
+    async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> bool:
+        """Attach the files whose type was refused by what ``renamed`` makes of them; whether there were any.
 
         ``failed`` are the bodies of those that are in the store, and whose indexing failed for their type: they are
         taken out. Where no name is left, a file is refused as it was, or stays as it is.
         """
-        made: dict[SourceId, None] = {}
+        any_sent = False
         while True:
             bodies = []
             for target, file in list(filling.sources.items()):
@@ -307,11 +309,12 @@ class Attaching:
                 del filling.sources[target]
                 bodies.append({**body, "file_id": copy})
                 filling.take(file, bodies[-1])
-                made[file] = None
+                filling.renamed[file] = None
             if not bodies:
-                return list(made)
+                return any_sent
+            # An earlier attempt may have put the copy into the store already.
             await self.send(filling, _without(bodies, await self.there(filling)))
-            failed = {}
+            any_sent, failed = True, {}
 
     async def again(self, filling: Filling, bodies: list[Body]) -> None:
         """Take files out and put them in once more: what is in a store already isn't indexed anew."""

@@ -30,7 +30,7 @@ from holdall.remote import refusals
 from holdall.remote.client import path, viewed
 from holdall.remote.wire import route
 
-__all__ = ["Changes", "ServerKeys", "keys_added", "refused_fields", "unkept"]
+__all__ = ["Changes", "ServerKeys", "keys_added", "refused_fields"]
 
 
 class Changes:
@@ -99,7 +99,7 @@ class Changes:
             text = f"it can't be read back, so whether it is whole isn't known ({why})"
             return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
         added = keys_added(sent.get("metadata"), found.get("metadata"))
-        lost = unkept(kind, source, target, name, sent, found)
+        lost = differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
         if lost or added:
             shown = Shown(
                 kind=kind,
@@ -110,7 +110,7 @@ class Changes:
                 added=added,
             )
             await self._folder.write(shown)
-        return [not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
+        return [_not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
 
     async def attributes(self, store: TargetId, file: TargetId) -> dict[str, Any]:
         """What the account shows of a file in a store. Raises as ``losses``, and where it can't be read."""
@@ -234,20 +234,7 @@ def _with_marks(wanted: object, there: object) -> dict[str, Any]:
     return {**own, **marks} if len(own) + len(marks) <= METADATA_KEYS else own
 
 
-def unkept(
-    kind: Kind,
-    source: SourceId,
-    target: TargetId | None,
-    name: str | None,
-    sent: Mapping[str, Any],
-    found: Mapping[str, Any],
-) -> list[Difference]:
-    """What of ``sent`` isn't in ``found``, and what the server put in place of what was left open."""
-    added = keys_added(sent.get("metadata"), found.get("metadata"))
-    return differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
-
-
-def not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: list[Difference]) -> Loss:
+def _not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: list[Difference]) -> Loss:
     """The loss of one top-level ``field``; ``lost`` has what differs in it."""
     mine = [difference for difference in lost if difference.field.partition(".")[0] == field]
     if field == "metadata":

@@ -102,22 +102,15 @@ class Indexing:
         """
         filling = Filling(source, store, memberships, files, names)
         recut = await self._send_all(filling)
-        copied = await self._attaching.send_renamed(filling, renamed, {}) if filling.refused else []
+        if filling.refused:
+            await self._attaching.send_renamed(filling, renamed, {})
         troubles = await self._outcome(filling)
         while unfit := {trouble.file for trouble in troubles if trouble.code == _UNFIT and not trouble.failed_before}:
-            failed = {filling.file(body): body for body in await filling.bodies(unfit)}
-            if not (more := await self._attaching.send_renamed(filling, renamed, failed)):
+            bodies = {filling.file(body): body for body in await filling.bodies(unfit)}
+            if not await self._attaching.send_renamed(filling, renamed, bodies):
                 break
-            copied += more
             troubles = await self._outcome(filling)
-        if missing := {trouble.file for trouble in troubles if trouble.missing}:
-            await self._attaching.send_singly(filling, await filling.bodies(missing))
-            if len(missing) == len(filling.sources):
-                await self._folder.write(Learned(what=BATCHES, value=0))
-            troubles = await self._outcome(filling)
-        if repeated := _worth_repeating(troubles):
-            await self._attaching.again(filling, await filling.bodies(repeated))
-            troubles = await self._outcome(filling)
+        troubles = await self._once_more(filling, troubles)
         added: dict[str, None] = {}
         unkept: list[Difference] = []
         if filling.unlike or filling.merged:
@@ -125,10 +118,24 @@ class Indexing:
         return Attached(
             troubles=troubles,
             recut=recut,
-            renamed=[file for file in dict.fromkeys(copied) if file not in filling.refused],
+            renamed=[file for file in filling.renamed if file not in filling.refused],
             unkept=unkept,
             added=[*added],
         )
+
+    async def _once_more(self, filling: Filling, troubles: list[Unsearchable]) -> list[Unsearchable]:
+        """Send once more what a batch lost, and what failed though nothing says that it had to."""
+        if missing := {trouble.file for trouble in troubles if trouble.missing}:
+            await self._attaching.send_singly(filling, await filling.bodies(missing))
+            if len(missing) == len(filling.sources):
+                await self._folder.write(Learned(what=BATCHES, value=0))
+            troubles = await self._outcome(filling)
+        # Not where it failed at the source too, or the file itself is the reason.
+        failed = [one for one in troubles if one.status == "failed" and not one.failed_before]
+        if repeated := {one.file for one in failed if one.code not in _FINAL}:
+            await self._attaching.again(filling, await filling.bodies(repeated))
+            troubles = await self._outcome(filling)
+        return troubles
 
     async def _send_all(self, filling: Filling) -> int:
         """Send what isn't in the store from an earlier attempt. Returns of how many files the chunking isn't known."""
@@ -263,15 +270,6 @@ def _unkept(filling: Filling, added: dict[str, None]) -> Iterator[Difference]:
                     bundle=here,
                     destination=there,
                 )
-
-
-def _worth_repeating(troubles: Iterable[Unsearchable]) -> set[SourceId]:
-    """The files whose indexing failed here, unless it did at the source too, or the file itself is the reason."""
-    return {
-        trouble.file
-        for trouble in troubles
-        if trouble.status == "failed" and not trouble.failed_before and trouble.code not in _FINAL
-    }
 
 
 def _reason(view: MembershipView) -> str:

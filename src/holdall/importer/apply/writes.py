@@ -25,22 +25,9 @@ from holdall.errors import (
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.fingerprint import fingerprint, image
+from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.runlines import (
-    MARKS,
-    Attach,
-    Copy,
-    Create,
-    Creation,
-    Delete,
-    Detach,
-    Done,
-    Failed,
-    Intent,
-    Learned,
-    Update,
-)
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
 from holdall.remote.refusals import is_unknown
@@ -63,7 +50,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
     attempt. The ``op`` of the intent is set with each attempt."""
 
-    intent: Intent
+    intent: runlines.Intent
     request: str
     send: Callable[[str], Awaitable[Answer]]
 
@@ -84,7 +71,7 @@ class Writes:
 
     # -- what is written -------------------------------------------------------------------------------
 
-    async def upload(self, intent: Creation, filename: str, stream: BinaryIO, *, purpose: str) -> TargetId:
+    async def upload(self, intent: runlines.Creation, filename: str, stream: BinaryIO, *, purpose: str) -> TargetId:
         """POST /files. Two uploads of equal name and size must not be under way at once."""
         call = _Call(
             intent=intent,
@@ -109,7 +96,7 @@ class Writes:
         """
         where = PLACES[kind]
         call = _Call(
-            intent=Create(op="", kind=kind, source=source, name=body("").get("name"), without=list(without)),
+            intent=runlines.Create(op="", kind=kind, source=source, name=body("").get("name"), without=list(without)),
             request=f"POST {where}",
             send=lambda op: self._account.post(where, body(op)),
         )
@@ -132,18 +119,20 @@ class Writes:
         """
         where = path(f"{PLACES[kind]}/{{}}", target) if store is None else _member(store, target)
         after = dict.fromkeys(body, "") | image(kind, body)
-        intent = Update(op="", kind=kind, source=source, target=target, store=store, before=before, after=after)
+        intent = runlines.Update(
+            op="", kind=kind, source=source, target=target, store=store, before=before, after=after
+        )
         await self._repeated(self._post(intent, where, body), target)
 
     async def delete(self, source: SourceId, file: TargetId) -> None:
         """DELETE a file that this run uploaded and that nothing refers to any more."""
-        await self._delete(Delete(op="", source=source, target=file), path("/files/{}", file))
+        await self._delete(runlines.Delete(op="", source=source, target=file), path("/files/{}", file))
 
     async def detach(
         self, source: SourceId, store: TargetId, file: TargetId, *, before: dict[str, Any] | None = None
     ) -> None:
         """Take ``file`` out of ``store``; the file itself stays. ``before`` as in ``update``."""
-        intent = Detach(op="", source=source, target=file, store=store, before=before)
+        intent = runlines.Detach(op="", source=source, target=file, store=store, before=before)
         await self._delete(intent, _member(store, file))
 
     async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
@@ -159,17 +148,17 @@ class Writes:
 
     # -- how it happens once ---------------------------------------------------------------------------
 
-    def _post(self, intent: Intent, where: str, body: dict[str, Any]) -> _Call:
+    def _post(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> _Call:
         return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._account.post(where, body))
 
     async def _attach(
         self, source: SourceId, store: TargetId, files: list[dict[str, Any]], where: str, body: dict[str, Any]
     ) -> TargetId:
         prints = {TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files}
-        intent = Attach(op="", source=source, target=store, files=prints)
+        intent = runlines.Attach(op="", source=source, target=store, files=prints)
         return await self._while_fresh(self._post(intent, path(where, store), body), [store, *prints])
 
-    async def _delete(self, intent: Delete | Detach, where: str) -> None:
+    async def _delete(self, intent: runlines.Delete | runlines.Detach, where: str) -> None:
         """DELETE, and see that what the account says is deleted is gone, or goes within the settle window.
 
         Raises RequestRefused where it doesn't.
@@ -187,7 +176,7 @@ class Writes:
                     return
             raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
 
-    def _tries(self, intent: Intent) -> int:
+    def _tries(self, intent: runlines.Intent) -> int:
         """How many attempts may be lost. Few where no such write was ever answered: that endpoint may always fail."""
         if _action(intent) in self._folder.state.answered:
             return TRIES
@@ -197,7 +186,7 @@ class Writes:
         """Make attempts until one is known to have been carried out; before each, what is unknown is looked for."""
         intent = call.intent
         lost: RemoteError | None = None
-        assert isinstance(intent, Creation)
+        assert isinstance(intent, runlines.Creation)
         for tried in range(TRIES + 1):
             tries = self._tries(intent)
             if attempts := self._unknown(intent):
@@ -217,15 +206,15 @@ class Writes:
                 lost = error
         raise AssertionError("unreachable")
 
-    def _made(self, intent: Creation) -> TargetId | None:
+    def _made(self, intent: runlines.Creation) -> TargetId | None:
         """What an earlier attempt has made."""
         state = self._folder.state
-        if not isinstance(intent, Copy):
+        if not isinstance(intent, runlines.Copy):
             return state.target(intent.kind, intent.source)
         # A second upload counts under its own name only.
         return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
 
-    def _unknown(self, intent: Creation) -> list[Creation]:
+    def _unknown(self, intent: runlines.Creation) -> list[runlines.Creation]:
         """The attempts at it of which nobody knows; of a file also those at others that look alike, for of two neither
         can be told from the other."""
         if intent.kind is not Kind.FILE:
@@ -255,7 +244,7 @@ class Writes:
         same = (intent.action, intent.kind, intent.source, target)
         for other in list(self._folder.state.open.values()):
             if (other.action, other.kind, other.source, other.target) == same:
-                await self._folder.write(Done(op=other.op, target=target))
+                await self._folder.write(runlines.Done(op=other.op, target=target))
 
     async def _while_fresh(self, call: _Call, fresh: list[TargetId]) -> TargetId:
         """Make attempts while they are refused over one of the ids in ``fresh``, which were given moments ago.
@@ -280,9 +269,13 @@ class Writes:
         try:
             answer = await call.send(intent.op)
             # An answer to a DELETE need not name what is deleted.
-            target = intent.target if isinstance(intent, (Delete, Detach)) else _identity(call.request, answer)
+            target = (
+                intent.target
+                if isinstance(intent, (runlines.Delete, runlines.Detach))
+                else _identity(call.request, answer)
+            )
         except RemoteError as error:
-            failed = Failed(
+            failed = runlines.Failed(
                 op=intent.op,
                 error=error.detail or error.message,
                 status=error.status,
@@ -295,11 +288,11 @@ class Writes:
             raise
         done = _done(intent, target, answer)
         # A server may give the id of a file with the same bytes that stood there before: that one is not the run's.
-        if intent.kind is Kind.FILE and isinstance(intent, Creation):
+        if intent.kind is Kind.FILE and isinstance(intent, runlines.Creation):
             done = msgspec.structs.replace(done, there=await self._folder.baseline.had_file(target))
         await self._folder.write(done)
         self._audit(call, "done", answer, target)
-        if isinstance(intent, Create) and intent.kind is not Kind.FILE:
+        if isinstance(intent, runlines.Create) and intent.kind is not Kind.FILE:
             await self._probe_marks(intent, target, answer)
         return target
 
@@ -320,9 +313,9 @@ class Writes:
             )
         )
 
-    async def _probe_marks(self, intent: Create, target: TargetId, answer: Answer) -> None:
+    async def _probe_marks(self, intent: runlines.Create, target: TargetId, answer: Answer) -> None:
         """See once, on the first object that is made, whether the account keeps metadata."""
-        if self._kept_marks or MARKS in self._folder.state.learned:
+        if self._kept_marks or runlines.MARKS in self._folder.state.learned:
             return
         with suppress(msgspec.DecodeError, RemoteError):
             found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}
@@ -332,7 +325,7 @@ class Writes:
                 found = msgspec.json.decode(again.raw, type=_Marked).metadata or {}
             self._kept_marks = found.get(OPERATION) == intent.op
             if not self._kept_marks:
-                await self._folder.write(Learned(what=MARKS, value=0))
+                await self._folder.write(runlines.Learned(what=runlines.MARKS, value=0))
                 self._context.progress.note(
                     "the destination does not keep metadata: where an answer is lost, a store or an assistant may be "
                     "made a second time, as a file may; the report lists what may be left over"
@@ -343,9 +336,9 @@ def _member(store: TargetId, file: TargetId) -> str:
     return path("/vector_stores/{}/files/{}", store, file)
 
 
-def _action(intent: Intent) -> tuple[str, Kind]:
+def _action(intent: runlines.Intent) -> tuple[str, Kind]:
     """What is counted as tried, answered or given up: a second upload of a file is an upload."""
-    return "create" if isinstance(intent, Creation) else intent.action, intent.kind
+    return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
 
 
 def _identity(request: str, answer: Answer) -> TargetId:
@@ -361,14 +354,14 @@ def _identity(request: str, answer: Answer) -> TargetId:
         ) from None
 
 
-def _done(intent: Intent, target: TargetId, answer: Answer) -> Done:
+def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines.Done:
     """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
     looks, name, size = None, None, None
     with suppress(msgspec.DecodeError):
-        if isinstance(intent, Creation) and intent.kind is Kind.FILE:
+        if isinstance(intent, runlines.Creation) and intent.kind is Kind.FILE:
             view = msgspec.json.decode(answer.raw, type=FileView)
             name = view.filename if view.filename != intent.name else None
             size = view.size if view.size != intent.size else None
-        elif isinstance(intent, Create | Update):
+        elif isinstance(intent, runlines.Create | runlines.Update):
             looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
-    return Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)
+    return runlines.Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

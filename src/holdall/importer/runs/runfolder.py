@@ -218,23 +218,15 @@ def unfinished(
 
     Raises CannotWrite or ImportFailed where that run's journal can't be read.
     """
-    for run in reversed(past_runs(output)):
-        if run.opened is not None and _bound(run.opened, digests, destination, options):
+    for run in reversed(past_runs(output, destination)):
+        its = run.opened
+        if its and digests.items() <= its.bundle.items() and _firm(its.options) == _firm(options):
             return None if run.state().closed else run.name
     return None
 
 
-def _bound(
-    opened: Opened, digests: Mapping[str, str], destination: Mapping[str, str | None], options: Mapping[str, Any]
-) -> bool:
-    def firm(given: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in given.items() if name not in _LOOSE}
-
-    return (
-        all(opened.bundle.get(name) == value for name, value in digests.items())
-        and same_account(opened.destination, destination)
-        and firm(opened.options) == firm(options)
-    )
+def _firm(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _LOOSE}
 
 
 def mappings(output: Path, destination: Mapping[str, str | None] | None = None) -> Iterator[tuple[Path, RunMapping]]:
