@@ -22,7 +22,6 @@ from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind
 from holdall.remote import probing
 from holdall.remote.client import Account
-from holdall.remote.models import read
 
 __all__ = ["Answers", "Destination", "choose", "probe"]
 
@@ -64,7 +63,7 @@ async def choose(account: Account, asked: Form | None) -> Form:
     if asked is Form.ASSISTANTS:
         await probing.require_assistants(account)
         return asked
-    return Form.ASSISTANTS if (await probing.probe(account)).assistants else Form.RESPONSES
+    return Form.RESPONSES if await probing.probe(account) else Form.ASSISTANTS
 
 
 async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
@@ -120,7 +119,7 @@ async def _responses(account: Account) -> tuple[Answers, list[str]]:
 
 async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     try:
-        models = read((await account.get("/models", patient=False)).raw)
+        models = probing.read_models((await account.get("/models", patient=False)).raw)
     except PermissionDenied:
         return ModelCatalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):

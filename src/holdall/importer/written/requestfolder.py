@@ -35,10 +35,11 @@ class RequestFolder:
     unset, what all earlier runs wrote."""
 
     def __init__(self, output: Path, destination: Mapping[str, str | None], *, replace: bool = True) -> None:
-        """Read what earlier runs wrote. A journal that can't be read has written nothing: what is its stays."""
+        """Read what earlier runs wrote."""
         self.output, self.destination = output, destination
         self._written: dict[str, set[str]] = {}
         for run in past_runs(output, destination) if replace else ():
+            # A journal that can't be read has written nothing: what is its stays, as what is the user's.
             with suppress(CannotWrite, ImportFailed):
                 for path, hashes in run.state().written.items():
                     self._written.setdefault(path, set()).update(hashes)
@@ -78,7 +79,7 @@ class RequestFolder:
             self._written.setdefault(path, set()).add(sha256)
             before = read(self.output, path)
             await _settle(folder, path, before)
-            if before == data:
+            if before == data:  # by this run, before it was cut off, or by an earlier one
                 continue
             intent = make(
                 op=operation(),
@@ -99,24 +100,24 @@ class PlannedRequests:
     """The requests that a plan has: where each goes, and writing them."""
 
     def __init__(
-        self, planned: Plan, catalogue: BundleSummary, output: Path, destination: Mapping[str, str | None]
+        self, planned: Plan, summary: BundleSummary, output: Path, destination: Mapping[str, str | None]
     ) -> None:
         self._prefix = planned.prefix
-        self._records = {record.id: record for record in catalogue.assistants}
+        self._records = {record.id: record for record in summary.assistants}
         self._steps = [(unit, step) for unit in planned.units for step in unit.steps if isinstance(step, WriteRequest)]
         # Without any, what earlier runs wrote is of no interest.
         replace = bool(self._steps) and all(step.replace for _, step in self._steps)
         self._folder = RequestFolder(output, destination, replace=replace)
 
-    def found(self, presence: Existing) -> dict[SourceId, FoundRequest]:
+    def found(self, existing: Existing) -> dict[SourceId, FoundRequest]:
         """For each request: is it there, or what is in its place? Raises CannotWrite.
 
         Whether it is there can be told only where all that it refers to is.
         """
         found = {}
         for unit, step in self._steps:
-            stores = {id: presence.stores[id].target for id in step.stores if id in presence.stores}
-            files = {id: presence.files[id].target for id in step.files if id in presence.files}
+            stores = {id: existing.stores[id].target for id in step.stores if id in existing.stores}
+            files = {id: existing.files[id].target for id in step.files if id in existing.files}
             whole = len(stores) == len(step.stores) and len(files) == len(step.files)
             pair = self._pair(unit, step, Targets(stores=stores, files=files)) if whole else None
             found[step.id] = self._folder.place(step.path, pair)
@@ -181,6 +182,7 @@ def read(output: Path, path: str) -> bytes | None:
 def read_request(output: Path, path: str) -> dict[str, Any] | None:
     """The request at ``path``; None where there is none. Raises CannotWrite."""
     data = read(output, path) if path.startswith(f"{FOLDER}/") and is_safe(path) else None
+    # A user may have made anything of it.
     try:
         return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -220,5 +222,5 @@ def remove(output: Path, path: str) -> None:
         target.unlink(missing_ok=True)
     except OSError as error:
         raise CannotWrite(f"can't delete {target}: {error.strerror or error}") from None
-    with suppress(OSError):
+    with suppress(OSError):  # something else is in it
         target.parent.rmdir()

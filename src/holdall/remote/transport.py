@@ -1,0 +1,291 @@
+"""The transport below the SDK: each request through its proxy or past it, no further than it may be redirected, and no
+more of its answer than may be read.
+
+Within one origin (scheme, host and port) redirects are followed as long as they leave the method alone. To another
+origin only the GET of a file's content goes, with no header but those that say which bytes are wanted, over https, or
+over http where the base URL is http too; and never from outside into this machine or a private network.
+
+Whoever sends a request says beforehand how long its answer may be; a hook of the HTTP client holds each answer to that,
+whatever its head says and however it is packed. What comes out of a packed body counts, not what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import httpx2
+
+from holdall.endpoint import is_loopback
+from holdall.errors import UsageFault
+from holdall.remote.proxies import proxy_for
+from holdall.untrusted import MAX_JSON
+
+__all__ = ["MAX_PAGE", "BadRedirect", "TooLong", "Transport", "at_most", "is_web_page", "limit_answer", "other_origin"]
+
+MAX_ERROR = 64 << 10
+"""Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
+MAX_PAGE = 4 * MAX_JSON
+"""Bytes of one page of a list, or of a parsed text."""
+
+_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
+# What a piece counts for at least: a body that comes byte by byte costs a thousand times its length.
+_LEAST_PIECE = 128
+# So much of a packed body may be read ahead of what comes out of it.
+_AHEAD = 1 << 20
+# They describe the packed body, which nobody sees.
+_HEAD_OF_PACKED = (
+    "content-encoding",
+    "content-length",
+    "content-md5",
+    "content-range",
+    "digest",
+    "etag",
+    "last-modified",
+    "repr-digest",
+)
+_MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SAME_METHOD = (307, 308)
+# An id has no / in it: those that did are escaped.
+_CONTENT = re.compile(rb"(?:/containers/[^/?]+)?/files/[^/?]+/content")
+# What says which bytes, and in which form.
+_HEADERS = ("accept", "accept-encoding", "range", "if-range", "user-agent")
+
+
+class BadRedirect(httpx2.RequestError):
+    """A redirect that isn't followed. ``moved_to`` is the origin of another server that it leads to; ``status`` that of
+    the answer, which the transport sets."""
+
+    status, moved_to = 0, ""
+
+    def __init__(self, why: str, *, moved_to: str = "") -> None:
+        super().__init__(f"it is redirected {why}")
+        self.moved_to = moved_to
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the request may have been carried out, and the redirect lead to its result."""
+        return self.status not in _SAME_METHOD
+
+
+def other_origin(response: httpx2.Response) -> str:
+    """The origin that answered, where it is another than the one that was asked; else ``""``."""
+    return str(response.extensions.get("other_origin", ""))
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """Sends requests of one account. ``base_url`` is its own, below which the paths of files' contents are.
+
+    Making one raises UsageFault where the environment names a proxy or certificates that can't be used.
+    """
+
+    def __init__(self, base_url: str, limits: httpx2.Limits) -> None:
+        self._base, self._limits = httpx2.URL(base_url), limits
+        self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
+        self._own = self._pool(self._base)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        first, is_elsewhere = request, False
+        for _ in range(_MOST_REDIRECTS + 1):
+            response = await self._send(request)
+            try:
+                location = response.headers.get("location")
+                if location is None or response.status_code not in _REDIRECTS:
+                    if is_elsewhere:
+                        await self._check_peer(first, request, response)
+                    return response
+                # Nobody reads its body, however long it is.
+                await response.aclose()
+                target = _target(request, location)
+                # Once it left the origin, the key never goes along again, not even on the way back.
+                is_elsewhere = is_elsewhere or _origin(target) != _origin(first.url)
+                if is_elsewhere:
+                    request = await self._to_other_origin(first, target)
+                else:
+                    request = _same_request(request, target, response.status_code)
+            except BadRedirect as error:
+                await response.aclose()
+                error.status = response.status_code
+                raise
+        raise httpx2.TooManyRedirects("it is redirected without end", request=first)
+
+    async def aclose(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _pool(self, url: httpx2.URL) -> httpx2.AsyncHTTPTransport:
+        proxy = proxy_for(str(url))
+        way = proxy.url.reveal() if proxy else None
+        if way not in self._pools:
+            self._pools[way] = httpx2.AsyncHTTPTransport(proxy=way, limits=self._limits)
+        return self._pools[way]
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            pool = self._own if _origin(request.url) == _origin(self._base) else self._pool(request.url)
+        except UsageFault as fault:  # of another origin; the account's own proxy was looked at before
+            raise httpx2.ProxyError(fault.message) from None
+        return await pool.handle_async_request(request)
+
+    async def _to_other_origin(self, first: httpx2.Request, target: httpx2.URL) -> httpx2.Request:
+        """The request for a file's content to another origin."""
+        name, path = _origin(target), first.url.raw_path.removeprefix(self._base.raw_path.rstrip(b"/"))
+        if first.method != "GET" or not _CONTENT.fullmatch(path.partition(b"?")[0]):
+            raise BadRedirect(f"to {name}, another server", moved_to=name)
+        stays = is_loopback(target.host) or not is_loopback(first.url.host)
+        if target.scheme == "http" and not (first.url.scheme == "http" and stays):
+            raise BadRedirect(f"to {name}, which is unencrypted")
+        await _require_outside(first.url, target, await _networks(target))
+        headers = {key: first.headers[key] for key in _HEADERS if key in first.headers}
+        return httpx2.Request("GET", target, headers=headers, extensions=first.extensions)
+
+    async def _check_peer(self, first: httpx2.Request, request: httpx2.Request, response: httpx2.Response) -> None:
+        """A name may have led to another address than when it was looked up; its cookies are not for the account."""
+        response.headers.pop("set-cookie", None)
+        response.extensions["other_origin"] = _origin(request.url)
+        stream = response.extensions.get("network_stream")
+        peer = stream.get_extra_info("server_addr") if stream and not proxy_for(str(request.url)) else None
+        if peer:
+            await _require_outside(first.url, request.url, {_network(str(peer[0]))})
+
+
+async def _require_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str]) -> None:
+    """Raise BadRedirect where ``target`` is in networks that what was asked isn't in, but for the internet."""
+    inside = networks - {""}
+    if inside and (inside := inside - await _networks(asked)):
+        raise BadRedirect(f"to {_origin(target)}, which is {inside.pop()}")
+
+
+def _same_request(request: httpx2.Request, target: httpx2.URL, status: int) -> httpx2.Request:
+    """The same request to another path of its origin."""
+    if request.method != "GET" and status not in _SAME_METHOD:
+        raise BadRedirect(f"with {status}, which would make a GET of a {request.method}")
+    return httpx2.Request(
+        request.method, target, headers=request.headers, stream=request.stream, extensions=request.extensions
+    )
+
+
+def _target(request: httpx2.Request, location: str) -> httpx2.URL:
+    try:
+        target = request.url.join(location) if location.strip() else httpx2.URL()
+    except (httpx2.InvalidURL, ValueError):
+        target = httpx2.URL()
+    if target.scheme not in ("http", "https") or not target.host:
+        raise BadRedirect("to what is no web address")
+    if target.userinfo:
+        raise BadRedirect(f"to {_origin(target)} with a user name or password")
+    return target
+
+
+def _origin(url: httpx2.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+async def _networks(url: httpx2.URL) -> set[str]:
+    """Which networks a URL's host is in, as ``_network`` names them. Empty where its name can't be looked up here."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            url.raw_host.decode("ascii"), url.port, type=socket.SOCK_STREAM
+        )
+    except (OSError, UnicodeError):
+        return set()
+    return {_network(str(address[0])) for *_, address in found}
+
+
+def _network(text: str) -> str:
+    """What an address is, ``""`` for one in the internet."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:
+        return "this machine"
+    if address.is_link_local:
+        return "a link-local address"
+    return "" if address.is_global and not address.is_multicast else "in a private network"
+
+
+# -- answers -------------------------------------------------------------------------------------------
+
+_most: ContextVar[int | None] = ContextVar("most", default=MAX_JSON)
+
+
+class TooLong(httpx2.RequestError):
+    """An answer is longer than one of its kind may be."""
+
+
+@contextmanager
+def at_most(size: int | None) -> Iterator[None]:
+    """Limits the answers of requests that are sent in here to ``size`` bytes; with None the reader limits them."""
+    token = _most.set(size)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def is_web_page(headers: Mapping[str, str], text: str) -> bool:
+    """Whether an answer is a web page."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
+
+
+async def limit_answer(response: httpx2.Response) -> None:
+    """Limits an answer whose head has arrived. A hook of the HTTP client."""
+    most, is_cut = _most.get(), False
+    if response.status_code >= 300 or (most is not None and is_web_page(response.headers, "")):
+        most, is_cut = MAX_ERROR, True
+    packing = response.headers.get("content-encoding", "identity").strip().lower()
+    if "," in packing:
+        raise TooLong(f"its body is packed more than once ({packing[:80]})")
+    body = _Body(response.stream, packing, most, is_cut=is_cut)  # type: ignore[arg-type]
+    if packing != "identity":
+        for name in _HEAD_OF_PACKED:
+            response.headers.pop(name, None)
+        response.headers["accept-ranges"] = "none"
+    response.stream = body
+    # Not what the head names: that may be a codec that expands, as zlib does.
+    response.encoding = "utf-8"
+
+
+class _Body(httpx2.AsyncByteStream):
+    """An unpacked body of at most ``most`` bytes. A longer one is cut there if ``is_cut``, else raises TooLong."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, packing: str, most: int | None, *, is_cut: bool) -> None:
+        self._stream, self._packing, self._most, self._is_cut = stream, packing, most, is_cut
+        self._sent = self._pieces = self._size = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = aiter(self._received())
+        if self._packing != "identity":
+            packed = {"content-encoding": self._packing}
+            pieces = httpx2.Response(200, headers=packed, content=self._received()).aiter_bytes()
+        async for piece in pieces:
+            self._size += len(piece)
+            if self._most is not None and self._size > self._most:
+                self._refuse()
+                yield piece[: len(piece) - (self._size - self._most)]
+                return
+            yield piece
+
+    async def _received(self) -> AsyncGenerator[bytes, None]:
+        async for piece in self._stream:
+            self._sent += len(piece)
+            self._pieces += 1
+            if self._most is not None and self._pieces * _LEAST_PIECE > self._most:
+                self._refuse()
+                return
+            yield piece
+            if self._sent - self._size > _AHEAD:
+                raise TooLong("of its packed body nothing comes out")
+
+    def _refuse(self) -> None:
+        if not self._is_cut:
+            raise TooLong(f"it is longer than {self._most} bytes")
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
