@@ -270,20 +270,16 @@ class Stream:
 
 
 class OldStream(Closing):
-    """A stream that was set aside, from which a new one takes what is whole. A context manager."""
+    """A stream that was set aside, from which a new one takes what its ``journal`` says is whole. A context manager."""
 
     def __init__(self, partial: Partial) -> None:
-        self._journal = Journal(partial.old_journal, None)
+        self.journal = Journal(partial.old_journal, None)
         self._file = open_regular(partial.old_stream)
-        self._frames = FrameFile(self._file, walk(self._file, self._journal.cut.length))
+        self._frames = FrameFile(self._file, walk(self._file, self.journal.cut.length))
 
     def close(self) -> None:
         self._file.close()
-        self._journal.close()
-
-    def lines(self) -> Iterator[tuple[int, Line]]:
-        """What the journal says is whole, in the order it was written, with each line's position."""
-        return self._journal.lines()
+        self.journal.close()
 
     def content(self, entry: IndexEntry) -> Iterator[memoryview]:
         """The bytes of one entry, in pieces; FrameError where the stream is damaged."""

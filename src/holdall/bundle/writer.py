@@ -301,7 +301,7 @@ class BundleWriter:
         self._open(resume=False)
         try:
             with OldStream(self._partial) as old:
-                for position, line in old.lines():
+                for position, line in old.journal.lines():
                     match line:
                         case Entry(hash=str()) if before.seen(line):
                             self._carry_record(old, line.entry)
