@@ -208,8 +208,10 @@ class Delivery:
 
 def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | None, entry: str, *, force: bool) -> int:
     """Write ``target``, which gets its name once all of it is there and proved. Returns its size."""
+    # Also a link that leads nowhere: writing would follow it.
     if not force and os.path.lexists(target):
         raise AlreadyExists(f"can't write {target}: it exists already", hint="somewhere else, or --force to replace it")
+    # By a hash, because the target's own name may be as long as the file system allows.
     partial = target.with_name(f".{hashlib.sha256(entry.encode()).hexdigest()[:16]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

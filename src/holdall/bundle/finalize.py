@@ -69,6 +69,7 @@ class Finalizer:
         self._tags: list[tuple[str, str]] = []
 
     def run(self, *, ended: int) -> Finished:
+        # A run that is killed from here on resumes as if it had not begun to finish.
         self._stream.settle()
         self._read_journal()
         for sink in self._line_sinks:

@@ -80,7 +80,7 @@ class FullScan:
 
         def see(frame: bytes) -> None:
             total.update(frame)
-            if keep:
+            if keep:  # costs as much again
                 self.digests += frame_digest(frame)
 
         scanned = self._watched(pieces(self._file, self._frames, threads=os.cpu_count() or 1, see=see))
@@ -309,6 +309,7 @@ class Inventory:
         elif self._scan:
             try:
                 place = Scanned(entry.offset, entry.size, *self._read(entry))
+                # Its header too: without that no tar program finds it.
                 self._bundle.frames.read(max(entry.offset - BLOCK, 0), BLOCK)
             except FrameError:
                 self._find("damaged", entry.path, f"{entry.path}: its bytes or its header are lost")

@@ -75,6 +75,7 @@ class Sink(Closing):
         with self._lock:
             self._require_open()
             with reporting(self._target):
+                # A small content waits in memory: a file of its own would cost more than its bytes.
                 if not self.small or self.size > self.frames.small:
                     self._finish()
             self.sha256 = self._hash.hexdigest()
