@@ -35,6 +35,10 @@ T = TypeVar("T")
 _LONG = 5.0
 
 
+class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    deleted: bool = False
+
+
 def path(template: str, *ids: str) -> str:
     """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``. Raises
     RequestRefused for an id that was made up here.
@@ -65,8 +69,8 @@ def viewed(raw: bytes, of: type[T], what: str) -> T:
 
 
 def _is_deleted(raw: bytes) -> bool:
-    with suppress(ValueError):
-        return read_members(raw).get("deleted") is True
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(raw, type=_Deleted).deleted
     return False
 
 

@@ -128,7 +128,7 @@ class Surveyor:
     async def _list(
         self, where: str, *, limit: int = 100, patient: bool = True
     ) -> AsyncIterator[tuple[SourceId, bytes]]:
-        """The ids and records of a list, as they were sent. Doubts the list where one has no id: no bundle can hold it."""
+        """The ids and records of a list, as they were sent. A record without an id can't be kept: the list is doubted."""
 
         def doubt(why: str) -> None:
             self.doubts[where] = why
