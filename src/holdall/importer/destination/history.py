@@ -11,8 +11,8 @@ from pathlib import Path
 
 from holdall.endpoint import title
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runmapping import MAPPING, RunMapping, read_mapping
+from holdall.importer.runs.runfolder import past_runs
+from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.kinds import DEFINITIONS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId

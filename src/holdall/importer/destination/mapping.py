@@ -17,8 +17,8 @@ from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
 from holdall.importer.plan.model_check import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
-from holdall.importer.runs.runfolder import REPORT
-from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
+from holdall.importer.runs.runfolder import REPORT, mappings
+from holdall.importer.runs.runreport import MAPPING, read_mapping
 from holdall.importer.written.requestfolder import listed
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId, epoch_seconds
