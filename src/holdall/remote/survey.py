@@ -128,7 +128,7 @@ class Surveyor:
     async def _list(
         self, where: str, *, limit: int = 100, patient: bool = True
     ) -> AsyncIterator[tuple[SourceId, bytes]]:
-        """The ids and records of a list, as they were sent. The list is doubted where one has no id: it can't be kept."""
+        """The ids and records of a list, as they were sent. One without an id can't be kept, so the list is doubted."""
 
         def doubt(why: str) -> None:
             self.doubts[where] = why
