@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from math import inf
+from typing import Any
 
 import msgspec
 
@@ -63,17 +64,9 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True):
     added: list[str] = []
 
 
-class _Counts(msgspec.Struct, frozen=True, kw_only=True):
-    in_progress: int | float | None = None
-    completed: int | float | None = None
-    failed: int | float | None = None
-    cancelled: int | float | None = None
-    total: int | float | None = None
-
-
 class _Batch(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
-    file_counts: _Counts | None = None
+    file_counts: dict[str, Any] | None = None
 
 
 class Indexing:
@@ -174,7 +167,7 @@ class Indexing:
             try:
                 answer = msgspec.json.decode((await self._account.get(where)).raw, type=_Batch)
                 if answer.status != "in_progress":
-                    filling.ignored |= answer.file_counts is not None and answer.file_counts.total == 0
+                    filling.ignored |= (answer.file_counts or {}).get("total") == 0
                     return True
                 if answer.file_counts != before:
                     before, moved = answer.file_counts, self._pace.clock()

@@ -77,10 +77,10 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
         choices = found.choices
         return IdMapping(
             origin=str(path),
-            definitions={kind: found.of(kind) for kind in DEFINITIONS},
+            definitions={kind: found.placed(kind) for kind in DEFINITIONS},
             files=found.files,
-            copies=found.text_copies,
-            added=frozenset().union(*(one.server_metadata for _, one in mappings(output, destination))),
+            copies=found.copies,
+            added=frozenset().union(*(one.added for _, one in mappings(output, destination))),
             prefix=choices.prefix,
             selection=Selection(only=choices.only, exclude=choices.exclude),
             models=model_map(choices.map_model),
