@@ -146,7 +146,7 @@ class Wire:
                         transport=transport.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
                         follow_redirects=False,
-                        event_hooks={"request": [transport.read_in_thread], "response": [transport.limit_answer]},
+                        event_hooks=transport.HOOKS,
                         # No cookie is kept or sent back.
                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
