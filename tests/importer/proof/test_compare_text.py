@@ -17,7 +17,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
 from holdall.importer.plan.bundle_summary import catalogue
 from holdall.importer.plan.joined_text import Document, document
-from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch, covered
+from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
 from holdall.redaction import Redactor
 from holdall.remote.client import Account, Answer
@@ -50,9 +50,9 @@ def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0
 
 def compared(shelf: Shelf, server: Server, overlap: int = 0) -> TextComparison:
     reader = cast(BundleReader, shelf)
-    readings = Readings(cast(Account, server), reader)
+    comparer = TextComparer(cast(Account, server), reader)
     content = catalogue(reader).files[SourceId("f")]
-    return asyncio.run(readings.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
+    return asyncio.run(comparer.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
 
 
 @pytest.mark.parametrize(

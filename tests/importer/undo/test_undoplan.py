@@ -141,6 +141,18 @@ def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
     assert left.actions[1].left == f"assistant New ({ASSISTANT}) uses it"
 
 
+def test_what_a_restored_assistant_uses_again_stays() -> None:
+    now = {"id": ASSISTANT, "name": "A"}
+    used = {"tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}
+    update = Update(
+        op="3", source=SOURCE, kind=Kind.ASSISTANT, target=ASSISTANT, before=used, after=image(Kind.ASSISTANT, now)
+    )
+    made = Made(kind=Kind.STORE, target=STORE, source=SOURCE, name="Store", op="op", image={})
+    users = [ObservedUser(kind=Kind.ASSISTANT, id=ASSISTANT, name="A", uses=[])]
+    restored, left = decide(made, update, found={ASSISTANT: now, STORE: {"id": STORE}}, users=users).actions
+    assert (restored.body, left.left) == (used, f"assistant A ({ASSISTANT}) uses it")
+
+
 def test_the_latest_effect_is_undone_first() -> None:
     made = [
         Made(kind=kind, target=TargetId(f"{kind}{n}"), source=SourceId("s"), name=None, op=f"{kind}{n}", image={})

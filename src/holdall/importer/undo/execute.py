@@ -4,7 +4,8 @@ Every action may be done twice, so an undo that was cut off, at whatever point, 
 gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
 what stands at the account can't tell whether it was this undo that took a file out of its store.
 
-What the account answers is no proof. At the end it is looked at once more, and what is still to be done was not done.
+An answer of success is no proof: at the end the account is looked at once more, and what is still as the run left it
+counts as not undone.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ async def undo(
     again: Callable[[], Awaitable[UndoPlan]],
     output: Path,
 ) -> UndoResult:
-    """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
+    """Do what is due. A run that was cut off is closed first, so that no import resumes it.
 
     ``again`` looks at the account once more and decides anew; ``output`` is OUTPUT_DIR, where written requests are.
     Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all
