@@ -134,7 +134,7 @@ async def _export(
 ) -> ExportReport:
     """Export; ``chosen`` gets the bundle's path as soon as that is known."""
     from holdall.bundle.journal import partial_folder
-    from holdall.exporter.bundle_path import where_to_write
+    from holdall.exporter.earlier import where_to_write
     from holdall.exporter.run_export import export
     from holdall.remote.client import Account
 
@@ -174,8 +174,8 @@ async def _export(
 
 
 def _options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None) -> ExportOptions:
-    from holdall.exporter.fallbacks import Fallbacks
-    from holdall.exporter.policy import Policy
+    from holdall.exporter.fetch import Fallbacks
+    from holdall.exporter.report import Policy
     from holdall.exporter.roots import Roots
     from holdall.exporter.run_export import ExportOptions
     from holdall.model import Fidelity
@@ -204,7 +204,7 @@ def _options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | No
 
 def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Path | None:
     """The bundle to take contents from, quickly verified, which is said. ``wanted``: auto, none or a bundle's path."""
-    from holdall.exporter.parent import choose_parent
+    from holdall.exporter.earlier import choose_parent
     from holdall.verification import verify
 
     def is_whole(path: Path) -> bool:

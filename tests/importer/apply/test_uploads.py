@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from holdall.importer.apply.uploads import _Watched, upload_name
+from holdall.importer.apply.uploads import _Watched, upload_names
 from holdall.importer.plan.steps import Content
 from holdall.model import Fidelity, SourceId
 
@@ -24,23 +24,12 @@ from holdall.model import Fidelity, SourceId
     ],
 )
 def test_the_name_says_whether_it_is_the_file(name: str | None, fidelity: Fidelity, exact: bool, used: str) -> None:
-    assert upload_name(Content(id=SourceId("file_1"), filename=name, fidelity=fidelity), exact=exact) == used
+    assert upload_names(Content(id=SourceId("file_1"), filename=name, fidelity=fidelity), exact=exact)[0] == used
 
 
 def test_a_stream_that_is_read_again_is_counted_once() -> None:
     told: list[int] = []
-
-    class Told:
-        def stage(self, title: str) -> None: ...
-
-        def expect(self, *, files: int = 0, bytes: int = 0) -> None: ...
-
-        def advance(self, *, files: int = 0, bytes: int = 0) -> None:
-            told.append(bytes)
-
-        def note(self, text: str) -> None: ...
-
-    stream = _Watched(io.BytesIO(b"x" * 1000), Told())
+    stream = _Watched(io.BytesIO(b"x" * 1000), told.append)
     assert stream.seek(0, io.SEEK_END) == 1000
     assert stream.tell() == 1000
     for _ in range(2):
