@@ -15,7 +15,7 @@ import pytest
 
 from holdall import settings
 from holdall.cli import subprocesses
-from holdall.cli.demo import _folded
+from holdall.cli.demo import _wrapped
 from holdall.errors import HoldallError
 from tests.sweep import sweep
 from tests.waiting import Ended, holdall, naming, until
@@ -225,8 +225,8 @@ def test_a_run_gives_its_lines_and_its_exit_code() -> None:
 def test_a_line_is_folded_by_the_columns_that_it_takes() -> None:
     line = "- asst_64BqOz5TarXhzn5pMKHX6Bm0 → asst_2rhxcfR0OFiai43zxfOXUd1t (Tasting Room 茶)"
     assert len(line) == 80
-    assert _folded(line) == [line.removesuffix(" 茶)"), "    茶)"]
-    assert _folded("") == [""]
+    assert _wrapped(line) == [line.removesuffix(" 茶)"), "    茶)"]
+    assert _wrapped("") == [""]
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")

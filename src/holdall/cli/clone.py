@@ -14,7 +14,7 @@ import msgspec
 from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
 from holdall.cli.export import dump_of, run_export
-from holdall.cli.subprocesses import passing_folder
+from holdall.cli.subprocesses import temporary_folder
 from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
 
@@ -58,7 +58,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
         asked = msgspec.structs.replace(asked, on_conflict=steps.OnConflict.DUPLICATE)
     asyncio.run(_ask(source, destination, asked.form, same_allowed=given["same_project"]))
     kept = not destination.dry_run
-    with nullcontext() if kept else passing_folder("holdall-") as folder:
+    with nullcontext() if kept else temporary_folder("holdall-") as folder:
         # --force is the import's: a bundle that is there is never replaced.
         wanted = {**given, "output": folder, "force": False}
         exported = run_export(console, source, wanted, dump, kept=kept)

@@ -48,7 +48,7 @@ _LONGEST = 4000
 # How many losses, or differences, --json lists.
 _LISTED = 2000
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
-_RUDE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNUSUAL = re.compile(r"[^ -~\n\t]")
 
 
@@ -58,11 +58,11 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[31mb\\u202ec")
     'a\\\\x1b[31mb\\\\u202ec'
     """
-    return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_rude(found[0]) else found[0], text)
+    return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_unprintable(found[0]) else found[0], text)
 
 
-def _is_rude(char: str) -> bool:
-    return unicodedata.category(char) in _RUDE
+def _is_unprintable(char: str) -> bool:
+    return unicodedata.category(char) in _UNPRINTABLE
 
 
 def _escaped(char: str) -> str:
@@ -74,7 +74,7 @@ def _json_escaped(document: str) -> str:
     """The same for JSON, where all such characters but line ends stand inside of strings, by the escapes of JSON."""
 
     def escaped(found: re.Match[str]) -> str:
-        units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_rude(found[0]) else ""
+        units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_unprintable(found[0]) else ""
         return "".join(f"\\u{unit}" for unit in units.split()) or found[0]
 
     return _UNUSUAL.sub(escaped, document)
@@ -132,7 +132,7 @@ class Console:
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bars: ProgressBars | None = None
-        self._is_told = False
+        self._is_written = False
 
     def result(self, text: str = "") -> None:
         """A line of the result, on stdout; nothing under ``--json``, where the document is the result."""
@@ -187,8 +187,8 @@ class Console:
         """Print one error with its hint, and return its exit code."""
         self.close_progress()
         code = error.exit_code if exit_code is None else exit_code
-        told = error.mistakes or [error]
-        for each, following in zip(told, [*(other.hint for other in told[1:]), ""], strict=True):
+        errors = error.mistakes or [error]
+        for each, following in zip(errors, [*(other.hint for other in errors[1:]), ""], strict=True):
             self._write(self.stderr, f"Error: {each.message}")
             # One hint that is about several stands below the last of them.
             for line in f"hint: {each.hint}".split("\n") if each.hint and each.hint != following else ():
@@ -206,9 +206,9 @@ class Console:
         return code
 
     def _document(self, exit_code: int, result: object, losses: list[Any], error: Mapping[str, Any] | None) -> None:
-        if self._is_told:
+        if self._is_written:
             return
-        self._is_told = True
+        self._is_written = True
         document = {
             "schema": JSON_SCHEMA,
             "command": self.command,

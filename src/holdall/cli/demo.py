@@ -75,7 +75,7 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _folded(line: str, indent: str = "") -> list[str]:
+def _wrapped(line: str, indent: str = "") -> list[str]:
     """A line of somebody's output, folded between words where it is wider than a terminal."""
     hang = " " * (len(line) - len(line.lstrip()) + 4)
     # textwrap counts characters, a terminal columns: a wide one takes a second, which is taken out again.
@@ -157,11 +157,11 @@ class _Demo:
         self.console.say(f"== {len(self.codes) + 1}. {title}")
         self._show(arguments, keys)
 
-        def heard(line: str) -> None:
-            for part in _folded(line, "  "):
+        def on_line(line: str) -> None:
+            for part in _wrapped(line, "  "):
                 self.console.say(part)
 
-        self.codes[name] = subprocesses.run(arguments, {**self.environment, **keys}, heard)
+        self.codes[name] = subprocesses.run(arguments, {**self.environment, **keys}, on_line)
 
     def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
         for place, line in enumerate(self._command(arguments, keys)):
@@ -177,7 +177,7 @@ class _Demo:
             result()
             result(f"== {report}")
             for line in report.read_text(encoding="utf-8").splitlines():
-                for part in _folded(line):
+                for part in _wrapped(line):
                     result(part)
         failed = {name: code for name, code in self.codes.items() if code}
         whole = not failed and "verify --against" in self.codes

@@ -177,7 +177,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
                 f"can't read or write{where}: {error.strerror or error}",
                 hint=hint if error.errno == errno.ENOSPC else "",
             ), None
-    # Whatever arrives here is ours to mend.
+    # Whatever arrives here is ours to repair.
     console.close_progress()
     if os.environ.get("HOLDALL_TRACEBACK"):
         traceback.print_exception(error, file=console.stderr)
@@ -211,5 +211,5 @@ def main() -> None:
     """The console script."""
     logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
-    streams.mend()
+    streams.repair()
     sys.exit(run(sys.argv[1:], Console()))

@@ -37,21 +37,21 @@ __all__ = ["destination", "faults", "read_both", "read_destination", "read_impor
 def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
     """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
     settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
-    _announce(console, settings.log_level, settings.notices, settings.endpoint)
+    _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
 
 def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
     """As ``read_source``, for the destination side."""
     settings = destination_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, settings.notices, settings.endpoint)
+    _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
 
 
 def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
     """As ``read_source``, for each side that has a key."""
     settings = both_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, [], settings.source, settings.destination)
+    _show_notices(console, settings.log_level, [], settings.source, settings.destination)
     return settings
 
 
@@ -149,7 +149,7 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
         raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
 
 
-def _announce(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
+def _show_notices(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
     """Say what the settings narrow, and which way keys and files go. Raises UsageFault for a proxy of no use."""
     # The levels below are what --quiet leaves out.
     if log_level in ("warning", "error"):
@@ -161,11 +161,11 @@ def _announce(console: Console, log_level: str, notices: list[str], *accounts: E
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
             logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
-    for notice in [*notices, *(line for account in accounts if account for line in _ways(account))]:
+    for notice in [*notices, *(line for account in accounts if account for line in _warnings_of(account))]:
         console.warn_once(f"note: {notice}")
 
 
-def _ways(account: Endpoint) -> Iterator[str]:
+def _warnings_of(account: Endpoint) -> Iterator[str]:
     if account.is_in_clear:
         yield f"the key and all content go to {account.host} unencrypted"
     if proxy := proxy_for(account.base_url):

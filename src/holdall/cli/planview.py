@@ -196,38 +196,38 @@ def _unit_lines(unit: steps.Unit) -> list[str]:
 def _step_lines(step: steps.Step) -> list[str]:
     # A case for each step that there is, a line or two in each: as one table it is read at a glance.
     match step:
-        case steps.UploadFile(content=content, purpose=purpose):
+        case steps.UploadFile(content=content):
             size = human_size(content.size if content.size is not None else content.stored)
-            return [f"  upload file {content.filename or content.id}, {size}, {content.fidelity}, purpose {purpose}"]
-        case steps.CreateStore(id=id, name=name):
-            return [f"  create vector store {name or 'without a name'} ({id})"]
-        case steps.AttachFiles(store=id, count=count):
-            return [f"  attach {counted(count, 'file')} to {id}"]
-        case steps.CreateDefinition(kind=kind, id=id, name=name, model=model, losses=losses):
-            with_model = f", model {model}" if KINDS[kind].has_model else ""
-            return [f"  create {_who(kind, name, id)}{with_model}", *_lost(losses)]
-        case steps.WriteRequest(id=id, name=name, model=model, path=path, beside=beside, losses=losses):
-            where = f"{beside}, for {path} is not as holdall left it, or of another destination" if beside else path
-            return [f"  write assistant {name or 'without a name'} ({id}), model {model}, to {where}", *_lost(losses)]
-        case steps.Adopt(kind=kind, id=id, target=target, name=name, by=by):
-            return [f"  adopt {_who(kind, name, id)} as {target}, by {by}"]
-        case steps.Skip(kind=kind, id=id, target=target, name=name, differences=found):
-            return [f"  skip {_who(kind, name, id)}, there as {target}:", *_differences(found)]
-        case steps.Differs(kind=kind, id=id, target=target, name=name, differences=found, changed=changed):
-            since = f"; changed since the last run: {', '.join(changed)}" if changed else ""
-            return [f"  differs: {_who(kind, name, id)}, there as {target}{since}:", *_differences(found)]
+            what = f"{content.filename or content.id}, {size}, {content.fidelity}"
+            return [f"  upload file {what}, purpose {step.purpose}"]
+        case steps.CreateStore():
+            return [f"  create {_who(step)}"]
+        case steps.AttachFiles():
+            return [f"  attach {counted(step.count, 'file')} to {step.store}"]
+        case steps.CreateDefinition():
+            model = f", model {step.model}" if KINDS[step.kind].has_model else ""
+            return [f"  create {_who(step)}{model}", *_lost(step.losses)]
+        case steps.WriteRequest(path=path):
+            why = "is not as holdall left it, or of another destination"
+            where = f"{step.beside}, for {path} {why}" if step.beside else path
+            return [f"  write {_who(step, Kind.ASSISTANT)}, model {step.model}, to {where}", *_lost(step.losses)]
+        case steps.Adopt():
+            return [f"  adopt {_who(step)} as {step.target}, by {step.by}"]
+        case steps.Skip():
+            return [f"  skip {_who(step)}, there as {step.target}:", *_differences(step.differences)]
+        case steps.Differs():
+            since = f"; changed since the last run: {', '.join(step.changed)}" if step.changed else ""
+            return [f"  differs: {_who(step)}, there as {step.target}{since}:", *_differences(step.differences)]
         case steps.UpdateDefinition() | steps.UpdateStore():
-            kind = step.kind if isinstance(step, steps.UpdateDefinition) else Kind.STORE
-            who = _who(kind, step.name, step.id)
-            return [f"  update {who}, there as {step.target}:", *_differences(step.differences)]
-        case steps.UpdateMembership(store=store, file=file, name=name):
-            return [f"  set the attributes of {name or file} in {store}"]
-        case steps.DetachFile(store=store, target=target, name=name, why=why):
-            return [f"  take {name or target} out of {store}: {why}"]
-        case steps.LeaveOut(loss=loss):
-            return [f"  {loss}"]
-        case steps.Cannot(id=id, reason=reason):
-            return [f"  can't create {id}: {reason}"]
+            return [f"  update {_who(step)}, there as {step.target}:", *_differences(step.differences)]
+        case steps.UpdateMembership():
+            return [f"  set the attributes of {step.name or step.file} in {step.store}"]
+        case steps.DetachFile():
+            return [f"  take {step.name or step.target} out of {step.store}: {step.why}"]
+        case steps.LeaveOut():
+            return [f"  {step.loss}"]
+        case steps.Cannot():
+            return [f"  can't create {step.id}: {step.reason}"]
 
 
 def _differences(found: list[Difference]) -> list[str]:
@@ -241,5 +241,6 @@ def _lost(losses: list[Loss]) -> list[str]:
     return [f"    {loss.why.severity}: {f'{loss.field}: ' if loss.field else ''}{loss.text}" for loss in losses]
 
 
-def _who(kind: Kind, name: str | None, id: str) -> str:
-    return f"{noun(kind)} {name or 'without a name'} ({id})"
+def _who(step: Any, kind: Kind = Kind.STORE) -> str:
+    """What a step is about; ``kind`` where the step itself doesn't say it."""
+    return f"{noun(getattr(step, 'kind', kind))} {step.name or 'without a name'} ({step.id})"

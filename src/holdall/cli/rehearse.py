@@ -43,7 +43,7 @@ def rehearse(
     with (
         # Termination ends it as Ctrl-C does, so that nothing is left behind.
         subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
-        subprocesses.passing_folder("holdall-rehearsal-") as folder,
+        subprocesses.temporary_folder("holdall-rehearsal-") as folder,
         Running(
             folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=any(reader.agents()))
         ) as sandbox,

@@ -21,7 +21,7 @@ from typing import IO, Any
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["command_line", "on_signal", "passing_folder", "program", "run", "serving", "without_settings"]
+__all__ = ["command_line", "on_signal", "program", "run", "serving", "temporary_folder", "without_settings"]
 
 _COLUMNS = 78
 
@@ -98,11 +98,11 @@ def _process(
                 child.kill()
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], heard: Callable[[str], None]) -> int:
-    """Run ``holdall ARGUMENTS`` to its end, telling ``heard`` each line as it comes, and return the exit code."""
+def run(arguments: Sequence[str], environment: Mapping[str, str], on_line: Callable[[str], None]) -> int:
+    """Run ``holdall ARGUMENTS`` to its end, telling ``on_line`` each line as it comes, and return the exit code."""
     with _process(arguments, environment) as (child, printed):
         for line in printed:
-            heard(line.rstrip())
+            on_line(line.rstrip())
         return child.wait()
 
 
@@ -162,7 +162,7 @@ for _ in range(100):
 
 
 @contextmanager
-def passing_folder(prefix: str) -> Iterator[Path]:
+def temporary_folder(prefix: str) -> Iterator[Path]:
     """A temporary folder of this user alone, for as long as the block lasts or, if it is killed in it, this process."""
     with (
         tempfile.TemporaryDirectory(prefix=prefix) as folder,
