@@ -11,7 +11,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
-from holdall.bundle.inventory import Inventory
+from holdall.bundle.fullscan import Inventory
 from holdall.bundle.journal import Entry, Ledger, Stored
 from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.reader import BundleReader
@@ -20,7 +20,7 @@ from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.stream import Stream
-from holdall.bundle.totals import Totals
+from holdall.bundle.totals import BundleTotals
 from holdall.errors import BundleError, CannotWrite
 from holdall.kinds import KINDS
 from holdall.untrusted import read_as
@@ -65,10 +65,11 @@ class Finalizer:
         self._stream, self._resumed = stream, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
         self._index, self._ledger = ValueSorter(IndexEntry), ValueSorter(LedgerLine)
-        self._totals = Totals(capture.min_fidelity)
+        self._totals = BundleTotals(capture.min_fidelity)
         self._tags: list[tuple[str, str]] = []
 
     def run(self, *, ended: int) -> Finished:
+        # A run that is killed from here on resumes as if it had not begun to finish.
         self._stream.settle()
         self._read_journal()
         for sink in self._line_sinks:
