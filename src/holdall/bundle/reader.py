@@ -92,6 +92,7 @@ class BundleReader(Closing):
                 entry = payload_line(line)
                 if not entry.path.startswith(folder):
                     return
+                # Entries may lie over each other: a small file could promise more of them than any disk holds.
                 size += entry.size
                 lines += 2 + (entry.records or 0)
                 if size > self.frames.frames.size:
@@ -272,7 +273,7 @@ class BundleReader(Closing):
         """Name the entry where reading it fails."""
         try:
             yield
-        except (FrameError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        except (FrameError, TarError, ValueError, RecursionError) as error:
             raise DamagedBundle(
                 f"can't read {path} in {self.path}: {error}",
                 hint=f"holdall verify {pasteable(self.path)} names all that is damaged; "
@@ -286,12 +287,10 @@ class BundleReader(Closing):
         with self._guarding(layout.INFO):
             if not len(frames):
                 raise FrameError("there is no whole frame")
+            # Before the first frame is decoded.
             require_expansion(frames, self._size)
             data = self.frames.frame(len(frames) - 1)
-            try:
-                found = parse_header(data)
-            except TarError as error:
-                raise FrameError(str(error)) from None
+            found = parse_header(data)
             bag, _, path = found.path.partition("/") if found else ("", "", "")
             if not found or path != layout.INFO or found.length + found.size > len(data):
                 raise FrameError("the last frame does not begin with it")
@@ -339,6 +338,7 @@ class _EntryStream(io.RawIOBase):
             frames = self._reader.frames
             piece = next(frames.chunks(entry.offset + self._position, size))
         view[: len(piece)] = piece
+        # An upload that is repeated reads it again from the start.
         if self._position == 0:
             self._hash, self._hashed = hashlib.sha256(), 0
         if self._position == self._hashed:

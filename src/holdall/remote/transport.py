@@ -6,7 +6,8 @@ origin only the GET of a file's content goes, with no header but those that say 
 over http where the base URL is http too; and never from outside into this machine or a private network.
 
 Whoever sends a request says beforehand how long its answer may be; a hook of the HTTP client holds each answer to that,
-whatever its head says and however it is packed. What comes out of a packed body counts, not what was sent.
+whatever its head says and however it is packed. What comes out of a packed body counts, not what was sent. Another hook
+has uploads read in threads.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import islice
+from typing import Any
 
 import httpx2
 
@@ -26,7 +29,7 @@ from holdall.errors import UsageFault
 from holdall.remote.proxies import proxy_for
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["MAX_PAGE", "BadRedirect", "TooLong", "Transport", "at_most", "is_web_page", "limit_answer", "other_origin"]
+__all__ = ["HOOKS", "MAX_PAGE", "BadRedirect", "TooLong", "Transport", "at_most", "is_web_page", "other_origin"]
 
 MAX_ERROR = 64 << 10
 """Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
@@ -38,6 +41,8 @@ _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 _LEAST_PIECE = 128
 # So much of a packed body may be read ahead of what comes out of it.
 _AHEAD = 1 << 20
+# Pieces of an upload, of 64 KiB each, that one visit to a thread brings.
+_AT_ONCE = 16
 # They describe the packed body, which nobody sees.
 _HEAD_OF_PACKED = (
     "content-encoding",
@@ -234,7 +239,7 @@ def is_web_page(headers: Mapping[str, str], text: str) -> bool:
     return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
 
 
-async def limit_answer(response: httpx2.Response) -> None:
+async def _limit_answer(response: httpx2.Response) -> None:
     """Limits an answer whose head has arrived. A hook of the HTTP client."""
     most, is_cut = _most.get(), False
     if response.status_code >= 300 or (most is not None and is_web_page(response.headers, "")):
@@ -289,3 +294,34 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+async def _read_in_thread(request: httpx2.Request) -> None:
+    """Have what is uploaded read in a thread, where it may be decompressed. A hook of the HTTP client."""
+    if not isinstance(request.stream, httpx2.ByteStream):
+        request.stream = _ReadInThread(request.stream)  # type: ignore[arg-type]
+
+
+class _ReadInThread(httpx2.AsyncByteStream):
+    """The body of an upload, of which no more is held than one visit to the thread brings."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = iter(self._pieces)
+        while group := await _read(pieces):
+            yield b"".join(group)
+
+
+async def _read(pieces: Iterator[bytes]) -> list[bytes]:
+    read = asyncio.get_running_loop().run_in_executor(None, lambda: list(islice(pieces, _AT_ONCE)))
+    try:
+        return await asyncio.shield(read)
+    finally:
+        # Whoever is cancelled here may close the file, or send it again from its start.
+        await asyncio.wait([read])
+
+
+HOOKS: Mapping[str, list[Callable[..., Any]]] = {"request": [_read_in_thread], "response": [_limit_answer]}
+"""What the HTTP client calls with each request and each answer."""

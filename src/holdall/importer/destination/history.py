@@ -11,8 +11,8 @@ from pathlib import Path
 
 from holdall.endpoint import title
 from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runmapping import MAPPING, RunMapping, read_mapping
+from holdall.importer.runs.runfolder import past_runs
+from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.kinds import DEFINITIONS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId
@@ -105,16 +105,16 @@ class History:
         any)."""
         if prefix is None or found.choices.prefix == prefix:
             for kind in WHOLE:
-                for source, target in found.of(kind).items():
+                for source, target in found.placed(kind).items():
                     self._made(self.definitions[kind], source, target)
-        for source, target in found.vector_stores.items():
+        for source, target in found.stores.items():
             self._made(self.stores, source, target)
         for source, target in found.files.items():
-            if target != found.text_copies.get(source):
+            if target != found.copies.get(source):
                 self._made(self.files, source, target)
-        for source, target in found.text_copies.items():
+        for source, target in found.copies.items():
             self._made(self.copies, source, target)
-        self.added.update(found.server_metadata)
+        self.added.update(found.added)
 
     @staticmethod
     def _made(where: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:

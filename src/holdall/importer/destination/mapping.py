@@ -17,8 +17,8 @@ from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, RemoteError
 from holdall.importer.plan.model_check import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
-from holdall.importer.runs.runfolder import REPORT
-from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
+from holdall.importer.runs.runfolder import REPORT, mappings
+from holdall.importer.runs.runreport import MAPPING, read_mapping
 from holdall.importer.written.requestfolder import listed
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind, SourceId, TargetId, epoch_seconds
@@ -77,10 +77,10 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
         choices = found.choices
         return IdMapping(
             origin=str(path),
-            definitions={kind: found.of(kind) for kind in DEFINITIONS},
+            definitions={kind: found.placed(kind) for kind in DEFINITIONS},
             files=found.files,
-            copies=found.text_copies,
-            added=frozenset().union(*(one.server_metadata for _, one in mappings(output, destination))),
+            copies=found.copies,
+            added=frozenset().union(*(one.added for _, one in mappings(output, destination))),
             prefix=choices.prefix,
             selection=Selection(only=choices.only, exclude=choices.exclude),
             models=model_map(choices.map_model),

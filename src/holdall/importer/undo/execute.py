@@ -27,11 +27,10 @@ from holdall.errors import (
     Unreachable,
 )
 from holdall.importer.runs.baseline import PLACES
-from holdall.importer.runs.pastruns import JOURNAL
+from holdall.importer.runs.runfolder import JOURNAL
 from holdall.importer.runs.runlines import Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.runs.undolog import Act, UndoAction, UndoLog
 from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId

@@ -19,7 +19,7 @@ from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, touched
 from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind, TargetId

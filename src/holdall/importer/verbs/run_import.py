@@ -12,9 +12,8 @@ import msgspec
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
-from holdall.importer.apply.context import Context
-from holdall.importer.apply.resume import begin, unfinished
-from holdall.importer.apply.twins import attempt_name, duplicates
+from holdall.importer.apply.context import SETTLE, Context, Pace
+from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import catalogue
@@ -22,14 +21,19 @@ from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.metadata import without_keys
 from holdall.importer.plan.steps import BundleSummary, Plan
-from holdall.importer.runs.pace import SETTLE, Halt, Pace
-from holdall.importer.runs.runfolder import RunFolder, locked
+from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
-from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping
+from holdall.importer.runs.runreport import (
+    Duplicate,
+    Party,
+    Report,
+    ReportDestination,
+    Status,
+    keeping,
+    mapping,
+)
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
-from holdall.kinds import WHOLE, noun
-from holdall.model import Kind
+from holdall.kinds import noun
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -133,11 +137,12 @@ async def run_import(
             found.require_feasible(asked.max_loss)
             observer.consent(found)
         folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
-        halt, limits = Halt(), account.limits
+        limits = account.limits
+        pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
         context = Context(
             account=account,
             folder=folder,
-            pace=Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle, halt=halt),
+            pace=pace,
             progress=account.progress,
             operation=lambda: attempt_name(folder.id, machine.operation()),
             now=machine.now,
@@ -146,7 +151,7 @@ async def run_import(
             if again:
                 made = _made(folder)
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
-            with observer.halting(halt.ask):
+            with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
                 report = await _apply(context, plan, holding, reader, written, force=options.force)
         finally:
@@ -200,7 +205,7 @@ async def _apply(
             ),
             bundle=bundle,
             options=options,
-            by_kind={kind: work.tally.results(kind, otherwise=otherwise) for kind in (*WHOLE, Kind.STORE, Kind.FILE)},
+            by_kind=work.tally.results(otherwise=otherwise),
             stores=work.stores,
             files=work.files,
             copies=state.copies,

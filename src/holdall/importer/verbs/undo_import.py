@@ -14,11 +14,9 @@ from holdall.endpoint import same_account
 from holdall.errors import NotFound, UsageFault
 from holdall.importer.destination.mapping import withdraw
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.pastruns import JOURNAL, past_runs
-from holdall.importer.runs.runfolder import BEFORE, locked
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, locked, past_runs
 from holdall.importer.runs.runstate import read_state
-from holdall.importer.runs.undoactions import UndoAction
-from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.runs.undolog import UndoAction, UndoLog
 from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan

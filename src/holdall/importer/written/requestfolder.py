@@ -21,8 +21,7 @@ from holdall.errors import CannotWrite, ImportFailed
 from holdall.importer.plan.existing import Existing, FoundRequest
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, compose, sha256_of
 from holdall.importer.plan.steps import BundleSummary, LeaveOut, Plan, Unit, WriteRequest
-from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
@@ -93,7 +92,10 @@ class RequestFolder:
             await folder.write(intent)
             replace(self.output, path, data)
             await folder.write(Done(op=intent.op, target=TargetId(path)))
-            folder.audit(intent.action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
+            line = AuditLine(
+                operation=intent.action, outcome="done", kind=Kind.ASSISTANT, source=source, target=intent.target
+            )
+            folder.audit(line)
 
 
 class PlannedRequests:
