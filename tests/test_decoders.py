@@ -17,8 +17,7 @@ from holdall.dialects import agents, assistants
 from holdall.dialects.reading import read_fields
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
-from holdall.importer.plan.joined_text import document
-from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.importer.plan.bundle_summary import document, keys_of, without_record_keys
 from holdall.links import named_links
 from holdall.model import (
     AgentView,

@@ -23,8 +23,7 @@ from holdall.bundle.reader import open_bundle
 from holdall.errors import NotFound
 from holdall.importer.apply.resume import unfinished
 from holdall.importer.apply.twins import made_in
-from holdall.importer.destination.history import history
-from holdall.importer.destination.mapping import by_mapping
+from holdall.importer.destination.history import by_mapping, history
 from holdall.importer.plan.requests import ABOUT
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import PastRun, past_runs

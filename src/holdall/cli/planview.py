@@ -55,7 +55,7 @@ def _announce(console: Console, prepared: Prepared, output: Path) -> None:
         for title, value in (("organisation", there.organization), ("project", there.project))
         if value
     )
-    if prepared.presence.origin:
+    if prepared.existing.origin:
         console.say(f"this is where the bundle came from{f': {whose}' if whose else ''}")
     elif whose:
         console.say(f"destination: {whose}")
@@ -129,7 +129,7 @@ def result_of(prepared: Prepared) -> dict[str, Any]:
     return {
         "as": prepared.plan.form.value,
         "pending": prepared.plan.pending(),
-        "origin": prepared.presence.origin,
+        "origin": prepared.existing.origin,
         "destination": {
             **there.party(),
             "endpoints": dict(there.endpoints),

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from holdall.bundle.reader import BundleReader
-from holdall.importer.destination.mapping import by_mapping, withdraw
+from holdall.importer.destination.history import by_mapping, withdraw
 from holdall.importer.proof.compare_text import TextMatch
 from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
-from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.joined_text import Document, document
+from holdall.importer.plan.bundle_summary import Document, document, summarize
 from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
 from holdall.remote.client import Account, Answer
@@ -49,7 +48,7 @@ def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0
 def compared(shelf: Shelf, server: Server, overlap: int = 0) -> TextComparison:
     reader = cast(BundleReader, shelf)
     readings = Readings(cast(Account, server), reader)
-    content = catalogue(reader).files[SourceId("f")]
+    content = summarize(reader).files[SourceId("f")]
     return asyncio.run(readings.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
 
 

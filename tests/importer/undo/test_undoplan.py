@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.fingerprint import fingerprint, image
+from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
@@ -111,7 +111,7 @@ def updated(found: dict[str, Any]) -> Update:
         kind=Kind.ASSISTANT,
         target=ASSISTANT,
         before=BEFORE_IT,
-        after=image(Kind.ASSISTANT, found),
+        after=fingerprints(Kind.ASSISTANT, found),
     )
 
 

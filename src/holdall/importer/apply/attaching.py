@@ -15,7 +15,7 @@ from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import TRIES
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.fingerprint import fingerprint
+from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote import refusals

@@ -15,7 +15,7 @@ import msgspec
 from holdall.errors import NotFound, RemoteError, RequestRefused, UnexpectedAnswer
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.plan.fingerprint import image
+from holdall.importer.plan.difference import fingerprints
 from holdall.importer.runs.runlines import Create, Creation, Done, Failed, Intent, Update
 from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer
@@ -183,5 +183,5 @@ def _done(intent: Intent, target: TargetId, answer: Answer) -> Done:
             name = view.filename if view.filename != intent.name else None
             size = view.size if view.size != intent.size else None
         elif isinstance(intent, Create | Update):
-            looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            looks = fingerprints(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
     return Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

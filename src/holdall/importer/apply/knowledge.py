@@ -15,9 +15,9 @@ from holdall.importer.apply.readback import ReadBack, keys_added
 from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads, renamed
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.difference import Difference, final, same
-from holdall.importer.plan.fingerprint import fingerprint
-from holdall.importer.plan.steps import AttachFiles, BundleSummary, CreateStore, UpdateMembership, UpdateStore
+from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.difference import Difference, final, fingerprint, same
+from holdall.importer.plan.steps import AttachFiles, CreateStore, UpdateMembership, UpdateStore
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import Orphan

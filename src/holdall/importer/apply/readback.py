@@ -14,8 +14,7 @@ from holdall.dialects.marks import MARKS
 from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import FRESH
-from holdall.importer.plan.difference import Difference, differences, top_fields
-from holdall.importer.plan.fingerprint import image
+from holdall.importer.plan.difference import Difference, differences, fingerprints, top_fields
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import Shown
 from holdall.model import Kind, SourceId, TargetId
@@ -54,7 +53,7 @@ class ReadBack:
                 kind=kind,
                 source=source,
                 target=target,
-                image=image(kind, found, added),
+                image=fingerprints(kind, found, added),
                 unkept=top_fields(lost),
                 added=added,
             )

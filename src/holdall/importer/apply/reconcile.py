@@ -16,7 +16,7 @@ import msgspec
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
-from holdall.importer.plan.fingerprint import image
+from holdall.importer.plan.difference import fingerprints
 from holdall.importer.runs.baseline import listed
 from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
 from holdall.importer.runs.runreport import Orphan
@@ -131,7 +131,7 @@ class Reconciler:
             here = {intent.op: intent for intent in wanted if intent.kind is kind}
             listing = await self._list(kind, here, self._adoptable(kind, here.values()))
             for op, raw in listing.marked.items():
-                looks = image(kind, viewed(raw, dict[str, Any], noun(kind)))
+                looks = fingerprints(kind, viewed(raw, dict[str, Any], noun(kind)))
                 found[op] = _Found(target=_identity(raw), image=looks)
             for op, intent in here.items():
                 ids = listing.alike.get(key(intent), [])

@@ -8,7 +8,7 @@ from holdall.dialects.assistants import own_metadata
 from holdall.errors import RequestRefused
 from holdall.importer.apply.changes import Changes
 from holdall.importer.apply.context import Context
-from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.runlines import Update
 from holdall.kinds import noun

@@ -19,7 +19,7 @@ from holdall.errors import RemoteError
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import FRESH
 from holdall.importer.destination.objects import Objects
-from holdall.importer.plan.steps import BundleSummary
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.runs.baseline import RECENT, listed
 from holdall.importer.runs.pastruns import past_states
 from holdall.importer.runs.runreport import Duplicate

@@ -28,12 +28,12 @@ from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.serverkeys import ServerKeys
 from holdall.importer.apply.uploads import Uploads
 from holdall.importer.apply.writes import Writes
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
-    BundleSummary,
     Cannot,
     CreateDefinition,
     CreateStore,

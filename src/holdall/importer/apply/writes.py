@@ -27,7 +27,7 @@ from holdall.errors import (
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.exactlyonce import Attempts
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.plan.fingerprint import fingerprint, image
+from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import MARKS, Attach, Copy, Create, Creation, Delete, Detach, Learned, Update
 from holdall.model import Kind, SourceId, TargetId
@@ -155,7 +155,7 @@ class Writes:
                 target=target,
                 store=store,
                 before=before,
-                after=dict.fromkeys(body, "") | image(kind, body),
+                after=dict.fromkeys(body, "") | fingerprints(kind, body),
             )
             return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
 

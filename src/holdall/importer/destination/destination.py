@@ -16,7 +16,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.importer.plan.model_check import ModelCatalog
+from holdall.importer.plan.choices import ModelCatalog
 from holdall.importer.plan.steps import Plan
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind

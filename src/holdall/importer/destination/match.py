@@ -24,27 +24,27 @@ from holdall.dialects.forms import Form
 from holdall.dialects.requestbody import Targets, definition
 from holdall.dialects.tables import AS_IS
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.destination.comparison import MemberThere, compare_store, compare_whole
 from holdall.importer.destination.history import History
-from holdall.importer.destination.objects import Object, Objects
+from holdall.importer.destination.objects import MemberThere, Object, Objects, compare_store, compare_whole
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.copy_references import references, whole
+from holdall.importer.plan.definitions import references, whole
 from holdall.importer.plan.difference import same
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
-from holdall.importer.plan.steps import BundleSummary, By, Content, CreateStore, Plan, UploadFile
+from holdall.importer.plan.steps import By, CreateStore, Plan, UploadFile
 from holdall.kinds import WHOLE, read
 from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
 from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.survey import FILES_PAGE
 
-__all__ = ["recognise"]
+__all__ = ["find_existing"]
 
 # Files that are asked for one by one; for more of them the list is read.
 _FEW = 20
 
 
-async def recognise(
+async def find_existing(
     account: Account,
     catalogue: BundleSummary,
     reader: BundleReader,

@@ -1,18 +1,198 @@
-"""How a plan is to be made, as far as the user has a say in it. Values only."""
+"""How a plan is to be made: what the user asks for, and what the destination's models mean for that. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any
 
 import msgspec
 
 from holdall.bundle.layout import HoldallInfo
 from holdall.dialects.forms import Form
+from holdall.dialects.loss import MaxLoss
 from holdall.dialects.tables import Table, table
-from holdall.importer.plan.model_check import ModelMap
-from holdall.importer.plan.steps import OnConflict
+from holdall.errors import Mistakes, UsageFault, pasteable
+from holdall.selection import Selection
 
-__all__ = ["Choices", "table_of"]
+__all__ = [
+    "Asked",
+    "Choices",
+    "ModelCatalog",
+    "ModelCheck",
+    "ModelMap",
+    "OnConflict",
+    "idle",
+    "judge",
+    "model_map",
+    "offered",
+    "table_of",
+]
+
+
+class OnConflict(StrEnum):
+    """What to do about things that are at the destination already."""
+
+    STOP = "stop"
+    """Use what is equal; where anything differs, write nothing at all."""
+    SKIP = "skip"
+    """Use what is equal, and what differs as it is."""
+    UPDATE = "update"
+    """Use what is equal; make what differs equal."""
+    DUPLICATE = "duplicate"
+    """Look for nothing and make everything anew, beside what is there."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user asked for, as the command line says it. ``form`` None is what the destination can keep."""
+
+    form: Form | None = msgspec.field(default=None, name="as")
+    max_loss: MaxLoss = MaxLoss.ANY
+    prefix: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    map_model: tuple[str, ...] = ()
+    skip_unmapped: bool = False
+    on_conflict: OnConflict = OnConflict.STOP
+    delete: bool = False
+    even_if_changed: bool = False
+    mapping: str | None = None
+    keep_metadata: tuple[str, ...] = ()
+    drop_metadata: tuple[str, ...] = ()
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(only=self.only, exclude=self.exclude)
+
+    def options(self) -> dict[str, Any]:
+        """As a run writes them down: what isn't at its default, besides prefix and selection."""
+        given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
+        always = ("prefix", "only", "exclude")
+        return {name: value for name, value in given.items() if name in always or value != plain[name]}
+
+
+class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
+    """``--map-model OLD=NEW`` as given; of several whose OLD fits, the first counts. OLD may be a GLOB."""
+
+    rules: tuple[tuple[str, str], ...] = ()
+
+    def rule(self, model: str | None) -> str | None:
+        """The new model, or None where nothing was said about this one."""
+        if model is None:
+            return None
+        return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
+
+    def vouches(self, model: str) -> bool:
+        """Whether the owner says, by mapping ``model`` to itself, that it can be used."""
+        return (model, model) in self.rules
+
+
+class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
+    """The models that a destination has, each with the day on which it shuts down, as far as it says.
+
+    ``models`` is None where there is no list; ``reason`` says why.
+    """
+
+    models: Mapping[str, date | None] | None = None
+    reason: str = ""
+
+
+class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """``missing`` has why a model can't be used, by the name that the bundle knows it under."""
+
+    missing: Mapping[str, str]
+    warnings: list[str]
+
+    def lines(self) -> list[str]:
+        """A line to paste for each missing model; what to put in place of NEW is the reader's to say."""
+        return [f"--map-model {pasteable(f'{model}=NEW')}" for model in self.missing]
+
+
+def model_map(texts: Iterable[str]) -> ModelMap:
+    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault for all that can't be read."""
+    rules, mistakes = [], Mistakes()
+    for text in texts:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not (old and equals and new):
+            fault = f"can't use --map-model {text!r}: it must be OLD=NEW"
+            mistakes.add(UsageFault(fault, hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'"))
+        rules.append((old, new))
+    mistakes.raise_all()
+    return ModelMap(rules=tuple(rules))
+
+
+def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
+    """A line for each rule whose OLD is none of the bundle's ``models``: a slip of the pen, most likely."""
+    there = sorted(set(models))
+    return [
+        f"--map-model {old}={new} changes nothing; models of the bundle: {', '.join(there) or 'none'}"
+        for old, new in mapped.rules
+        if not any(model == old or fnmatchcase(model, old) for model in there)
+    ]
+
+
+def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, today: date) -> ModelCheck:
+    """Which of the ``wanted`` models (the bundle's names) can't be had, and what is to be said of the others.
+
+    A model that is mapped to itself is taken on the owner's word, whatever its date says, and where no list has it.
+    """
+    missing: dict[str, str] = {}
+    vouched: dict[str, None] = {}
+    ending: dict[date, list[str]] = {}
+    if catalog.models is None:
+        return ModelCheck(
+            missing={},
+            warnings=[f"whether its models are there is not known: {catalog.reason}"] if catalog.reason else [],
+        )
+    for model in dict.fromkeys(wanted):
+        new = mapped.rule(model)
+        name = new or model
+        said = f"{model} (mapped to {name})" if name != model else model
+        if name not in catalog.models:
+            if mapped.vouches(name):
+                vouched[name] = None
+            else:
+                missing[model] = f"{said} {_absent(name)}"
+            continue
+        ends = catalog.models[name]
+        if ends is None:
+            continue
+        if ends <= today and new != model and not mapped.vouches(name):
+            missing[model] = f"{said} has shut down on {ends.isoformat()}"
+        elif name not in ending.setdefault(ends, []):
+            ending[ends].append(name)
+    warnings = [f"model {name} is not in the destination's list; used on your word (--map-model)" for name in vouched]
+    warnings += [_ending(ends, names, today) for ends, names in sorted(ending.items())]
+    return ModelCheck(missing=missing, warnings=warnings)
+
+
+def _ending(ends: date, names: list[str], today: date) -> str:
+    days = (ends - today).days
+    several = "s" if len(names) > 1 else ""
+    if days <= 0:
+        return f"model{several} {', '.join(names)} should have shut down on {ends.isoformat()}"
+    will = "shut" if several else "shuts"
+    return (
+        f"model{several} {', '.join(names)} {will} down on {ends.isoformat()}, in {days} day{'s' if days > 1 else ''}"
+    )
+
+
+def _absent(model: str) -> str:
+    if model.startswith("ft:"):
+        parts = model.split(":")
+        whose = f" ({parts[2]})" if len(parts) > 2 and parts[2] else ""
+        return f"is a fine-tuned model of another organisation or project{whose}, and no bundle can hold it"
+    return "is not there"
+
+
+def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
+    """The models there, for people."""
+    models: Sequence[str] = sorted(catalog.models or ())
+    more = f" and {len(models) - most} more" if len(models) > most else ""
+    return ", ".join(models[:most]) + more
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,9 @@ from typing import Any
 
 from holdall.bundle.known_losses import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.steps import LONE_FILES, Adopt, BundleSummary, By, Cannot, Plan
+from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Plan
 from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection

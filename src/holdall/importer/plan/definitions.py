@@ -1,37 +1,138 @@
-"""What becomes of one assistant or agent, once what it refers to is there: the last step of its unit. Pure.
-
-It is created, made equal or used as it is; in the form of the Responses API an assistant is
-written down as a request, unless that is there already.
-"""
+"""One assistant or agent: what its copy refers to, and the step that makes it, once that is there. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from holdall.dialects import responses
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import definition
-from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.copy_references import CopyReferences
+from holdall.dialects.requestbody import Targets, definition
+from holdall.dialects.tables import Table
+from holdall.errors import pasteable
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
+from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.existing import Existing, Found
+from holdall.importer.plan.existing import Existing, Found, FoundFile
 from holdall.importer.plan.requests import paths
-from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, BundleSummary, By, OnConflict, Step, WriteRequest
+from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.kinds import KINDS
-from holdall.model import DefinitionView, Kind, TargetId
+from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
 
-__all__ = ["DefinitionSteps"]
+__all__ = ["CopyReferences", "DefinitionSteps", "left_out", "left_out_file", "references", "store_name", "whole"]
+
+
+class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
+    """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
+
+    stores: list[SourceId]
+    files: list[SourceId]
+    left_out: list[LeaveOut]
+
+    def targets(self) -> Targets:
+        """As if the copy had the source's own ids."""
+        stores = {id: TargetId(id) for id in self.stores}
+        return Targets(stores=stores, files={id: TargetId(id) for id in self.files})
+
+
+def references(
+    view: DefinitionView, catalogue: BundleSummary, living: Container[SourceId], table: Table
+) -> CopyReferences:
+    """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
+    there already, whole."""
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    lost: list[LeaveOut] = []
+    for store in dict.fromkeys(view.store_ids):
+        if store not in catalogue.stores:
+            why = "it is not in the bundle"
+        elif len(stores) == table.stores:
+            why = f"an assistant there searches {table.stores} of its {len(set(view.store_ids))} vector stores"
+            why += f"; --only {pasteable(store)} imports it alone"
+        else:
+            stores.append(store)
+            continue
+        there = store in catalogue.stores
+        name = store_name(catalogue.stores[store]) if there else None
+        field = "tool_resources.file_search"
+        lost.append(left_out(Kind.STORE, store, view.id, why, field, name, recorded=not there))
+    for file in dict.fromkeys(view.file_ids):
+        content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        recorded = True
+        if content.fidelity in (Fidelity.TEXT, Fidelity.UNAVAILABLE) and file not in living:
+            why = (
+                "only its parsed text is in the bundle, which the code interpreter can't take for the file"
+                if content.fidelity is Fidelity.TEXT
+                else content.reason
+            )
+        elif len(files) == table.files:
+            recorded = False
+            why = f"its code interpreter has {len(set(view.file_ids))} files, and {table.files} are allowed there"
+        else:
+            files.append(file)
+            continue
+        field = "tool_resources.code_interpreter"
+        lost.append(left_out_file(content, SourceId(view.id), why, field, recorded=recorded))
+    return CopyReferences(stores=stores, files=files, left_out=lost)
+
+
+def whole(files: Mapping[SourceId, FoundFile], catalogue: BundleSummary) -> set[SourceId]:
+    """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
+    return {
+        id
+        for id, found in files.items()
+        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].fidelity is not Fidelity.TEXT)
+    }
+
+
+def store_name(record: Record) -> str | None:
+    return StoreView.of(record).name
+
+
+def left_out(
+    kind: Kind, id: SourceId, inside: str, why: str, field: str | None, name: str | None = None, *, recorded: bool
+) -> LeaveOut:
+    """``recorded``: because the bundle hasn't got it, and not for the sake of the destination."""
+    loss = Loss(
+        why=Why.LEFT_OUT,
+        kind=kind,
+        id=id,
+        name=name,
+        inside=SourceId(inside),
+        field=field,
+        text=f"left out: {why}",
+        recorded=recorded,
+    )
+    return LeaveOut(loss=loss)
+
+
+def left_out_file(
+    content: Content, inside: SourceId, why: str, field: str | None, *, recorded: bool = True
+) -> LeaveOut:
+    return LeaveOut(
+        loss=Loss(
+            why=Why.LEFT_OUT,
+            kind=Kind.FILE,
+            id=content.id,
+            name=content.filename,
+            inside=inside,
+            field=field,
+            text=f"left out: {why or 'its content is not in the bundle'}",
+            recorded=recorded,
+        )
+    )
 
 
 class DefinitionSteps:
     """The steps of one planning, for all definitions of a bundle, chosen or not."""
 
-    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, presence: Existing) -> None:
+    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
         self._records = catalogue.by_id()
-        self._prefix, self._choices, self._presence = prefix, choices, presence
+        self._prefix, self._choices, self._presence = prefix, choices, existing
         self._paths = paths(catalogue.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
     def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:

@@ -1,7 +1,10 @@
-"""What of the copy isn't what the bundle says, field by field, and when two JSON values count as equal. Pure."""
+"""How an object at a destination compares: with what the bundle says of it, and with how a run left it. Pure.
+
+Both go field by field, over the fields that a client can set; a server moves others by itself."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
@@ -10,10 +13,22 @@ import msgspec
 from holdall.dialects.assistants import Request
 from holdall.dialects.marks import unmarked
 from holdall.dialects.shapes import UNSET, equal, reduced
-from holdall.kinds import noun
+from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["PRESENT", "Difference", "differences", "equal", "final", "same", "top_fields"]
+__all__ = [
+    "PRESENT",
+    "Difference",
+    "changed",
+    "differences",
+    "equal",
+    "final",
+    "fingerprint",
+    "fingerprints",
+    "same",
+    "top_fields",
+]
+
 
 # Characters of a value that are shown.
 _LONGEST = 200
@@ -128,3 +143,65 @@ def _shown(*values: Any) -> list[str]:
         f"{'…' if start else ''}{text[start : start + _LONGEST]}{'…' if len(text) > start + _LONGEST else ''}"
         for text in texts
     ]
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def fingerprints(kind: Kind, found: Mapping[str, Any], added: Container[str] = ()) -> dict[str, str]:
+    """The fingerprints of what can be set in an object, as the account shows it; fields that say no more than their
+    default have none.
+
+    What the server adds by itself doesn't count: the keys ``added`` to metadata and attributes, and whatever the API's
+    own objects don't have.
+    """
+    prints = {field: _fingerprint(kind, field, found.get(field), added) for field in _settable(kind)}
+    return {field: text for field, text in prints.items() if text}
+
+
+def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:
+    """The fields in which ``found`` isn't what it was when its image ``then`` was taken; ``added`` as in ``image``.
+
+    An image of fields as they were shown, with their defaults, says the same: runs before this one took such.
+    """
+    return [
+        field
+        for field in _settable(kind)
+        if then.get(field, "")
+        not in (_fingerprint(kind, field, found.get(field), added), fingerprint(_own(field, found.get(field), added)))
+    ]
+
+
+def _settable(kind: Kind) -> Iterable[str]:
+    """What a client can set and an answer shows. Nothing of a file can be changed once it is there."""
+    return (*(("model",) if KINDS[kind].has_model else ()), *UNSET[kind])
+
+
+def _fingerprint(kind: Kind, field: str, value: Any, added: Container[str]) -> str:
+    return fingerprint(reduced(kind, field, _own(field, value, added)))
+
+
+def _own(field: str, value: Any, added: Container[str]) -> Any:
+    if field in ("metadata", "attributes") and isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key not in added}
+    return value
+
+
+def fingerprint(value: Any) -> str:
+    """64 bits in hex, equal for equal JSON values: 3 is 3.0, and null, ``""``, ``[]`` and ``{}`` all give ``""``."""
+    value = _plain(value)
+    if value is None:
+        return ""
+    return hashlib.sha256(_encoder.encode(value)).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with whole floats as integers and without members that are null or empty; None if nothing is left."""
+    if isinstance(value, dict):
+        kept = {key: plain for key, item in value.items() if (plain := _plain(item)) is not None}
+        return kept or None
+    if isinstance(value, list):
+        return [_plain(item) for item in value] or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None if value == "" else value

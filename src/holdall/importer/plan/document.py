@@ -1,29 +1,120 @@
-"""A plan on paper: the JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out.
+"""A plan on paper: the JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out, and its cost.
 
 It says what it was made of: bundle, destination, choices. Carried out is exactly what stands in it, or nothing: it is
-planned once more, and what comes out must be the same, step by step.
-"""
+planned once more, and what comes out must be the same, step by step."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from holdall.bundle.durable import write_whole
-from holdall.dialects.forms import Form
-from holdall.dialects.loss import MaxLoss
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
-from holdall.importer.plan.estimate import Estimate
-from holdall.importer.plan.steps import OnConflict, Plan, Unit
+from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.choices import Asked
+from holdall.importer.plan.steps import (
+    AttachFiles,
+    CreateDefinition,
+    CreateStore,
+    DetachFile,
+    Plan,
+    Unit,
+    UpdateDefinition,
+    UpdateMembership,
+    UpdateStore,
+    UploadFile,
+)
+from holdall.model import Fidelity, SourceId
 from holdall.opening import read_regular
-from holdall.selection import Selection
 
-__all__ = ["Asked", "PlanDocument", "read_plan", "require_bundle", "require_same", "write_plan"]
+__all__ = [
+    "FREE_BYTES",
+    "Estimate",
+    "PlanDocument",
+    "estimate",
+    "read_plan",
+    "require_bundle",
+    "require_same",
+    "write_plan",
+]
+
+
+ATTACHED_A_MINUTE = 2000
+"""Files that an organisation may attach."""
+STORE_WRITES_A_MINUTE = 300
+"""Writes to one vector store."""
+FREE_BYTES = 1_000_000_000
+"""What the stores of an organisation may hold before storage costs."""
+_SECONDS_A_WRITE = 1.0
+"""What a write takes, upload or create, when nothing holds it up; seen, not promised."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """``requests`` are writes; ``seconds`` the least time, without what indexing takes and how fast bytes travel.
+
+    ``storage`` is what the new memberships add to the stores in bytes, taken from the files' own sizes because the size
+    of parsed text isn't known before; ``chargeable`` what of all that is there then lies above the free gigabyte, None
+    where the destination doesn't say what its stores hold now.
+    """
+
+    requests: int
+    seconds: int
+    storage: int
+    chargeable: int | None
+
+
+def estimate(
+    planned: Plan, catalogue: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
+) -> Estimate:
+    """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
+    is how many files it attaches in one call."""
+    side_by_side = one_by_one = attached = storage = 0
+    writes: Counter[SourceId] = Counter()
+    for step in planned.steps():
+        match step:
+            case UploadFile():
+                side_by_side += 1
+            case CreateStore(losses=losses) | CreateDefinition(losses=losses):
+                # Where all metadata keys are taken, an update follows.
+                one_by_one += 1 + any(loss.why == "marks_left_out" for loss in losses)
+            case UpdateDefinition():
+                one_by_one += 1
+            case UpdateStore(id=store, fields=fields):
+                one_by_one += bool(fields)
+                writes[store] += bool(fields)
+            case UpdateMembership(store=store) | DetachFile(store=store):
+                one_by_one += 1
+                writes[store] += 1
+            case AttachFiles(store=store, count=count, files=files):
+                batches = -(-count // batch_files)
+                one_by_one += batches
+                writes[store] += batches
+                attached += count
+                storage += _stored(catalogue, store, files)
+            case _:
+                pass
+    seconds = max(
+        _SECONDS_A_WRITE * (one_by_one + side_by_side / max(1, concurrency)),
+        60 * attached / ATTACHED_A_MINUTE if attached > ATTACHED_A_MINUTE else 0,
+        60 * max(writes.values(), default=0) / STORE_WRITES_A_MINUTE,
+    )
+    return Estimate(
+        requests=side_by_side + one_by_one,
+        seconds=round(seconds),
+        storage=storage,
+        chargeable=None if usage is None else max(0, usage + storage - FREE_BYTES),
+    )
+
+
+def _stored(catalogue: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
+    members = dict.fromkeys(catalogue.members.get(store, ())) if files is None else files
+    contents = (catalogue.files.get(file) for file in members)
+    return sum(content.stored for content in contents if content and content.fidelity is not Fidelity.UNAVAILABLE)
+
 
 VERSION = 1
 """Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""
@@ -31,35 +122,6 @@ VERSION = 1
 # Units that an error names; the rest is counted.
 _NAMED = 3
 _ANEW = "make it anew: holdall plan BUNDLE -o FILE"
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user asked for, as the command line says it. ``form`` None is what the destination can keep."""
-
-    form: Form | None = msgspec.field(default=None, name="as")
-    max_loss: MaxLoss = MaxLoss.ANY
-    prefix: str = ""
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    map_model: tuple[str, ...] = ()
-    skip_unmapped: bool = False
-    on_conflict: OnConflict = OnConflict.STOP
-    delete: bool = False
-    even_if_changed: bool = False
-    mapping: str | None = None
-    keep_metadata: tuple[str, ...] = ()
-    drop_metadata: tuple[str, ...] = ()
-
-    @property
-    def selection(self) -> Selection:
-        return Selection(only=self.only, exclude=self.exclude)
-
-    def options(self) -> dict[str, Any]:
-        """As a run writes them down: what isn't at its default, besides prefix and selection."""
-        given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
-        always = ("prefix", "only", "exclude")
-        return {name: value for name, value in given.items() if name in always or value != plain[name]}
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,22 +13,19 @@ from collections.abc import Iterable, Iterator
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.graph import callees_first, users_of
-from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.copy_references import left_out, left_out_file, references, store_name, whole
-from holdall.importer.plan.definitions import DefinitionSteps
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
+from holdall.importer.plan.choices import Choices, OnConflict
+from holdall.importer.plan.definitions import DefinitionSteps, left_out, left_out_file, references, store_name, whole
 from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
 from holdall.importer.plan.steps import (
     LONE_FILES,
     Adopt,
     AttachFiles,
-    BundleSummary,
     Cannot,
-    Content,
     CreateStore,
     DetachFile,
     Differs,
     LeaveOut,
-    OnConflict,
     Plan,
     Skip,
     Step,
@@ -53,26 +50,26 @@ def plan(
     *,
     prefix: str = "",
     choices: Choices = _PLAIN,
-    presence: Existing = NOTHING,
+    existing: Existing = NOTHING,
 ) -> Plan:
     """Plan the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
 
-    Without ``presence`` the plan is the one towards an empty destination.
+    Without ``existing`` the plan is the one towards an empty destination.
     """
-    return _Planner(catalogue, prefix, choices, presence).plan(selection)
+    return _Planner(catalogue, prefix, choices, existing).plan(selection)
 
 
 class _Planner:
     """What one planning has placed so far."""
 
-    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, presence: Existing) -> None:
+    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
         self.catalogue = catalogue
         self.prefix = prefix
         self.choices = choices
-        self.presence = presence
-        self._whole = whole(presence.files, catalogue)
+        self.existing = existing
+        self._whole = whole(existing.files, catalogue)
         self._views = {kind: {r.id: read(r) for r in catalogue.records(kind)} for kind in WHOLE}
-        self._copies = DefinitionSteps(catalogue, prefix, choices, presence)
+        self._copies = DefinitionSteps(catalogue, prefix, choices, existing)
         self._uploaded: set[SourceId] = set()
         self._created: set[SourceId] = set()
         self._placed: set[SourceId] = set()
@@ -109,14 +106,14 @@ class _Planner:
         rest: list[Step] = []
         for file in files:
             content = self.catalogue.files[file]
-            if content.fidelity is Fidelity.UNAVAILABLE and file not in self.presence.files:
+            if content.fidelity is Fidelity.UNAVAILABLE and file not in self.existing.files:
                 rest.append(left_out_file(content, LONE_FILES, content.reason, None))
             else:
                 self._upload(content, uploads)
         return [_unit(Kind.FILE, root, [*uploads, *rest])]
 
     def _definition(self, root: Root) -> Unit:
-        views, present = self._views[root.kind], self.presence.whole(root.kind)
+        views, present = self._views[root.kind], self.existing.whole(root.kind)
         view, found = views[root.id], present.get(root.id)
         if found and found.differences and (unchanged := self._let_be(root.kind, root, found)):
             return _unit(root.kind, root, [*self._parts_there(view), unchanged])
@@ -167,7 +164,7 @@ class _Planner:
         uploads: list[Step] = []
         rest: list[Step] = []
         for store in dict.fromkeys(view.store_ids):
-            if store in self.presence.stores:
+            if store in self.existing.stores:
                 self._store(store, uploads, rest)
         return [*uploads, *rest]
 
@@ -182,7 +179,7 @@ class _Planner:
         if store in self._created:
             return
         self._created.add(store)
-        found = self.presence.stores.get(store)
+        found = self.existing.stores.get(store)
         if found is None:
             self._create_store(store, uploads, rest)
             return
@@ -202,7 +199,7 @@ class _Planner:
         rest += self._lacking(store)
         count = 0
         for content in self._members(store):
-            if content.fidelity is not Fidelity.UNAVAILABLE or content.id in self.presence.files:
+            if content.fidelity is not Fidelity.UNAVAILABLE or content.id in self.existing.files:
                 count += 1
                 self._upload(content, uploads)
         record = self.catalogue.stores[store]
@@ -266,13 +263,13 @@ class _Planner:
         return [
             left_out_file(content, store, content.reason, None)
             for content in self._members(store)
-            if content.fidelity is Fidelity.UNAVAILABLE and content.id not in self.presence.files
+            if content.fidelity is Fidelity.UNAVAILABLE and content.id not in self.existing.files
         ]
 
     def _files_there(self, store: SourceId, uploads: list[Step]) -> None:
         """Adopt the files of a store that are there."""
         for content in self._members(store):
-            if content.id in self.presence.files:
+            if content.id in self.existing.files:
                 self._upload(content, uploads)
 
     def _upload(self, content: Content, uploads: list[Step]) -> None:
@@ -280,7 +277,7 @@ class _Planner:
         if content.id in self._uploaded:
             return
         self._uploaded.add(content.id)
-        if found := self.presence.files.get(content.id):
+        if found := self.existing.files.get(content.id):
             name = found.name or content.filename
             uploads.append(Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by))
         else:

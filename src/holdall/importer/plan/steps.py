@@ -1,6 +1,6 @@
-"""What a plan is made of: the contents and records it speaks of, its steps, and what each of them loses.
+"""What a plan is made of: its steps, and what each of them loses.
 
-Pure values. The steps are a tagged union: whoever carries a plan out, prints it or keeps it matches over all of them.
+Pure values. The steps are a tagged union: whoever carries out, prints or keeps a plan matches over all of them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.layout import ON_DISK, LossLine
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
+from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import Difference
-from holdall.joining import DEFAULT_OVERLAP, is_text_name
-from holdall.kinds import KINDS, WHOLE, read
-from holdall.model import Fidelity, Kind, Record, SourceId, TargetId
+from holdall.kinds import KINDS
+from holdall.model import Fidelity, Kind, SourceId, TargetId
 
 __all__ = [
     "CREATE",
@@ -26,10 +25,8 @@ __all__ = [
     "UPDATE",
     "Adopt",
     "AttachFiles",
-    "BundleSummary",
     "By",
     "Cannot",
-    "Content",
     "CreateAgent",
     "CreateAssistant",
     "CreateDefinition",
@@ -37,7 +34,6 @@ __all__ = [
     "DetachFile",
     "Differs",
     "LeaveOut",
-    "OnConflict",
     "Plan",
     "Skip",
     "Step",
@@ -58,19 +54,6 @@ LONE_FILES = SourceId("files")
 """Stands for the files that nothing refers to, where something has to have an id."""
 
 
-class OnConflict(StrEnum):
-    """What to do about things that are at the destination already."""
-
-    STOP = "stop"
-    """Use what is equal; where anything differs, write nothing at all."""
-    SKIP = "skip"
-    """Use what is equal, and what differs as it is."""
-    UPDATE = "update"
-    """Use what is equal; make what differs equal."""
-    DUPLICATE = "duplicate"
-    """Look for nothing and make everything anew, beside what is there."""
-
-
 class By(StrEnum):
     """What something at the destination is recognised by."""
 
@@ -80,74 +63,6 @@ class By(StrEnum):
     KEYS = "its name and metadata"
     WRITTEN = "what is in its files"
     PLACE = "its name and size, where its copy belongs"
-
-
-class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DISK):
-    """A file as the bundle holds it.
-
-    ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
-    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share,
-    ``doubt`` why they may be joined wrongly; ``reason`` why it is unavailable.
-    """
-
-    id: SourceId
-    filename: str | None = None
-    purpose: str | None = None
-    fidelity: Fidelity = Fidelity.UNAVAILABLE
-    stored: int = 0
-    size: int | None = None
-    created_at: int = 0
-    truncated: bool = False
-    overlap: int = DEFAULT_OVERLAP
-    doubt: str | None = None
-    reason: str = ""
-
-    def copy_names(self) -> list[str]:
-        """The names that a copy of the file may be given, in the order in which they are tried.
-
-        Servers go by a name's ending, whatever is in the file, and some know no ending in upper case: so its own name,
-        that with the ending in lower case, and last the one that says text.
-        """
-        name = self.filename or self.id
-        stem, dot, ending = name.rpartition(".")
-        lower = f"{stem}.{ending.lower()}" if stem and dot else name
-        text = lower if lower.endswith(".txt") else f"{name}.txt"
-        own = [] if self.fidelity is Fidelity.TEXT and not is_text_name(name) else [name, lower]
-        return list(dict.fromkeys([*own, text]))
-
-
-class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
-
-    ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it
-    hasn't got, besides contents, each of which should have at least fidelity ``minimum``; ``unfit`` by store what no
-    destination takes of its memberships.
-    """
-
-    whole: Mapping[Kind, list[Record]]
-    stores: dict[SourceId, Record]
-    members: Mapping[SourceId, list[SourceId]]
-    files: dict[SourceId, Content]
-    lost: list[LossLine] = []
-    minimum: Fidelity = Fidelity.TEXT
-    unfit: Mapping[SourceId, list[Loss]] = {}
-
-    def records(self, kind: Kind) -> list[Record]:
-        """All definitions of a kind."""
-        return [*self.stores.values()] if kind is Kind.STORE else self.whole.get(kind, [])
-
-    @property
-    def assistants(self) -> list[Record]:
-        return self.records(Kind.ASSISTANT)
-
-    def by_id(self) -> dict[Kind, dict[SourceId, Record]]:
-        """All definitions that one request copies."""
-        return {kind: {record.id: record for record in self.records(kind)} for kind in WHOLE}
-
-    def models(self) -> Iterator[str]:
-        """The models that they name."""
-        views = (read(record) for kind in WHOLE for record in self.records(kind))
-        return (view.model for view in views if view.model is not None)
 
 
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):

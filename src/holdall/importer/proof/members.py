@@ -11,8 +11,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
+from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import PRESENT, Difference, same
-from holdall.importer.plan.steps import Content
 from holdall.importer.proof import searching
 from holdall.importer.proof.compare_text import Readings, TextMatch
 from holdall.importer.proof.searching import Searches

@@ -14,8 +14,7 @@ import msgspec
 
 from holdall.dialects.agents import without_nulls
 from holdall.dialects.shapes import resources
-from holdall.importer.plan.difference import same
-from holdall.importer.plan.fingerprint import changed, image
+from holdall.importer.plan.difference import changed, fingerprints, same
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
@@ -156,7 +155,7 @@ class _Decision:
     def _labels(self, member: Member) -> set[str]:
         """The fingerprints of its attributes: as they are shown, and without what the server puts in by itself."""
         shown = {"attributes": member.attributes}
-        return {image(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
+        return {fingerprints(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
 
     def _restored(self, update: Update) -> UndoAction:
         found = self._after.found.get(update.target)
@@ -165,7 +164,8 @@ class _Decision:
         )
         if found is None:
             return msgspec.structs.replace(action, needless=True)
-        was, now = image(update.kind, update.before or {}, self._added), image(update.kind, found, self._added)
+        was = fingerprints(update.kind, update.before or {}, self._added)
+        now = fingerprints(update.kind, found, self._added)
         fields = [field for field in update.before or {} if was.get(field) != now.get(field)]
         before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
         action = msgspec.structs.replace(action, body=_settable(update.kind, before, found), needless=not fields)

@@ -9,8 +9,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.destination import choose
-from holdall.importer.destination.mapping import by_mapping, by_marks
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.destination.history import by_mapping, by_marks
+from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.proof.proof import Proof, prove
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.remote.client import Account
@@ -35,7 +35,7 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     Raises what the account raises; CannotWrite.
     """
     await require_any_endpoint(account)
-    holding = await asyncio.to_thread(catalogue, reader)
+    holding = await asyncio.to_thread(summarize, reader)
     placement = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
     form = await choose(account, placement.form if placement else None)
     if placement is None:

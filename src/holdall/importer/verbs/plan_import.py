@@ -15,29 +15,28 @@ from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import history
-from holdall.importer.destination.match import recognise
+from holdall.importer.destination.match import find_existing
 from holdall.importer.plan import steps
-from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.choices import Choices, table_of
+from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
+from holdall.importer.plan.choices import (
+    Asked,
+    Choices,
+    ModelCatalog,
+    ModelCheck,
+    OnConflict,
+    idle,
+    judge,
+    model_map,
+    offered,
+    table_of,
+)
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.document import Asked, PlanDocument, read_plan, require_same, write_plan
-from holdall.importer.plan.estimate import Estimate, estimate
+from holdall.importer.plan.document import Estimate, PlanDocument, estimate, read_plan, require_same, write_plan
 from holdall.importer.plan.existing import NOTHING, Existing, Several
-from holdall.importer.plan.metadata import matching, shared_keys, without_keys
-from holdall.importer.plan.model_check import ModelCatalog, ModelCheck, idle, judge, model_map, offered
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
-from holdall.importer.plan.steps import (
-    BundleSummary,
-    CreateDefinition,
-    CreateStore,
-    Differs,
-    OnConflict,
-    Plan,
-    UpdateDefinition,
-    WriteRequest,
-)
+from holdall.importer.plan.steps import CreateDefinition, CreateStore, Differs, Plan, UpdateDefinition, WriteRequest
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
@@ -53,6 +52,7 @@ __all__ = [
     "Asked",
     "Difference",
     "Estimate",
+    "OnConflict",
     "PlanDocument",
     "PlanOptions",
     "Prepared",
@@ -85,7 +85,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     destination: Destination
     plan: Plan
-    presence: Existing
+    existing: Existing
     estimate: Estimate
     warnings: list[str]
     inherent: list[Loss]
@@ -115,7 +115,7 @@ async def plan_import(
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
     asked = options.asked
-    prepared = await prepare(account, await asyncio.to_thread(catalogue, reader), reader, options, now=now)
+    prepared = await prepare(account, await asyncio.to_thread(summarize, reader), reader, options, now=now)
     tell(prepared)
     prepared.require_feasible(asked.max_loss)
     if options.save:
@@ -174,27 +174,29 @@ async def prepare(
     catalogue = without_keys(catalogue, dropped)
     ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
     destination = await probe(account, ideal, asked=asked.form)
-    planned, presence, notes = ideal, NOTHING, []
+    planned, existing, notes = ideal, NOTHING, []
     if past is not None:
         notes = [*past.notes, *past.dropped()]
         if asked.on_conflict is OnConflict.UPDATE:
             past.try_again()
-        presence = await recognise(account, catalogue, reader, ideal, past, choices=choices, progress=account.progress)
-        if presence.several:
-            raise _ambiguous(presence.several)
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+        existing = await find_existing(
+            account, catalogue, reader, ideal, past, choices=choices, progress=account.progress
+        )
+        if existing.several:
+            raise _ambiguous(existing.several)
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, existing=existing)
     if planned.form is Form.RESPONSES:
         folder = RequestFolder(options.output, destination.party(), replace=past is not None)
-        requests = found_requests(planned, catalogue, presence, folder, destination.party())
-        presence = msgspec.structs.replace(presence, requests=requests)
-    verdict = judge(_models(planned, catalogue, presence), models, destination.catalog, today=day(now))
+        requests = found_requests(planned, catalogue, existing, folder, destination.party())
+        existing = msgspec.structs.replace(existing, requests=requests)
+    verdict = judge(_models(planned, catalogue, existing), models, destination.catalog, today=day(now))
     if verdict.missing:
         if not asked.skip_unmapped:
             raise _unmapped(verdict, destination.catalog)
         choices = msgspec.structs.replace(choices, missing=verdict.missing)
         ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    if verdict.missing or any(one.equal or one.beside for one in presence.requests.values()):
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
+    if verdict.missing or any(one.equal or one.beside for one in existing.requests.values()):
+        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, existing=existing)
     made = {
         step.kind if isinstance(step, CreateDefinition) else Kind.STORE
         for step in planned.steps()
@@ -209,12 +211,12 @@ async def prepare(
         # What is left out depends on what is there, and the plan says it of everything.
         inherent=[loss for loss in ideal.losses() if loss.why is not Why.LEFT_OUT],
         plan=planned,
-        presence=presence,
+        existing=existing,
         estimate=estimate(
             planned,
             catalogue,
             concurrency=account.limits.concurrency,
-            usage=presence.usage,
+            usage=existing.usage,
             batch_files=choices.table.batch_files,
         ),
         warnings=[
@@ -278,11 +280,11 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, catalogue: BundleSummary, presence: Existing) -> Iterable[str]:
+def _models(planned: Plan, catalogue: BundleSummary, existing: Existing) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
     requests that are written already."""
     records = catalogue.by_id()
-    written = {id for id, one in presence.requests.items() if one.equal}
+    written = {id for id, one in existing.requests.items() if one.equal}
     for step in planned.steps():
         match step:
             case WriteRequest(id=id) if id in written:

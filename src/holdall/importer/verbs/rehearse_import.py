@@ -9,7 +9,7 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.endpoint import Endpoint
 from holdall.errors import Interrupted
-from holdall.importer.plan.document import Asked
+from holdall.importer.plan.choices import Asked
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.importer.verbs.run_import import ImportOptions, Machine, Observer, run_import
 from holdall.model import Kind

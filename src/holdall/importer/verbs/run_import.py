@@ -17,11 +17,10 @@ from holdall.importer.apply.resume import begin, unfinished
 from holdall.importer.apply.twins import attempt_name, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.plan.bundle_summary import BundleSummary, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
-from holdall.importer.plan.metadata import without_keys
-from holdall.importer.plan.steps import BundleSummary, Plan
+from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder, locked
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
@@ -120,7 +119,7 @@ async def run_import(
     if options.dry_run:
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
-    holding = await asyncio.to_thread(catalogue, reader)
+    holding = await asyncio.to_thread(summarize, reader)
     completeness = Completeness(holding, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}

@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.endpoint import same_account
 from holdall.errors import NotFound, RemoteError, UsageFault
-from holdall.importer.destination.mapping import withdraw
+from holdall.importer.destination.history import withdraw
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import JOURNAL, past_runs
 from holdall.importer.runs.runfolder import BEFORE, locked

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from holdall.dialects.loss import Loss, Why
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.existing import Existing, FoundRequest
 from holdall.importer.plan.requests import Pair, compose
-from holdall.importer.plan.steps import BundleSummary, LeaveOut, Plan, Unit, WriteRequest
+from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.written.requestfolder import RequestFolder, There
 from holdall.model import Kind, Record, SourceId, TargetId
@@ -18,7 +19,7 @@ __all__ = ["Writing", "found_requests"]
 def found_requests(
     planned: Plan,
     catalogue: BundleSummary,
-    presence: Existing,
+    existing: Existing,
     folder: RequestFolder,
     destination: Mapping[str, str | None],
 ) -> dict[SourceId, FoundRequest]:
@@ -29,8 +30,8 @@ def found_requests(
     records = {record.id: record for record in catalogue.assistants}
     found = {}
     for unit, step in _steps(planned):
-        stores = {id: presence.stores[id].target for id in step.stores if id in presence.stores}
-        files = {id: presence.files[id].target for id in step.files if id in presence.files}
+        stores = {id: existing.stores[id].target for id in step.stores if id in existing.stores}
+        files = {id: existing.files[id].target for id in step.files if id in existing.files}
         pair = None
         if len(stores) == len(step.stores) and len(files) == len(step.files):
             pair = _pair(unit, step, records[step.id], planned.prefix, stores, files, destination)

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.history import History, history
-from holdall.importer.destination.match import recognise
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.destination.match import find_existing
+from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.existing import Existing
 from holdall.importer.plan.planner import plan
@@ -42,14 +42,14 @@ def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "
     box.forget_requests()
 
     async def go() -> Existing:
-        holding = catalogue(reader)
+        holding = summarize(reader)
         async with Account(endpoint(KEY, box.url), side="destination", concurrency=8) as account:
             await probe(account)
             past = History()
             if out is not None:
                 past = history(out, destination=account.party, prefix=prefix)
             planned = plan(holding, Selection(), prefix=prefix)
-            return await recognise(account, holding, reader, planned, past, choices=Choices(), progress=Silent())
+            return await find_existing(account, holding, reader, planned, past, choices=Choices(), progress=Silent())
 
     return asyncio.run(go())
 
