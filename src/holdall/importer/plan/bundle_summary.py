@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -21,16 +21,7 @@ from holdall.errors import DamagedBundle
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size, is_text_name, overlap_of
 from holdall.kinds import DEFINITIONS, WHOLE, read
 from holdall.links import named_links
-from holdall.model import (
-    Fidelity,
-    FileView,
-    Kind,
-    MembershipView,
-    Record,
-    SourceId,
-    TargetId,
-    epoch_seconds,
-)
+from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 from holdall.parsedtext import Pages
 
 __all__ = [
@@ -117,9 +108,6 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
         return (view.model for view in views if view.model is not None)
 
 
-T = TypeVar("T")
-
-
 def summarize(reader: BundleReader) -> BundleSummary:
     """Read records and ledger through, once each. Raises DamagedBundle."""
     # One string for each purpose there is, not one for each file.
@@ -202,38 +190,42 @@ def _members(
     return ids
 
 
+# Some servers put metadata keys of their own into what they make (which provider holds a store, which model embeds it),
+# and another server, or the same, refuses them. By the bundle alone they look like any key that an owner gives to all
+# of his objects: what may be such a key is what all objects of a kind share; what is one, only the destination shows.
+
+
 def keys_of(record: Record) -> set[str]:
     """The owner's and the server's keys of one object, without our own marks."""
     return set(unmarked(read_fields(record).get("metadata")))
 
 
-def shared_keys(catalogue: BundleSummary, keep: Container[str] = ()) -> dict[Kind, list[str]]:
+def shared_keys(bundle: BundleSummary, keep: Container[str] = ()) -> dict[Kind, list[str]]:
     """By kind, the keys that every object of it has, where there are several; not those to ``keep``."""
     found = {}
-    for kind, records in _kinds(catalogue):
-        if len(records) > 1 and (keys := set.intersection(*map(keys_of, records))):
-            found[kind] = sorted(key for key in keys if key not in keep)
+    for kind in DEFINITIONS:
+        records = bundle.records(kind)
+        if len(records) > 1:
+            found[kind] = sorted(key for key in set.intersection(*map(keys_of, records)) if key not in keep)
     return {kind: keys for kind, keys in found.items() if keys}
 
 
-def matching(catalogue: BundleSummary, globs: Sequence[str]) -> set[str]:
+def matching(bundle: BundleSummary, globs: Sequence[str]) -> set[str]:
     """The keys in the bundle that one of ``globs`` fits."""
     if not globs:
         return set()
-    keys = {key for _, records in _kinds(catalogue) for record in records for key in keys_of(record)}
+    keys = {key for kind in DEFINITIONS for record in bundle.records(kind) for key in keys_of(record)}
     return {key for key in keys if any(fnmatchcase(key, glob) for glob in globs)}
 
 
-def without_keys(catalogue: BundleSummary, keys: Container[str]) -> BundleSummary:
+def without_keys(bundle: BundleSummary, keys: Container[str]) -> BundleSummary:
     """The same, with records that lack ``keys`` in their metadata."""
     if not keys:
-        return catalogue
+        return bundle
     return msgspec.structs.replace(
-        catalogue,
-        whole={
-            kind: [without_record_keys(record, keys) for record in records] for kind, records in catalogue.whole.items()
-        },
-        stores={id: without_record_keys(record, keys) for id, record in catalogue.stores.items()},
+        bundle,
+        whole={kind: [without_record_keys(one, keys) for one in records] for kind, records in bundle.whole.items()},
+        stores={id: without_record_keys(record, keys) for id, record in bundle.stores.items()},
     )
 
 
@@ -249,10 +241,6 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
         metadata = fields["metadata"]
     fields["metadata"] = {k: v for k, v in metadata.items() if k not in keys}
     return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
-
-
-def _kinds(catalogue: BundleSummary) -> Iterable[tuple[Kind, list[Record]]]:
-    return ((kind, catalogue.records(kind)) for kind in DEFINITIONS)
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,7 +107,8 @@ class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
     def lines(self) -> list[str]:
-        """A line to paste for each missing model; what to put in place of NEW is the reader's to say."""
+        """A line to paste for each missing model."""
+        # What to put in place of NEW is never suggested: published replacements contradict each other.
         return [f"--map-model {pasteable(f'{model}=NEW')}" for model in self.missing]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import msgspec
@@ -40,52 +40,48 @@ class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def references(
-    view: DefinitionView, catalogue: BundleSummary, living: Container[SourceId], table: Table
+    view: DefinitionView, bundle: BundleSummary, living: Container[SourceId], table: Table
 ) -> CopyReferences:
     """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
     there already, whole."""
     stores: list[SourceId] = []
     files: list[SourceId] = []
     lost: list[LeaveOut] = []
-    for store in dict.fromkeys(view.store_ids):
-        if store not in catalogue.stores:
-            why = "it is not in the bundle"
+    field = "tool_resources.file_search"
+    wanted = list(dict.fromkeys(view.store_ids))
+    for store in wanted:
+        record = bundle.stores.get(store)
+        if record is None:
+            lost.append(left_out(Kind.STORE, store, None, view.id, "it is not in the bundle", field))
         elif len(stores) == table.stores:
-            why = f"an assistant there searches {table.stores} of its {len(set(view.store_ids))} vector stores"
+            why = f"an assistant there searches {table.stores} of its {len(wanted)} vector stores"
             why += f"; --only {pasteable(store)} imports it alone"
+            lost.append(left_out(Kind.STORE, store, store_name(record), view.id, why, field, recorded=False))
         else:
             stores.append(store)
-            continue
-        there = store in catalogue.stores
-        name = store_name(catalogue.stores[store]) if there else None
-        field = "tool_resources.file_search"
-        lost.append(left_out(Kind.STORE, store, view.id, why, field, name, recorded=not there))
-    for file in dict.fromkeys(view.file_ids):
-        content = catalogue.files.get(file) or Content(id=file, reason="it is not in the bundle")
-        recorded = True
-        if content.fidelity in (Fidelity.TEXT, Fidelity.UNAVAILABLE) and file not in living:
-            why = (
-                "only its parsed text is in the bundle, which the code interpreter can't take for the file"
-                if content.fidelity is Fidelity.TEXT
-                else content.reason
-            )
+    field = "tool_resources.code_interpreter"
+    wanted = list(dict.fromkeys(view.file_ids))
+    for file in wanted:
+        content = bundle.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        if not content.fidelity.is_bytes and file not in living:
+            why = content.reason
+            if content.fidelity is Fidelity.TEXT:
+                why = "only its parsed text is in the bundle, which the code interpreter can't take for the file"
+            lost.append(left_out_file(content, view.id, why, field))
         elif len(files) == table.files:
-            recorded = False
-            why = f"its code interpreter has {len(set(view.file_ids))} files, and {table.files} are allowed there"
+            why = f"its code interpreter has {len(wanted)} files, and {table.files} are allowed there"
+            lost.append(left_out_file(content, view.id, why, field, recorded=False))
         else:
             files.append(file)
-            continue
-        field = "tool_resources.code_interpreter"
-        lost.append(left_out_file(content, SourceId(view.id), why, field, recorded=recorded))
     return CopyReferences(stores=stores, files=files, left_out=lost)
 
 
-def whole(files: Mapping[SourceId, FoundFile], catalogue: BundleSummary) -> set[SourceId]:
+def whole(files: Mapping[SourceId, FoundFile], bundle: BundleSummary) -> set[SourceId]:
     """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
     return {
         id
         for id, found in files.items()
-        if found.by is By.ORIGIN or (id in catalogue.files and catalogue.files[id].fidelity is not Fidelity.TEXT)
+        if found.by is By.ORIGIN or (id in bundle.files and bundle.files[id].fidelity is not Fidelity.TEXT)
     }
 
 
@@ -94,7 +90,14 @@ def store_name(record: Record) -> str | None:
 
 
 def left_out(
-    kind: Kind, id: SourceId, inside: str, why: str, field: str | None, name: str | None = None, *, recorded: bool
+    kind: Kind,
+    id: SourceId,
+    name: str | None,
+    inside: str,
+    why: str,
+    field: str | None = None,
+    *,
+    recorded: bool = True,
 ) -> LeaveOut:
     """``recorded``: because the bundle hasn't got it, and not for the sake of the destination."""
     loss = Loss(
@@ -111,48 +114,39 @@ def left_out(
 
 
 def left_out_file(
-    content: Content, inside: SourceId, why: str, field: str | None, *, recorded: bool = True
+    content: Content, inside: str, why: str, field: str | None = None, *, recorded: bool = True
 ) -> LeaveOut:
-    return LeaveOut(
-        loss=Loss(
-            why=Why.LEFT_OUT,
-            kind=Kind.FILE,
-            id=content.id,
-            name=content.filename,
-            inside=inside,
-            field=field,
-            text=f"left out: {why or 'its content is not in the bundle'}",
-            recorded=recorded,
-        )
-    )
+    why = why or "its content is not in the bundle"
+    return left_out(Kind.FILE, content.id, content.filename, inside, why, field, recorded=recorded)
 
 
 class DefinitionSteps:
     """The steps of one planning, for all definitions of a bundle, chosen or not."""
 
-    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
-        self._records = catalogue.by_id()
-        self._prefix, self._choices, self._presence = prefix, choices, existing
-        self._paths = paths(catalogue.assistants, prefix) if choices.form is Form.RESPONSES else {}
+    def __init__(self, bundle: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
+        self._records = bundle.by_id()
+        self._prefix, self._choices, self._existing = prefix, choices, existing
+        self._paths = paths(bundle.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
     def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:
-        """What is to be done about the definition itself."""
+        """What is to be done about the definition itself: it is created, made equal or used as it is. In the form of
+        the Responses API an assistant is written down as a request, unless that is there already."""
         if root.kind is Kind.ASSISTANT and self._choices.form is Form.RESPONSES:
-            written = self._presence.requests.get(root.id)
+            written = self._existing.requests.get(root.id)
             if written and written.equal:
                 return _adopt(root, written.path, By.WRITTEN, refers)
             return self._write(root, view, refers, beside=written.path if written and written.beside else None)
-        found = self._presence.whole(root.kind).get(root.id)
+        found = self._existing.whole(root.kind).get(root.id)
         if found and not found.differences:
             return _adopt(root, found.target, found.by, refers)
         return self._make(root, view, refers, found)
 
     def impossible(self, root: Root, view: DefinitionView) -> str:
         """Why there can't be a copy; empty where there can be one."""
-        found = self._presence.whole(root.kind).get(root.id)
-        if found and not any(difference.field == "model" for difference in found.differences):
+        found = self._existing.whole(root.kind).get(root.id)
+        if found and "model" not in top_fields(found.differences):
             return ""
-        written = self._presence.requests.get(root.id) if root.kind is Kind.ASSISTANT else None
+        written = self._existing.requests.get(root.id) if root.kind is Kind.ASSISTANT else None
         if written and written.equal:
             return ""
         if view.model is not None and view.model in self._choices.missing:
@@ -170,12 +164,7 @@ class DefinitionSteps:
             model=new,
             table=self._choices.table,
         )
-        step: dict[str, Any] = {
-            "id": root.id,
-            "name": root.name,
-            "model": new or view.model,
-            "losses": [*request.losses, *_mapped(root, view.model, new)],
-        }
+        step = self._step(root, view, new, request.losses)
         # Of what refers to nothing, the step has no such fields.
         if refers.stores or refers.files:
             step.update(stores=refers.stores, files=refers.files)
@@ -186,40 +175,35 @@ class DefinitionSteps:
 
     def _write(self, root: Root, view: DefinitionView, refers: CopyReferences, *, beside: str | None) -> Step:
         new = self._choices.models.rule(view.model)
+        targets = refers.targets()
         draft = responses.assistant(
             self._records[root.kind][root.id],
             prefix=self._prefix,
-            stores=refers.targets().stores,
-            files=refers.targets().files,
+            stores=targets.stores,
+            files=targets.files,
             model=new,
         )
         return WriteRequest(
-            id=root.id,
-            name=root.name,
-            model=new or view.model,
+            **self._step(root, view, new, draft.losses),
             path=self._paths[root.id],
             beside=beside,
             replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
             stores=refers.stores,
             files=refers.files,
-            losses=[*draft.losses, *_mapped(root, view.model, new)],
         )
+
+    @staticmethod
+    def _step(root: Root, view: DefinitionView, new: str | None, losses: list[Loss]) -> dict[str, Any]:
+        """The fields that all steps have which make a copy, whose model is the ``new`` one if there is any."""
+        mapped = []
+        if new is not None and new != view.model:
+            text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
+            loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)
+            mapped.append(loss)
+        return {"id": root.id, "name": root.name, "model": new or view.model, "losses": [*losses, *mapped]}
 
 
 def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adopt:
     return Adopt(
-        kind=root.kind,
-        id=root.id,
-        target=target,
-        name=root.name,
-        by=by,
-        stores=refers.stores,
-        files=refers.files,
+        kind=root.kind, id=root.id, target=target, name=root.name, by=by, stores=refers.stores, files=refers.files
     )
-
-
-def _mapped(root: Root, model: str | None, new: str | None) -> Iterable[Loss]:
-    """What is to be said of a root whose ``model`` gives way to a ``new`` one."""
-    if new is not None and new != model:
-        text = f"{model} in the bundle, {new} in the copy (--map-model)"
-        yield Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)

@@ -1,12 +1,13 @@
 """A plan on paper: the JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out, and its cost.
 
 It says what it was made of: bundle, destination, choices. Carried out is exactly what stands in it, or nothing: it is
-planned once more, and what comes out must be the same, step by step."""
+planned once more, and what comes out must be the same, step by step.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,21 +37,27 @@ __all__ = [
     "Estimate",
     "PlanDocument",
     "estimate",
+    "named",
     "read_plan",
     "require_bundle",
     "require_same",
     "write_plan",
 ]
 
+VERSION = 1
+"""Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""
 
-ATTACHED_A_MINUTE = 2000
-"""Files that an organisation may attach."""
-STORE_WRITES_A_MINUTE = 300
-"""Writes to one vector store."""
+# Units that an error names; the rest is counted.
+_NAMED = 3
+_ANEW = "make it anew: holdall plan BUNDLE -o FILE"
+
+# OpenAI's API reference of vector stores: files that an organisation may attach, and writes to one vector store.
+_ATTACHED_A_MINUTE = 2000
+_STORE_WRITES_A_MINUTE = 300
 FREE_BYTES = 1_000_000_000
 """What the stores of an organisation may hold before storage costs."""
+# What a write takes, upload or create, when nothing holds it up: seen, not promised.
 _SECONDS_A_WRITE = 1.0
-"""What a write takes, upload or create, when nothing holds it up; seen, not promised."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +75,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(
-    planned: Plan, catalogue: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
+    planned: Plan, bundle: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
 ) -> Estimate:
     """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
     is how many files it attaches in one call."""
@@ -94,13 +101,13 @@ def estimate(
                 one_by_one += batches
                 writes[store] += batches
                 attached += count
-                storage += _stored(catalogue, store, files)
+                storage += _stored(bundle, store, files)
             case _:
                 pass
     seconds = max(
         _SECONDS_A_WRITE * (one_by_one + side_by_side / max(1, concurrency)),
-        60 * attached / ATTACHED_A_MINUTE if attached > ATTACHED_A_MINUTE else 0,
-        60 * max(writes.values(), default=0) / STORE_WRITES_A_MINUTE,
+        60 * attached / _ATTACHED_A_MINUTE if attached > _ATTACHED_A_MINUTE else 0,
+        60 * max(writes.values(), default=0) / _STORE_WRITES_A_MINUTE,
     )
     return Estimate(
         requests=side_by_side + one_by_one,
@@ -110,18 +117,10 @@ def estimate(
     )
 
 
-def _stored(catalogue: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
-    members = dict.fromkeys(catalogue.members.get(store, ())) if files is None else files
-    contents = (catalogue.files.get(file) for file in members)
+def _stored(bundle: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
+    members = dict.fromkeys(bundle.members.get(store, ())) if files is None else files
+    contents = (bundle.files.get(file) for file in members)
     return sum(content.stored for content in contents if content and content.fidelity is not Fidelity.UNAVAILABLE)
-
-
-VERSION = 1
-"""Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""
-
-# Units that an error names; the rest is counted.
-_NAMED = 3
-_ANEW = "make it anew: holdall plan BUNDLE -o FILE"
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,7 +157,7 @@ def read_plan(path: Path) -> PlanDocument:
     if document.holdall_plan != VERSION:
         raise UsageFault(
             f"can't use {path}: it is a plan of version {document.holdall_plan}, this holdall makes {VERSION}",
-            hint="make it anew: holdall plan BUNDLE -o FILE",
+            hint=_ANEW,
         )
     return document
 
@@ -181,12 +180,14 @@ def require_same(document: PlanDocument, destination: Mapping[str, str | None], 
         )
     now = msgspec.json.decode(msgspec.json.encode(now), type=Plan)
     if document.plan != now:
-        changed = _changed(document.plan, now)
-        raise PlanOutdated(
-            f"can't carry out this plan: the destination has changed since ({'; '.join(changed[:_NAMED])}"
-            f"{f'; and {len(changed) - _NAMED} more' if len(changed) > _NAMED else ''})",
-            hint=_ANEW,
-        )
+        changed = named(_changed(document.plan, now), _NAMED)
+        raise PlanOutdated(f"can't carry out this plan: the destination has changed since ({changed})", hint=_ANEW)
+
+
+def named(things: Sequence[object], most: int) -> str:
+    """The first of ``things`` on one line; the rest is counted."""
+    more = f"; and {len(things) - most} more" if len(things) > most else ""
+    return "; ".join(map(str, things[:most])) + more
 
 
 def _changed(then: Plan, now: Plan) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,8 +16,8 @@ __all__ = ["NOTHING", "Existing", "Extra", "Found", "FoundFile", "FoundRequest",
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant or an agent that is there. ``changed``: of its differences, what others changed since an
-    earlier run left it. ``unkept`` differs, too: the account didn't keep it when an earlier run sent it."""
+    """A definition that is there. ``changed``: of its differences, what others changed since an earlier run left it.
+    ``unkept`` differs, too: the account didn't keep it when an earlier run sent it."""
 
     target: TargetId
     by: By
@@ -34,25 +33,20 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str | None
 
 
-class FoundStore(msgspec.Struct, frozen=True, kw_only=True):
-    """A vector store that is there. ``differences`` has all of its own and of its memberships.
+class FoundStore(Found, frozen=True, kw_only=True):
+    """A vector store that is there. The differences of its memberships are among its own.
 
     By the source's ids: ``relabelled`` are members whose attributes differ, with those that they should have; ``recut``
     those that have to be put into it again, being cut otherwise or not indexed; ``replaced`` those whose
-    bytes are others, with the copy that has the old ones; ``missing`` are not in it. ``fields`` of it differ.
-    ``changed`` and ``unkept`` are as in Found; ``added`` are those of the ``extras`` that no earlier run put in.
+    bytes are others, with the copy that has the old ones; ``missing`` are not in it. ``fields`` of it differ; ``added``
+    are those of the ``extras`` that no earlier run put in.
     """
 
-    target: TargetId
-    by: By
     fields: list[str] = []
-    differences: list[Difference] = []
-    changed: list[str] = []
-    unkept: list[Difference] = []
     added: list[str] = []
-    relabelled: Mapping[SourceId, tuple[TargetId, dict[str, Any]]] = {}
-    recut: Mapping[SourceId, TargetId] = {}
-    replaced: Mapping[SourceId, TargetId] = {}
+    relabelled: dict[SourceId, tuple[TargetId, dict[str, Any]]] = {}
+    recut: dict[SourceId, TargetId] = {}
+    replaced: dict[SourceId, TargetId] = {}
     missing: list[SourceId] = []
     extras: list[Extra] = []
 
@@ -104,18 +98,12 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> bool:
         """Whether the destination is the project that the bundle came from."""
-        found: Iterator[Found | FoundStore | FoundFile] = chain(
-            *(found.values() for found in self.definitions.values()), self.stores.values(), self.files.values()
-        )
-        return any(one.by is By.ORIGIN for one in found)
+        by_kind: list[Mapping[SourceId, Found | FoundFile]] = [*self.definitions.values(), self.stores, self.files]
+        return any(one.by is By.ORIGIN for found in by_kind for one in found.values())
 
     def whole(self, kind: Kind) -> Mapping[SourceId, Found]:
         """The definitions of a kind that one request copies."""
         return self.definitions.get(kind, {})
-
-    @property
-    def assistants(self) -> Mapping[SourceId, Found]:
-        return self.whole(Kind.ASSISTANT)
 
 
 NOTHING = Existing()

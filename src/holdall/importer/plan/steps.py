@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -69,6 +70,23 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
     content: Content
     purpose: str
 
+    def foreseen(self) -> Iterator[Loss]:
+        """What the copy won't have."""
+        content = self.content
+        loss = partial(Loss, kind=Kind.FILE, id=content.id, name=content.filename)
+        if content.fidelity is Fidelity.TEXT:
+            text = "its parsed text stands in for the file, whose bytes could not be exported"
+            yield loss(why=Why.AS_TEXT, text=text)
+            if content.truncated:
+                text = "the parsed text could only be exported in part"
+                yield loss(why=Why.TRUNCATED, text=text, recorded=True)
+            if content.doubt:
+                text = f"text, joined doubtfully: {content.doubt}"
+                yield loss(why=Why.JOINED_DOUBTFULLY, text=text, recorded=True)
+        if content.purpose not in (None, self.purpose):
+            text = f"{content.purpose} can't be given by a client, {self.purpose} is used"
+            yield loss(why=Why.PURPOSE_CHANGED, text=text, field="purpose")
+
 
 class CreateStore(msgspec.Struct, frozen=True, kw_only=True, tag="create_store"):
     id: SourceId
@@ -124,38 +142,45 @@ class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request
     losses: list[Loss] = []
 
 
-class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag="adopt", gc=False):
-    """Use what is there: it is equal. ``stores`` and ``files`` are an assistant's references."""
+class _Present(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is there already, as ``target``."""
 
     kind: Kind
     id: SourceId
     target: TargetId
     name: str | None
+
+
+class Adopt(_Present, frozen=True, kw_only=True, tag="adopt", gc=False):
+    """Use what is there: it is equal. ``stores`` and ``files`` are an assistant's references."""
+
     by: By
     stores: list[SourceId] = []
     files: list[SourceId] = []
 
 
-class Skip(msgspec.Struct, frozen=True, kw_only=True, tag="skip"):
+class Skip(_Present, frozen=True, kw_only=True, tag="skip"):
     """Use what is there and leave it as it is, though it differs."""
 
-    kind: Kind
-    id: SourceId
-    target: TargetId
-    name: str | None
     differences: list[Difference]
 
+    def foreseen(self) -> Iterator[Loss]:
+        """What the copy won't have."""
+        fields = dict.fromkeys(difference.field for difference in self.differences)
+        text = f"left as it is ({self.target}), though it differs in {', '.join(fields)}"
+        yield Loss(why=Why.LEFT_ALONE, kind=self.kind, id=self.id, name=self.name, text=text)
+        for one in self.differences:
+            if one.inside and (one.absent or one.field == "status"):
+                why, text = (Why.LEFT_OUT, "not there") if one.absent else (Why.NOT_INDEXED, "not indexed there")
+                yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
 
-class Differs(msgspec.Struct, frozen=True, kw_only=True, tag="differs"):
+
+class Differs(_Present, frozen=True, kw_only=True, tag="differs"):
     """What is there differs, and nothing may be done about it: a plan with this step is not carried out.
 
     ``changed`` are the fields that somebody else has changed since an earlier run left them.
     """
 
-    kind: Kind
-    id: SourceId
-    target: TargetId
-    name: str | None
     differences: list[Difference]
     changed: list[str] = []
 
@@ -193,6 +218,7 @@ class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store")
     What is done to its files are steps of their own; ``differences`` has them all.
     """
 
+    kind: ClassVar[Kind] = Kind.STORE
     id: SourceId
     target: TargetId
     name: str | None
@@ -204,6 +230,7 @@ class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store")
 class UpdateMembership(msgspec.Struct, frozen=True, kw_only=True, tag="update_membership"):
     """Set the attributes of one file in a store."""
 
+    kind: ClassVar[Kind] = Kind.MEMBERSHIP
     store: SourceId
     file: SourceId
     target: TargetId
@@ -277,10 +304,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
                     yield loss
                 case CreateDefinition() | UpdateDefinition() | WriteRequest() | CreateStore() | UpdateStore():
                     yield from step.losses
-                case Skip():
-                    yield from _left_alone(step)
-                case UploadFile(content=content, purpose=purpose):
-                    yield from _upload_losses(content, purpose)
+                case Skip() | UploadFile():
+                    yield from step.foreseen()
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,44 +387,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     adopted[kind.value] += 1
                 case Skip(kind=kind):
                     skipped[kind.value] += 1
-                case UpdateDefinition(kind=kind):
+                case UpdateDefinition(kind=kind) | UpdateStore(kind=kind) | UpdateMembership(kind=kind):
                     updated[kind.value] += 1
-                case UpdateStore():
-                    updated[Kind.STORE.value] += 1
-                case UpdateMembership():
-                    updated[Kind.MEMBERSHIP.value] += 1
                 case LeaveOut() | Differs():
                     pass
         return Totals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
-
-
-def _left_alone(step: Skip) -> Iterator[Loss]:
-    fields = dict.fromkeys(difference.field for difference in step.differences)
-    text = f"left as it is ({step.target}), though it differs in {', '.join(fields)}"
-    yield Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
-    for one in step.differences:
-        if one.inside and (one.absent or one.field == "status"):
-            why, text = (Why.LEFT_OUT, "not there") if one.absent else (Why.NOT_INDEXED, "not indexed there")
-            yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
-
-
-def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:
-    def loss(why: Why, text: str, field: str | None = None, *, recorded: bool = False) -> Loss:
-        return Loss(
-            why=why,
-            kind=Kind.FILE,
-            id=content.id,
-            name=content.filename,
-            field=field,
-            text=text,
-            recorded=recorded,
-        )
-
-    if content.fidelity is Fidelity.TEXT:
-        yield loss(Why.AS_TEXT, "its parsed text stands in for the file, whose bytes could not be exported")
-        if content.truncated:
-            yield loss(Why.TRUNCATED, "the parsed text could only be exported in part", recorded=True)
-        if content.doubt:
-            yield loss(Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {content.doubt}", recorded=True)
-    if content.purpose is not None and purpose != content.purpose:
-        yield loss(Why.PURPOSE_CHANGED, f"{content.purpose} can't be given by a client, {purpose} is used", "purpose")
