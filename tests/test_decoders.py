@@ -17,8 +17,9 @@ from holdall.dialects import agents, assistants
 from holdall.dialects.reading import read_fields
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
+from holdall.graph import with_callees_by_id
 from holdall.importer.plan.bundle_summary import document, keys_of, without_record_keys
-from holdall.links import named_links
+from holdall.lenient import divided, first_value, mended, read_members, readable
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -31,7 +32,7 @@ from holdall.model import (
     TargetId,
 )
 from holdall.parsedtext import require_page
-from holdall.untrusted import MAX_DEPTH, divided, first_value, mended, read_as, read_json, read_members, readable
+from holdall.untrusted import MAX_DEPTH, read_as, read_json
 from tests.sweep import examples
 
 # Written out only where they are used, so that an example can be read.
@@ -110,7 +111,7 @@ def _outside(raw: bytes) -> None:
 
 
 def _linked(raw: bytes) -> None:
-    records = named_links([record(raw), record(b'{"id":"asst_1","name":"x"}')])
+    records = with_callees_by_id([record(raw), record(b'{"id":"asst_1","name":"x"}')])
     assert len(records) == 2
 
 

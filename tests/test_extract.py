@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdall.bundle.seekable import read_tail
+from holdall.bundle.seekable import read_table
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NewerFormat, NoSuchEntry, NotABundle
 from holdall.extraction import Extracted, extract, extract_one, open_one, salvage
 from tests.bundle.packing import File, pack
@@ -164,7 +164,7 @@ def test_salvage_saves_the_rest_and_names_what_is_lost(damaged: Path, tmp_path: 
 def test_salvage_takes_what_proves_whole_out_of_a_damaged_frame(path: Path, tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     with path.open("rb") as file:
-        offset, length, _, _ = read_tail(file).frames[0]
+        offset, length, _, _ = read_table(file)[0]
     raw[offset + length - 1] ^= 1  # its checksum
     target = tmp_path / "damaged.tar.zst"
     target.write_bytes(bytes(raw))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.untrusted import bare, divided, mended, require_plain
+from holdall.lenient import divided, mended
+from holdall.untrusted import bare, require_plain
 from tests.growth import assert_linear
 
 

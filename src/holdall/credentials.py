@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,61 +22,53 @@ from holdall.untrusted import read_json
 
 __all__ = ["Scan", "Suspect", "looks_like", "refuse_key"]
 
-# By a literal that each has in it: most records have none of them, and looking for one is quick. Every pattern begins
-# with its literal, and what follows is bounded or possessive, so that a search is linear whatever the text. Where a try
-# fails far behind its literal, it takes the text with it, and counts only with the group.
-_KNOWN: tuple[tuple[str, str, str], ...] = (
-    ("an Anthropic key", "sk-ant-", r"sk-ant-(?<=\bsk-ant-)[a-z0-9]{2,12}-[A-Za-z0-9_-]{24,}+"),
-    (
-        "an OpenAI key",
-        "sk-",
-        r"sk-(?<=\bsk-)(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{24,}+|[A-Za-z0-9]{32,}+)",
-    ),
-    ("an AWS access key", "AKIA", r"AKIA(?<=\bAKIA)[A-Z2-7]{16}\b"),
-    ("an AWS access key", "ASIA", r"ASIA(?<=\bASIA)[A-Z2-7]{16}\b"),
-    ("a GitHub token", "gh", r"gh(?<=\bgh)[pousr]_[A-Za-z0-9]{36,}+"),
-    ("a GitHub token", "github_pat_", r"github_pat_(?<=\bgithub_pat_)[A-Za-z0-9_]{40,}+"),
-    ("a GitLab token", "glpat-", r"glpat-(?<=\bglpat-)[A-Za-z0-9_-]{20,}+"),
-    ("a Google key", "AIza", r"AIza(?<=\bAIza)[A-Za-z0-9_-]{35}\b"),
-    ("a Slack token", "xox", r"xox(?<=\bxox)[abeoprs]-[A-Za-z0-9-]{16,}+"),
-    (
-        "a Slack webhook",
-        "hooks.slack.com/",
-        r"hooks\.slack\.com/(?<=\bhooks\.slack\.com/)services/T[A-Z0-9]++/B[A-Z0-9]++/[A-Za-z0-9]{16,}+",
-    ),
-    ("a Stripe key", "k_live_", r"k_live_(?<=\b[rs]k_live_)[A-Za-z0-9]{16,}+"),
-    ("a Hugging Face token", "hf_", r"hf_(?<=\bhf_)[A-Za-z0-9]{30,}+"),
-    ("an npm token", "npm_", r"npm_(?<=\bnpm_)[A-Za-z0-9]{36}\b"),
-    ("a SendGrid key", "SG.", r"SG\.(?<=\bSG\.)[A-Za-z0-9_-]{20,}+\.[A-Za-z0-9_-]{30,}+"),
-    ("an Azure OpenAI key", "JQQJ99", r"JQQJ99(?<=\b[A-Za-z0-9]{52}JQQJ99)[A-Za-z0-9]{26}\b"),
-    ("an Azure connection string", "AccountKey=", r"AccountKey=(?<=\bAccountKey=)[A-Za-z0-9+/]{43,86}="),
-    (
-        "an Azure connection string",
-        "SharedAccessKey=",
-        r"SharedAccessKey=(?<=\bSharedAccessKey=)[A-Za-z0-9+/]{43,86}=",
-    ),
-    (
-        "an Azure client secret",
-        "8Q~",
-        r"8Q~(?<=(?<![\w~.-])[A-Za-z0-9_~.-]{3}8Q~)[A-Za-z0-9_~.-]{31,34}(?![\w~-])",
-    ),
-    ("an Azure signature", "sig=", r"sig=(?<=[?&]sig=)[A-Za-z0-9%+/]{43,}+"),
+
+# The kinds of keys: what stands right before a literal, the literal, and what follows. Most records have none of the
+# literals, and looking for one is quick. Every pattern begins with its literal, and what follows is bounded or
+# possessive, so that a search is linear whatever the text. Where a try fails far behind its literal, it takes the text
+# with it, and counts only with the group.
+_KNOWN = (
+    ("an Anthropic key", r"\b", "sk-ant-", "[a-z0-9]{2,12}-[A-Za-z0-9_-]{24,}+"),
+    ("an OpenAI key", r"\b", "sk-", "(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{24,}+|[A-Za-z0-9]{32,}+)"),
+    ("an AWS access key", r"\b", "AKIA", r"[A-Z2-7]{16}\b"),
+    ("an AWS access key", r"\b", "ASIA", r"[A-Z2-7]{16}\b"),
+    ("a GitHub token", r"\b", "gh", "[pousr]_[A-Za-z0-9]{36,}+"),
+    ("a GitHub token", r"\b", "github_pat_", "[A-Za-z0-9_]{40,}+"),
+    ("a GitLab token", r"\b", "glpat-", "[A-Za-z0-9_-]{20,}+"),
+    ("a Google key", r"\b", "AIza", r"[A-Za-z0-9_-]{35}\b"),
+    ("a Slack token", r"\b", "xox", "[abeoprs]-[A-Za-z0-9-]{16,}+"),
+    ("a Slack webhook", r"\b", "hooks.slack.com/", "services/T[A-Z0-9]++/B[A-Z0-9]++/[A-Za-z0-9]{16,}+"),
+    ("a Stripe key", r"\b[rs]", "k_live_", "[A-Za-z0-9]{16,}+"),
+    ("a Hugging Face token", r"\b", "hf_", "[A-Za-z0-9]{30,}+"),
+    ("an npm token", r"\b", "npm_", r"[A-Za-z0-9]{36}\b"),
+    ("a SendGrid key", r"\b", "SG.", r"[A-Za-z0-9_-]{20,}+\.[A-Za-z0-9_-]{30,}+"),
+    ("an Azure OpenAI key", r"\b[A-Za-z0-9]{52}", "JQQJ99", r"[A-Za-z0-9]{26}\b"),
+    ("an Azure connection string", r"\b", "AccountKey=", "[A-Za-z0-9+/]{43,86}="),
+    ("an Azure connection string", r"\b", "SharedAccessKey=", "[A-Za-z0-9+/]{43,86}="),
+    ("an Azure client secret", r"(?<![\w~.-])[A-Za-z0-9_~.-]{3}", "8Q~", r"[A-Za-z0-9_~.-]{31,34}(?![\w~-])"),
+    ("an Azure signature", "[?&]", "sig=", "[A-Za-z0-9%+/]{43,}+"),
     (
         "a JSON web token",
+        r"\b",
         "eyJ",
-        r"eyJ(?<=\beyJ)[A-Za-z0-9_-]*+(?P<found>(?<=[A-Za-z0-9_-]{16})\.eyJ[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+)?",
+        r"[A-Za-z0-9_-]*+(?P<found>(?<=[A-Za-z0-9_-]{16})\.eyJ[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+)?",
     ),
-    ("a private key", "-----BEGIN ", r"-----BEGIN (?:[A-Z0-9]++ )*PRIVATE KEY-----"),
-    ("a bearer token", "earer ", r"earer (?<=\b[Bb]earer ) *+[A-Za-z0-9._~+/-]{24,}+"),
-    ("a bearer token", "EARER ", r"EARER (?<=\bBEARER ) *+[A-Za-z0-9._~+/-]{24,}+"),
+    ("a private key", "", "-----BEGIN ", "(?:[A-Z0-9]++ )*PRIVATE KEY-----"),
+    ("a bearer token", r"\b[Bb]", "earer ", " *+[A-Za-z0-9._~+/-]{24,}+"),
+    ("a bearer token", r"\bB", "EARER ", " *+[A-Za-z0-9._~+/-]{24,}+"),
     (
         "a URL with a password",
+        "[a-z][a-z0-9+.-]",
         "://",
-        r"://(?<=[a-z][a-z0-9+.-]://)[^\s/:@<>{}\[\]$]{1,100}+:[^\s/:@<>{}\[\]$*]{6,200}+@[\w.-]++",
+        r"[^\s/:@<>{}\[\]$]{1,100}+:[^\s/:@<>{}\[\]$*]{6,200}+@[\w.-]++",
     ),
 )
-_IN_RAW = [(what, hint.encode(), re.compile(pattern.encode())) for what, hint, pattern in _KNOWN]
-_IN_TEXT = [(what, hint, re.compile(pattern)) for what, hint, pattern in _KNOWN]
+_Pattern = tuple[str, str, re.Pattern[str]]
+_IN_TEXT: list[_Pattern] = [
+    (what, literal, re.compile(f"{re.escape(literal)}(?<={before}{re.escape(literal)}){after}"))
+    for what, before, literal, after in _KNOWN
+]
+_IN_RAW = [(what, literal.encode(), re.compile(pattern.pattern.encode())) for what, literal, pattern in _IN_TEXT]
 # What JSON writes for characters that stand in or beside a key.
 _ESCAPES = (
     (rb"\\", b"  "),
@@ -145,7 +137,8 @@ class Scan:
                 value = read_json(record.raw)
             except ValueError:
                 return  # nothing that anybody could read
-            found = sorted(set(islice(_places(value, kinds), _FIELDS)))
+            places = _places(value, [one for one in _IN_TEXT if one[0] in kinds])
+            found = sorted({(_shown(path), what) for path, what in islice(places, _FIELDS)})
         for field, what in found:
             self.found.append(Suspect(kind=record.kind, id=record.id, field=field or "the record", looks_like=what))
 
@@ -175,7 +168,7 @@ def refuse_key(value: str, name: str, keys: Collection[str], where: str = "") ->
         )
 
 
-def _looks_like(text: str, patterns: Iterable[tuple[str, str, re.Pattern[str]]]) -> Iterator[str]:
+def _looks_like(text: str, patterns: Iterable[_Pattern]) -> Iterator[str]:
     if len(text) >= _SHORTEST:
         yield from (w for w, hint, pattern in patterns if hint in text and any(map(_is_real, pattern.finditer(text))))
 
@@ -189,42 +182,26 @@ def _kinds(raw: bytes) -> set[str]:
     return {what for what, pattern in hinted if any(map(_is_real, pattern.finditer(raw)))}
 
 
-class _At(NamedTuple):
-    """Where a value is: a key or a number inside of another place. Written out only where something is found."""
-
-    outer: _At | None
-    step: str | int
-
-    def __str__(self) -> str:
-        steps: list[str | int] = []
-        at: _At | None = self
-        while at:
-            steps.append(at.step)
-            at = at.outer
-        path = "".join(f"[{one}]" if isinstance(one, int) else f".{one[:_LONGEST]}" for one in reversed(steps))
-        path = path.removeprefix(".")
-        return path if len(path) <= _LONGEST else f"{path[:_LONGEST]}…"
-
-
-def _places(value: Any, kinds: Collection[str]) -> Iterator[tuple[str, str]]:
+def _places(value: Any, patterns: Collection[_Pattern]) -> Iterator[tuple[str, str]]:
     """Each field with a suspect, and its kind; a key that is itself a suspect is not named."""
-    patterns = [one for one in _IN_TEXT if one[0] in kinds]
+    match value:
+        case str():
+            yield from (("", what) for what in _looks_like(value, patterns))
+        case dict():
+            for key, inner in value.items():
+                whats = list(_looks_like(key, patterns))
+                step = ".(a key)" if whats else f".{key[:_LONGEST]}"
+                yield from ((step, what) for what in whats)
+                # A path is put together on the way back, so only where something is found.
+                yield from ((step + path, what) for path, what in _places(inner, patterns))
+        case list():
+            for number, inner in enumerate(value):
+                yield from ((f"[{number}]{path}", what) for path, what in _places(inner, patterns))
 
-    def walk(value: Any, at: _At | None) -> Iterator[tuple[str, str]]:
-        match value:
-            case str():
-                yield from ((str(at or ""), what) for what in _looks_like(value, patterns))
-            case dict():
-                for key, inner in value.items():
-                    whats = list(_looks_like(key, patterns))
-                    inside = _At(at, "(a key)" if whats else key)
-                    yield from ((str(inside), what) for what in whats)
-                    yield from walk(inner, inside)
-            case list():
-                for number, inner in enumerate(value):
-                    yield from walk(inner, _At(at, number))
 
-    return walk(value, None)
+def _shown(path: str) -> str:
+    path = path.removeprefix(".")
+    return path if len(path) <= _LONGEST else f"{path[:_LONGEST]}…"
 
 
 def _is_real(found: re.Match[str] | re.Match[bytes]) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from holdall.links import linked
+from holdall.graph import callee
 from holdall.model import Kind, Record
 from holdall.untrusted import read_json
 
@@ -181,7 +181,7 @@ class _Walk:
         resources = view.tool_resources if isinstance(view.tool_resources, dict) else {}
         named_there = {str(kind): list(self._named(resource)) for kind, resource in resources.items()}
         for kind, tool in _tools(view):
-            called = next(iter(linked([tool])), None)
+            called = callee(tool)
             if kind == "function":
                 function = tool.get("function")
                 yield kind, _text((function if isinstance(function, dict) else tool).get("name")), called

@@ -7,11 +7,11 @@ Findings, losses and differences are values, not errors: an error is only what s
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UsageFault",
-    "exhausted",
     "one_error",
     "pasteable",
 ]
@@ -72,17 +71,14 @@ def one_error() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        leaves: list[BaseException] = []
-        stack: list[BaseException] = [group]
-        while stack:
-            error = stack.pop()
-            if isinstance(error, BaseExceptionGroup):
-                stack.extend(error.exceptions)
-            else:
-                leaves.append(error)
-        raise next((leaf for leaf in leaves if isinstance(leaf, HoldallError)), leaves[0]) from None
+        error: BaseException = group.subgroup(HoldallError) or group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[-1]
+        raise error from None
 
 
+# Not compared by what is in them: errors are told apart, and hashed, as objects.
+@dataclass(eq=False, repr=False)
 class HoldallError(Exception):
     """Base of all. ``message`` is one sentence, ``hint`` the way out or ``""``.
 
@@ -92,11 +88,10 @@ class HoldallError(Exception):
     exit_code: ClassVar[int] = 1
     meaning: ClassVar[str] = "an unlisted failure"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.mistakes: list[HoldallError] = []
+    message: str
+    _: KW_ONLY
+    hint: str = ""
+    mistakes: list[HoldallError] = field(default_factory=list)
 
 
 class UsageFault(HoldallError):
@@ -143,10 +138,11 @@ class Mistakes:
         if len(found) == 1:
             raise found[0] from None
         classes = {type(error) for error in found}
-        together = (classes.pop() if len(classes) == 1 else UsageFault)("; ".join(error.message for error in found))
-        together.hint = "\n".join(dict.fromkeys(error.hint for error in found if error.hint))
-        together.mistakes = found
-        raise together from None
+        raise (classes.pop() if len(classes) == 1 else UsageFault)(
+            "; ".join(error.message for error in found),
+            hint="\n".join(dict.fromkeys(error.hint for error in found if error.hint)),
+            mistakes=found,
+        ) from None
 
 
 # -- 10-19: the bundle ---------------------------------------------------------------------------------
@@ -156,15 +152,14 @@ class BundleError(HoldallError):
     """Something about a bundle file. Never raised itself."""
 
 
+@dataclass(eq=False, repr=False)
 class DamagedBundle(BundleError):
     """The bytes are not those that were written. ``entry`` names the damaged entry where that is known."""
 
     exit_code = 10
     meaning = "the bundle is damaged"
-
-    def __init__(self, message: str, *, hint: str = "", entry: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.entry = entry
+    _: KW_ONLY
+    entry: str | None = None
 
 
 class NewerFormat(BundleError):
@@ -197,39 +192,7 @@ class CannotWrite(BundleError):
 
 
 class OutOfResources(CannotWrite):
-    """This machine, or what it grants this process, has too little of something. See ``exhausted``."""
-
-
-_MEMORY = OutOfResources("too little memory", hint="free some, or raise the limit (ulimit -v), and run it again")
-_THREADS = OutOfResources(
-    "too few threads or processes, or too little memory for one more",
-    hint="raise the limits (ulimit -u, ulimit -v), and run it again",
-)
-_FILES = OutOfResources(
-    "too few open files", hint="raise the limit (ulimit -n), or lower --concurrency, and run it again"
-)
-
-
-def exhausted(error: BaseException) -> OutOfResources | None:
-    """What the machine had too little of, where ``error``, one that it was raised from or one of its group, says so."""
-    stack = [error]
-    for each in stack:
-        if isinstance(each, BaseExceptionGroup):
-            stack.extend(each.exceptions)
-        if each.__cause__ is not None:
-            stack.append(each.__cause__)
-        if isinstance(each, OutOfResources):
-            return each
-        number = each.errno if isinstance(each, OSError) else None
-        said = str(each) if isinstance(each, (ImportError, RuntimeError)) else ""
-        # The loader says it in words only.
-        if isinstance(each, MemoryError) or number == errno.ENOMEM or "map segment" in said or "allocate mem" in said:
-            return _MEMORY
-        if "start new thread" in said or isinstance(each, BlockingIOError):
-            return _THREADS
-        if number in (errno.EMFILE, errno.ENFILE):
-            return _FILES
-    return None
+    """This machine, or what it grants this process, has too little of something. See ``shortage``."""
 
 
 class BundleInUse(BundleError):
@@ -240,6 +203,7 @@ class BundleInUse(BundleError):
 # -- 20-29: the account over the network ---------------------------------------------------------------
 
 
+@dataclass(eq=False, repr=False)
 class RemoteError(HoldallError):
     """An answer, or the lack of one, from an account.
 
@@ -251,32 +215,16 @@ class RemoteError(HoldallError):
 
     exit_code = 29
     meaning = "the server gave an answer that makes no sense"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        status: int | None = None,
-        code: str | None = None,
-        kind: str | None = None,
-        param: str | None = None,
-        detail: str = "",
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        should_retry: bool | None = None,
-        ambiguous: bool = False,
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.code = code
-        self.kind = kind
-        self.param = param
-        self.detail = detail
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.should_retry = should_retry
-        self.ambiguous = ambiguous
+    _: KW_ONLY
+    status: int | None = None
+    code: str | None = None
+    kind: str | None = None
+    param: str | None = None
+    detail: str = ""
+    request_id: str | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    ambiguous: bool = False
 
 
 class AuthenticationFailed(RemoteError):
@@ -380,6 +328,7 @@ class ImportUnderWay(HoldallError):
     meaning = "another import, from another --output-dir or another machine, made the same things within the last hour"
 
 
+@dataclass(eq=False, repr=False)
 class DestinationDiffers(HoldallError):
     """What is at the destination already isn't what the bundle says, or can't be told apart; nothing was written.
 
@@ -388,10 +337,8 @@ class DestinationDiffers(HoldallError):
 
     exit_code = 33
     meaning = "what the destination has already differs from the bundle"
-
-    def __init__(self, message: str, *, hint: str = "", differences: list[object] | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.differences = differences
+    _: KW_ONLY
+    differences: list[object] | None = None
 
 
 class PlanOutdated(HoldallError):
@@ -401,15 +348,14 @@ class PlanOutdated(HoldallError):
     meaning = "the plan is not of this bundle, or the destination has changed since"
 
 
+@dataclass(eq=False, repr=False)
 class LossTooGreat(HoldallError):
     """More is known to be lost than the user accepts; nothing was written. ``losses`` has what, JSON-able."""
 
     exit_code = 36
     meaning = "more would be lost than --max-loss allows"
-
-    def __init__(self, message: str, *, hint: str = "", losses: list[dict[str, object]] | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.losses = losses
+    _: KW_ONLY
+    losses: list[dict[str, object]] | None = None
 
 
 class Interrupted(HoldallError):
@@ -436,10 +382,9 @@ OTHER_EXIT_CODES: dict[int, str] = {
 def exit_codes() -> dict[int, str]:
     """Every exit code of the program with its meaning, in ascending order."""
 
-    def walk(cls: type[HoldallError]) -> list[type[HoldallError]]:
-        return [cls, *(sub for child in cls.__subclasses__() for sub in walk(child))]
-
     codes = dict(OTHER_EXIT_CODES)
-    for cls in walk(HoldallError):
-        codes.setdefault(cls.exit_code, cls.meaning)
+    classes: list[type[HoldallError]] = [HoldallError]
+    for each in classes:
+        codes.setdefault(each.exit_code, each.meaning)
+        classes += each.__subclasses__()
     return dict(sorted(codes.items()))

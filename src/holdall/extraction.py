@@ -116,7 +116,6 @@ def salvage(
         delivery = Delivery(to, force=force)
         for find in wreck.finds():
             if wanted and not any(matches(pattern, find.entry) for pattern in wanted):
-                deque(_until_damage(find.pieces), maxlen=0)
                 continue
             found = True
             progress.expect(files=1, bytes=find.entry.size)
@@ -129,11 +128,6 @@ def salvage(
             yield Lost(entry=None, message=note)
     if not found:
         raise NoSuchEntry(f"can't salvage from {path}: nothing that could be named matches")
-
-
-def _until_damage(pieces: Iterator[memoryview]) -> Iterator[memoryview]:
-    with suppress(DamagedBundle):
-        yield from pieces
 
 
 def matches(pattern: str, entry: IndexEntry) -> bool:

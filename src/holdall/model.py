@@ -17,7 +17,8 @@ from typing import Any, NewType, Self, TypeGuard, get_type_hints
 
 import msgspec
 
-from holdall.untrusted import MAX_SIZE, read_members
+from holdall.lenient import read_members
+from holdall.untrusted import MAX_SIZE
 
 __all__ = [
     "KNOWLEDGE",
@@ -229,6 +230,10 @@ class AgentView(DefinitionView, frozen=True, kw_only=True):
 
 class FileCounts(msgspec.Struct, frozen=True, kw_only=True):
     total: int | float | None = None
+    in_progress: int | float | None = None
+    completed: int | float | None = None
+    failed: int | float | None = None
+    cancelled: int | float | None = None
 
 
 class StoreView(View, frozen=True, kw_only=True):
@@ -244,8 +249,11 @@ class StoreView(View, frozen=True, kw_only=True):
 
     @property
     def total(self) -> int | None:
-        """How many files it has, by its own count."""
-        return credible(self.file_counts.total) if self.file_counts else None
+        """How many files it has, by its own count; where that has no total, by those of each status together."""
+        if self.file_counts is None:
+            return None
+        total, *others = map(credible, msgspec.structs.astuple(self.file_counts))
+        return total if total is not None else credible(sum(filter(None, others))) if any(others) else None
 
 
 class MembershipView(View, frozen=True, kw_only=True):

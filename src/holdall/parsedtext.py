@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.untrusted import MAX_PART, MAX_PARTS, bare, mended, require_plain, text_weight
+from holdall.lenient import mended
+from holdall.untrusted import MAX_PART, MAX_PARTS, bare, require_plain, text_weight
 
 __all__ = ["MAX_PAGE", "Pages", "Parts", "StoredText", "require_page"]
 

@@ -16,7 +16,6 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -37,15 +36,13 @@ __all__ = [
     "MAX_TOOLS",
     "MAX_VALUES",
     "RECORD_EXPANSION",
+    "STRING",
     "TEXT_PER_BYTE",
     "VALUES_PER_BYTE",
     "Measured",
     "NotJson",
     "bare",
     "count_values",
-    "divided",
-    "first_value",
-    "mended",
     "most_bytes",
     "most_lines",
     "most_records",
@@ -54,16 +51,12 @@ __all__ = [
     "normalized",
     "read_as",
     "read_json",
-    "read_members",
     "read_once",
-    "readable",
     "require_filename",
     "require_id",
     "require_plain",
     "require_record",
-    "require_utf8",
     "text_weight",
-    "trimmed",
 ]
 
 T = TypeVar("T")
@@ -102,7 +95,7 @@ FREE_BYTES, FREE_LINES, FREE_VALUES, FREE_TEXT, FREE_RECORDS = 512 << 20, 100_00
 """What a bundle may have of each besides, however small it is: many alike compress to next to nothing."""
 
 # One without an end is taken to the end: else each quote in it would be tried anew.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\)?', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\)?', re.DOTALL)
 _TOKENS = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
 _PIECE = 256 << 10
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -133,7 +126,7 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     """
     if len(raw) > longest:
         raise ValueError(f"{len(raw)} bytes long, more than {longest}")
-    require_utf8(raw)
+    _require_utf8(raw)
     values = count_values(raw)
     if values <= MAX_DEPTH:
         return values
@@ -150,7 +143,7 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     return values
 
 
-def require_utf8(raw: bytes | bytearray) -> None:
+def _require_utf8(raw: bytes | bytearray) -> None:
     """NotJson where ``raw`` isn't UTF-8. Decoded at once, one emoji makes four bytes of each letter."""
     if raw.isascii():
         return
@@ -197,45 +190,6 @@ def read_as(raw: bytes, of: type[T]) -> T:
         return msgspec.json.decode(raw, type=of)
     except (ValueError, RecursionError):
         return msgspec.convert(read_json(raw), of)
-
-
-def readable(raw: bytes) -> bytes:
-    """JSON that every decoder reads, of what ``read_json`` reads leniently: the very bytes where they are that already.
-
-    >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
-    '{"a":"\ufffd","b":"NaN"}'
-    """
-    with suppress(ValueError):
-        require_plain(raw)
-        msgspec.json.decode(raw)
-        return raw
-    return msgspec.json.encode(read_json(raw, lenient=True))
-
-
-_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-_HALVES = re.compile(
-    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(" + _HALF + rb"))"
-)
-
-
-def mended(raw: bytes) -> bytes:
-    """JSON with the escape of U+FFFD in place of each half of a surrogate pair that has lost the other: as long as it
-    was, and a copy only where there is such a half.
-
-    Programs that cut text between two UTF-16 units write it; JSON's grammar has nothing against it.
-
-    >>> mended(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
-    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
-    """
-    if b"\\ud" not in raw and b"\\uD" not in raw:
-        return raw
-    made: bytearray | None = None
-    for found in _HALVES.finditer(raw):
-        start, end = found.span(1)
-        if start >= 0:
-            made = made or bytearray(raw)
-            made[start:end] = b"\\ufffd"
-    return bytes(made) if made else raw
 
 
 def _number(digits: str) -> int | float | str:
@@ -397,73 +351,7 @@ def bare(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
         found = _TOKENS.match(raw, at, min(at + _PIECE, len(raw)))
         end = found.end() if found else at
         if end > at:
-            yield _STRING.sub(b"", raw[at:end])
-        elif long := _STRING.match(raw, at):
+            yield STRING.sub(b"", raw[at:end])
+        elif long := STRING.match(raw, at):
             end = long.end()
         at = end
-
-
-_MARKS = re.compile(_STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
-
-
-def divided(raw: bytes) -> tuple[list[bytes], int]:
-    """What stands between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
-    that ends. Each piece may be anything, of any depth, in which strings and brackets close.
-
-    Takes linear time, and no stack: this is how one record that can't be read is kept apart from its neighbours.
-    ValueError where it is no list or object, doesn't close, or has more than ``MAX_VALUES`` pieces.
-
-    >>> divided(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
-    ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
-    """
-    if not raw.startswith((b"[", b"{")):
-        raise NotJson("it is neither a list nor an object")
-    pieces: list[bytes] = []
-    start, depth = 1, 0
-    for found in _MARKS.finditer(raw):
-        mark = raw[found.start()]
-        if mark in (0x5B, 0x7B):  # [ {
-            depth += 1
-        elif mark in (0x5D, 0x7D):  # ] }
-            depth -= 1
-        if depth == 0 or (depth == 1 and mark in (0x2C, 0x3A)):  # , :
-            if len(pieces) == MAX_VALUES:
-                raise ValueError(f"more than {MAX_VALUES} values")
-            pieces.append(raw[start : found.start()].strip())
-            start = found.end()
-        if depth == 0:
-            return (pieces if len(pieces) > 1 or pieces[0] else []), start
-    raise NotJson("it is cut short")
-
-
-def trimmed(raw: bytes) -> bytes:
-    """A body without its byte order mark, and without the white space around it by which servers keep a connection."""
-    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
-
-
-def first_value(raw: bytes) -> bytes:
-    """A body's JSON: what is left of it once ``trimmed``, without what stands behind its object or list.
-
-    >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
-    b'{"a": 1}'
-    """
-    raw = trimmed(raw)
-    with suppress(ValueError, RecursionError):
-        msgspec.json.decode(raw, type=msgspec.Raw)
-        return raw
-    with suppress(ValueError):
-        return raw[: divided(raw)[1]]
-    return raw
-
-
-def read_members(raw: bytes) -> dict[str, Any]:
-    """The members of an object, each read leniently and by itself; those that can't be read are left out. ValueError
-    where it is no object."""
-    pieces, _ = divided(raw.lstrip())
-    if not raw.lstrip().startswith(b"{"):
-        raise NotJson("it is not an object")
-    found: dict[str, Any] = {}
-    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
-        with suppress(ValueError):
-            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
-    return found

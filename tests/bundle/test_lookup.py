@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.bundle.lookup import SortedLines
-from holdall.bundle.seekable import FrameError, FrameFile, FrameTable, compress
+from holdall.bundle.lookup import FrameFile, SortedLines
+from holdall.bundle.seekable import FrameError, FrameTable, compress
 from tests.sweep import examples
 
 WORDS = st.sets(st.binary(min_size=1, max_size=40).map(lambda word: word.replace(b"\n", b"-")), max_size=60)

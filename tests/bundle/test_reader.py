@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdall.bundle import layout, reader
 from holdall.bundle.reader import open_bundle
-from holdall.bundle.seekable import FrameTable, compress, decompress, encode_seal, encode_table, read_tail
+from holdall.bundle.seekable import FrameTable, compress, decompress, encode_seal, encode_table, read_table
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle
 from holdall.model import Fidelity
 from tests.bundle.packing import File, pack
@@ -122,7 +122,7 @@ def rewritten(path: Path, change: bytes, by: bytes) -> bytes:
     """The bundle with something in its last frame changed, all checksums of the container right again."""
     raw = path.read_bytes()
     with path.open("rb") as file:
-        frames = read_tail(file).frames
+        frames = read_table(file)
     offset, length, _, size = frames[len(frames) - 1]
     data = decompress(raw[offset : offset + length], size)
     assert change in data

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.bundle import seekable
+from holdall.bundle.lookup import FrameFile
 from holdall.bundle.seekable import (
     MAX_FRAME,
     SEAL_SIZE,
     FrameError,
-    FrameFile,
     FrameTable,
     compress,
     decompress,
     encode_seal,
     encode_table,
     frame_length,
-    read_tail,
+    read_table,
     remains,
     walk,
 )
@@ -41,9 +41,9 @@ def bundle_of(contents: list[bytes]) -> tuple[bytes, FrameTable]:
 def test_any_stretch_is_read_back(contents: list[bytes], data: st.DataObject) -> None:
     raw, table = bundle_of(contents)
     whole = b"".join(contents)
-    tail = read_tail(io.BytesIO(raw))
-    assert [tail.frames[number] for number in range(len(tail.frames))] == [table[n] for n in range(len(table))]
-    file = FrameFile(io.BytesIO(raw), tail.frames, cache_bytes=1000)
+    listed = read_table(io.BytesIO(raw))
+    assert [listed[number] for number in range(len(listed))] == [table[n] for n in range(len(table))]
+    file = FrameFile(io.BytesIO(raw), listed, cache_bytes=1000)
     start = data.draw(st.integers(0, len(whole)))
     size = data.draw(st.integers(0, len(whole) - start))
     assert file.read(start, size) == whole[start : start + size]
@@ -55,8 +55,8 @@ def test_any_stretch_is_read_back(contents: list[bytes], data: st.DataObject) ->
 @given(CONTENTS)
 def test_the_frames_themselves_tell_what_the_table_says(contents: list[bytes]) -> None:
     raw, table = bundle_of(contents)
-    walked = list(walk(io.BytesIO(raw), 0, len(raw)))
-    assert [(length, size) for _, length, size in walked] == [table[n][1::2] for n in range(len(table))]
+    walked = walk(io.BytesIO(raw), len(raw))
+    assert [walked[n] for n in range(len(walked))] == [table[n] for n in range(len(table))]
     assert frame_length(raw) == table[0][1]
 
 
@@ -113,13 +113,13 @@ def test_no_tail_is_believed_because_it_is_there(noise: bytes) -> None:
     for hostile in (noise, raw[:-9] + noise, noise + raw[-9:], raw + noise):
         if hostile != raw:
             with pytest.raises(FrameError):
-                read_tail(io.BytesIO(hostile))
+                read_table(io.BytesIO(hostile))
 
 
 def test_a_table_of_millions_of_frames_in_a_small_file_is_refused() -> None:
     footer = struct.pack("<IBI", 0xFFFFFFFF, 0, 0x8F92EAB1)
     with pytest.raises(FrameError):
-        read_tail(io.BytesIO(bytes(1000) + footer))
+        read_table(io.BytesIO(bytes(1000) + footer))
 
 
 def test_a_damaged_frame_gives_what_stands_before_the_damage() -> None:

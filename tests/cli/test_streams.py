@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdall.errors import OutOfResources, RemoteError, exhausted
+from holdall.errors import OutOfResources, RemoteError
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.server import Running
+from holdall.shortage import exhausted
 from tests.cli.terminal import Terminal
 from tests.project import Hand
 from tests.sweep import sweep

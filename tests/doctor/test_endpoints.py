@@ -11,14 +11,17 @@ import pytest
 from holdall.doctor.diagnosis import EndpointState
 from holdall.doctor.endpoints import ask, judged
 from holdall.errors import RemoteError, Unreachable
-from holdall.remote import client, faults
-from holdall.remote.client import Account
+from holdall.remote import client
+from holdall.remote.client import Account, endpoint
+from holdall.remote.faults import Faults
+from holdall.remote.hints import RequestTarget
 
 NEEDS = "You have insufficient permissions for this operation. Missing scopes: api.files.read, api.files.write. Check"
 
 
 def refusal(status: int, text: str) -> RemoteError:
-    return faults.from_answer("can't GET", status, {}, text, key="", side="source")
+    target = RequestTarget(side="source", endpoint=endpoint("sk-test-000001"))
+    return Faults(target, lambda: ()).refused("can't GET", status, {}, text)
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,34 @@ def test_a_membership_of_another_store(
         assert {line.fidelity for line in bundle.ledger()} == {"original"}
 
 
+@sweep(
+    ("status", "answer"),
+    [(404, {"error": {"message": "no such list"}}), (200, {"object": "list"}), (500, {"error": {}})],
+)
+def test_the_list_of_one_store(
+    box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch, status: int, answer: dict[str, Any]
+) -> None:
+    """What a store that can't be listed has is missing; the rest of the project is in the bundle."""
+    project(hand)
+    store = hand.store("Bad", [hand.file("two.txt", b"more words")])
+    hand.assistant("B", stores=[store])
+
+    def changed(exchange: Exchange, memory: Memory) -> None:
+        if exchange.path == f"/vector_stores/{store}/files":
+            exchange.status, exchange.answer = status, answer
+
+    monkeypatch.setitem(layer.ANSWERS, Oddity.BYTES_WRONG, changed)  # type: ignore[index]
+    box.behave(oddities=frozenset({Oddity.BYTES_WRONG}), serve_assistants_files=True)
+    exported(holdall, "lists")
+    with open_bundle("b.tar.zst") as bundle:
+        assert {(line.reason, line.id) for line in bundle.losses()} == {
+            ("lists", store),
+            ("lists", f"/vector_stores/{store}/files"),
+        }
+        assert {line.filename for line in bundle.ledger()} == {"one.txt", "plain.txt"}
+        assert len(list(bundle.stores())) == 3
+
+
 def test_a_file_with_an_id_that_is_too_long(
     box: Running, hand: Hand, holdall: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,16 @@ class Broken(Exception):
     pass
 
 
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1 << 62
+
+
+def _total(counts: dict[str, Any]) -> Any:
+    """How many files a store counts: a total, or without it all that are counted by their status."""
+    others = [counts.get(name) for name in ("in_progress", "completed", "failed", "cancelled")]
+    return counts["total"] if _is_count(counts.get("total")) else sum(map(int, filter(_is_count, others)))
+
+
 def broken(raw: bytes) -> str | None:
     try:
         _Bundle(raw).check()
@@ -205,7 +215,7 @@ class _Bundle:
                 if kind == "vector_store":
                     stores[id] = path.removesuffix(".json")
                     counted = _json(self.files[path], strict=False).get("file_counts")
-                    self.totals[id] = counted.get("total") if isinstance(counted, dict) else None
+                    self.totals[id] = _total(counted) if isinstance(counted, dict) else None
             elif "rung" in line:
                 must(line["id"] not in self.contents, "two contents of a file")
                 self.contents[line["id"]] = line
@@ -358,7 +368,7 @@ class _Bundle:
             must(not differs or ("counts", line["id"]) in told, "another size than was declared")
         left_out = any(line["reason"] == "records" and line.get("kind") == "membership" for line in lines)
         for id, total in self.totals.items():
-            known = isinstance(total, int | float) and not isinstance(total, bool) and 0 <= total <= 1 << 62
+            known = _is_count(total)
             count = sum(id in stores for stores in self.held_in.values())
             must(not known or int(total) <= count or left_out or ("lists", id) in told, "files that a store counts")
 
@@ -384,7 +394,7 @@ class _Bundle:
             must(not _has_bool(info["losses"]), "the losses")
         digests = {name: digest(lines) for name, lines in self.digested.items() if name != "agents" or agents}
         told = info.get("digests")
-        must(isinstance(told, dict) and _only(told, *digests) == digests, "the digests")
+        must(isinstance(told, dict) and None not in told.values() and _only(told, *digests) == digests, "the digests")
         must(agents or told.get("agents") is None, "a digest of no agents")
         fields = [line.partition(": ")[::2] for line in self.files["bag-info.txt"].decode().split("\n")[:-1]]
         must(

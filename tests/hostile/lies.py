@@ -798,9 +798,9 @@ def declared(id: str, size: Any, *, expected: int | None) -> Lies:
     }
 
 
-def counted(total: int) -> Lies:
+def counted(total: int | None, **others: int) -> Lies:
     """What the store says of the number of its files."""
-    data = canonical({"id": "vs_1", "file_counts": {"total": total}})
+    data = canonical({"id": "vs_1", "file_counts": {"total": total, **others}})
     return {"definitions": lambda members: changed(members, STORE, data=data)}
 
 
@@ -959,6 +959,7 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
         stored_text("vs_2", route=text_route("vs_3")),
     ),
     "a store that counts more than it has": ("count", _told(counted(5), {})),
+    "a store that counts more than it has, and no total": ("count", _told(counted(None, completed=3, failed=2), {})),
     "a ledger with another expected size": ("reference", ledger("file-4", expected=8)),
     "a ledger with a size of what isn't there": ("record", {**ledger("file-4", size=0)}),
     "a ledger with a status of no server": ("record", ledger("file-4", status=0)),
@@ -1037,6 +1038,7 @@ CONTRADICTIONS: dict[str, tuple[str, Lies]] = {
     "a minimum that can't be asked for": ("index", info(min_rung="supplied")),
     "a minimum that there isn't": ("index", info(min_rung="stolen")),
     "a minimum of null": ("index", info(min_rung=None)),
+    "a digest of null": ("index", info(digests={"agents": None})),
     "losses of null": ("index", info(losses=None)),
     "losses of none": ("count", info(losses={"files": 1, "records": 0})),
     "losses that are others": ("count", info(losses={"files": 2})),

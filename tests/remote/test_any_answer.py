@@ -20,10 +20,12 @@ from holdall.importer.destination.objects import Objects
 from holdall.importer.runs.baseline import listed, stamps
 from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
-from holdall.remote import faults, models, probing, refusals, tokens
+from holdall.remote import models, probing, refusals, tokens
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.contents import ContentFetcher, Holder
+from holdall.remote.faults import Faults
+from holdall.remote.hints import RequestTarget
 from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
 from holdall.remote.survey import Surveyor
@@ -275,7 +277,8 @@ def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
     ),
 )
 def test_each_error(status: int, text: str, headers: dict[str, str]) -> None:
-    error = faults.from_answer("can't do it", status, headers, text, key="sk-test-000001", side="source")
+    target = RequestTarget(side="source", endpoint=endpoint("sk-test-000001"))
+    error = Faults(target, lambda: ("sk-test-000001",)).refused("can't do it", status, headers, text)
     refusal = refusals.read(error)
     refusal.blames(["name"])
     refusal.endings()

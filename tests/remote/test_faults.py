@@ -7,6 +7,7 @@ import re
 import openai
 import pytest
 
+from holdall.endpoint import endpoint
 from holdall.errors import (
     AuthenticationFailed,
     NotFound,
@@ -18,13 +19,15 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.remote.faults import from_answer, redacted, retry_after, until_reset
+from holdall.remote.faults import Faults, redacted, retry_after, until_reset
+from holdall.remote.hints import RequestTarget
 
 KEY = "sk-proj-THISISSECRET0123456789"
 
 
 def answer(status: int, text: str, headers: dict[str, str] | None = None) -> RemoteError:
-    return from_answer("can't list assistants", status, headers or {}, text, key=KEY, side="source")
+    target = RequestTarget(side="source", endpoint=endpoint(KEY))
+    return Faults(target, lambda: (KEY,)).refused("can't list assistants", status, headers or {}, text)
 
 
 @pytest.mark.parametrize(

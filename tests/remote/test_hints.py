@@ -22,7 +22,7 @@ from holdall.errors import (
     Unreachable,
 )
 from holdall.remote.client import Account
-from holdall.remote.faults import from_answer
+from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget, for_page
 
 AT = endpoint("sk-test-000001", "https://api.example/v1")
@@ -111,7 +111,8 @@ def refused(
     prefix = "DST" if side == "destination" else "SRC"
     names = Names(organization=f"OPENAI_{prefix}_ORG_ID from .env", project=f"--{prefix.lower()}-project-id")
     at = endpoint("sk-test-000001", url, names=names, insecure_http=True, **ids)
-    return from_answer("can't GET /files", status, {"content-type": kind}, text, key="", side=side, endpoint=at)
+    faults = Faults(RequestTarget(side=side, endpoint=at), lambda: ())
+    return faults.refused("can't GET /files", status, {"content-type": kind}, text)
 
 
 def body(message: str, code: str | None = None) -> str:

@@ -141,6 +141,24 @@ def test_a_gap_of_one_page_is_closed_from_the_other_end() -> None:
     assert (len(got), len(doubts)) == (10, 1)
 
 
+def test_two_different_records_of_one_id_are_doubted() -> None:
+    def read_page(items: list[bytes]) -> tuple[list[bytes], list[str]]:
+        doubts: list[str] = []
+
+        async def ask(query: Mapping[str, Any]) -> Page:
+            return Page(items=items, ids=["a"] * len(items), has_more=False)
+
+        async def collect() -> list[bytes]:
+            return [item async for page in pages(ask, 5, doubts.append) for item in page]
+
+        return asyncio.run(collect()), doubts
+
+    assert read_page([b"1", b"1"]) == ([b"1"], [])
+    got, doubts = read_page([b"1", b"2"])
+    assert (got, len(doubts)) == ([b"1"], 1)
+    assert "two different records of the id a" in doubts[0]
+
+
 @pytest.mark.parametrize("error", [RequestRefused, NotFound, ServerFailed])
 def test_a_first_page_that_is_refused_is_an_error(error: type[RequestRefused]) -> None:
     async def ask(query: Mapping[str, Any]) -> Page:

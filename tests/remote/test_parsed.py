@@ -7,9 +7,15 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
+from holdall.errors import UnexpectedAnswer
+from holdall.redaction import Redactor
 from holdall.remote.client import Answer
 from holdall.remote.parsed import Parsed, read_parsed
 from tests.sweep import sweep
+
+KEY = "sk-proj-0123456789abcdef"
 
 
 class Endless:
@@ -17,13 +23,16 @@ class Endless:
 
     def __init__(self, page: Callable[[int], list[str]], last: int | None = None) -> None:
         self.page, self.last, self.asked = page, last, 0
+        self.redactor = Redactor((KEY,))
+        self.around: dict[str, Any] = {}
 
     async def get(self, where: str, params: Mapping[str, Any] | None = None, **more: Any) -> Answer:
         self.asked += 1
         data = [{"type": "text", "text": text} for text in self.page(self.asked)]
         follows = None if self.asked == self.last else f"p{self.asked}"
         return Answer(
-            raw=json.dumps({"data": data, "next_page": follows, "has_more": bool(follows)}).encode(), status=200
+            raw=json.dumps({**self.around, "data": data, "next_page": follows, "has_more": bool(follows)}).encode(),
+            status=200,
         )
 
 
@@ -72,3 +81,13 @@ def test_a_text_that_ends_is_whole() -> None:
     parsed, sink = read(account, 600_000)
     assert not parsed.truncated
     assert len(json.loads(sink.data)["pages"]) == 1500
+
+
+def test_a_key_in_a_file_stays_and_one_that_the_server_sends_with_it_does_not() -> None:
+    account = Endless(lambda number: [f"my key is {KEY}"], last=1)
+    _, sink = read(account, 100)
+    assert KEY.encode() in sink.data
+    account = Endless(lambda number: [f"my key is {KEY}"], last=1)
+    account.around = {"filename": KEY}
+    with pytest.raises(UnexpectedAnswer, match="the key is sent back in it"):
+        read(account, 100)

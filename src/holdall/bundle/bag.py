@@ -22,6 +22,7 @@ __all__ = [
     "TarError",
     "bag_info",
     "header",
+    "header_length",
     "header_time",
     "manifest_line",
     "one_line",
@@ -41,6 +42,7 @@ BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
 _MAX_USTAR_SIZE = 8**11 - 1
 _MAX_PAX = 4 * BLOCK
+_SIZE_AT, _TIME_AT, _TYPE_AT = 124, 136, 156
 _PAX_NAME = b"PaxHeaders/holdall"
 _TEMPLATE = (
     b"%b"  # name, 100
@@ -125,22 +127,16 @@ def _block(name: bytes, prefix: bytes, size: int, mtime: int, kind: bytes) -> by
 
 
 def parse_header(data: bytes | memoryview) -> Header | None:
-    """The header at the start of ``data``, None at the end of the tar (a block of zeros); TarError otherwise.
-
-    ``data`` must hold the whole header: 6 blocks are always enough.
-    """
+    """The header at the start of ``data``, which must hold all of it (``header_length``); None at the end of the tar
+    (a block of zeros); TarError otherwise."""
     block = bytes(data[:BLOCK])
     if len(block) < BLOCK:
         raise TarError("the tar ends inside a header")
     if not any(block):
         return None
-    length, path, big = BLOCK, None, None
-    if block[156:157] == b"x":
-        records = _number(block, 124)
-        if not 0 < records <= _MAX_PAX:
-            raise TarError(f"a pax header of {records} bytes")
-        path, big = _parse_pax(bytes(data[BLOCK : BLOCK + records]))
-        length = 2 * BLOCK + records + len(padding(records))
+    length, path, big = header_length(block), None, None
+    if length > BLOCK:
+        path, big = _parse_pax(bytes(data[BLOCK : BLOCK + _number(block, _SIZE_AT)]))
         block = bytes(data[length - BLOCK : length])
         if len(block) < BLOCK:
             raise TarError("the tar ends inside a header")
@@ -148,9 +144,8 @@ def parse_header(data: bytes | memoryview) -> Header | None:
         name = path or "/".join(part.decode() for part in (_text(block, 345, 155), _text(block, 0, 100)) if part)
     except UnicodeDecodeError:
         raise TarError("a member whose name isn't UTF-8") from None
-    found = Header(
-        path=name, size=_number(block, 124) if big is None else big, mtime=_number(block, 136), length=length
-    )
+    size = _number(block, _SIZE_AT) if big is None else big
+    found = Header(path=name, size=size, mtime=header_time(block), length=length)
     if not is_safe(name):
         raise TarError(f"a member with an unsafe name: {name!r}")
     if found.size > MAX_SIZE:
@@ -160,9 +155,20 @@ def parse_header(data: bytes | memoryview) -> Header | None:
     return found
 
 
+def header_length(block: bytes) -> int:
+    """Bytes of the header that begins with ``block``, or TarError."""
+    if block[_TYPE_AT : _TYPE_AT + 1] != b"x":
+        return BLOCK
+    records = _number(block, _SIZE_AT)
+    # Before anything of that length is read.
+    if not 0 < records <= _MAX_PAX:
+        raise TarError(f"a pax header of {records} bytes")
+    return 2 * BLOCK + records + len(padding(records))
+
+
 def header_time(block: bytes) -> int:
     """The time in a file's ustar block, the one right before its content."""
-    return _number(block, 136)
+    return _number(block, _TIME_AT)
 
 
 def _text(block: bytes, start: int, length: int) -> bytes:

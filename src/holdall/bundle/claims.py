@@ -143,6 +143,8 @@ def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
             yield f"{name} is null, and may be left out only"
+    if None in fields["digests"].values():
+        yield "a digest is null, and may be left out only"
     if info.ended < info.started:
         yield "it ended before it started"
     if info.min_fidelity is not None and info.min_fidelity not in _MINIMA:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall import locks
-from holdall.errors import AlreadyExists, BundleInUse, CannotWrite, exhausted
+from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
 from holdall.opening import regular
+from holdall.shortage import exhausted
 
 __all__ = [
     "PRIVATE",

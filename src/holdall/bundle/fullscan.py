@@ -11,10 +11,11 @@ from typing import BinaryIO
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.lookup import frame_digest
 from holdall.bundle.names import fold
 from holdall.bundle.references import Report
-from holdall.bundle.scan import Broken, Data, End, Piece, Start, members, pieces
-from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table, frame_digest
+from holdall.bundle.scan import CantFollow, Member, Piece, members, pieces
+from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
 from holdall.bundle.sorting import Sorter
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
@@ -88,38 +89,48 @@ class FullScan:
             yield piece
 
     def _follow(self, source: Iterator[Piece]) -> None:
-        # One automaton over the tar's events, whose state all cases share.
-        path, offset, size, kept = "", 0, 0, bytearray()
-        digest, lines, text = hashlib.sha256(), 0, None
-        for event in members(source, self._file_size):
-            match event:
-                case Start(header=header, offset=offset):
-                    path, size, kept = self._in_bag(header.path), header.size, bytearray()
-                    digest, lines = hashlib.sha256(), 0
-                    text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
-                    self._progress.advance(files=1)
-                case Data(data=data) if data is not None:
-                    digest.update(data)
-                    if path.endswith(".jsonl"):
-                        lines += line_ends(data)
-                    if text:
-                        text = self._read_text(path, text, data)
-                    if path in _LOOKED_INTO and size <= MAX_JSON:
-                        kept += data
-                case End(whole=whole):
-                    self.followed = offset + size
-                    if not whole:
-                        self._find("damaged", path, f"{path}: its bytes are lost")
-                    if path in _LOOKED_INTO and size > MAX_JSON:
-                        self._find("tar", path, f"{path}: {size} bytes, more than it may have")
-                    if text and whole:
-                        self._read_text(path, text, None)
-                    self._take(path, offset, size, digest, lines, bytes(kept) if whole else None)
-                case Broken(position=position, message=message):
-                    self.followed = position
-                    self._find("tar", None, f"the tar can't be followed from byte {position} on: {message}")
-                    return
-        self.followed = TO_THE_END
+        try:
+            for member in members(source, self._file_size):
+                self._read(member)
+                self.followed = member.offset + member.size
+        except CantFollow as error:
+            self.followed = error.position
+            self._find("tar", None, f"the tar can't be followed from byte {error.position} on: {error.why}")
+        else:
+            self.followed = TO_THE_END
+
+    def _read(self, member: Member) -> None:
+        path = self._in_bag(member.path)
+        self._progress.advance(files=1)
+        keeping = path in _LOOKED_INTO and member.size <= MAX_JSON
+        text = StoredText(self._room) if path.startswith(layout.TEXTS) and self._room >= 0 else None
+        digest, lines, kept = hashlib.sha256(), 0, bytearray()
+        for data in member:
+            digest.update(data)
+            if path.endswith(layout.LINES):
+                lines += line_ends(data)
+            if text:
+                text = self._read_text(path, text, data)
+            if keeping:
+                kept += data
+        if not member.whole:
+            self._find("damaged", path, f"{path}: its bytes are lost")
+        elif text:
+            self._read_text(path, text, None)
+        # With the lowest of all characters between them a folder's files come right behind a file of its name.
+        self._folded.add(fold(path).replace("/", "\0").encode())
+        self._check_order(path)
+        if path.startswith("data/"):
+            sha256 = digest.digest() if member.whole else LOST
+            self.members.add(path.encode(), PLACE.pack(member.offset, member.size, sha256, lines))
+        elif path not in layout.TAG_FILES:
+            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
+        else:
+            self.tags[path] = member.offset, member.size, digest.hexdigest()
+            if keeping and member.whole:
+                self.kept[path] = bytes(kept)
+            elif path in _LOOKED_INTO and not keeping:
+                self._find("tar", path, f"{path}: {member.size} bytes, more than it may have")
 
     def _read_text(self, path: str, text: StoredText, data: memoryview | None) -> StoredText | None:
         """``text`` with ``data`` fed to it, None for its end; None where it is no parsed text."""
@@ -143,20 +154,6 @@ class FullScan:
         if bag != self._bag or not inside:
             self._find("name", path, f"{path}: not in the bag's folder")
         return inside or path
-
-    def _take(self, path: str, offset: int, size: int, digest: hashlib._Hash, lines: int, kept: bytes | None) -> None:
-        # With the lowest of all characters between them a folder's files come right behind a file of its name.
-        self._folded.add(fold(path).replace("/", "\0").encode())
-        self._check_order(path)
-        if path.startswith("data/"):
-            sha256 = digest.digest() if kept is not None else LOST
-            self.members.add(path.encode(), PLACE.pack(offset, size, sha256, lines))
-        elif path not in layout.TAG_FILES:
-            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
-        else:
-            self.tags[path] = offset, size, digest.hexdigest()
-            if kept is not None:
-                self.kept[path] = kept
 
     def _check_folded(self) -> None:
         previous = b"\0"

@@ -1,19 +1,116 @@
-"""Looking a line up in a sorted file of JSON lines inside a bundle: by bisection, so a few frames are read."""
+"""Random access to what is in the frames: bytes at an offset, and lines of a sorted file, found by bisection."""
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import BinaryIO
 
-from holdall.bundle.seekable import FrameError, FrameFile
+from holdall.bundle.seekable import FrameError, FrameTable, decompress
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["SortedLines"]
+__all__ = ["FrameFile", "SortedLines", "frame_digest"]
 
 MAX_LINES = 1 << 62
 
 _STEP = 4 << 10
 # A frame may be 64 MiB of newlines: cut at once, that would be as many objects.
 _PIECE = 256 << 10
+_CACHE_BYTES = 16 << 20
+_DIGEST = 32
+
+
+def frame_digest(frame: bytes) -> bytes:
+    """What tells a frame, as it lies in the file, from every other; 32 bytes."""
+    return hashlib.sha256(frame).digest()
+
+
+class FrameFile:
+    """Random access to the decompressed bytes of a file of frames. Thread-safe; holds a few frames in memory."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        frames: FrameTable,
+        *,
+        cache_bytes: int = _CACHE_BYTES,
+        decode: Callable[[bytes, int], bytes] = decompress,
+    ) -> None:
+        """``decode`` may give less than a frame's size, as ``remains`` does."""
+        self.frames, self._decode = frames, decode
+        self._file, self._room = file, cache_bytes
+        self._lock, self._large = threading.Lock(), threading.Lock()
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._proven: bytes | None = None
+
+    def hold(self, digests: bytes) -> None:
+        """From here on give only frames with these digests, one after the other: those that were proved. So what is
+        read is what was proved, whatever was written into the file since."""
+        with self._lock:
+            self._room += sum(map(len, self._cache.values()))
+            self._cache.clear()
+            self._proven = digests
+
+    def frame(self, number: int) -> bytes:
+        """The content of one frame; FrameError where it can't be had."""
+        if (data := self._cached(number)) is not None:
+            return data
+        size = self.frames[number][3]
+        # Of those that are larger than the cache there is one at a time.
+        with self._large if size > _CACHE_BYTES else nullcontext():
+            if (data := self._cached(number)) is not None:
+                return data
+            with self._lock:
+                while self._cache and self._room < size:
+                    self._room += len(self._cache.popitem(last=False)[1])
+            data = self._decode(*self.raw(number))
+            with self._lock:
+                if number not in self._cache:
+                    self._cache[number] = data
+                    self._room -= len(data)
+        return data
+
+    def _cached(self, number: int) -> bytes | None:
+        with self._lock:
+            data = self._cache.get(number)
+            if data is not None:
+                self._cache.move_to_end(number)
+            return data
+
+    def raw(self, number: int) -> tuple[bytes, int]:
+        """One frame as it lies in the file, and the size that its content must have."""
+        offset, length, _, size = self.frames[number]
+        with self._lock:
+            self._file.seek(offset)
+            frame = self._file.read(length)
+        if len(frame) < length:
+            raise FrameError("the file ends inside a frame")
+        if self._proven is not None and frame_digest(frame) != self._proven[_DIGEST * number : _DIGEST * (number + 1)]:
+            raise FrameError("the file is not the one that was proved: something was written into it since")
+        return frame, size
+
+    def chunks(self, position: int, size: int) -> Iterator[memoryview]:
+        """``size`` decompressed bytes from ``position`` on, as pieces of frames; FrameError where they aren't there."""
+        if position + size > self.frames.size:
+            raise FrameError("past the end of the last frame")
+        number = self.frames.find(position)
+        while size > 0:
+            _, _, start, whole = self.frames[number]
+            piece = memoryview(self.frame(number))[position - start :][:size]
+            if len(piece) < min(size, start + whole - position):
+                raise FrameError("the rest of the frame can't be decoded")
+            yield piece
+            position += len(piece)
+            size -= len(piece)
+            number += 1
+            del piece  # before the next frame is decoded
+
+    def read(self, position: int, size: int) -> bytes:
+        """``size`` decompressed bytes from ``position`` on, in one."""
+        return b"".join(self.chunks(position, size))
 
 
 class SortedLines:

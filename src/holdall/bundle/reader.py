@@ -20,16 +20,14 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
-from holdall.bundle.lookup import SortedLines
+from holdall.bundle.lookup import FrameFile, SortedLines
 from holdall.bundle.names import is_safe
 from holdall.bundle.seekable import (
     FRAME_MAGIC,
     MAX_FRAME,
     FrameError,
-    FrameFile,
     FrameTable,
-    Tail,
-    read_tail,
+    read_table,
     require_expansion,
 )
 from holdall.closing import Closing
@@ -90,7 +88,7 @@ class BundleReader(Closing):
         except OSError as error:
             raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
-            self.frames = FrameFile(self._file, frames or _tail(path, self._file).frames)
+            self.frames = FrameFile(self._file, frames or _frames(path, self._file))
             self._size = self._file.seek(0, 2)
             self._most_lines = most_lines(self._size)
             self.bag, self.info, self.raw_info = self._read_info()
@@ -393,9 +391,9 @@ def _wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
     )
 
 
-def _tail(path: Path, file: BinaryIO) -> Tail:
+def _frames(path: Path, file: BinaryIO) -> FrameTable:
     try:
-        return read_tail(file)
+        return read_table(file)
     except FrameError as error:
         file.seek(0)
         if file.read(4) != FRAME_MAGIC:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.layout import IndexEntry
+from holdall.bundle.lookup import FrameFile
 from holdall.bundle.names import Taken, is_safe
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.scan import Broken, Data, End, Event, Start, choose_frames, members, pieces
-from holdall.bundle.seekable import FrameError, FrameFile, decompress, remains, require_expansion
+from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
+from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import Sorter
 from holdall.closing import Closing
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
@@ -33,7 +35,7 @@ _PIECE = 256 << 10
 
 class Find(msgspec.Struct, frozen=True, kw_only=True):
     """An entry that may be whole. Reading ``pieces`` to the end proves it, together with ``sha256`` where that is
-    known; otherwise DamagedBundle comes out of them. They must be read before the next find is asked for.
+    known; otherwise DamagedBundle comes out of them. They can't be read once the next find was asked for.
     """
 
     entry: IndexEntry
@@ -111,9 +113,10 @@ class Salvage(Closing):
             raise  # what it would say with these bytes nobody here knows
         except BundleError:
             pass
-        for event in self._events():
-            if isinstance(event, Start) and event.header.path.partition("/")[2] == layout.INDEX:
-                return event.offset, event.header.size
+        with suppress(CantFollow):
+            for member in self._members():
+                if _inside(member) == layout.INDEX:
+                    return member.offset, member.size
         return None
 
     def _surviving_lines(self, position: int, size: int) -> Iterator[bytes]:
@@ -152,30 +155,30 @@ class Salvage(Closing):
         except FrameError as error:
             raise _lost(entry.path, str(error)) from None
 
-    def _events(self) -> Iterator[Event]:
+    def _members(self) -> Iterator[Member]:
         return members(pieces(self._file, self._frames.frames, threads=os.cpu_count() or 1), self._size)
 
     def _follow(self) -> Iterator[Find]:
         """The tar's members that no line of the index speaks of."""
-        events = self._events()
-        for event in events:
-            if isinstance(event, Broken):
-                self.notes.append(f"the tar can't be followed beyond byte {event.position}: {event.message}")
-            if isinstance(event, Start):
-                path = event.header.path.partition("/")[2]
+        try:
+            for member in self._members():
+                path = _inside(member)
                 if path.startswith("data/") and self._listed.add(path):
-                    entry = IndexEntry(path=path, offset=event.offset, size=event.header.size, sha256="")
-                    yield Find(entry=entry, sha256=None, pieces=_until_end(events, path))
+                    entry = IndexEntry(path=path, offset=member.offset, size=member.size, sha256="")
+                    yield Find(entry=entry, sha256=None, pieces=_whole(member, path))
+        except CantFollow as error:
+            self.notes.append(f"the tar can't be followed beyond byte {error.position}: {error.why}")
 
 
-def _until_end(events: Iterator[Event], path: str) -> Iterator[memoryview]:
-    for event in events:
-        if isinstance(event, End):
-            if not event.whole:
-                raise _lost(path, "some of its bytes are lost")
-            return
-        if isinstance(event, Data) and event.data is not None:
-            yield event.data
+def _inside(member: Member) -> str:
+    """Its path in the bag."""
+    return member.path.partition("/")[2]
+
+
+def _whole(member: Member, path: str) -> Iterator[memoryview]:
+    yield from member
+    if not member.whole:
+        raise _lost(path, "some of its bytes are lost")
 
 
 def _entry(line: bytes) -> IndexEntry | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import BLOCK, END_OF_TAR, Header, TarError, parse_header
+from holdall.bundle.bag import BLOCK, END_OF_TAR, Header, TarError, header_length, parse_header
 from holdall.bundle.seekable import (
     SEAL_SIZE,
     FrameError,
@@ -22,14 +23,13 @@ from holdall.bundle.seekable import (
     declared_size,
     decompress,
     encode_table,
-    read_tail,
+    read_table,
     walk,
 )
 from holdall.untrusted import most_lines
 
-__all__ = ["Broken", "Data", "End", "Event", "Piece", "Start", "choose_frames", "members", "pieces"]
+__all__ = ["CantFollow", "Member", "Piece", "choose_frames", "members", "pieces"]
 
-_HEADER = 6 * BLOCK  # no header is longer
 _WORTH_THREADS = 4 << 20
 # Decoded but not yet asked for: however many threads there are, and however large the frames.
 _AHEAD = 48 << 20
@@ -45,34 +45,12 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """A member of the tar begins; its content is at ``offset``."""
+class CantFollow(Exception):
+    """The tar can't be followed beyond ``position``: a header is lost or isn't one, or what follows is no tar."""
 
-    header: Header
-    offset: int
-
-
-class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of the member; None for ``size`` bytes that are lost."""
-
-    data: memoryview | None
-    size: int
-
-
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The member's content is over. ``whole``: none of it was lost and nothing is missing at its end."""
-
-    whole: bool
-
-
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """The tar can't be followed beyond ``position``: a header is lost, or isn't one."""
-
-    position: int
-    message: str
-
-
-Event = Start | Data | End | Broken
+    def __init__(self, position: int, why: str) -> None:
+        super().__init__(why)
+        self.position, self.why = position, why
 
 
 def choose_frames(file: BinaryIO) -> FrameTable:
@@ -83,12 +61,12 @@ def choose_frames(file: BinaryIO) -> FrameTable:
     """
     end = file.seek(0, 2)
     try:
-        table = read_tail(file).frames
+        table = read_table(file)
     except FrameError:
         table = None
     if table and all(_begins_as_listed(file, table, number) for number in range(len(table))):
         return table
-    walked = FrameTable((length, size) for _, length, size in walk(file, 0, end))
+    walked = walk(file, end)
     if walked.length + SEAL_SIZE + len(encode_table(walked)) != end:
         return walked if table is None else table
     return _reconciled(file, walked, table) if table else walked
@@ -125,7 +103,8 @@ def pieces(
     file: BinaryIO, frames: FrameTable, *, threads: int, see: Callable[[bytes], None] | None = None
 ) -> Iterator[Piece]:
     """Every frame in order, decoded ahead on ``threads`` threads; ``see`` is given each as it lies in the file."""
-    ahead: deque[tuple[int, Future[bytes]]] = deque()
+    # A frame is decoded by the call of what stands here: by a thread already, or then and there.
+    ahead: deque[tuple[int, Callable[[], bytes]]] = deque()
     waiting = 0
     file.seek(0)
     # Threads cost more than a small bundle takes.
@@ -135,11 +114,12 @@ def pieces(
             _, length, _, size = frames[number]
             frame = file.read(length)
             # Decoding begins before the hash is taken, so that both run at once.
-            ahead.append((number, pool.submit(decompress, frame, size) if pool else _decompress_here(frame, size)))
+            decoded = pool.submit(decompress, frame, size).result if pool else partial(decompress, frame, size)
+            ahead.append((number, decoded))
             if see:
                 see(frame)
             waiting += size
-            del frame
+            del frame, decoded
             while ahead and (len(ahead) > threads + 2 or waiting > _AHEAD):
                 waiting -= frames[ahead[0][0]][3]
                 yield _piece(frames, *ahead.popleft())
@@ -150,19 +130,10 @@ def pieces(
             pool.shutdown(cancel_futures=True)
 
 
-def _decompress_here(frame: bytes, size: int) -> Future[bytes]:
-    done: Future[bytes] = Future()
-    try:
-        done.set_result(decompress(frame, size))
-    except FrameError as error:
-        done.set_exception(error)
-    return done
-
-
-def _piece(frames: FrameTable, number: int, decoded: Future[bytes]) -> Piece:
+def _piece(frames: FrameTable, number: int, decoded: Callable[[], bytes]) -> Piece:
     _, _, position, size = frames[number]
     try:
-        return Piece(number=number, position=position, size=size, data=decoded.result())
+        return Piece(number=number, position=position, size=size, data=decoded())
     except FrameError as error:
         return Piece(number=number, position=position, size=size, data=None, error=str(error))
 
@@ -173,99 +144,104 @@ class _Tape:
     def __init__(self, source: Iterator[Piece]) -> None:
         self._source = source
         self.position = 0
-        self._rest: deque[Data] = deque()
+        self._data: memoryview | None = None
+        self._left = 0
 
-    def peek(self, size: int) -> bytes:
-        """Up to ``size`` bytes; fewer where the tape ends or has a hole."""
-        found, have = [], 0
-        for number in range(1 << 30):
-            if number == len(self._rest) and not self._more():
-                break
-            piece = self._rest[number]
-            if piece.data is None:
-                break
-            found.append(piece.data[: size - have])
-            have += len(found[-1])
-            if have == size:
-                break
-        return bytes(found[0]) if len(found) == 1 else b"".join(found)
-
-    def take(self, size: int) -> Data | None:
-        """The next bytes or lost bytes, at most ``size``; None at the end."""
-        if not self._rest and not self._more():
-            return None
-        piece = self._rest.popleft()
-        if piece.size > size:
-            data = piece.data
-            rest = None if data is None else data[size:]
-            self._rest.appendleft(Data(data=rest, size=piece.size - size))
-            piece = Data(data=None if data is None else data[:size], size=size)
-        self.position += piece.size
-        return piece
-
-    def skip(self, size: int) -> bytes | None:
-        """Past ``size`` bytes, which are returned; None where some are lost or missing."""
-        found = b""
-        whole = True
-        while size:
-            piece = self.take(size)
+    def take(self, size: int) -> tuple[memoryview | None, int]:
+        """The next bytes and how many, at most ``size``; None for bytes that are lost, and 0 at the end."""
+        if not self._left:
+            self._data = None  # before the next frame is decoded
+            piece = next(self._source, None)
             if piece is None:
-                return None
-            size -= piece.size
-            if piece.data is None:
-                whole = False
+                return None, 0
+            self._data = None if piece.data is None else memoryview(piece.data)
+            self._left = piece.size
+        size = min(size, self._left)
+        self.position += size
+        self._left -= size
+        if self._data is None:
+            return None, size
+        data, self._data = self._data[:size], self._data[size:]
+        return data, size
+
+    def read(self, size: int) -> bytes | None:
+        """The next ``size`` bytes in one; None where some are lost or missing."""
+        found: list[memoryview | None] = []
+        while size:
+            data, taken = self.take(size)
+            found.append(data)
+            if not taken:
+                break
+            size -= taken
+        whole = [data for data in found if data is not None]
+        return b"".join(whole) if len(whole) == len(found) else None
+
+
+class Member:
+    """A member of the tar; its content is at ``offset``. Iterated once, it gives what can be read of that.
+
+    ``whole`` says afterwards whether none of it was lost.
+    """
+
+    def __init__(self, header: Header, tape: _Tape) -> None:
+        self.path, self.size, self.offset = header.path, header.size, tape.position
+        self.whole = True
+        self._tape, self._left = tape, header.size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        while self._left:
+            data, size = self._tape.take(self._left)
+            if not size:
+                self.whole = False
+                return
+            self._left -= size
+            if data is None:
+                self.whole = False
             else:
-                found += piece.data
-        return found if whole else None
+                yield data
 
-    def _more(self) -> bool:
-        piece = next(self._source, None)
-        if piece is None:
-            return False
-        self._rest.append(Data(data=None if piece.data is None else memoryview(piece.data), size=piece.size))
-        return True
+    def finish(self) -> None:
+        """Past what was not asked for. Raises CantFollow where that ends early, or with other filling than zeros."""
+        for _ in self:
+            pass
+        if self._left:
+            raise CantFollow(self._tape.position, "the tar ends inside a member")
+        filling, position = -self.size % BLOCK, self._tape.position
+        # Filling that is lost says nothing about the member before it or the one behind it.
+        if (self._tape.read(filling) or bytes(filling)) != bytes(filling):
+            raise CantFollow(position, "a member is not filled up with zeros")
 
 
-def members(source: Iterator[Piece], file_size: int) -> Iterator[Event]:
-    """The members of the tar. A member may lose bytes and the next one still be found; ends with Broken, or after
-    the end of the tar, which must be what the format says.
+def _header(tape: _Tape) -> Header | None:
+    block = tape.read(BLOCK)
+    rest = tape.read(header_length(block) - BLOCK) if block else None
+    if block is None or rest is None:
+        raise TarError("the tar ends inside a header")
+    return parse_header(block + rest)
+
+
+def members(source: Iterator[Piece], file_size: int) -> Iterator[Member]:
+    """The members of the tar. A member may lose bytes and the next one still be found. Raises CantFollow, also where
+    the end of the tar isn't what the format says.
 
     Each has two lines, in index and manifest or in the tag manifest, so a bundle of ``file_size`` has so many at most.
     """
     tape = _Tape(source)
     left_over = most_lines(file_size) // 2 + len(layout.TAG_FILES)
     while True:
+        position = tape.position
         try:
-            header = parse_header(tape.peek(_HEADER))
+            header = _header(tape)
         except TarError as error:
-            yield Broken(position=tape.position, message=str(error))
-            return
+            raise CantFollow(position, str(error)) from None
         if header is None:
             break
         left_over -= 1
         if left_over < 0:
-            yield Broken(position=tape.position, message="more members than so small a bundle may have")
-            return
-        if tape.skip(header.length) is None:
-            yield Broken(position=tape.position, message="a header is lost")
-            return
-        yield Start(header=header, offset=tape.position)
-        left, whole = header.size, True
-        while left:
-            data = tape.take(left)
-            if data is None:
-                yield End(whole=False)
-                yield Broken(position=tape.position, message="the tar ends inside a member")
-                return
-            left -= data.size
-            whole = whole and data.data is not None
-            yield data
-        yield End(whole=whole)
-        filling = -header.size % BLOCK
-        # Filling that is lost says nothing about the member before it or the one behind it.
-        if (tape.skip(filling) or bytes(filling)) != bytes(filling):
-            yield Broken(position=tape.position - filling, message="a member is not filled up with zeros")
-            return
-    position = tape.position
-    if tape.skip(len(END_OF_TAR)) != END_OF_TAR or tape.take(1) is not None:
-        yield Broken(position=position, message="the tar does not end as it must")
+            raise CantFollow(position, "more members than so small a bundle may have")
+        member = Member(header, tape)
+        yield member
+        member.finish()
+    rest = len(END_OF_TAR) - BLOCK  # of which the first block was read as a header
+    if tape.read(rest) != bytes(rest) or tape.take(1)[1]:
+        raise CantFollow(position, "the tar does not end as it must")

@@ -7,17 +7,15 @@ of it is decoded, and after it the length must be exact (see docs/format.md, "Fr
 
 from __future__ import annotations
 
-import hashlib
 import struct
+import sys
 import threading
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
-import msgspec
 import zstandard
 
 from holdall.untrusted import most_bytes
@@ -28,17 +26,14 @@ __all__ = [
     "MAX_FRAME",
     "SEAL_SIZE",
     "FrameError",
-    "FrameFile",
     "FrameTable",
-    "Tail",
     "compress",
     "declared_size",
     "decompress",
     "encode_seal",
     "encode_table",
-    "frame_digest",
     "frame_length",
-    "read_tail",
+    "read_table",
     "remains",
     "require_expansion",
     "walk",
@@ -59,10 +54,18 @@ _MIN_COMPRESSED = 14  # magic, two bytes of header, one block with a byte in it,
 _HEADER_MAX = 18
 _USUAL_BLOCK = 12  # bytes that one more block of what compresses well takes
 _ENTRIES = 64 << 10
-_CACHE_BYTES = 16 << 20
-_DIGEST = 32
+_CHECKSUM = 4
 
-_codecs = threading.local()
+
+class _Codecs(threading.local):
+    """zstd's contexts, which one thread at a time may use: each has its own."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME)
+
+
+_codecs = _Codecs()
 
 
 class FrameError(Exception):
@@ -74,22 +77,19 @@ def compress(data: bytes | bytearray | memoryview, least: int = 0) -> bytes:
 
     Releases the GIL; safe from any thread.
     """
-    codec: zstandard.ZstdCompressor | None = getattr(_codecs, "compressor", None)
-    if codec is None:
-        codec = _codecs.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
-    frame = codec.compress(data)
+    frame = _codecs.compressor.compress(data)
     # What compresses too well is cut into more blocks, each of which takes three bytes and one of content.
     least = min(least, 4 * len(data))
     blocks = (least - len(frame)) // _USUAL_BLOCK + 1
     while len(frame) < least:
-        frame = _in_blocks(codec, data, -(-len(data) // blocks))
+        frame = _in_blocks(data, -(-len(data) // blocks))
         blocks *= 2
     return frame
 
 
-def _in_blocks(codec: zstandard.ZstdCompressor, data: bytes | bytearray | memoryview, size: int) -> bytes:
+def _in_blocks(data: bytes | bytearray | memoryview, size: int) -> bytes:
     """One frame, with a block for each ``size`` bytes."""
-    run, view = codec.compressobj(size=len(data)), memoryview(data)
+    run, view = _codecs.compressor.compressobj(size=len(data)), memoryview(data)
     found = bytearray()
     for start in range(0, len(view), size):
         found += run.compress(view[start : start + size])
@@ -120,11 +120,8 @@ def decompress(frame: bytes | memoryview, size: int) -> bytes:
         raise FrameError("frame declares another size than the seek table")
     if frame_length(frame) != len(frame):
         raise FrameError("frame has another length than the seek table says")
-    codec: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
-    if codec is None:
-        codec = _codecs.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME)
     try:
-        data = codec.decompress(frame, allow_extra_data=False)
+        data = _codecs.decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         if "not enough memory" in str(error):
             raise MemoryError from None
@@ -154,17 +151,12 @@ def remains(frame: bytes | memoryview, size: int) -> bytes:
     return bytes(found[:size])
 
 
-def frame_digest(frame: bytes) -> bytes:
-    """What tells a frame, as it lies in the file, from every other; 32 bytes."""
-    return hashlib.sha256(frame).digest()
-
-
 def frame_length(frame: bytes | memoryview) -> int | None:
     """Length of the zstd frame at the start of ``frame`` by its block headers; None where it doesn't end inside."""
     position = _header_length(frame)
     if position is None:
         return None
-    checksum = 4 if frame[4] & 0x04 else 0
+    checksum = _CHECKSUM if frame[4] & 0x04 else 0
     last = False
     while not last:
         if position + 3 > len(frame):
@@ -179,10 +171,7 @@ def frame_length(frame: bytes | memoryview) -> int | None:
 def _header_length(frame: bytes | memoryview) -> int | None:
     if len(frame) < 6 or bytes(frame[:4]) != FRAME_MAGIC:
         return None
-    descriptor = frame[4]
-    single = descriptor >> 5 & 1
-    content_size = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
-    return 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3] + content_size
+    return zstandard.frame_header_size(frame[:_HEADER_MAX])
 
 
 def _block(header: int) -> tuple[bool, int]:
@@ -190,39 +179,6 @@ def _block(header: int) -> tuple[bool, int]:
     if kind == 3:
         raise FrameError("frame with a block of the reserved type")
     return bool(header & 1), 1 if kind == 1 else header >> 3
-
-
-def walk(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The zstd frames between two offsets of ``file``: (offset, length, declared content size), by structure alone.
-
-    Ends at the first thing that isn't a whole zstd frame within the limits; the caller compares where it got to.
-    """
-    offset = start
-    while offset < end:
-        file.seek(offset)
-        header = file.read(min(_HEADER_MAX, end - offset))
-        if header[:4] != FRAME_MAGIC:
-            return
-        try:
-            size = declared_size(header)
-            position = offset + (_header_length(header) or 0)
-            last = False
-            while not last:
-                if position - offset > _MAX_COMPRESSED:
-                    return
-                file.seek(position)
-                block = file.read(3)
-                if len(block) < 3:
-                    return
-                last, length = _block(int.from_bytes(block, "little"))
-                position += 3 + length
-        except FrameError:
-            return
-        position += 4
-        if position > end:
-            return
-        yield offset, position - offset, size
-        offset = position
 
 
 class FrameTable:
@@ -267,89 +223,38 @@ class FrameTable:
         return bisect_right(self._data_ends, position)
 
 
-class FrameFile:
-    """Random access to the decompressed bytes of a file of frames. Thread-safe; holds a few frames in memory."""
+def walk(file: BinaryIO, end: int) -> FrameTable:
+    """The zstd frames in the first ``end`` bytes of ``file``, by structure alone.
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        frames: FrameTable,
-        *,
-        cache_bytes: int = _CACHE_BYTES,
-        decode: Callable[[bytes, int], bytes] = decompress,
-    ) -> None:
-        """``decode`` may give less than a frame's size, as ``remains`` does."""
-        self.frames, self._decode = frames, decode
-        self._file, self._room = file, cache_bytes
-        self._lock, self._large = threading.Lock(), threading.Lock()
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self._proven: bytes | None = None
+    Ends at the first thing that isn't a whole zstd frame within the limits; the caller compares where it got to.
+    """
+    frames = FrameTable()
+    with suppress(FrameError):
+        while frames.length < end:
+            length, size = _frame_at(file, frames.length)
+            if frames.length + length > end:
+                break
+            frames.append(length, size)
+    return frames
 
-    def hold(self, digests: bytes) -> None:
-        """From here on give only frames with these digests, one after the other: those that were proved. So what is
-        read is what was proved, whatever was written into the file since."""
-        with self._lock:
-            self._room += sum(map(len, self._cache.values()))
-            self._cache.clear()
-            self._proven = digests
 
-    def frame(self, number: int) -> bytes:
-        """The content of one frame; FrameError where it can't be had."""
-        if (data := self._cached(number)) is not None:
-            return data
-        size = self.frames[number][3]
-        # Of those that are larger than the cache there is one at a time.
-        with self._large if size > _CACHE_BYTES else nullcontext():
-            if (data := self._cached(number)) is not None:
-                return data
-            with self._lock:
-                while self._cache and self._room < size:
-                    self._room += len(self._cache.popitem(last=False)[1])
-            data = self._decode(*self.raw(number))
-            with self._lock:
-                if number not in self._cache:
-                    self._cache[number] = data
-                    self._room -= len(data)
-        return data
-
-    def _cached(self, number: int) -> bytes | None:
-        with self._lock:
-            data = self._cache.get(number)
-            if data is not None:
-                self._cache.move_to_end(number)
-            return data
-
-    def raw(self, number: int) -> tuple[bytes, int]:
-        """One frame as it lies in the file, and the size that its content must have."""
-        offset, length, _, size = self.frames[number]
-        with self._lock:
-            self._file.seek(offset)
-            frame = self._file.read(length)
-        if len(frame) < length:
+def _frame_at(file: BinaryIO, offset: int) -> tuple[int, int]:
+    """Length and declared content size of the frame at ``offset``, or FrameError."""
+    file.seek(offset)
+    header = file.read(_HEADER_MAX)
+    size = declared_size(header)
+    length, last = _header_length(header) or 0, False
+    while not last:
+        # Else a few bytes could have us read blocks without end.
+        if not length or length > _MAX_COMPRESSED:
+            raise FrameError("not a frame, or one without end")
+        file.seek(offset + length)
+        block = file.read(3)
+        if len(block) < 3:
             raise FrameError("the file ends inside a frame")
-        if self._proven is not None and frame_digest(frame) != self._proven[_DIGEST * number : _DIGEST * (number + 1)]:
-            raise FrameError("the file is not the one that was proved: something was written into it since")
-        return frame, size
-
-    def chunks(self, position: int, size: int) -> Iterator[memoryview]:
-        """``size`` decompressed bytes from ``position`` on, as pieces of frames; FrameError where they aren't there."""
-        if position + size > self.frames.size:
-            raise FrameError("past the end of the last frame")
-        number = self.frames.find(position)
-        while size > 0:
-            _, _, start, whole = self.frames[number]
-            piece = memoryview(self.frame(number))[position - start :][:size]
-            if len(piece) < min(size, start + whole - position):
-                raise FrameError("the rest of the frame can't be decoded")
-            yield piece
-            position += len(piece)
-            size -= len(piece)
-            number += 1
-            del piece  # before the next frame is decoded
-
-    def read(self, position: int, size: int) -> bytes:
-        """``size`` decompressed bytes from ``position`` on, in one."""
-        return b"".join(self.chunks(position, size))
+        last, block_length = _block(int.from_bytes(block, "little"))
+        length += 3 + block_length
+    return length + _CHECKSUM, size
 
 
 def require_expansion(frames: FrameTable, file_size: int) -> None:
@@ -366,24 +271,20 @@ def encode_seal(digest: bytes) -> bytes:
 def encode_table(frames: FrameTable) -> bytes:
     """The seek table that belongs to ``frames`` (the data frames) followed by the seal."""
     count = len(frames) + 1
-    entries = array("I", bytes(8 * count)) if array("I").itemsize == 4 else array("L", bytes(8 * count))
+    # An array, because a table may have millions of frames.
+    entries = array("I", bytes(8 * count))
     for number in range(len(frames)):
         _, entries[2 * number], _, entries[2 * number + 1] = frames[number]
     entries[-2], entries[-1] = SEAL_SIZE, 0
-    if struct.pack("=I", 1) != struct.pack("<I", 1):
+    if sys.byteorder == "big":
         entries.byteswap()
     body = entries.tobytes() + struct.pack("<IB", count, 0) + SEEKABLE_MAGIC
     return TABLE_MAGIC + struct.pack("<I", len(body)) + body
 
 
-class Tail(msgspec.Struct, frozen=True, kw_only=True):
-    """What the seek table at the end of the file says."""
-
-    frames: FrameTable
-
-
-def read_tail(file: BinaryIO) -> Tail:
-    """Seek table and seal of a bundle, proved to add up with the length of the file; FrameError where they don't."""
+def read_table(file: BinaryIO) -> FrameTable:
+    """The frames of a bundle by its seek table, proved to add up with the length of the file; FrameError where they
+    don't."""
     file_size = file.seek(0, 2)
     if file_size < _FOOTER_SIZE + 8:
         raise FrameError("too short for a seek table")
@@ -407,7 +308,7 @@ def read_tail(file: BinaryIO) -> Tail:
         raise FrameError("the seek table lists no seal")
     if frames.length + SEAL_SIZE + length != file_size:
         raise FrameError("the seek table does not add up to the length of the file")
-    return Tail(frames=frames)
+    return frames
 
 
 def _entries(file: BinaryIO, count: int) -> Iterator[tuple[int, int]]:

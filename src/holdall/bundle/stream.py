@@ -18,7 +18,7 @@ from holdall.bundle.bag import padding
 from holdall.bundle.durable import open_private
 from holdall.bundle.journal import Cut, Journal
 from holdall.bundle.layout import Frames
-from holdall.bundle.seekable import FrameTable, compress, encode_seal, encode_table, walk
+from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
 from holdall.bundle.spool import Spool
 
 __all__ = ["Note", "Stream", "Unrecoverable"]
@@ -64,7 +64,6 @@ class Stream:
         self._journal, self._pool, self._journalled = journal, pool, journalled
         self._file: BinaryIO = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT), "r+b")
         self._hash = hashlib.sha256()
-        self.frames = FrameTable()
         try:
             self._recover()
         except BaseException:
@@ -207,13 +206,12 @@ class Stream:
         if self._file.seek(0, 2) < end:
             raise Unrecoverable("the stream is shorter than its journal says")
         self._file.truncate(end)
-        for offset, length, size in walk(self._file, 0, end):
-            self._file.seek(offset)
-            self._hash.update(self._file.read(length))
-            self.frames.append(length, size)
+        self.frames = walk(self._file, end)
         if (self.frames.length, self.frames.size) != (end, self._journal.cut.size):
             raise Unrecoverable("the stream is not what its journal says")
-        self._file.seek(end)
+        self._file.seek(0)
+        while data := self._file.read(1 << 20):
+            self._hash.update(data)
 
     def _append_all(self) -> None:
         while (piece := self._pieces.get()) is not None:

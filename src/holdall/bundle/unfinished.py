@@ -8,7 +8,8 @@ from pathlib import Path
 from holdall.bundle.bag import BLOCK, header_time
 from holdall.bundle.journal import Journal, Line
 from holdall.bundle.layout import IndexEntry
-from holdall.bundle.seekable import FrameFile, FrameTable, walk
+from holdall.bundle.lookup import FrameFile
+from holdall.bundle.seekable import walk
 from holdall.closing import Closing
 from holdall.opening import open_regular
 
@@ -21,8 +22,7 @@ class Unfinished(Closing):
     def __init__(self, stream: Path, journal: Path) -> None:
         self._journal = Journal(journal, None)
         self._file = open_regular(stream)
-        frames = FrameTable((length, size) for _, length, size in walk(self._file, 0, self._journal.cut.length))
-        self._frames = FrameFile(self._file, frames)
+        self._frames = FrameFile(self._file, walk(self._file, self._journal.cut.length))
 
     def close(self) -> None:
         self._file.close()

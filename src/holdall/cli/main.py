@@ -25,10 +25,10 @@ from holdall.errors import (
     MissingExtra,
     OutOfResources,
     UsageFault,
-    exhausted,
     exit_codes,
 )
 from holdall.sandbox.sandbox_errors import CannotStart, MachineTooSmall, PackageMissing, SandboxError
+from holdall.shortage import exhausted
 from holdall.variables import KEY_VARIABLES
 from holdall.version import __version__
 

@@ -18,7 +18,7 @@ from holdall.dialects.mending import ABSENT, fields, mend
 from holdall.dialects.reading import Reading
 from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.tables import ATTACHMENT, DEFAULTS, OPENAI, STORE, USES, Table, refused
-from holdall.links import relinked
+from holdall.graph import with_callees
 from holdall.model import Record, SourceId, TargetId
 
 __all__ = [
@@ -114,7 +114,7 @@ def assistant(
     if body.get("tools", ()) is None:
         body["tools"] = []
     if assistants and isinstance(body.get("tools"), list):
-        body["tools"] = relinked(body["tools"], assistants)
+        body["tools"] = with_callees(body["tools"], assistants)
     resources = reading.fields.get("tool_resources")
     if isinstance(resources, dict):
         body["tool_resources"] = _resources(reading, resources, stores, files, table.resources)

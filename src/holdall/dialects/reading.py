@@ -10,8 +10,9 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
+from holdall.lenient import divided, mended
 from holdall.model import Kind, Record
-from holdall.untrusted import divided, mended, read_json
+from holdall.untrusted import read_json
 
 __all__ = ["Reading", "is_number", "read_fields", "unknown_fields"]
 

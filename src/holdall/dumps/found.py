@@ -18,7 +18,7 @@ from holdall.dumps.normal import Unfit, assistant, assistant_id, spelled
 from holdall.dumps.table import rows
 from holdall.dumps.text import DumpText, decoded, looks_like
 from holdall.errors import Mistakes, UsageFault
-from holdall.links import named_links
+from holdall.graph import with_callees_by_id
 from holdall.model import Kind, Record, SourceId, invented
 from holdall.untrusted import require_plain
 
@@ -193,7 +193,7 @@ class _Found:
             why = "says that there are more pages (has_more)"
             self._truncated.update(dict.fromkeys(pages, why))
         return Dump(
-            assistants=named_links(of(Kind.ASSISTANT)),
+            assistants=with_callees_by_id(of(Kind.ASSISTANT)),
             stores=of(Kind.STORE),
             files=of(Kind.FILE),
             memberships={store: list(members.values()) for store, members in self._memberships.items()},

@@ -155,7 +155,7 @@ class Fetch:
             for record in self._definitions.memberships[store_id]:
                 yield record.id, record.raw, DEFAULT_OVERLAP
             return
-        async for membership, line in self._surveyor.memberships(store_id):
+        async for membership, line in self._surveyor.memberships(store_id, required=False):
             yield SourceId(membership.id), line, overlap_of(membership.chunking_strategy)
 
     async def _found(self, queue: Queue, file_id: SourceId, store: int | None = None) -> None:

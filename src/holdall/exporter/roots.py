@@ -16,9 +16,8 @@ import msgspec
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.records import unfit
-from holdall.graph import called, users_of
+from holdall.graph import called, callee_names, users_of
 from holdall.kinds import KINDS, WHOLE
-from holdall.links import named
 from holdall.model import (
     KNOWLEDGE,
     AssistantView,
@@ -138,7 +137,7 @@ async def _unused(
         present = {root.id for root in stores}
         for store_id in used:
             if store_id in present:
-                taken.update([member.id async for member, _ in surveyor.memberships(store_id)])
+                taken.update([member.id async for member, _ in surveyor.memberships(store_id, required=False)])
     return (
         [root for root in stores if root.id not in used],
         [Root(kind=Kind.FILE, id=SourceId(f.id), name=f.filename) for f in known if f.id not in taken],
@@ -186,7 +185,7 @@ def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionVie
     users: dict[str, list[str]] = {}
     for view in picked:
         tools = read_as(records[SourceId(view.id)].raw, dict[str, Any]).get("tools")
-        for one in (*(id for id in view.assistant_ids if id not in records), *named(tools)):
+        for one in (*(id for id in view.assistant_ids if id not in records), *callee_names(tools)):
             users.setdefault(one, []).append(view.id)
     for one, by in users.items():
         message = "an assistant that others call is not there"

@@ -31,12 +31,12 @@ from holdall.exporter.report import Changed, ExportReport, Finding, Incomplete, 
 from holdall.exporter.roots import Roots, gather, refuse_nothing
 from holdall.graph import users_of
 from holdall.kinds import DEFINITIONS, KINDS
+from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
-from holdall.untrusted import readable
 from holdall.version import __version__
 
 __all__ = ["ExportOptions", "export", "no_parent"]

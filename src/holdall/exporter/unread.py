@@ -15,8 +15,8 @@ from typing import Any
 from holdall.dialects import assistants
 from holdall.dialects.shapes import UNSET
 from holdall.dialects.tables import STORE
+from holdall.graph import callees
 from holdall.kinds import KINDS, WHOLE
-from holdall.links import linked
 from holdall.model import Kind
 from holdall.untrusted import read_as
 
@@ -53,7 +53,7 @@ def unread_references(kind: Kind, id: str, raw: bytes, store: str | None = None)
     except ValueError:
         return {}
     found: dict[str, list[str]] = {}
-    own.update(linked(fields.get("tools")))
+    own.update(callees(fields.get("tools")))
     for field, value in _unread(kind, fields):
         for ident in _ids(value):
             if ident not in own and ident not in found.get(field, ()):

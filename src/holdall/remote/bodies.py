@@ -6,22 +6,23 @@ before anything is read of it. What comes out of a packed body counts, not what 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import httpx2
 
-from holdall.remote import faults
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["MAX_ERROR", "MAX_PAGE", "TooLong", "at_most", "bound"]
+__all__ = ["MAX_ERROR", "MAX_PAGE", "TooLong", "at_most", "bound", "is_web_page"]
 
 MAX_ERROR = 64 << 10
 """Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
 MAX_PAGE = 4 * MAX_JSON
 """Bytes of one page of a list, or of a parsed text."""
 
+_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 # What a piece counts for at least: a body that comes byte by byte costs a thousand times its length.
 _LEAST_PIECE = 128
 # So much of a packed body may be read ahead of what comes out of it.
@@ -55,10 +56,16 @@ def at_most(size: int | None) -> Iterator[None]:
         _most.reset(token)
 
 
+def is_web_page(headers: Mapping[str, str], text: str) -> bool:
+    """Whether an answer is a web page."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
+
+
 async def bound(response: httpx2.Response) -> None:
     """Hold an answer of which the head has come to its length. A hook of the HTTP client."""
     most, is_cut = _most.get(), False
-    if response.status_code >= 300 or (most is not None and faults.is_page(response.headers, "")):
+    if response.status_code >= 300 or (most is not None and is_web_page(response.headers, "")):
         most, is_cut = MAX_ERROR, True
     packing = response.headers.get("content-encoding", "identity").strip().lower()
     if "," in packing:

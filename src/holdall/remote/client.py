@@ -21,9 +21,10 @@ from holdall.errors import (
     RequestRefused,
     UnexpectedAnswer,
 )
+from holdall.lenient import divided, read_members, readable, trimmed
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
-from holdall.redaction import MARK
+from holdall.redaction import MARK, Redactor, redactor
 from holdall.remote import lists
 from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.download import Download, Rest
@@ -31,17 +32,7 @@ from holdall.remote.limits import Limits, Tries
 from holdall.remote.lists import Doubt
 from holdall.remote.proxies import Proxy
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import (
-    MAX_JSON,
-    MAX_VALUES,
-    bare,
-    count_values,
-    divided,
-    read_members,
-    readable,
-    require_plain,
-    trimmed,
-)
+from holdall.untrusted import MAX_JSON, MAX_VALUES, bare, count_values, require_plain
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "identity", "path", "viewed"]
 
@@ -201,6 +192,11 @@ class Account:
     def sent_keys(self) -> bool:
         """Whether a key was taken out of any answer so far: ``redaction.MARK`` stands in its place."""
         return self._wire.sent_keys
+
+    @property
+    def redactor(self) -> Redactor:
+        """Finds this account's keys."""
+        return redactor(self._wire.secrets)
 
     @property
     def party(self) -> dict[str, str | None]:

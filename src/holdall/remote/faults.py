@@ -1,7 +1,7 @@
-"""An HTTP answer that is an error, read as one of ours.
+"""Every failure of a request as one of our errors: refusals, answers that can't be used, and answers that never came.
 
-Pure: status, headers and body in, a RemoteError out. Error bodies come as ``{"error": {...}}`` from OpenAI and in
-every other form from servers that call themselves compatible and from proxies on the way.
+Error bodies come as ``{"error": {...}}`` from OpenAI and in every other form from servers that call themselves
+compatible and from proxies on the way.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ import html
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx2
 import msgspec
 
-from holdall.endpoint import Endpoint
 from holdall.errors import (
+    AnswerTooLong,
     AuthenticationFailed,
+    ConnectionLost,
+    ConnectionMisconfigured,
     NotFound,
+    NotTheApi,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
@@ -27,17 +31,19 @@ from holdall.errors import (
     RequestRefused,
     ServerFailed,
     UnexpectedAnswer,
+    Unreachable,
 )
 from holdall.redaction import MARK, redactor
 from holdall.remote import hints, refusals
+from holdall.remote.bodies import TooLong, is_web_page
 from holdall.remote.hints import RequestTarget
+from holdall.remote.redirects import Misled
 from holdall.untrusted import read_json
 
-__all__ = ["from_answer", "is_page", "page_title", "redacted", "retry_after", "until_reset"]
+__all__ = ["Faults", "redacted", "retry_after", "until_reset"]
 
 _KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
-_PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 _LONGEST_DETAIL = 300
 _LONGEST_TITLE = 80
 _LONGEST_WORD = 200
@@ -47,9 +53,9 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
-def redacted(text: str, keys: str | tuple[str, ...] = ()) -> str:
+def redacted(text: str, *keys: str) -> str:
     """``text`` without anything that looks like a key or token, and without ``keys`` themselves in any encoding."""
-    return _KEYLIKE.sub(MARK, redactor((keys,) if isinstance(keys, str) else keys).text(text))
+    return _KEYLIKE.sub(MARK, redactor(keys).text(text))
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
@@ -66,17 +72,13 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
         except ValueError:
             if name != "retry-after" or (date := _date(value)) is None:
                 continue
-            seconds = date - _servers_now(headers, now)
+            servers_now = _date(headers.get("date", "")[:_LONGEST_WORD])
+            if servers_now is None:
+                servers_now = time.time() if now is None else now
+            seconds = date - servers_now
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
-
-
-def _servers_now(headers: Mapping[str, str], now: float | None) -> float:
-    date = _date(headers.get("date", "")[:_LONGEST_WORD])
-    if date is not None:
-        return date
-    return time.time() if now is None else now
 
 
 def _date(text: str) -> float | None:
@@ -157,70 +159,16 @@ def _unescaped(text: str) -> str:
         return text
 
 
-def is_page(headers: Mapping[str, str], text: str) -> bool:
-    """Whether an answer is a web page."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
-
-
-def page_title(text: str, key: str | tuple[str, ...] = ()) -> str:
+def page_title(text: str, *keys: str) -> str:
     """What the page calls itself, in quotes, or ``""``."""
     start = text.lower().find("<title")
     title = text[start:].partition(">")[2].partition("<")[0] if start >= 0 else ""
-    title = " ".join(redacted(_unescaped(title), key).split())[:_LONGEST_TITLE]
+    title = " ".join(redacted(_unescaped(title), *keys).split())[:_LONGEST_TITLE]
     return f'"{title}"' if title else ""
-
-
-def from_answer(
-    what: str,
-    status: int,
-    headers: Mapping[str, str],
-    text: str,
-    *,
-    key: str | tuple[str, ...],
-    side: str,
-    endpoint: Endpoint | None = None,
-) -> RemoteError:
-    """The error for one refused request. ``what`` reads ``can't list assistants``; ``side`` is source or destination.
-
-    ``key`` is what must not be in it; ``endpoint`` is for hints alone.
-
-    A 5xx (and 408) to a write is ambiguous: it may have been carried out before that failed. 501 says that it can't be.
-    """
-    message, code, kind, param = _body(text)
-    detail = redacted(message, key).strip()
-    if len(detail) > _LONGEST_DETAIL:
-        detail = detail[:_LONGEST_DETAIL] + "…"
-    code, kind, param, request_id = (
-        value and redacted(value, key)[:_LONGEST_WORD] for value in (code, kind, param, headers.get("x-request-id"))
-    )
-    cls, why, hint = _verdict(status, code, kind, detail, side)
-    place = RequestTarget(side=side, endpoint=endpoint)
-    page = cls in _PAGES and is_page(headers, text)
-    known = hints.for_refusal(status, code, detail, place) or (hints.for_page(place) if page else "")
-    return cls(
-        f"{what}: {why}",
-        hint=known or hint,
-        status=status,
-        code=code,
-        kind=kind,
-        param=param,
-        detail=detail,
-        request_id=request_id,
-        retry_after=_wait(status, headers),
-        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
-        ambiguous=(status >= 500 and status != 501) or status == 408,
-    )
 
 
 # A page in place of one of these says that it isn't the API that refuses; servers that fail show pages too.
 _PAGES = (AuthenticationFailed, NotFound, PermissionDenied, RequestRefused, UnexpectedAnswer)
-
-
-def _wait(status: int, headers: Mapping[str, str]) -> float | None:
-    asked = retry_after(headers)
-    return until_reset(headers) if asked is None and status == 429 else asked
-
 
 _BY_STATUS: Mapping[int, tuple[type[RemoteError], str, str]] = {
     403: (
@@ -233,27 +181,145 @@ _BY_STATUS: Mapping[int, tuple[type[RemoteError], str, str]] = {
 }
 
 
-def _verdict(
-    status: int, code: str | None, kind: str | None, detail: str, side: str
-) -> tuple[type[RemoteError], str, str]:
-    said = f" ({detail})" if detail else ""
-    var = "OPENAI_DST_" if side == "destination" else "OPENAI_SRC_"
-    if status == 401:
-        named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
-        why = f"not one of the {named} that is asked for" if named else "not accepted"
-        hint = f"check {var}API_KEY, and {var}BASE_URL if the key is for another server"
-        return AuthenticationFailed, f"the {side} key is {why}{said}", hint
-    if status == 402 or (status in (403, 429) and refusals.is_spent(code, kind)):
-        return (
-            QuotaExhausted,
-            f"the {side} project has no quota, credit or budget left{said}",
-            "add credit or raise the limit in the project's billing settings, then run the same command again",
+class Faults:
+    """Makes the errors of one account. ``what`` begins each message: ``can't list assistants``.
+
+    ``secrets`` gives what must not be in any, whatever a server sends back.
+    """
+
+    def __init__(self, target: RequestTarget, secrets: Callable[[], tuple[str, ...]]) -> None:
+        self._target, self._secrets = target, secrets
+        self._is_it_the_api = f"is {target.endpoint.base_url} an OpenAI-compatible API?"
+
+    def clean(self, text: str) -> str:
+        """``text`` without a secret."""
+        return redacted(text, *self._secrets())
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    def refused(self, what: str, status: int, headers: Mapping[str, str], text: str) -> RemoteError:
+        """The error for one refused request; the names of ``headers`` are in small letters."""
+        message, *words = _body(text)
+        detail = self.clean(message).strip()
+        if len(detail) > _LONGEST_DETAIL:
+            detail = detail[:_LONGEST_DETAIL] + "…"
+        code, kind, param, request_id = (
+            value and self.clean(value)[:_LONGEST_WORD] for value in (*words, headers.get("x-request-id"))
         )
-    if status in _BY_STATUS:
-        cls, why, hint = _BY_STATUS[status]
-        return cls, f"{why.format(side=side)}{said}", hint
-    if status == 408 or status >= 500:
-        return ServerFailed, f"the server failed with {status}{said}", "try again later"
-    if 400 <= status < 500:
-        return RequestRefused, f"refused with {status}{said}", ""
-    return UnexpectedAnswer, f"answered with {status}{said}", ""
+        cls, why, hint = self._verdict(status, code, kind, detail)
+        known = hints.for_refusal(status, code, detail, self._target)
+        if not known and cls in _PAGES and is_web_page(headers, text):
+            known = hints.for_page(self._target)
+        return cls(
+            f"{what}: {why}{f' ({detail})' if detail else ''}",
+            hint=known or hint,
+            status=status,
+            code=code,
+            kind=kind,
+            param=param,
+            detail=detail,
+            request_id=request_id,
+            retry_after=_wait(status, headers),
+            should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
+            # It may have been carried out before the server failed. 501 says that it can't be.
+            ambiguous=(status >= 500 and status != 501) or status == 408,
+        )
+
+    def _verdict(
+        self, status: int, code: str | None, kind: str | None, detail: str
+    ) -> tuple[type[RemoteError], str, str]:
+        """The class, why, and the hint where no better one is known."""
+        side = self._target.side
+        if status == 401:
+            named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
+            why = f"not one of the {named} that is asked for" if named else "not accepted"
+            key, base_url = self._target.variable("API_KEY"), self._target.variable("BASE_URL")
+            hint = f"check {key}, and {base_url} if the key is for another server"
+            return AuthenticationFailed, f"the {side} key is {why}", hint
+        if status == 402 or (status in (403, 429) and refusals.is_spent(code, kind)):
+            return (
+                QuotaExhausted,
+                f"the {side} project has no quota, credit or budget left",
+                "add credit or raise the limit in the project's billing settings, then run the same command again",
+            )
+        if status in _BY_STATUS:
+            cls, why, hint = _BY_STATUS[status]
+            return cls, why.format(side=side), hint
+        if status == 408 or status >= 500:
+            return ServerFailed, f"the server failed with {status}", "try again later"
+        if 400 <= status < 500:
+            return RequestRefused, f"refused with {status}", ""
+        return UnexpectedAnswer, f"answered with {status}", ""
+
+    def refused_elsewhere(self, what: str, status: int, origin: str) -> RemoteError:
+        """The error for a file's content that another origin refused: it says nothing of the account or its key."""
+        said = f"{origin}, to which it is redirected, answered with {status}"
+        cls = NotFound if status == 404 else ServerFailed if status >= 500 or status in (408, 429) else RequestRefused
+        return cls(f"{what}: {said}", status=status, detail=said)
+
+    def page(self, what: str, status: int, text: str) -> NotTheApi:
+        """The error for a web page in place of an answer of success."""
+        title = page_title(text, *self._secrets())
+        return NotTheApi(
+            f"{what}: the answer is a web page{f', {title}' if title else ''}",
+            hint=hints.for_page(self._target),
+            status=status,
+            ambiguous=True,
+        )
+
+    def unreadable(self, what: str, why: object, *, status: int, request_id: str | None) -> UnexpectedAnswer:
+        """The error for an answer of success that makes no sense."""
+        return UnexpectedAnswer(
+            f"{what}: the answer can't be read ({self.clean(str(why))})",
+            hint=self._is_it_the_api,
+            status=status,
+            request_id=request_id,
+            # The server did answer with success, so a write may have been carried out.
+            ambiguous=True,
+        )
+
+    # -- no answer -------------------------------------------------------------------------------------
+
+    def broken(self, what: str, error: BaseException) -> RemoteError:
+        """The error for an answer that did not come, or not to its end; ``error`` is the HTTP client's."""
+        said = self.clean(str(error))
+        if isinstance(error, Misled):
+            return NotTheApi(
+                f"{what}: {said}",
+                hint=hints.for_page(self._target, self.clean(error.moved_to)) if error.moved_to else "",
+                status=error.status or None,
+                ambiguous=error.ambiguous,
+            )
+        if isinstance(error, TooLong) or "Receive buffer too long" in said:  # h11's words
+            why = said if isinstance(error, TooLong) else "its head is longer than 100 KiB"
+            return AnswerTooLong(
+                f"{what}: the answer is not read to its end: {why}",
+                hint=self._is_it_the_api,
+                detail=why,
+                ambiguous=True,
+            )
+        if isinstance(error, httpx2.TooManyRedirects):
+            return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._target), ambiguous=True)
+        if isinstance(error, (httpx2.HTTPError, TimeoutError)) and not isinstance(error, httpx2.DecodingError):
+            return self._unanswered(what, error, said)
+        return UnexpectedAnswer(f"{what}: the answer can't be used ({said or type(error).__name__})", ambiguous=True)
+
+    def _unanswered(self, what: str, error: Exception, said: str) -> Unreachable:
+        kind = hints.trouble(error)
+        timed_out = isinstance(error, (httpx2.TimeoutException, TimeoutError))
+        # Only where no connection came about is it certain that nothing was carried out.
+        unsent = isinstance(error, (httpx2.ProxyError, httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
+        cls: type[Unreachable] = Unreachable if unsent or timed_out else ConnectionLost
+        if unsent and kind in hints.LASTING:
+            cls = ConnectionMisconfigured
+        why = kind if timed_out else f"{kind} ({said or type(error).__name__})"
+        return cls(
+            f"{what}: {self._target.endpoint.host} can't be reached: {why}",
+            hint=hints.for_trouble(kind, self._target),
+            ambiguous=not unsent,
+        )
+
+
+def _wait(status: int, headers: Mapping[str, str]) -> float | None:
+    asked = retry_after(headers)
+    return until_reset(headers) if asked is None and status == 429 else asked

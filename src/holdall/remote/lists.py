@@ -73,6 +73,14 @@ class _Seen:
         return new
 
 
+def _twofold(page: Page) -> str | None:
+    """The id of two different items. A page that comes again may differ from before: objects change."""
+    first: dict[str | None, bytes] = {None: b""}
+    return next(
+        (id for item, id in zip(page.items, page.ids, strict=True) if first.setdefault(id, item) != item and id), None
+    )
+
+
 class _Bound:
     """How far a list is read: ``MOST`` items, or a thousand pages, or 64 MiB; a tenth of it for each list without end
     that the server had before. Of one that is ``counted``, twice the count and some more, in pages of ten at least.
@@ -158,6 +166,8 @@ async def pages(
             is_refused = True
             break
         fresh = seen.fresh(page)
+        if twofold := _twofold(page):
+            doubt(f"it has two different records of the id {twofold[:100]}, of which the first is taken")
         ends = page.has_more is False and bool(page.items or not promised)
         taken, is_over = await bound.take(fresh, ends=ends)
         if taken:

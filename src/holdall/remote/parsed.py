@@ -14,6 +14,7 @@ import msgspec
 
 from holdall.errors import UnexpectedAnswer
 from holdall.parsedtext import Parts, require_page
+from holdall.redaction import MARK, Redactor
 from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.transfer import ContentSink
@@ -79,6 +80,7 @@ async def read_parsed(
             sent = answer.sent.strip(b" \t\r\n")
             parts = require_page(sent)
             digest, found = await asyncio.to_thread(_digest, parts)
+            await asyncio.to_thread(_require_no_key, account.redactor, sent, parts)
             page = msgspec.json.decode(answer.raw, type=_More)
         except (ValueError, RecursionError) as error:
             raise UnexpectedAnswer(
@@ -109,6 +111,13 @@ async def read_parsed(
         seen.add(token)
     await write(b'],"truncated":%s}' % (b"true" if truncated else b"false"))
     return Parsed(size=size, letters=letters, truncated=truncated)
+
+
+def _require_no_key(redactor: Redactor, page: bytes, parts: Parts) -> None:
+    """Raises ValueError where one of our keys stands in the page and not in the file's text, which may have it."""
+    marked = redactor.raw(page)
+    if marked is not page and marked.count(MARK.encode()) > sum(redactor.text(part).count(MARK) for part in parts):
+        raise ValueError("the key is sent back in it")
 
 
 def _digest(parts: Parts) -> tuple[bytes, int]:

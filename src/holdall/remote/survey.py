@@ -161,11 +161,22 @@ class Surveyor:
         """Who uses what of the knowledge that is followed."""
         return users_of(views, stores=self._file_search, files=self._code_interpreter)
 
-    async def memberships(self, store_id: SourceId) -> AsyncIterator[tuple[MembershipView, bytes]]:
-        """The files of one store, oldest first: what they say, and their JSON on one line."""
-        async for raw in self._list(path("/vector_stores/{}/files", store_id)):
-            line = one_line(raw)
-            yield viewed(line, MembershipView, f"a file of store {store_id}"), line
+    async def memberships(
+        self, store_id: SourceId, *, required: bool = True
+    ) -> AsyncIterator[tuple[MembershipView, bytes]]:
+        """The files of one store, oldest first: what they say, and their JSON on one line.
+
+        Where it isn't ``required``, a list that the server can't give, or not to its end, is doubted.
+        """
+        where = path("/vector_stores/{}/files", store_id)
+        try:
+            async for raw in self._list(where):
+                line = one_line(raw)
+                yield viewed(line, MembershipView, f"a file of store {store_id}"), line
+        except REQUEST_ERRORS as error:
+            if required:
+                raise
+            self.doubts[where] = f"it could not be read: {_told(error).message}"
 
     async def file(self, file_id: SourceId) -> Record | Missing:
         """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""

@@ -19,9 +19,10 @@ from typing import IO, Any
 
 import msgspec
 
-from holdall.errors import AuthenticationFailed, exhausted
+from holdall.errors import AuthenticationFailed
 from holdall.redaction import MARK
 from holdall.remote import faults
+from holdall.shortage import exhausted
 from holdall.untrusted import require_plain
 from holdall.variables import KEYS_OF
 

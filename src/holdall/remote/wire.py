@@ -24,27 +24,24 @@ import openai
 
 from holdall.endpoint import Endpoint
 from holdall.errors import (
-    AnswerTooLong,
-    ConnectionLost,
-    ConnectionMisconfigured,
     NotFound,
-    NotTheApi,
     RemoteError,
     RequestRefused,
-    ServerFailed,
     UnexpectedAnswer,
-    Unreachable,
     UsageFault,
-    exhausted,
 )
 from holdall.kinds import KINDS
+from holdall.lenient import first_value, mended, readable
 from holdall.redaction import MARK, redactor
-from holdall.remote import bodies, faults, hints, redirects, tokens
+from holdall.remote import bodies, redirects, tokens
+from holdall.remote.bodies import is_web_page
 from holdall.remote.download import Download, Rest
+from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
-from holdall.untrusted import MAX_JSON, MAX_VALUES, first_value, mended, readable, require_plain
+from holdall.shortage import exhausted
+from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
@@ -123,7 +120,7 @@ class Wire:
     def __init__(
         self, endpoint: Endpoint, *, side: str, clock: Callable[[], float], silence: float | None = None
     ) -> None:
-        self.endpoint, self.side = endpoint, side
+        self.endpoint = endpoint
         self.organization, self.project = endpoint.organization, endpoint.project
         self.requests: Counter[str] = Counter()
         self.sent_keys = False
@@ -137,6 +134,8 @@ class Wire:
         self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
         self._whole = _WHOLE * quiet
         self.proxy = proxy_for(endpoint.base_url)
+        target = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
+        self._faults = Faults(target, lambda: self.secrets)
         with _no_ambient_settings():
             try:
                 self._sdk = openai.AsyncOpenAI(
@@ -164,8 +163,6 @@ class Wire:
                     f"can't set up connections to {endpoint.host}: {error}",
                     hint="look at SSL_CERT_FILE and SSL_CERT_DIR",
                 ) from None
-
-        self._place = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
 
     async def close(self) -> None:
         await self._sdk.close()
@@ -328,7 +325,8 @@ class Wire:
         )
         if not sent.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
             return answer
-        self._refuse_page(what, response)
+        if is_web_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
+            raise self._faults.page(what, response.status_code, response.text)
         if not is_page:
             try:
                 if is_content:
@@ -348,104 +346,40 @@ class Wire:
                     raise self.unreadable(what, answer, "the id in it has the key in it")
         return answer
 
-    def _refuse_page(self, what: str, response: httpx2.Response) -> None:
-        """Raise NotTheApi where something else answered than what was asked."""
-        if faults.is_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
-            title = faults.page_title(response.text, self.secrets)
-            raise NotTheApi(
-                f"{what}: the answer is a web page{f', {title}' if title else ''}",
-                hint=hints.for_page(self._place),
-                status=response.status_code,
-                ambiguous=True,
-            )
-
     def _listen(self, headers: Mapping[str, str]) -> None:
         self.organization = self._heard(headers, "openai-organization") or self.organization
         self.project = self._heard(headers, "openai-project") or self.project
 
     def _elsewhere(self, response: httpx2.Response) -> str:
-        return faults.redacted(redirects.elsewhere(response), self.secrets)
+        return self._faults.clean(redirects.elsewhere(response))
 
     def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return faults.redacted(value, self.secrets)[:_LONGEST_HEADER] if value else value
+        return self._faults.clean(value)[:_LONGEST_HEADER] if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
-        """An answer of success that makes no sense."""
-        return UnexpectedAnswer(
-            f"{what}: the answer can't be read ({faults.redacted(str(why), self.secrets)})",
-            hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
-            status=answer.status,
-            request_id=answer.request_id,
-            # The server did answer with success, so a write may have been carried out.
-            ambiguous=True,
-        )
+        """The error for an answer of success that makes no sense."""
+        return self._faults.unreadable(what, why, status=answer.status, request_id=answer.request_id)
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
         if short := exhausted(error):  # no word about the server
             raise short from None
-        key = self.secrets
         if isinstance(error, openai.APIStatusError):
             return self._refused(what, error.response)
-        cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
-        if isinstance(cause, redirects.Misled):
-            return NotTheApi(
-                f"{what}: {faults.redacted(str(cause), key)}",
-                hint=hints.for_page(self._place, faults.redacted(cause.moved_to, key)) if cause.moved_to else "",
-                status=cause.status or None,
-                ambiguous=cause.ambiguous,
-            )
-        if isinstance(cause, bodies.TooLong) or "Receive buffer too long" in str(cause):  # h11's words
-            too_long = isinstance(cause, bodies.TooLong)
-            said = faults.redacted(str(cause), key) if too_long else "its head is longer than 100 KiB"
-            return AnswerTooLong(
-                f"{what}: the answer is not read to its end: {said}",
-                hint=f"is {self.endpoint.base_url} an OpenAI-compatible API?",
-                detail=said,
-                ambiguous=True,
-            )
-        if isinstance(cause, httpx2.TooManyRedirects):
-            return NotTheApi(f"{what}: it is redirected without end", hint=hints.for_page(self._place), ambiguous=True)
-        if isinstance(cause, httpx2.DecodingError):
-            error = cause
-        elif isinstance(cause, (httpx2.HTTPError, openai.APIConnectionError, TimeoutError)):
-            return self._unanswered(what, cause)
-        return UnexpectedAnswer(
-            f"{what}: the answer can't be used ({faults.redacted(str(error), key) or type(error).__name__})",
-            ambiguous=True,
-        )
+        if isinstance(error, openai.APIConnectionError):
+            return self._faults.broken(what, error.__cause__ or httpx2.TransportError(str(error)))
+        return self._faults.broken(what, error)
 
     def _refused(self, what: str, response: httpx2.Response) -> RemoteError:
         if origin := self._elsewhere(response):
-            return _refused_elsewhere(what, response.status_code, origin)
+            return self._faults.refused_elsewhere(what, response.status_code, origin)
         self._listen(response.headers)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        status, text, ours = response.status_code, response.text, self.endpoint
-        return faults.from_answer(what, status, headers, text, key=self.secrets, side=self.side, endpoint=ours)
-
-    def _unanswered(self, what: str, cause: Exception) -> Unreachable:
-        proxied = isinstance(cause, httpx2.ProxyError)
-        # Only where no connection came about is it certain that nothing was carried out.
-        unsent = proxied or isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
-        timed_out = isinstance(cause, (httpx2.TimeoutException, TimeoutError))
-        said = faults.redacted(str(cause), self.secrets) or type(cause).__name__
-        status = said.split(" ")[0] if proxied else ""
-        kind = hints.trouble(
-            cause,
-            proxy_status=(int(status) if status.isdigit() else 0) if proxied else None,
-            timed_out=timed_out,
-            unsent=unsent,
-        )
-        cls: type[Unreachable] = Unreachable if unsent or timed_out else ConnectionLost
-        return (ConnectionMisconfigured if unsent and kind.lasts else cls)(
-            f"{what}: {self.endpoint.host} can't be reached: {kind}{'' if timed_out else f' ({said})'}",
-            hint=hints.for_trouble(kind, self._place),
-            ambiguous=not unsent,
-        )
+        return self._faults.refused(what, response.status_code, headers, response.text)
 
 
 async def _at_most(
@@ -460,10 +394,3 @@ async def _at_most(
                     f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
                 )
             yield chunk
-
-
-def _refused_elsewhere(what: str, status: int, origin: str) -> RemoteError:
-    """The error for a file's content that another origin refused: it says nothing of the account or its key."""
-    said = f"{origin}, to which it is redirected, answered with {status}"
-    cls = NotFound if status == 404 else ServerFailed if status >= 500 or status in (408, 429) else RequestRefused
-    return cls(f"{what}: {said}", status=status, detail=said)

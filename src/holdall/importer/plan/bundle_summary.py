@@ -18,9 +18,9 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked
 from holdall.dialects.reading import read_fields
 from holdall.errors import DamagedBundle
+from holdall.graph import with_callees_by_id
 from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size, is_text_name, overlap_of
 from holdall.kinds import DEFINITIONS, WHOLE, read
-from holdall.links import named_links
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
 from holdall.parsedtext import Pages
 
@@ -123,7 +123,7 @@ def summarize(reader: BundleReader) -> BundleSummary:
     unfit: dict[SourceId, list[Loss]] = {}
     # Oldest first, as the server lists them, so that the copy lists them in the same order.
     whole = {kind: sorted(reader.definitions(kind), key=_age) for kind in WHOLE}
-    whole[Kind.ASSISTANT] = named_links(whole[Kind.ASSISTANT])
+    whole[Kind.ASSISTANT] = with_callees_by_id(whole[Kind.ASSISTANT])
     return BundleSummary(
         whole=whole,
         stores=stores,

@@ -1,0 +1,119 @@
+"""Lenient reading of what servers send: JSON with something around it, with half characters, with one odd record in it.
+
+All of it takes linear time and no stack, whatever comes, and decodes within the limits of ``untrusted``.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from holdall.untrusted import MAX_VALUES, STRING, NotJson, read_json, require_plain
+
+__all__ = ["divided", "first_value", "mended", "read_members", "readable", "trimmed"]
+
+# A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
+# themselves.
+_HALVES = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+_MARKS = re.compile(STRING.pattern + rb"|[\[\]{},:]", re.DOTALL)
+
+
+def readable(raw: bytes) -> bytes:
+    """JSON that every decoder reads, of what ``read_json`` reads leniently: the very bytes where they are that already.
+
+    >>> readable(rb'{"a": "\\ud83d", "b": NaN}').decode()
+    '{"a":"\ufffd","b":"NaN"}'
+    """
+    with suppress(ValueError):
+        require_plain(raw)
+        msgspec.json.decode(raw)
+        return raw
+    return msgspec.json.encode(read_json(raw, lenient=True))
+
+
+def mended(raw: bytes) -> bytes:
+    """JSON with the escape of U+FFFD in place of each half of a surrogate pair that has lost the other: as long as it
+    was, and a copy only where there is such a half.
+
+    Programs that cut text between two UTF-16 units write it; JSON's grammar has nothing against it.
+
+    >>> mended(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
+    '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
+    """
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    made: bytearray | None = None
+    for found in _HALVES.finditer(raw):
+        start, end = found.span(1)
+        if start >= 0:
+            made = made or bytearray(raw)
+            made[start:end] = b"\\ufffd"
+    return bytes(made) if made else raw
+
+
+def divided(raw: bytes) -> tuple[list[bytes], int]:
+    """What stands between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
+    that ends. Each piece may be anything, of any depth, in which strings and brackets close.
+
+    Takes linear time, and no stack: this is how one record that can't be read is kept apart from its neighbours.
+    ValueError where it is no list or object, doesn't close, or has more than ``MAX_VALUES`` pieces.
+
+    >>> divided(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
+    ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
+    """
+    if not raw.startswith((b"[", b"{")):
+        raise NotJson("it is neither a list nor an object")
+    pieces: list[bytes] = []
+    start, depth = 1, 0
+    for found in _MARKS.finditer(raw):
+        mark = raw[found.start()]
+        if mark in (0x5B, 0x7B):  # [ {
+            depth += 1
+        elif mark in (0x5D, 0x7D):  # ] }
+            depth -= 1
+        if depth == 0 or (depth == 1 and mark in (0x2C, 0x3A)):  # , :
+            if len(pieces) == MAX_VALUES:
+                raise ValueError(f"more than {MAX_VALUES} values")
+            pieces.append(raw[start : found.start()].strip())
+            start = found.end()
+        if depth == 0:
+            return (pieces if len(pieces) > 1 or pieces[0] else []), start
+    raise NotJson("it is cut short")
+
+
+def trimmed(raw: bytes) -> bytes:
+    """A body without its byte order mark, and without the white space around it by which servers keep a connection."""
+    return raw.strip().removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def first_value(raw: bytes) -> bytes:
+    """A body's JSON: what is left of it once ``trimmed``, without what stands behind its object or list.
+
+    >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
+    b'{"a": 1}'
+    """
+    raw = trimmed(raw)
+    with suppress(ValueError, RecursionError):
+        msgspec.json.decode(raw, type=msgspec.Raw)
+        return raw
+    with suppress(ValueError):
+        return raw[: divided(raw)[1]]
+    return raw
+
+
+def read_members(raw: bytes) -> dict[str, Any]:
+    """The members of an object, each read leniently and by itself; those that can't be read are left out. ValueError
+    where it is no object."""
+    pieces, _ = divided(raw.lstrip())
+    if not raw.lstrip().startswith(b"{"):
+        raise NotJson("it is not an object")
+    found: dict[str, Any] = {}
+    for key, value in zip(pieces[::2], pieces[1::2], strict=False):
+        with suppress(ValueError):
+            found[str(read_json(key, lenient=True))] = read_json(value, lenient=True)
+    return found

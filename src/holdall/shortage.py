@@ -1,0 +1,41 @@
+"""Which errors of the system say that this machine has too little of something, and what to do about each."""
+
+from __future__ import annotations
+
+import errno
+
+from holdall.errors import OutOfResources
+
+__all__ = ["exhausted"]
+
+# Made beforehand: where memory has run out, there is none for a new error.
+_MEMORY = OutOfResources("too little memory", hint="free some, or raise the limit (ulimit -v), and run it again")
+_THREADS = OutOfResources(
+    "too few threads or processes, or too little memory for one more",
+    hint="raise the limits (ulimit -u, ulimit -v), and run it again",
+)
+_FILES = OutOfResources(
+    "too few open files", hint="raise the limit (ulimit -n), or lower --concurrency, and run it again"
+)
+
+
+def exhausted(error: BaseException) -> OutOfResources | None:
+    """What the machine had too little of, where ``error``, one that it was raised from or one of its group, says so."""
+    stack = [error]
+    for each in stack:
+        if isinstance(each, BaseExceptionGroup):
+            stack.extend(each.exceptions)
+        if each.__cause__ is not None:
+            stack.append(each.__cause__)
+        if isinstance(each, OutOfResources):
+            return each
+        number = each.errno if isinstance(each, OSError) else None
+        said = str(each) if isinstance(each, (ImportError, RuntimeError)) else ""
+        # The loader says it in words only.
+        if isinstance(each, MemoryError) or number == errno.ENOMEM or "map segment" in said or "allocate mem" in said:
+            return _MEMORY
+        if "start new thread" in said or isinstance(each, BlockingIOError):
+            return _THREADS
+        if number in (errno.EMFILE, errno.ENFILE):
+            return _FILES
+    return None
