@@ -260,10 +260,14 @@ class Pinned:
 
     def _history(self) -> View:
         found = history(self.out, destination=self.destination.party, prefix=str(self.options.get("prefix", "")))
-        fields = ("assistants", "stores", "files", "copies", "hashes", "images")
         return {
-            **{name: getattr(found, name) for name in fields},
-            "agents": found.definitions[Kind.AGENT],
+            "assistants": found.made[Kind.ASSISTANT],
+            "agents": found.made[Kind.AGENT],
+            "stores": found.made[Kind.STORE],
+            "files": found.made[Kind.FILE],
+            "copies": found.copies,
+            "hashes": found.hashes,
+            "images": found.fingerprints,
             "attached": {
                 store: {file: its or "bare" for file, its in put.items()} for store, put in found.attached.items()
             },

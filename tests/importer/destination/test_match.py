@@ -20,7 +20,6 @@ from holdall.importer.plan.existing import Existing
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import By
 from holdall.model import Fidelity, Kind, SourceId
-from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
 from holdall.remote.probing import probe
 from holdall.sandbox.server import Running
@@ -49,7 +48,7 @@ def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "
             if out is not None:
                 past = history(out, destination=account.party, prefix=prefix)
             planned = plan(holding, Selection(), prefix=prefix)
-            return await find_existing(account, holding, reader, planned, past, choices=Choices(), progress=Silent())
+            return await find_existing(account, holding, reader, planned, past, choices=Choices())
 
     return asyncio.run(go())
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +16,6 @@ from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
 from holdall.importer.plan.choices import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runfolder import REPORT
 from holdall.importer.runs.runmapping import MAPPING, RunMapping, mappings, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed
@@ -28,22 +25,21 @@ from holdall.remote.client import Account, viewed
 from holdall.remote.probing import is_absent
 from holdall.selection import Selection
 
-__all__ = ["History", "IdMapping", "by_mapping", "by_marks", "history", "withdraw"]
+__all__ = ["History", "IdMapping", "by_mapping", "by_marks", "history"]
 
 
 class History:
     """What is known of the copies of earlier runs. Ids lead to candidates: whether they live, only a look tells."""
 
     def __init__(self) -> None:
-        self.definitions: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in DEFINITIONS}
-        self.files: dict[SourceId, list[TargetId]] = {}
+        self.made: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in Kind}
         """Candidates under the source's ids, the newest last."""
         self.copies: dict[SourceId, list[TargetId]] = {}
         """Second uploads of files, as text, which only stores have."""
         self.hashes: dict[TargetId, str] = {}
         """The sha256 of the bundle's entry that a file was uploaded from."""
-        self.images: dict[TargetId, dict[str, str]] = {}
-        """How assistants and stores were left (``fingerprint.image``)."""
+        self.fingerprints: dict[TargetId, dict[str, str]] = {}
+        """By definition, how its fields were left."""
         self.attached: dict[TargetId, dict[TargetId, str]] = {}
         """By store, the files that were put into it, with the fingerprints of their attributes."""
         self.unkept: dict[TargetId, set[str]] = {}
@@ -57,15 +53,11 @@ class History:
         self._dropped: dict[Kind, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
-        return any(self.definitions.values()) or bool(self.files)
+        return any(self.made.values())
 
-    @property
-    def assistants(self) -> dict[SourceId, list[TargetId]]:
-        return self.definitions[Kind.ASSISTANT]
-
-    @property
-    def stores(self) -> dict[SourceId, list[TargetId]]:
-        return self.definitions[Kind.STORE]
+    def uploads(self, source: SourceId) -> list[TargetId]:
+        """All candidates for a file."""
+        return [*self.made[Kind.FILE].get(source, ()), *self.copies.get(source, ())]
 
     def add(self, run: RunState, *, prefix: str) -> None:
         """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
@@ -73,15 +65,17 @@ class History:
         others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
         for made in run.made:
             if made.target not in others:
-                self._made(self._of(made.kind, is_copy=made.is_copy), made.source, made.target)
+                _add(self.copies if made.is_copy else self.made[made.kind], made.source, made.target)
             if made.sha256 is not None:
                 self.hashes[made.target] = made.sha256
-        self.images.update((target, image) for target, image in run.images.items() if target not in others)
+        self.fingerprints.update((target, image) for target, image in run.images.items() if target not in others)
         for store, files in run.members.items():
             inside = self.attached.setdefault(store, {})
-            inside.update((file, left) for file, left in files.items() if left is not None)
-            for file in [file for file, left in files.items() if left is None]:
-                inside.pop(file, None)
+            for file, left in files.items():
+                if left is None:
+                    inside.pop(file, None)
+                else:
+                    inside[file] = left
         self.added.update(run.added)
         for line in run.shown:
             if line.image is not None:
@@ -92,11 +86,6 @@ class History:
                 self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
         if not run.keeps_marks and DROPS_METADATA not in self.notes:
             self.notes.append(DROPS_METADATA)
-
-    def _of(self, kind: Kind, *, is_copy: bool) -> dict[SourceId, list[TargetId]]:
-        if is_copy:
-            return self.copies
-        return self.definitions.get(kind, self.files)
 
     def try_again(self) -> None:
         """What the account didn't keep is to be sent once more: it counts as any other difference."""
@@ -114,25 +103,24 @@ class History:
     def mapped(self, found: RunMapping, *, prefix: str | None) -> None:
         """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
         any)."""
-        if prefix is None or found.choices.prefix == prefix:
-            for kind in WHOLE:
+        for kind in DEFINITIONS:
+            # Stores have no prefix.
+            if kind is Kind.STORE or prefix in (None, found.choices.prefix):
                 for source, target in found.of(kind).items():
-                    self._made(self.definitions[kind], source, target)
-        for source, target in found.vector_stores.items():
-            self._made(self.stores, source, target)
+                    _add(self.made[kind], source, target)
         for source, target in found.files.items():
             if target != found.text_copies.get(source):
-                self._made(self.files, source, target)
+                _add(self.made[Kind.FILE], source, target)
         for source, target in found.text_copies.items():
-            self._made(self.copies, source, target)
+            _add(self.copies, source, target)
         self.added.update(found.server_metadata)
 
-    @staticmethod
-    def _made(where: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
-        known = where.setdefault(source, [])
-        if target in known:
-            known.remove(target)
-        known.append(target)
+
+def _add(known: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
+    targets = known.setdefault(source, [])
+    if target in targets:
+        targets.remove(target)
+    targets.append(target)
 
 
 def history(
@@ -263,28 +251,6 @@ def _noted(output: Path, destination: Mapping[str, str | None]) -> dict[SourceId
                 if same_account(about.destination, destination):
                     found[about.id] = TargetId(f"{FOLDER}/{about.request}")
     return found
-
-
-def withdraw(output: Path, run: str) -> None:
-    """The run is undone: where OUTPUT_DIR has its mapping and report as the latest, put those of the one before it.
-
-    The run's own folder keeps its. Raises CannotWrite.
-    """
-    latest = output / MAPPING
-    try:
-        its = read_mapping(latest)
-        if its is None or its.run != run:
-            return
-        before = next((path for path, _ in mappings(output) if path != latest), None)
-        for name in (MAPPING, REPORT):
-            if before is not None and (before.parent / name).is_file():
-                fresh = output / f"{name}.new"
-                shutil.copyfile(before.parent / name, fresh)
-                os.replace(fresh, output / name)
-            else:
-                (output / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None
 
 
 async def _marked(account: Account, kind: Kind) -> dict[SourceId, TargetId]:

@@ -1,11 +1,13 @@
 """The assistants, agents or vector stores of a destination: which are copies of the bundle's, and how they differ.
 
 Surest sign first: the bundle's own id, what an earlier run wrote down, ``cloned_from`` with the name. Where all 16
-metadata keys are the owner's there is no room for marks; then the same name with the same 16 keys is the sign."""
+metadata keys are the owner's there is no room for marks; then the same name with the same 16 keys is the sign.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,11 +30,10 @@ from holdall.importer.plan.difference import (
 )
 from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Several
 from holdall.importer.plan.steps import By
-from holdall.importer.runs.baseline import PLACES
 from holdall.kinds import KINDS, a
 from holdall.model import (
     DefinitionView,
-    Fidelity,
+    FileView,
     Kind,
     Record,
     SourceId,
@@ -44,14 +45,11 @@ from holdall.model import (
 )
 from holdall.remote.client import Account, viewed
 
-__all__ = ["MemberThere", "Object", "Objects", "compare_store", "compare_whole"]
-
-
-_EXPIRED = "expired"
+__all__ = ["MemberThere", "Object", "Objects", "StoreComparison", "compare"]
 
 
 class Object(msgspec.Struct, frozen=True, kw_only=True):
-    """One of them; ``raw`` is it as the server shows it. ``usage`` is what a store holds, in bytes."""
+    """One of them; ``raw`` is it as the server shows it."""
 
     target: TargetId
     name: str | None
@@ -72,7 +70,7 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def expired(self) -> bool:
-        return self.status == _EXPIRED
+        return self.status == "expired"
 
     def fields(self) -> dict[str, Any]:
         return viewed(self.raw, dict[str, Any], self.target)
@@ -101,18 +99,17 @@ class Objects:
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
-        self._rules = NAMES[kind]
-        self._own = {id: self._copied(record) for id, record in records.items()}
+        # What the bundle has, with the metadata that a copy of it has.
+        self._own = {
+            id: msgspec.structs.replace(_object(kind, record.raw), metadata=dialect.own_metadata(record))
+            for id, record in records.items()
+        }
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
         self._alike: dict[str | None, list[Object]] = {}
-        self._usage: float | None = 0
-        self.several: list[Several] = []
-
-    @property
-    def usage(self) -> int | None:
+        self.usage: int | None = 0
         """What all stores that were read hold, in bytes; None where one of them didn't say."""
-        return None if self._usage is None else int(self._usage)
+        self.several: list[Several] = []
 
     async def read(self, account: Account) -> None:
         """Read the destination's list, and keep of it what may be a copy. Raises what the account raises."""
@@ -120,15 +117,15 @@ class Objects:
             return
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
-        full = {self._wanted(own) for own in self._own.values() if self._by_name or _is_full(own)}
-        async for raw in account.items(PLACES[self._kind]):
+        named = {self._wanted(own) for own in self._own.values() if self._goes_by_name(own)}
+        async for raw in account.items(KINDS[self._kind].endpoint):
             found = _object(self._kind, raw)
             self._count(raw)
             if found.target in ids:
                 self._there[found.target] = found
             if found.cloned_from in sources:
                 self._marked.setdefault(found.cloned_from, []).append(found)
-            if found.name in full and (self._by_name or _is_full(found)):
+            if found.name in named and self._goes_by_name(found):
                 self._alike.setdefault(found.name, []).append(found)
 
     def recognised(self) -> dict[SourceId, tuple[Object, By]]:
@@ -162,23 +159,22 @@ class Objects:
         own = self._own[id]
         wanted = self._wanted(own)
         marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
-        if marked or not (self._by_name or _is_full(own)):
+        if marked or not self._goes_by_name(own):
             return marked
         return [one for one in self._alike.get(wanted, ()) if self._by_name or _has_keys(one, own)]
 
     def _wanted(self, own: Object) -> str | None:
         """The name that a copy has."""
-        return dialect.named(own.name, self._prefix, self._rules)
+        return dialect.named(own.name, self._prefix, NAMES[self._kind])
 
-    def _copied(self, record: Record) -> Object:
-        """What the bundle has, with the metadata that a copy of it has."""
-        own = _object(self._kind, record.raw)
-        return msgspec.structs.replace(own, metadata=dialect.own_metadata(record))
+    def _goes_by_name(self, one: Object) -> bool:
+        """Whether a copy is known by its name, because there is no room for marks in the metadata, or none is kept."""
+        return self._by_name or len(unmarked(one.metadata)) >= METADATA_KEYS
 
     def _count(self, raw: bytes) -> None:
         if self._kind is Kind.STORE:
             size = credible(viewed(raw, _Sized, "a vector store").usage_bytes)
-            self._usage = None if size is None or self._usage is None else self._usage + size
+            self.usage = None if size is None or self.usage is None else self.usage + size
 
 
 def _object(kind: Kind, raw: bytes) -> Object:
@@ -192,11 +188,6 @@ def _object(kind: Kind, raw: bytes) -> Object:
         status=view.status if isinstance(view, StoreView) else None,
         raw=raw,
     )
-
-
-def _is_full(one: Object) -> bool:
-    """Whether its metadata has no room for marks."""
-    return len(unmarked(one.metadata)) >= METADATA_KEYS
 
 
 def _has_keys(one: Object, own: Object) -> bool:
@@ -215,189 +206,133 @@ class MemberThere(View, frozen=True, kw_only=True):
     status: str | None = None
     attributes: dict[str, Any] | None = None
     chunking_strategy: dict[str, Any] | None = None
-    last_error: dict[str, Any] | None = None
 
 
-def compare_whole(
+def compare(
     kind: Kind,
     source: SourceId,
     name: str | None,
     request: dialect.Request,
-    there: dict[str, Any],
+    there: Object,
     history: History,
     *,
     by: By,
 ) -> Found:
-    """An assistant or an agent there against the ``request`` that would make it."""
-    target = TargetId(str(there["id"]))
-    found = differences(final(request), there, kind=kind, source=source, target=target, name=name, added=history.added)
-    changed = _changed(kind, target, there, top_fields(found), history)
-    unkept, found = _told_apart(found, history.unkept.get(target, ()), changed)
-    return Found(target=target, by=by, differences=found, changed=changed, unkept=unkept)
-
-
-def compare_store(
-    record: Record,
-    there: dict[str, Any],
-    memberships: Iterable[Record],
-    members: Mapping[TargetId, MemberThere],
-    contents: Mapping[SourceId, Content],
-    files: Mapping[SourceId, FoundFile],
-    stale: Mapping[SourceId, TargetId],
-    history: History,
-    *,
-    names: Mapping[TargetId, str | None],
-    by: By,
-) -> FoundStore:
-    """A store there, and each of its ``members``, against the bundle.
-
-    ``files`` are the copies that are there, ``stale`` those with other bytes than the bundle has.
-    """
-    target = TargetId(str(there["id"]))
-    expected = final(dialect.store(record, operation="", as_is=by is By.ORIGIN))
-    name = expected.get("name")
-    found = differences(
-        expected, there, kind=Kind.STORE, source=record.id, target=target, name=name, added=history.added
-    )
-    changed = _changed(Kind.STORE, target, there, top_fields(found), history)
-    unkept, found = _told_apart(found, history.unkept.get(target, ()), changed)
-    fields = top_fields(found)
-    work = _Members(record.id, target, members, history, as_is=by is By.ORIGIN)
-    seen: set[SourceId] = set()
-    for membership in memberships:
-        content = contents.get(membership.id) or Content(id=membership.id)
-        if membership.id in seen or (content.fidelity is Fidelity.UNAVAILABLE and membership.id not in files):
-            continue
-        seen.add(membership.id)
-        work.take(membership, content, files.get(membership.id), stale.get(membership.id))
-    extras = [Extra(target=t, name=names.get(t)) for t in members if t not in work.claimed]
-    for extra in extras:
-        found.append(
-            Difference(
-                kind=Kind.STORE,
-                source=record.id,
-                target=target,
-                name=name,
-                field=f"files.{extra.target}",
-                bundle=None,
-                destination=extra.name or str(extra.target),
-            )
-        )
-    ours = history.attached.get(target)
-    added = [f"files.{extra.target}" for extra in extras if ours is not None and extra.target not in ours]
-    return FoundStore(
+    """A definition there against the ``request`` that would make it."""
+    target, shown = there.target, there.fields()
+    found = differences(final(request), shown, kind=kind, source=source, target=target, name=name, added=history.added)
+    left = history.fingerprints.get(target)
+    touched = changed(kind, left, shown) if left is not None else []
+    # What the account didn't keep when it was sent is no difference, unless somebody has changed it since.
+    not_kept = [one for one in found if one.top in history.unkept.get(target, ()) and one.top not in touched]
+    return Found(
         target=target,
         by=by,
-        fields=fields,
-        differences=[*found, *work.differences],
-        changed=[*changed, *work.changed],
-        unkept=[*unkept, *work.unkept],
-        added=added,
-        relabelled=work.relabelled,
-        recut=work.recut,
-        replaced=work.replaced,
-        missing=work.missing,
-        extras=extras,
+        differences=[one for one in found if one not in not_kept],
+        changed=[field for field in touched if field in top_fields(found)],
+        unkept=not_kept,
     )
 
 
-def _told_apart(
-    found: list[Difference], fields: Container[str], changed: Container[str]
-) -> tuple[list[Difference], list[Difference]]:
-    """The differences of ``fields``, which the account didn't keep when they were sent, if nobody has changed them
-    since; and the others."""
-    unkept = [one for one in found if (top := one.field.partition(".")[0]) in fields and top not in changed]
-    return unkept, [one for one in found if one not in unkept]
-
-
-class _Members:
-    """The members of one store, taken one after the other."""
+class StoreComparison:
+    """A store there and each of its files, against the bundle's. ``members`` are the files that the store has there."""
 
     def __init__(
-        self,
-        store: SourceId,
-        target: TargetId,
-        members: Mapping[TargetId, MemberThere],
-        history: History,
-        *,
-        as_is: bool,
+        self, record: Record, there: Object, members: Mapping[TargetId, MemberThere], history: History, *, by: By
     ) -> None:
-        self._as_is = as_is
-        self._store, self._members, self._history = store, members, history
-        self._ours = history.attached.get(target, {})
-        self._not_kept = history.unkept_files.get(target, ())
-        self.claimed: set[TargetId] = set()
-        self.differences: list[Difference] = []
-        self.unkept: list[Difference] = []
-        self.changed: list[str] = []
-        self.relabelled: dict[SourceId, tuple[TargetId, dict[str, Any]]] = {}
-        self.recut: dict[SourceId, TargetId] = {}
-        self.replaced: dict[SourceId, TargetId] = {}
-        self.missing: list[SourceId] = []
+        request = dialect.store(record, operation="", as_is=by is By.ORIGIN)
+        self._name = final(request).get("name")
+        own = compare(Kind.STORE, record.id, self._name, request, there, history, by=by)
+        self._found = FoundStore(**msgspec.structs.asdict(own), fields=top_fields(own.differences))
+        self._as_is, self._store, self._members, self._history = by is By.ORIGIN, record.id, members, history
+        self._ours = history.attached.get(there.target, {})
+        self._not_kept = history.unkept_files.get(there.target, ())
+        self._claimed: set[TargetId] = set()
+        self._of_files: list[Difference] = []
 
-    def _labels(self, member: MemberThere) -> str:
-        prints = fingerprints(Kind.MEMBERSHIP, {"attributes": member.attributes}, self._history.added)
-        return prints.get("attributes", "")
+    def take(self, record: Record, content: Content, copy: FoundFile | None, stale: TargetId | None) -> None:
+        """Compare one file of the bundle's store; ``copy`` is its copy there, ``stale`` one with other bytes."""
+        target = None
+        if copy:
+            target = copy.copy if copy.copy in self._members else copy.target
+        member = self._members.get(target) if target else None
+        about = partial(
+            Difference,
+            kind=Kind.MEMBERSHIP,
+            source=record.id,
+            target=copy.target if copy else stale,
+            name=content.filename,
+            inside=self._store,
+        )
+        if target is not None and member is not None:
+            self._compare(record, content, target, member, about)
+        elif stale is not None and stale in self._members:
+            self._claimed.add(stale)
+            self._found.replaced[record.id] = stale
+            bundle = f"{content.stored} bytes"
+            self._of_files.append(about(field="content", bundle=bundle, destination="other bytes"))
+        else:
+            self._found.missing.append(record.id)
+            self._of_files.append(about(field="membership", bundle=PRESENT, destination="missing"))
+            if any(t in self._ours and t not in self._members for t in self._history.uploads(record.id)):
+                self._found.changed.append(f"membership of {content.filename or record.id}")
 
-    def take(self, record: Record, content: Content, found: FoundFile | None, stale: TargetId | None) -> None:
-        target: TargetId | None = None
-        as_left = False
+    def _compare(
+        self,
+        record: Record,
+        content: Content,
+        target: TargetId,
+        member: MemberThere,
+        about: Callable[..., Difference],
+    ) -> None:
+        left, shown = self._ours.get(target), self._fingerprint(member)
+        # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
+        is_settled = target in self._claimed or (target in self._not_kept and left == shown)
+        self._claimed.add(target)
 
-        def differ(field: str, here: Any, there: Any) -> bool:
+        def differs(field: str, here: Any, there: Any) -> bool:
             if same(Kind.MEMBERSHIP, field, here, there, added=self._history.added):
                 return False
-            one = Difference(
-                kind=Kind.MEMBERSHIP,
-                source=record.id,
-                target=found.target if found else stale,
-                name=content.filename,
-                inside=self._store,
-                field=field,
-                bundle=here,
-                destination=there,
-            )
-            if as_left and field in ("attributes", "chunking_strategy"):
-                self.unkept.append(one)
-                return False
-            self.differences.append(one)
-            return True
+            is_told_only = is_settled and field != "status"
+            into = self._found.unkept if is_told_only else self._of_files
+            into.append(about(field=field, bundle=here, destination=there))
+            return not is_told_only
 
-        if found:
-            target = found.copy if found.copy in self._members else found.target
-        member = self._members.get(target) if target else None
-        if member is None and stale is not None and stale in self._members:
-            self.claimed.add(stale)
-            self.replaced[record.id] = stale
-            differ("content", f"{content.stored} bytes", "other bytes")
-            return
-        if target is None or member is None:
-            self.missing.append(record.id)
-            differ("membership", PRESENT, "missing")
-            recorded = (*self._history.files.get(record.id, ()), *self._history.copies.get(record.id, ()))
-            if any(t in self._ours and t not in self._members for t in recorded):
-                self.changed.append(f"membership of {content.filename or record.id}")
-            return
-        # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
-        as_left = target in self.claimed or (
-            target in self._not_kept and self._ours.get(target) == self._labels(member)
-        )
-        self.claimed.add(target)
         expected = dialect.attachment(record, target, as_is=self._as_is).body
         wanted = expected.get("attributes") or {}
-        if differ("attributes", wanted, member.attributes):
-            self.relabelled[record.id] = (target, wanted)
-            left = self._ours.get(target)
-            if left is not None and left not in (fingerprint(member.attributes), self._labels(member)):
-                self.changed.append(f"attributes of {content.filename or record.id}")
-        strategy = expected.get("chunking_strategy")
-        cut = strategy is not None and differ("chunking_strategy", strategy, member.chunking_strategy)
-        was = MemberThere.of(record).status
-        failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED and differ("status", was, member.status)
-        if cut or failed:
-            self.recut[record.id] = target
+        if differs("attributes", wanted, member.attributes):
+            self._found.relabelled[record.id] = (target, wanted)
+            if left is not None and left not in (fingerprint(member.attributes), shown):
+                self._found.changed.append(f"attributes of {content.filename or record.id}")
+        strategy, was = expected.get("chunking_strategy"), MemberThere.of(record).status
+        is_cut = strategy is not None and differs("chunking_strategy", strategy, member.chunking_strategy)
+        has_failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED
+        if (has_failed and differs("status", was, member.status)) or is_cut:
+            self._found.recut[record.id] = target
 
+    def _fingerprint(self, member: MemberThere) -> str:
+        shown = fingerprints(Kind.MEMBERSHIP, {"attributes": member.attributes}, self._history.added)
+        return shown.get("attributes", "")
 
-def _changed(kind: Kind, target: TargetId, there: Mapping[str, Any], fields: list[str], history: History) -> list[str]:
-    """Of the fields that differ, those that others changed since an earlier run left them."""
-    left = history.images.get(target)
-    return [field for field in changed(kind, left, there) if field in fields] if left is not None else []
+    def finish(self, seen: Mapping[str, FileView]) -> FoundStore:
+        """With the files that the bundle's store doesn't have; ``seen`` are the files there that were looked at."""
+        found = self._found
+        for target in self._members:
+            if target in self._claimed:
+                continue
+            name, field = (seen[target].filename if target in seen else None), f"files.{target}"
+            found.extras.append(Extra(target=target, name=name))
+            one = Difference(
+                kind=Kind.STORE,
+                source=self._store,
+                target=found.target,
+                name=self._name,
+                field=field,
+                destination=name or str(target),
+            )
+            found.differences.append(one)
+            # Of a store that no earlier run filled, nobody knows who put in what.
+            if found.target in self._history.attached and target not in self._ours:
+                found.added.append(field)
+        found.differences.extend(self._of_files)
+        return found

@@ -1,11 +1,13 @@
 """How an object at a destination compares: with what the bundle says of it, and with how a run left it. Pure.
 
-Both go field by field, over the fields that a client can set; a server moves others by itself."""
+Both go field by field, over the fields that a client can set; a server moves others by itself.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -53,19 +55,22 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         who = f"{noun(self.kind)} {f'{self.name} ({self.source})' if self.name else self.source}"
         where = f" in {self.inside}" if self.inside else ""
-        return f"{who}{where}: {self._values()}"
+        return f"{who}{where}: {self.field}: {self.values()}"
 
     @property
     def absent(self) -> bool:
         """Whether the thing itself is not there, and not a value of it another."""
         return self.bundle == PRESENT and self.field in (self.kind.value, "request")
 
+    @property
+    def top(self) -> str:
+        """The top-level field: ``metadata`` of ``metadata.k``."""
+        return self.field.partition(".")[0]
+
     def told(self) -> str:
         """The same for who knows already of which assistant or store this is."""
-        return f"{self.name or self.source}: {self._values()}" if self.inside else self._values()
-
-    def _values(self) -> str:
-        return f"{self.field}: {self.values()}"
+        which = f"{self.name or self.source}: " if self.inside else ""
+        return f"{which}{self.field}: {self.values()}"
 
     def values(self) -> str:
         """Both values, for people."""
@@ -92,13 +97,8 @@ def differences(
 
     Our own marks don't count, nor do the metadata keys ``added`` that the server puts in by itself.
     """
+    about = partial(Difference, kind=kind, source=source, target=target, name=name)
     seen: list[Difference] = []
-
-    def differ(field: str, here: Any, there: Any) -> None:
-        seen.append(
-            Difference(kind=kind, source=source, target=target, name=name, field=field, bundle=here, destination=there)
-        )
-
     model = expected.get("model") or found.get("model")
     # A store's description is never shown by servers that keep it.
     unseen = {"description"} if kind is Kind.STORE and "description" not in found else set()
@@ -107,10 +107,11 @@ def differences(
         if field == "metadata":
             own, theirs = unmarked(here), unmarked(there)
             for key in {**own, **theirs}:
-                if key not in added and not equal(own.get(key), theirs.get(key)):
-                    differ(f"metadata.{key}", own.get(key), theirs.get(key))
+                mine, its = own.get(key), theirs.get(key)
+                if key not in added and not equal(mine, its):
+                    seen.append(about(field=f"metadata.{key}", bundle=mine, destination=its))
         elif field not in unseen and not same(kind, field, here, there, model=model):
-            differ(field, here, there)
+            seen.append(about(field=field, bundle=here, destination=there))
     return seen
 
 
@@ -128,8 +129,8 @@ def same(
 
 
 def top_fields(found: Iterable[Difference]) -> list[str]:
-    """The top-level fields that differ, each once: ``metadata`` for ``metadata.k``."""
-    return list(dict.fromkeys(difference.field.partition(".")[0] for difference in found))
+    """The top-level fields that differ, each once."""
+    return list(dict.fromkeys(difference.top for difference in found))
 
 
 def _shown(*values: Any) -> list[str]:
@@ -145,6 +146,7 @@ def _shown(*values: Any) -> list[str]:
     ]
 
 
+# A journal keeps fingerprints and not values, so that it stays small: instructions have up to 256,000 characters.
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -155,21 +157,19 @@ def fingerprints(kind: Kind, found: Mapping[str, Any], added: Container[str] = (
     What the server adds by itself doesn't count: the keys ``added`` to metadata and attributes, and whatever the API's
     own objects don't have.
     """
-    prints = {field: _fingerprint(kind, field, found.get(field), added) for field in _settable(kind)}
+    prints = {field: fingerprint(reduced(kind, field, _own(field, found, added))) for field in _settable(kind)}
     return {field: text for field, text in prints.items() if text}
 
 
 def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:
-    """The fields in which ``found`` isn't what it was when its image ``then`` was taken; ``added`` as in ``image``.
-
-    An image of fields as they were shown, with their defaults, says the same: runs before this one took such.
-    """
-    return [
-        field
-        for field in _settable(kind)
-        if then.get(field, "")
-        not in (_fingerprint(kind, field, found.get(field), added), fingerprint(_own(field, found.get(field), added)))
-    ]
+    """The fields in which ``found`` isn't what it was when its fingerprints ``then`` were taken; ``added`` as there."""
+    fields = []
+    for field in _settable(kind):
+        value = _own(field, found, added)
+        # Earlier versions took the fingerprint of a field as it was shown, its defaults among it.
+        if then.get(field, "") not in (fingerprint(reduced(kind, field, value)), fingerprint(value)):
+            fields.append(field)
+    return fields
 
 
 def _settable(kind: Kind) -> Iterable[str]:
@@ -177,11 +177,8 @@ def _settable(kind: Kind) -> Iterable[str]:
     return (*(("model",) if KINDS[kind].has_model else ()), *UNSET[kind])
 
 
-def _fingerprint(kind: Kind, field: str, value: Any, added: Container[str]) -> str:
-    return fingerprint(reduced(kind, field, _own(field, value, added)))
-
-
-def _own(field: str, value: Any, added: Container[str]) -> Any:
+def _own(field: str, found: Mapping[str, Any], added: Container[str]) -> Any:
+    value = found.get(field)
     if field in ("metadata", "attributes") and isinstance(value, Mapping):
         return {key: item for key, item in value.items() if key not in added}
     return value

@@ -89,6 +89,7 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
 
 
 class CreateStore(msgspec.Struct, frozen=True, kw_only=True, tag="create_store"):
+    kind: ClassVar[Kind] = Kind.STORE
     id: SourceId
     name: str | None
     losses: list[Loss] = []
@@ -131,6 +132,7 @@ class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request
     earlier run wrote stays, too. The rest is as in CreateAssistant.
     """
 
+    kind: ClassVar[Kind] = Kind.ASSISTANT
     id: SourceId
     name: str | None
     model: str | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from glob import escape
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
-from holdall.importer.destination.history import history
+from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
@@ -32,11 +33,11 @@ from holdall.importer.plan.choices import (
 )
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.document import Estimate, PlanDocument, estimate, read_plan, require_same, write_plan
+from holdall.importer.plan.document import Estimate, PlanDocument, estimate, named, read_plan, require_same, write_plan
 from holdall.importer.plan.existing import NOTHING, Existing, Several
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
-from holdall.importer.plan.steps import CreateDefinition, CreateStore, Differs, Plan, UpdateDefinition, WriteRequest
+from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
@@ -134,7 +135,7 @@ async def plan_import(
 
 async def prepare(
     account: Account,
-    catalogue: BundleSummary,
+    bundle: BundleSummary,
     reader: BundleReader,
     options: PlanOptions,
     *,
@@ -148,7 +149,7 @@ async def prepare(
     where a copy can't be told from another. A plan with conflicts in it is returned; see ``require_feasible``.
     """
     asked, document = options.asked, options.document
-    completeness = Completeness(catalogue, asked.selection, accept_known=options.accept_known)
+    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
     form = form or await choose(account, asked.form)
     choices = Choices(
@@ -159,53 +160,36 @@ async def prepare(
         delete=asked.delete,
         even_if_changed=asked.even_if_changed,
     )
-    dropped = matching(catalogue, asked.drop_metadata) - {*asked.keep_metadata}
-    past = None
-    if asked.on_conflict is not OnConflict.DUPLICATE:
-        past = history(
-            options.output,
-            destination=account.party,
-            prefix=asked.prefix,
-            mapping=Path(asked.mapping) if asked.mapping else None,
-        )
-        past.added -= {*asked.keep_metadata}
-        dropped |= matching(catalogue, [escape(key) for key in past.added])
-        past.added |= dropped
-    catalogue = without_keys(catalogue, dropped)
-    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    destination = await probe(account, ideal, asked=asked.form)
-    planned, existing, notes = ideal, NOTHING, []
+    past, dropped = _history(account, bundle, options)
+    bundle = without_keys(bundle, dropped)
+    make_plan = partial(plan, bundle, asked.selection, prefix=asked.prefix)
+    # Towards an empty destination: what has to be looked for, and what no copy can have.
+    ideal = planned = make_plan(choices=choices)
+    destination, existing = await probe(account, ideal, asked=asked.form), NOTHING
     if past is not None:
-        notes = [*past.notes, *past.dropped()]
-        if asked.on_conflict is OnConflict.UPDATE:
-            past.try_again()
-        existing = await find_existing(
-            account, catalogue, reader, ideal, past, choices=choices, progress=account.progress
-        )
+        existing = await find_existing(account, bundle, reader, ideal, past, choices=choices)
         if existing.several:
             raise _ambiguous(existing.several)
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, existing=existing)
-    if planned.form is Form.RESPONSES:
-        folder = RequestFolder(options.output, destination.party(), replace=past is not None)
-        requests = found_requests(planned, catalogue, existing, folder, destination.party())
+        planned = make_plan(choices=choices, existing=existing)
+    if form is Form.RESPONSES:
+        folder = RequestFolder(options.output, account.party, replace=past is not None)
+        requests = found_requests(planned, bundle, existing, folder, account.party)
         existing = msgspec.structs.replace(existing, requests=requests)
-    verdict = judge(_models(planned, catalogue, existing), models, destination.catalog, today=day(now))
-    if verdict.missing:
+    # Asked of what the plan would make: a model that only what is there already has may be gone.
+    check = judge(_models(planned, bundle, existing), models, destination.catalog, today=day(now))
+    if check.missing:
         if not asked.skip_unmapped:
-            raise _unmapped(verdict, destination.catalog)
-        choices = msgspec.structs.replace(choices, missing=verdict.missing)
-        ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    if verdict.missing or any(one.equal or one.beside for one in existing.requests.values()):
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, existing=existing)
-    made = {
-        step.kind if isinstance(step, CreateDefinition) else Kind.STORE
-        for step in planned.steps()
-        if isinstance(step, CreateDefinition | CreateStore)
-    }
-    shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
+            raise _unmapped(check, destination.catalog)
+        choices = msgspec.structs.replace(choices, missing=check.missing)
+        ideal = make_plan(choices=choices)
+    if check.missing or existing.requests:
+        planned = make_plan(choices=choices, existing=existing)
+    shared = _shared_keys(planned, bundle, asked)
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     if document:
-        require_same(document, destination.party(), planned)
+        require_same(document, account.party, planned)
+    notes = [*past.notes, *past.dropped()] if past is not None else []
+    idle_rules = idle(models, bundle.models())
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
@@ -214,20 +198,36 @@ async def prepare(
         existing=existing,
         estimate=estimate(
             planned,
-            catalogue,
+            bundle,
             concurrency=account.limits.concurrency,
             usage=existing.usage,
             batch_files=choices.table.batch_files,
         ),
-        warnings=[
-            *destination.warnings,
-            *notes,
-            *idle(models, catalogue.models()),
-            *verdict.warnings,
-            *_about_metadata(planned),
-        ],
+        warnings=[*destination.warnings, *notes, *idle_rules, *check.warnings, *_about_metadata(planned)],
         completeness=completeness,
     )
+
+
+def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
+    """What earlier runs did, None where nothing is looked for; and the metadata keys that are left out."""
+    asked, kept = options.asked, {*options.asked.keep_metadata}
+    dropped = matching(bundle, asked.drop_metadata) - kept
+    if asked.on_conflict is OnConflict.DUPLICATE:
+        return None, dropped
+    mapping = Path(asked.mapping) if asked.mapping else None
+    past = history(options.output, destination=account.party, prefix=asked.prefix, mapping=mapping)
+    past.added -= kept
+    dropped |= matching(bundle, [escape(key) for key in past.added])
+    past.added |= dropped
+    if asked.on_conflict is OnConflict.UPDATE:
+        past.try_again()
+    return past, dropped
+
+
+def _shared_keys(planned: Plan, bundle: BundleSummary, asked: Asked) -> dict[Kind, list[str]]:
+    """The keys that may be the server's own, of the kinds that ``planned`` makes."""
+    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
+    return {kind: keys for kind, keys in shared_keys(bundle, asked.keep_metadata).items() if kind in made}
 
 
 def _require_no_conflict(planned: Plan) -> None:
@@ -235,19 +235,20 @@ def _require_no_conflict(planned: Plan) -> None:
     conflicts = planned.conflicts()
     if not conflicts:
         return
-    count = f"{len(conflicts)} thing{'s' if len(conflicts) > 1 else ''} there"
+    differences = msgspec.to_builtins(conflicts)
     if changed := [step for step in conflicts if step.changed]:
-        named = "; ".join(_changed_words(step) for step in changed[:_NAMED])
+        words = (f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed[:_NAMED])
         raise DestinationDiffers(
-            f"nothing was written: others have changed what an update would set ({named})",
+            f"nothing was written: others have changed what an update would set ({'; '.join(words)})",
             hint="--on-conflict skip leaves it as it is; --on-conflict update --even-if-changed sets it all the same",
-            differences=msgspec.to_builtins(conflicts),
+            differences=differences,
         )
+    count = "1 thing there differs" if len(conflicts) == 1 else f"{len(conflicts)} things there differ"
     raise DestinationDiffers(
-        f"nothing was written: {count} differ{'s' if len(conflicts) == 1 else ''} from the bundle",
+        f"nothing was written: {count} from the bundle",
         hint="--on-conflict skip leaves what differs as it is, update makes it equal, duplicate makes everything "
         "anew beside it, stop (the default) writes nothing",
-        differences=msgspec.to_builtins(conflicts),
+        differences=differences,
     )
 
 
@@ -256,17 +257,11 @@ def _require_within(planned: Plan, most: MaxLoss) -> None:
     too_great = [loss for loss in planned.losses() if not most.allows(loss.why.severity)]
     if not too_great:
         return
-    named = "; ".join(map(str, too_great[:_NAMED]))
-    more = f"; and {len(too_great) - _NAMED} more" if len(too_great) > _NAMED else ""
     raise LossTooGreat(
-        f"nothing was written: more would be lost than --max-loss {most} allows ({named}{more})",
+        f"nothing was written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
         hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
         losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
     )
-
-
-def _changed_words(step: Differs) -> str:
-    return f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}"
 
 
 def _about_metadata(planned: Plan) -> Iterator[str]:
@@ -280,32 +275,26 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, catalogue: BundleSummary, existing: Existing) -> Iterable[str]:
+def _models(planned: Plan, bundle: BundleSummary, existing: Existing) -> Iterable[str]:
     """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
     requests that are written already."""
-    records = catalogue.by_id()
+    records = bundle.by_id()
     written = {id for id, one in existing.requests.items() if one.equal}
     for step in planned.steps():
         match step:
             case WriteRequest(id=id) if id in written:
-                continue
-            case WriteRequest(id=id):
-                model = read(records[Kind.ASSISTANT][id]).model
+                pass
             case UpdateDefinition(fields=fields) if "model" not in fields:
-                continue
-            case CreateDefinition(kind=kind, id=id) | UpdateDefinition(kind=kind, id=id):
-                model = read(records[kind][id]).model
-            case _:
-                continue
-        if model is not None:
-            yield model
+                pass
+            case CreateDefinition() | UpdateDefinition() | WriteRequest():
+                model = read(records[step.kind][step.id]).model
+                if model is not None:
+                    yield model
 
 
 def _ambiguous(several: list[Several]) -> DestinationDiffers:
-    named = "; ".join(map(str, several[:_NAMED]))
-    more = f"; and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
     return DestinationDiffers(
-        f"nothing was written: the destination has several copies of one thing ({named}{more})",
+        f"nothing was written: the destination has several copies of one thing ({named(several, _NAMED)})",
         hint="--mapping FILE says which is meant, --on-conflict duplicate makes another; or delete what is too many",
         differences=msgspec.to_builtins(several),
     )

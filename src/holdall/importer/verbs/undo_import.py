@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from enum import StrEnum
@@ -12,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from holdall.endpoint import same_account
-from holdall.errors import NotFound, RemoteError, UsageFault
-from holdall.importer.destination.history import withdraw
+from holdall.errors import CannotWrite, NotFound, RemoteError, UsageFault
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import JOURNAL, past_runs
-from holdall.importer.runs.runfolder import BEFORE, locked
+from holdall.importer.runs.runfolder import BEFORE, REPORT, locked
+from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undoactions import UndoAction
 from holdall.importer.runs.undolog import UndoLog
@@ -27,7 +29,17 @@ from holdall.progress import Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
-__all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
+__all__ = [
+    "LATEST",
+    "Ended",
+    "UndoAction",
+    "UndoOptions",
+    "UndoPlan",
+    "UndoResult",
+    "find_run",
+    "undo_import",
+    "withdraw",
+]
 
 LATEST = "latest"
 
@@ -148,3 +160,25 @@ def _require_same(account: Account, went: Mapping[str, str | None], folder: Path
                 f"can't undo {folder.name}: it went to {title} {went.get(what)}, and this is {here[what]}",
                 hint="set OPENAI_DST_API_KEY, and --dst-base-url if need be, to where it went",
             )
+
+
+def withdraw(output: Path, run: str) -> None:
+    """The run is undone: where OUTPUT_DIR has its mapping and report as the latest, put those of the one before it.
+
+    The run's own folder keeps its. Raises CannotWrite.
+    """
+    latest = output / MAPPING
+    try:
+        its = read_mapping(latest)
+        if its is None or its.run != run:
+            return
+        before = next((path for path, _ in mappings(output) if path != latest), None)
+        for name in (MAPPING, REPORT):
+            if before is not None and (before.parent / name).is_file():
+                fresh = output / f"{name}.new"
+                shutil.copyfile(before.parent / name, fresh)
+                os.replace(fresh, output / name)
+            else:
+                (output / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None
