@@ -16,6 +16,7 @@ from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
 from holdall.importer.plan.choices import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
 from holdall.importer.runs.pastruns import past_runs
+from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runmapping import MAPPING, RunMapping, mappings, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed
@@ -66,26 +67,25 @@ class History:
         for made in run.made:
             if made.target not in others:
                 _add(self.copies if made.is_copy else self.made[made.kind], made.source, made.target)
-            if made.sha256 is not None:
-                self.hashes[made.target] = made.sha256
+        self.hashes.update((made.target, made.sha256) for made in run.made if made.sha256 is not None)
         self.fingerprints.update((target, image) for target, image in run.images.items() if target not in others)
         for store, files in run.members.items():
-            inside = self.attached.setdefault(store, {})
-            for file, left in files.items():
-                if left is None:
-                    inside.pop(file, None)
-                else:
-                    inside[file] = left
+            inside = {**self.attached.get(store, {}), **files}
+            self.attached[store] = {file: left for file, left in inside.items() if left is not None}
         self.added.update(run.added)
         for line in run.shown:
-            if line.image is not None:
-                self.unkept[line.target] = set(line.unkept)
-            if line.files is not None:
-                self.unkept_files.setdefault(line.target, set()).update(line.files)
-            if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
-                self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
+            self._show(line)
         if not run.keeps_marks and DROPS_METADATA not in self.notes:
             self.notes.append(DROPS_METADATA)
+
+    def _show(self, line: Shown) -> None:
+        """What a run found when it read back what it had sent."""
+        if line.image is not None:
+            self.unkept[line.target] = set(line.unkept)
+        if line.files is not None:
+            self.unkept_files.setdefault(line.target, set()).update(line.files)
+        if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
+            self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
 
     def try_again(self) -> None:
         """What the account didn't keep is to be sent once more: it counts as any other difference."""

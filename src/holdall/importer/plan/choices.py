@@ -45,6 +45,44 @@ class OnConflict(StrEnum):
     """Look for nothing and make everything anew, beside what is there."""
 
 
+class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
+    """``--map-model OLD=NEW`` as given; of several whose OLD fits, the first counts. OLD may be a GLOB."""
+
+    rules: tuple[tuple[str, str], ...] = ()
+
+    def rule(self, model: str | None) -> str | None:
+        """The new model, or None where nothing was said about this one."""
+        if model is None:
+            return None
+        return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
+
+    def vouches(self, model: str) -> bool:
+        """Whether the owner says, by mapping ``model`` to itself, that it can be used."""
+        return (model, model) in self.rules
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """How the user wants it; ``form`` is what the destination can keep, and ``limits`` its own table, if it has one.
+
+    ``missing`` has why a model can't be used, by the bundle's name for it. ``delete``: an update also takes files out
+    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since
+    an earlier run.
+    """
+
+    form: Form = Form.ASSISTANTS
+    limits: Table | None = None
+    models: ModelMap = ModelMap()
+    missing: Mapping[str, str] = {}
+    on_conflict: OnConflict = OnConflict.STOP
+    delete: bool = False
+    even_if_changed: bool = False
+
+    @property
+    def table(self) -> Table:
+        """What the destination takes."""
+        return self.limits or table(self.form)
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the user asked for, as the command line says it. ``form`` None is what the destination can keep."""
 
@@ -66,28 +104,23 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def selection(self) -> Selection:
         return Selection(only=self.only, exclude=self.exclude)
 
+    def choices(self, *, form: Form, limits: Table, models: ModelMap) -> Choices:
+        """As it stands for one destination, which keeps assistants in this ``form`` and takes what ``limits`` say."""
+        return Choices(
+            form=form,
+            limits=limits,
+            models=models,
+            on_conflict=self.on_conflict,
+            delete=self.delete,
+            even_if_changed=self.even_if_changed,
+        )
+
     def options(self) -> dict[str, Any]:
         """As a run writes them down: what isn't at its default, besides prefix and selection."""
         given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
         always = ("prefix", "only", "exclude")
         return {name: value for name, value in given.items() if name in always or value != plain[name]}
-
-
-class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
-    """``--map-model OLD=NEW`` as given; of several whose OLD fits, the first counts. OLD may be a GLOB."""
-
-    rules: tuple[tuple[str, str], ...] = ()
-
-    def rule(self, model: str | None) -> str | None:
-        """The new model, or None where nothing was said about this one."""
-        if model is None:
-            return None
-        return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
-
-    def vouches(self, model: str) -> bool:
-        """Whether the owner says, by mapping ``model`` to itself, that it can be used."""
-        return (model, model) in self.rules
 
 
 class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,28 +227,6 @@ def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
     models: Sequence[str] = sorted(catalog.models or ())
     more = f" and {len(models) - most} more" if len(models) > most else ""
     return ", ".join(models[:most]) + more
-
-
-class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """How the user wants it; ``form`` is what the destination can keep, and ``limits`` its own table, if it has one.
-
-    ``missing`` has why a model can't be used, by the bundle's name for it. ``delete``: an update also takes files out
-    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since
-    an earlier run.
-    """
-
-    form: Form = Form.ASSISTANTS
-    limits: Table | None = None
-    models: ModelMap = ModelMap()
-    missing: Mapping[str, str] = {}
-    on_conflict: OnConflict = OnConflict.STOP
-    delete: bool = False
-    even_if_changed: bool = False
-
-    @property
-    def table(self) -> Table:
-        """What the destination takes."""
-        return self.limits or table(self.form)
 
 
 def table_of(form: Form, base_url: str, info: HoldallInfo) -> Table:

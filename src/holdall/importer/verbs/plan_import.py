@@ -21,7 +21,6 @@ from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
 from holdall.importer.plan.choices import (
     Asked,
-    Choices,
     ModelCatalog,
     ModelCheck,
     OnConflict,
@@ -115,8 +114,9 @@ async def plan_import(
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
-    asked = options.asked
-    prepared = await prepare(account, await asyncio.to_thread(summarize, reader), reader, options, now=now)
+    asked, bundle = options.asked, await asyncio.to_thread(summarize, reader)
+    form = await choose(account, asked.form)
+    prepared = await prepare(account, bundle, reader, options, form, now=now)
     tell(prepared)
     prepared.require_feasible(asked.max_loss)
     if options.save:
@@ -134,15 +134,9 @@ async def plan_import(
 
 
 async def prepare(
-    account: Account,
-    bundle: BundleSummary,
-    reader: BundleReader,
-    options: PlanOptions,
-    *,
-    now: float,
-    form: Form | None = None,
+    account: Account, bundle: BundleSummary, reader: BundleReader, options: PlanOptions, form: Form, *, now: float
 ) -> Prepared:
-    """Plan what is asked for, in ``form`` if ``choose`` has been asked already. ``now`` is in Unix seconds.
+    """Plan what is asked for, in the ``form`` that ``choose`` gave. ``now`` is in Unix seconds.
 
     Raises UsageFault for what can't be meant, what the account raises, PlanOutdated for another plan than the
     document's, and before anything is written: DestinationUnfit for a missing endpoint or model, DestinationDiffers
@@ -151,15 +145,8 @@ async def prepare(
     asked, document = options.asked, options.document
     completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
-    form = form or await choose(account, asked.form)
-    choices = Choices(
-        form=form,
-        limits=table_of(form, account.endpoint.base_url, reader.info),
-        models=models,
-        on_conflict=asked.on_conflict,
-        delete=asked.delete,
-        even_if_changed=asked.even_if_changed,
-    )
+    limits = table_of(form, account.endpoint.base_url, reader.info)
+    choices = asked.choices(form=form, limits=limits, models=models)
     past, dropped = _history(account, bundle, options)
     bundle = without_keys(bundle, dropped)
     make_plan = partial(plan, bundle, asked.selection, prefix=asked.prefix)
@@ -188,22 +175,19 @@ async def prepare(
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     if document:
         require_same(document, account.party, planned)
+    cost = estimate(
+        planned, bundle, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
+    )
     notes = [*past.notes, *past.dropped()] if past is not None else []
-    idle_rules = idle(models, bundle.models())
+    about_models = [*idle(models, bundle.models()), *check.warnings]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
         inherent=[loss for loss in ideal.losses() if loss.why is not Why.LEFT_OUT],
         plan=planned,
         existing=existing,
-        estimate=estimate(
-            planned,
-            bundle,
-            concurrency=account.limits.concurrency,
-            usage=existing.usage,
-            batch_files=choices.table.batch_files,
-        ),
-        warnings=[*destination.warnings, *notes, *idle_rules, *check.warnings, *_about_metadata(planned)],
+        estimate=cost,
+        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
         completeness=completeness,
     )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
 from holdall.bundle.durable import durable
+from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
 from holdall.importer.apply.context import Context
@@ -90,8 +92,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
     def verdict(self) -> Verdict:
         """The copy, or the plan of a dry run, against what the project had."""
-        inherent = self.prepared.inherent if self.prepared else []
-        report = self.report
+        report, inherent = self.report, self.prepared.inherent if self.prepared else []
         if report is None:
             assert self.prepared is not None
             return self.prepared.verdict()
@@ -119,15 +120,15 @@ async def run_import(
     if options.dry_run:
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
-    holding = await asyncio.to_thread(summarize, reader)
-    completeness = Completeness(holding, asked.selection, accept_known=options.accept_known)
+    bundle = await asyncio.to_thread(summarize, reader)
+    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
     with locked(output):
         again = unfinished(output, digests, account.party, written)
         found = None
         if not again:
-            found = await prepare(account, holding, reader, options, now=machine.now(), form=form)
+            found = await prepare(account, bundle, reader, options, form, now=machine.now())
             observer.planned(found)
             found.require_feasible(asked.max_loss)
             observer.consent(found)
@@ -147,7 +148,7 @@ async def run_import(
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(halt.ask):
                 plan = found.plan if found else folder.plan()
-                report = await _apply(context, plan, holding, reader, written, force=options.force)
+                report = await _apply(context, plan, bundle, reader, written, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
@@ -156,7 +157,7 @@ async def run_import(
 async def _apply(
     context: Context,
     plan: Plan,
-    catalogue: BundleSummary,
+    bundle: BundleSummary,
     reader: BundleReader,
     options: dict[str, Any],
     *,
@@ -169,70 +170,62 @@ async def _apply(
     CannotWrite where the journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first
     write.
     """
-    account, folder, now = context.account, context.folder, context.now
-    destination = account.party
-    catalogue = without_keys(catalogue, plan.dropped_keys)
-    work = Work(context, plan, catalogue, reader, destination)
-    twice: list[Duplicate] = []
-    state = folder.state
-    started = state.opened.started if state.opened else timestamp(now())
-    bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
+    folder, now = context.folder, context.now
+    bundle = without_keys(bundle, plan.dropped_keys)
+    work = Work(context, plan, bundle, reader, context.account.party)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",
-        started=started,
-        bundle=bundle,
-        destination=destination,
+        started=folder.state.opened.started if folder.state.opened else timestamp(now()),
+        bundle={"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)},
+        destination=context.account.party,
         options=options,
     )
-
-    def report() -> Report:
-        stopped = work.stopped
-        otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
-        return Report(
-            run=folder.id,
-            started=started,
-            ended=timestamp(now()),
-            source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
-            destination=ReportDestination(
-                org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
-            ),
-            bundle=bundle,
-            options=options,
-            assistants=work.tally.results(Kind.ASSISTANT, otherwise=otherwise),
-            agents=work.tally.results(Kind.AGENT, otherwise=otherwise),
-            others=[
-                *work.tally.results(Kind.STORE, otherwise=otherwise),
-                *work.tally.results(Kind.FILE, otherwise=otherwise),
-            ],
-            stores=work.stores,
-            files=work.files,
-            copies=state.copies,
-            added=frozenset({*state.added, *plan.dropped_keys}),
-            requests=dict(account.requests),
-            form=plan.form,
-            stopped=stopped,
-            orphans=work.orphans,
-            duplicates=twice,
-        )
-
+    twice: list[Duplicate] = []
     await begin(context, plan, opened, force=force)
     try:
         await work.run()
         if work.stopped is None:
-            twice += await duplicates(
-                context,
-                catalogue,
-                prefix=plan.prefix,
-                known={one.id for one in work.orphans if one.id is not None},
-            )
+            known = {one.id for one in work.orphans if one.id is not None}
+            twice += await duplicates(context, bundle, prefix=plan.prefix, known=known)
     except Interrupted as error:
         work.stopped = error
     finally:
-        folder.publish(done := report())
+        # Also of a run that an error ends: what was made until then has to be found again.
+        done = _report(context, plan, work, opened, reader.info.source, twice)
+        folder.publish(done)
     if done.stopped is None:
         await folder.write(Closed(ended=timestamp(now())))
     return done
+
+
+def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: Source, twice: list[Duplicate]) -> Report:
+    account, state, stopped = context.account, context.folder.state, work.stopped
+    otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
+    results = partial(work.tally.results, otherwise=otherwise)
+    return Report(
+        run=opened.run,
+        started=opened.started,
+        ended=timestamp(context.now()),
+        source=Party(org_id=source.organization, project_id=source.project),
+        destination=ReportDestination(
+            org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
+        ),
+        bundle=opened.bundle,
+        options=opened.options,
+        assistants=results(Kind.ASSISTANT),
+        agents=results(Kind.AGENT),
+        others=[*results(Kind.STORE), *results(Kind.FILE)],
+        stores=work.stores,
+        files=work.files,
+        copies=state.copies,
+        added=frozenset({*state.added, *plan.dropped_keys}),
+        requests=dict(account.requests),
+        form=plan.form,
+        stopped=stopped,
+        orphans=work.orphans,
+        duplicates=twice,
+    )
 
 
 def _made(folder: RunFolder) -> str:

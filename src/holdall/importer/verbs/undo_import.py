@@ -21,11 +21,11 @@ from holdall.importer.runs.runfolder import BEFORE, REPORT, locked
 from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undoactions import UndoAction
-from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.runs.undolog import UndoLog, is_undone
 from holdall.importer.undo.execute import undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
-from holdall.progress import Silent
+from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
@@ -107,46 +107,67 @@ async def undo_import(
     OUTPUT_DIR is locked meanwhile. Remote errors on the way are in the result. Raises OutputLocked, UsageFault and
     NotFound for another project than the run went to, CannotWrite, and what the account raises before it begins.
     """
-    folder, is_ours, progress = options.run, options.run.parent.name == "runs", account.progress
+    folder, is_ours = options.run, options.run.parent.name == "runs"
     output = folder.parent.parent if is_ours else options.output
     with locked(output) if is_ours else nullcontext():
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
             folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
-        state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
-        nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
-        if state.opened is None:
-            return UndoResult(ended=Ended.NOTHING, planned=nothing)
-        progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
-        if log.whole and not log.orphans:
-            return UndoResult(ended=Ended.BEFORE, planned=nothing)
-        _require_same(account, state.opened.destination, folder)
-        # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
-        wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
-        if state.uncertain and wait > 0:
-            progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
-            await asyncio.sleep(wait)
-        look_at = partial(look, account, state, baseline, output=output)
-        decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
-        found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
-        sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
-        if not (sure or found.alive):
-            raise NotFound(
-                f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
-                hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
-            )
-        planned = decide(found, begun=log.begun)
-        if options.dry_run or not confirm(planned):
-            ended = Ended.DRY if options.dry_run else Ended.DECLINED
-            return UndoResult(ended=ended, planned=planned, left=planned.left())
-
-        async def again() -> UndoPlan:
-            return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
-
-        came = await undo(planned, state, folder, account, log, now=now, progress=progress, again=again, output=output)
-        if log.whole and is_ours:
+        result = await _undo(account, options, folder, output, confirm, now)
+        if is_ours and result.ended is Ended.DONE and is_undone(folder):
             withdraw(output, folder.name)
+    return result
+
+
+async def _undo(
+    account: Account,
+    options: UndoOptions,
+    folder: Path,
+    output: Path,
+    confirm: Callable[[UndoPlan], bool],
+    now: Callable[[], float],
+) -> UndoResult:
+    progress = account.progress
+    state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
+    nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
+    if state.opened is None:
+        return UndoResult(ended=Ended.NOTHING, planned=nothing)
+    progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
+    if log.whole and not log.orphans:
+        return UndoResult(ended=Ended.BEFORE, planned=nothing)
+    _require_same(account, state.opened.destination, folder)
+    if state.uncertain:
+        await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
+    look_at = partial(look, account, state, baseline, output=output)
+    decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
+    found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
+    # A server that doesn't tell its projects may be asked with the key of another one, in which all seems gone.
+    is_sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
+    if not (is_sure or found.alive):
+        raise NotFound(
+            f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
+            hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
+        )
+    planned = decide(found, begun=log.begun)
+    if options.dry_run:
+        return UndoResult(ended=Ended.DRY, planned=planned, left=planned.left())
+    if not confirm(planned):
+        return UndoResult(ended=Ended.DECLINED, planned=planned, left=planned.left())
+
+    async def again() -> UndoPlan:
+        return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
+
+    came = await undo(planned, state, folder, account, log, now=now, progress=progress, again=again, output=output)
     return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
+
+
+async def _let_settle(settle: float, since: float, progress: Progress) -> None:
+    """Wait until ``settle`` seconds after a run's end, which was ``since`` seconds ago."""
+    # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
+    wait = min(settle, settle - since)
+    if wait > 0:
+        progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
+        await asyncio.sleep(wait)
 
 
 def _require_same(account: Account, went: Mapping[str, str | None], folder: Path) -> None:
