@@ -17,10 +17,10 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.known_losses import declared, minimum_of, verdict_of
 from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
+from holdall.bundle.totals import declared, minimum_of, verdict_of
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.closing import Closing
 from holdall.errors import DamagedBundle, NewerFormat

@@ -8,7 +8,7 @@ that name such things, so that a new type is told too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from holdall.graph import callee
 from holdall.model import Kind, Record
 from holdall.untrusted import read_json
 
-__all__ = ["USERS", "Dependencies", "Dependency", "User", "user"]
+__all__ = ["USERS", "Dependencies", "Dependency", "User"]
 
 # What these tools use is in the bundle: stores and files.
 _HELD = frozenset({"file_search", "code_interpreter", "retrieval"})
@@ -36,23 +36,11 @@ _NAMING = re.compile(
     r"|endpoint|queue_name|data_source|data_source_id|resource_id|asset_identifier|uri|url|agent_id|collection_name"
     r"|artifact_id|workspace_id|instance_name|set_name)$"
 )
-# Descriptions of what is sent, not of where to.
-_DESCRIBING = frozenset(
-    {
-        "parameters",
-        "schema",
-        "paths",
-        "components",
-        "info",
-        "externalDocs",
-        "contact",
-        "license",
-        "headers",
-        "metadata",
-        "request_metadata",
-    }
-)
-_HELD_OR_DESCRIBING = _HELD_KEYS | _DESCRIBING
+# What describes a request: JSON Schema, and the parts of an OpenAPI document.
+_DESCRIBING = frozenset({"parameters", "schema", "paths", "components", "info", "externalDocs", "contact", "license"})
+# What goes along with a request.
+_SENT = frozenset({"headers", "metadata", "request_metadata"})
+_NOT_LOOKED_INTO = _HELD_KEYS | _DESCRIBING | _SENT
 _LONGEST = 200
 # Lists and objects that are looked into, of all definitions together; of later ones only the tools are told.
 _LOOKED_INTO = 1_000_000
@@ -79,41 +67,24 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     used_by: list[User]
 
     def __str__(self) -> str:
-        known = {
-            "function": "the back end of function {}",
-            "mcp": "MCP server {}",
-            "environment": "environment {}",
-            "environment_template": "environment template {}",
-            "vault": "vault {}",
-            "credential": "vault credential {}",
-            "skill": "skill {}",
-            "vector_store": "vector store {}, which is gone",
-            "file": "file {}, which is gone",
-        }
-        name = self.name or "without a name"
-        return (
-            known[self.kind].format(name) if self.kind in known else f"{self.kind}: {self.name or 'what is behind it'}"
-        )
+        if self.kind in _TITLES:
+            return _TITLES[self.kind].format(self.name or "without a name")
+        return f"{self.kind}: {self.name or 'what is behind it'}"
 
 
-class _Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of an assistant or an agent that may refer to something, whatever their shape."""
-
-    id: str
-    name: Any = None
-    tools: Any = None
-    tool_resources: Any = None
-    whole: Any = None
-
-
-def user(assistant: Record) -> User:
-    """The assistant, or agent, as one that uses something."""
-    return _user(assistant, _read(assistant))
-
-
-def _user(record: Record, view: _Definition | None) -> User:
-    name = view.name if view and isinstance(view.name, str) else None
-    return User(id=record.id, name=name and name[:_LONGEST])
+_TITLES = {
+    "function": "the back end of function {}",
+    "mcp": "MCP server {}",
+    "environment": "environment {}",
+    "environment_template": "environment template {}",
+    "vault": "vault {}",
+    "credential": "vault credential {}",
+    "skill": "skill {}",
+    "vector_store": "vector store {}, which is gone",
+    "file": "file {}, which is gone",
+}
+_Thing = tuple[str, str | None, str | None]
+"""A kind, a name, and the assistant that is called where it is one: that is outside unless it comes, too."""
 
 
 class Dependencies:
@@ -129,23 +100,21 @@ class Dependencies:
     """
 
     def __init__(self) -> None:
-        # By kind, name, and the assistant that is called where it is one: that is outside unless it comes.
-        self._found: dict[tuple[str, str | None, str | None], dict[str, User]] = {}
+        self._found: dict[_Thing, dict[str, User]] = {}
         self._present: set[str] = set()
-        self._walk = _Walk(_LOOKED_INTO)
+        self._left = _LOOKED_INTO
 
     def add(self, record: Record) -> User:
         """Look into one more; returns it as a user."""
-        view = _read(record)
-        who = _user(record, view)
+        fields = _read(record)
+        name = fields.get("name")
+        who = User(id=record.id, name=name[:_LONGEST] if isinstance(name, str) else None)
         self._present.add(record.id)
-        if view is not None:
-            outside = self._walk.of_agent if record.kind is Kind.AGENT else self._walk.of_assistant
-            for thing in outside(view):
-                if thing in self._found or len(self._found) < _TOLD:
-                    users = self._found.setdefault(thing, {})
-                    if len(users) < USERS:
-                        users[who.id] = who
+        for thing in self._of_agent(fields) if record.kind is Kind.AGENT else self._of_assistant(fields):
+            if thing in self._found or len(self._found) < _TOLD:
+                users = self._found.setdefault(thing, {})
+                if len(users) < USERS:
+                    users[who.id] = who
         return who
 
     def things(self) -> list[Dependency]:
@@ -158,58 +127,36 @@ class Dependencies:
             for (kind, name), by in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
         ]
 
-
-def _read(record: Record) -> _Definition | None:
-    try:
-        whole = read_json(record.raw)
-        view = msgspec.convert(whole, _Definition)
-    except (ValueError, msgspec.MsgspecError):
-        return None  # a look-alike's odd assistant: kept as it is, not for us to read
-    return msgspec.structs.replace(view, whole=whole)
-
-
-_Thing = tuple[str, str | None, str | None]
-
-
-class _Walk:
-    """Looks into definitions, as long as ``left`` lists and objects last."""
-
-    def __init__(self, left: int) -> None:
-        self._left = left
-
-    def of_assistant(self, view: _Definition) -> Iterator[_Thing]:
-        resources = view.tool_resources if isinstance(view.tool_resources, dict) else {}
-        named_there = {str(kind): list(self._named(resource)) for kind, resource in resources.items()}
-        for kind, tool in _tools(view):
-            called = callee(tool)
+    def _of_assistant(self, fields: dict[str, Any]) -> Iterator[_Thing]:
+        resources = fields.get("tool_resources")
+        resources = resources if isinstance(resources, dict) else {}
+        named_there = {kind: list(self._named(resource)) for kind, resource in resources.items()}
+        for kind, tool in _tools(fields):
             if kind == "function":
-                function = tool.get("function")
-                yield kind, _text((function if isinstance(function, dict) else tool).get("name")), called
-            elif kind in _HELD:
-                yield from ((kind, name, called) for name in self._named(tool))
-            else:
-                inner = list(self._named(tool))
-                # Some types keep their names in tool_resources, which are told below.
-                yield from ((kind, name, called) for name in inner)
-                if not inner and not named_there.get(kind):
-                    yield kind, _own_name(kind, tool), called
-        for kind, names in named_there.items():
-            yield from ((kind, name, None) for name in names)
+                yield kind, _text(_said_by(kind, tool).get("name")), None
+                continue
+            names: list[str | None] = [*self._named(tool)]
+            # Some types keep their names in tool_resources, which are told below.
+            if not names and kind not in _HELD and not named_there.get(kind):
+                names = [_own_name(kind, tool)]
+            yield from ((kind, name, callee(tool)) for name in names)
+        for kind, there in named_there.items():
+            yield from ((kind, name, None) for name in there)
 
-    def of_agent(self, view: _Definition) -> Iterator[_Thing]:
+    def _of_agent(self, fields: dict[str, Any]) -> Iterator[_Thing]:
         """An MCP server is one thing, by its label and where it is; all else goes by the names of the keys."""
-        for kind, tool in _tools(view):
+        for kind, tool in _tools(fields):
             if kind == "function":
                 yield kind, _text(tool.get("name")), None
             elif kind == "mcp":
                 transport = tool.get("transport")
                 where = transport if isinstance(transport, dict) else {}
                 said = (tool.get("server_label"), tool.get("server_url"), where.get("server_url"), where.get("command"))
-                yield kind, ", ".join(text for one in said if (text := _text(one))) or None, None
+                yield kind, _joined(said), None
             elif kind not in _BUILT_IN:
                 inner: list[str | None] = [*self._named(tool)]
                 yield from ((kind, name, None) for name in inner or [_own_name(kind, tool)])
-        for value in self._objects(view.whole):
+        for value in self._objects(fields):
             for key, said in value.items():
                 if match := _AGENTS_NAMING.fullmatch(key):
                     yield from ((match["kind"], text, None) for text in _called(said))
@@ -228,15 +175,24 @@ class _Walk:
             one = stack.pop()
             if isinstance(one, dict):
                 yield one
-                inner = [child for key, child in one.items() if key not in _HELD_OR_DESCRIBING]
+                inner = [child for key, child in one.items() if key not in _NOT_LOOKED_INTO]
             else:
                 inner = one if isinstance(one, list) else []
             stack += [child for child in reversed(inner) if isinstance(child, (dict, list))]
 
 
-def _tools(view: _Definition) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read(record: Record) -> dict[str, Any]:
+    try:
+        fields = read_json(record.raw)
+    except ValueError:  # a look-alike's odd record: kept as it is, not for us to read
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _tools(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The tools that are objects, each with its type."""
-    for tool in view.tools if isinstance(view.tools, list) else ():
+    tools = fields.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
         if isinstance(tool, dict):
             yield str(tool.get("type") or "tool"), tool
 
@@ -248,10 +204,19 @@ def _called(said: Any) -> Iterator[str]:
             yield text
 
 
-def _own_name(kind: str, tool: dict[str, Any]) -> str | None:
+def _said_by(kind: str, tool: dict[str, Any]) -> dict[str, Any]:
+    """What a tool says: under the name of its type, or beside it."""
     inner = tool.get(kind)
-    said = inner if isinstance(inner, dict) else tool
-    return ", ".join(text for key in ("name", "id") if (text := _text(said.get(key)))) or None
+    return inner if isinstance(inner, dict) else tool
+
+
+def _own_name(kind: str, tool: dict[str, Any]) -> str | None:
+    said = _said_by(kind, tool)
+    return _joined((said.get("name"), said.get("id")))
+
+
+def _joined(said: Iterable[Any]) -> str | None:
+    return ", ".join(text for one in said if (text := _text(one))) or None
 
 
 def _names_of(value: dict[str, Any]) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""The one selector: ``--only`` and ``--exclude`` with ``asst:``, ``agent:``, ``store:`` or
-``file:`` before an id or a GLOB. Pure.
+"""The one selector: ``--only`` and ``--exclude`` with ``asst:``, ``agent:``, ``store:`` or ``file:`` before an id or a
+GLOB. Pure.
 
 What is chosen are roots. All that a root needs comes with it, whatever its own name, so a selection can never make a
 copy that lacks its files.
@@ -82,12 +82,11 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 
 def pattern(text: str) -> Pattern:
     """Read one pattern as the user wrote it. Raises UsageFault for one that is only a prefix."""
-    for prefix, kind in _PREFIXES.items():
-        if text.startswith(prefix):
-            if len(text) == len(prefix):
-                raise UsageFault(f"can't select {text!r}: an id or a GLOB has to follow")
-            return Pattern(text=text[len(prefix) :], kind=kind)
-    return Pattern(text=text)
+    if text in _PREFIXES:
+        raise UsageFault(f"can't select {text!r}: an id or a GLOB has to follow")
+    head, colon, rest = text.partition(":")
+    kind = _PREFIXES.get(head + colon)
+    return Pattern(text=rest, kind=kind) if kind else Pattern(text=text)
 
 
 def choose(
@@ -98,26 +97,29 @@ def choose(
     ``default`` are the roots where nothing is asked for; ``others`` can be asked for too, by a pattern with their kind
     before it. Raises UsageFault for every ``--only`` that fits nothing, and where nothing at all is left of something.
     """
-    roots, more = list(default), list(others)
-    only = [pattern(text) for text in selection.only]
-    exclude = [pattern(text) for text in selection.exclude]
-    mistakes = Mistakes()
-    for wanted in only:
-        if not any(wanted.fits(root) for root in roots) and not (wanted.kind and any(map(wanted.fits, more))):
-            mistakes.add(_nothing_fits(wanted, roots, more, where))
-    mistakes.raise_all()
-    if only:
-        chosen = [root for root in roots if any(wanted.fits(root) for wanted in only)]
-        taken = {(root.kind, root.id) for root in chosen}
-        for root in more:
-            if (root.kind, root.id) not in taken and any(wanted.kind and wanted.fits(root) for wanted in only):
-                chosen.append(root)
-    else:
-        chosen = roots
-    left = [root for root in chosen if not any(unwanted.fits(root) for unwanted in exclude)]
+    roots, only, exclude = list(default), [*map(pattern, selection.only)], [*map(pattern, selection.exclude)]
+    chosen = _asked_for(only, roots, list(others), where) if only else roots
+    left = [root for root in chosen if not _fits_any(exclude, root)]
     if chosen and not left:
         raise UsageFault(f"nothing is left: --exclude takes out all {len(chosen)} that were selected of {where}")
     return left
+
+
+def _asked_for(only: list[Pattern], roots: list[Root], others: list[Root], where: str) -> list[Root]:
+    mistakes = Mistakes()
+    for wanted in only:
+        if not any(map(wanted.fits, [*roots, *others] if wanted.kind else roots)):
+            mistakes.add(_nothing_fits(wanted, roots, others, where))
+    mistakes.raise_all()
+    chosen = [root for root in roots if _fits_any(only, root)]
+    # A store that is a root by itself is among the others, too.
+    taken = {(root.kind, root.id) for root in chosen}
+    by_kind = [wanted for wanted in only if wanted.kind]
+    return chosen + [root for root in others if (root.kind, root.id) not in taken and _fits_any(by_kind, root)]
+
+
+def _fits_any(patterns: list[Pattern], root: Root) -> bool:
+    return any(wanted.fits(root) for wanted in patterns)
 
 
 def _nothing_fits(wanted: Pattern, roots: list[Root], more: list[Root], where: str) -> UsageFault:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,14 +18,13 @@ from holdall.credentials import refuse_key
 from holdall.endpoint import DEFAULT_BASE_URL, Endpoint, Names, endpoint
 from holdall.errors import AuthenticationFailed, Mistakes, UsageFault
 from holdall.selection import Selection, pattern
-from holdall.variables import KEY_VARIABLES, VARIABLES, meant
+from holdall.variables import KEY_VARIABLES, KEYS_OF, VARIABLES, meant
 
 __all__ = [
     "BothSettings",
     "DestinationSettings",
     "Lookup",
     "SourceSettings",
-    "Value",
     "both_settings",
     "destination_settings",
     "source_settings",
@@ -33,12 +32,13 @@ __all__ = [
 
 T = TypeVar("T")
 
-_TRUE = ("true", "1", "yes", "on")
-_FALSE = ("false", "0", "no", "off")
-MODES = ("all", "by_id", "by_name")
+_BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 _COMMANDS = ("_TOKEN_COMMAND", "-token-command")
 _LISTS = {"by_id": "CLONE_IDS", "by_name": "CLONE_NAMES"}
-LOG_LEVELS = ("debug", "info", "warning", "error")
+_LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -118,7 +118,8 @@ class Lookup:
         self.mistakes = Mistakes()
         layers = (("environment", environ), (dotenv_name or ".env", dotenv))
         keys = {said for _, layer in layers for name in KEY_VARIABLES if (said := layer.get(name))}
-        self._flags = {name: value for name, value in flags.items() if self._is_keyless(value, name, keys)}
+        given = {name: value for name, value in flags.items() if value not in (None, ())}
+        self._flags = {name: value for name, value in given.items() if self._is_keyless(value, name, keys)}
         self._layers = tuple(
             (origin, {name: said for name, said in layer.items() if self._is_keyless(said, name, keys, origin)})
             for origin, layer in layers
@@ -126,11 +127,10 @@ class Lookup:
 
     def _is_keyless(self, value: Any, name: str, keys: Collection[str], origin: str = "") -> bool:
         """Whether a setting holds no key, or is one for keys; else that is noted."""
-        said = value if isinstance(value, list | tuple) else [value]
         if name in KEY_VARIABLES or name.endswith(_COMMANDS) or (origin and name not in VARIABLES):
             return True
         try:
-            for each in said:
+            for each in value if isinstance(value, list | tuple) else [value]:
                 refuse_key(str(each or ""), name, keys, f" from {origin}" if origin else "")
         except UsageFault as error:
             self.mistakes.add(error)
@@ -139,13 +139,7 @@ class Lookup:
 
     def flag(self, flag: str) -> Any:
         """The flag's value, or None where it wasn't given."""
-        given = self._flags.get(flag)
-        return None if given == () else given
-
-    def find_here(self, flag: str, name: str) -> Value[str] | None:
-        """The first of flag and environment that says something: what a file found on the way up must not say."""
-        found = self.find(flag, name)
-        return found if found and (found.is_flag or found.origin == "environment") else None
+        return self._flags.get(flag)
 
     def find(self, flag: str | None, *names: str) -> Value[str] | None:
         """The first of flag, environment and ``.env`` that says something."""
@@ -158,54 +152,45 @@ class Lookup:
                     return Value(value=said, origin=origin, name=name)
         return None
 
+    def _all(self) -> Iterator[tuple[str, str]]:
+        """Each variable that is set, with its origin."""
+        for origin, layer in self._layers:
+            yield from ((name, origin) for name in sorted(layer) if layer[name])
+
     def ignored(self) -> list[tuple[str, str]]:
         """The ``OPENAI_*`` variables that are set and that nothing here reads, each with its origin."""
-        return [
-            (name, origin)
-            for origin, layer in self._layers
-            for name in sorted(layer)
-            if name.startswith("OPENAI_") and name not in VARIABLES and layer.get(name)
-        ]
+        return [each for each in self._all() if each[0].startswith("OPENAI_") and each[0] not in VARIABLES]
 
     def near_misses(self) -> list[str]:
         """A line for each variable that is set, isn't read, and was surely meant for holdall."""
-        lines = []
-        for origin, layer in self._layers:
-            for name in sorted(name for name in layer if layer[name]):
-                ours = meant(name)
-                if ours is not None:
-                    lines.append(f"{name} from {origin} is not read{f': did you mean {ours}?' if ours else ''}")
-        return lines
+        return [
+            f"{name} from {origin} is not read{f': did you mean {ours}?' if ours else ''}"
+            for name, origin in self._all()
+            if (ours := meant(name)) is not None
+        ]
 
-    def text(self, flag: str | None, *names: str, default: T) -> Value[str | T]:
-        found = self.find(flag, *names)
-        return Value(value=found.value, origin=found.origin, name=found.name) if found else Value(value=default)
+    def text(self, flag: str, name: str, default: T) -> Value[str] | Value[T]:
+        return self.find(flag, name) or Value(value=default)
 
     def parsed(
         self, flag: str | None, name: str, default: T, parse: Callable[[str], T | None], allowed: str
     ) -> Value[T]:
-        """A setting that ``parse`` understands; it returns None for what isn't ``allowed``."""
+        """A setting that ``parse`` understands, in small letters; it returns None for what isn't ``allowed``."""
         found = self.find(flag, name)
         if found is None:
             return Value(value=default)
-        value = parse(found.value.strip())
-        if value is None:
-            where = "" if found.is_flag else f" from {found.origin}"
-            self.mistakes.add(UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}"))
-            return Value(value=default)
-        return Value(value=value, origin=found.origin, name=found.name)
+        value = parse(found.value.strip().lower())
+        if value is not None:
+            return Value(value=value, origin=found.origin, name=found.name)
+        where = "" if found.is_flag else f" from {found.origin}"
+        self.mistakes.add(UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}"))
+        return Value(value=default)
 
-    def boolean(self, flag: str | None, name: str, default: bool) -> Value[bool]:
-        return self.parsed(flag, name, default, _boolean, "true or false")
+    def boolean(self, flag: str, name: str, default: bool) -> Value[bool]:
+        return self.parsed(flag, name, default, _BOOLEANS.get, "true or false")
 
-    def choice(self, flag: str | None, name: str, default: str, allowed: tuple[str, ...]) -> Value[str]:
-        return self.parsed(
-            flag, name, default, lambda text: text.lower() if text.lower() in allowed else None, " | ".join(allowed)
-        )
-
-
-def _boolean(text: str) -> bool | None:
-    return True if text.lower() in _TRUE else False if text.lower() in _FALSE else None
+    def choice(self, flag: str | None, name: str, allowed: tuple[str, ...], default: str) -> Value[str]:
+        return self.parsed(flag, name, default, {one: one for one in allowed}.get, " | ".join(allowed))
 
 
 def _concurrency(text: str) -> int | None:
@@ -220,18 +205,15 @@ def _seconds(text: str) -> float | None:
     return seconds if 0 <= seconds <= 3600 else None
 
 
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _has_key(lookup: Lookup, side: str) -> bool:
-    return bool(lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY") or _token_command(lookup, side))
+    return bool(lookup.find(None, *KEYS_OF[side]) or _token_command(lookup, side))
 
 
 def _token_command(lookup: Lookup, side: str) -> tuple[str, ...]:
-    """The words of the command that prints a token. A ``.env`` can't name one: it would be run."""
-    found = lookup.find_here(f"--{side.lower()}-token-command", f"OPENAI_{side}_TOKEN_COMMAND")
-    if found is None:
+    """The words of the command that prints a token."""
+    found = lookup.find(f"--{side.lower()}-token-command", f"OPENAI_{side}_TOKEN_COMMAND")
+    # A .env can't name one: whoever leaves that file in a folder above would have it run.
+    if found is None or not (found.is_flag or found.origin == "environment"):
         return ()
     try:
         # On Windows a backslash is part of a path, not an escape.
@@ -258,16 +240,16 @@ def _no_key(lookup: Lookup, side: str) -> AuthenticationFailed:
 def _endpoint(lookup: Lookup, side: str) -> Endpoint:
     """The account of one side, ``SRC`` or ``DST``. Raises AuthenticationFailed where no key is set, UsageFault."""
     mistakes = Mistakes()
-    key = lookup.find(None, f"OPENAI_{side}_API_KEY", f"{side}_PROJECT_API_KEY")
+    key = lookup.find(None, *KEYS_OF[side])
     command: tuple[str, ...] = ()
     with mistakes.noted():
         command = _token_command(lookup, side)
         if key is None and not command:
             raise _no_key(lookup, side)
     low = side.lower()
-    base_url = lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", default=DEFAULT_BASE_URL)
-    organization = lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", default=None)
-    project = lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", default=None)
+    base_url = lookup.text(f"--{low}-base-url", f"OPENAI_{side}_BASE_URL", DEFAULT_BASE_URL)
+    organization = lookup.text(f"--{low}-org-id", f"OPENAI_{side}_ORG_ID", None)
+    project = lookup.text(f"--{low}-project-id", f"OPENAI_{side}_PROJECT_ID", None)
     insecure_http = lookup.boolean(f"--{low}-insecure-http", f"OPENAI_{side}_INSECURE_HTTP", False)
     with mistakes.noted():
         found = endpoint(
@@ -310,7 +292,7 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
 
 def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
     """The patterns that CLONE_MODE and its lists ask for, and what to say of that."""
-    mode = lookup.choice(None, "CLONE_MODE", "all", MODES)
+    mode = lookup.choice(None, "CLONE_MODE", ("all", *_LISTS), "all")
     for needed, other in _LISTS.items():
         muted = lookup.find(None, other)
         if muted and mode.value != needed:
@@ -325,7 +307,7 @@ def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
         return (), []
     variable = _LISTS[mode.value]
     chosen = lookup.find(None, variable)
-    listed = _list(chosen.value) if chosen else []
+    listed = [part.strip() for part in chosen.value.split(",") if part.strip()] if chosen else []
     if not chosen or not listed:
         lookup.mistakes.add(
             UsageFault(
@@ -344,16 +326,15 @@ def source_settings(lookup: Lookup, *, key_needed: bool = True) -> SourceSetting
     selection, notices = _selection(lookup)
     file_search = lookup.boolean("--file-search", "INCLUDE_FILE_SEARCH", True)
     code_interpreter = lookup.boolean("--code-interpreter", "INCLUDE_CODE_INTERPRETER", True)
-    for included in (file_search, code_interpreter):
-        if not included.value and not included.is_flag:
-            notices.append(f"{included.name}=false from {included.origin}")
-    account, concurrency, log_level = None, _shared_concurrency(lookup), _log_level(lookup)
+    narrowed = (each for each in (file_search, code_interpreter) if not each.value and not each.is_flag)
+    notices += [f"{each.name}=false from {each.origin}" for each in narrowed]
+    account, (concurrency, log_level) = None, _shared(lookup)
     with lookup.mistakes.noted():
         account = _endpoint(lookup, "SRC") if key_needed or _has_key(lookup, "SRC") else None
     lookup.mistakes.raise_all()
     return SourceSettings(
         endpoint=account,
-        label=lookup.text("--label", "OPENAI_SRC_LABEL", default=None).value,
+        label=lookup.text("--label", "OPENAI_SRC_LABEL", None).value,
         selection=selection,
         file_search=file_search.value,
         code_interpreter=code_interpreter.value,
@@ -367,13 +348,13 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
     """The settings of an import. Raises UsageFault or AuthenticationFailed; all that is wrong together."""
     notices = []
     dry_run = lookup.boolean("--dry-run", "DRY_RUN", False)
-    prefix = lookup.text("--prefix", "CLONE_NAME_PREFIX", default="")
+    prefix = lookup.text("--prefix", "CLONE_NAME_PREFIX", "")
     if dry_run.value and not dry_run.is_flag:
         notices.append(f"{dry_run.name}=true from {dry_run.origin}")
     if prefix.value and not prefix.is_flag:
         notices.append(f"{prefix.name}={prefix.value!r} from {prefix.origin}")
     settle = lookup.parsed("--settle", "HOLDALL_SETTLE", 60.0, _seconds, "seconds from 0 to 3600")
-    concurrency, log_level = _shared_concurrency(lookup), _log_level(lookup)
+    concurrency, log_level = _shared(lookup)
     with lookup.mistakes.noted():
         account = _endpoint(lookup, "DST")
     lookup.mistakes.raise_all()
@@ -381,7 +362,7 @@ def destination_settings(lookup: Lookup) -> DestinationSettings:
         endpoint=account,
         prefix=prefix.value,
         dry_run=dry_run.value,
-        output_dir=Path(lookup.text("--output-dir", "OUTPUT_DIR", default="./out").value),
+        output_dir=Path(lookup.text("--output-dir", "OUTPUT_DIR", "./out").value),
         settle=settle.value,
         concurrency=concurrency,
         log_level=log_level,
@@ -396,7 +377,7 @@ def both_settings(lookup: Lookup) -> BothSettings:
         with lookup.mistakes.noted():
             if _has_key(lookup, side):
                 found[side] = _endpoint(lookup, side)
-    concurrency, log_level = _shared_concurrency(lookup), _log_level(lookup)
+    concurrency, log_level = _shared(lookup)
     lookup.mistakes.raise_all()
     if not found:
         raise AuthenticationFailed(
@@ -412,9 +393,7 @@ def both_settings(lookup: Lookup) -> BothSettings:
     )
 
 
-def _shared_concurrency(lookup: Lookup) -> int:
-    return lookup.parsed("--concurrency", "MAX_CONCURRENCY", 3, _concurrency, "a whole number from 1 to 256").value
-
-
-def _log_level(lookup: Lookup) -> str:
-    return lookup.choice("--log-level", "LOG_LEVEL", "info", LOG_LEVELS).value
+def _shared(lookup: Lookup) -> tuple[int, str]:
+    """What all commands take: how many requests at once, and how much is logged."""
+    concurrency = lookup.parsed("--concurrency", "MAX_CONCURRENCY", 3, _concurrency, "a whole number from 1 to 256")
+    return concurrency.value, lookup.choice("--log-level", "LOG_LEVEL", _LOG_LEVELS, "info").value

@@ -17,12 +17,12 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.fullscan import FullScan
 from holdall.bundle.inventory import Inventory
-from holdall.bundle.known_losses import declared
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References
 from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
+from holdall.bundle.totals import declared
 from holdall.capped import KEPT, Capped
 from holdall.errors import EXIT_LOOK, BundleError, CannotWrite, DamagedBundle, NotABundle
 from holdall.opening import open_regular

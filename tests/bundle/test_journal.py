@@ -156,14 +156,14 @@ def test_a_sink_that_is_given_up_while_a_thread_commits_it_is_whole_or_not_there
         add_all(writer, [])
         placing, go_on = threading.Event(), threading.Event()
         sink, content = writer.open_content(), os.urandom(3 << 20)
-        finish = sink.spool.finish
+        finish = sink._finish
 
-        def slowly(padding: bytes) -> None:
+        def slowly() -> None:
             placing.set()
             go_on.wait()
-            finish(padding)
+            finish()
 
-        sink.spool.finish = slowly  # type: ignore[method-assign]
+        sink._finish = slowly  # type: ignore[method-assign]
         sink.write(content)
         committing = threading.Thread(target=sink.commit)
         committing.start()

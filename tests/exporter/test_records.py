@@ -26,7 +26,7 @@ class Server:
         raw = b'{"id":"%s","purpose":"%s"}' % (ident.encode(), self.files[ident].encode())
         return Record(kind=Kind.FILE, id=SourceId(ident), raw=raw)
 
-    async def file(self, ident: SourceId) -> Record | Missing:
+    async def one(self, kind: Kind, ident: SourceId) -> Record | Missing:
         self.gets += 1
         await asyncio.sleep(0)
         return self._record(ident) if ident in self.files else Missing(kind=Kind.FILE, id=ident)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from holdall.bundle import final_check
+from holdall.bundle import finalize
 from holdall.bundle.reader import open_bundle
 from holdall.errors import EXIT_INCOMPLETE, CannotWrite
 from holdall.sandbox.oddities import layer
@@ -304,7 +304,7 @@ def test_what_can_not_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pyt
     """A disk that gives other bytes than it took: the bundle is not there, and the next run makes it whole."""
     target = tmp_path / "acme.tar.zst"
     files = [File(id="file-1"), File(id="file-2")]
-    original = final_check.require_readable
+    original = finalize.require_readable
 
     def spoilt(written: Path, as_target: Path) -> None:
         raw = bytearray(written.read_bytes())

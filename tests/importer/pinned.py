@@ -113,7 +113,7 @@ class _StillAccount(Account):
     def __init__(self, still: Still) -> None:
         super().__init__(endpoint(KEY, still.base_url), side="destination")
         self._still = still
-        self._wire.json = self._read  # type: ignore[method-assign]
+        self.json = self._read  # type: ignore[method-assign]
 
     async def _read(self, method: str, where: str, **options: Any) -> Answer:
         if (raw := self._still.get(where)) is None:

@@ -134,14 +134,14 @@ def answering(answers: list[bytes]) -> Account:
     async def no_time(seconds: float) -> None: ...
 
     account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"), limits=Limits(3, sleep=no_time))
-    wire, given = account._wire, iter(answers * 100)
+    given = iter(answers * 100)
 
     async def json(method: str, where: str, *, most: int = 1 << 23, is_page: bool = False, **asked: Any) -> Any:
         request = httpx2.Request(method, "http://127.0.0.1:9/v1" + where)
         response = httpx2.Response(200, content=next(given, b"null"), request=request)
-        return wire._answer(f"can't {method} {where[:99]}", response, most, is_page=is_page)
+        return account._answer(f"can't {method} {where[:99]}", response, most, is_page=is_page)
 
-    wire.json = json  # type: ignore[method-assign,assignment]
+    account.json = json  # type: ignore[method-assign,assignment]
     return account
 
 
@@ -172,8 +172,8 @@ READERS: dict[str, Callable[[Account], Awaitable[object]]] = {
     "files": lambda account: Surveyor(account).files(),
     "file pages": lambda account: _all(Surveyor(account).file_pages("assistants")),
     "memberships": lambda account: _all(Surveyor(account).memberships(SourceId("vs_1"))),
-    "store": lambda account: Surveyor(account).store(SourceId("vs_1")),
-    "file": lambda account: Surveyor(account).file(SourceId("file-1")),
+    "store": lambda account: Surveyor(account).one(Kind.STORE, SourceId("vs_1")),
+    "file": lambda account: Surveyor(account).one(Kind.FILE, SourceId("file-1")),
     "text": lambda account: read_parsed(account, "/vector_stores/vs_1/files/file-1/content", _Nowhere()),
     "contents": _contents,
     "containers": _containers,

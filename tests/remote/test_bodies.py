@@ -193,7 +193,7 @@ def test_what_the_head_says_is_cut_before_it_is_said(server: Raw) -> None:
 def test_cookies_are_not_kept(server: Raw) -> None:
     async def work(account: Account) -> object:
         await account.get("/models")
-        return account._wire._sdk._client.cookies
+        return account._sdk._client.cookies
 
     server.answer = lambda target: iter([head(set_cookie="a=b; Path=/", content_length="2", **JSON), b"{}"])
     assert not use(server, work)
@@ -226,7 +226,7 @@ def test_a_content_that_trickles_without_end_falls_silent(server: Raw) -> None:
         got = b""
         try:
             async with account.download("file-1") as download:
-                async for piece in download.chunks():
+                async for piece in download.chunks:
                     got += piece
         except Unreachable:
             return got

@@ -29,7 +29,7 @@ from holdall.errors import (
     UsageFault,
 )
 from holdall.remote import lists, probing
-from holdall.remote.client import Account, _page_of, path
+from holdall.remote.client import Account, path
 from holdall.remote.limits import Limits
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -144,7 +144,7 @@ def test_no_ambient_variable_reaches_a_request(script: Script, monkeypatch: pyte
         await account.upload("a.txt", io.BytesIO(b"x"), purpose="assistants")
         await account.delete("/files/file-1")
         async with account.download("file-1") as download:
-            assert [chunk async for chunk in download.chunks()] == [b'{"deleted":true}']
+            assert [chunk async for chunk in download.chunks] == [b'{"deleted":true}']
 
     use(script, work)
     assert len(script.seen) == 5
@@ -264,7 +264,7 @@ def test_a_cut_body_never_passes_for_whole(script: Script) -> None:
 
     async def work(account: Account) -> None:
         async with account.download("file-1") as download:
-            async for _ in download.chunks():
+            async for _ in download.chunks:
                 pass
 
     with pytest.raises(Unreachable):
@@ -352,7 +352,7 @@ def test_every_error_of_the_sdk_and_of_its_transport_is_mapped() -> None:
 
     account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"))
     for cls in [*walk(openai.OpenAIError), *walk(httpx2.HTTPError)]:
-        mapped = account._wire.mapped("can't do it", made(cls))
+        mapped = account.mapped("can't do it", made(cls))
         assert isinstance(mapped, RemoteError), cls
         assert "leaked" not in mapped.message or "sk-test" not in mapped.message
         assert mapped.message.startswith("can't do it: ")
@@ -471,5 +471,6 @@ def test_one_page_of_a_store_that_counts_one_file_is_cut_and_doubted(script: Scr
     [("true", True), ("1", True), ('"true"', True), ('"next"', True), ("false", False), ("0", False), ("null", None)],
 )
 def test_what_a_page_says_of_more_is_read_however_it_is_written(said: str, more: bool | None) -> None:
-    page, _ = _page_of(b'{"data": [], "has_more": %s}' % said.encode(), "/files")
-    assert page.promises_more() is more
+    page = lists.read_page(b'{"data": [], "has_more": %s}' % said.encode(), "/files")
+    assert page
+    assert page.has_more is more

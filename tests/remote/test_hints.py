@@ -86,7 +86,7 @@ def test_where_no_answer_came(
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    found = Account(AT)._wire.mapped("can't GET /files", from_below(*causes))
+    found = Account(AT).mapped("can't GET /files", from_below(*causes))
     assert type(found) is cls
     assert hint in found.hint
     assert "api.example can't be reached" in found.message
@@ -96,13 +96,13 @@ def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hidden@proxy.corp:3128")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    wire = Account(AT)._wire
+    account = Account(AT)
     for causes in ([httpx2.ConnectError("x"), REFUSED], [httpx2.ProxyError("403 Forbidden")]):
-        hint = wire.mapped("can't GET /files", from_below(*causes)).hint
+        hint = account.mapped("can't GET /files", from_below(*causes)).hint
         assert "proxy.corp:3128" in hint
         assert "hidden" not in hint
     monkeypatch.setenv("NO_PROXY", "api.example")
-    assert "proxy.corp" not in Account(AT)._wire.mapped("can't GET", from_below(httpx2.ConnectError("x"), REFUSED)).hint
+    assert "proxy.corp" not in Account(AT).mapped("can't GET", from_below(httpx2.ConnectError("x"), REFUSED)).hint
 
 
 def refused(

@@ -28,9 +28,9 @@ from holdall.remote.limits import (
     LONGEST_WAIT,
     PATIENCE,
     Limits,
+    Slots,
     Tries,
 )
-from holdall.remote.slots import Slots
 from tests.waiting import STANDSTILL
 
 Fails = Callable[[], RemoteError]

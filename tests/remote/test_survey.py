@@ -10,8 +10,8 @@ import pytest
 
 from holdall.errors import NotFound, PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.model import AssistantView, Kind, SourceId
-from holdall.remote.client import Account, Answer
-from holdall.remote.survey import Missing, Surveyor, viewed
+from holdall.remote.client import Account, Answer, viewed
+from holdall.remote.survey import Missing, Surveyor
 
 
 class Server:
@@ -79,7 +79,7 @@ def test_an_answer_about_another_file_is_none_about_this_one() -> None:
             return Answer(raw=b'{"id":"file-2"}', status=200, request_id=None)
 
     surveyor = Surveyor(cast(Account, Odd(failing(NotFound, 404), 200)))
-    found = asyncio.run(surveyor.file(SourceId("file-1")))
+    found = asyncio.run(surveyor.one(Kind.FILE, SourceId("file-1")))
     assert isinstance(found, Missing)
     assert "file-2" in found.message
 
@@ -89,7 +89,7 @@ def test_an_answer_about_another_store_is_none_about_this_one() -> None:
         async def get(self, where: str, **_: Any) -> Answer:
             return Answer(raw=b'{"id":"vs_2"}', status=200, request_id=None)
 
-    found = asyncio.run(Surveyor(cast(Account, Odd(failing(NotFound, 404), 200))).store(SourceId("vs_1")))
+    found = asyncio.run(Surveyor(cast(Account, Odd(failing(NotFound, 404), 200))).one(Kind.STORE, SourceId("vs_1")))
     assert isinstance(found, Missing)
     assert "vs_2" in found.message
 

@@ -14,9 +14,8 @@ import pytest
 from holdall.errors import AnswerTooLong, ConnectionLost, RequestRefused, ServerFailed
 from holdall.progress import Progress, Silent
 from holdall.remote import transfer as module
-from holdall.remote.download import Download, Rest
 from holdall.remote.limits import FAILURE_PATIENCE, FIRST_PATIENCE, Limits
-from holdall.remote.transfer import transfer
+from holdall.remote.transfer import Download, Rest, transfer
 
 BODY = random.Random(7).randbytes(700_000)
 OTHER = random.Random(8).randbytes(700_000)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from holdall.bundle import layout
-from holdall.bundle.bag import parse_bag_info
+from holdall.bundle.bag import described, parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
-from holdall.bundle.tagfiles import described
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, Kind
 from holdall.untrusted import read_once

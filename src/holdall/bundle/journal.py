@@ -108,7 +108,7 @@ class Partial:
     """The folder beside the target, locked while this object lives."""
 
     def __init__(self, target: Path) -> None:
-        self.folder = partial_folder(target)
+        self.target, self.folder = target, partial_folder(target)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = BundleLock(self.folder / "lock", what=target)
         self.stream = self.folder / _STREAM
@@ -194,15 +194,15 @@ class Journal:
         """Where the next line begins."""
         return self._log.end
 
-    def append(self, line: bytes) -> int:
+    def append(self, line: Line) -> int:
         """Append one line and return where it begins. Not yet durable, see ``commit``."""
         position = self._log.end
-        self._log.append(line, sync=False)
+        self._log.append(msgspec.json.encode(line) + b"\n", sync=False)
         return position
 
     def commit(self, cut: Cut) -> None:
         """Put ``cut`` behind the lines. The stream must be durable up to there."""
-        self._log.append(msgspec.json.encode(cut) + b"\n", sync=False)
+        self.append(cut)
         self.cut = cut
 
     def lines(self) -> Iterator[tuple[int, Line]]:

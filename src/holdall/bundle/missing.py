@@ -20,7 +20,8 @@ from holdall.capped import Capped
 from holdall.closing import Closing
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
-from holdall.model import AssistantView, Fidelity
+from holdall.kinds import read
+from holdall.model import Fidelity
 
 __all__ = ["MissingFromBundle", "Wanted"]
 
@@ -89,14 +90,11 @@ class MissingFromBundle(Closing):
         self._traces, self._files = Sorter(), Sorter()
         self.total = 0
         self._scan, outside = Scan(), Dependencies()
-        self._read_assistants(outside)
+        self._read_definitions(outside)
         gone: Capped[Dependency] = Capped()
         gone += self._read_stores()
         gone += self._join()
         self._traces.close()
-        for agent in bundle.agents():
-            self._scan.look(agent)
-            outside.add(agent)
         self.credentials: Capped[Suspect] = self._scan.found
         self.outside: list[Dependency] = [*outside.things(), *gone]
 
@@ -123,11 +121,11 @@ class MissingFromBundle(Closing):
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def _read_assistants(self, outside: Dependencies) -> None:
-        for number, record in enumerate(self._bundle.assistants()):
+    def _read_definitions(self, outside: Dependencies) -> None:
+        for number, record in enumerate(self._bundle.whole()):
             self._scan.look(record)
             self._users.append(outside.add(record))
-            view = AssistantView.of(record)
+            view = read(record)
             for known, ids in ((self._store_users, view.store_ids), (self._file_users, view.file_ids)):
                 for id in dict.fromkeys(ids):
                     users = known.setdefault(id, [])

@@ -16,12 +16,11 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.claims import about_ledger_line, about_loss, asked
 from holdall.bundle.digest import record_hash
-from holdall.bundle.known_losses import declared, known_reason, minimum_of, reason_of, verdict_of
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.state import State
+from holdall.bundle.totals import Totals, declared, known_reason, minimum_of, verdict_of
 from holdall.capped import Capped
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
@@ -74,12 +73,7 @@ class References:
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: Capped[DeclaredLoss] = Capped()
-        self._uses, self._state = Sorter(), State()
-        self._counts: Counter[str] = Counter()
-        self._fidelities: Counter[Fidelity] = Counter()
-        self._fidelity_bytes: Counter[Fidelity] = Counter()
-        self._lost: Counter[str] = Counter()
-        self._minimum = minimum_of(bundle.info)
+        self._uses, self._totals = Sorter(), Totals(minimum_of(bundle.info))
         self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
         """The definitions by id, each with its path without the ending."""
         self._lacking: set[str] = set()
@@ -101,12 +95,13 @@ class References:
         self._read_losses()
         self._check_info()
         self._uses.close()
-        self._state.close()
+        self._totals.close()
 
     @property
     def verdict(self) -> Verdict:
         """How much of what the project had the bundle lacks, by its records once they were checked."""
-        return verdict_of(self._lost) if self._lost else declared(self._bundle.info)
+        losses = self._totals.losses()
+        return verdict_of(losses) if losses else declared(self._bundle.info)
 
     def _read_ledger(self) -> None:
         previous = b""
@@ -132,7 +127,7 @@ class References:
                     "record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason} is out of order"
                 )
             previous = raw
-            self._lost[line.reason] += 1
+            self._totals.loss(line.reason)
             if line.reason != Reason.STORES:  # said of the assistant that refers to it
                 self._lose(line.reason, line.id, None, _told(line))
 
@@ -171,8 +166,7 @@ class References:
                 yield record
 
     def _count(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
-        self._counts[KINDS[kind].count] += 1
-        self._state.record(kind, id, record_hash(kind, raw), store)
+        self._totals.record(kind, id, record_hash(kind, raw), store)
 
     def _read_stores(self) -> None:
         totals: dict[str, int] = {}
@@ -222,10 +216,8 @@ class References:
         cuts = iter(()) if self._cut is None else self._cut.keys()
         cut = next(cuts, None)
         for entry in self._bundle.entries():
-            self._counts["entries"] += 1
-            self._counts["bytes"] += entry.size
+            self._totals.entry(entry)
             if entry.fidelity is not None and entry.id is not None:
-                self._state.content(entry.id, entry.fidelity, entry.sha256)
                 while cut is not None and cut < entry.path.encode():
                     cut = next(cuts, None)
                 stops = None if self._cut is None else cut == entry.path.encode()
@@ -298,10 +290,7 @@ class References:
                 self._report("reference", layout.LEDGER, f"{line.id}: {name} is not that of the file object")
 
     def _check_line(self, line: LedgerLine, contents: dict[str, _Use]) -> None:
-        self._fidelities[line.fidelity] += 1
-        self._fidelity_bytes[line.fidelity] += line.size or 0
-        if lost := reason_of(line.fidelity, line.truncated, self._minimum):
-            self._lost[lost] += 1
+        self._totals.ledger(line)
         reason = f"{line.id} ({line.filename})"
         if line.fidelity is Fidelity.UNAVAILABLE:
             why = ", ".join(str(part) for part in (line.status, line.code, line.message) if part is not None)
@@ -314,7 +303,6 @@ class References:
             message = f"the text of {reason} stops short"
             self._lose("truncated", line.id, line.filename, message)
         if line.doubt:
-            self._lost[Reason.DOUBTFUL] += 1
             message = f"the text of {reason} is joined doubtfully: {line.doubt}"
             self._lose("doubtful", line.id, line.filename, message)
         self._check_content(line, reason, contents.get(line.path or ""))
@@ -345,27 +333,18 @@ class References:
         info = self._bundle.info
         for id in sorted(self._lacking):
             self._report("count", None, f"store {id} counts more files than it has, and no loss says so")
-        for name, count in info.counts.items():
-            if name in _NAMES and self._counts[name] != count:
-                self._report("count", layout.INFO, f"{name}: {count} declared, {self._counts[name]} there")
+        for name, count in self._totals.counts().items():
+            if count != info.counts.get(name, 0):
+                self._report("count", layout.INFO, f"{name}: {info.counts.get(name, 'none')} declared, {count} there")
+        fidelities = self._totals.fidelities()
         for fidelity in Fidelity:
-            declared = info.fidelities.get(fidelity)
-            files, size = (declared.files, declared.bytes) if declared else (0, 0)
-            if (files, size) != (self._fidelities[fidelity], self._fidelity_bytes[fidelity]) or (
-                declared and not files
-            ):
+            if fidelities.get(fidelity) != info.fidelities.get(fidelity):
                 self._report("count", layout.INFO, f"files of fidelity {fidelity} are not those declared")
-        if info.losses is not None and dict(self._lost) != info.losses:
+        if info.losses is not None and self._totals.losses() != info.losses:
             self._report("count", layout.INFO, "losses: not those that the ledger and losses.jsonl have")
-        for name in (row.count for row in KINDS.values() if row.since):
-            if self._counts[name] and name not in info.counts:
-                self._report("count", layout.INFO, f"{name}: none declared, {self._counts[name]} there")
-        self._check_digests()
-
-    def _check_digests(self) -> None:
-        digests = self._state.digests()
+        digests = self._totals.digests()
         for name in digests.__struct_fields__:
-            if getattr(digests, name) != getattr(self._bundle.info.digests, name):
+            if getattr(digests, name) != getattr(info.digests, name):
                 self._report("digest", layout.INFO, f"the {name} are not those that the digest was made of")
 
 
@@ -390,4 +369,3 @@ def _read_whole(faults: Iterator[str]) -> Iterator[str]:
 # Losses of these reasons name what is not in the bundle, those of the others what is.
 _GONE = frozenset({Reason.FILES, Reason.STORES, Reason.RECORDS})
 _HELD = frozenset({Reason.KEYS, Reason.REFERENCES, Reason.CHANGED})
-_NAMES = frozenset({*(row.count for row in KINDS.values()), "entries", "bytes"})

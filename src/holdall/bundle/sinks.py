@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import Frames
-from holdall.bundle.spool import Spool
+from holdall.bundle.seekable import FrameTable, compress
 from holdall.closing import Closing
 from holdall.model import Kind
 from holdall.opening import open_regular
@@ -21,22 +23,43 @@ __all__ = ["LineSink", "Sink"]
 
 
 class Sink(Closing):
-    """One content on its way in. Several sinks may be open at once.
+    """One content on its way in: hashed and compressed while it comes. Several sinks may be open at once.
 
     As a context manager it aborts unless it was committed. ``size`` counts what was written; ``sha256`` is there
     after ``commit``, and the writer takes the content up then. Written to by one thread at a time, but whoever gave
     that thread up may abort: abort waits for what has begun, and what begins after it is refused with ValueError.
     """
 
-    def __init__(self, spool: Spool, *, target: Path, frames: Frames, uses: int = 0) -> None:
-        """``frames`` say how the content is cut, ``uses`` how many tools and references it has."""
-        self.spool, self.frames, self.uses = spool, frames, uses
+    def __init__(
+        self,
+        target: Path,
+        new_path: Callable[[], Path],
+        pool: Executor,
+        *,
+        frames: Frames,
+        depth: int,
+        uses: int = 0,
+    ) -> None:
+        """``new_path`` is asked for the path of a file beside the bundle if one is needed, ``depth`` frames may be
+        under way in the pool. ``frames`` say how the content is cut, ``uses`` how many tools and references it has."""
+        self._target, self._new_path, self._pool, self._depth = target, new_path, pool, depth
+        self.frames, self.uses = frames, uses
         self.size = 0
         self.sha256 = ""
-        self._target = target
+        self.rest = bytearray()
+        """What has no frame yet: of a small content all of it, until the writer puts it into a frame of several."""
+        self._file: BinaryIO | None = None
+        self._path: Path | None = None
+        self._written = FrameTable()
+        self._under_way: deque[tuple[Future[bytes], int]] = deque()
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()
         self._open = True
+
+    @property
+    def small(self) -> bool:
+        """Everything is in ``rest``, nothing on disk."""
+        return self._path is None
 
     def write(self, data: bytes | memoryview) -> None:
         """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
@@ -44,16 +67,23 @@ class Sink(Closing):
             self._require_open()
             self._hash.update(data)
             self.size += len(data)
+            view = memoryview(data)
             with reporting(self._target):
-                self.spool.write(data)
+                while view:
+                    # A frame is cut once more follows: what fits one exactly may still be a small content.
+                    if len(self.rest) == self.frames.own:
+                        self._cut()
+                    room = self.frames.own - len(self.rest)
+                    self.rest += view[:room]
+                    view = view[room:]
 
     def commit(self) -> None:
         """The content is whole. It waits beside the bundle until the writer is told what it is."""
         with self._lock:
             self._require_open()
             with reporting(self._target):
-                if not self.spool.small or self.size > self.frames.small:
-                    self.spool.finish(padding(self.size))
+                if not self.small or self.size > self.frames.small:
+                    self._finish()
             self.sha256 = self._hash.hexdigest()
             self._open = False
 
@@ -67,9 +97,54 @@ class Sink(Closing):
         with self._lock:
             if self._open:
                 self._open = False
-                self.spool.discard()
+                self.discard()
 
     close = abort
+
+    def pieces(self) -> Iterator[tuple[bytes, int]]:
+        """The frames of what isn't small, in order: (compressed, decompressed size). After ``commit``."""
+        if self._path is not None:
+            with open_regular(self._path) as file:
+                for number in range(len(self._written)):
+                    _, length, _, size = self._written[number]
+                    yield file.read(length), size
+
+    def discard(self) -> None:
+        """Free memory and disk, once the bytes are in the stream or nobody wants them."""
+        for frame, _ in self._under_way:
+            frame.cancel()
+        self._under_way.clear()
+        self.rest = bytearray()
+        if self._file:
+            self._file.close()
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        self.rest += padding(self.size)
+        if self.rest:
+            self._cut()
+        while self._under_way:
+            self._write_frame()
+        assert self._file is not None
+        self._file.close()
+
+    def _cut(self) -> None:
+        """Have a frame made of what is in ``rest``, and write those that are ready."""
+        if self._file is None:
+            self._path = self._new_path()
+            self._file = os.fdopen(open_private(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        full, self.rest = self.rest, bytearray()
+        self._under_way.append((self._pool.submit(compress, full, self.frames.least(full, self.uses)), len(full)))
+        while self._under_way and (self._under_way[0][0].done() or len(self._under_way) > self._depth):
+            self._write_frame()
+
+    def _write_frame(self) -> None:
+        frame, size = self._under_way.popleft()
+        assert self._file is not None
+        compressed = frame.result()
+        self._file.write(compressed)
+        self._written.append(len(compressed), size)
 
     def _require_open(self) -> None:
         if not self._open:
@@ -85,13 +160,13 @@ class LineSink(Closing):
         path: str,
         kind: Kind | None,
         store_id: str | None,
-        committed: Callable[[LineSink], None],
         *,
         target: Path,
     ) -> None:
         self.path, self.kind, self.store_id = path, kind, store_id
-        self._name, self._committed, self._target = file, committed, target
+        self._name, self._target = file, target
         self.size = 0
+        self.committed = False
         self._ends_in_newline = True
         with reporting(target):
             self._file: BinaryIO | None = os.fdopen(open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
@@ -116,7 +191,7 @@ class LineSink(Closing):
         with reporting(self._target):
             self._file.close()
         self._file = None
-        self._committed(self)
+        self.committed = True
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""

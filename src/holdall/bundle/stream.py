@@ -6,42 +6,38 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import padding
+from holdall.bundle.bag import BLOCK, header, header_time, padding
 from holdall.bundle.durable import open_private
-from holdall.bundle.journal import Cut, Journal
-from holdall.bundle.layout import Frames
+from holdall.bundle.journal import Cut, Journal, Line, Partial, Stored
+from holdall.bundle.layout import IndexEntry
+from holdall.bundle.lookup import FrameFile
+from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
-from holdall.bundle.spool import Spool
+from holdall.bundle.sinks import Sink
+from holdall.closing import Closing
+from holdall.opening import open_regular
 
-__all__ = ["Note", "Stream", "Unrecoverable"]
+__all__ = ["OldStream", "Stream", "Unrecoverable"]
 
 
 class Unrecoverable(Exception):
     """The stream of an earlier run isn't what its journal says; there is nothing to go on with."""
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """A line for the journal; ``content`` is the file of which it says that its content is whole."""
-
-    line: bytes
-    content: str | None = None
-
-
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to append: a frame that is being compressed, or a finished spool."""
+    """One thing to append: a frame that is being compressed, or a sink with frames of its own."""
 
     frame: Future[bytes] | None = None
     size: int = 0
-    spool: Spool | None = None
-    notes: list[Note]
+    sink: Sink | None = None
+    notes: list[Line]
     whole: bool  # an entry ends here, so the stream may be cut here
 
 
@@ -50,7 +46,7 @@ class Stream:
 
     def __init__(
         self,
-        path: Path,
+        partial: Partial,
         journal: Journal,
         pool: Executor,
         *,
@@ -59,24 +55,27 @@ class Stream:
     ) -> None:
         """Open at the journal's last cut (an empty journal's is 0); what stands behind it is cut away.
 
-        ``journalled`` is told which contents the journal has come to know, and where their lines can be read.
+        ``depth`` frames may wait. ``journalled`` is told which contents the journal has come to know, and where their
+        lines can be read.
         """
-        self._journal, self._pool, self._journalled = journal, pool, journalled
-        self._file: BinaryIO = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT), "r+b")
+        self._partial, self._journal, self._pool, self._journalled = partial, journal, pool, journalled
+        self._depth = depth
+        self.bag = safe_name(layout.bag_name(partial.target.name))
+        self._file: BinaryIO = os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b")
         self._hash = hashlib.sha256()
         try:
             self._recover()
         except BaseException:
             self._file.close()
             raise
-        self.position = self.frames.size
+        self._position = self.frames.size
         self._shared, self._uses = bytearray(), 0
         self._frames = layout.frames_of(layout.BAGIT)
-        self._notes: list[Note] = []
+        self._notes: list[Line] = []
         self._error: BaseException | None = None
         self._pieces: queue.Queue[_Piece | None] = queue.Queue(depth)
         self._durable = threading.Condition()
-        self._ready: list[Note] = []
+        self._ready: list[Line] = []
         self._mark: Cut | None = None
         self._ending = self._frozen = False
         self._submitted = self._appended = self._synced = 0
@@ -85,38 +84,50 @@ class Stream:
         self._appender.start()
         self._syncer.start()
 
-    def make_room(self, frames: Frames, size: int) -> None:
-        """Before ``size`` bytes of an entry that is cut so, and before any note about it: end the shared frame where
-        they may not be added to it."""
+    def sink(self, path: str, *, uses: int = 0) -> Sink:
+        """A sink for what will lie at ``path`` or in that folder, with so many tools and references in it."""
+        return Sink(
+            self._partial.target,
+            self._partial.new_spool,
+            self._pool,
+            frames=layout.frames_of(path),
+            depth=self._depth,
+            uses=uses,
+        )
+
+    def begin(self, sink: Sink, path: str, mtime: int, **known: Any) -> IndexEntry:
+        """Put the header of an entry with the sink's bytes, which must be added next; ``known`` are its other fields.
+
+        It ends the shared frame before where they may not stand in that together.
+        """
+        head = header(f"{self.bag}/{path}", sink.size, mtime)
+        size = len(head) + (sink.size + len(padding(sink.size)) if sink.small else 0)
+        frames = sink.frames
         if self._frames.name != frames.name or (frames.strict and len(self._shared) + size > frames.shared):
             self.cut()
         if not (self._shared and self._frames.texts):  # what has a text in it is cut as texts are
             self._frames = frames
-
-    def add(self, header: bytes, data: bytes | bytearray, *, uses: int = 0) -> None:
-        """A small entry with so many tools and references: into the frame that small entries share."""
         self._check()
-        self._uses += uses
-        self.raw(header)
-        self.raw(data)
-        self.raw(padding(len(data)))
+        self.raw(head)
+        return IndexEntry(path=path, offset=self._position, size=sink.size, sha256=sink.sha256, **known)
 
-    def add_spool(self, header: bytes, spool: Spool, size: int) -> None:
-        """A large entry of ``size`` bytes whose frames are finished: its header ends the shared frame."""
-        self.raw(header)
-        self.cut(whole=False)
-        self._put(_Piece(spool=spool, notes=self._notes, whole=True))
-        self._notes = []
-        self.position += size + len(padding(size))
+    def note(self, line: Line) -> None:
+        """A line for the journal, about the entry that is begun or was added last."""
+        self._notes.append(line)
 
-    def note(self, note: Note) -> None:
-        """A line for the journal, about the entry that is added next or was added last."""
-        self._notes.append(note)
-
-    def cut_if_full(self) -> None:
-        """End the shared frame where it is large enough."""
-        if len(self._shared) >= self._frames.shared:
-            self.cut()
+    def add(self, sink: Sink) -> None:
+        """The bytes of the entry that was begun: into the frame that small entries share, or in frames of their own."""
+        if sink.small:
+            self._uses += sink.uses
+            self.raw(sink.rest)
+            self.raw(padding(sink.size))
+            if len(self._shared) >= self._frames.shared:
+                self.cut()
+        else:
+            self.cut(whole=False)
+            self._put(_Piece(sink=sink, notes=self._notes, whole=True))
+            self._notes = []
+            self._position += sink.size + len(padding(sink.size))
 
     def cut(self, *, whole: bool = True) -> None:
         """End the shared frame here, if anything is in it."""
@@ -131,7 +142,7 @@ class Stream:
     def raw(self, data: bytes | bytearray) -> None:
         """Bytes into the shared frame, wherever that ends."""
         self._shared += data
-        self.position += len(data)
+        self._position += len(data)
 
     def checkpoint(self) -> None:
         """End the frame, so that all whole entries become durable and are journalled soon."""
@@ -225,10 +236,10 @@ class Stream:
     def _append(self, piece: _Piece) -> None:
         if piece.frame:
             self._write(piece.frame.result(), piece.size)
-        if piece.spool:
-            for frame, size in piece.spool.pieces():
+        if piece.sink:
+            for frame, size in piece.sink.pieces():
                 self._write(frame, size)
-            piece.spool.discard()
+            piece.sink.discard()
         with self._durable:
             self._appended += 1
             if piece.whole and not self._frozen:
@@ -256,10 +267,9 @@ class Stream:
             try:
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                positions = [self._journal.append(note.line) for note in notes]
+                positions = [(line, self._journal.append(line)) for line in notes]
                 self._journal.commit(mark)
-                contents = zip((note.content for note in notes), positions, strict=True)
-                self._journalled([(content, position) for content, position in contents if content is not None])
+                self._journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])
                 with self._durable:
                     self._synced = appended
                     self._durable.notify_all()
@@ -270,3 +280,28 @@ class Stream:
         with self._durable:
             self._error = error
             self._durable.notify_all()
+
+
+class OldStream(Closing):
+    """A stream that was set aside, from which a new one takes what is whole. A context manager."""
+
+    def __init__(self, partial: Partial) -> None:
+        self._journal = Journal(partial.old_journal, None)
+        self._file = open_regular(partial.old_stream)
+        self._frames = FrameFile(self._file, walk(self._file, self._journal.cut.length))
+
+    def close(self) -> None:
+        self._file.close()
+        self._journal.close()
+
+    def lines(self) -> Iterator[tuple[int, Line]]:
+        """What the journal says is whole, in the order it was written, with each line's position."""
+        return self._journal.lines()
+
+    def content(self, entry: IndexEntry) -> Iterator[memoryview]:
+        """The bytes of one entry, in pieces; FrameError where the stream is damaged."""
+        return self._frames.chunks(entry.offset, entry.size)
+
+    def time(self, entry: IndexEntry) -> int:
+        """The modification time in the entry's header."""
+        return header_time(self._frames.read(entry.offset - BLOCK, BLOCK))

@@ -11,31 +11,25 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.bag import header, padding
+from holdall.bundle.bag import opening_files
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
-from holdall.bundle.final_check import require_readable
-from holdall.bundle.finalize import Finalizer, Finished
+from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Journal, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
-from holdall.bundle.spool import Spool
-from holdall.bundle.stream import Note, Stream, Unrecoverable
+from holdall.bundle.stream import OldStream, Stream, Unrecoverable
 from holdall.bundle.stream_index import StreamIndex
-from holdall.bundle.tagfiles import opening_files
-from holdall.bundle.unfinished import Unfinished
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, epoch_seconds
@@ -45,7 +39,6 @@ __all__ = ["BundleWriter", "Finished"]
 
 _LEAST_FREE = 16 << 20
 _UNNAMED = "unnamed"
-_encode = msgspec.json.Encoder().encode
 
 
 class _Dated(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,20 +85,26 @@ class BundleWriter:
             if target.exists() and not force:  # another process finished it while we waited for its lock
                 raise already_exists(target)
             with reporting(target):
-                begin = self._partial.begin()
-                resume = resume and begin is not None and begin.goes_on(capture, target.name)
-                if begin and not force and not resume:
-                    raise self._another(begin)
-                self.started = begin.started if begin and resume else started
-                try:
-                    self._open(resume=resume)
-                except Unrecoverable:
-                    self._journal.close()
-                    self._open(resume=False)
+                self._begin(started, resume=resume)
         except BaseException:
             self._leave()
             self._partial.release()
             raise
+
+    def _begin(self, started: int, *, resume: bool) -> None:
+        """Go on with what an earlier run left, where that is wanted and can be, or begin anew."""
+        self.started = started
+        if begin := self._partial.begin():
+            resume = resume and begin.goes_on(self.capture, self.target.name)
+            if resume:
+                self.started = begin.started
+            elif not self._force:
+                raise self._another(begin)
+        try:
+            self._open(resume=resume and begin is not None)
+        except Unrecoverable:
+            self._journal.close()
+            self._open(resume=False)
 
     def _another(self, begin: Begin) -> AlreadyExists:
         what, same = "with another source, selection or options", "the same settings to go on with it"
@@ -119,18 +118,13 @@ class BundleWriter:
     def _open(self, *, resume: bool) -> None:
         """Open the stream, to go on with it or anew with the files that say how to read it."""
         begin = Begin(format=JOURNAL, name=self.target.name, started=self.started, capture=self.capture)
-        self.bag = safe_name(layout.bag_name(self.target.name))
         self._journal = Journal(self._partial.journal, None if resume else begin)
         self._resumed = self._journal.position if resume else 0
         self._catalog = StreamIndex(self._journal)
         self._stream = Stream(
-            self._partial.stream,
-            self._journal,
-            self._pool,
-            depth=self._depth,
-            journalled=self._catalog.journalled,
+            self._partial, self._journal, self._pool, depth=self._depth, journalled=self._catalog.journalled
         )
-        for path, data in opening_files(self.target.name, self.bag):
+        for path, data in opening_files(self.target.name, self._stream.bag):
             if path not in self._catalog.tags:
                 self._put(path, data, mtime=self.started)
 
@@ -185,7 +179,7 @@ class BundleWriter:
         if size_hint and size_hint > layout.CONTENT_FRAME:
             with reporting(self.target):
                 _require_space(self.target, size_hint)
-        return self._sink(layout.TEXTS if text else layout.CONTENTS)
+        return self._stream.sink(layout.TEXTS if text else layout.CONTENTS)
 
     def add_content(
         self,
@@ -210,17 +204,15 @@ class BundleWriter:
                 path = self._catalog.content_folder(line.id) + safe_name(line.filename or _UNNAMED)
             else:
                 path = self._catalog.text_path(store, line.id)
-            stored: list[Stored] = []
-
-            def note(entry: IndexEntry) -> None:
-                told = msgspec.structs.replace(line, path=path, size=entry.size)
-                found = Stored(entry=entry, ledger=told, record=record, store=store, overlap=overlap)
-                self._stream.note(Note(line=_encode(found) + b"\n", content=line.id))
-                self._catalog.add_content(found)
-                stored.append(found)
-
-            self._append(sink, path, created_at, note, id=line.id, filename=line.filename, fidelity=line.fidelity)
-            return stored[0]
+            entry = self._stream.begin(
+                sink, path, created_at, id=line.id, filename=line.filename, fidelity=line.fidelity
+            )
+            line = msgspec.structs.replace(line, path=path, size=entry.size)
+            stored = Stored(entry=entry, ledger=line, record=record, store=store, overlap=overlap)
+            self._stream.note(stored)
+            self._catalog.add_content(stored)
+            self._stream.add(sink)
+            return stored
 
     def open_memberships(self, store_id: str) -> LineSink:
         """A sink for the memberships of one store, a line of JSON each; goes behind the contents in ``finish``."""
@@ -239,7 +231,7 @@ class BundleWriter:
     def add_ledger(self, line: LedgerLine) -> None:
         """What became of a file without content. It holds for this run alone."""
         with self._lock, reporting(self.target):
-            self._stream.note(Note(line=_encode(Ledger(ledger=line)) + b"\n"))
+            self._stream.note(Ledger(ledger=line))
 
     def content(self, file_id: str) -> Stored | None:
         """The content of that id if it is whole in this stream, from this run or from the one that is resumed."""
@@ -263,22 +255,19 @@ class BundleWriter:
         """Write the records and what proves the bundle, make it durable, read it back, and give it its name.
 
         Where a clock was set back meanwhile it ended when it began. Raises CannotWrite, and the bundle gets no name,
-        where it can't be read (``final_check.require_readable``).
+        where it can't be read (``require_readable``).
         """
         with self._lock, reporting(self.target):
             if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:
                 self._switch(keep_unseen=False)
             finished = Finalizer(
+                self._stream,
+                self._journal,
+                self.capture,
                 target=self.target,
-                bag=self.bag,
-                capture=self.capture,
                 started=self.started,
-                stream=self._stream,
-                journal=self._journal,
                 resumed=self._resumed,
-                line_sinks=self._line_sinks,
-                open_sink=self._sink,
-                append=lambda sink, path: self._append(sink, path, self.started, None),
+                line_sinks=[sink for sink in self._line_sinks if sink.committed],
             ).run(ended=max(ended, self.started))
             require_readable(self._partial.stream, self.target)
             self._leave()
@@ -313,36 +302,31 @@ class BundleWriter:
         self._journal.close()
         self._partial.set_aside()
         self._open(resume=False)
-        with self._whole(), Unfinished(self._partial.old_stream, self._partial.old_journal) as old:
-            for position, line in old.lines():
-                match line:
-                    case Entry(hash=str()) if before.seen(line):
-                        self._carry_record(old, line.entry)
-                    case Stored() if before.holds(line, position, unseen=keep_unseen):
-                        self._carry(old, line)
-                    case Ledger() if position >= resumed:
-                        self.add_ledger(line.ledger)
-        self._catalog.unseen_contents = before.unseen_contents if keep_unseen else set()
-        self._stream.flush()
-        self._partial.forget_old()
-
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """CannotWrite where the stream of an earlier run turns out to be damaged."""
         try:
-            yield
+            with OldStream(self._partial) as old:
+                for position, line in old.lines():
+                    match line:
+                        case Entry(hash=str()) if before.seen(line):
+                            self._carry_record(old, line.entry)
+                        case Stored() if before.holds(line, position, unseen=keep_unseen):
+                            self._carry(old, line)
+                        case Ledger() if position >= resumed:
+                            self.add_ledger(line.ledger)
         except FrameError as error:
             raise CannotWrite(
                 f"can't write {self.target}: what an earlier run left in {self._partial.folder} is damaged: {error}",
                 hint="--no-resume throws it away and begins anew",
             ) from None
+        self._catalog.unseen_contents = before.unseen_contents if keep_unseen else set()
+        self._stream.flush()
+        self._partial.forget_old()
 
-    def _carry_record(self, old: Unfinished, entry: IndexEntry) -> None:
+    def _carry_record(self, old: OldStream, entry: IndexEntry) -> None:
         assert entry.id is not None
         kind = layout.kind_of(entry.path)
         self.add_record(Record(kind=kind, id=SourceId(entry.id), raw=b"".join(old.content(entry))))
 
-    def _carry(self, old: Unfinished, line: Stored) -> None:
+    def _carry(self, old: OldStream, line: Stored) -> None:
         """One content from the old stream into the new one."""
         with self.open_content(text=line.store is not None) as sink:
             for piece in old.content(line.entry):
@@ -357,24 +341,11 @@ class BundleWriter:
             overlap=line.overlap,
         )
 
-    def _sink(self, path: str, *, uses: int = 0) -> Sink:
-        """A sink for what will lie at ``path`` or in that folder, with so many tools and references in it."""
-        frames = layout.frames_of(path)
-        spool = Spool(
-            self._partial.new_spool,
-            self._pool,
-            frame_size=frames.own,
-            depth=self._depth,
-            least=partial(frames.least, uses=uses),
-        )
-        return Sink(spool, target=self.target, frames=frames, uses=uses)
-
     def _line_sink(self, path: str, kind: Kind | None, store_id: str | None) -> LineSink:
-        def committed(sink: LineSink) -> None:
-            with self._lock:
-                self._line_sinks.append(sink)
-
-        return LineSink(self._partial.new_spool(), path, kind, store_id, committed, target=self.target)
+        sink = LineSink(self._partial.new_spool(), path, kind, store_id, target=self.target)
+        with self._lock:
+            self._line_sinks.append(sink)
+        return sink
 
     def _put(
         self,
@@ -388,33 +359,12 @@ class BundleWriter:
         uses: int = 0,
     ) -> None:
         """One file that is in memory anyhow."""
-
-        def note(entry: IndexEntry) -> None:
-            entry = msgspec.structs.replace(entry, id=id)
-            self._stream.note(Note(line=_encode(Entry(entry=entry, hash=hash, files=files)) + b"\n"))
-
-        with self._sink(path, uses=uses) as sink:
+        with self._stream.sink(path, uses=uses) as sink:
             sink.write(data)
             sink.commit()
-        self._append(sink, path, mtime, note)
-
-    def _append(
-        self, sink: Sink, path: str, mtime: int, note: Callable[[IndexEntry], None] | None, **known: Any
-    ) -> IndexEntry:
-        """The sink's bytes into the stream, ``note`` told of the entry before; ``known`` are its other fields."""
-        head = header(f"{self.bag}/{path}", sink.size, mtime)
-        small = sink.spool.small
-        self._stream.make_room(sink.frames, len(head) + (sink.size + len(padding(sink.size)) if small else 0))
-        offset = self._stream.position + len(head)
-        entry = IndexEntry(path=path, offset=offset, size=sink.size, sha256=sink.sha256, **known)
-        if note:
-            note(entry)
-        if small:
-            self._stream.add(head, sink.spool.rest, uses=sink.uses)
-            self._stream.cut_if_full()
-        else:
-            self._stream.add_spool(head, sink.spool, sink.size)
-        return entry
+        entry = self._stream.begin(sink, path, mtime, id=id)
+        self._stream.note(Entry(entry=entry, hash=hash, files=files))
+        self._stream.add(sink)
 
 
 def _created_at(raw: bytes) -> int:

@@ -42,8 +42,8 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
 
     Reads only what it shows; verify is what proves a bundle.
     """
-    from holdall.bundle.known_losses import declared
     from holdall.bundle.reader import open_bundle
+    from holdall.bundle.totals import declared
 
     with open_bundle(bundle) as opened:
         tree = _Tree(opened, None if everything else _FILES)

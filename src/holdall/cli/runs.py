@@ -27,6 +27,8 @@ from holdall.cli.verdictview import as_result, conclude, worse
 from holdall.dialects.loss import Severity
 from holdall.errors import EXIT_LOOK, Interrupted
 from holdall.importer.verbs import run_import as verb
+from holdall.kinds import DEFINITIONS, KINDS
+from holdall.model import Kind
 from holdall.settings import DestinationSettings
 
 __all__ = ["THIS_MACHINE", "Narrator", "Unwatched", "run_import"]
@@ -204,18 +206,16 @@ def _told(console: Console, settings: DestinationSettings, imported: verb.Import
         raise report.stopped
     verdict = imported.verdict()
     conclude(console, verdict)
-    document = msgspec.to_builtins(verb.mapping(report))
+    document, others = msgspec.to_builtins(verb.mapping(report)), report.of(Kind.STORE, Kind.FILE)
+    mapped = (KINDS[kind].count for kind in DEFINITIONS if kind is not Kind.ASSISTANT)  # they are in "mappings"
     return Outcome(
         exit_code=verdict.exit_code,
         result={
             "dry_run": False,
             "run": report.run,
             "output_dir": str(settings.output_dir),
-            **{
-                key: document[key]
-                for key in ("source", "destination", "mappings", "agents", "vector_stores", "options")
-            },
-            "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in report.others],
+            **{key: document[key] for key in ("source", "destination", "mappings", *mapped, "options")},
+            "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in others],
             "files": len(report.files),
             "possible_orphans": document["possible_orphans"],
             "duplicates": document["duplicates"],

@@ -204,7 +204,7 @@ class Look:
         answer, message = EndpointState.UNKNOWN, ""
         for _, file_id, size in reversed(found.newest):
             try:
-                async with self._account.download(file_id, size=size) as body, aclosing(body.chunks()) as chunks:
+                async with self._account.download(file_id, size=size) as body, aclosing(body.chunks) as chunks:
                     async for _chunk in chunks:
                         break
             except RemoteError as error:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
-from holdall.bundle.state import State
+from holdall.bundle.totals import Totals
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.file_index import File, FileIndex
 from holdall.exporter.losses import Losses
@@ -48,7 +48,7 @@ class LedgerWriter:
         definitions: Definitions,
         losses: Losses,
         progress: Progress,
-        state: State | None = None,
+        state: Totals | None = None,
         account: Account | None = None,
     ) -> None:
         self._writer, self._register, self._progress, self._state = writer, register, progress, state

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdall.bundle.known_losses import reason_of
 from holdall.bundle.layout import LossLine
 from holdall.bundle.sorting import Sorter
+from holdall.bundle.totals import reason_of
 from holdall.bundle.writer import BundleWriter
 from holdall.exporter.policy import Policy
 from holdall.exporter.report import (

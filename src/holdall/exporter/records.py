@@ -66,7 +66,7 @@ class FileRecords:
         found = self._register.listed(file_id) or await self._listed(file_id)
         if found is not None:
             return Record(kind=Kind.FILE, id=file_id, raw=found)
-        record = await self._surveyor.file(file_id)
+        record = await self._surveyor.one(Kind.FILE, file_id)
         if isinstance(record, Record):
             self._asked[FileView.of(record).purpose or ""] += 1
         return record

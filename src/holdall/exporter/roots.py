@@ -209,7 +209,7 @@ async def _stores(
         found: Record | Missing | None = (listed or {}).get(store_id)
         held = in_dump.get(store_id)
         if found is None and not is_invented(store_id):
-            found = await surveyor.store(store_id, users)
+            found = await surveyor.one(Kind.STORE, store_id, users)
         if isinstance(found, Missing):
             missing.append(msgspec.structs.replace(found, held=held is not None))
         if isinstance(found, Record):

@@ -14,9 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from holdall.bundle.digest import record_hash
-from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import Capture, Digests, Source
-from holdall.bundle.state import State
+from holdall.bundle.totals import Totals, minimum_of
 from holdall.bundle.writer import BundleWriter
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
@@ -189,7 +188,7 @@ async def _fill(
     compared: bool,
 ) -> _Filled:
     """Everything into the writer; where it is ``compared`` and nothing has changed, without the parent's contents."""
-    with FileIndex() as register, State() if compared else nullcontext() as state:
+    with FileIndex() as register, Totals() if compared else nullcontext() as state:
         booking = LedgerWriter(writer, register, definitions, losses, progress, state, account)
         hashes = _put_records(definitions, writer, booking)
         async with AsyncExitStack() as stack:

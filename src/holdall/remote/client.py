@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, BinaryIO, TypeVar
@@ -14,47 +13,30 @@ import msgspec
 from holdall.endpoint import Endpoint, Secret, endpoint
 from holdall.errors import (
     REQUEST_ERRORS,
-    AnswerTooLong,
     AuthenticationFailed,
     NotFound,
     RemoteError,
     RequestRefused,
     UnexpectedAnswer,
 )
-from holdall.lenient import divided, read_members, readable, trimmed
+from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
-from holdall.redaction import MARK, Redactor, redactor
+from holdall.redaction import Redactor, redactor
 from holdall.remote import lists
 from holdall.remote.bodies import MAX_PAGE
-from holdall.remote.download import Download, Rest
-from holdall.remote.limits import Limits, Tries
+from holdall.remote.limits import Limits
 from holdall.remote.lists import Doubt
-from holdall.remote.proxies import Proxy
+from holdall.remote.transfer import Download, Rest
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import MAX_JSON, MAX_VALUES, bare, count_values, require_plain
+from holdall.untrusted import MAX_JSON
 
-__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "identity", "path", "viewed"]
+__all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 
 T = TypeVar("T")
 
 # A wait that the user is told of, in seconds.
 _LONG = 5.0
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
-    """null where there are none: so servers written in Go say it."""
-    has_more: msgspec.Raw = msgspec.Raw()
-
-    def promises_more(self) -> bool | None:
-        """Also as other servers write it, 1 or "true". What can't be read promises more, nothing says nothing."""
-        said = bytes(self.has_more).strip(b' "').lower()
-        return None if said in (b"", b"null") else said not in (b"false", b"0", b"0.0")
-
-
-class _Identified(msgspec.Struct, frozen=True, kw_only=True):
-    id: str | None = None
 
 
 class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,46 +72,10 @@ def viewed(raw: bytes, of: type[T], what: str) -> T:
         raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
 
 
-def identity(raw: bytes) -> str | None:
-    """The id of a record, whatever else is in it; None where it has none."""
-    with suppress(ValueError, RecursionError):
-        return msgspec.json.decode(raw, type=_Identified).id
-    with suppress(ValueError):
-        return msgspec.convert(read_members(raw).get("id"), str)
-    return None
-
-
 def _readable(raw: bytes) -> bytes:
     with suppress(ValueError):
         return readable(raw)
     return raw
-
-
-_MAX_PAGE_VALUES = 2 * MAX_VALUES
-
-
-def _page_of(raw: bytes, where: str) -> tuple[_Page, bool]:
-    """A page of a list, and whether something stands behind it in the answer.
-
-    What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
-    where it is no such page, AnswerTooLong where there is too much in it.
-    """
-    if count_values(raw) > _MAX_PAGE_VALUES and sum(map(count_values, bare(raw))) > _MAX_PAGE_VALUES:
-        raise AnswerTooLong(f"can't list {where}: a page of more than {_MAX_PAGE_VALUES} values")
-    with suppress(ValueError):
-        require_plain(raw, longest=MAX_PAGE, richest=_MAX_PAGE_VALUES)
-        return msgspec.json.decode(raw, type=_Page), False
-    if len(raw) > MAX_JSON:
-        raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it")
-    raw = trimmed(raw)
-    pieces, end = divided(raw)
-    members = dict(zip(pieces[::2], pieces[1::2], strict=False))
-    data = members.get(b'"data"', b"")
-    if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
-        return _Page(), False
-    items = None if data == b"null" else [msgspec.Raw(item) for item in divided(data)[0]]
-    has_more = msgspec.Raw(members.get(b'"has_more"', b""))
-    return _Page(data=items, has_more=has_more), bool(raw[end:].strip())
 
 
 def _is_deleted(raw: bytes) -> bool:
@@ -143,7 +89,7 @@ def _no_matter(why: str) -> None:
     """A doubt that nobody asked for."""
 
 
-class Account:
+class Account(Wire):
     """An account of an OpenAI-compatible server, used as an async context manager.
 
     ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
@@ -164,12 +110,10 @@ class Account:
         clock: Callable[[], float] = time.time,
         silence: float | None = None,
     ) -> None:
-        self.endpoint = endpoint
-        self.side = side
+        super().__init__(endpoint, side=side, clock=clock, silence=silence)
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self.limits.note = self.progress.note
-        self._wire = Wire(endpoint, side=side, clock=clock, silence=silence)
         self._lies = 0
         self.nowhere: int | None = None
         """The status of the answer to a path that can't be there, once that was asked for."""
@@ -178,39 +122,17 @@ class Account:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._wire.close()
-
-    @property
-    def organization(self) -> str | None:
-        return self._wire.organization
-
-    @property
-    def project(self) -> str | None:
-        return self._wire.project
-
-    @property
-    def sent_keys(self) -> bool:
-        """Whether a key was taken out of any answer so far: ``redaction.MARK`` stands in its place."""
-        return self._wire.sent_keys
+        await self.close()
 
     @property
     def redactor(self) -> Redactor:
         """Finds this account's keys."""
-        return redactor(self._wire.secrets)
+        return redactor(self.secrets)
 
     @property
     def party(self) -> dict[str, str | None]:
         """Which account it is, as journals, plans and written requests name it."""
         return {"base_url": self.endpoint.base_url, "organization": self.organization, "project": self.project}
-
-    @property
-    def proxy(self) -> Proxy | None:
-        """What all requests go through."""
-        return self._wire.proxy
-
-    @property
-    def requests(self) -> Counter[str]:
-        return self._wire.requests
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -229,7 +151,7 @@ class Account:
         """
         return await self._repeat(
             f"GET {route(where)}",
-            lambda _: self._wire.json("GET", where, params=params, most=most, is_content=is_content),
+            lambda _: self.json("GET", where, params=params, most=most, is_content=is_content),
             repeatable=True,
             patient=patient,
         )
@@ -269,34 +191,21 @@ class Account:
         that has no ``data``, and for an endless list where the caller takes no ``doubt``.
         """
 
-        doubt_of = doubt or _no_matter
-
         async def ask(query: Mapping[str, Any]) -> lists.Page:
             nonlocal patient
 
-            async def once(stack: AsyncExitStack) -> tuple[Answer, _Page, bool]:
-                asked = {**(params or {}), **query}
-                answer = await self._wire.json("GET", where, params=asked, most=MAX_PAGE, is_page=True)
+            async def once(stack: AsyncExitStack) -> tuple[Answer, lists.Page | None]:
+                answer = await self.json("GET", where, params={**(params or {}), **query}, most=MAX_PAGE, is_page=True)
                 try:
-                    return answer, *_page_of(answer.sent, where)
+                    return answer, lists.read_page(answer.sent, where, is_altered=answer.is_altered)
                 except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
-                    raise self._wire.unreadable(f"can't list {where}", answer, error) from None
+                    raise self.unreadable(f"can't list {where}", answer, error) from None
 
-            answer, page, is_more_behind = await self._repeat(
-                f"GET {route(where)}", once, repeatable=True, patient=patient
-            )
+            answer, page = await self._repeat(f"GET {route(where)}", once, repeatable=True, patient=patient)
             patient = True
-            if page.data is msgspec.UNSET:
-                raise self._wire.unreadable(f"can't list {where}", answer, "no list in it")
-            if is_more_behind:
-                doubt_of("something else stands behind the list in an answer")
-            items = [bytes(item) for item in (page.data or [])[: lists.PAGE_MOST + 1]]
-            ids = [identity(item) for item in items]
-            if answer.is_altered and any(MARK in (id or "") for id in ids):
-                doubt_of("an id in it has the key in it")
-                kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
-                items, ids = [items[place] for place in kept], [ids[place] for place in kept]
-            return lists.Page(items=items, ids=ids, has_more=page.promises_more())
+            if page is None:
+                raise self.unreadable(f"can't list {where}", answer, "no list in it")
+            return page
 
         def over(why: str) -> None:
             self._lies += 1
@@ -314,7 +223,7 @@ class Account:
                 return None
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
-        read = lists.pages(ask, limit, doubt_of, over=over, counted=counts, lies=self._lies)
+        read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies)
         async for page in read:
             yield page if as_sent else [_readable(item) for item in page]
 
@@ -329,7 +238,7 @@ class Account:
         """
 
         async def once(stack: AsyncExitStack) -> Download:
-            opening = self._wire.download(f"can't download file {file_id}", file_id, container, rest, size)
+            opening = self.open_content(f"can't download file {file_id}", file_id, container, rest, size)
             return await stack.enter_async_context(opening)
 
         async with AsyncExitStack() as held:
@@ -343,7 +252,7 @@ class Account:
         An error with ``ambiguous`` set may have been carried out all the same: look before trying again.
         """
         return await self._repeat(
-            f"POST {route(where)}", lambda _: self._wire.json("POST", where, body=dict(body or {})), repeatable=False
+            f"POST {route(where)}", lambda _: self.json("POST", where, body=dict(body or {})), repeatable=False
         )
 
     async def upload(
@@ -357,7 +266,7 @@ class Account:
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
         return await self._repeat(
             "POST /files",
-            lambda _: self._wire.upload(filename, stream, purpose=purpose, expires_after=expires_after),
+            lambda _: self.send_file(filename, stream, purpose=purpose, expires_after=expires_after),
             repeatable=False,
         )
 
@@ -372,7 +281,7 @@ class Account:
         answered: RemoteError | Answer
         try:
             answered = await self._repeat(
-                f"DELETE {route(where)}", lambda _: self._wire.json("DELETE", where), repeatable=True
+                f"DELETE {route(where)}", lambda _: self.json("DELETE", where), repeatable=True
             )
             if _is_deleted(answered.raw):
                 return answered
@@ -402,16 +311,18 @@ class Account:
         tries = self.limits.tries(endpoint, repeatable=repeatable, patient=patient)
         renewed = False
         while True:
-            token = self._wire.tokens.token if self._wire.tokens else ""
+            token = self.tokens.token if self.tokens else ""
             async with AsyncExitStack() as stack:
-                slot = await stack.enter_async_context(self.limits.slot())
+                slot = await stack.enter_async_context(self.limits.slots.one())
                 try:
                     answer = await once(stack)
                 except RemoteError as error:
                     if not renewed and self._token_has_ended(error, token):
                         renewed, wait = True, 0.0
                     else:
-                        wait = self._after(tries, error, slot)
+                        wait = tries.after(error, slot)
+                        if wait >= _LONG:
+                            self.progress.note(f"{error.message}; trying again in {wait:.0f} s")
                 else:
                     tries.succeeded()
                     if held:
@@ -421,14 +332,8 @@ class Account:
 
     def _token_has_ended(self, error: RemoteError, token: str) -> bool:
         """Whether a token ended before its time; a request that is refused for it was not carried out."""
-        tokens = self._wire.tokens
+        tokens = self.tokens
         if not tokens or not isinstance(error, AuthenticationFailed) or error.status != 401:
             return False
         tokens.forget(token or tokens.token)
         return True
-
-    def _after(self, tries: Tries, error: RemoteError, slot: int) -> float:
-        wait = tries.after(error, slot)
-        if wait >= _LONG:
-            self.progress.note(f"{error.message}; trying again in {wait:.0f} s")
-        return wait

@@ -29,7 +29,7 @@ from holdall.remote.client import Account, Answer, path
 from holdall.remote.refusals import is_of_container
 from holdall.remote.transfer import ContentSink, transfer
 
-__all__ = ["ContainerCopy", "Containers", "NoContainer"]
+__all__ = ["Containers", "NoContainer"]
 
 # Well below what a container takes: 50 files can be named at its creation, and the smallest has 1 GB of memory.
 _MOST_FILES = 20
@@ -46,13 +46,6 @@ class NoContainer(Exception):
     def __init__(self, error: RemoteError) -> None:
         super().__init__(error.message)
         self.error = error
-
-
-class ContainerCopy(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was read through a container: the route it came by and how many bytes came."""
-
-    route: str
-    size: int
 
 
 class _Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +94,8 @@ class Containers:
         if cancelled:
             raise cancelled
 
-    async def read(self, file_id: str, size: int, open_sink: Callable[[], ContentSink]) -> ContainerCopy:
-        """Read one file into a sink, and commit it where exactly ``size`` bytes came.
+    async def read(self, file_id: str, size: int, open_sink: Callable[[], ContentSink]) -> str:
+        """Read one file into a sink, commit it where exactly ``size`` bytes came, and return the route that it came by.
 
         Raises NoContainer where the account gives no container, now or for the rest of the run; RemoteError where it
         does not give this file.
@@ -133,7 +126,7 @@ class Containers:
 
     async def _through(
         self, container: _Container, file_id: str, size: int, open_sink: Callable[[], ContentSink]
-    ) -> ContainerCopy:
+    ) -> str:
         copied, _ = await self._write(path("/containers/{}/files", container.id), {"file_id": file_id})
         got = await transfer(
             lambda rest: self._account.download(copied.id, container=container.id, rest=rest, size=size),
@@ -145,9 +138,7 @@ class Containers:
             expected=size,
             exact=True,
         )
-        return ContainerCopy(
-            route=got.route(path("/containers/{}/files/{}/content", container.id, copied.id)), size=size
-        )
+        return got.route(path("/containers/{}/files/{}/content", container.id, copied.id))
 
     async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
         """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""
@@ -174,7 +165,8 @@ class Containers:
             found = self._open
             if found is None or found.spent or found.files >= _MOST_FILES or found.bytes + size > _MOST_BYTES:
                 if found is not None:
-                    await self._retire(found)
+                    found.spent = True
+                    await self._delete_if_spent(found)
                 found = self._open = await self._make()
             found.files += 1
             found.bytes += size
@@ -183,8 +175,7 @@ class Containers:
             yield found
         finally:
             found.users -= 1
-            if found.spent and not found.users and found.id in self._alive:
-                await self._delete(found.id)
+            await self._delete_if_spent(found)
 
     async def _make(self) -> _Container:
         # Where this is cancelled in the middle, a container may be there whose id was never told.
@@ -200,9 +191,8 @@ class Containers:
         self._alive.add(made.id)
         return _Container(made.id)
 
-    async def _retire(self, container: _Container) -> None:
-        container.spent = True
-        if not container.users and container.id in self._alive:
+    async def _delete_if_spent(self, container: _Container) -> None:
+        if container.spent and not container.users and container.id in self._alive:
             await self._delete(container.id)
 
     async def _delete(self, ident: str) -> None:

@@ -22,7 +22,7 @@ from holdall.parsedtext import Parts
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
-from holdall.remote.parsed import Parsed, read_parsed
+from holdall.remote.parsed import read_parsed
 from holdall.remote.refusals import is_of_purpose
 from holdall.remote.transfer import ContentSink, transfer
 from holdall.wording import Wording
@@ -68,15 +68,6 @@ class FetchedContent(msgspec.Struct, frozen=True, kw_only=True):
     doubt: str | None = None
 
 
-class _Text(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed text that lies in a sink and is used if no better fidelity can be had."""
-
-    route: str
-    sink: ContentSink
-    parsed: Parsed
-    doubt: str | None
-
-
 class _File:
     """One file while its content is fetched."""
 
@@ -84,46 +75,13 @@ class _File:
         self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[Holder]], sinks: Sinks
     ) -> None:
         self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
+        self.size = view.size if view else None
         self.route = path("/files/{}/content", file_id)
         self.error: RemoteError | None = None
         self.notes: list[str] = []
-        self.text: _Text | None = None
+        self.text: tuple[ContentSink, FetchedContent] | None = None
+        """A parsed text that lies in a sink, and is used if no better fidelity can be had."""
         self.no_text = "it is in no vector store, so there is no parsed text"
-
-    @property
-    def size(self) -> int | None:
-        return self.view.size if self.view else None
-
-    def got(
-        self,
-        fidelity: Fidelity,
-        *,
-        size: int | None = None,
-        route: str | None = None,
-        truncated: bool = False,
-        doubt: str | None = None,
-    ) -> FetchedContent:
-        error = self.error
-        said = [error.detail or error.message] if error else []
-        return FetchedContent(
-            fidelity=fidelity,
-            size=size,
-            route=route or self.route,
-            status=error.status if error else None,
-            code=error.code if error else None,
-            message="; ".join([*said, *self.notes]) or None,
-            truncated=truncated,
-            doubt=doubt,
-        )
-
-    def nothing(self) -> FetchedContent:
-        self.notes.append(self.no_text)
-        return self.got(Fidelity.UNAVAILABLE)
-
-    def drop_text(self) -> None:
-        if self.text:
-            self.text.sink.abort()
-            self.text = None
 
 
 class ContentFetcher:
@@ -163,15 +121,26 @@ class ContentFetcher:
         """
         work = _File(file_id, file, stores, sinks)
         try:
-            return (
+            found = (
                 await self._original(work)
                 or await self._supplied(work)
                 or await self._container(work)
                 or (await self._text(work) if text else None)
-                or work.nothing()
             )
         finally:
-            work.drop_text()
+            if work.text:
+                work.text[0].abort()
+        if found is None:
+            work.notes.append(work.no_text)
+            found = FetchedContent(fidelity=Fidelity.UNAVAILABLE, route=work.route)
+        error = work.error
+        said = [error.detail or error.message] if error else []
+        return msgspec.structs.replace(
+            found,
+            status=error.status if error else None,
+            code=error.code if error else None,
+            message="; ".join([*said, *work.notes]) or None,
+        )
 
     async def _original(self, work: _File) -> FetchedContent | None:
         purpose = work.view.purpose if work.view else None
@@ -196,7 +165,7 @@ class ContentFetcher:
         if got.size != work.size and work.size is not None:
             # Fetched twice already, so it is the record that is wrong; on such a server most of them are.
             self._sizes_hold = False
-        return work.got(Fidelity.ORIGINAL, size=got.size, route=got.route(work.route))
+        return FetchedContent(fidelity=Fidelity.ORIGINAL, size=got.size, route=got.route(work.route))
 
     async def _supplied(self, work: _File) -> FetchedContent | None:
         if self._originals is None or work.view is None or not work.view.filename or work.size is None:
@@ -216,7 +185,7 @@ class ContentFetcher:
             return None
         self._progress.advance(bytes=found.original.size)
         work.notes.append(found.check)
-        return work.got(Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
+        return FetchedContent(fidelity=Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
     async def _container(self, work: _File) -> FetchedContent | None:
         if self._containers is None or work.view is None:
@@ -225,28 +194,22 @@ class ContentFetcher:
             work.notes.append("no container: the file's size is not known, so a copy could not be checked")
             return None
         try:
-            copy = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Fidelity.CONTAINER))
+            route = await self._containers.read(work.id, work.size, lambda: work.sinks.content(Fidelity.CONTAINER))
         except NoContainer as closed:
             work.notes.append(f"no container: {closed.error.detail or closed.error.message}")
         except (*REFUSED, QuotaExhausted, RateLimited) as refusal:
             work.notes.append(f"not through a container: {refusal.detail or refusal.message}")
         else:
-            return work.got(Fidelity.CONTAINER, size=copy.size, route=copy.route)
+            return FetchedContent(fidelity=Fidelity.CONTAINER, size=work.size, route=route)
         return None
 
     async def _text(self, work: _File) -> FetchedContent | None:
         if not await self._read_text(work) or work.text is None:
             return None
-        text, work.text = work.text, None
-        await asyncio.to_thread(text.sink.commit)
+        (sink, content), work.text = work.text, None
+        await asyncio.to_thread(sink.commit)
         self._progress.advance(bytes=work.size or 0)
-        return work.got(
-            Fidelity.TEXT,
-            size=text.parsed.size,
-            route=text.route,
-            truncated=text.parsed.truncated,
-            doubt=text.doubt,
-        )
+        return content
 
     async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
@@ -274,6 +237,9 @@ class ContentFetcher:
                 continue
             size = comparable_size(work.view.filename, work.size) if work.view and self._sizes_hold else None
             doubt = joining.reading(None if parsed.truncated else size).doubt
-            work.text = _Text(route=work.route, sink=sink, parsed=parsed, doubt=doubt)
+            content = FetchedContent(
+                fidelity=Fidelity.TEXT, size=parsed.size, route=work.route, truncated=parsed.truncated, doubt=doubt
+            )
+            work.text = sink, content
             break
         return work.text is not None

@@ -29,9 +29,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from holdall.errors import (
     AnswerTooLong,
@@ -45,7 +45,7 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from holdall.remote.slots import Slots
+from holdall.progress import Silent
 
 __all__ = [
     "BUDGET",
@@ -56,6 +56,7 @@ __all__ = [
     "LONGEST_WAIT",
     "PATIENCE",
     "Limits",
+    "Slots",
     "Tries",
 ]
 
@@ -72,6 +73,69 @@ _CAP = 30.0
 
 _STAYING = (QuotaExhausted, ConnectionMisconfigured, NotTheApi, AnswerTooLong)
 _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
+
+
+class Slots:
+    """Places for requests in flight: ``most`` of them, halved at each sign of too many, one more for each round that
+    goes well. Never less than one. First come, first served.
+
+    A place is held while a body streams, so that ``most`` bounds open transfers too.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._allowed = float(most)
+        self._busy = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._cuts = 0
+
+    @property
+    def allowed(self) -> int:
+        """How many may be in flight now."""
+        return int(self._allowed)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[int]:
+        """A place; gives the token for ``too_many``."""
+        await self._enter()
+        try:
+            yield self._cuts
+        finally:
+            self._busy -= 1
+            self._admit()
+
+    def went_well(self) -> None:
+        """A request was answered."""
+        if self._allowed < self.most:
+            self._allowed = min(float(self.most), self._allowed + 1 / self._allowed)
+            self._admit()
+
+    def too_many(self, token: int) -> None:
+        """The server refused the request that had ``token``. Those that were in flight with it count as one sign."""
+        if token == self._cuts:
+            self._cuts += 1
+            self._allowed = max(1.0, self._allowed / 2)
+
+    async def _enter(self) -> None:
+        if self._busy < self.allowed and not self._waiting:
+            self._busy += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # the place was given in the same moment
+                self._busy -= 1
+                self._admit()
+            raise
+
+    def _admit(self) -> None:
+        while self._waiting and self._busy < self.allowed:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._busy += 1
+                turn.set_result(None)
 
 
 class Limits:
@@ -99,12 +163,8 @@ class Limits:
         self._vain: dict[str, float] = {}
         self._worked: set[str] = set()
         self._given_up: Counter[str] = Counter()
-        self.note: Callable[[str], None] = _unheard
+        self.note: Callable[[str], None] = Silent().note
         """Is told, in one line, of an endpoint that keeps failing."""
-
-    def slot(self) -> AbstractAsyncContextManager[int]:
-        """One request in flight. Held while a body streams, so that ``concurrency`` bounds open transfers too."""
-        return self.slots.one()
 
     def tries(self, route: str, *, repeatable: bool, patient: bool = True) -> Tries:
         """The tries of one request. ``route`` names its endpoint, without ids; ``repeatable`` says whether it may be
@@ -223,10 +283,6 @@ class Tries:
 def _is_about_this_one(error: RemoteError) -> bool:
     """Whether another request to the same endpoint may well succeed at the same time."""
     return isinstance(error, UnexpectedAnswer) or (isinstance(error, ServerFailed) and error.status in (None, 500))
-
-
-def _unheard(text: str) -> None:
-    """A note that nobody asked for."""
 
 
 def _may_mean_absent(error: RemoteError) -> bool:

@@ -10,24 +10,33 @@ the list has another end that stays the same.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
+from holdall.lenient import divided, read_members, trimmed
+from holdall.redaction import MARK
+from holdall.remote.bodies import MAX_PAGE
+from holdall.untrusted import MAX_JSON, MAX_VALUES, bare, count_values, require_plain
 
-__all__ = ["MOST", "PAGE_MOST", "Doubt", "Page", "pages"]
+__all__ = ["Doubt", "Page", "identity", "pages", "read_page"]
 
 Doubt = Callable[[str], None]
 """Is told why a list may lack something."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One page: each item as the slice of JSON that the server sent, and its id where it has one."""
+    """One page: each item as the slice of JSON that the server sent, and its id where it has one.
+
+    ``has_more`` is None where the server says nothing of it; ``doubts`` say why something may be missing in it.
+    """
 
     items: list[bytes]
     ids: list[str | None]
     has_more: bool | None
+    doubts: list[str] = []
 
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Page]]
@@ -44,33 +53,76 @@ _BYTES = 64 << 20
 # So many items are more than a count may not have caught up with yet.
 _UNCOUNTED = 500
 
+_PAGE_VALUES = 2 * MAX_VALUES
 _COMMON_LIMIT = 100  # the most that any list takes, but OpenAI's of files
 _USUAL = (10, 20, 25, 50, 100)  # the pages of servers that have lengths of their own
 
 
-class _Seen:
-    """The ids of a list so far."""
+class _Identified(msgspec.Struct, frozen=True, kw_only=True):
+    id: str | None = None
 
-    def __init__(self) -> None:
-        self._ids: set[str] = set()
-        self.last: str | None = None
 
-    def __contains__(self, identity: str | None) -> bool:
-        return identity in self._ids
+class _Sent(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    """null where there are none: so servers written in Go say it."""
+    has_more: msgspec.Raw = msgspec.Raw()
 
-    def __len__(self) -> int:
-        return len(self._ids)
 
-    def fresh(self, page: Page) -> list[bytes]:
-        """The items that were not there before, which now are; those without an id are always new."""
-        new = []
-        for item, identity in zip(page.items, page.ids, strict=True):
-            if identity is None or identity not in self._ids:
-                new.append(item)
-                if identity is not None:
-                    self._ids.add(identity)
-                    self.last = identity
-        return new
+def identity(raw: bytes) -> str | None:
+    """The id of a record, whatever else is in it; None where it has none."""
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(raw, type=_Identified).id
+    with suppress(ValueError):
+        return msgspec.convert(read_members(raw).get("id"), str)
+    return None
+
+
+def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | None:
+    """A page of a list; None where there is no list in the answer. ``is_altered``: keys were taken out of it.
+
+    What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
+    where it is no such page, AnswerTooLong where there is too much in it.
+    """
+    if count_values(raw) > _PAGE_VALUES and sum(map(count_values, bare(raw))) > _PAGE_VALUES:
+        raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
+    doubts = []
+    try:
+        require_plain(raw, longest=MAX_PAGE, richest=_PAGE_VALUES)
+        sent = msgspec.json.decode(raw, type=_Sent)
+    except ValueError:
+        if len(raw) > MAX_JSON:
+            raise AnswerTooLong(
+                f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it"
+            ) from None
+        sent, behind = _divided(trimmed(raw))
+        if behind.strip():
+            doubts.append("something else stands behind the list in an answer")
+    if sent.data is msgspec.UNSET:
+        return None
+    items = [bytes(item) for item in (sent.data or [])[: PAGE_MOST + 1]]
+    ids = [identity(item) for item in items]
+    if is_altered and any(MARK in (id or "") for id in ids):
+        doubts.append("an id in it has the key in it")
+        kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
+        items, ids = [items[place] for place in kept], [ids[place] for place in kept]
+    return Page(items=items, ids=ids, has_more=_promises_more(sent.has_more), doubts=doubts)
+
+
+def _divided(raw: bytes) -> tuple[_Sent, bytes]:
+    """A page by its brackets and commas alone, and what stands behind it."""
+    pieces, end = divided(raw)
+    members = dict(zip(pieces[::2], pieces[1::2], strict=False))
+    data = members.get(b'"data"', b"")
+    if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
+        return _Sent(), b""
+    items = None if data == b"null" else [msgspec.Raw(item) for item in divided(data)[0]]
+    return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:]
+
+
+def _promises_more(has_more: msgspec.Raw) -> bool | None:
+    """Also as other servers write it, 1 or "true". What can't be read promises more, nothing says nothing."""
+    said = bytes(has_more).strip(b' "').lower()
+    return None if said in (b"", b"null") else said not in (b"false", b"0", b"0.0")
 
 
 def _twofold(page: Page) -> str | None:
@@ -150,53 +202,127 @@ async def pages(
     there. ``counted`` asks how many items it has, where the server counts them; ``lies`` are the lists without end that
     it had before.
     """
-    # One loop, long as it is: each way that a server can end a list depends on what all pages before it said.
-    seen, sized = _Seen(), _Sized(ask, limit)
-    bound = _Bound(limit, counted, lies, lambda: _is_steady(sized.ask, seen))
-    query: dict[str, Any] = {"order": "asc"}
-    promised = is_second = is_full = is_refused = False
-    given = 0
-    while True:
+    listing = _Listing(ask, limit, doubt, over or doubt, counted, lies)
+    async for page in listing.forward():
+        yield page
+    if listing.is_open:
+        async for page in listing.other_end():
+            yield page
+
+
+class _Listing:
+    """A list while it is read: what was seen of it, and what its pages said so far."""
+
+    def __init__(self, ask: Ask, limit: int, doubt: Doubt, over: Doubt, counted: Count | None, lies: int) -> None:
+        self._doubt, self._over = doubt, over
+        self._sized = _Sized(ask, limit)
+        self._bound = _Bound(limit, counted, lies, self._is_steady)
+        self._seen: set[str] = set()
+        self._last: str | None = None
+        self._given = 0
+        self._promised = self._is_full = False
+        self.is_open = False
+        """Once it was read forward: where it ends isn't known."""
+        self._why = ""
+        self._is_sure = False
+
+    # One loop: each way that a server can end a list depends on what all pages before it said.
+    async def forward(self) -> AsyncIterator[list[bytes]]:
+        """The pages from the oldest item on, as far as the server gives something new."""
+        query: dict[str, Any] = {"order": "asc"}
+        is_second = False
+        while True:
+            try:
+                page = await self._ask(query)
+            except (RequestRefused, NotFound, ServerFailed, AnswerTooLong) as error:
+                if "after" not in query:
+                    raise
+                self._leave_open(page, f"the server refuses to give the next page ({error.detail or error.status})")
+                return
+            fresh = self._fresh(page)
+            if twofold := _twofold(page):
+                self._doubt(f"it has two different records of the id {twofold[:100]}, of which the first is taken")
+            ends = page.has_more is False and bool(page.items or not self._promised)
+            taken, is_over = await self._bound.take(fresh, ends=ends)
+            if taken:
+                yield taken
+                self._given += 1
+                self._is_full = self._sized.is_full(page)
+            if is_over:
+                read = f"{self._bound.items} items in {self._bound.requests} pages"
+                self._over(f"it is too long: read no further than {read}")
+            if is_over or ends:
+                return
+            if fresh and self._last is None:
+                if page.has_more or self._is_full:
+                    self._doubt("its items have no ids, so there is no asking for the next page")
+                return
+            if fresh:
+                self._promised, is_second = bool(page.has_more), False
+                query = {**query, "after": self._last}
+            elif not page.items or page.has_more is False or is_second:
+                if page.has_more or self._promised:
+                    self._leave_open(page, "the server says that there is more, and gives nothing new")
+                elif self._given == 1:
+                    # Where a second page showed that the server pages at all, this is believed to be the end.
+                    self._leave_open(page, "the server does not say where it ends")
+                return
+            else:
+                # A page that came once more may be followed by the right one.
+                is_second = True
+
+    def _leave_open(self, page: Page, why: str) -> None:
+        self.is_open, self._why = bool(self._seen), why
+        # Nothing says that there is more.
+        is_silent = not self._promised and page.has_more is None
+        self._is_sure = is_silent and self._given == 1 and not self._is_full
+
+    async def _ask(self, query: Mapping[str, Any]) -> Page:
+        page = await self._sized.ask(query)
+        for why in page.doubts:
+            self._doubt(why)
+        return page
+
+    def _fresh(self, page: Page) -> list[bytes]:
+        """The items that were not there before, which now are; those without an id are always new."""
+        new = []
+        for item, identity in zip(page.items, page.ids, strict=True):
+            if identity is None or identity not in self._seen:
+                new.append(item)
+                if identity is not None:
+                    self._seen.add(identity)
+                    self._last = identity
+        return new
+
+    async def _is_steady(self) -> bool:
+        """Whether the list has another end, not yet seen, that is the same when it is asked for again."""
         try:
-            page = await sized.ask(query)
-        except (RequestRefused, NotFound, ServerFailed, AnswerTooLong) as error:
-            if "after" not in query:
-                raise
-            why = f"the server refuses to give the next page ({error.detail or error.status})"
-            is_refused = True
-            break
-        fresh = seen.fresh(page)
-        if twofold := _twofold(page):
-            doubt(f"it has two different records of the id {twofold[:100]}, of which the first is taken")
-        ends = page.has_more is False and bool(page.items or not promised)
-        taken, is_over = await bound.take(fresh, ends=ends)
-        if taken:
-            yield taken
-            given += 1
-            is_full = sized.is_full(page)
-        if is_over:
-            (over or doubt)(f"it is too long: read no further than {bound.items} items in {bound.requests} pages")
-        if is_over or ends:
+            one, other = [(await self._ask({"order": "desc"})).ids for _ in range(2)]
+        except RemoteError:
+            return False
+        return bool(one) and one[0] is not None and one[0] not in self._seen and one[0] in other
+
+    async def other_end(self) -> AsyncIterator[list[bytes]]:
+        """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
+
+        Of a list that comes one item at a time whatever is asked, order and end could not be told apart; none was seen.
+        """
+        try:
+            page = await self._ask({"order": "desc"})
+        except RemoteError:
+            page = Page(items=[], ids=[], has_more=None)
+        if page.ids and page.ids[0] == self._last:
             return
-        if fresh and seen.last is None:
-            if page.has_more or is_full:
-                doubt("its items have no ids, so there is no asking for the next page")
+        joined = next((place for place, identity in enumerate(page.ids) if identity in self._seen), None)
+        new = page.items[:joined]
+        if not new:
+            # Nothing newer, but not what came last either: this server's order means nothing.
+            if not self._is_sure:
+                self._doubt(self._why)
             return
-        why = "the server says that there is more, and gives nothing new" if page.has_more or promised else ""
-        if not fresh:
-            # A page that came once more may be followed by the right one.
-            if not page.items or page.has_more is False or is_second:
-                break
-            is_second = True
-            continue
-        promised, is_second = bool(page.has_more), False
-        query = {**query, "after": seen.last}
-    is_silent = not promised and page.has_more is None
-    if not len(seen) or (is_silent and given > 1 and not is_refused):
-        return
-    is_sure = is_silent and given == 1 and not is_full
-    async for more in _other_end(sized.ask, seen, why, doubt, is_sure=is_sure):
-        yield more
+        if joined is None:
+            self._doubt(self._why)
+        yield new[::-1]
 
 
 class _Sized:
@@ -226,40 +352,3 @@ class _Sized:
     def is_full(self, page: Page) -> bool:
         """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""
         return len(page.items) in (self._sizes[0].get("limit"), *_USUAL)
-
-
-async def _is_steady(ask: Ask, seen: _Seen) -> bool:
-    """Whether the list has another end, not yet seen, that is the same when it is asked for again."""
-    try:
-        one, other = [(await ask({"order": "desc"})).ids for _ in range(2)]
-    except RemoteError:
-        return False
-    return bool(one) and one[0] is not None and one[0] not in seen and one[0] in other
-
-
-async def _other_end(ask: Ask, seen: _Seen, why: str, doubt: Doubt, *, is_sure: bool) -> AsyncIterator[list[bytes]]:
-    """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
-
-    Where ``is_sure``, only a gap is a reason for doubt. Of a list that comes one item at a time whatever is asked,
-    order and end could not be told apart; none was seen.
-    """
-    why = why or "the server does not say where it ends"
-    try:
-        page = await ask({"order": "desc"})
-    except RemoteError:
-        if not is_sure:
-            doubt(why)
-        return
-    if page.ids and page.ids[0] == seen.last:
-        return
-    joined = next((place for place, identity in enumerate(page.ids) if identity in seen), None)
-    new = page.items if joined is None else page.items[:joined]
-    if joined == 0 or not new:
-        # Nothing newer, but not what came last either: this server's order means nothing.
-        if not is_sure:
-            doubt(why)
-        return
-    if joined is None:
-        doubt(why)
-    seen.fresh(page)
-    yield new[::-1]

@@ -43,6 +43,16 @@ class _More(msgspec.Struct, frozen=True, kw_only=True):
     next_page: str | None = None
 
 
+class _Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page: the JSON that was sent, the parts in it, a digest of those and their letters, and what comes next."""
+
+    sent: bytes
+    parts: Parts
+    digest: bytes
+    letters: int
+    more: _More
+
+
 async def read_parsed(
     account: Account,
     route: str,
@@ -58,7 +68,6 @@ async def read_parsed(
     have in pages and letters. ``each`` is given the parts of every page, on another thread. Raises RemoteError;
     UnexpectedAnswer where a page is of no shape that is known.
     """
-    # One loop: whether a page is the last depends on all before it.
     size = letters = pages = count = 0
     file_size = _ANY_SIZE if file_size is None else file_size
     most_pages = _PAGES + file_size // _BYTES_A_PAGE
@@ -74,43 +83,43 @@ async def read_parsed(
         size += len(data)
 
     while True:
-        answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
-        try:
-            # White space around a page is no part of it, and readers allow little.
-            sent = answer.sent.strip(b" \t\r\n")
-            parts = require_page(sent)
-            digest, found = await asyncio.to_thread(_digest, parts)
-            await asyncio.to_thread(_require_no_key, account.redactor, sent, parts)
-            page = msgspec.json.decode(answer.raw, type=_More)
-        except (ValueError, RecursionError) as error:
-            raise UnexpectedAnswer(
-                f"can't read the text at {route}: not of a shape known here ({error})",
-                status=answer.status,
-                detail=f"parsed text of an unknown shape: {error}",
-            ) from None
-        if digest == before:
-            truncated = True  # the same page again: the server doesn't know the parameter
-            break
-        pages, count = pages + 1, count + len(parts)
-        if before is not None and (pages > most_pages or count > MAX_PARTS or size + len(sent) > longest):
+        page = await _ask(account, route, token)
+        pages, count = pages + 1, count + len(page.parts)
+        is_over = pages > most_pages or count > MAX_PARTS or size + len(page.sent) > longest
+        # The same page again: the server doesn't know the parameter.
+        if page.digest == before or (is_over and before is not None):
             truncated = True
             break
         await write(b'{"pages":[' if before is None else b",")
-        await write(sent)
-        letters += found
+        await write(page.sent)
+        letters += page.letters
         if each is not None:
-            await asyncio.to_thread(each, parts)
-        before = digest
-        if not page.next_page:
-            truncated = bool(page.has_more)
+            await asyncio.to_thread(each, page.parts)
+        before, token = page.digest, page.more.next_page
+        if not token or token in seen:
+            truncated = bool(token or page.more.has_more)
             break
-        if page.next_page in seen:
-            truncated = True
-            break
-        token = page.next_page
         seen.add(token)
     await write(b'],"truncated":%s}' % (b"true" if truncated else b"false"))
     return Parsed(size=size, letters=letters, truncated=truncated)
+
+
+async def _ask(account: Account, route: str, token: str | None) -> _Page:
+    answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
+    try:
+        # White space around a page is no part of it, and readers allow little.
+        sent = answer.sent.strip(b" \t\r\n")
+        parts = require_page(sent)
+        digest, letters = await asyncio.to_thread(_digest, parts)
+        await asyncio.to_thread(_require_no_key, account.redactor, sent, parts)
+        more = msgspec.json.decode(answer.raw, type=_More)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedAnswer(
+            f"can't read the text at {route}: not of a shape known here ({error})",
+            status=answer.status,
+            detail=f"parsed text of an unknown shape: {error}",
+        ) from None
+    return _Page(sent=sent, parts=parts, digest=digest, letters=letters, more=more)
 
 
 def _require_no_key(redactor: Redactor, page: bytes, parts: Parts) -> None:

@@ -44,8 +44,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     assistants: bool
     doubt: str | None = None
-    organization: str | None = None
-    project: str | None = None
 
 
 async def absence(account: Account, where: str) -> RemoteError | None:
@@ -97,18 +95,12 @@ async def probe(account: Account) -> Capabilities:
     absent = await absence(account, "/assistants")
     if absent:
         await require_any_endpoint(account)
-    return Capabilities(
-        assistants=not absent,
-        doubt=may_be_there(absent) if absent else None,
-        organization=account.organization,
-        project=account.project,
-    )
+    return Capabilities(assistants=not absent, doubt=may_be_there(absent) if absent else None)
 
 
-async def require_assistants(account: Account) -> Capabilities:
-    """As ``probe``, but raises NoAssistantsApi where the account has no Assistants API."""
-    found = await probe(account)
-    if not found.assistants:
+async def require_assistants(account: Account) -> None:
+    """Raise what ``probe`` does, and NoAssistantsApi where the account has no Assistants API."""
+    if not (await probe(account)).assistants:
         raise NoAssistantsApi(
             f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
             "(OpenAI ended it on 2026-08-26)",
@@ -119,7 +111,6 @@ async def require_assistants(account: Account) -> Capabilities:
             "OPENAI_SRC_BASE_URL",
             status=404,
         )
-    return found
 
 
 async def require_any_endpoint(account: Account) -> None:

@@ -16,9 +16,10 @@ from holdall.graph import Users, users_of
 from holdall.kinds import DEFINITIONS, KINDS, noun
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
-from holdall.remote.client import Account, identity, path, viewed
+from holdall.remote.client import Account, path, viewed
+from holdall.remote.lists import identity
 
-__all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor", "absent", "one_line", "viewed"]
+__all__ = ["FILES_PAGE", "Definitions", "Missing", "Surveyor"]
 
 T = TypeVar("T")
 
@@ -123,11 +124,6 @@ class Surveyor:
                 return []
         return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
 
-    def _given(self, where: str) -> None:
-        """Something was there of what ``where`` lists."""
-        if where in self.absent:
-            self.doubts[where] = "the server has no such list, and gives what should be in it"
-
     async def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
         """The records of a list, as they were sent; one that has no id can't be kept, and the list is doubted."""
 
@@ -144,18 +140,28 @@ class Surveyor:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
         async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE, as_sent=True):
             found = ((identity(raw), raw) for raw in page)
-            yield [Record(kind=Kind.FILE, id=SourceId(id), raw=one_line(raw)) for id, raw in found if id is not None]
+            yield [Record(kind=Kind.FILE, id=SourceId(id), raw=_one_line(raw)) for id, raw in found if id is not None]
 
-    async def store(self, store_id: SourceId, users: Sequence[str] = ()) -> Record | Missing:
-        """One vector store; Missing where the server doesn't have it (any more)."""
+    async def one(self, kind: Kind, ident: SourceId, users: Sequence[str] = ()) -> Record | Missing:
+        """One vector store or file; Missing where the server doesn't have it (any more)."""
+        row = KINDS[kind]
         try:
-            raw = (await self._account.get(path("/vector_stores/{}", store_id))).sent
-            self._given("/vector_stores")
-            if (found := _id_of(raw, "vector store")) != store_id:
-                raise UnexpectedAnswer(f"can't read vector store {store_id}: the answer is about {found[:100]!r}")
-            return Record(kind=Kind.STORE, id=store_id, raw=raw)
+            raw = (await self._account.get(path(f"{row.endpoint}/{{}}", ident))).sent
+            if row.endpoint in self.absent:
+                self.doubts[row.endpoint] = "the server has no such list, and gives what should be in it"
+            if (found := _id_of(raw, row.noun)) != ident:
+                raise UnexpectedAnswer(f"can't read {row.noun} {ident}: the answer is about {found[:100]!r}")
+            return Record(kind=kind, id=ident, raw=raw if row.folder else _one_line(raw))
         except REQUEST_ERRORS as error:
-            return absent(Kind.STORE, store_id, _told(error), users)
+            _raise_if_passing(error)
+            return Missing(
+                kind=kind,
+                id=ident,
+                used_by=list(users),
+                status=error.status,
+                code=error.code,
+                message=error.detail or error.message,
+            )
 
     def users(self, views: Iterable[DefinitionView]) -> Users:
         """Who uses what of the knowledge that is followed."""
@@ -171,49 +177,26 @@ class Surveyor:
         where = path("/vector_stores/{}/files", store_id)
         try:
             async for raw in self._list(where):
-                line = one_line(raw)
+                line = _one_line(raw)
                 yield viewed(line, MembershipView, f"a file of store {store_id}"), line
         except REQUEST_ERRORS as error:
             if required:
                 raise
-            self.doubts[where] = f"it could not be read: {_told(error).message}"
-
-    async def file(self, file_id: SourceId) -> Record | Missing:
-        """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
-        try:
-            raw = one_line((await self._account.get(path("/files/{}", file_id))).sent)
-            self._given("/files")
-            if (found := _id_of(raw, "file")) != file_id:
-                raise UnexpectedAnswer(f"can't read file {file_id}: the answer is about {found[:100]!r}")
-            return Record(kind=Kind.FILE, id=file_id, raw=raw)
-        except REQUEST_ERRORS as error:
-            return absent(Kind.FILE, file_id, _told(error))
+            _raise_if_passing(error)
+            self.doubts[where] = f"it could not be read: {error.message}"
 
 
-def _told(error: RemoteError) -> RemoteError:
-    """The error, if it may mean that something isn't there: servers were seen that say 500 for that, every time, and of
-    what they have no path for, 501 or a page."""
+def _raise_if_passing(error: RemoteError) -> None:
+    """Raise an error that says nothing of whether the thing is there. Servers were seen that say 500 for what isn't,
+    every time, and of what they have no path for, 501 or a page."""
     if isinstance(error, ServerFailed) and error.status not in (500, 501):
         raise error
-    return error
 
 
-def absent(kind: Kind, ident: SourceId, error: RemoteError, used_by: Sequence[str] = ()) -> Missing:
-    """A Missing from the error that said so."""
-    return Missing(
-        kind=kind,
-        id=ident,
-        used_by=list(used_by),
-        status=error.status,
-        code=error.code,
-        message=error.detail or error.message,
-    )
-
-
-def one_line(raw: bytes) -> bytes:
+def _one_line(raw: bytes) -> bytes:
     """The same JSON without white space between its tokens: numbers, escapes and key order stay as they are.
 
-    >>> one_line(b'{ "a": 3.0,\\n "b": "\\\\u00e9" }')
+    >>> _one_line(b'{ "a": 3.0,\\n "b": "\\\\u00e9" }')
     b'{"a":3.0,"b":"\\\\u00e9"}'
     """
     try:

@@ -1,10 +1,13 @@
-"""The bytes of one download into a sink, whole or not at all."""
+"""The bytes of one file into a sink, whole or not at all, in as many downloads as that takes."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -12,19 +15,17 @@ import msgspec
 
 from holdall.errors import AnswerTooLong, ConnectionLost, RemoteError, RequestRefused, ServerFailed, Unreachable
 from holdall.progress import Progress
-from holdall.remote.download import Download, Rest
 from holdall.remote.limits import Limits, Tries
 
-__all__ = ["MAX_CONTENT", "ContentSink", "Transferred", "transfer"]
+__all__ = ["MAX_CONTENT", "ContentSink", "Download", "Rest", "Transferred", "transfer"]
 
 MAX_CONTENT = 512 << 20
 """Bytes of a content of which no size is declared: the longest that the API takes."""
 
 # Servers were seen that declare another size than a file has: letters in place of bytes, or a little more or less.
 _TIMES, _MORE = 4, 1 << 20
-
-# Less than that is fetched again rather than gone on with. The last of what came is asked for once more, to see that
-# the rest belongs to it.
+# Less than that is fetched again rather than resumed. The last of what came is asked for once more, to see that the
+# rest belongs to it.
 _WORTH = 1 << 16
 _OVERLAP = 1 << 10
 # A connection that brings so much is progress, however often it breaks off.
@@ -33,7 +34,68 @@ _PROGRESS = 1 << 20
 _RANGE_REFUSED = 416
 # Not that of the requests: these succeed once a body begins.
 _ROUTE = "bodies of contents"
-_BREAKS, _SILENT = "breaks off", "falls silent"
+
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/=]+):?", re.I)
+
+
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is still wanted of a body that broke off: the bytes from ``start`` on, if it is the same body still."""
+
+    start: int
+    validator: str | None
+
+    def headers(self) -> dict[str, str]:
+        same = {"If-Range": self.validator} if self.validator else {}
+        return {"Range": f"bytes={self.start}-", **same}
+
+
+class Download:
+    """A body that is arriving, or the rest of one.
+
+    ``chunks`` are pieces of some 1 MiB, and raise Unreachable where the body ends before its announced length, or
+    nothing comes for long; what came before is given first. ``start`` is where it begins in the whole; ``length`` is
+    how long the whole is, ``validator`` what it is known by, ``digest`` hashlib's name and what it hashes to, each None
+    where the server doesn't tell. ``origin`` (``https://host``) is where it comes from after a redirect to another
+    origin. ``can_resume``: the server may be asked for the rest of it.
+    """
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None], *, origin: str = ""
+    ) -> None:
+        self.chunks, self.origin = chunks, origin
+        # What a head says of a packed body is about the packed bytes.
+        is_packed = headers.get("content-encoding", "identity") != "identity"
+        self.can_resume = not is_packed and headers.get("accept-ranges", "bytes").strip().lower() != "none"
+        announced = headers.get("content-length", "")
+        self.start = 0
+        self.length = int(announced) if _LENGTH.fullmatch(announced) and not is_packed else None
+        self.digest = None if is_packed else _digest(headers)
+        self.validator = None if is_packed else _validator(headers)
+        if status == 206:
+            # A part without its place in the whole is nobody's part.
+            place = _RANGE.fullmatch(headers.get("content-range", "").strip())
+            self.start = int(place[1]) if place and not is_packed else -1
+            self.length = int(place[3]) if place and place[3] != "*" else None
+            self.digest = None
+
+
+def _validator(headers: Mapping[str, str]) -> str | None:
+    etag = headers.get("etag")
+    # A weak one stays the same when bytes change.
+    return etag if etag and etag.startswith('"') else headers.get("last-modified")
+
+
+def _digest(headers: Mapping[str, str]) -> tuple[str, bytes] | None:
+    found = _DIGEST.search(headers.get("repr-digest", "")) or _DIGEST.search(headers.get("digest", ""))
+    name, text = ("sha256", found[1]) if found else ("md5", headers.get("content-md5", ""))
+    try:
+        value = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None
+    return (name, value) if len(value) == (32 if name == "sha256" else 16) else None
+
 
 Begin = Callable[[Rest | None], AbstractAsyncContextManager[Download]]
 
@@ -59,115 +121,6 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
         return f"{asked} -> {self.origin}" if self.origin else asked
 
 
-class _Other(Exception):
-    """What came is no rest of what there is."""
-
-
-class _Broken(Exception):
-    """A body that began and is not whole; ``error`` says so."""
-
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(why)
-        # The server can be reached: it answered.
-        self.error = ServerFailed(f"{what}: {why}", detail=why)
-
-
-class _Arriving:
-    """What has come of one body so far. ``whole`` may be asked after each download that came to its end."""
-
-    def __init__(self, open_sink: Callable[[], ContentSink], progress: Progress, what: str, most: int) -> None:
-        self._open_sink, self._progress, self._what, self._most = open_sink, progress, what, most
-        self._sink: ContentSink | None = None
-        self.size = 0
-        self.origin = ""
-        self.start_again()
-
-    def start_again(self) -> None:
-        """Forget what came."""
-        self.abort()
-        self._sink = self._open_sink()
-        self.size = 0
-        self.length: int | None = None
-        self._tail = self._overlap = b""
-        self._first: Download | None = None
-        self._hash: Any = None
-
-    def abort(self) -> None:
-        if self._sink:
-            self._sink.abort()
-            self._progress.advance(bytes=-self.size)
-            self._sink = None
-
-    def require_room(self, size: int) -> None:
-        """Raise AnswerTooLong where a body of so many bytes is longer than the file can be."""
-        if size > self._most:
-            said = f"it is longer than the file can be: more than {self._most} bytes"
-            raise AnswerTooLong(f"{self._what}: {said}", detail=said)
-
-    def commit(self) -> None:
-        """Keep what came; after that there is nothing to abort."""
-        assert self._sink is not None
-        self._sink.commit()
-        self._sink = None
-
-    def rest(self) -> Rest | None:
-        """What to ask for; None for all of it."""
-        if self._first is None or not self._first.can_go_on or self.size < _WORTH:
-            return None
-        return Rest(start=self.size - len(self._tail), validator=self._first.validator)
-
-    def begin(self, download: Download) -> None:
-        """Take an answer up: as the rest of what there is, or as all of it. Raises _Other where it is neither."""
-        self.origin = download.origin
-        if download.start:
-            if download.start != self.size - len(self._tail) or self.length not in (None, download.length):
-                raise _Other
-            self._overlap = self._tail
-            return
-        if self.size or self._first:
-            self.start_again()
-        self._first, self.length = download, download.length
-        self.require_room(download.length or 0)
-        self._hash = hashlib.new(download.digest.name, usedforsecurity=False) if download.digest else None
-
-    def take(self, chunk: bytes) -> int:
-        """Write a piece, but for what has been written before, and return how many bytes were new. Blocks."""
-        known = min(len(self._overlap), len(chunk))
-        if chunk[:known] != self._overlap[:known]:
-            raise _Other
-        self._overlap, chunk = self._overlap[known:], chunk[known:]
-        assert self._sink is not None
-        self._sink.write(chunk)
-        if self._hash:
-            self._hash.update(chunk)
-        self._tail = (self._tail + chunk[-_OVERLAP:])[-_OVERLAP:]
-        return len(chunk)
-
-    @property
-    def overlap(self) -> int:
-        """Bytes that come once more."""
-        return len(self._overlap)
-
-    def count(self, size: int) -> None:
-        """So many bytes were taken."""
-        self.size += size
-        self._progress.advance(bytes=size)
-
-    def reach(self, how: str) -> str:
-        """How far it came, in words."""
-        return f"the body {how} after {self.size}{f' of {self.length}' if self.length is not None else ''} bytes"
-
-    @property
-    def is_cut(self) -> bool:
-        return self.length is not None and self.size != self.length
-
-    @property
-    def is_altered(self) -> bool:
-        """Whether it is not what its digest says."""
-        told = self._first.digest if self._first else None
-        return bool(told and self._hash and self._hash.digest() != told.value)
-
-
 async def transfer(
     begin: Begin,
     open_sink: Callable[[], ContentSink],
@@ -181,49 +134,46 @@ async def transfer(
 ) -> Transferred:
     """Write a body into its own sink, and commit it.
 
-    A body that breaks off or falls silent is gone on with, where the server can, else begun again; so is one that is
-    not of the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once
-    more: what comes twice is the server's word, unless it has to be ``exact``, which raises RequestRefused. Raises
-    ServerFailed where a server that answers never sends the whole, AnswerTooLong at once where more comes than a file
-    of the ``declared`` size can have. ``what`` begins the messages: ``can't download x``.
+    A body that breaks off or falls silent is resumed, where the server can, else begun again; so is one that is not of
+    the length or the digest that its head announces. One that isn't of the ``expected`` size is fetched once more: what
+    comes twice is the server's word, unless it has to be ``exact``, which raises RequestRefused. Raises ServerFailed
+    where a server that answers never sends the whole, AnswerTooLong at once where more comes than a file of the
+    ``declared`` size can have. ``what`` begins the messages: ``can't download x``.
     """
-    arriving = _Arriving(open_sink, progress, what, _most(declared))
+    most = MAX_CONTENT
+    if declared:
+        most = max(declared, min(_TIMES * declared + _MORE, MAX_CONTENT))
+    body = _Body(begin, open_sink, progress, what, most)
     try:
-        await _whole(arriving, begin, what, limits, expected)
-        if exact and expected is not None and arriving.size != expected:
-            said = f"{arriving.size} bytes came, and the file has {expected}"
+        await _whole(body, limits, expected)
+        if exact and expected is not None and body.size != expected:
+            said = f"{body.size} bytes came, and the file has {expected}"
             raise RequestRefused(f"{what}: {said}", detail=said)
-        await asyncio.to_thread(arriving.commit)
-        return Transferred(size=arriving.size, origin=arriving.origin)
+        await asyncio.to_thread(body.commit)
+        return Transferred(size=body.size, origin=body.origin)
     finally:
-        arriving.abort()
+        body.abort()
 
 
-def _most(declared: int | None) -> int:
-    if not declared:
-        return MAX_CONTENT
-    return max(declared, min(_TIMES * declared + _MORE, MAX_CONTENT))
-
-
-async def _whole(arriving: _Arriving, begin: Begin, what: str, limits: Limits, expected: int | None) -> None:
-    tries, believed, ranges = limits.tries(_ROUTE, repeatable=True), expected, True
+async def _whole(body: _Body, limits: Limits, expected: int | None) -> None:
+    tries, ranges = limits.tries(_ROUTE, repeatable=True), True
     while True:
-        before, rest = arriving.size, arriving.rest() if ranges else None
+        before = body.size
         try:
-            await _receive(arriving, begin, rest, what)
-        except _Other:
+            await body.receive(body.rest() if ranges else None)
+        except _OtherBody:
             ranges = False
-            arriving.start_again()
-        except _Broken as broken:
-            if arriving.size - before >= _PROGRESS:
+            body.start_again()
+        except _Broken as error:
+            if body.size - before >= _PROGRESS:
                 tries = limits.tries(_ROUTE, repeatable=True)
-            await limits.sleep(_wait(tries, broken.error))
+            await limits.sleep(_wait(tries, error))
         else:
             tries.succeeded()
-            if believed in (None, arriving.size):
+            if expected in (None, body.size):
                 return
-            believed = arriving.size
-            arriving.start_again()
+            expected = body.size
+            body.start_again()
 
 
 def _wait(tries: Tries, error: ServerFailed) -> float:
@@ -236,27 +186,121 @@ def _wait(tries: Tries, error: ServerFailed) -> float:
         ) from None
 
 
-async def _receive(arriving: _Arriving, begin: Begin, rest: Rest | None, what: str) -> None:
-    """One download to its end. Raises _Broken where the body isn't whole then, _Other where it is not the ``rest``."""
-    try:
-        async with begin(rest) as download:
-            arriving.begin(download)
-            try:
-                async for chunk in download.chunks():
-                    arriving.require_room(arriving.size + len(chunk) - arriving.overlap)
-                    arriving.count(await asyncio.to_thread(arriving.take, chunk))
-            except Unreachable as error:
-                raise _Broken(what, arriving.reach(_BREAKS if isinstance(error, ConnectionLost) else _SILENT)) from None
-    except RequestRefused as error:
-        if rest and error.status == _RANGE_REFUSED:
-            raise _Other from None
-        raise
-    except _Other:
-        if rest is None:
-            raise _Broken(what, "the server sent a part where the whole was asked for") from None
-        raise
-    if arriving.is_cut:
-        raise _Broken(what, arriving.reach(_BREAKS))
-    if arriving.is_altered:
-        arriving.start_again()
-        raise _Broken(what, "what came is not what its digest says")
+class _OtherBody(Exception):
+    """What came doesn't continue the bytes that came before."""
+
+
+class _Broken(ServerFailed):
+    """A body that began and is not whole. The server can be reached: it answered."""
+
+
+class _Body:
+    """What has come of one body so far, over all downloads of it."""
+
+    def __init__(
+        self, begin: Begin, open_sink: Callable[[], ContentSink], progress: Progress, what: str, most: int
+    ) -> None:
+        self._begin, self._open_sink, self._progress, self._what, self._most = begin, open_sink, progress, what, most
+        self._sink: ContentSink | None = None
+        self.size = 0
+        self.origin = ""
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Forget what came."""
+        self.abort()
+        self._sink = self._open_sink()
+        self.size = 0
+        self._first: Download | None = None
+        # The end of what came, and as much of it as the next download has to bring once more.
+        self._tail = self._overlap = b""
+        self._hash: Any = None
+
+    def abort(self) -> None:
+        if self._sink:
+            self._sink.abort()
+            self._progress.advance(bytes=-self.size)
+            self._sink = None
+
+    def commit(self) -> None:
+        """Keep what came; after that there is nothing to abort."""
+        assert self._sink is not None
+        self._sink.commit()
+        self._sink = None
+
+    def rest(self) -> Rest | None:
+        """What to ask for; None for all of it."""
+        if self._first is None or not self._first.can_resume or self.size < _WORTH:
+            return None
+        return Rest(start=self.size - len(self._tail), validator=self._first.validator)
+
+    async def receive(self, rest: Rest | None) -> None:
+        """One download to its end. Raises _Broken where the body isn't whole then, _OtherBody where it is not the
+        ``rest``."""
+        try:
+            async with self._begin(rest) as download:
+                self._take_up(download)
+                try:
+                    async for chunk in download.chunks:
+                        self._require_room(self.size + len(chunk) - len(self._overlap))
+                        size = await asyncio.to_thread(self._write, chunk)
+                        self.size += size
+                        self._progress.advance(bytes=size)
+                except Unreachable as error:
+                    raise self._broken_off(
+                        "breaks off" if isinstance(error, ConnectionLost) else "falls silent"
+                    ) from None
+        except RequestRefused as error:
+            if rest and error.status == _RANGE_REFUSED:
+                raise _OtherBody from None
+            raise
+        except _OtherBody:
+            if rest is None:
+                raise self._broken("the server sent a part where the whole was asked for") from None
+            raise
+        if self._first and self._first.length not in (None, self.size):
+            raise self._broken_off("breaks off")
+        if self._first and self._first.digest and self._hash.digest() != self._first.digest[1]:
+            self.start_again()
+            raise self._broken("what came is not what its digest says")
+
+    def _take_up(self, download: Download) -> None:
+        """Take an answer as the rest of what there is, or as all of it. Raises _OtherBody where it is neither."""
+        self.origin = download.origin
+        if download.start:
+            known = self._first.length if self._first else None
+            if download.start != self.size - len(self._tail) or known not in (None, download.length):
+                raise _OtherBody
+            self._overlap = self._tail
+            return
+        if self.size or self._first:
+            self.start_again()
+        self._first = download
+        self._require_room(download.length or 0)
+        self._hash = hashlib.new(download.digest[0], usedforsecurity=False) if download.digest else None
+
+    def _require_room(self, size: int) -> None:
+        """Raise AnswerTooLong where a body of so many bytes is longer than the file can be."""
+        if size > self._most:
+            said = f"it is longer than the file can be: more than {self._most} bytes"
+            raise AnswerTooLong(f"{self._what}: {said}", detail=said)
+
+    def _write(self, chunk: bytes) -> int:
+        """Write a piece, but for what has been written before, and return how many bytes were new. Blocks."""
+        known = min(len(self._overlap), len(chunk))
+        if chunk[:known] != self._overlap[:known]:
+            raise _OtherBody
+        self._overlap, chunk = self._overlap[known:], chunk[known:]
+        assert self._sink is not None
+        self._sink.write(chunk)
+        if self._hash:
+            self._hash.update(chunk)
+        self._tail = (self._tail + chunk[-_OVERLAP:])[-_OVERLAP:]
+        return len(chunk)
+
+    def _broken_off(self, how: str) -> _Broken:
+        length = self._first.length if self._first else None
+        return self._broken(f"the body {how} after {self.size}{f' of {length}' if length is not None else ''} bytes")
+
+    def _broken(self, why: str) -> _Broken:
+        return _Broken(f"{self._what}: {why}", detail=why)

@@ -13,7 +13,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO, TypeVar
@@ -35,11 +35,12 @@ from holdall.lenient import first_value, mended, readable
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
 from holdall.remote.bodies import is_web_page
-from holdall.remote.download import Download, Rest
 from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget
+from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
+from holdall.remote.transfer import Download, Rest
 from holdall.shortage import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
@@ -84,10 +85,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return self.raw if self.unreadable is None else self.unreadable
 
 
-class _Identified(msgspec.Struct, frozen=True, kw_only=True):
-    id: str | None = None
-
-
 def route(where: str) -> str:
     """The path with its ids (every second segment) replaced by ``*``: the endpoint that it belongs to."""
     parts = where.strip("/").split("/")
@@ -120,7 +117,7 @@ class Wire:
     def __init__(
         self, endpoint: Endpoint, *, side: str, clock: Callable[[], float], silence: float | None = None
     ) -> None:
-        self.endpoint = endpoint
+        self.endpoint, self.side = endpoint, side
         self.organization, self.project = endpoint.organization, endpoint.project
         self.requests: Counter[str] = Counter()
         self.sent_keys = False
@@ -208,7 +205,7 @@ class Wire:
         with bodies.at_most(most):
             return await self._guarded(what, send, self._whole)
 
-    async def upload(
+    async def send_file(
         self, filename: str, stream: BinaryIO, *, purpose: str, expires_after: Mapping[str, Any] | None
     ) -> Answer:
         """POST /files with the bytes of ``stream``, from its start."""
@@ -230,7 +227,7 @@ class Wire:
         return await self._guarded(what, send, self._whole + slowest)
 
     @asynccontextmanager
-    async def download(
+    async def open_content(
         self, what: str, file_id: str, container: str | None, rest: Rest | None, size: int | None
     ) -> AsyncIterator[Download]:
         """A file's bytes as they come, or the ``rest`` of them.
@@ -341,9 +338,8 @@ class Wire:
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
         if answer.is_altered:
             self.sent_keys = True
-            with suppress(msgspec.DecodeError):
-                if not is_page and MARK in (msgspec.json.decode(answer.raw, type=_Identified).id or ""):
-                    raise self.unreadable(what, answer, "the id in it has the key in it")
+            if not is_page and MARK in (identity(answer.raw) or ""):
+                raise self.unreadable(what, answer, "the id in it has the key in it")
         return answer
 
     def _listen(self, headers: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from holdall.errors import AuthenticationFailed, CannotWrite, QuotaExhausted, Un
 from holdall.importer.apply.indexing import STALLED
 from holdall.importer.runs.pace import SETTLE
 from holdall.importer.runs.runreport import Status
-from holdall.model import Fidelity
+from holdall.model import Fidelity, Kind
 from holdall.sandbox.behaviour import Behaviour, Fail, NoQuota, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.importer.rig import KEY, Time, run
@@ -382,7 +382,7 @@ def test_files_that_nothing_refers_to_are_uploaded_too(box: Running, hand: Hand,
         shelf.file(f"lone{n}", f"lone{n}.md")
     report = run(shelf, box, tmp_path)
     assert report.whole
-    assert [(result.source, result.target) for result in report.others] == [("files", None)]
+    assert [(result.source, result.target) for result in report.of(Kind.STORE, Kind.FILE)] == [("files", None)]
     assert len([f for f in hand.everything("/files") if f["filename"].startswith("lone")]) == 5
     assert {f"lone{n}" for n in range(5)} <= set(report.files)
 
@@ -393,7 +393,7 @@ def test_stores_that_no_assistant_uses_are_made_too(box: Running, hand: Hand, tm
     shelf.store("lone", ["f2"])
     report = run(shelf, box, tmp_path)
     assert report.whole
-    assert [result.source for result in report.others] == ["lone"]
+    assert [result.source for result in report.of(Kind.STORE, Kind.FILE)] == ["lone"]
     assert len(hand.everything("/vector_stores")) == 2
 
 

@@ -24,20 +24,23 @@ REPORT = Report(
     destination=ReportDestination(org_id="org_yyy", project_id="proj_yyy", base_url="https://a.invalid/v1"),
     bundle={"name": "b"},
     options={"prefix": ""},
-    assistants=[
-        Result(source=SourceId("asst_1"), target=TargetId("asst_9"), name="Customer Support", status=Status.SUCCESS),
-        Result(
-            source=SourceId("asst_2"),
-            target=TargetId("asst_8"),
-            name=None,
-            status=Status.PARTIAL,
-            error=str(LOSS),
-            losses=[LOSS],
-        ),
-        Result(source=SourceId("asst_3"), name="<b>`x`\n\u202e", status=Status.FAILED, error="Rate limit exceeded"),
-        Result(source=SourceId("asst_4"), name="d", status=Status.NOT_ATTEMPTED, error="not attempted: no quota"),
-    ],
-    others=[],
+    by_kind={
+        Kind.ASSISTANT: [
+            Result(
+                source=SourceId("asst_1"), target=TargetId("asst_9"), name="Customer Support", status=Status.SUCCESS
+            ),
+            Result(
+                source=SourceId("asst_2"),
+                target=TargetId("asst_8"),
+                name=None,
+                status=Status.PARTIAL,
+                error=str(LOSS),
+                losses=[LOSS],
+            ),
+            Result(source=SourceId("asst_3"), name="<b>`x`\n\u202e", status=Status.FAILED, error="Rate limit exceeded"),
+            Result(source=SourceId("asst_4"), name="d", status=Status.NOT_ATTEMPTED, error="not attempted: no quota"),
+        ]
+    },
     stores={SourceId("vs_1"): TargetId("vs_9")},
     files={SourceId("f2"): TargetId("f9")},
     requests={},
@@ -84,7 +87,7 @@ def of(name: str, error: str | None = None) -> Report:
     status = Status.PARTIAL if error else Status.SUCCESS
     one = Result(source=SourceId(name), target=TargetId("b"), name=name, status=status, error=error)
     parties = {"source": Party(), "destination": ReportDestination()}
-    lists: dict[str, Any] = {"assistants": [one], "others": [], "stores": {}, "files": {}, "requests": {}}
+    lists: dict[str, Any] = {"by_kind": {Kind.ASSISTANT: [one]}, "stores": {}, "files": {}, "requests": {}}
     return Report(run="r", started="", ended="", bundle={}, options={}, **parties, **lists)
 
 
@@ -142,8 +145,7 @@ def test_many_losses_are_counted_not_listed() -> None:
         destination=ReportDestination(),
         bundle={},
         options={},
-        assistants=[one, one],
-        others=[],
+        by_kind={Kind.ASSISTANT: [one, one]},
         stores={},
         files={},
         requests={},

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.bundle.known_losses import minimum_of
 from holdall.bundle.layout import ON_DISK, TEXTS, LedgerLine, LossLine
 from holdall.bundle.reader import BundleReader
+from holdall.bundle.totals import minimum_of
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
 from holdall.dialects.marks import unmarked

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
-from holdall.bundle.known_losses import known_reason, reason_of
+from holdall.bundle.totals import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
 from holdall.graph import users_of
 from holdall.importer.plan.bundle_summary import BundleSummary

@@ -90,7 +90,7 @@ def mapping(report: Report) -> RunMapping:
             MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
             for one in report.assistants
         ],
-        agents={one.source: one.target for one in report.agents if one.target is not None},
+        agents={one.source: one.target for one in report.of(Kind.AGENT) if one.target is not None},
         vector_stores=report.stores,
         files=report.files,
         text_copies=report.copies,

@@ -13,7 +13,7 @@ import msgspec
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
 from holdall.errors import HoldallError
-from holdall.importer.plan.steps import LONE_FILES
+from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Duplicate", "Orphan", "Party", "Report", "ReportDestination", "Result", "Status", "keeping", "markdown"]
@@ -108,8 +108,9 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``stopped`` is the error that kept the rest from being attempted.
 
-    ``form`` is what became of the assistants: the ``target`` of one that was written down is the path of its request,
-    below OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too.
+    ``by_kind`` has a result for each root. ``form`` is what became of the assistants: the ``target`` of one that was
+    written down is the path of its request, below OUTPUT_DIR. ``copies`` are second uploads of files as text, for
+    stores; the first ones are in use too.
     ``added`` are metadata keys that the server puts in by itself.
     """
 
@@ -120,9 +121,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     destination: ReportDestination
     bundle: dict[str, str]
     options: dict[str, Any]
-    assistants: list[Result]
-    agents: list[Result] = []
-    others: list[Result]
+    by_kind: dict[Kind, list[Result]]
     stores: dict[SourceId, TargetId]
     files: dict[SourceId, TargetId]
     requests: dict[str, int]
@@ -135,7 +134,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def results(self) -> list[Result]:
-        return [*self.assistants, *self.agents, *self.others]
+        return self.of(*self.by_kind)
+
+    @property
+    def assistants(self) -> list[Result]:
+        return self.of(Kind.ASSISTANT)
+
+    def of(self, *kinds: Kind) -> list[Result]:
+        return [result for kind in kinds for result in self.by_kind.get(kind, ())]
 
     @property
     def whole(self) -> bool:
@@ -143,10 +149,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def failed(self) -> Iterator[tuple[Kind, SourceId]]:
         """What was chosen and is not there."""
-        for kind, results in ((Kind.ASSISTANT, self.assistants), (Kind.AGENT, self.agents), (Kind.STORE, self.others)):
+        for kind, results in self.by_kind.items():
             for result in results:
                 if result.target is None and result.status in (Status.FAILED, Status.NOT_ATTEMPTED):
-                    yield (Kind.FILE if result.source == LONE_FILES else kind), result.source
+                    yield kind, result.source
 
     def losses(self) -> list[Loss]:
         """Every loss once, also where several assistants share it."""
@@ -155,15 +161,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def markdown(report: Report) -> str:
     """The report for people. Everything that is not whole stands under Failed Clones with its reason."""
-    clones = [*report.assistants, *report.agents]
+    clones = report.of(*WHOLE)
     whole = [result for result in clones if result.status is Status.SUCCESS]
-    agents = f", {len(report.agents)} agents" if report.agents else ""
+    shown = (kind for kind in WHOLE if report.of(kind) or not KINDS[kind].since)
+    total = ", ".join(f"{len(report.of(kind))} {KINDS[kind].count}" for kind in shown)
     rest = [result for result in report.results if result.status is not Status.SUCCESS]
     lines = [
         "# Clone Report",
         "",
         "## Summary",
-        f"- Total: {len(report.assistants)} assistants{agents}",
+        f"- Total: {total}",
         f"- Success: {len(whole)}",
         f"- Failed: {len(clones) - len(whole)}",
         *_orphans(report.orphans),

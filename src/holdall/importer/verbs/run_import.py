@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
@@ -29,7 +28,7 @@ from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runmapping import mapping
 from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
-from holdall.kinds import noun
+from holdall.kinds import WHOLE, noun
 from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
@@ -202,7 +201,6 @@ async def _apply(
 def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: Source, twice: list[Duplicate]) -> Report:
     account, state, stopped = context.account, context.folder.state, work.stopped
     otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
-    results = partial(work.tally.results, otherwise=otherwise)
     return Report(
         run=opened.run,
         started=opened.started,
@@ -213,9 +211,7 @@ def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: So
         ),
         bundle=opened.bundle,
         options=opened.options,
-        assistants=results(Kind.ASSISTANT),
-        agents=results(Kind.AGENT),
-        others=[*results(Kind.STORE), *results(Kind.FILE)],
+        by_kind={kind: work.tally.results(kind, otherwise=otherwise) for kind in (*WHOLE, Kind.STORE, Kind.FILE)},
         stores=work.stores,
         files=work.files,
         copies=state.copies,

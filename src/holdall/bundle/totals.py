@@ -1,0 +1,127 @@
+"""What ``holdall.json`` says of everything together: counts, fidelities, digests, and what the bundle lacks of what the
+project had when it was exported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from holdall.bundle.digest import content_line, definition_line, digest_of
+from holdall.bundle.layout import Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine
+from holdall.bundle.sorting import Sorter
+from holdall.closing import Closing
+from holdall.kinds import KINDS
+from holdall.model import Fidelity, Kind
+from holdall.verdict import Reason, Verdict
+
+__all__ = ["Totals", "declared", "known_reason", "minimum_of", "reason_of", "verdict_of"]
+
+_FIDELITIES = list(Fidelity)
+_DEFAULT = Fidelity.TEXT
+
+
+class Totals(Closing):
+    """Taken of all that is in a bundle, be it made, checked or only thought of. A context manager.
+
+    Memory is flat: what the digests are made of is sorted outside of memory. Not to be added to after ``digests``.
+    """
+
+    def __init__(self, minimum: Fidelity = _DEFAULT) -> None:
+        """A content of less than ``minimum`` is a loss."""
+        self._minimum = minimum
+        self._lines = {"definitions": Sorter(), "contents": Sorter()}
+        self._counts = Counter(dict.fromkeys((*(row.count for row in KINDS.values()), "entries", "bytes"), 0))
+        self._files: Counter[Fidelity] = Counter()
+        self._bytes: Counter[Fidelity] = Counter()
+        self._losses: Counter[str] = Counter()
+
+    def close(self) -> None:
+        for lines in self._lines.values():
+            lines.close()
+
+    def record(self, kind: Kind, id: str, sha256: str, store: str | None = None) -> None:
+        """A record, by its hash (``record_hash``); a membership with the store that it is in."""
+        row = KINDS[kind]
+        self._counts[row.count] += 1
+        self._lines.setdefault(row.digest, Sorter()).add(definition_line(kind, id, sha256, store))
+
+    def content(self, id: str, fidelity: Fidelity, sha256: str) -> None:
+        self._lines["contents"].add(content_line(id, fidelity, sha256))
+
+    def entry(self, entry: IndexEntry) -> None:
+        """A line of the index; records are taken by themselves."""
+        self._counts["entries"] += 1
+        self._counts["bytes"] += entry.size
+        if entry.fidelity is not None and entry.id is not None:
+            self.content(entry.id, entry.fidelity, entry.sha256)
+
+    def ledger(self, line: LedgerLine) -> None:
+        self._files[line.fidelity] += 1
+        self._bytes[line.fidelity] += line.size or 0
+        if reason := reason_of(line.fidelity, line.truncated, self._minimum):
+            self.loss(reason)
+        if line.doubt:
+            self.loss(Reason.DOUBTFUL)
+
+    def loss(self, reason: str) -> None:
+        self._losses[reason] += 1
+
+    def counts(self) -> dict[str, int]:
+        """By the names that ``holdall.json`` has, also of what there is none of."""
+        return dict(self._counts)
+
+    def fidelities(self) -> dict[str, FidelityCount]:
+        """Of those that occur."""
+        return {
+            fidelity: FidelityCount(files=self._files[fidelity], bytes=self._bytes[fidelity])
+            for fidelity in Fidelity
+            if self._files[fidelity]
+        }
+
+    def losses(self) -> dict[str, int]:
+        return {str(reason): count for reason, count in sorted(self._losses.items())}
+
+    def digests(self) -> Digests:
+        """Those of kinds with a digest of their own are there where one of the kind is."""
+        return Digests(**{name: digest_of(lines.keys()) for name, lines in self._lines.items()})
+
+
+def minimum_of(info: HoldallInfo) -> Fidelity:
+    """The fidelity that ``--min-fidelity`` asked of every content. Exports that didn't note it had the default."""
+    try:
+        return Fidelity(info.min_fidelity or _DEFAULT)
+    except ValueError:
+        return _DEFAULT
+
+
+def reason_of(fidelity: Fidelity, truncated: bool, minimum: Fidelity) -> Reason | None:
+    """Why a content got this way is a loss; None where it is none."""
+    if fidelity is Fidelity.UNAVAILABLE:
+        return Reason.FILES
+    if truncated:
+        return Reason.TEXTS_CUT
+    return Reason.BELOW_MINIMUM if _FIDELITIES.index(fidelity) > _FIDELITIES.index(minimum) else None
+
+
+def known_reason(reason: str) -> Reason:
+    """The reason of that name; what only a newer writer knows is a record missing."""
+    try:
+        return Reason(reason)
+    except ValueError:
+        return Reason.RECORDS
+
+
+def verdict_of(losses: Mapping[str, int]) -> Verdict:
+    """The verdict on a bundle with so many losses by the names of their reasons."""
+    counts: Counter[Reason] = Counter()
+    for name, count in losses.items():
+        counts[known_reason(name)] += count
+    return Verdict(counts=dict(counts))
+
+
+def declared(info: HoldallInfo) -> Verdict:
+    """What ``holdall.json`` says. Of a bundle that doesn't say, what follows from the files that have no content."""
+    if info.losses is not None:
+        return verdict_of(info.losses)
+    lost = info.fidelities.get(Fidelity.UNAVAILABLE)
+    return verdict_of({Reason.FILES: lost.files} if lost else {})
