@@ -52,7 +52,7 @@ def _announce(console: Console, prepared: Prepared, output: Path) -> None:
     there, planned = prepared.destination, prepared.plan
     whose = ", ".join(
         f"{title} {value}"
-        for title, value in (("organisation", there.organization), ("project", there.project))
+        for title, value in (("organisation", there.party["organization"]), ("project", there.party["project"]))
         if value
     )
     if prepared.existing.origin:
@@ -131,7 +131,7 @@ def result_of(prepared: Prepared) -> dict[str, Any]:
         "pending": prepared.plan.pending(),
         "origin": prepared.existing.origin,
         "destination": {
-            **there.party(),
+            **there.party,
             "endpoints": dict(there.endpoints),
             "models": None if there.catalog.models is None else len(there.catalog.models),
         },

@@ -38,18 +38,13 @@ class Answers(StrEnum):
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """One destination. ``endpoints`` are those that an import needs, by path. ``warnings`` say what else is known."""
+    """One destination. ``party`` is which account it is, as journals name it; ``endpoints`` are those that an import
+    needs, by path. ``warnings`` say what else is known."""
 
-    base_url: str
-    organization: str | None
-    project: str | None
+    party: dict[str, str | None]
     endpoints: dict[str, Answers]
     catalog: ModelCatalog
     warnings: list[str] = []
-
-    def party(self) -> dict[str, str | None]:
-        """As journals, plans and written requests name it."""
-        return {"base_url": self.base_url, "organization": self.organization, "project": self.project}
 
 
 async def choose(account: Account, asked: Form | None) -> Form:
@@ -83,28 +78,17 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     needed = {unit.kind for unit in planned.units} & {*WHOLE} - {Kind.ASSISTANT}
     needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
     for where in (where for kind, where in places.items() if kind in needed):
-        endpoints[where] = await _answers(account, where)
+        if await probing.absence(account, where):
+            raise DestinationUnfit(
+                f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
+                hint="what needs it can be left out with --only and --exclude",
+            )
+        endpoints[where] = Answers.YES
     warnings: list[str] = []
     if total.requests:
         endpoints["/responses"], warnings = await _responses(account)
     catalog, endpoints["/models"] = await _catalog(account)
-    return Destination(
-        base_url=account.endpoint.base_url,
-        organization=account.organization,
-        project=account.project,
-        endpoints=endpoints,
-        catalog=catalog,
-        warnings=warnings,
-    )
-
-
-async def _answers(account: Account, where: str) -> Answers:
-    if await probing.absence(account, where):
-        raise DestinationUnfit(
-            f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
-            hint="what needs it can be left out with --only and --exclude",
-        )
-    return Answers.YES
+    return Destination(party=account.party, endpoints=endpoints, catalog=catalog, warnings=warnings)
 
 
 async def _responses(account: Account) -> tuple[Answers, list[str]]:

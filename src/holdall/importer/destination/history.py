@@ -224,22 +224,19 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
     return None
 
 
-async def by_marks(
-    account: Account, form: Form = Form.ASSISTANTS, output: Path | None = None, *, kinds: Iterable[Kind] = DEFINITIONS
-) -> IdMapping:
-    """What the destination's assistants and stores say they were cloned from; of several copies the newest.
+async def by_marks(account: Account, form: Form, output: Path, kinds: Iterable[Kind]) -> IdMapping:
+    """What the destination's definitions of these ``kinds`` say they were cloned from; of several copies the newest.
 
-    Looked for are those of ``kinds``. In the ``form`` of requests, the files beside
-    those in ``output`` say whose they are. Raises CannotWrite.
+    In the ``form`` of requests, the files beside those in ``output`` say whose they are. Raises CannotWrite, and what
+    the account raises.
     """
-    written = _noted(output, account.party) if form is Form.RESPONSES and output is not None else None
-    marked = {kind: await _marked(account, kind) for kind in kinds if kind is not Kind.ASSISTANT or written is None}
-    return IdMapping(
-        origin=f"metadata.{CLONED_FROM}",
-        definitions=marked if written is None else {**marked, Kind.ASSISTANT: written},
-        form=form,
-        output=output,
-    )
+    definitions: dict[Kind, dict[SourceId, TargetId]] = {}
+    for kind in kinds:
+        if kind is Kind.ASSISTANT and form is Form.RESPONSES:
+            definitions[kind] = _noted(output, account.party)
+        else:
+            definitions[kind] = await _marked(account, kind)
+    return IdMapping(origin=f"metadata.{CLONED_FROM}", definitions=definitions, form=form, output=output)
 
 
 def _noted(output: Path, destination: Mapping[str, str | None]) -> dict[SourceId, TargetId]:

@@ -182,7 +182,7 @@ class _Look:
         }
         hashes = self._hashes()
         for source in self._wanted:
-            content, view = self._content(source), self._seen.get(source)
+            content, view = self._bundle.content(source), self._seen.get(source)
             if source in at_home or (view and _same(view, content)):
                 name = view.filename if view else content.filename
                 self._files[source] = FoundFile(target=TargetId(source), name=name, by=By.ORIGIN)
@@ -262,7 +262,7 @@ class _Look:
         attributes: Mapping[str, Any] | None,
     ) -> None:
         """Take the first of the ``free`` files that fits ``source``, if any; with ``attributes``, that has these."""
-        content = self._content(source)
+        content = self._bundle.content(source)
         for name in content.copy_names():
             for target in free.get(name, ()):
                 member = there[target]
@@ -277,9 +277,6 @@ class _Look:
     def _is_labelled(self, member: MemberThere, attributes: Mapping[str, Any]) -> bool:
         return same(Kind.MEMBERSHIP, "attributes", attributes, member.attributes, added=self._history.added)
 
-    def _content(self, source: SourceId) -> Content:
-        return self._bundle.files.get(source) or Content(id=source)
-
     # -- comparison --------------------------------------------------------------------------------------
 
     def _store(self, source: SourceId, there: Object, by: By) -> FoundStore:
@@ -289,7 +286,7 @@ class _Look:
         comparison = StoreComparison(self._bundle.stores[source], there, members, self._history, by=by)
         taken: set[SourceId] = set()
         for record in self._reader.memberships(source):
-            content, copy = self._content(record.id), self._files.get(record.id)
+            content, copy = self._bundle.content(record.id), self._files.get(record.id)
             if record.id not in taken and (copy or content.fidelity is not Fidelity.UNAVAILABLE):
                 taken.add(record.id)
                 comparison.take(record, content, copy, self._stale.get(record.id))
@@ -297,12 +294,12 @@ class _Look:
 
     def _definition(self, kind: Kind, source: SourceId, matches: _Matches, choices: Choices) -> Found:
         """Against what would be made of it; ``matches`` are those of its kind."""
-        (there, by), view = matches[source], self._views[kind][source]
+        (there, by), view, record = matches[source], self._views[kind][source], self._records[kind][source]
         table = AS_IS if by is By.ORIGIN else choices.table
         refers = references(view, self._bundle, whole(self._files, self._bundle), table)
         called = (id for id in view.assistant_ids if id in self._records[kind])
         request = definition(
-            self._records[kind][source],
+            record,
             prefix=self._prefix,
             targets=Targets(
                 stores={id: _target(id, self._found_stores) for id in refers.stores},
@@ -312,7 +309,7 @@ class _Look:
             model=choices.models.rule(view.model),
             table=table,
         )
-        return compare(kind, source, view.name, request, there, self._history, by=by)
+        return compare(record, view.name, request, there, self._history, by=by)
 
 
 def _target(id: SourceId, found: Mapping[SourceId, FoundStore] | Mapping[SourceId, FoundFile]) -> TargetId:

@@ -209,20 +209,15 @@ class MemberThere(View, frozen=True, kw_only=True):
 
 
 def compare(
-    kind: Kind,
-    source: SourceId,
-    name: str | None,
-    request: dialect.Request,
-    there: Object,
-    history: History,
-    *,
-    by: By,
+    record: Record, name: str | None, request: dialect.Request, there: Object, history: History, *, by: By
 ) -> Found:
-    """A definition there against the ``request`` that would make it."""
+    """A definition there against the ``request`` that would make it of ``record``."""
     target, shown = there.target, there.fields()
-    found = differences(final(request), shown, kind=kind, source=source, target=target, name=name, added=history.added)
+    found = differences(
+        final(request), shown, kind=record.kind, source=record.id, target=target, name=name, added=history.added
+    )
     left = history.fingerprints.get(target)
-    touched = changed(kind, left, shown) if left is not None else []
+    touched = changed(record.kind, left, shown) if left is not None else []
     # What the account didn't keep when it was sent is no difference, unless somebody has changed it since.
     not_kept = [one for one in found if one.top in history.unkept.get(target, ()) and one.top not in touched]
     return Found(
@@ -242,7 +237,7 @@ class StoreComparison:
     ) -> None:
         request = dialect.store(record, operation="", as_is=by is By.ORIGIN)
         self._name = final(request).get("name")
-        own = compare(Kind.STORE, record.id, self._name, request, there, history, by=by)
+        own = compare(record, self._name, request, there, history, by=by)
         self._found = FoundStore(**msgspec.structs.asdict(own), fields=top_fields(own.differences))
         self._as_is, self._store, self._members, self._history = by is By.ORIGIN, record.id, members, history
         self._ours = history.attached.get(there.target, {})
@@ -285,9 +280,9 @@ class StoreComparison:
         member: MemberThere,
         about: Callable[..., Difference],
     ) -> None:
-        left, shown = self._ours.get(target), self._fingerprint(member)
+        left = self._ours.get(target)
         # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
-        is_settled = target in self._claimed or (target in self._not_kept and left == shown)
+        is_settled = target in self._claimed or (target in self._not_kept and left == self._fingerprint(member))
         self._claimed.add(target)
 
         def differs(field: str, here: Any, there: Any) -> bool:
@@ -302,7 +297,7 @@ class StoreComparison:
         wanted = expected.get("attributes") or {}
         if differs("attributes", wanted, member.attributes):
             self._found.relabelled[record.id] = (target, wanted)
-            if left is not None and left not in (fingerprint(member.attributes), shown):
+            if left is not None and left not in (fingerprint(member.attributes), self._fingerprint(member)):
                 self._found.changed.append(f"attributes of {content.filename or record.id}")
         strategy, was = expected.get("chunking_strategy"), MemberThere.of(record).status
         is_cut = strategy is not None and differs("chunking_strategy", strategy, member.chunking_strategy)

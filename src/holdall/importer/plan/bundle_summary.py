@@ -94,6 +94,14 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
         """All definitions of a kind."""
         return [*self.stores.values()] if kind is Kind.STORE else self.whole.get(kind, [])
 
+    def content(self, file: SourceId) -> Content:
+        """A file; one that is not in the bundle is unavailable."""
+        return self.files.get(file) or Content(id=file, reason="it is not in the bundle")
+
+    def contents(self, store: SourceId) -> Iterator[Content]:
+        """The files of a store, each once."""
+        return map(self.content, dict.fromkeys(self.members.get(store, ())))
+
     @property
     def assistants(self) -> list[Record]:
         return self.records(Kind.ASSISTANT)

@@ -23,7 +23,7 @@ from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
 
-__all__ = ["CopyReferences", "DefinitionSteps", "left_out", "left_out_file", "references", "store_name", "whole"]
+__all__ = ["CopyReferences", "DefinitionSteps", "file_root", "left_out", "references", "store_name", "whole"]
 
 
 class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,26 +51,27 @@ def references(
     wanted = list(dict.fromkeys(view.store_ids))
     for store in wanted:
         record = bundle.stores.get(store)
+        root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
         if record is None:
-            lost.append(left_out(Kind.STORE, store, None, view.id, "it is not in the bundle", field))
+            lost.append(left_out(root, view.id, "it is not in the bundle", field))
         elif len(stores) == table.stores:
             why = f"an assistant there searches {table.stores} of its {len(wanted)} vector stores"
             why += f"; --only {pasteable(store)} imports it alone"
-            lost.append(left_out(Kind.STORE, store, store_name(record), view.id, why, field, recorded=False))
+            lost.append(left_out(root, view.id, why, field, recorded=False))
         else:
             stores.append(store)
     field = "tool_resources.code_interpreter"
     wanted = list(dict.fromkeys(view.file_ids))
     for file in wanted:
-        content = bundle.files.get(file) or Content(id=file, reason="it is not in the bundle")
+        content = bundle.content(file)
         if not content.fidelity.is_bytes and file not in living:
             why = content.reason
             if content.fidelity is Fidelity.TEXT:
                 why = "only its parsed text is in the bundle, which the code interpreter can't take for the file"
-            lost.append(left_out_file(content, view.id, why, field))
+            lost.append(left_out(file_root(content), view.id, why, field))
         elif len(files) == table.files:
             why = f"its code interpreter has {len(wanted)} files, and {table.files} are allowed there"
-            lost.append(left_out_file(content, view.id, why, field, recorded=False))
+            lost.append(left_out(file_root(content), view.id, why, field, recorded=False))
         else:
             files.append(file)
     return CopyReferences(stores=stores, files=files, left_out=lost)
@@ -89,22 +90,13 @@ def store_name(record: Record) -> str | None:
     return StoreView.of(record).name
 
 
-def left_out(
-    kind: Kind,
-    id: SourceId,
-    name: str | None,
-    inside: str,
-    why: str,
-    field: str | None = None,
-    *,
-    recorded: bool = True,
-) -> LeaveOut:
+def left_out(thing: Root, inside: str, why: str, field: str | None = None, *, recorded: bool = True) -> LeaveOut:
     """``recorded``: because the bundle hasn't got it, and not for the sake of the destination."""
     loss = Loss(
         why=Why.LEFT_OUT,
-        kind=kind,
-        id=id,
-        name=name,
+        kind=thing.kind,
+        id=thing.id,
+        name=thing.name,
         inside=SourceId(inside),
         field=field,
         text=f"left out: {why}",
@@ -113,11 +105,8 @@ def left_out(
     return LeaveOut(loss=loss)
 
 
-def left_out_file(
-    content: Content, inside: str, why: str, field: str | None = None, *, recorded: bool = True
-) -> LeaveOut:
-    why = why or "its content is not in the bundle"
-    return left_out(Kind.FILE, content.id, content.filename, inside, why, field, recorded=recorded)
+def file_root(content: Content) -> Root:
+    return Root(kind=Kind.FILE, id=content.id, name=content.filename)
 
 
 class DefinitionSteps:

@@ -15,20 +15,10 @@ import msgspec
 from holdall.bundle.durable import write_whole
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
+from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import Asked
-from holdall.importer.plan.steps import (
-    AttachFiles,
-    CreateDefinition,
-    CreateStore,
-    DetachFile,
-    Plan,
-    Unit,
-    UpdateDefinition,
-    UpdateMembership,
-    UpdateStore,
-    UploadFile,
-)
+from holdall.importer.plan.steps import Plan, Unit
 from holdall.model import Fidelity, SourceId
 from holdall.opening import read_regular
 
@@ -83,20 +73,20 @@ def estimate(
     writes: Counter[SourceId] = Counter()
     for step in planned.steps():
         match step:
-            case UploadFile():
+            case steps.UploadFile():
                 side_by_side += 1
-            case CreateStore(losses=losses) | CreateDefinition(losses=losses):
+            case steps.CreateStore(losses=losses) | steps.CreateDefinition(losses=losses):
                 # Where all metadata keys are taken, an update follows.
                 one_by_one += 1 + any(loss.why == "marks_left_out" for loss in losses)
-            case UpdateDefinition():
+            case steps.UpdateDefinition():
                 one_by_one += 1
-            case UpdateStore(id=store, fields=fields):
+            case steps.UpdateStore(id=store, fields=fields):
                 one_by_one += bool(fields)
                 writes[store] += bool(fields)
-            case UpdateMembership(store=store) | DetachFile(store=store):
+            case steps.UpdateMembership(store=store) | steps.DetachFile(store=store):
                 one_by_one += 1
                 writes[store] += 1
-            case AttachFiles(store=store, count=count, files=files):
+            case steps.AttachFiles(store=store, count=count, files=files):
                 batches = -(-count // batch_files)
                 one_by_one += batches
                 writes[store] += batches
@@ -118,9 +108,8 @@ def estimate(
 
 
 def _stored(bundle: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
-    members = dict.fromkeys(bundle.members.get(store, ())) if files is None else files
-    contents = (bundle.files.get(file) for file in members)
-    return sum(content.stored for content in contents if content and content.fidelity is not Fidelity.UNAVAILABLE)
+    contents = bundle.contents(store) if files is None else map(bundle.content, files)
+    return sum(content.stored for content in contents if content.fidelity is not Fidelity.UNAVAILABLE)
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,27 +16,12 @@ from typing import Any
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.graph import callees_first, users_of
+from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
-from holdall.importer.plan.definitions import DefinitionSteps, left_out, left_out_file, references, store_name, whole
+from holdall.importer.plan.definitions import DefinitionSteps, file_root, left_out, references, store_name, whole
 from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
-from holdall.importer.plan.steps import (
-    LONE_FILES,
-    Adopt,
-    AttachFiles,
-    Cannot,
-    CreateStore,
-    DetachFile,
-    Differs,
-    LeaveOut,
-    Plan,
-    Skip,
-    Step,
-    Unit,
-    UpdateMembership,
-    UpdateStore,
-    UploadFile,
-)
+from holdall.importer.plan.steps import Plan, Step, Unit
 from holdall.kinds import WHOLE, read
 from holdall.model import DefinitionView, Fidelity, Kind, SourceId
 from holdall.selection import Root, Selection, choose
@@ -78,7 +63,7 @@ class _Planner:
         roots = self._roots()
         others = [self._store_root(id) for id in self._bundle.stores]
         # Not made for nothing: a bundle may have 100,000 files.
-        files = map(_file_root, self._bundle.files.values()) if Kind.FILE in selection.kinds() else ()
+        files = map(file_root, self._bundle.files.values()) if Kind.FILE in selection.kinds() else ()
         chosen = choose(roots, selection, others=[*others, *files])
         units = [
             self._definition(Root(kind=kind, id=id, name=self._views[kind][id].name))
@@ -89,7 +74,7 @@ class _Planner:
         if lone := [root.id for root in chosen if root.kind is Kind.FILE]:
             # One unit for all of them, so that they go up together.
             name = "files that nothing refers to"
-            units.append(_unit(Root(kind=Kind.FILE, id=LONE_FILES, name=name), self._lone_files(lone)))
+            units.append(_unit(Root(kind=Kind.FILE, id=steps.LONE_FILES, name=name), self._lone_files(lone)))
         return Plan(units=units, prefix=self._prefix, chosen=len(chosen), of=len(roots), form=self._choices.form)
 
     def _roots(self) -> list[Root]:
@@ -99,25 +84,25 @@ class _Planner:
         return [
             *(Root(kind=kind, id=id, name=view.name) for kind in WHOLE for id, view in self._views[kind].items()),
             *(self._store_root(id) for id in self._bundle.stores if id not in users.stores),
-            *(_file_root(content) for id, content in self._bundle.files.items() if id not in used),
+            *(file_root(content) for id, content in self._bundle.files.items() if id not in used),
         ]
 
     def _store_root(self, id: SourceId) -> Root:
         return Root(kind=Kind.STORE, id=id, name=store_name(self._bundle.stores[id]))
 
     def _lone_files(self, files: list[SourceId]) -> Iterator[Step]:
-        for content in map(self._content, files):
+        for content in map(self._bundle.content, files):
             if self._is_available(content):
                 yield from self._file(content)
             else:
-                yield left_out_file(content, LONE_FILES, content.reason)
+                yield left_out(file_root(content), steps.LONE_FILES, content.reason)
 
     def _definition(self, root: Root) -> Unit:
         view, found = self._views[root.kind][root.id], self._existing.whole(root.kind).get(root.id)
         if found and found.differences and (unchanged := self._unchanged(root, found)):
             return _unit(root, [*self._stores_there(view), unchanged])
         if reason := self._definitions.impossible(root, view):
-            return _unit(root, [Cannot(id=root.id, name=root.name, reason=reason)])
+            return _unit(root, [steps.Cannot(id=root.id, name=root.name, reason=reason)])
         return _unit(root, self._copy(root, view, found))
 
     def _copy(self, root: Root, view: DefinitionView, found: Found | None) -> Iterator[Step]:
@@ -126,13 +111,13 @@ class _Planner:
         for store in refers.stores:
             yield from self._store(self._store_root(store))
         for file in refers.files:
-            yield from self._file(self._content(file))
+            yield from self._file(self._bundle.content(file))
         yield from refers.left_out
         views, there = self._views[root.kind], self._existing.whole(root.kind)
         for callee in view.assistant_ids:
             if callee in views and callee not in self._placed and callee not in there:
                 why = "the two call each other, and one has to be there first"
-                yield left_out(root.kind, callee, None, root.id, why, "tools", recorded=False)
+                yield left_out(Root(kind=root.kind, id=callee), root.id, why, "tools", recorded=False)
         self._placed.add(root.id)
         # What a copy lacks is said of one that was there before, too.
         yield from _unkept(found)
@@ -143,14 +128,14 @@ class _Planner:
         choices = self._choices
         there: dict[str, Any] = {"kind": root.kind, "id": root.id, "target": found.target, "name": root.name}
         if choices.on_conflict is OnConflict.SKIP:
-            return Skip(**there, differences=found.differences)
+            return steps.Skip(**there, differences=found.differences)
         changed = [] if choices.even_if_changed else [*found.changed]
         if choices.on_conflict is OnConflict.UPDATE:
             if isinstance(found, FoundStore) and choices.delete and not choices.even_if_changed:
                 changed += found.added
             if not changed:
                 return None
-        return Differs(**there, differences=found.differences, changed=changed)
+        return steps.Differs(**there, differences=found.differences, changed=changed)
 
     def _stores_there(self, view: DefinitionView) -> Iterator[Step]:
         """The stores of an assistant that is left as it is, as far as they are there; nothing is made for it."""
@@ -168,7 +153,7 @@ class _Planner:
             yield from self._create_store(root)
             return
         yield from _unkept(found)
-        for content in self._members(root.id):
+        for content in self._bundle.contents(root.id):
             if content.id in self._existing.files:
                 yield from self._file(content)
         if found.differences and (unchanged := self._unchanged(root, found)):
@@ -178,25 +163,25 @@ class _Planner:
         if found.differences:
             yield from self._update_store(root, found)
         else:
-            yield Adopt(kind=Kind.STORE, id=root.id, target=found.target, name=root.name, by=found.by)
+            yield steps.Adopt(kind=Kind.STORE, id=root.id, target=found.target, name=root.name, by=found.by)
 
     def _create_store(self, root: Root) -> Iterator[Step]:
         yield from self._lacking(root.id)
         count = 0
-        for content in filter(self._is_available, self._members(root.id)):
+        for content in filter(self._is_available, self._bundle.contents(root.id)):
             count += 1
             yield from self._file(content)
-        yield CreateStore(id=root.id, name=root.name, losses=self._store_losses(root.id))
+        yield steps.CreateStore(id=root.id, name=root.name, losses=self._store_losses(root.id))
         if count:
-            yield AttachFiles(store=root.id, count=count)
+            yield steps.AttachFiles(store=root.id, count=count)
 
     def _update_store(self, root: Root, found: FoundStore) -> Iterator[Step]:
         """Only what differs. What goes in goes in before what comes out, but for what is put in again."""
         incoming = [*found.missing, *found.replaced]
         for file in incoming:
-            yield from self._file(self._content(file))
+            yield from self._file(self._bundle.content(file))
         losses = [*self._store_losses(root.id), *(() if self._choices.delete else _kept(root, found))]
-        yield UpdateStore(
+        yield steps.UpdateStore(
             id=root.id,
             target=found.target,
             name=root.name,
@@ -204,17 +189,17 @@ class _Planner:
             differences=found.differences,
             losses=losses,
         )
-        detach = partial(DetachFile, store=root.id)
+        detach = partial(steps.DetachFile, store=root.id)
         for file, target in found.recut.items():
-            yield detach(target=target, name=self._content(file).filename, why="to be indexed again")
+            yield detach(target=target, name=self._bundle.content(file).filename, why="to be indexed again")
         if files := [*incoming, *found.recut]:
-            yield AttachFiles(store=root.id, count=len(files), files=files)
+            yield steps.AttachFiles(store=root.id, count=len(files), files=files)
         for file, (target, attributes) in found.relabelled.items():
             if file not in found.recut:
-                name = self._content(file).filename
-                yield UpdateMembership(store=root.id, file=file, target=target, name=name, attributes=attributes)
+                name = self._bundle.content(file).filename
+                yield steps.UpdateMembership(store=root.id, file=file, target=target, name=name, attributes=attributes)
         for file, target in found.replaced.items():
-            yield detach(target=target, name=self._content(file).filename, why="it has other bytes")
+            yield detach(target=target, name=self._bundle.content(file).filename, why="it has other bytes")
         for extra in found.extras if self._choices.delete else ():
             yield detach(target=extra.target, name=extra.name, why="the bundle's store doesn't have it")
 
@@ -222,20 +207,14 @@ class _Planner:
         request = dialect.store(self._bundle.stores[store], operation="")
         return [*request.losses, *self._bundle.unfit.get(store, ())]
 
-    def _members(self, store: SourceId) -> Iterator[Content]:
-        return map(self._content, dict.fromkeys(self._bundle.members.get(store, ())))
-
-    def _content(self, file: SourceId) -> Content:
-        return self._bundle.files.get(file) or Content(id=file, reason="it is not in the bundle")
-
     def _is_available(self, content: Content) -> bool:
         return content.fidelity is not Fidelity.UNAVAILABLE or content.id in self._existing.files
 
-    def _lacking(self, store: SourceId) -> Iterator[LeaveOut]:
+    def _lacking(self, store: SourceId) -> Iterator[steps.LeaveOut]:
         """The files of a store that are neither in the bundle nor there."""
-        for content in self._members(store):
+        for content in self._bundle.contents(store):
             if not self._is_available(content):
-                yield left_out_file(content, store, content.reason)
+                yield left_out(file_root(content), store, content.reason)
 
     def _file(self, content: Content) -> Iterator[Step]:
         """Have the file there: upload it, unless it is, or an earlier step does."""
@@ -244,22 +223,18 @@ class _Planner:
         self._placed_files.add(content.id)
         if found := self._existing.files.get(content.id):
             name = found.name or content.filename
-            yield Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by)
+            yield steps.Adopt(kind=Kind.FILE, id=content.id, target=found.target, name=name, by=found.by)
         else:
-            yield UploadFile(content=content, purpose=_purpose(content))
+            yield steps.UploadFile(content=content, purpose=_purpose(content))
 
 
-def _file_root(content: Content) -> Root:
-    return Root(kind=Kind.FILE, id=content.id, name=content.filename)
-
-
-def _unit(root: Root, steps: Iterable[Step]) -> Unit:
+def _unit(root: Root, its_steps: Iterable[Step]) -> Unit:
     # The files first, because uploads run side by side; sorted() keeps the order of the rest.
-    return Unit(kind=root.kind, id=root.id, name=root.name, steps=sorted(steps, key=_comes_later))
+    return Unit(kind=root.kind, id=root.id, name=root.name, steps=sorted(its_steps, key=_comes_later))
 
 
 def _comes_later(step: Step) -> bool:
-    return not (isinstance(step, UploadFile) or (isinstance(step, Adopt) and step.kind is Kind.FILE))
+    return not (isinstance(step, steps.UploadFile) or (isinstance(step, steps.Adopt) and step.kind is Kind.FILE))
 
 
 def _purpose(content: Content) -> str:
@@ -268,7 +243,7 @@ def _purpose(content: Content) -> str:
     return purpose if content.fidelity is not Fidelity.TEXT or purpose == "user_data" else "assistants"
 
 
-def _unkept(found: Found | None) -> Iterator[LeaveOut]:
+def _unkept(found: Found | None) -> Iterator[steps.LeaveOut]:
     """What is there is as whole as this destination keeps it, and not wholly what the bundle says."""
     for one in found.unkept if found else ():
         loss = Loss(
@@ -280,7 +255,7 @@ def _unkept(found: Found | None) -> Iterator[LeaveOut]:
             field=one.field,
             text=f"the destination did not keep it when it was sent: {one.values()}",
         )
-        yield LeaveOut(loss=loss)
+        yield steps.LeaveOut(loss=loss)
 
 
 def _kept(root: Root, found: FoundStore) -> Iterator[Loss]:

@@ -41,7 +41,7 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     if placement is None:
         account.progress.note(f"no mapping of this bundle and destination in {options.output}: looking for marks")
         kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or holding.records(kind)]
-        placement = await by_marks(account, form, options.output, kinds=kinds)
+        placement = await by_marks(account, form, options.output, kinds)
     return await prove(
         holding,
         reader,

@@ -124,7 +124,7 @@ async def plan_import(
             tool=f"holdall {__version__}",
             made=timestamp(now),
             bundle={"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)},
-            destination=prepared.destination.party(),
+            destination=prepared.destination.party,
             asked=asked,
             estimate=prepared.estimate,
             plan=prepared.plan,
