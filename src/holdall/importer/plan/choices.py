@@ -177,24 +177,20 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, tod
     vouched: dict[str, None] = {}
     ending: dict[date, list[str]] = {}
     if catalog.models is None:
-        return ModelCheck(
-            missing={},
-            warnings=[f"whether its models are there is not known: {catalog.reason}"] if catalog.reason else [],
-        )
+        unknown = f"whether its models are there is not known: {catalog.reason}"
+        return ModelCheck(missing={}, warnings=[unknown] if catalog.reason else [])
     for model in dict.fromkeys(wanted):
         new = mapped.rule(model)
         name = new or model
         said = f"{model} (mapped to {name})" if name != model else model
-        if name not in catalog.models:
-            if mapped.vouches(name):
-                vouched[name] = None
-            else:
-                missing[model] = f"{said} {_absent(name)}"
+        ends = catalog.models.get(name)
+        if name not in catalog.models and mapped.vouches(name):
+            vouched[name] = None
+        elif name not in catalog.models:
+            missing[model] = f"{said} {_absent(name)}"
+        elif ends is None:
             continue
-        ends = catalog.models[name]
-        if ends is None:
-            continue
-        if ends <= today and new != model and not mapped.vouches(name):
+        elif ends <= today and new != model and not mapped.vouches(name):
             missing[model] = f"{said} has shut down on {ends.isoformat()}"
         elif name not in ending.setdefault(ends, []):
             ending[ends].append(name)
@@ -204,14 +200,12 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, tod
 
 
 def _ending(ends: date, names: list[str], today: date) -> str:
-    days = (ends - today).days
-    several = "s" if len(names) > 1 else ""
+    days, several = (ends - today).days, "s" if len(names) > 1 else ""
+    which = f"model{several} {', '.join(names)}"
     if days <= 0:
-        return f"model{several} {', '.join(names)} should have shut down on {ends.isoformat()}"
+        return f"{which} should have shut down on {ends.isoformat()}"
     will = "shut" if several else "shuts"
-    return (
-        f"model{several} {', '.join(names)} {will} down on {ends.isoformat()}, in {days} day{'s' if days > 1 else ''}"
-    )
+    return f"{which} {will} down on {ends.isoformat()}, in {days} day{'s' if days > 1 else ''}"
 
 
 def _absent(model: str) -> str:

@@ -27,7 +27,14 @@ _OF_KIND = {
     Kind.STORE: Reason.STORES,
     **dict.fromkeys(WHOLE, Reason.ASSISTANTS),
 }
-_DETAILS = frozenset({Why.UNFIT_VALUE, Why.OVER_LIMIT, Why.MODEL_REFUSES})
+# The other reasons depend on what it happened to.
+_OF_WHY = {
+    **dict.fromkeys((Why.UNFIT_VALUE, Why.OVER_LIMIT, Why.MODEL_REFUSES), Reason.DETAILS),
+    **dict.fromkeys((Why.NOT_KEPT, Why.LEFT_ALONE), Reason.DIFFERENT),
+    Why.TRUNCATED: Reason.TEXTS_CUT,
+    Why.JOINED_DOUBTFULLY: Reason.DOUBTFUL,
+    Why.NOT_INDEXED: Reason.NOT_INDEXED,
+}
 # Of these a thing is lost once, whoever lacks it.
 _BY_ID = frozenset({Reason.FILES, Reason.STORES, Reason.TEXTS_CUT, Reason.DOUBTFUL, Reason.ASSISTANTS})
 _OF_CONTENT = frozenset({Reason.TEXTS_CUT, Reason.DOUBTFUL})
@@ -161,20 +168,10 @@ def _lacks(here: Any, there: Any) -> bool:
 
 
 def _reason(loss: Loss) -> Reason | None:
-    """Why a loss makes the copy less than the source; None for a detail."""
-    if loss.why in _DETAILS:
-        return Reason.DETAILS
+    """Why a loss makes the copy less than the source; None where it doesn't."""
+    if loss.why in _OF_WHY:
+        return _OF_WHY[loss.why]
     if not loss.why.weighs:
         return None
-    match loss.why:
-        case Why.TRUNCATED:
-            return Reason.TEXTS_CUT
-        case Why.JOINED_DOUBTFULLY:
-            return Reason.DOUBTFUL
-        case Why.NOT_INDEXED:
-            return Reason.NOT_INDEXED
-        case Why.NOT_KEPT | Why.LEFT_ALONE:
-            return Reason.DIFFERENT
-        case _ if loss.field is not None and loss.kind in WHOLE:
-            return Reason.SETTINGS
-    return _OF_KIND[loss.kind]
+    is_setting = loss.field is not None and loss.kind in WHOLE
+    return Reason.SETTINGS if is_setting else _OF_KIND[loss.kind]

@@ -144,14 +144,10 @@ class DefinitionSteps:
 
     def _make(self, root: Root, view: DefinitionView, refers: CopyReferences, found: Found | None) -> Step:
         """Create it, or make what is there equal."""
-        new = self._choices.models.rule(view.model)
+        record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
         request = definition(
-            self._records[root.kind][root.id],
-            prefix=self._prefix,
-            targets=refers.targets(),
-            model=new,
-            table=self._choices.table,
+            record, prefix=self._prefix, targets=refers.targets(), model=new, table=self._choices.table
         )
         step = self._step(root, view, new, request.losses)
         # Of what refers to nothing, the step has no such fields.
@@ -163,15 +159,9 @@ class DefinitionSteps:
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
     def _write(self, root: Root, view: DefinitionView, refers: CopyReferences, *, beside: str | None) -> Step:
-        new = self._choices.models.rule(view.model)
-        targets = refers.targets()
-        draft = responses.assistant(
-            self._records[root.kind][root.id],
-            prefix=self._prefix,
-            stores=targets.stores,
-            files=targets.files,
-            model=new,
-        )
+        record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
+        stores, files = refers.targets().stores, refers.targets().files
+        draft = responses.assistant(record, prefix=self._prefix, stores=stores, files=files, model=new)
         return WriteRequest(
             **self._step(root, view, new, draft.losses),
             path=self._paths[root.id],

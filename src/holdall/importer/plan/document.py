@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 
 import msgspec
 
 from holdall.bundle.durable import write_whole
+from holdall.dialects.loss import Why
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
 from holdall.importer.plan import steps
@@ -69,38 +71,34 @@ def estimate(
 ) -> Estimate:
     """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
     is how many files it attaches in one call."""
-    side_by_side = one_by_one = attached = storage = 0
-    writes: Counter[SourceId] = Counter()
+    uploads = attached = storage = 0
+    # By store, and under None what is none of a store's.
+    writes: Counter[SourceId | None] = Counter()
     for step in planned.steps():
         match step:
             case steps.UploadFile():
-                side_by_side += 1
+                uploads += 1
             case steps.CreateStore(losses=losses) | steps.CreateDefinition(losses=losses):
                 # Where all metadata keys are taken, an update follows.
-                one_by_one += 1 + any(loss.why == "marks_left_out" for loss in losses)
+                writes[None] += 1 + any(loss.why is Why.MARKS_LEFT_OUT for loss in losses)
             case steps.UpdateDefinition():
-                one_by_one += 1
+                writes[None] += 1
             case steps.UpdateStore(id=store, fields=fields):
-                one_by_one += bool(fields)
                 writes[store] += bool(fields)
             case steps.UpdateMembership(store=store) | steps.DetachFile(store=store):
-                one_by_one += 1
                 writes[store] += 1
             case steps.AttachFiles(store=store, count=count, files=files):
-                batches = -(-count // batch_files)
-                one_by_one += batches
-                writes[store] += batches
+                writes[store] += ceil(count / batch_files)
                 attached += count
                 storage += _stored(bundle, store, files)
-            case _:
-                pass
+    one_by_one = writes.total()
     seconds = max(
-        _SECONDS_A_WRITE * (one_by_one + side_by_side / max(1, concurrency)),
+        _SECONDS_A_WRITE * (one_by_one + uploads / max(1, concurrency)),
         60 * attached / _ATTACHED_A_MINUTE if attached > _ATTACHED_A_MINUTE else 0,
-        60 * max(writes.values(), default=0) / _STORE_WRITES_A_MINUTE,
+        60 * max((count for store, count in writes.items() if store is not None), default=0) / _STORE_WRITES_A_MINUTE,
     )
     return Estimate(
-        requests=side_by_side + one_by_one,
+        requests=uploads + one_by_one,
         seconds=round(seconds),
         storage=storage,
         chargeable=None if usage is None else max(0, usage + storage - FREE_BYTES),
@@ -154,23 +152,22 @@ def read_plan(path: Path) -> PlanDocument:
 def require_bundle(document: PlanDocument, bundle: Mapping[str, str]) -> None:
     """Raises PlanOutdated where the plan was made of a bundle with other contents; its file may have another name."""
     if any(document.bundle.get(name) != value for name, value in bundle.items() if name != "name"):
-        raise PlanOutdated(
-            f"can't carry out this plan: it was made of another bundle ({document.bundle.get('name')})", hint=_ANEW
-        )
+        raise _outdated(f"it was made of another bundle ({document.bundle.get('name')})")
 
 
 def require_same(document: PlanDocument, destination: Mapping[str, str | None], now: Plan) -> None:
     """Raises PlanOutdated where planning now, towards ``destination``, gives another plan than the document has."""
     if not same_account(document.destination, destination):
-        raise PlanOutdated(
-            f"can't carry out this plan: it is for {title(document.destination)}, "
-            f"the destination is {title(destination)}",
-            hint=_ANEW,
-        )
+        raise _outdated(f"it is for {title(document.destination)}, the destination is {title(destination)}")
+    # As it is read again: a plan that was made holds values that its file has as others, tuples as lists.
     now = msgspec.json.decode(msgspec.json.encode(now), type=Plan)
     if document.plan != now:
         changed = named(_changed(document.plan, now), _NAMED)
-        raise PlanOutdated(f"can't carry out this plan: the destination has changed since ({changed})", hint=_ANEW)
+        raise _outdated(f"the destination has changed since ({changed})")
+
+
+def _outdated(why: str) -> PlanOutdated:
+    return PlanOutdated(f"can't carry out this plan: {why}", hint=_ANEW)
 
 
 def named(things: Sequence[object], most: int) -> str:
