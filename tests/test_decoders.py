@@ -19,7 +19,7 @@ from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
 from holdall.importer.plan.bundle_summary import document, keys_of, without_record_keys
-from holdall.lenient import divided, first_value, mended, read_members, readable
+from holdall.lenient import first_value, read_members, readable, split_json, without_half_characters
 from holdall.model import (
     AgentView,
     AssistantView,
@@ -138,7 +138,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]
     "a type": (lambda raw: read_as(raw, AssistantView), (ValueError,)),
     "members": (read_members, (ValueError,)),
     "what every decoder reads": (lambda raw: json.loads(readable(raw).decode()), (ValueError,)),
-    "pieces": (lambda raw: divided(raw[: len(first_value(raw))]), (ValueError,)),
+    "pieces": (lambda raw: split_json(raw[: len(first_value(raw))]), (ValueError,)),
     "page of text": (require_page, (ValueError,)),
     "fields": (lambda raw: read_fields(record(raw)), (DamagedBundle,)),
     "credentials": (_scanned, ()),
@@ -177,8 +177,8 @@ def test_what_decoders_differ_about_is_read_all_the_same(written: str) -> None:
 def test_halves_of_characters_are_mended_where_they_stand(text: str) -> None:
     raw = json.dumps([text]).encode()
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    assert len(mended(raw)) == len(raw)
-    assert json.loads(mended(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
+    assert len(without_half_characters(raw)) == len(raw)
+    assert json.loads(without_half_characters(raw)) == json.loads(readable(raw)) == read_json(raw) == [whole]
 
 
 @examples(200, derandomize=True, database=None)
@@ -189,7 +189,7 @@ def test_a_list_is_divided_whatever_is_in_it(items: list[str]) -> None:
         if word != "<open>":
             written = [item.replace(word.encode(), long.encode()) for item in written]
     raw = b"[" + b" ,\n".join(written) + b"]"
-    assert divided(raw + b", 7]") == (written, len(raw))
+    assert split_json(raw + b", 7]") == (written, len(raw))
 
 
 def test_nesting_has_its_limit() -> None:

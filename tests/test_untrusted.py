@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.lenient import divided, mended
-from holdall.untrusted import bare, require_plain
+from holdall.lenient import split_json, without_half_characters
+from holdall.untrusted import require_plain, without_strings
 from tests.growth import assert_linear
 
 
@@ -26,9 +26,9 @@ def test_how_deep_json_is_is_found_out_in_linear_time(unit: bytes) -> None:
 )
 def test_what_not_every_decoder_reads_is_taken_apart_in_linear_time(unit: bytes) -> None:
     def taken_apart(raw: bytes) -> None:
-        mended(raw)
+        without_half_characters(raw)
         with suppress(ValueError):
-            divided(raw)
+            split_json(raw)
 
     assert_linear(taken_apart, lambda n: b'["' + unit * n + b'"]', 50_000)
     assert_linear(taken_apart, lambda n: b"[" + unit * n, 50_000)
@@ -37,4 +37,6 @@ def test_what_not_every_decoder_reads_is_taken_apart_in_linear_time(unit: bytes)
 @given(st.text(alphabet='[]{}"\\a,', max_size=60), st.integers(0, 600_000))
 def test_strings_are_cut_out_wherever_the_pieces_end(text: str, filling: int) -> None:
     raw = ('"' + "x" * filling + '"' + text).encode()
-    assert b"".join(bare(raw)) == re.sub(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', b"", text.encode(), flags=re.DOTALL)
+    assert b"".join(without_strings(raw)) == re.sub(
+        rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', b"", text.encode(), flags=re.DOTALL
+    )

@@ -14,33 +14,25 @@ KEPT = 1000
 
 
 class Capped(list[T]):
-    """A list that takes up to ``most`` by ``append`` and ``+=``; ``total`` counts all that it was given.
+    """A list that takes up to ``KEPT`` by ``append`` and ``+=``; ``total`` counts all that it was given.
 
-    >>> found = Capped("abc", most=2)
-    >>> found, found.total, found.more
-    (['a', 'b'], 3, 1)
+    >>> found = Capped()
+    >>> found += range(1005)
+    >>> len(found), found.total
+    (1000, 1005)
     """
 
-    def __init__(self, items: Iterable[T] = (), *, most: int = KEPT) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._most = most
         self.total = 0
-        self.extend(items)
-
-    @property
-    def more(self) -> int:
-        """How many were not kept."""
-        return self.total - len(self)
 
     def append(self, item: T, /) -> None:
         self.total += 1
-        if len(self) < self._most:
+        if len(self) < KEPT:
             super().append(item)
 
-    def extend(self, items: Iterable[T], /) -> None:
+    def __iadd__(self, items: Iterable[T], /) -> Capped[T]:  # type: ignore[override,misc]
+        # list's own would not call append.
         for item in items:
             self.append(item)
-
-    def __iadd__(self, items: Iterable[T], /) -> Capped[T]:  # type: ignore[override,misc]
-        self.extend(items)
         return self

@@ -34,8 +34,6 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(…)"
 
-    __str__ = __repr__
-
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
     """What the parts of an endpoint are called where they came from, for messages."""

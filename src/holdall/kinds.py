@@ -19,7 +19,7 @@ from holdall.model import (
     View,
 )
 
-__all__ = ["DEFINITIONS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
+__all__ = ["DEFINITIONS", "IDS", "KINDS", "WHOLE", "Row", "a", "noun", "read"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +31,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     noun: str
     count: str
     """The plural, as ``--json`` and a bundle's ``counts`` write it."""
+    ids: tuple[str, ...] = ()
+    """How its ids begin on OpenAI and Azure, and on most servers that follow them."""
     selector: str = ""
     """What stands before an id or a GLOB to select this kind; empty where none can be selected."""
     folder: str = ""
@@ -58,6 +60,7 @@ KINDS: dict[Kind, Row] = {
         view=AssistantView,
         noun="assistant",
         count="assistants",
+        ids=("asst_", "assistant-"),
         selector="asst:",
         folder="data/assistants/",
         has_model=True,
@@ -69,6 +72,7 @@ KINDS: dict[Kind, Row] = {
         view=AgentView,
         noun="agent",
         count="agents",
+        ids=("agent_",),
         selector="agent:",
         folder="data/agents/",
         has_model=True,
@@ -82,6 +86,7 @@ KINDS: dict[Kind, Row] = {
         view=StoreView,
         noun="vector store",
         count="vector_stores",
+        ids=("vs_",),
         selector="store:",
         folder="data/vector_stores/",
         volatile=("last_active_at", "usage_bytes", "expires_at", "status", "file_counts"),
@@ -99,6 +104,7 @@ KINDS: dict[Kind, Row] = {
         view=FileView,
         noun="file",
         count="files",
+        ids=("file-",),
         selector="file:",
         volatile=("expires_at", "status", "status_details"),
     ),
@@ -109,6 +115,9 @@ DEFINITIONS = tuple(kind for kind, row in KINDS.items() if row.folder)
 
 WHOLE: tuple[Kind, ...] = tuple(kind for kind in DEFINITIONS if kind is not Kind.STORE)
 """Those that one request copies, once what they refer to is there."""
+
+IDS = tuple(start for row in KINDS.values() for start in row.ids)
+"""How ids of any kind begin."""
 
 
 def read(record: Record) -> DefinitionView:

@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.untrusted import MAX_VALUES, STRING, NotJson, read_json, require_plain
 
-__all__ = ["divided", "first_value", "mended", "read_members", "readable", "trimmed"]
+__all__ = ["first_value", "read_members", "readable", "split_json", "trimmed", "without_half_characters"]
 
 # A pair, or in the group half of one that has lost the other. Behind an even number of backslashes, which mean
 # themselves.
@@ -36,13 +36,13 @@ def readable(raw: bytes) -> bytes:
     return msgspec.json.encode(read_json(raw, lenient=True))
 
 
-def mended(raw: bytes) -> bytes:
+def without_half_characters(raw: bytes) -> bytes:
     """JSON with the escape of U+FFFD in place of each half of a surrogate pair that has lost the other: as long as it
     was, and a copy only where there is such a half.
 
     Programs that cut text between two UTF-16 units write it; JSON's grammar has nothing against it.
 
-    >>> mended(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
+    >>> without_half_characters(rb'["\\ud83d", "\\ud83d\\ude00", "\\\\ud83d"]').decode()
     '["\\\\ufffd", "\\\\ud83d\\\\ude00", "\\\\\\\\ud83d"]'
     """
     if b"\\ud" not in raw and b"\\uD" not in raw:
@@ -56,14 +56,14 @@ def mended(raw: bytes) -> bytes:
     return bytes(made) if made else raw
 
 
-def divided(raw: bytes) -> tuple[list[bytes], int]:
+def split_json(raw: bytes) -> tuple[list[bytes], int]:
     """What stands between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
     that ends. Each piece may be anything, of any depth, in which strings and brackets close.
 
     Takes linear time, and no stack: this is how one record that can't be read is kept apart from its neighbours.
     ValueError where it is no list or object, doesn't close, or has more than ``MAX_VALUES`` pieces.
 
-    >>> divided(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
+    >>> split_json(b'{"data": [[[1]], "\\xff"], "x": NaN} what follows')
     ([b'"data"', b'[[[1]], "\\xff"]', b'"x"', b'NaN'], 32)
     """
     if not raw.startswith((b"[", b"{")):
@@ -102,14 +102,14 @@ def first_value(raw: bytes) -> bytes:
         msgspec.json.decode(raw, type=msgspec.Raw)
         return raw
     with suppress(ValueError):
-        return raw[: divided(raw)[1]]
+        return raw[: split_json(raw)[1]]
     return raw
 
 
 def read_members(raw: bytes) -> dict[str, Any]:
     """The members of an object, each read leniently and by itself; those that can't be read are left out. ValueError
     where it is no object."""
-    pieces, _ = divided(raw.lstrip())
+    pieces, _ = split_json(raw.lstrip())
     if not raw.lstrip().startswith(b"{"):
         raise NotJson("it is not an object")
     found: dict[str, Any] = {}

@@ -285,13 +285,13 @@ class FileView(View, frozen=True, kw_only=True):
 
 def epoch_seconds(value: Moment) -> int:
     """A server's ``created_at`` as whole seconds; 0 for none, and for what can't be read."""
-    if isinstance(value, str):
-        value = _from_text(value)
-    if value is None or value != value or value in (float("inf"), float("-inf")):
+    number = _from_text(value) if isinstance(value, str) else value
+    # NaN is in no range.
+    if number is None or not 0 <= number < 1000 * (_YEAR_9999 + 1):
         return 0
-    seconds = int(value)
-    seconds = seconds // 1000 if seconds > 100_000_000_000 else seconds
-    return seconds if 0 <= seconds <= _YEAR_9999 else 0
+    seconds = int(number)
+    # As seconds it would be beyond the year 5138: look-alikes give milliseconds.
+    return seconds // 1000 if seconds > 100_000_000_000 else seconds
 
 
 def _from_text(value: str) -> float | None:

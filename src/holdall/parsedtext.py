@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdall.lenient import mended
-from holdall.untrusted import MAX_PART, MAX_PARTS, bare, require_plain, text_weight
+from holdall.lenient import without_half_characters
+from holdall.untrusted import MAX_PART, MAX_PARTS, require_plain, text_weight, without_strings
 
 __all__ = ["MAX_PAGE", "Pages", "Parts", "StoredText", "require_page"]
 
@@ -70,7 +70,7 @@ class Parts:
             try:
                 part = _part.decode(raw)
             except msgspec.DecodeError:
-                part = _part.decode(mended(bytes(raw)))
+                part = _part.decode(without_half_characters(bytes(raw)))
             yield part.text or ""
 
 
@@ -78,12 +78,12 @@ def require_page(raw: bytes | bytearray) -> Parts:
     """The parts of a page, ``data`` or else ``content``. ValueError, at the latest once all were taken, where it is no
     page that every reader can read."""
     require_plain(raw, longest=MAX_PAGE, richest=4 * _MAX_OBJECTS)
-    if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in bare(raw)) > _MAX_OBJECTS:
+    if raw.count(b"{") > _MAX_OBJECTS and sum(piece.count(b"{") for piece in without_strings(raw)) > _MAX_OBJECTS:
         raise ValueError(f"more than {MAX_PARTS} parts")
     try:
         page = _page.decode(raw)
     except msgspec.DecodeError:
-        page = _page.decode(mended(bytes(raw)))
+        page = _page.decode(without_half_characters(bytes(raw)))
     data, content = page.data or [], page.content or []
     if len(data) + len(content) > MAX_PARTS:
         raise ValueError(f"more than {MAX_PARTS} parts")

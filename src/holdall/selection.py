@@ -15,13 +15,16 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from holdall.errors import Mistakes, UsageFault
-from holdall.kinds import KINDS, noun
+from holdall.kinds import IDS, KINDS, noun
 from holdall.model import Kind, SourceId
 from holdall.untrusted import normalized
 
-__all__ = ["Pattern", "Root", "Selection", "choose", "pattern"]
+__all__ = ["KIND_NAMES", "Pattern", "Root", "Selection", "choose", "pattern"]
 
 _PREFIXES = {row.selector: kind for kind, row in KINDS.items() if row.selector}
+*_FIRST, _LAST = (prefix.removesuffix(":") for prefix in _PREFIXES)
+KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
+"""What may stand before the colon, in words."""
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +51,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return not self.only or any(pattern(text).kind in (None, kind) for text in self.only)
 
 
-# How ids begin on OpenAI and Azure, and on most servers that follow them.
-_ID_LIKE = re.compile(r"(?:asst|assistant|agent|vs|file)[_-]")
+_ID_LIKE = re.compile(f"(?:{'|'.join(start[:-1] for start in IDS)})[_-]")
 
 
 def _plain(text: str) -> str:

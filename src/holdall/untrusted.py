@@ -41,8 +41,8 @@ __all__ = [
     "VALUES_PER_BYTE",
     "Measured",
     "NotJson",
-    "bare",
     "count_values",
+    "is_richer",
     "most_bytes",
     "most_lines",
     "most_records",
@@ -51,12 +51,13 @@ __all__ = [
     "normalized",
     "read_as",
     "read_json",
-    "read_once",
+    "read_unique",
     "require_filename",
     "require_id",
     "require_plain",
     "require_record",
     "text_weight",
+    "without_strings",
 ]
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
     if values <= MAX_DEPTH:
         return values
     found = deepest = depth = 0
-    for piece in bare(raw):
+    for piece in without_strings(raw):
         found += count_values(piece)
         if found > richest:
             raise ValueError(f"more than {richest} values")
@@ -239,6 +240,11 @@ def count_values(raw: bytes | bytearray) -> int:
     return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
+def is_richer(raw: bytes | bytearray, values: int) -> bool:
+    """Whether JSON has more than so many values."""
+    return count_values(raw) > values and sum(map(count_values, without_strings(raw))) > values
+
+
 def normalized(form: Literal["NFC", "NFD"], text: str) -> str:
     """``text`` in a normal form of Unicode, in linear time: of a row of marks that combine, which Python sorts in
     quadratic time, the first thirty count. That is the stream-safe text format of Unicode's annex 15.
@@ -319,16 +325,16 @@ def _references(record: dict[str, Any]) -> Iterator[str]:
             found += (item for item in value if isinstance(item, dict | list))
 
 
-def read_once(raw: bytes, *, values: int) -> dict[str, Any]:
+def read_unique(raw: bytes, *, values: int) -> dict[str, Any]:
     """The JSON object ``raw``, which has passed ``require_plain``. Raises ValueError where any object in it has a key
     twice, which readers would read in two ways, or where it holds more than so many ``values``: members and elements.
 
-    >>> read_once(b'{"id": "a", "id": "b"}', values=100)
+    >>> read_unique(b'{"id": "a", "id": "b"}', values=100)
     Traceback (most recent call last):
     ...
     ValueError: the key 'id' twice
     """
-    if count_values(raw) > values and sum(map(count_values, bare(raw))) > values:
+    if is_richer(raw, values):
         raise ValueError(f"more than {values} values in it")
     found = json.loads(raw.decode(), object_pairs_hook=_once)
     if not isinstance(found, dict):
@@ -344,7 +350,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def bare(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
+def without_strings(raw: bytes | bytearray) -> Iterator[bytes | bytearray]:
     """``raw`` without its strings, in pieces: cut out at once, a million strings take a hundred million bytes."""
     at = 0
     while at < len(raw):

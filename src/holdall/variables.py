@@ -14,7 +14,7 @@ KEY_VARIABLES = (*KEYS_OF["SRC"], *KEYS_OF["DST"], "OPENAI_API_KEY")
 """All that hold a key, the one that holdall doesn't read among them."""
 
 VARIABLES = frozenset(
-    (
+    {
         *(
             f"OPENAI_{side}_{name}"
             for side in ("SRC", "DST")
@@ -34,17 +34,14 @@ VARIABLES = frozenset(
         "HOLDALL_SETTLE",
         "MAX_CONCURRENCY",
         "LOG_LEVEL",
-    )
+    }
 )
 """Every setting, out of the environment or a ``.env`` file."""
 
 # Names near to ours that other programs are known to read.
-_OTHERS = frozenset(
-    (
-        *(f"OPENAI_{name}" for name in ("API_KEY", "API_KEYS", "API_BASE", "BASE_URL", "ORG_ID", "PROJECT_ID")),
-        *("LOGLEVEL", "LOG_LEVELS", "OUTPUT_DIRS", "HOLDALL_TRACEBACK"),
-    )
-)  # fmt: skip
+_OTHERS = {"LOGLEVEL", "LOG_LEVELS", "OUTPUT_DIRS", "HOLDALL_TRACEBACK"} | {
+    f"OPENAI_{name}" for name in ("API_KEY", "API_KEYS", "API_BASE", "BASE_URL", "ORG_ID", "PROJECT_ID")
+}
 # What begins so is for holdall, or is likely to be; of all else only the nearest names are.
 _OURS = ("OPENAI_SRC_", "OPENAI_DST_", "HOLDALL_")
 _LIKELY = ("SRC_", "DST_", "CLONE_", "INCLUDE_", "MAX_CON")

@@ -17,7 +17,7 @@ from holdall.bundle.bag import described, parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, Kind
-from holdall.untrusted import read_once
+from holdall.untrusted import read_unique
 from holdall.verdict import Reason
 
 __all__ = ["about_bag", "about_entry", "about_info", "about_ledger_line", "about_loss", "asked"]
@@ -46,9 +46,9 @@ _ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .
 
 
 def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
-    """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_once`` does."""
+    """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
     # The rules of docs/format.md one after another, as in about_ledger_line: more functions would hide them.
-    fields = read_once(raw, values=_LINE_VALUES)
+    fields = read_unique(raw, values=_LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"
     if not _SHA256.fullmatch(entry.sha256):
@@ -73,8 +73,8 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 
 
 def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
-    """A line of the ledger. Raises ValueError as ``read_once`` does."""
-    fields = read_once(raw, values=_LINE_VALUES)
+    """A line of the ledger. Raises ValueError as ``read_unique`` does."""
+    fields = read_unique(raw, values=_LINE_VALUES)
     if "truncated" not in fields:
         yield "it doesn't say whether it is truncated"
     _, arrow, origin = (line.route or "").partition(" -> ")
@@ -123,8 +123,8 @@ def _is_inside(path: str | None) -> bool:
 
 
 def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
-    """A line of the losses. Raises ValueError as ``read_once`` does."""
-    fields = read_once(raw, values=_LINE_VALUES)
+    """A line of the losses. Raises ValueError as ``read_unique`` does."""
+    fields = read_unique(raw, values=_LINE_VALUES)
     if not line.reason:
         yield "a loss without a reason"
     if "kind" in fields and fields["kind"] is None:
@@ -137,8 +137,8 @@ def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
 
 
 def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
-    """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_once`` does."""
-    fields = read_once(raw, values=_INFO_VALUES)
+    """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_unique`` does."""
+    fields = read_unique(raw, values=_INFO_VALUES)
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:
             yield f"{name} is null, and may be left out only"

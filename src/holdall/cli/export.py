@@ -24,6 +24,7 @@ from holdall.errors import CannotWrite, Interrupted, Mistakes, UsageFault, paste
 from holdall.kinds import KINDS
 from holdall.model import Kind
 from holdall.opening import read_regular
+from holdall.selection import KIND_NAMES
 from holdall.settings import SourceSettings
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def what_to_export(command: Any) -> Any:
                 "--only",
                 multiple=True,
                 metavar="[KIND:]ID|GLOB",
-                help="Only this, with all it needs; KIND is asst, agent, store or file. Repeatable.",
+                help=f"Only this, with all it needs; KIND is {KIND_NAMES}. Repeatable.",
             ),
             click.option("--exclude", multiple=True, metavar="[KIND:]ID|GLOB", help="Not this. Repeatable."),
             click.option(

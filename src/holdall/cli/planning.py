@@ -11,6 +11,7 @@ import click
 
 from holdall.cli.console import Console, counted
 from holdall.errors import DamagedBundle, Mistakes, UsageFault, pasteable
+from holdall.selection import KIND_NAMES
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
@@ -29,7 +30,7 @@ def what_to_import(command: Any) -> Any:
         "--only",
         multiple=True,
         metavar="[KIND:]ID|GLOB",
-        help="Only this, with all it needs; KIND is asst, agent, store or file. Repeatable.",
+        help=f"Only this, with all it needs; KIND is {KIND_NAMES}. Repeatable.",
     )(command)
 
 

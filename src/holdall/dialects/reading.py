@@ -10,7 +10,7 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
-from holdall.lenient import divided, mended
+from holdall.lenient import split_json, without_half_characters
 from holdall.model import Kind, Record
 from holdall.untrusted import read_json
 
@@ -70,7 +70,7 @@ class Reading:
         self.losses: list[Loss] = []
         self._with_parts: set[str] = set()
         self._looked_at = 0
-        if mended(record.raw) is not record.raw:
+        if without_half_characters(record.raw) is not record.raw:
             self._lose_halves()
 
     def fit(self, field: str, value: object, kind: type[T], text: str) -> T | None:
@@ -92,9 +92,9 @@ class Reading:
 
     def _lose_halves(self) -> None:
         """Whatever tool wrote the record left them; they are in it as escapes, and in no encoding."""
-        pieces, _ = divided(self.record.raw.strip())
+        pieces, _ = split_json(self.record.raw.strip())
         for field, value in zip(pieces[::2], pieces[1::2], strict=False):
-            if mended(value) is not value:
+            if without_half_characters(value) is not value:
                 self.lose(
                     Why.VALUE_CHANGED,
                     str(read_json(field)),

@@ -9,11 +9,14 @@ new one that holds more than letters, digits and a few marks is never written in
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from holdall.errors import CannotWrite, UsageFault
+from holdall.kinds import DEFINITIONS, IDS, KINDS
+from holdall.model import Kind
 from holdall.opening import read_regular
 
 __all__ = ["MAPPING", "Left", "Matcher", "Renaming", "Rewritten", "mapping_file", "read_renaming"]
@@ -37,7 +40,7 @@ _BORDER = (
 )
 _CONTINUED = re.compile(rf"\\x{_LETTER}|\\u00{_LETTER}|\\U000000{_LETTER}|%(?:25)*{_LETTER}")
 # What OpenAI and Azure give; an id of this form that the mapping doesn't have is worth a line.
-_ID = re.compile(r"(?:asst_|agent_|vs_|file-|assistant-)[A-Za-z0-9]{16,}")
+_ID = re.compile(f"(?:{'|'.join(IDS)})[A-Za-z0-9]{{16,}}")
 
 
 class Renaming(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,9 +75,11 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 class _Mapping(msgspec.Struct, frozen=True, kw_only=True):
     form: str = msgspec.field(name="as", default="assistants")
     mappings: list[_Row] = []
-    agents: dict[str, str | None] = {}
-    vector_stores: dict[str, str | None] = {}
-    files: dict[str, str | None] = {}
+
+
+_LATER = (*(kind for kind in DEFINITIONS if kind is not Kind.ASSISTANT), Kind.FILE)
+# By the old ids the new ones, of each kind whose copies aren't in ``mappings``.
+_Copies = msgspec.defstruct("_Copies", [(KINDS[kind].count, dict[str, str | None], {}) for kind in _LATER])
 
 
 def mapping_file(where: Path) -> Path:
@@ -85,7 +90,8 @@ def mapping_file(where: Path) -> Path:
 def read_renaming(path: Path) -> Renaming:
     """The renaming that the mapping at ``path`` asks for. Raises UsageFault or CannotWrite."""
     try:
-        found = msgspec.json.decode(read_regular(path), type=_Mapping)
+        data = read_regular(path)
+        found, copies = msgspec.json.decode(data, type=_Mapping), msgspec.json.decode(data, type=_Copies)
     except OSError as error:
         raise CannotWrite(f"can't read the mapping {path}: {error.strerror or error}") from None
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
@@ -93,7 +99,7 @@ def read_renaming(path: Path) -> Renaming:
     unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}
     rows = [(row.old, row.new) for row in found.mappings if row.old not in unusable]
     targets: dict[str, set[str]] = {}
-    for old, new in [*rows, *found.agents.items(), *found.vector_stores.items(), *found.files.items()]:
+    for old, new in chain(rows, *(copied.items() for copied in msgspec.structs.astuple(copies))):
         targets.setdefault(old, set()).update([new] if new else [])
     if not targets and not unusable:
         raise UsageFault(f"can't read the mapping {path}: there is no id in it")

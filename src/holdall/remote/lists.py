@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
-from holdall.lenient import divided, read_members, trimmed
+from holdall.lenient import read_members, split_json, trimmed
 from holdall.redaction import MARK
 from holdall.remote.bodies import MAX_PAGE
-from holdall.untrusted import MAX_JSON, MAX_VALUES, bare, count_values, require_plain
+from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
 
 __all__ = ["Doubt", "Page", "identity", "pages", "read_page"]
 
@@ -83,7 +83,7 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
     What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
     where it is no such page, AnswerTooLong where there is too much in it.
     """
-    if count_values(raw) > _PAGE_VALUES and sum(map(count_values, bare(raw))) > _PAGE_VALUES:
+    if is_richer(raw, _PAGE_VALUES):
         raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
     doubts = []
     try:
@@ -110,12 +110,12 @@ def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | Non
 
 def _divided(raw: bytes) -> tuple[_Sent, bytes]:
     """A page by its brackets and commas alone, and what stands behind it."""
-    pieces, end = divided(raw)
+    pieces, end = split_json(raw)
     members = dict(zip(pieces[::2], pieces[1::2], strict=False))
     data = members.get(b'"data"', b"")
     if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
         return _Sent(), b""
-    items = None if data == b"null" else [msgspec.Raw(item) for item in divided(data)[0]]
+    items = None if data == b"null" else [msgspec.Raw(item) for item in split_json(data)[0]]
     return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:]
 
 

@@ -31,7 +31,7 @@ from holdall.errors import (
     UsageFault,
 )
 from holdall.kinds import KINDS
-from holdall.lenient import first_value, mended, readable
+from holdall.lenient import first_value, readable, without_half_characters
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
 from holdall.remote.bodies import is_web_page
@@ -329,7 +329,7 @@ class Wire:
                 if is_content:
                     require_plain(sent, longest=most, richest=MAX_VALUES * max(1, most // MAX_JSON))
                 sent = first_value(sent)
-                raw = mended(sent) if is_content else readable(sent)
+                raw = without_half_characters(sent) if is_content else readable(sent)
                 msgspec.json.decode(raw, type=msgspec.Raw)
             except ValueError as error:
                 raise self.unreadable(what, answer, error) from None
