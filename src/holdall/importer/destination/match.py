@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Container, Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from holdall.importer.plan.difference import same
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, CreateStore, Plan, UploadFile
 from holdall.importer.runs.baseline import listed
-from holdall.kinds import WHOLE, read
+from holdall.kinds import DEFINITIONS, WHOLE, read
 from holdall.model import AssistantView, Fidelity, FileView, Kind, SourceId, TargetId, epoch_seconds
 from holdall.remote.client import Account, path, viewed
 
@@ -70,19 +71,19 @@ class _Look:
         self._account, self._bundle, self._reader, self._history = account, bundle, reader, history
         self._prefix = planned.prefix
         self._keeps_assistants = planned.form is Form.ASSISTANTS
-        units = {(unit.kind, unit.id) for unit in planned.units}
+        chosen = {(unit.kind, unit.id) for unit in planned.units}
+        chosen |= {(step.kind, step.id) for step in planned.steps() if isinstance(step, CreateStore)}
         self._records = {
-            kind: {id: record for id, record in records.items() if (kind, id) in units}
-            for kind, records in bundle.by_id().items()
+            kind: {record.id: record for record in bundle.records(kind) if (kind, record.id) in chosen}
+            for kind in DEFINITIONS
         }
-        self._views = {kind: {id: read(one) for id, one in records.items()} for kind, records in self._records.items()}
-        steps = list(planned.steps())
-        self._stores = {step.id: bundle.stores[step.id] for step in steps if isinstance(step, CreateStore)}
-        self._wanted = dict.fromkeys(step.content.id for step in steps if isinstance(step, UploadFile))
-        for store in self._stores:
-            self._wanted.update(dict.fromkeys(bundle.members.get(store, ())))
-        for view in (view for views in self._views.values() for view in views.values()):
-            self._wanted.update(dict.fromkeys(view.file_ids))
+        self._views = {kind: {id: read(record) for id, record in self._records[kind].items()} for kind in WHOLE}
+        wanted = chain(
+            (step.content.id for step in planned.steps() if isinstance(step, UploadFile)),
+            *(bundle.members.get(store, ()) for store in self._records[Kind.STORE]),
+            *(view.file_ids for views in self._views.values() for view in views.values()),
+        )
+        self._wanted = dict.fromkeys(wanted)
         self._members: dict[SourceId, dict[TargetId, MemberThere]] = {}
         self._seen: dict[str, FileView] = {}
         self._files: dict[SourceId, FoundFile] = {}
@@ -91,13 +92,10 @@ class _Look:
 
     async def run(self, choices: Choices) -> Existing:
         self._account.progress.stage("looking at what the destination has")
-        looked_for = {**self._records, Kind.STORE: self._stores}
-        if not self._keeps_assistants:
-            looked_for[Kind.ASSISTANT] = {}
-        looks = {
-            kind: Objects(kind, records, self._history.made[kind], prefix=self._prefix)
-            for kind, records in looked_for.items()
-        }
+        looks = {}
+        for kind, records in self._records.items():
+            is_kept = kind is not Kind.ASSISTANT or self._keeps_assistants
+            looks[kind] = Objects(kind, records if is_kept else {}, self._history.made[kind], prefix=self._prefix)
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
         found = {kind: look.recognised() for kind, look in looks.items()}
         await self._match_files(found[Kind.ASSISTANT], found[Kind.STORE])

@@ -20,35 +20,7 @@ from holdall.importer.plan.difference import Difference
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 
-__all__ = [
-    "CREATE",
-    "LONE_FILES",
-    "UPDATE",
-    "Adopt",
-    "AttachFiles",
-    "By",
-    "Cannot",
-    "CreateAgent",
-    "CreateAssistant",
-    "CreateDefinition",
-    "CreateStore",
-    "DetachFile",
-    "Differs",
-    "LeaveOut",
-    "Plan",
-    "Skip",
-    "Step",
-    "Totals",
-    "Unit",
-    "UpdateAgent",
-    "UpdateAssistant",
-    "UpdateDefinition",
-    "UpdateMembership",
-    "UpdateStore",
-    "UploadFile",
-    "WriteRequest",
-    "references_of",
-]
+# Everything here is public, so there is no list of names.
 
 
 LONE_FILES = SourceId("files")

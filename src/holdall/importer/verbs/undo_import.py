@@ -113,21 +113,17 @@ async def undo_import(
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
             folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
-        result = await _undo(account, options, folder, output, confirm, now)
+        found = msgspec.structs.replace(options, run=folder, output=output)
+        result = await _undo(account, found, confirm, now)
         if is_ours and result.ended is Ended.DONE and is_undone(folder):
             withdraw(output, folder.name)
     return result
 
 
 async def _undo(
-    account: Account,
-    options: UndoOptions,
-    folder: Path,
-    output: Path,
-    confirm: Callable[[UndoPlan], bool],
-    now: Callable[[], float],
+    account: Account, options: UndoOptions, confirm: Callable[[UndoPlan], bool], now: Callable[[], float]
 ) -> UndoResult:
-    progress = account.progress
+    folder, output, progress = options.run, options.output, account.progress
     state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
     nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
     if state.opened is None:
