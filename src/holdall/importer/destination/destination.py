@@ -87,6 +87,7 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     warnings: list[str] = []
     if total.requests:
         endpoints["/responses"], warnings = await _responses(account)
+    # Last, because nothing depends on it: without a list of models they are taken to be there.
     catalog, endpoints["/models"] = await _catalog(account)
     return Destination(party=account.party, endpoints=endpoints, catalog=catalog, warnings=warnings)
 

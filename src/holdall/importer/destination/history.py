@@ -63,6 +63,7 @@ class History:
     def add(self, run: RunState, *, prefix: str) -> None:
         """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
         same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
+        # Assistants under another prefix are another set of copies, which stays as it is.
         others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
         for made in run.made:
             if made.target not in others:
@@ -132,6 +133,7 @@ def history(
     that can't be read or is of another project, CannotWrite.
     """
     found = History()
+    # Its run's folder may be gone, or on another machine.
     latest = read_mapping(output / MAPPING)
     if latest and latest.is_at(destination, output) and all(run.name != latest.run for run in past_runs(output)):
         found.mapped(latest, prefix=prefix)
@@ -139,6 +141,7 @@ def history(
         if run.is_undone:  # then things are as the runs before it left them
             continue
         try:
+            # The journal after the mapping: it also has what a run that was cut off did, and how things were left.
             if its := read_mapping(run.folder / MAPPING):
                 found.mapped(its, prefix=prefix)
             found.add(run.state(), prefix=prefix)

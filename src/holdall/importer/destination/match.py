@@ -37,7 +37,7 @@ from holdall.remote.client import Account, path, viewed
 
 __all__ = ["find_existing"]
 
-# Files that are asked for one by one; for more of them the list is read.
+# Files that are asked for one by one. For more of them the list is read: a project may have 100,000, a page has 10,000.
 _FEW = 20
 
 _Matches = Mapping[SourceId, tuple[Object, By]]
@@ -203,6 +203,7 @@ class _Look:
                     self._stale[source] = target
             return None
 
+        # Where there are both, stores have the text and the code interpreter the file.
         second = newest(self._history.copies.get(source, []))
         first = newest(self._history.made[Kind.FILE].get(source, []))
         if target := first or second:
@@ -231,6 +232,7 @@ class _Look:
         open_sources = [s for s in dict.fromkeys(sources) if s not in self._files and s not in self._stale]
         if not open_sources:
             return
+        # One file there is the copy of one here, or two stores would share what the source has twice.
         claimed = {found.target for found in self._files.values()} | set(self._stale.values())
         free: dict[str, list[TargetId]] = {}
         for target in there:
@@ -293,6 +295,7 @@ class _Look:
     def _definition(self, kind: Kind, source: SourceId, matches: _Matches, choices: Choices) -> Found:
         """Against what would be made of it; ``matches`` are those of its kind."""
         (there, by), view, record = matches[source], self._views[kind][source], self._records[kind][source]
+        # What stands where the bundle came from is no copy: no limit has cut anything off it.
         table = AS_IS if by is By.ORIGIN else choices.table
         refers = references(view, self._bundle, whole(self._files, self._bundle), table)
         called = (id for id in view.assistant_ids if id in self._records[kind])
@@ -325,6 +328,7 @@ def _files_used(there: Object) -> list[TargetId]:
 
 def _same(view: FileView, content: Content) -> bool:
     """Whether a file that answers to the bundle's own id is that very file."""
+    # The id alone says nothing: look-alikes number their files from 1.
     made = epoch_seconds(view.created_at)
     return bool(made) and made == content.created_at and view.filename == content.filename
 

@@ -115,6 +115,7 @@ class Objects:
         """Read the destination's list, and keep of it what may be a copy. Raises what the account raises."""
         if not self._records:
             return
+        # Of a list that may have 10,000 objects only these are kept.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
         named = {self._wanted(own) for own in self._own.values() if self._goes_by_name(own)}
@@ -144,6 +145,7 @@ class Objects:
             found = self._there.get(target)
             if found and found.cloned_from in (None, id) and not found.expired:
                 return found, By.EARLIER
+        # Guessing between several would change or use somebody's other copy, so the caller stops.
         fitting = self.copies(id)
         if len(fitting) > 1:
             targets = [one.target for one in fitting]

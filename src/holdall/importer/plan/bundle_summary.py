@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 
+# A bundle may have 100,000 of them: with gc=False the collector has none to walk.
 class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DISK):
     """A file as the bundle holds it.
 
@@ -193,6 +194,7 @@ def _members(
                 unfit.setdefault(store, []).append(told)
         if content and parsed_in.get(content.id) == store:
             overlap = overlap_of(view.chunking_strategy)
+            # Most have the default: no second value is held for those.
             if overlap != content.overlap:
                 files[content.id] = msgspec.structs.replace(content, overlap=overlap)
     return ids
@@ -242,6 +244,7 @@ def without_record_keys(record: Record, keys: Container[str]) -> Record:
     if not any(key in keys for key in keys_of(record)):
         return record
     try:
+        # One level deep only: what isn't looked at stays the bytes that the server sent.
         fields: dict[str, Any] = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
         metadata: dict[str, Any] = msgspec.json.decode(fields["metadata"], type=dict[str, msgspec.Raw])
     except msgspec.DecodeError:  # half a surrogate pair in a key
@@ -290,10 +293,12 @@ def join(
             pages = Pages(stream)
             for parts in pages:
                 joining.add(parts)
+        # How far the parts overlap is known once all were seen, so the entry is read twice and never held.
         reading = joining.reading(None if pages.truncated else comparable_size(filename, size))
         written = 0
         with opened() as stream:
             for piece in reading.pieces(part for parts in Pages(stream) for part in parts):
+                # Servers cut texts within a character: half a pair goes on as it came.
                 data = piece.encode("utf-8", "surrogatepass")
                 write(data)
                 written += len(data)

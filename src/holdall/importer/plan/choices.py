@@ -154,6 +154,7 @@ def model_map(texts: Iterable[str]) -> ModelMap:
             fault = f"can't use --map-model {text!r}: it must be OLD=NEW"
             mistakes.add(UsageFault(fault, hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'"))
         rules.append((old, new))
+    # All of them at once: nobody wants to run the command once for each.
     mistakes.raise_all()
     return ModelMap(rules=tuple(rules))
 
@@ -175,6 +176,7 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, tod
     """
     missing: dict[str, str] = {}
     vouched: dict[str, None] = {}
+    # By day, for one line for all models that end on it.
     ending: dict[date, list[str]] = {}
     if catalog.models is None:
         unknown = f"whether its models are there is not known: {catalog.reason}"
@@ -209,6 +211,7 @@ def _ending(ends: date, names: list[str], today: date) -> str:
 
 
 def _absent(model: str) -> str:
+    # ft:BASE:ORGANISATION:NAME:ID, as OpenAI names them.
     if model.startswith("ft:"):
         parts = model.split(":")
         whose = f" ({parts[2]})" if len(parts) > 2 and parts[2] else ""

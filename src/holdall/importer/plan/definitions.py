@@ -50,6 +50,7 @@ def references(
     field = "tool_resources.file_search"
     wanted = list(dict.fromkeys(view.store_ids))
     for store in wanted:
+        # Where the limit cuts off, the first stay: the order is the definition's own.
         record = bundle.stores.get(store)
         root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
         if record is None:
@@ -133,6 +134,7 @@ class DefinitionSteps:
     def impossible(self, root: Root, view: DefinitionView) -> str:
         """Why there can't be a copy; empty where there can be one."""
         found = self._existing.whole(root.kind).get(root.id)
+        # Asked is what would be made. What is there keeps its model, though that may be gone by now.
         if found and "model" not in top_fields(found.differences):
             return ""
         written = self._existing.requests.get(root.id) if root.kind is Kind.ASSISTANT else None

@@ -102,6 +102,7 @@ def differences(
     model = expected.get("model") or found.get("model")
     # A store's description is never shown by servers that keep it.
     unseen = {"description"} if kind is Kind.STORE and "description" not in found else set()
+    # Also what the bundle leaves at its default: an update has to set that back.
     for field in dict.fromkeys((*expected, *UNSET[kind])):
         here, there = expected.get(field), found.get(field)
         if field == "metadata":
@@ -195,6 +196,7 @@ def fingerprint(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """``value`` with whole floats as integers and without members that are null or empty; None if nothing is left."""
     if isinstance(value, dict):
+        # Servers differ in whether they show what says nothing.
         kept = {key: plain for key, item in value.items() if (plain := _plain(item)) is not None}
         return kept or None
     if isinstance(value, list):

@@ -101,6 +101,7 @@ class _Planner:
         view, found = self._views[root.kind][root.id], self._existing.whole(root.kind).get(root.id)
         if found and found.differences and (unchanged := self._unchanged(root, found)):
             return _unit(root, [*self._stores_there(view), unchanged])
+        # Nothing of the unit is made then: stores and files that only it needs would be of no use.
         if reason := self._definitions.impossible(root, view):
             return _unit(root, [steps.Cannot(id=root.id, name=root.name, reason=reason)])
         return _unit(root, self._copy(root, view, found))
@@ -131,6 +132,7 @@ class _Planner:
             return steps.Skip(**there, differences=found.differences)
         changed = [] if choices.even_if_changed else [*found.changed]
         if choices.on_conflict is OnConflict.UPDATE:
+            # Files that others have put in are theirs to take out.
             if isinstance(found, FoundStore) and choices.delete and not choices.even_if_changed:
                 changed += found.added
             if not changed:
@@ -190,6 +192,7 @@ class _Planner:
             losses=losses,
         )
         detach = partial(steps.DetachFile, store=root.id)
+        # A store that has a file already doesn't index it again: it goes out first.
         for file, target in found.recut.items():
             yield detach(target=target, name=self._bundle.content(file).filename, why="to be indexed again")
         if files := [*incoming, *found.recut]:
@@ -198,6 +201,7 @@ class _Planner:
             if file not in found.recut:
                 name = self._bundle.content(file).filename
                 yield steps.UpdateMembership(store=root.id, file=file, target=target, name=name, attributes=attributes)
+        # After the new copy is in, so that the store is never without the file.
         for file, target in found.replaced.items():
             yield detach(target=target, name=self._bundle.content(file).filename, why="it has other bytes")
         for extra in found.extras if self._choices.delete else ():

@@ -182,6 +182,7 @@ class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent
     kind = Kind.AGENT
 
 
+# The tags stand in the plans of unfinished runs, so a kind keeps the class that it has.
 CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent]] = {one.kind: one for one in (CreateAssistant, CreateAgent)}
 UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent]] = {one.kind: one for one in (UpdateAssistant, UpdateAgent)}
 

@@ -36,6 +36,7 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
     """
     await require_any_endpoint(account)
     holding = await asyncio.to_thread(summarize, reader)
+    # A mapping knows files too, which carry no marks.
     placement = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
     form = await choose(account, placement.form if placement else None)
     if placement is None:

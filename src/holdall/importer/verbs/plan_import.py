@@ -159,6 +159,7 @@ async def prepare(
             raise _ambiguous(existing.several)
         planned = make_plan(choices=choices, existing=existing)
     if form is Form.RESPONSES:
+        # Which requests are there already can be told once it is known what they refer to.
         folder = RequestFolder(options.output, account.party, replace=past is not None)
         requests = found_requests(planned, bundle, existing, folder, account.party)
         existing = msgspec.structs.replace(existing, requests=requests)
@@ -200,6 +201,7 @@ def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> t
         return None, dropped
     mapping = Path(asked.mapping) if asked.mapping else None
     past = history(options.output, destination=account.party, prefix=asked.prefix, mapping=mapping)
+    # What earlier runs found to be the server's own, unless the user knows better.
     past.added -= kept
     dropped |= matching(bundle, [escape(key) for key in past.added])
     past.added |= dropped

@@ -119,10 +119,12 @@ async def run_import(
     if options.dry_run:
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
+    # Reading means decompressing, which would hold up every connection of the event loop.
     bundle = await asyncio.to_thread(summarize, reader)
     completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
+    # From before the plan: no other import here may make what this one has just not found.
     with locked(output):
         again = unfinished(output, digests, account.party, written)
         found = None
@@ -181,10 +183,12 @@ async def _apply(
         options=options,
     )
     twice: list[Duplicate] = []
+    # The plan is on disk before the first write, so that a resumed run does the same.
     await begin(context, plan, opened, force=force)
     try:
         await work.run()
         if work.stopped is None:
+            # Only now: what another import makes at the same time is not there yet when this one plans.
             known = {one.id for one in work.orphans if one.id is not None}
             twice += await duplicates(context, bundle, prefix=plan.prefix, known=known)
     except Interrupted as error:

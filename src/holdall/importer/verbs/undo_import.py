@@ -124,6 +124,7 @@ async def _undo(
     account: Account, options: UndoOptions, confirm: Callable[[UndoPlan], bool], now: Callable[[], float]
 ) -> UndoResult:
     folder, output, progress = options.run, options.output, account.progress
+    # By the run's own folder alone: the bundle may be gone.
     state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
     nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
     if state.opened is None:
