@@ -45,13 +45,7 @@ _Matches = Mapping[SourceId, tuple[Object, By]]
 
 
 async def find_existing(
-    account: Account,
-    bundle: BundleSummary,
-    reader: BundleReader,
-    planned: Plan,
-    history: History,
-    *,
-    choices: Choices,
+    account: Account, bundle: BundleSummary, reader: BundleReader, planned: Plan, history: History, *, choices: Choices
 ) -> Existing:
     """What of ``planned``, a plan by ``choices`` towards an empty destination, is there. Raises what the account
     raises."""
@@ -207,10 +201,12 @@ class _Look:
         second = newest(self._history.copies.get(source, []))
         first = newest(self._history.made[Kind.FILE].get(source, []))
         if target := first or second:
-            view = self._seen.get(target)
-            name = view.filename if view else None
             copy = second if first else None
-            self._files[source] = FoundFile(target=target, name=name, by=By.EARLIER, copy=copy)
+            self._files[source] = FoundFile(target=target, name=self._name_of(target), by=By.EARLIER, copy=copy)
+
+    def _name_of(self, target: TargetId) -> str | None:
+        view = self._seen.get(target)
+        return view.filename if view else None
 
     def _hashes(self) -> dict[SourceId, str]:
         """The bundle's own hashes of the files that earlier runs know the hashes of."""
@@ -290,7 +286,7 @@ class _Look:
             if record.id not in taken and (copy or content.fidelity is not Fidelity.UNAVAILABLE):
                 taken.add(record.id)
                 comparison.take(record, content, copy, self._stale.get(record.id))
-        return comparison.finish(self._seen)
+        return comparison.finish(self._name_of)
 
     def _definition(self, kind: Kind, source: SourceId, matches: _Matches, choices: Choices) -> Found:
         """Against what would be made of it; ``matches`` are those of its kind."""

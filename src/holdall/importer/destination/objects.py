@@ -31,18 +31,7 @@ from holdall.importer.plan.difference import (
 from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Several
 from holdall.importer.plan.steps import By
 from holdall.kinds import KINDS, a
-from holdall.model import (
-    DefinitionView,
-    FileView,
-    Kind,
-    Record,
-    SourceId,
-    StoreView,
-    TargetId,
-    View,
-    credible,
-    epoch_seconds,
-)
+from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, View, credible, epoch_seconds
 from holdall.remote.client import Account, viewed
 
 __all__ = ["MemberThere", "Object", "Objects", "StoreComparison", "compare"]
@@ -275,12 +264,7 @@ class StoreComparison:
                 self._found.changed.append(f"membership of {content.filename or record.id}")
 
     def _compare(
-        self,
-        record: Record,
-        content: Content,
-        target: TargetId,
-        member: MemberThere,
-        about: Callable[..., Difference],
+        self, record: Record, content: Content, target: TargetId, member: MemberThere, about: Callable[..., Difference]
     ) -> None:
         left = self._ours.get(target)
         # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
@@ -311,13 +295,13 @@ class StoreComparison:
         shown = fingerprints(Kind.MEMBERSHIP, {"attributes": member.attributes}, self._history.added)
         return shown.get("attributes", "")
 
-    def finish(self, seen: Mapping[str, FileView]) -> FoundStore:
-        """With the files that the bundle's store doesn't have; ``seen`` are the files there that were looked at."""
+    def finish(self, name_of: Callable[[TargetId], str | None]) -> FoundStore:
+        """With the files that the bundle's store doesn't have; ``name_of`` names a file there, if it is known."""
         found = self._found
         for target in self._members:
             if target in self._claimed:
                 continue
-            name, field = (seen[target].filename if target in seen else None), f"files.{target}"
+            name, field = name_of(target), f"files.{target}"
             found.extras.append(Extra(target=target, name=name))
             one = Difference(
                 kind=Kind.STORE,

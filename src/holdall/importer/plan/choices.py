@@ -14,7 +14,7 @@ from holdall.bundle.layout import HoldallInfo
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import MaxLoss
 from holdall.dialects.tables import Table, table
-from holdall.errors import Mistakes, UsageFault, pasteable
+from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
 from holdall.selection import Selection
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "model_map",
     "offered",
     "table_of",
+    "unmapped",
 ]
 
 
@@ -224,6 +225,18 @@ def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
     models: Sequence[str] = sorted(catalog.models or ())
     more = f" and {len(models) - most} more" if len(models) > most else ""
     return ", ".join(models[:most]) + more
+
+
+def unmapped(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
+    """The error that names the models that can't be used, and those that are there."""
+    lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in check.lines())
+    return DestinationUnfit(
+        f"nothing was written: {len(check.missing)} of the models can't be used at the destination: "
+        f"{'; '.join(check.missing.values())}",
+        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
+        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
+        f"models there: {' '.join(offered(catalog).splitlines())}",
+    )
 
 
 def table_of(form: Form, base_url: str, info: HoldallInfo) -> Table:

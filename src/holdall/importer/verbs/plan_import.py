@@ -13,23 +13,13 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, MaxLoss, Why
-from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
+from holdall.errors import DestinationDiffers, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
 from holdall.importer.destination.match import find_existing
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
-from holdall.importer.plan.choices import (
-    Asked,
-    ModelCatalog,
-    ModelCheck,
-    OnConflict,
-    idle,
-    judge,
-    model_map,
-    offered,
-    table_of,
-)
+from holdall.importer.plan.choices import Asked, OnConflict, idle, judge, model_map, table_of, unmapped
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.document import Estimate, PlanDocument, estimate, named, read_plan, require_same, write_plan
@@ -97,8 +87,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     def require_feasible(self, most: MaxLoss) -> None:
         """Raises DestinationDiffers for a plan with conflicts, LossTooGreat for one that loses more than ``most``."""
-        _require_no_conflict(self.plan)
-        _require_within(self.plan, most)
+        if conflicts := self.plan.conflicts():
+            raise _conflict(conflicts)
+        if too_great := [loss for loss in self.plan.losses() if not most.allows(loss.why.severity)]:
+            raise LossTooGreat(
+                f"nothing was written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
+                hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
+                losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
+            )
 
 
 async def plan_import(
@@ -167,7 +163,7 @@ async def prepare(
     check = judge(_models(planned, bundle, existing), models, destination.catalog, today=day(now))
     if check.missing:
         if not asked.skip_unmapped:
-            raise _unmapped(check, destination.catalog)
+            raise unmapped(check, destination.catalog)
         choices = msgspec.structs.replace(choices, missing=check.missing)
         ideal = make_plan(choices=choices)
     if check.missing or existing.requests:
@@ -216,37 +212,22 @@ def _shared_keys(planned: Plan, bundle: BundleSummary, asked: Asked) -> dict[Kin
     return {kind: keys for kind, keys in shared_keys(bundle, asked.keep_metadata).items() if kind in made}
 
 
-def _require_no_conflict(planned: Plan) -> None:
-    """Raises DestinationDiffers where ``planned`` may not be carried out."""
-    conflicts = planned.conflicts()
-    if not conflicts:
-        return
+def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
+    """The error for what differs at the destination, or has been changed there, where neither may be touched."""
     differences = msgspec.to_builtins(conflicts)
     if changed := [step for step in conflicts if step.changed]:
         words = (f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed[:_NAMED])
-        raise DestinationDiffers(
+        return DestinationDiffers(
             f"nothing was written: others have changed what an update would set ({'; '.join(words)})",
             hint="--on-conflict skip leaves it as it is; --on-conflict update --even-if-changed sets it all the same",
             differences=differences,
         )
     count = "1 thing there differs" if len(conflicts) == 1 else f"{len(conflicts)} things there differ"
-    raise DestinationDiffers(
+    return DestinationDiffers(
         f"nothing was written: {count} from the bundle",
         hint="--on-conflict skip leaves what differs as it is, update makes it equal, duplicate makes everything "
         "anew beside it, stop (the default) writes nothing",
         differences=differences,
-    )
-
-
-def _require_within(planned: Plan, most: MaxLoss) -> None:
-    """Raises LossTooGreat where ``planned`` is known to lose more than ``most`` allows."""
-    too_great = [loss for loss in planned.losses() if not most.allows(loss.why.severity)]
-    if not too_great:
-        return
-    raise LossTooGreat(
-        f"nothing was written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
-        hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
-        losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
     )
 
 
@@ -283,15 +264,4 @@ def _ambiguous(several: list[Several]) -> DestinationDiffers:
         f"nothing was written: the destination has several copies of one thing ({named(several, _NAMED)})",
         hint="--mapping FILE says which is meant, --on-conflict duplicate makes another; or delete what is too many",
         differences=msgspec.to_builtins(several),
-    )
-
-
-def _unmapped(verdict: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
-    lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in verdict.lines())
-    return DestinationUnfit(
-        f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
-        f"{'; '.join(verdict.missing.values())}",
-        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
-        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
-        f"models there: {' '.join(offered(catalog).splitlines())}",
     )

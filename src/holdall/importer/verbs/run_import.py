@@ -156,13 +156,7 @@ async def run_import(
 
 
 async def _apply(
-    context: Context,
-    plan: Plan,
-    bundle: BundleSummary,
-    reader: BundleReader,
-    options: dict[str, Any],
-    *,
-    force: bool,
+    context: Context, plan: Plan, bundle: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
 ) -> Report:
     """Do what ``plan`` says and report what came of it. A folder with a journal in it goes on where that ends.
 
@@ -229,7 +223,6 @@ def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: So
 
 
 def _made(folder: RunFolder) -> str:
-    made = (
-        f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in folder.state.targets.items() if ids
-    )
+    targets = folder.state.targets.items()
+    made = (f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in targets if ids)
     return ", ".join(made) or "nothing"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from enum import StrEnum
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.bundle.durable import write_whole
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite, NotFound, RemoteError, UsageFault
 from holdall.importer.runs.baseline import Baseline
@@ -25,21 +24,12 @@ from holdall.importer.runs.undolog import UndoLog, is_undone
 from holdall.importer.undo.execute import undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
+from holdall.opening import read_regular
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
-__all__ = [
-    "LATEST",
-    "Ended",
-    "UndoAction",
-    "UndoOptions",
-    "UndoPlan",
-    "UndoResult",
-    "find_run",
-    "undo_import",
-    "withdraw",
-]
+__all__ = ["LATEST", "Ended", "UndoAction", "UndoOptions", "UndoPlan", "UndoResult", "find_run", "undo_import"]
 
 LATEST = "latest"
 
@@ -193,9 +183,7 @@ def withdraw(output: Path, run: str) -> None:
         before = next((path for path, _ in mappings(output) if path != latest), None)
         for name in (MAPPING, REPORT):
             if before is not None and (before.parent / name).is_file():
-                fresh = output / f"{name}.new"
-                shutil.copyfile(before.parent / name, fresh)
-                os.replace(fresh, output / name)
+                write_whole(output / name, read_regular(before.parent / name))
             else:
                 (output / name).unlink(missing_ok=True)
     except OSError as error:
