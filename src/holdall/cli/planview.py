@@ -88,7 +88,7 @@ def _form(prepared: Prepared, output: Path) -> str:
     return f"assistants become requests for the Responses API, written to {output / FOLDER}{why}"
 
 
-def _else(total: steps.Totals) -> Iterator[str]:
+def _else(total: steps.PlanTotals) -> Iterator[str]:
     """What would be done besides creating."""
     for title, counts in (
         ("already there", total.adopted),

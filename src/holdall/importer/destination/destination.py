@@ -8,13 +8,12 @@ import msgspec
 
 from holdall.dialects.forms import Form
 from holdall.errors import (
+    REQUEST_ERRORS,
     AuthenticationFailed,
     DestinationUnfit,
     NotFound,
     PermissionDenied,
     RequestRefused,
-    ServerFailed,
-    UnexpectedAnswer,
 )
 from holdall.importer.plan.choices import ModelCatalog
 from holdall.importer.plan.steps import Plan
@@ -53,13 +52,11 @@ async def choose(account: Account, asked: Form | None) -> Form:
     Absent is the Assistants API where its list answers 404 and another endpoint doesn't, with the same key. Raises
     NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
     """
-    if asked is Form.RESPONSES:
-        await probing.require_any_endpoint(account)
-        return asked
-    if asked is Form.ASSISTANTS:
-        await probing.require_assistants(account)
-        return asked
-    return Form.ASSISTANTS if (await probing.probe(account)).assistants else Form.RESPONSES
+    if asked is None:
+        return Form.ASSISTANTS if (await probing.probe(account)).assistants else Form.RESPONSES
+    require = probing.require_assistants if asked is Form.ASSISTANTS else probing.require_any_endpoint
+    await require(account)
+    return asked
 
 
 async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
@@ -110,7 +107,7 @@ async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
         return ModelCatalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):
         return ModelCatalog(reason="the destination has no list of models"), Answers.ABSENT
-    except (msgspec.DecodeError, UnexpectedAnswer, ServerFailed):
+    except (msgspec.DecodeError, *REQUEST_ERRORS):
         return ModelCatalog(reason="the destination's list of models can't be read"), Answers.ABSENT
     if not models:
         return ModelCatalog(reason="the destination's list of models is empty"), Answers.YES

@@ -62,14 +62,7 @@ class History:
 
     def add(self, run: RunState, *, prefix: str) -> None:
         """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
-        same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
-        # Assistants under another prefix are another set of copies, which stays as it is.
-        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
-        for made in run.made:
-            if made.target not in others:
-                _add(self.copies if made.is_copy else self.made[made.kind], made.source, made.target)
-        self.hashes.update((made.target, made.sha256) for made in run.made if made.sha256 is not None)
-        self.fingerprints.update((target, image) for target, image in run.images.items() if target not in others)
+        self._add_made(run, prefix)
         for store, files in run.members.items():
             inside = {**self.attached.get(store, {}), **files}
             self.attached[store] = {file: left for file, left in inside.items() if left is not None}
@@ -78,6 +71,16 @@ class History:
             self._show(line)
         if not run.keeps_marks and DROPS_METADATA not in self.notes:
             self.notes.append(DROPS_METADATA)
+
+    def _add_made(self, run: RunState, prefix: str) -> None:
+        same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
+        # Assistants under another prefix are another set of copies, which stays as it is.
+        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
+        for made in run.made:
+            if made.target not in others:
+                _add(self.copies if made.is_copy else self.made[made.kind], made.source, made.target)
+        self.hashes.update((made.target, made.sha256) for made in run.made if made.sha256 is not None)
+        self.fingerprints.update((target, image) for target, image in run.images.items() if target not in others)
 
     def _show(self, line: Shown) -> None:
         """What a run found when it read back what it had sent."""

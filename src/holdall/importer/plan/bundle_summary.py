@@ -210,10 +210,10 @@ def keys_of(record: Record) -> set[str]:
     return set(unmarked(read_fields(record).get("metadata")))
 
 
-def shared_keys(bundle: BundleSummary, keep: Container[str] = ()) -> dict[Kind, list[str]]:
-    """By kind, the keys that every object of it has, where there are several; not those to ``keep``."""
+def shared_keys(bundle: BundleSummary, kinds: Container[Kind], keep: Container[str] = ()) -> dict[Kind, list[str]]:
+    """By kind, for ``kinds``, the keys that every object of it has, where there are several; not those to ``keep``."""
     found = {}
-    for kind in DEFINITIONS:
+    for kind in (kind for kind in DEFINITIONS if kind in kinds):
         records = bundle.records(kind)
         if len(records) > 1:
             found[kind] = sorted(key for key in set.intersection(*map(keys_of, records)) if key not in keep)
@@ -264,14 +264,11 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
     doubt: str | None = None
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A file's text, and the ``parts`` that it was joined of, as ``Joined`` has it."""
+class Document(Joined, frozen=True, kw_only=True):
+    """A file's text, and the ``parts`` that it was joined of."""
 
     data: bytes
-    exact: bool
-    truncated: bool
     parts: list[str]
-    doubt: str | None = None
 
 
 def join(
@@ -316,4 +313,4 @@ def document(stored: bytes, *, overlap: int, filename: str | None, size: int | N
 
     found = join(opened, data.extend, overlap=overlap, filename=filename, size=size)
     parts = [part for page in Pages(opened()) for part in page]
-    return Document(data=bytes(data), exact=found.exact, truncated=found.truncated, parts=parts, doubt=found.doubt)
+    return Document(**msgspec.structs.asdict(found), data=bytes(data), parts=parts)

@@ -186,14 +186,16 @@ def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, tod
         new = mapped.rule(model)
         name = new or model
         said = f"{model} (mapped to {name})" if name != model else model
-        ends = catalog.models.get(name)
-        if name not in catalog.models and mapped.vouches(name):
-            vouched[name] = None
-        elif name not in catalog.models:
-            missing[model] = f"{said} {_absent(name)}"
-        elif ends is None:
+        if name not in catalog.models:
+            if mapped.vouches(name):
+                vouched[name] = None
+            else:
+                missing[model] = f"{said} {_absent(name)}"
             continue
-        elif ends <= today and new != model and not mapped.vouches(name):
+        ends = catalog.models[name]
+        if ends is None:
+            continue
+        if ends <= today and new != model and not mapped.vouches(name):
             missing[model] = f"{said} has shut down on {ends.isoformat()}"
         elif name not in ending.setdefault(ends, []):
             ending[ends].append(name)

@@ -23,7 +23,6 @@ __all__ = [
     "Difference",
     "changed",
     "differences",
-    "equal",
     "final",
     "fingerprint",
     "fingerprints",

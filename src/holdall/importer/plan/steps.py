@@ -50,11 +50,9 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
             text = "its parsed text stands in for the file, whose bytes could not be exported"
             yield loss(why=Why.AS_TEXT, text=text)
             if content.truncated:
-                text = "the parsed text could only be exported in part"
-                yield loss(why=Why.TRUNCATED, text=text, recorded=True)
+                yield loss(why=Why.TRUNCATED, text="the parsed text could only be exported in part", recorded=True)
             if content.doubt:
-                text = f"text, joined doubtfully: {content.doubt}"
-                yield loss(why=Why.JOINED_DOUBTFULLY, text=text, recorded=True)
+                yield loss(why=Why.JOINED_DOUBTFULLY, text=f"text, joined doubtfully: {content.doubt}", recorded=True)
         if content.purpose not in (None, self.purpose):
             text = f"{content.purpose} can't be given by a client, {self.purpose} is used"
             yield loss(why=Why.PURPOSE_CHANGED, text=text, field="purpose")
@@ -283,7 +281,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
                     yield from step.foreseen()
 
 
-class Totals(msgspec.Struct, frozen=True, kw_only=True):
+class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
     """How much a plan does: what it would create, and by kind what it would do else."""
 
     assistants: int = 0
@@ -336,7 +334,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Whether there is anything to do at all, or that can't be done."""
         return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
 
-    def totals(self) -> Totals:
+    def totals(self) -> PlanTotals:
         """What would be done."""
         created: Counter[str] = Counter()
         adopted: Counter[str] = Counter()
@@ -364,6 +362,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     skipped[kind.value] += 1
                 case UpdateDefinition(kind=kind) | UpdateStore(kind=kind) | UpdateMembership(kind=kind):
                     updated[kind.value] += 1
-                case LeaveOut() | Differs():
-                    pass
-        return Totals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
+        return PlanTotals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))

@@ -20,13 +20,14 @@ from holdall.dialects import responses
 from holdall.dialects.loss import Loss
 from holdall.dialects.requestbody import Targets, definition
 from holdall.dialects.responses_tools import containers
+from holdall.dialects.shapes import equal
 from holdall.dialects.tables import AS_IS, Table
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.history import IdMapping
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
+from holdall.importer.plan.difference import PRESENT, Difference, differences, final
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
     Cannot,

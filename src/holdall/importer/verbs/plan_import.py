@@ -31,7 +31,6 @@ from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import RequestFolder
 from holdall.importer.written.writing import found_requests
 from holdall.kinds import noun, read
-from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.models import day
 from holdall.verdict import Verdict
@@ -168,7 +167,8 @@ async def prepare(
         ideal = make_plan(choices=choices)
     if check.missing or existing.requests:
         planned = make_plan(choices=choices, existing=existing)
-    shared = _shared_keys(planned, bundle, asked)
+    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
+    shared = shared_keys(bundle, made, asked.keep_metadata)
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     if document:
         require_same(document, account.party, planned)
@@ -204,12 +204,6 @@ def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> t
     if asked.on_conflict is OnConflict.UPDATE:
         past.try_again()
     return past, dropped
-
-
-def _shared_keys(planned: Plan, bundle: BundleSummary, asked: Asked) -> dict[Kind, list[str]]:
-    """The keys that may be the server's own, of the kinds that ``planned`` makes."""
-    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
-    return {kind: keys for kind, keys in shared_keys(bundle, asked.keep_metadata).items() if kind in made}
 
 
 def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
