@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from holdall.bundle.digest import record_hash
 from holdall.credentials import Scan
 from holdall.dependencies import Dependencies
-from holdall.dialects import agents, assistants
+from holdall.dialects import assistants
 from holdall.dialects.reading import read_fields
+from holdall.dialects.registry import definition
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
@@ -117,10 +118,10 @@ def _linked(raw: bytes) -> None:
 
 def _requests(raw: bytes) -> None:
     for build in (
-        lambda: assistants.assistant(record(raw), prefix="", operation="", files={}, stores={}),
+        lambda: definition(record(raw), prefix=""),
         lambda: assistants.store(record(raw, Kind.STORE), operation=""),
         lambda: assistants.attachment(record(raw, Kind.MEMBERSHIP), TargetId("f")),
-        lambda: agents.agent(record(raw, Kind.AGENT), prefix="", operation="", model=None),
+        lambda: definition(record(raw, Kind.AGENT), prefix=""),
     ):
         with suppress(DamagedBundle):
             build()

@@ -22,10 +22,10 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import declared, minimum_of, verdict_of
 from holdall.bundle.writer import BundleWriter, Finished
-from holdall.closing import Closing
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
+from holdall.opening import Closing
 from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
 from holdall.progress import Progress, Silent

@@ -65,6 +65,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def is_same(self, other: Endpoint) -> bool:
         """Whether the two are one account by what is known without asking: the same key for the same address."""
 
+        # A Secret compares by identity, and where the parts came from makes no other account.
         def known(each: Endpoint) -> tuple[object, ...]:
             return each.base_url, each.query, each.key.reveal(), each.token_command, each.organization, each.project
 
@@ -119,6 +120,7 @@ def endpoint(
         project = _word(project, names.project) if project else None
     mistakes.raise_all()
     return Endpoint(
+        # Paths begin with a slash, and two of them are another path to most servers.
         base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")),
         key=secret,
         token_command=token_command,
@@ -171,6 +173,7 @@ def is_loopback(host: str) -> bool:
 
 def _word(text: str, name: str) -> str:
     """``text`` as it can stand in a header. Raises UsageFault, which doesn't show it: it may be a secret."""
+    # A line break would end the header, and let the rest of the text be headers of its own.
     word = text.strip()
     if not word or not word.isascii() or not word.isprintable() or " " in word:
         raise UsageFault(f"can't use {name}: it has a space, a line break or a letter that can't be in it")

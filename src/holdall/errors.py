@@ -152,13 +152,12 @@ class BundleError(HoldallError):
     """Something about a bundle file. Never raised itself."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DamagedBundle(BundleError):
     """The bytes are not those that were written. ``entry`` names the damaged entry where that is known."""
 
     exit_code = 10
     meaning = "the bundle is damaged"
-    _: KW_ONLY
     entry: str | None = None
 
 
@@ -203,7 +202,7 @@ class BundleInUse(BundleError):
 # -- 20-29: the account over the network ---------------------------------------------------------------
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class RemoteError(HoldallError):
     """An answer, or the lack of one, from an account.
 
@@ -215,7 +214,6 @@ class RemoteError(HoldallError):
 
     exit_code = 29
     meaning = "the server gave an answer that makes no sense"
-    _: KW_ONLY
     status: int | None = None
     code: str | None = None
     kind: str | None = None
@@ -328,7 +326,7 @@ class ImportUnderWay(HoldallError):
     meaning = "another import, from another --output-dir or another machine, made the same things within the last hour"
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DestinationDiffers(HoldallError):
     """What is at the destination already isn't what the bundle says, or can't be told apart; nothing was written.
 
@@ -337,7 +335,6 @@ class DestinationDiffers(HoldallError):
 
     exit_code = 33
     meaning = "what the destination has already differs from the bundle"
-    _: KW_ONLY
     differences: list[object] | None = None
 
 
@@ -348,13 +345,12 @@ class PlanOutdated(HoldallError):
     meaning = "the plan is not of this bundle, or the destination has changed since"
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class LossTooGreat(HoldallError):
     """More is known to be lost than the user accepts; nothing was written. ``losses`` has what, JSON-able."""
 
     exit_code = 36
     meaning = "more would be lost than --max-loss allows"
-    _: KW_ONLY
     losses: list[dict[str, object]] | None = None
 
 

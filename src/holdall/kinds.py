@@ -38,7 +38,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
     """Where a bundle has it, a file for each record; empty where the records are lines."""
     volatile: tuple[str, ...] = ()
-    """Fields at the top of a record that change without anybody changing the project."""
+    """Fields at the top of a record that change without anybody changing the project. They are in no digest, or two
+    exports of one project would never be equal."""
     since: int = 0
     """The minor version of the format that had it first; a bundle without any is of an earlier one."""
     has_model: bool = False
@@ -77,6 +78,7 @@ KINDS: dict[Kind, Row] = {
         folder="data/agents/",
         has_model=True,
         volatile=("updated_at",),
+        # A reader of format 1.0 takes their records for entries that it doesn't know.
         since=1,
         rare=True,
         beta="agents=v1",
@@ -93,6 +95,7 @@ KINDS: dict[Kind, Row] = {
         beta="assistants=v2",
     ),
     Kind.MEMBERSHIP: Row(
+        # No header: what is below a store is asked for with the store's.
         endpoint="/vector_stores/{}/files",
         view=MembershipView,
         noun="membership",

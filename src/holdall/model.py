@@ -137,6 +137,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.json.decode(record.raw, type=cls)
         except _UNREADABLE:
+            # Member by member: one odd field must not hide the others, which say what the record refers to.
             values: dict[str, Any] = {}
             with suppress(ValueError):
                 values = read_members(record.raw)
@@ -152,6 +153,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**known)
 
 
+# Resolving annotations takes longer than reading a record.
 @cache
 def _types(view: type[View]) -> dict[str, Any]:
     return get_type_hints(view)

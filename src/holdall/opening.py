@@ -1,5 +1,7 @@
-"""Opening files that somebody else may have chosen. A path may lead to a pipe, a device or a socket, where opening or
-reading waits for ever or never ends: only a regular file is opened.
+"""Opening files that somebody else may have chosen, and closing what is open.
+
+A path may lead to a pipe, a device or a socket, where opening or reading waits for ever or never ends: only a regular
+file is opened.
 """
 
 from __future__ import annotations
@@ -9,11 +11,25 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Self
 
-__all__ = ["open_regular", "read_regular", "regular"]
+__all__ = ["Closing", "open_regular", "read_regular", "regular"]
 
 # A pipe without another end would keep the opening waiting, and a terminal become the process's own.
 _AT_ONCE = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+
+
+class Closing:
+    """A context manager that does nothing but close itself, however the block ends."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def regular(path: str | Path, flags: int, mode: int = 0o666) -> int:

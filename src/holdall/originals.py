@@ -18,9 +18,8 @@ from typing import Protocol
 
 import msgspec
 
-from holdall.closing import Closing
 from holdall.errors import UsageFault
-from holdall.opening import open_regular
+from holdall.opening import Closing, open_regular
 from holdall.untrusted import normalized
 from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
 

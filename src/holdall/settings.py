@@ -127,6 +127,7 @@ class Lookup:
 
     def _is_keyless(self, value: Any, name: str, keys: Collection[str], origin: str = "") -> bool:
         """Whether a setting holds no key, or is one for keys; else that is noted."""
+        # A command may have to be given a key, and what isn't read is shown nowhere.
         if name in KEY_VARIABLES or name.endswith(_COMMANDS) or (origin and name not in VARIABLES):
             return True
         try:

@@ -129,6 +129,7 @@ def require_plain(raw: bytes | bytearray, *, longest: int = MAX_JSON, richest: i
         raise ValueError(f"{len(raw)} bytes long, more than {longest}")
     _require_utf8(raw)
     values = count_values(raw)
+    # So few brackets can't nest deeper, and most records have no more.
     if values <= MAX_DEPTH:
         return values
     found = deepest = depth = 0
@@ -181,6 +182,7 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
         )
     except ValueError as error:
         raise NotJson(str(error)) from None
+    # The decoder of the standard library keeps halves of surrogate pairs, which nothing could write down.
     text = json.dumps(found, ensure_ascii=False)
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
@@ -276,6 +278,7 @@ def require_filename(name: str) -> None:
 
 
 def _require_short(text: str, most: int, what: str) -> None:
+    # No letter takes more than four bytes, so most texts need not be encoded to be measured.
     if len(text) * 4 > most and len(text.encode(errors="surrogatepass")) > most:
         raise ValueError(f"{what} longer than {most} bytes: {text[:40]}…")
 

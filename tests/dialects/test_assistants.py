@@ -10,6 +10,8 @@ import pytest
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Why
+from holdall.dialects.registry import AS_IS, definition
+from holdall.dialects.tables import Targets
 from holdall.errors import DamagedBundle
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.growth import assert_linear
@@ -47,13 +49,11 @@ def record(fields: dict[str, Any], kind: Kind = Kind.ASSISTANT) -> Record:
 
 
 def request(fields: dict[str, Any], prefix: str = "") -> dialect.Request:
-    return dialect.assistant(
-        record(fields),
-        prefix=prefix,
-        operation="op1",
+    targets = Targets(
         stores={SourceId("vs_1"): TargetId("VS")},
         files={SourceId("file_1"): TargetId("F1"), SourceId("file_2"): TargetId("F2")},
     )
+    return definition(record(fields), prefix=prefix, operation="op1", targets=targets)
 
 
 def test_every_field_is_sent_as_it_was_with_the_ids_of_the_copy() -> None:
@@ -203,6 +203,12 @@ def test_what_is_said_of_a_record_with_very_many_odd_fields_costs_in_proportion(
         return record(WHOLE | {"metadata": inside(n), "tools": tools})
 
     def request(one: Record) -> object:
-        return dialect.assistant(one, prefix="", operation="", stores={}, files={})
+        return definition(one, prefix="")
 
     assert_linear(request, made, 1000)
+
+
+def test_a_model_and_ids_that_are_no_texts_are_no_reason_to_stop() -> None:
+    odd = {"id": "asst_1", "model": 7, "tool_resources": {"file_search": {"vector_store_ids": [["vs_1"], {}, "vs_1"]}}}
+    assert request(odd).body["tool_resources"] == {"file_search": {"vector_store_ids": ["VS"]}}
+    assert definition(record(odd), prefix="", table=AS_IS).body["model"] == 7

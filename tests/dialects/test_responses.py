@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.dialects import responses as dialect
 from holdall.dialects.loss import Severity, Why
+from holdall.dialects.registry import definition
+from holdall.dialects.responses import RESPONSES
+from holdall.dialects.tables import Request, Targets
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.dialects.sdk import accept
 from tests.sweep import examples
@@ -46,18 +48,14 @@ WHOLE: dict[str, Any] = {
 }
 
 
-def draft(fields: dict[str, Any], **more: Any) -> dialect.Draft:
+def draft(fields: dict[str, Any], **more: Any) -> Request:
     record = Record(kind=Kind.ASSISTANT, id=SourceId(str(fields.get("id"))), raw=json.dumps(fields).encode())
-    found = dialect.assistant(
-        record,
-        **{
-            "prefix": "",
-            "stores": {SourceId("vs_1"): TargetId("VS")},
-            "files": {SourceId("file_1"): TargetId("F1"), SourceId("file_2"): TargetId("F2")},
-            **more,
-        },
+    targets = Targets(
+        stores={SourceId("vs_1"): TargetId("VS")},
+        files={SourceId("file_1"): TargetId("F1"), SourceId("file_2"): TargetId("F2")},
     )
-    accept(found.request)
+    found = definition(record, **{"prefix": "", "targets": targets, "table": RESPONSES, **more})
+    accept(found.body)
     return found
 
 
@@ -66,7 +64,7 @@ def request(**fields: Any) -> dict[str, Any]:
     found = draft({"id": "asst_1", "model": "gpt-4o", **fields})
     assert found.losses == []
     assert found.left_out == {}
-    return found.request
+    return found.body
 
 
 def lost(fields: dict[str, Any]) -> list[tuple[Why, str | None]]:
@@ -77,7 +75,7 @@ def lost(fields: dict[str, Any]) -> list[tuple[Why, str | None]]:
 
 def test_each_field_has_its_place_and_what_has_none_is_kept() -> None:
     found = draft(WHOLE)
-    assert found.request == {
+    assert found.body == {
         "model": "gpt-4o",
         "instructions": "Answer.\n\u202eodd",
         "temperature": 0.3,
@@ -101,7 +99,7 @@ def test_each_field_has_its_place_and_what_has_none_is_kept() -> None:
 
 def test_the_prefix_goes_before_the_name_and_the_mapped_model_in_place_of_the_old_one() -> None:
     found = draft(WHOLE, prefix="copy of ", model="gpt-4.1")
-    assert (found.kept["name"], found.request["model"]) == ("copy of Guide", "gpt-4.1")
+    assert (found.kept["name"], found.body["model"]) == ("copy of Guide", "gpt-4.1")
     assert draft({"id": "asst_1", "name": None}, prefix="copy of ").kept["name"] is None
 
 
@@ -153,7 +151,7 @@ def test_the_old_ranker_becomes_auto() -> None:
     tool = {"type": "file_search", "file_search": {"ranking_options": {"ranker": "default_2024_08_21"}}}
     resources = {"file_search": {"vector_store_ids": ["vs_1"]}}
     found = draft({"id": "asst_1", "model": "gpt-4o", "tools": [tool], "tool_resources": resources})
-    assert found.request["tools"][0]["ranking_options"] == {"ranker": "auto"}
+    assert found.body["tools"][0]["ranking_options"] == {"ranker": "auto"}
     assert [(loss.why, loss.why.severity) for loss in found.losses] == [(Why.VALUE_CHANGED, Severity.MINOR)]
     assert found.left_out == {"tools[0].file_search.ranking_options.ranker": "default_2024_08_21"}
 
@@ -170,7 +168,7 @@ def test_a_tool_that_the_api_does_not_know_is_a_part_of_the_assistant_that_is_lo
     odd = {"type": "function", "function": {"name": "import os; x"}}
     tools = [{"type": "bing_grounding", "bing_grounding": {}}, {"type": "function"}, "x", {"type": 3}, odd]
     found = draft({"id": "asst_1", "model": "gpt-4o", "tools": tools})
-    assert "tools" not in found.request
+    assert "tools" not in found.body
     assert [loss.why for loss in found.losses] == [Why.UNKNOWN_TOOL] * 5
     assert found.left_out["tools[0]"] == tools[0]
 
@@ -181,19 +179,19 @@ def test_metadata_over_the_limits_is_left_out_key_by_key() -> None:
         (Why.OVER_LIMIT, "metadata.long"),
         (Why.OVER_LIMIT, "metadata.more"),
     ]
-    assert draft({"id": "a", "metadata": {"n": 3, "none": None}}).request["metadata"] == {"n": "3"}
+    assert draft({"id": "a", "metadata": {"n": 3, "none": None}}).body["metadata"] == {"n": "3"}
 
 
 def test_our_marks_are_on_no_answer_of_a_model() -> None:
     found = draft({"id": "asst_2", "metadata": {"cloned_from": "asst_1", "holdall_op": "op", "own": "x"}})
-    assert found.request["metadata"] == {"own": "x"}
+    assert found.body["metadata"] == {"own": "x"}
     assert [loss.why.severity for loss in found.losses] == [Severity.NOTE]
 
 
 def test_a_name_of_a_schema_has_only_what_is_allowed_in_it() -> None:
     asked = {"type": "json_schema", "json_schema": {"name": "Größe {x}", "schema": {}}}
     found = draft({"id": "asst_1", "response_format": asked})
-    assert found.request["text"]["format"]["name"] == "Gr__e__x_"
+    assert found.body["text"]["format"]["name"] == "Gr__e__x_"
     assert [loss.why for loss in found.losses] == [Why.VALUE_CHANGED]
 
 
@@ -267,6 +265,6 @@ def test_whatever_an_assistant_holds_the_request_is_of_the_sdks_types_and_says_w
 ) -> None:
     found = draft(fields)  # which holds the request against the types
     assert found.left_out.keys() == {loss.field for loss in found.losses}
-    json.dumps(found.request)
-    if found.request.get("model") == fields.get("model") and isinstance(fields.get("instructions"), str):
-        assert found.request["instructions"] == fields["instructions"]
+    json.dumps(found.body)
+    if found.body.get("model") == fields.get("model") and isinstance(fields.get("instructions"), str):
+        assert found.body["instructions"] == fields["instructions"]

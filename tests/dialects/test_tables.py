@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from holdall.dialects import agents
-from holdall.dialects import assistants as dialect
-from holdall.dialects.forms import Form
+from holdall.dialects.assistants import OPENAI
+from holdall.dialects.foundry import FOUNDRY
 from holdall.dialects.loss import Why
-from holdall.dialects.tables import FOUNDRY, OPENAI, RESPONSES, table
+from holdall.dialects.registry import definition, table
+from holdall.dialects.responses import RESPONSES
+from holdall.dialects.tables import Form
 from holdall.model import Kind, Record, SourceId
 from holdall.sandbox.service.agent_definitions import to_create
 
@@ -35,14 +36,8 @@ def test_the_base_url_says_which_destination_it_is(form: Form, url: str, expecte
 def test_tools_of_other_types_stay_where_they_are_known(destination: str, kept: bool) -> None:
     fields = {"id": "a", "model": "m", "tools": [BING], "tool_resources": {"azure_ai_search": {"indexes": [1]}}}
     taken = {"foundry": FOUNDRY, "own": table(Form.ASSISTANTS, own=True), "other": OPENAI}[destination]
-    found = dialect.assistant(
-        Record(kind=Kind.ASSISTANT, id=SourceId("a"), raw=json.dumps(fields).encode()),
-        prefix="",
-        operation="",
-        stores={},
-        files={},
-        table=taken,
-    )
+    one = Record(kind=Kind.ASSISTANT, id=SourceId("a"), raw=json.dumps(fields).encode())
+    found = definition(one, prefix="", table=taken)
     assert found.body["tools"] == ([BING] if kept else [])
     assert ("azure_ai_search" in found.body["tool_resources"]) is (destination == "foundry")
     assert bool(found.losses) is (destination != "foundry")
@@ -71,6 +66,6 @@ MCP = {"type": "mcp", "server_label": "l", "transport": {"type": "http", "server
 )
 def test_an_agent_is_one_that_its_api_takes(fields: dict[str, Any], expected: list[tuple[Why, str]]) -> None:
     raw = json.dumps({"id": "agent_1", "model": "gpt-5.1", **fields}).encode()
-    found = agents.agent(Record(kind=Kind.AGENT, id=SourceId("agent_1"), raw=raw), prefix="", operation="op")
+    found = definition(Record(kind=Kind.AGENT, id=SourceId("agent_1"), raw=raw), prefix="", operation="op")
     assert [(loss.why, loss.field) for loss in found.losses] == expected
     to_create(json.dumps(found.create).encode())  # which refuses what the API doesn't take

@@ -35,7 +35,6 @@ from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import undo_plan
 from holdall.importer.written.requestfolder import RequestFolder, listed
 from holdall.model import Kind, TargetId
-from holdall.progress import Silent
 from holdall.remote.client import Account, Answer, endpoint
 
 __all__ = ["BUNDLE", "KEY", "RUNS", "Pinned", "Still", "View", "changes", "ends", "expectation", "merged", "names"]
@@ -190,9 +189,7 @@ class Pinned:
         if state.opened is None:
             return {"nothing": True}
         account = self.destination_of(run).account
-        observed = asyncio.run(
-            look(account, state, Baseline(run / BEFORE), everywhere=True, progress=Silent(), output=self.out)
-        )
+        observed = asyncio.run(look(account, state, Baseline(run / BEFORE), everywhere=True, output=self.out))
         planned = undo_plan(state, observed, begun=log.begun)
         assert planned.run == run.name
         actions = {f"{one.store}/{one.target}" if one.store else one.target: one for one in planned.actions}
@@ -281,7 +278,13 @@ class Pinned:
         folder = RequestFolder(self.out, self.destination.party)
         paths = [path for path, _ in listed(self.out) if ABOUT not in path]
         places = {path: folder.place(path, None) for path in paths}
-        return {path: f"{place.there} at {place.request}" for path, place in places.items()}
+        # What is there and may be replaced is a run's own.
+        ours = {
+            path
+            for path, place in places.items()
+            if any((self.out / one).exists() for one in (place.path, place.about))
+        }
+        return {path: f"{'ours' if path in ours else 'nothing'} at {place.path}" for path, place in places.items()}
 
 
 def digests() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.importer.apply.context import Context
 from holdall.importer.runs.pace import Pace
 from holdall.importer.runs.runfolder import RunFolder

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
+from holdall.dialects.tables import Form
 from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.planner import plan

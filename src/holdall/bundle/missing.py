@@ -17,11 +17,11 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter
 from holdall.capped import Capped
-from holdall.closing import Closing
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
 from holdall.kinds import read
 from holdall.model import Fidelity
+from holdall.opening import Closing
 
 __all__ = ["MissingFromBundle", "Wanted"]
 

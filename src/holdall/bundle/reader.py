@@ -30,11 +30,10 @@ from holdall.bundle.seekable import (
     read_table,
     require_expansion,
 )
-from holdall.closing import Closing
 from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind, Record, SourceId
-from holdall.opening import open_regular
+from holdall.opening import Closing, open_regular
 from holdall.untrusted import (
     MAX_JSON,
     most_lines,

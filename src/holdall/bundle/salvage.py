@@ -23,9 +23,8 @@ from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
 from holdall.bundle.sorting import Sorter
-from holdall.closing import Closing
 from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
-from holdall.opening import open_regular
+from holdall.opening import Closing, open_regular
 from holdall.untrusted import MAX_JSON, most_lines
 
 __all__ = ["Find", "Salvage"]

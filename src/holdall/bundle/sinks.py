@@ -15,9 +15,8 @@ from holdall.bundle.bag import padding
 from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import Frames
 from holdall.bundle.seekable import FrameTable, compress
-from holdall.closing import Closing
 from holdall.model import Kind
-from holdall.opening import open_regular
+from holdall.opening import Closing, open_regular
 
 __all__ = ["LineSink", "Sink"]
 

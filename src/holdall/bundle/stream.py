@@ -21,8 +21,7 @@ from holdall.bundle.lookup import FrameFile
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
 from holdall.bundle.sinks import Sink
-from holdall.closing import Closing
-from holdall.opening import open_regular
+from holdall.opening import Closing, open_regular
 
 __all__ = ["OldStream", "Stream", "Unrecoverable"]
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from holdall.bundle.digest import content_line, definition_line, digest_of
 from holdall.bundle.layout import Digests, FidelityCount, HoldallInfo, IndexEntry, LedgerLine
 from holdall.bundle.sorting import Sorter
-from holdall.closing import Closing
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
+from holdall.opening import Closing
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["Totals", "declared", "known_reason", "minimum_of", "reason_of", "verdict_of"]

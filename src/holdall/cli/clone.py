@@ -23,7 +23,7 @@ from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
 
 if TYPE_CHECKING:
-    from holdall.dialects.forms import Form
+    from holdall.dialects.tables import Form
 
 __all__ = ["command"]
 

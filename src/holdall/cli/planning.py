@@ -97,8 +97,8 @@ def how_to_plan(command: Any) -> Any:
 
 def asked_of(parameters: Mapping[str, Any]) -> Asked:
     """What the command line asks for, but for the prefix, which is a setting. Raises UsageFault, all at once."""
-    from holdall.dialects.forms import Form
     from holdall.dialects.loss import MaxLoss
+    from holdall.dialects.tables import Form
     from holdall.importer.verbs.plan_import import Asked, OnConflict, model_map
     from holdall.selection import pattern
 

@@ -16,7 +16,7 @@ from holdall.cli.console import Console, counted, human_size
 from holdall.cli.lossview import show as show_losses
 from holdall.cli.lossview import told
 from holdall.cli.missingview import as_json, show
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.errors import UsageFault, pasteable
 from holdall.importer.verbs.plan_import import FOLDER, Difference, Estimate, Prepared, steps
 from holdall.kinds import KINDS, WHOLE, noun

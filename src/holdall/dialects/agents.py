@@ -6,15 +6,97 @@ can make true at the destination. Source: the official SDK, AgentCreateParams an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from holdall.dialects.assistants import Request, marked_request, prefixed
+from holdall.dialects.assistants import NOTHING, marked_request
 from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
-from holdall.dialects.tables import AGENT
+from holdall.dialects.rules import (
+    Anything,
+    Choice,
+    Each,
+    Flag,
+    Free,
+    Function,
+    Members,
+    Number,
+    Rule,
+    Tagged,
+    Text,
+    Tools,
+)
+from holdall.dialects.tables import EFFORT, METADATA, Request, Table, Targets
 from holdall.model import Record
 
-__all__ = ["FIELDS", "agent", "without_nulls"]
+__all__ = ["AGENT", "FIELDS", "agent", "without_nulls"]
+
+_LEVEL = Choice(words=("low", "medium", "high"))
+_NAMES = Each(Text())
+_AGENT_TOOLS: Mapping[str, Members | Function | Anything] = {
+    "function": Function(
+        nested=False,
+        complete=True,
+        more={"defer_loading": Flag(), "async": Flag()},
+        defaults={"description": ""},
+    ),
+    "tool_search": NOTHING,
+    "programmatic_tool_calling": Members(members={"enabled": Flag()}),
+    "mcp": Members(
+        members={
+            "server_label": Text(),
+            "transport": Tagged(
+                kinds={
+                    "http": Members(members={"server_url": Text(), "headers": Free()}, needs=("server_url",)),
+                    "stdio": Members(
+                        members={"command": Text(), "cwd": Text(), "args": _NAMES, "env_vars": _NAMES},
+                        needs=("command", "cwd"),
+                    ),
+                }
+            ),
+            "allowed_tools": _NAMES,
+            "connection_origin": Choice(words=("service", "environment")),
+            "credential_id": Text(),
+            "request_metadata": Free(),
+            "required": Flag(),
+        },
+        needs=("server_label", "transport"),
+    ),
+    "web_search": Members(
+        members={
+            "allowed_domains": _NAMES,
+            "context_size": _LEVEL,
+            "location": Members(members=dict.fromkeys(("city", "country", "region", "timezone"), Text())),
+            "mode": Choice(words=("disabled", "cached", "live")),
+        }
+    ),
+    "computer_use": Members(members={"include_screenshots": Flag()}),
+    "automations": NOTHING,
+}
+AGENT: Mapping[str, Rule] = {
+    "model": Text(),
+    "name": Text(),
+    "instructions": Text(),
+    "tools": Tools(kinds=_AGENT_TOOLS),
+    "text": Members(
+        members={
+            "format": Tagged(
+                kinds={"text": NOTHING, "json_schema": Members(members={"schema": Free()}, needs=("schema",))}
+            ),
+            "verbosity": _LEVEL,
+        }
+    ),
+    "reasoning": Members(members={"effort": EFFORT, "summary": Choice(words=("concise", "detailed", "auto"))}),
+    "multi_agent": Members(
+        members={"enabled": Flag(), "max_concurrent_subagents": Number(least=1, most=2**53, whole=True)},
+        needs=("enabled",),
+    ),
+    "service_tier": Choice(words=("auto", "default", "flex", "priority", "fast", "ultrafast")),
+    "compaction": Members(members={"async": Flag()}),
+    "experimental": Members(members={"time_awareness": Flag()}),
+    "metadata": METADATA,
+}
+"""The Agents API (beta)."""
 
 FIELDS = tuple(field for field in AGENT if field != "metadata")
 """What a client can set, besides metadata."""
@@ -25,10 +107,9 @@ _NEVER_NULL = ("model", "experimental")
 _FREE = frozenset({"parameters", "schema", "request_metadata"})
 
 
-def agent(record: Record, *, prefix: str, operation: str, model: str | None = None) -> Request:
-    """POST /agents for one agent, with ``model`` in place of its own."""
-    reading = Reading(record, model)
-    prefixed(reading, prefix)
+def agent(record: Record, *, prefix: str, operation: str, targets: Targets, model: str | None, table: Table) -> Request:
+    """POST /agents for one agent. It refers to nothing, and its limits are the same wherever there are agents."""
+    reading = Reading(record, prefix=prefix, model=model)
     made = fields(reading, AGENT)
     body = {field: value for field, value in made.items() if value is not None or field not in _NEVER_NULL}
     reading.lose_unknown(reading.fields, {*AGENT, *_READ_ONLY}, "")

@@ -2,12 +2,12 @@
 
 Values are sent as the source gave them, a float stays a float, as far as the destination's table takes them. Fields
 that only the server sets are no loss; any other field that the create call doesn't know is left out, and said.
+Sources: the official OpenAPI description (CreateAssistantRequest, CreateVectorStoreRequest, VectorStoreFileAttributes).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,41 +16,103 @@ from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import marked, unmarked
 from holdall.dialects.mending import ABSENT, fields, mend
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Anything, Rule, Text
-from holdall.dialects.tables import ATTACHMENT, DEFAULTS, OPENAI, STORE, USES, Table, refused
+from holdall.dialects.rules import Anything, Choice, Format, Function, Members, Number, Pairs, Rule, Text, Tools
+from holdall.dialects.tables import DEFAULTS, EFFORT, METADATA, SHARE, USES, Form, Request, Table, Targets, refused
 from holdall.graph import with_callees
 from holdall.model import Record, SourceId, TargetId
 
 __all__ = [
+    "ATTACHMENT",
     "FIELDS",
+    "NOTHING",
+    "OPENAI",
+    "OWN",
+    "STORE",
     "STORE_READ_ONLY",
+    "TOOLS",
     "Attachment",
     "Request",
     "assistant",
     "attachment",
     "dispensable",
+    "file_search",
+    "mapped",
     "marked_request",
-    "named",
     "own_metadata",
-    "prefixed",
     "purpose",
     "refusing",
     "store",
 ]
 
-FIELDS = (
-    "model",
-    "name",
-    "description",
-    "instructions",
-    "reasoning_effort",
-    "tools",
-    "tool_resources",
-    "temperature",
-    "top_p",
-    "response_format",
+NOTHING = Members(members={})
+"""A tool without members."""
+
+
+def file_search(ranker: str, defaults: Mapping[str, Any] = {}) -> Members:
+    """The rule of a search tool, whose ``ranker`` every API calls otherwise."""
+    ranking: dict[str, Rule] = {
+        "ranker": Choice(words=("auto", ranker), otherwise="auto"),
+        "score_threshold": SHARE,
+    }
+    options: dict[str, Rule] = {
+        "max_num_results": Number(least=1, most=50, whole=True),
+        "ranking_options": Members(members=ranking, defaults=defaults),
+    }
+    return Members(members={"file_search": Members(members=options)})
+
+
+TOOLS = Tools(
+    kinds={
+        "file_search": file_search("default_2024_08_21", {"score_threshold": 0}),
+        "code_interpreter": NOTHING,
+        "function": Function(description=Text(most=1024)),
+    },
+    most=128,
+    once=("file_search", "code_interpreter"),
 )
+_RULES: Mapping[str, Rule] = {
+    "model": Text(),
+    "name": Text(most=256),
+    "description": Text(most=512),
+    "instructions": Text(most=256_000, weighs=True),
+    "reasoning_effort": EFFORT,
+    "tools": TOOLS,
+    # Ids, which become those of the copy: no value that a rule could mend.
+    "tool_resources": Anything(),
+    "temperature": Number(least=0, most=2),
+    "top_p": SHARE,
+    "response_format": Format(),
+    "metadata": METADATA,
+}
+
+FIELDS = tuple(field for field in _RULES if field != "metadata")
 """What a client can set in an assistant, but for its metadata."""
+
+STORE: Mapping[str, Rule] = {
+    "name": Text(),
+    "description": Text(),
+    "expires_after": Members(
+        members={
+            "anchor": Choice(words=("last_active_at",)),
+            "days": Number(least=1, most=365, whole=True, scales=(86_400, 86_400_000)),
+        },
+        needs=("anchor", "days"),
+    ),
+    "metadata": METADATA,
+}
+"""A vector store, at any destination."""
+
+ATTACHMENT: Mapping[str, Rule] = {
+    "attributes": Pairs(scalars=True),
+    "static": Members(
+        members={
+            "max_chunk_size_tokens": Number(least=100, most=4096, whole=True, clamped=True),
+            "chunk_overlap_tokens": Number(least=0, most=2048, whole=True, clamped=True),
+        },
+        needs=("max_chunk_size_tokens", "chunk_overlap_tokens"),
+    ),
+}
+"""A file in a store: its attributes, and how it is cut where that is known."""
 
 _ASSISTANT_READ_ONLY = ("id", "object", "created_at")
 STORE_READ_ONLY = (
@@ -66,21 +128,6 @@ STORE_READ_ONLY = (
 )
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What an object is to be: its ``body``, the ``update`` that must follow its creation (or None), and what is lost.
-
-    ``create`` is what is sent to make it: a null there says what leaving it out says, and not every server takes it.
-    """
-
-    body: dict[str, Any]
-    update: dict[str, Any] | None = None
-    losses: list[Loss] = []
-
-    @property
-    def create(self) -> dict[str, Any]:
-        return {field: value for field, value in self.body.items() if value is not None}
-
-
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a vector store as ``file_batches`` takes it; ``recut`` where the source's chunking is unknown."""
 
@@ -94,31 +141,24 @@ def assistant(
     *,
     prefix: str,
     operation: str,
-    stores: Mapping[SourceId, TargetId],
-    files: Mapping[SourceId, TargetId],
-    assistants: Mapping[SourceId, TargetId | None] = MappingProxyType({}),
-    model: str | None = None,
-    table: Table = OPENAI,
+    targets: Targets,
+    model: str | None,
+    table: Table,
 ) -> Request:
-    """POST /assistants for one assistant, with ``model`` in place of its own, as ``table`` allows.
-
-    References that ``stores`` and ``files`` don't map are left out of it, and tools that call one of ``assistants``
-    which is None there; that they are is said by the plan, which knows why.
-    """
-    reading = Reading(record, model)
-    prefixed(reading, prefix)
+    """POST /assistants for one assistant. Tools that call an assistant which ``targets`` has as None are left out."""
+    reading = Reading(record, prefix=prefix, model=model)
     body = fields(reading, table.fields)
     for field, value in refusing(reading, body).items():
         if value is not None and value == DEFAULTS[field]:
             reading.lose(Why.DEFAULT_LEFT_OUT, field, value, "left out: the model refuses it, and it is the default")
     if body.get("tools", ()) is None:
         body["tools"] = []
-    if assistants and isinstance(body.get("tools"), list):
-        body["tools"] = with_callees(body["tools"], assistants)
-    resources = reading.fields.get("tool_resources")
+    if targets.assistants and isinstance(body.get("tools"), list):
+        body["tools"] = with_callees(body["tools"], targets.assistants)
+    resources = body.pop("tool_resources", None)
     if isinstance(resources, dict):
-        body["tool_resources"] = _resources(reading, resources, stores, files, table.resources)
-    reading.lose_unknown(reading.fields, {*table.fields, "tool_resources", *_ASSISTANT_READ_ONLY}, "")
+        body["tool_resources"] = _resources(reading, resources, targets, table.resources)
+    reading.lose_unknown(reading.fields, {*table.fields, *_ASSISTANT_READ_ONLY}, "")
     return marked_request(reading, body, operation)
 
 
@@ -168,27 +208,15 @@ def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
     return {**found, **nulls}
 
 
-def named(name: object, prefix: str, rules: Mapping[str, Rule] = OPENAI.fields) -> str | None:
-    """A copy's name, no longer than it may be. A null name stays null: there is nothing to put the prefix before."""
-    rule = rules["name"]
-    most = rule.most if isinstance(rule, Text) else None
-    return f"{prefix}{name}"[:most] if isinstance(name, str) else None
-
-
 def own_metadata(record: Record) -> dict[str, Any]:
     """The metadata of a copy of ``record``, of whatever kind, but for our marks."""
     return unmarked(fields(Reading(record), {"metadata": STORE["metadata"]}).get("metadata"))
 
 
-def prefixed(reading: Reading, prefix: str) -> None:
-    """Put ``prefix`` before the name."""
-    if isinstance(name := reading.fields.get("name"), str):
-        reading.fields["name"] = prefix + name
-
-
 def refusing(reading: Reading, body: dict[str, Any]) -> dict[str, Any]:
     """Take what its model refuses out of ``body``; what isn't at its default is lost. Returns what was taken out."""
-    model = body.get("model") or ""
+    # As it is, a model may be anything.
+    model = body["model"] if isinstance(body.get("model"), str) else ""
     taken = {field: body.pop(field) for field in refused(model) if field in body}
     for field, value in taken.items():
         if value is not None and value != DEFAULTS[field]:
@@ -215,23 +243,32 @@ def purpose(source: str | None) -> str:
     return source
 
 
+def mapped(ids: object, copies: Mapping[SourceId, TargetId]) -> list[TargetId]:
+    """Those of ``ids`` that have copies, by the ids of these, each once. Whatever isn't a list of ids has none."""
+    found = [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
+    return list(dict.fromkeys(copies[SourceId(id)] for id in found if id in copies))
+
+
 def _resources(
-    reading: Reading,
-    resources: dict[str, Any],
-    stores: Mapping[SourceId, TargetId],
-    files: Mapping[SourceId, TargetId],
-    others: Collection[str],
+    reading: Reading, resources: dict[str, Any], targets: Targets, others: Collection[str]
 ) -> dict[str, Any]:
     """``tool_resources`` with the ids of the copy in it, each once."""
     kept: dict[str, Any] = {}
-    for (tool, field), ids in zip(USES.items(), (files, stores), strict=True):
+    for (tool, field), ids in zip(USES.items(), (targets.files, targets.stores), strict=True):
         resource = resources.get(tool)
         if not isinstance(resource, dict):
             continue
         kept[tool] = {}
         if isinstance(resource.get(field), list):
-            kept[tool][field] = list(dict.fromkeys(ids[i] for i in resource[field] if i in ids))
+            kept[tool][field] = mapped(resource[field], ids)
         reading.lose_unknown(resource, {field}, f"tool_resources.{tool}.")
     kept.update({tool: value for tool, value in resources.items() if tool in others and value is not None})
     reading.lose_unknown(resources, {*USES, *others}, "tool_resources.")
     return kept
+
+
+OPENAI = Table(form=Form.ASSISTANTS, build=assistant, fields=_RULES, stores=1, files=20)
+"""The Assistants API, version 2, which any server has that calls itself compatible."""
+
+OWN = msgspec.structs.replace(OPENAI, fields={**_RULES, "tools": msgspec.structs.replace(TOOLS, others=True)})
+"""The same for what came from this very server, which takes the tools that it gave out itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -31,116 +32,83 @@ class MaxLoss(StrEnum):
     ANY = "any"
 
     def allows(self, severity: Severity) -> bool:
-        match severity:
-            case Severity.NOTE:
-                return True
-            case Severity.MINOR:
-                return self is not MaxLoss.NONE
-            case Severity.MAJOR:
-                return self is MaxLoss.ANY
+        if severity is Severity.MINOR:
+            return self is not MaxLoss.NONE
+        return severity is Severity.NOTE or self is MaxLoss.ANY
 
 
 class Why(StrEnum):
-    """The reasons. ``weighs`` tells those that make a copy less than whole from those that are only worth saying."""
+    """The reasons, each with how much it loses."""
 
-    UNKNOWN_FIELD = "unknown_field"
+    severity: Severity
+
+    def __new__(cls, value: str, severity: Severity) -> Self:
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.severity = severity
+        return reason
+
+    UNKNOWN_FIELD = "unknown_field", Severity.MINOR
     """The destination's API has no such field; it was not sent."""
-    UNKNOWN_TOOL = "unknown_tool"
+    UNKNOWN_TOOL = "unknown_tool", Severity.MAJOR
     """The destination has no such tool; it was not sent."""
-    UNUSABLE = "unusable"
+    UNUSABLE = "unusable", Severity.MINOR
     """A search without a store, or a tool's files without the tool: of no use, so it was not sent."""
-    UNFIT_VALUE = "unfit_value"
+    UNFIT_VALUE = "unfit_value", Severity.MINOR
     """The destination's API has the field, but takes no such value; it was not sent."""
-    OVER_LIMIT = "over_limit"
+    OVER_LIMIT = "over_limit", Severity.MINOR
     """More, or longer, than the destination's API takes; what is too much was not sent."""
-    VALUE_CHANGED = "value_changed"
+    VALUE_CHANGED = "value_changed", Severity.MINOR
     """The destination's API has another value for it, or only one that comes near."""
-    MODEL_REFUSES = "model_refuses"
+    MODEL_REFUSES = "model_refuses", Severity.MINOR
     """The API takes the parameter, but not for this model; it was not sent."""
-    BESIDE = "beside"
+    BESIDE = "beside", Severity.NOTE
     """A file of that name is there that others have made or changed; the new one was written beside it."""
-    DEFAULT_LEFT_OUT = "default_left_out"
+    DEFAULT_LEFT_OUT = "default_left_out", Severity.MINOR
     """The model refuses the parameter, which was at its default anyway; it was not sent."""
-    MODEL_MAPPED = "model_mapped"
+    MODEL_MAPPED = "model_mapped", Severity.NOTE
     """The copy has the model that ``--map-model`` names in place of its own."""
-    LEFT_ALONE = "left_alone"
+    LEFT_ALONE = "left_alone", Severity.MAJOR
     """What is there differs from the bundle, and was asked to be left as it is."""
-    KEPT = "kept"
+    KEPT = "kept", Severity.NOTE
     """The destination has more than the bundle; it was not asked to take that away."""
-    MARKS_REPLACED = "marks_replaced"
+    MARKS_REPLACED = "marks_replaced", Severity.NOTE
     """The source is itself a copy: its ``cloned_from`` gave way to ours."""
-    MARKS_LEFT_OUT = "marks_left_out"
+    MARKS_LEFT_OUT = "marks_left_out", Severity.NOTE
     """Every metadata key is taken, so our own marks are taken off again after creation."""
-    CHUNKING_UNKNOWN = "chunking_unknown"
+    CHUNKING_UNKNOWN = "chunking_unknown", Severity.MINOR
     """The source did not say how it cut the file; the destination's default is used."""
-    PURPOSE_CHANGED = "purpose_changed"
+    PURPOSE_CHANGED = "purpose_changed", Severity.MINOR
     """Only the server may give the file's purpose; ``assistants`` is used."""
-    AS_TEXT = "as_text"
+    AS_TEXT = "as_text", Severity.MINOR
     """The bytes could not be exported; the parsed text is uploaded in their place."""
-    RENAMED = "renamed"
+    RENAMED = "renamed", Severity.MINOR
     """The server gave the file another name than the one sent."""
-    TRUNCATED = "truncated"
+    TRUNCATED = "truncated", Severity.MAJOR
     """Only the first part of it could be exported, or is taken."""
-    JOINED_DOUBTFULLY = "joined_doubtfully"
+    JOINED_DOUBTFULLY = "joined_doubtfully", Severity.MAJOR
     """The parts of the parsed text may overlap otherwise than they were joined."""
-    LEFT_OUT = "left_out"
+    LEFT_OUT = "left_out", Severity.MAJOR
     """Not in the bundle, of no use where it stood, or more than the destination takes: it is gone from the copy."""
-    MERGED = "merged"
+    MERGED = "merged", Severity.MINOR
     """The server took the file for another one with the same bytes; the two have one id there, and one name."""
-    NOT_KEPT = "not_kept"
+    NOT_KEPT = "not_kept", Severity.MAJOR
     """The destination accepted it, and does not have it as it was sent."""
-    SIZE_DIFFERS = "size_differs"
+    SIZE_DIFFERS = "size_differs", Severity.MINOR
     """The server counts other bytes than were sent."""
-    REFUSED = "refused"
+    REFUSED = "refused", Severity.MAJOR
     """The destination did not accept it."""
-    UNCERTAIN = "uncertain"
+    UNCERTAIN = "uncertain", Severity.MAJOR
     """The answer was lost: it may or may not exist at the destination now."""
-    NOT_INDEXED = "not_indexed"
+    NOT_INDEXED = "not_indexed", Severity.MAJOR
     """Attached, but the destination could not index it, or not in time."""
-    FAILED_AS_BEFORE = "failed_as_before"
+    FAILED_AS_BEFORE = "failed_as_before", Severity.NOTE
     """Attached; indexing failed, as it had in the source."""
 
     @property
-    def severity(self) -> Severity:
-        if self in _MAJOR:
-            return Severity.MAJOR
-        return Severity.MINOR if self in _MINOR else Severity.NOTE
-
-    @property
     def weighs(self) -> bool:
+        """Whether it makes a copy less than whole."""
         return self.severity is Severity.MAJOR
-
-
-_MAJOR = frozenset(
-    {
-        Why.UNKNOWN_TOOL,
-        Why.TRUNCATED,
-        Why.JOINED_DOUBTFULLY,
-        Why.LEFT_OUT,
-        Why.LEFT_ALONE,
-        Why.NOT_KEPT,
-        Why.REFUSED,
-        Why.UNCERTAIN,
-        Why.NOT_INDEXED,
-    }
-)
-_MINOR = frozenset(
-    {
-        Why.UNKNOWN_FIELD,
-        Why.UNUSABLE,
-        Why.UNFIT_VALUE,
-        Why.OVER_LIMIT,
-        Why.VALUE_CHANGED,
-        Why.MODEL_REFUSES,
-        Why.DEFAULT_LEFT_OUT,
-        Why.CHUNKING_UNKNOWN,
-        Why.PURPOSE_CHANGED,
-        Why.AS_TEXT,
-        Why.RENAMED,
-        Why.MERGED,
-        Why.SIZE_DIFFERS,
-    }
-)
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -11,10 +11,10 @@ import msgspec
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle
 from holdall.lenient import split_json, without_half_characters
-from holdall.model import Kind, Record
+from holdall.model import Record
 from holdall.untrusted import read_json
 
-__all__ = ["Reading", "is_number", "read_fields", "unknown_fields"]
+__all__ = ["Reading", "is_number", "read_fields"]
 
 T = TypeVar("T")
 
@@ -30,24 +30,6 @@ def read_fields(record: Record) -> dict[str, Any]:
         raise DamagedBundle(f"can't read the {record.kind} {record.id} of the bundle: {error}") from None
 
 
-def unknown_fields(
-    record: Record, name: str | None, fields: Mapping[str, Any], *, known: Collection[str], where: str = ""
-) -> list[Loss]:
-    """A loss for each field that is neither known nor empty; ``where`` is what to put before its name."""
-    return [
-        Loss(
-            why=Why.UNKNOWN_FIELD,
-            kind=Kind(record.kind),
-            id=record.id,
-            name=name,
-            field=where + field,
-            text="the destination's API has no such field",
-        )
-        for field, value in fields.items()
-        if field not in known and value not in (None, [], {})
-    ]
-
-
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether it is a JSON number; Python counts booleans among them."""
     if isinstance(value, float):
@@ -58,14 +40,16 @@ def is_number(value: object) -> TypeGuard[int | float]:
 class Reading:
     """A record as it is read for another API: what is lost on the way, and in ``left_out`` what it was."""
 
-    def __init__(self, record: Record, model: str | None = None) -> None:
-        """``model`` stands in place of the record's own."""
+    def __init__(self, record: Record, *, prefix: str = "", model: str | None = None) -> None:
+        """``prefix`` comes before the record's name, ``model`` stands in place of its own."""
         self.record = record
         self.fields = read_fields(record)
         if model is not None:
             self.fields["model"] = model
         name = self.fields.get("name")
         self.name = name if isinstance(name, str) else None
+        if self.name is not None:
+            self.fields["name"] = prefix + self.name
         self.left_out: dict[str, Any] = {}
         self.losses: list[Loss] = []
         self._with_parts: set[str] = set()
@@ -86,6 +70,9 @@ class Reading:
             self.losses = [loss for loss in self.losses if not str(loss.field).startswith(f"{field}.")]
             self.left_out = {key: was for key, was in self.left_out.items() if not key.startswith(f"{field}.")}
             self._looked_at = len(self.losses)
+        self._note(why, field, value, text)
+
+    def _note(self, why: Why, field: str, value: object, text: str) -> None:
         self.left_out[field] = value
         record = self.record
         self.losses.append(Loss(why=why, kind=record.kind, id=record.id, name=self.name, field=field, text=text))
@@ -111,7 +98,8 @@ class Reading:
         return field in self._with_parts
 
     def lose_unknown(self, fields: Mapping[str, Any], known: Collection[str], where: str) -> None:
-        """All of ``fields`` that aren't ``known`` are lost; ``where`` is what they are inside of, with a dot."""
-        for loss in unknown_fields(self.record, self.name, fields, known=known, where=where):
-            self.left_out[str(loss.field)] = fields[str(loss.field).removeprefix(where)]
-            self.losses.append(loss)
+        """All of ``fields`` that are neither ``known`` nor empty are lost; ``where`` is what they are inside of, with a
+        dot."""
+        for field, value in fields.items():
+            if field not in known and value not in (None, [], {}):
+                self._note(Why.UNKNOWN_FIELD, where + field, value, "the destination's API has no such field")

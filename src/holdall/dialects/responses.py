@@ -11,49 +11,39 @@ that reason refuse even that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
-from holdall.dialects.assistants import named, refusing
-from holdall.dialects.loss import Loss, Why
+from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, mapped, refusing
+from holdall.dialects.loss import Why
 from holdall.dialects.marks import CLONED_FROM, unmarked
 from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
-from holdall.dialects.responses_tools import lose_unused, placed
-from holdall.dialects.tables import DEFAULTS, RESPONSES
-from holdall.model import Record, SourceId, TargetId
+from holdall.dialects.rules import Function, Text
+from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets
+from holdall.model import Record
 
-__all__ = ["Draft", "assistant"]
+__all__ = ["RESPONSES", "assistant", "containers"]
 
 _KEPT = ("id", "name", "description", "created_at")
-_ASIDE = frozenset({"object", "tool_resources", *_KEPT})
-_RULES = {field: rule for field, rule in RESPONSES.fields.items() if field not in _KEPT}
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """``request`` is what ``responses.create(**request, input=…)`` takes; ``kept`` what has no place there and needs
-    none; ``left_out`` the values that a loss speaks of, by the same fields, as the source had them."""
-
-    request: dict[str, Any]
-    kept: dict[str, Any]
-    left_out: dict[str, Any]
-    losses: list[Loss]
+_ASIDE = frozenset({"object", *_KEPT})
 
 
 def assistant(
     record: Record,
     *,
     prefix: str,
-    stores: Mapping[SourceId, TargetId],
-    files: Mapping[SourceId, TargetId],
-    model: str | None = None,
-) -> Draft:
-    """The request for one assistant, with ``model`` in place of its own. References that ``stores`` and ``files``
-    don't map are left out of it; that they are is said by the plan, which knows why."""
-    reading = Reading(record, model)
-    found = {field: value for field, value in fields(reading, _RULES).items() if value is not None}
+    operation: str,
+    targets: Targets,
+    model: str | None,
+    table: Table,
+) -> Request:
+    """What ``responses.create(**body, input=…)`` takes for one assistant. It carries no mark of an ``operation``."""
+    reading = Reading(record, prefix=prefix, model=model)
+    rules = {field: rule for field, rule in table.fields.items() if field not in _KEPT}
+    found = {field: value for field, value in fields(reading, rules).items() if value is not None}
     refusing(reading, found)
     request: dict[str, Any] = {field: found[field] for field in ("model", "instructions") if field in found}
     request.update(
@@ -63,15 +53,16 @@ def assistant(
         request["reasoning"] = {"effort": found["reasoning_effort"]}
     if found.get("response_format", "auto") != "auto":
         request["text"] = {"format": _flat(found["response_format"])}
-    if tools := placed(reading, found.get("tools", []), stores, files):
+    if tools := _placed(reading, found.get("tools", []), targets):
         request["tools"] = tools
-    lose_unused(reading, {tool["type"] for tool in found.get("tools", [])})
+    _lose_unused(reading, {tool["type"] for tool in found.get("tools", [])})
     if own := _unmarked(reading, found.get("metadata", {})):
         request["metadata"] = own
-    reading.lose_unknown(reading.fields, {*RESPONSES.fields, *_ASIDE}, "")
+    reading.lose_unknown(reading.fields, {*table.fields, *_ASIDE}, "")
     kept = {field: reading.fields.get(field) for field in _KEPT}
-    kept["name"] = named(kept["name"], prefix, RESPONSES.fields)
-    return Draft(request=request, kept=kept, left_out=reading.left_out, losses=reading.losses)
+    if reading.name is None:
+        kept["name"] = None
+    return Request(body=request, kept=kept, left_out=reading.left_out, losses=reading.losses)
 
 
 def _flat(asked: dict[str, Any]) -> dict[str, Any]:
@@ -87,3 +78,77 @@ def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
         text = f"was {was}; its id in the bundle is kept beside"
         reading.lose(Why.MARKS_REPLACED, f"metadata.{CLONED_FROM}", was, text)
     return unmarked(metadata)
+
+
+def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> list[dict[str, Any]]:
+    """The tools in their order. What an assistant's tools use stands beside them; here it stands in them, by the ids
+    of the copy, and a function is flat."""
+    resources = _object(reading.fields.get("tool_resources"))
+    found: list[dict[str, Any]] = []
+    for tool in tools:
+        kind = tool["type"]
+        if kind == "function":
+            found.append({"type": kind, "strict": False, **tool["function"]})
+        elif kind == "code_interpreter":
+            used = mapped(_object(resources.get(kind)).get(USES[kind]), targets.files)
+            found.append({"type": kind, "container": {"type": "auto", **({"file_ids": used} if used else {})}})
+        elif used := mapped(_object(resources.get(kind)).get(USES[kind]), targets.stores):
+            found.append({"type": kind, "vector_store_ids": used, **tool.get("file_search", {})})
+        else:
+            asked = reading.fields["tools"]
+            number = next(n for n, one in enumerate(asked) if isinstance(one, dict) and one.get("type") == kind)
+            text = "it is a file_search, which needs a vector store, and has none"
+            reading.lose(Why.UNUSABLE, f"tools[{number}]", asked[number], text)
+    return found
+
+
+def containers(request: Mapping[str, Any]) -> list[str]:
+    """The files that the code interpreter of a request is given; the request may be anybody's."""
+    asked = request.get("tools")
+    found: list[str] = []
+    for tool in asked if isinstance(asked, list) else ():
+        container = tool.get("container") if isinstance(tool, dict) else None
+        ids = container.get("file_ids") if isinstance(container, dict) else None
+        found += [id for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
+    return found
+
+
+def _lose_unused(reading: Reading, kinds: Collection[str]) -> None:
+    """What stands in ``tool_resources`` and no tool of these ``kinds`` uses."""
+    asked = "it has to be an object"
+    resources = reading.fit("tool_resources", reading.fields.get("tool_resources"), dict, asked) or {}
+    reading.lose_unknown(resources, USES, "tool_resources.")
+    for tool, field in USES.items():
+        where = f"tool_resources.{tool}"
+        resource = reading.fit(where, resources.get(tool), dict, asked) or {}
+        reading.lose_unknown(resource, {field}, f"{where}.")
+        if tool not in kinds and resource.get(field):
+            text = f"there is no {tool} tool that would use it"
+            reading.lose(Why.UNUSABLE, f"{where}.{field}", resource[field], text)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+RESPONSES = Table(
+    form=Form.RESPONSES,
+    build=assistant,
+    fields={
+        **OPENAI.fields,
+        "name": Text(),
+        "description": Text(),
+        "instructions": Text(most=10_485_760, weighs=True),
+        "tools": msgspec.structs.replace(
+            TOOLS,
+            kinds={
+                "function": Function(complete=True),
+                "code_interpreter": NOTHING,
+                "file_search": file_search("default-2024-11-15"),
+            },
+        ),
+    },
+    stores=2,
+    files=50,
+)
+"""The Responses API, by the fields of the assistant that becomes a request."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from holdall.closing import Closing
 from holdall.errors import CannotWrite
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import FileView, SourceId
+from holdall.opening import Closing
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Missing
 

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from holdall.bundle import layout
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.closing import Closing
 from holdall.errors import BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import passing_database
 from holdall.exporter.losses import line_of, reason, same_loss
@@ -27,6 +26,7 @@ from holdall.exporter.policy import Policy
 from holdall.exporter.report import ContentLoss, Doubtful, Finding
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, epoch_seconds
+from holdall.opening import Closing
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 

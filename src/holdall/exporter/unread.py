@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall.dialects import assistants
+from holdall.dialects.assistants import STORE
 from holdall.dialects.shapes import UNSET
-from holdall.dialects.tables import STORE
 from holdall.graph import callees
 from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind

@@ -30,8 +30,9 @@ import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from holdall.errors import (
     AnswerTooLong,
@@ -44,6 +45,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
     Unreachable,
+    one_error,
 )
 from holdall.progress import Silent
 
@@ -59,6 +61,8 @@ __all__ = [
     "Slots",
     "Tries",
 ]
+
+T = TypeVar("T")
 
 # All in seconds, but for FEW and HOPELESS.
 PATIENCE = 300.0
@@ -165,6 +169,20 @@ class Limits:
         self._given_up: Counter[str] = Counter()
         self.note: Callable[[str], None] = Silent().note
         """Is told, in one line, of an endpoint that keeps failing."""
+
+    async def each(self, items: Iterable[T], do: Callable[[T], Awaitable[None]]) -> None:
+        """``do`` all ``items``, as many at once as there are slots; the first error ends it."""
+        queue = iter(items)
+
+        async def work() -> None:
+            # One iterator for all: an item is taken only when somebody is free for it, so a stream stays one.
+            for item in queue:
+                await do(item)
+
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.concurrency):
+                    group.create_task(work())
 
     def tries(self, route: str, *, repeatable: bool, patient: bool = True) -> Tries:
         """The tries of one request. ``route`` names its endpoint, without ids; ``repeatable`` says whether it may be

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.importer.runs.runmapping import mapping
 from holdall.importer.runs.runreport import Report, keeping, markdown
 from holdall.model import Kind

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
+from holdall.dialects.tables import Form
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, ModelMap, OnConflict
 from holdall.importer.plan.difference import Difference

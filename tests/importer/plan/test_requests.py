@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from holdall.bundle.names import fold, is_safe
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Targets
 from holdall.importer.plan.requests import FOLDER, candidates, compose, paths
 from holdall.model import Kind, Record, SourceId, TargetId
 from tests.sweep import examples
@@ -61,8 +62,7 @@ def test_beside_the_request_stands_what_has_no_place_in_it() -> None:
         "responses/A-asst_1.json",
         prefix="",
         model=None,
-        stores={SourceId("vs_1"): TargetId("VS")},
-        files={},
+        targets=Targets(stores={SourceId("vs_1"): TargetId("VS")}),
         losses=[Loss(why=Why.UNKNOWN_TOOL, kind=Kind.ASSISTANT, id=SourceId("asst_1"), field="tools[0]")],
         destination={"project": "proj"},
     )

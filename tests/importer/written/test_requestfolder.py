@@ -9,21 +9,20 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
+from holdall.importer.plan.existing import FoundRequest
 from holdall.importer.plan.requests import Pair
 from holdall.importer.runs.runfolder import JOURNAL, RunFolder
 from holdall.importer.runs.runlines import Opened, lines
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import (
     RequestFolder,
-    RequestPaths,
-    There,
     listed,
     read,
     read_request,
     remove,
     replace,
 )
-from holdall.model import Kind, SourceId
+from holdall.model import Kind, SourceId, TargetId
 
 PATH, ABOUT = "responses/a.json", "responses/a.about.json"
 ONE, TWO, THREE = (Pair(request=b'{"n":%d}' % n, about=b'{"about":%d}' % n) for n in (1, 2, 3))
@@ -31,15 +30,15 @@ A = SourceId("asst_1")
 HERE: dict[str, str | None] = {"base_url": "https://a.invalid/v1", "organization": None, "project": None}
 
 
-def place(output: Path, pair: Pair | None, *, replace: bool = True, to: dict[str, str | None] = HERE) -> RequestPaths:
+def place(output: Path, pair: Pair | None, *, replace: bool = True, to: dict[str, str | None] = HERE) -> FoundRequest:
     return RequestFolder(output, to, replace=replace).place(PATH, pair)
 
 
-def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str | None] = HERE) -> RequestPaths:
+def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str | None] = HERE) -> FoundRequest:
     """One run that writes the pair."""
     ops = itertools.count()
 
-    async def go() -> RequestPaths:
+    async def go() -> FoundRequest:
         run = RunFolder(output, now=lambda: 0.0, token=str(len(list(output.glob("runs/*")))))
         await run.write(Opened(run=run.id, tool="t", started="", bundle={}, destination=to, options={}))
         folder = RequestFolder(output, to, replace=replace)
@@ -52,17 +51,17 @@ def write(output: Path, pair: Pair, *, replace: bool = True, to: dict[str, str |
 
 
 def test_into_an_empty_folder(tmp_path: Path) -> None:
-    assert place(tmp_path, ONE) == RequestPaths(request=PATH, about=ABOUT, there=There.NOTHING, beside=False)
+    assert place(tmp_path, ONE) == FoundRequest(path=TargetId(PATH), about=ABOUT, equal=False, beside=False)
     write(tmp_path, ONE)
     assert dict(listed(tmp_path)) == {PATH: ONE.request, ABOUT: ONE.about}
-    assert place(tmp_path, ONE).there is There.EQUAL
+    assert place(tmp_path, ONE).equal
     assert read_request(tmp_path, PATH) == {"n": 1}
 
 
 def test_what_a_run_wrote_is_replaced_by_the_next(tmp_path: Path) -> None:
     write(tmp_path, ONE)
-    assert place(tmp_path, TWO) == RequestPaths(request=PATH, about=ABOUT, there=There.OURS, beside=False)
-    assert place(tmp_path, None).there is There.OURS
+    assert place(tmp_path, TWO) == FoundRequest(path=TargetId(PATH), about=ABOUT, equal=False, beside=False)
+    assert not place(tmp_path, None).beside
     write(tmp_path, TWO)
     assert dict(listed(tmp_path)) == {PATH: TWO.request, ABOUT: TWO.about}
 
@@ -71,11 +70,11 @@ def test_what_was_written_for_another_destination_stays_and_the_new_one_goes_bes
     write(tmp_path, ONE)
     there = {**HERE, "base_url": "https://b.invalid/v1"}
     assert place(tmp_path, None, to=there).beside
-    assert write(tmp_path, TWO, to=there).request == f"{PATH}.new"
+    assert write(tmp_path, TWO, to=there).path == f"{PATH}.new"
     assert read(tmp_path, PATH) == ONE.request
     # Each goes on with its own.
-    assert place(tmp_path, THREE).request == PATH
-    assert place(tmp_path, THREE, to=there).request == f"{PATH}.new"
+    assert place(tmp_path, THREE).path == PATH
+    assert place(tmp_path, THREE, to=there).path == f"{PATH}.new"
 
 
 @pytest.mark.parametrize("changed", [PATH, ABOUT])
@@ -83,13 +82,13 @@ def test_what_a_user_has_changed_stays_and_the_new_one_goes_beside_it(tmp_path: 
     write(tmp_path, ONE)
     (tmp_path / changed).write_bytes(b"mine")
     assert place(tmp_path, ONE).beside
-    assert write(tmp_path, TWO).request == f"{PATH}.new"
+    assert write(tmp_path, TWO).path == f"{PATH}.new"
     assert read(tmp_path, changed) == b"mine"
     assert read(tmp_path, f"{PATH}.new") == TWO.request
-    assert place(tmp_path, TWO).there is There.EQUAL
-    assert write(tmp_path, THREE).request == f"{PATH}.new"
+    assert place(tmp_path, TWO).equal
+    assert write(tmp_path, THREE).path == f"{PATH}.new"
     (tmp_path / f"{PATH}.new").write_bytes(b"mine too")
-    assert write(tmp_path, ONE).request == f"{PATH}.new-2"
+    assert write(tmp_path, ONE).path == f"{PATH}.new-2"
     assert read(tmp_path, f"{PATH}.new") == b"mine too"
 
 
@@ -102,7 +101,7 @@ def test_what_nobody_knows_of_is_a_users(tmp_path: Path) -> None:
 
 def test_beside_what_is_there_if_that_is_asked_for(tmp_path: Path) -> None:
     write(tmp_path, ONE)
-    assert write(tmp_path, TWO, replace=False).request == f"{PATH}.new"
+    assert write(tmp_path, TWO, replace=False).path == f"{PATH}.new"
     assert read(tmp_path, PATH) == ONE.request
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
-from holdall.dialects.requestbody import dispensable
+from holdall.dialects.registry import dispensable
 from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.context import Context

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import ImportUnderWay
 from holdall.importer.apply.context import Context

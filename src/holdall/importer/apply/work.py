@@ -16,7 +16,8 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import Targets, definition, dispensable
+from holdall.dialects.registry import definition, dispensable
+from holdall.dialects.tables import Targets
 from holdall.errors import HoldallError, Interrupted, RemoteError, RequestRefused
 from holdall.importer.apply.changes import Changes, refused_fields
 from holdall.importer.apply.context import Context
@@ -52,7 +53,7 @@ from holdall.importer.plan.steps import (
 )
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally, parts
-from holdall.importer.written.writing import Writing
+from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
 from holdall.model import Kind, Record, SourceId, TargetId
 
@@ -86,7 +87,7 @@ class Work:
         self._changes = Changes(context, self._writes)
         self._read_back = ReadBack(context)
         self._server_keys = ServerKeys(context, plan, self._changes)
-        self._writing = Writing(plan, catalogue, folder, destination, context.operation)
+        self._requests = PlannedRequests(plan, catalogue, folder.output, destination)
         self.tally = RunTally(folder, plan.units, catalogue.members)
         self.orphans: list[Orphan] = []
         self.stopped: HoldallError | None = None
@@ -215,7 +216,9 @@ class Work:
         return {store: self.stores[store] for store in stores}, files
 
     async def _write_request(self, unit: Unit, step: WriteRequest) -> TargetId:
-        target, said = await self._writing.write(unit, step, *self._refers(step, "written"))
+        stores, files = self._refers(step, "written")
+        targets, context = Targets(stores=stores, files=files), self._context
+        target, said = await self._requests.write(context.folder, unit, step, targets, context.operation)
         for loss in said:
             self.tally.lose(loss)
         return target

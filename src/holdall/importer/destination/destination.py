@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.errors import (
     REQUEST_ERRORS,
     AuthenticationFailed,

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.forms import Form
 from holdall.dialects.marks import CLONED_FROM
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
 from holdall.importer.plan.choices import ModelMap, model_map

@@ -18,9 +18,8 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects.forms import Form
-from holdall.dialects.requestbody import Targets, definition
-from holdall.dialects.tables import AS_IS
+from holdall.dialects.registry import AS_IS, definition
+from holdall.dialects.tables import Form, Targets
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare

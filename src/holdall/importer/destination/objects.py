@@ -14,7 +14,8 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
-from holdall.dialects.requestbody import NAMES
+from holdall.dialects.registry import copy_name, table
+from holdall.dialects.tables import Form
 from holdall.importer.destination.history import History
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import (
@@ -104,6 +105,7 @@ class Objects:
         """Read the destination's list, and keep of it what may be a copy. Raises what the account raises."""
         if not self._records:
             return
+        self._table = table(Form.ASSISTANTS, account.endpoint.base_url)
         # Of a list that may have 10,000 objects only these are kept.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
@@ -156,7 +158,7 @@ class Objects:
 
     def _wanted(self, own: Object) -> str | None:
         """The name that a copy has."""
-        return dialect.named(own.name, self._prefix, NAMES[self._kind])
+        return copy_name(self._kind, own.name, self._prefix, self._table)
 
     def _goes_by_name(self, one: Object) -> bool:
         """Whether a copy is known by its name, because there is no room for marks in the metadata, or none is kept."""

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.layout import HoldallInfo
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import MaxLoss
-from holdall.dialects.tables import Table, table
+from holdall.dialects.registry import table
+from holdall.dialects.tables import Form, Table
 from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
 from holdall.selection import Selection
 

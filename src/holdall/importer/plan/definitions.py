@@ -7,16 +7,14 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects import responses
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.requestbody import Targets, definition
-from holdall.dialects.tables import Table
+from holdall.dialects.registry import definition
+from holdall.dialects.tables import Form, Table, Targets
 from holdall.errors import pasteable
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.existing import Existing, Found, FoundFile
+from holdall.importer.plan.existing import Existing, FoundFile
 from holdall.importer.plan.requests import paths
 from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.kinds import KINDS
@@ -125,11 +123,25 @@ class DefinitionSteps:
             written = self._existing.requests.get(root.id)
             if written and written.equal:
                 return _adopt(root, written.path, By.WRITTEN, refers)
-            return self._write(root, view, refers, beside=written.path if written and written.beside else None)
+            return WriteRequest(
+                **self._copy(root, view, refers),
+                path=self._paths[root.id],
+                beside=written.path if written and written.beside else None,
+                replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
+                stores=refers.stores,
+                files=refers.files,
+            )
         found = self._existing.whole(root.kind).get(root.id)
         if found and not found.differences:
             return _adopt(root, found.target, found.by, refers)
-        return self._make(root, view, refers, found)
+        step = self._copy(root, view, refers)
+        # Of what refers to nothing, the step has no such fields.
+        if refers.stores or refers.files:
+            step.update(stores=refers.stores, files=refers.files)
+        if found is None:
+            return CREATE[root.kind](**step)
+        fields, differences = top_fields(found.differences), found.differences
+        return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
     def impossible(self, root: Root, view: DefinitionView) -> str:
         """Why there can't be a copy; empty where there can be one."""
@@ -144,44 +156,17 @@ class DefinitionSteps:
             return f"its model {self._choices.missing[view.model]}"
         return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
 
-    def _make(self, root: Root, view: DefinitionView, refers: CopyReferences, found: Found | None) -> Step:
-        """Create it, or make what is there equal."""
+    def _copy(self, root: Root, view: DefinitionView, refers: CopyReferences) -> dict[str, Any]:
+        """The fields that all steps have which make a copy."""
         record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
-        request = definition(
-            record, prefix=self._prefix, targets=refers.targets(), model=new, table=self._choices.table
-        )
-        step = self._step(root, view, new, request.losses)
-        # Of what refers to nothing, the step has no such fields.
-        if refers.stores or refers.files:
-            step.update(stores=refers.stores, files=refers.files)
-        if found is None:
-            return CREATE[root.kind](**step)
-        fields, differences = top_fields(found.differences), found.differences
-        return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
-
-    def _write(self, root: Root, view: DefinitionView, refers: CopyReferences, *, beside: str | None) -> Step:
-        record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
-        stores, files = refers.targets().stores, refers.targets().files
-        draft = responses.assistant(record, prefix=self._prefix, stores=stores, files=files, model=new)
-        return WriteRequest(
-            **self._step(root, view, new, draft.losses),
-            path=self._paths[root.id],
-            beside=beside,
-            replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
-            stores=refers.stores,
-            files=refers.files,
-        )
-
-    @staticmethod
-    def _step(root: Root, view: DefinitionView, new: str | None, losses: list[Loss]) -> dict[str, Any]:
-        """The fields that all steps have which make a copy, whose model is the ``new`` one if there is any."""
-        mapped = []
+        targets, table = refers.targets(), self._choices.table
+        losses = [*definition(record, prefix=self._prefix, targets=targets, model=new, table=table).losses]
         if new is not None and new != view.model:
             text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)
-            mapped.append(loss)
-        return {"id": root.id, "name": root.name, "model": new or view.model, "losses": [*losses, *mapped]}
+            losses.append(loss)
+        return {"id": root.id, "name": root.name, "model": new or view.model, "losses": losses}
 
 
 def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adopt:

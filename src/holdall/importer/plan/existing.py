@@ -64,10 +64,11 @@ class FoundFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an assistant's written request is, or would go. ``equal``: it is there as it should be; ``beside``: what is
-    at its own path is the user's."""
+    """Where an assistant's written request is, or would go, and the file ``about`` it. ``equal``: both are there as
+    they should be; ``beside``: what is at its own path is the user's."""
 
     path: TargetId
+    about: str
     equal: bool
     beside: bool
 

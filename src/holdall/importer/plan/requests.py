@@ -16,9 +16,11 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.names import MAX_NAME, Taken, numbered, safe_name
-from holdall.dialects import responses
 from holdall.dialects.loss import Loss
-from holdall.model import AssistantView, Record, Sha256, SourceId, TargetId
+from holdall.dialects.registry import definition
+from holdall.dialects.responses import RESPONSES
+from holdall.dialects.tables import Targets
+from holdall.model import AssistantView, Record, Sha256, SourceId
 
 __all__ = ["ABOUT", "FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
 
@@ -75,24 +77,23 @@ def compose(
     *,
     prefix: str,
     model: str | None,
-    stores: Mapping[SourceId, TargetId],
-    files: Mapping[SourceId, TargetId],
+    targets: Targets,
     losses: Iterable[Loss],
     destination: Mapping[str, str | None],
 ) -> Pair:
-    """The two files. ``losses`` are those that the plan knows, ``stores`` and ``files`` what the request refers to."""
-    draft = responses.assistant(record, prefix=prefix, stores=stores, files=files, model=model)
+    """The two files. ``losses`` are those that the plan knows, ``targets`` what the request refers to."""
+    draft = definition(record, prefix=prefix, targets=targets, model=model, table=RESPONSES)
     about: dict[str, Any] = {
         "holdall_about": VERSION,
         "request": path.rpartition("/")[2],
         **draft.kept,
         "destination": dict(destination),
-        "vector_stores": dict(stores),
-        "files": dict(files),
+        "vector_stores": dict(targets.stores),
+        "files": dict(targets.files),
         "losses": [{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in losses],
         "left_out": draft.left_out,
     }
-    return Pair(request=_document(draft.request), about=_document(about))
+    return Pair(request=_document(draft.body), about=_document(about))
 
 
 def sha256_of(data: bytes) -> Sha256:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Form
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import Difference
 from holdall.kinds import KINDS

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import shutil
 import tempfile
 from collections.abc import Iterable
 from enum import StrEnum
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
-from holdall.errors import REQUEST_ERRORS, RemoteError
+from holdall.errors import REQUEST_ERRORS
 from holdall.importer.plan.bundle_summary import Content, document
 from holdall.joining import is_text_name, joined
 from holdall.model import Fidelity, TargetId
@@ -82,6 +84,7 @@ class Readings:
 
     def __init__(self, account: Account, reader: BundleReader) -> None:
         self._account, self._reader = account, reader
+        # One text is in memory six times; several at once would be too much.
         self._one = asyncio.Lock()
         self._refusals = 0
         self._refused = ""
@@ -93,91 +96,83 @@ class Readings:
         """
         parts: list[str] = []
         if self._refusals >= _REFUSALS:
-            return TextComparison(verdict=TextMatch.NOT_CHECKED, why=self._refused)
+            return _unchecked(self._refused)
         try:
             where = path("/vector_stores/{}/files/{}/content", store, file)
             parsed = await read_parsed(
                 self._account, where, _Nowhere(), parts.extend, file_size=content.size, most=_LARGEST
             )
         except REQUEST_ERRORS as error:
-            return self._no_text(error)
+            self._refusals += 1
+            self._refused = f"the destination doesn't hand its text out ({error.detail or error.message})"
+            return _unchecked(self._refused)
         self._refusals = 0
         async with self._one:
             if parsed.truncated:
-                why = "the destination handed its text out in part only"
-                return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text="".join(parts))
+                return _unchecked("the destination handed its text out in part only", "".join(parts))
             return await asyncio.to_thread(self._compared, content, parts, overlap)
-
-    def _no_text(self, error: RemoteError) -> TextComparison:
-        self._refusals += 1
-        self._refused = f"the destination doesn't hand its text out ({error.detail or error.message})"
-        return TextComparison(verdict=TextMatch.NOT_CHECKED, why=self._refused)
 
     def _compared(self, content: Content, parts: list[str], overlap: int) -> TextComparison:
         there = joined(parts, overlap)
-        if content.fidelity is not Fidelity.TEXT and _type(content) in _LOOSE:
-            return self._loosely(content, parts, there)
-        if content.fidelity is Fidelity.TEXT:
-            return self._as_joined(content, parts, there)
-        here, why = self._text(content)
-        if here is None:
-            return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=there)
-        if covered(here, parts):
-            return TextComparison(verdict=TextMatch.EQUAL, text=here)
-        ours, theirs = _apart(here, there)
-        return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
-
-    def _as_joined(self, content: Content, parts: list[str], there: str) -> TextComparison:
-        """What the destination reads in the joined text, against that and against the parts that it was joined of."""
-        entry = self._reader.content(content.id)
-        if entry is None or entry.size > _LARGEST:
-            why = "it is too large" if entry else "its content is not in the bundle"
-            return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=there)
-        stored = self._reader.read(entry, limit=_LARGEST)
-        found = document(stored, overlap=content.overlap, filename=content.filename, size=content.size)
-        here = found.data.decode("utf-8", "surrogatepass")
-        if not covered(here, parts):
-            ours, theirs = _apart(here, there)
-            return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
-        if not covered(here, found.parts):
-            ours, theirs = "the parts as the source gave them", "other text: they were joined wrongly"
-            return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
-        if found.doubt:
-            return TextComparison(verdict=TextMatch.DOUBTFUL, why=f"text, joined doubtfully: {found.doubt}", text=here)
-        return TextComparison(verdict=TextMatch.EQUAL, text=here)
-
-    def _text(self, content: Content) -> tuple[str | None, str]:
-        """What the bundle has of the file's text; or None, and why."""
-        entry = self._reader.content(content.id)
-        if entry is None or entry.size > _LARGEST:
-            return None, "it is too large" if entry else "its content is not in the bundle"
-        if not is_text_name(content.filename or ""):
-            return None, f"its type ({_type(content) or 'none'}) has to be parsed"
-        data = self._reader.read(entry, limit=_LARGEST)
-        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        try:
-            return data.decode(encoding), ""
-        except UnicodeDecodeError:
-            return None, "its encoding isn't known"
-
-    def _loosely(self, content: Content, parts: list[str], there: str) -> TextComparison:
-        """Whether the words that the destination reads stand in the file."""
+        as_text, kind = content.fidelity is Fidelity.TEXT, _type(content)
         entry = self._reader.content(content.id)
         if entry is None:
-            return TextComparison(verdict=TextMatch.NOT_CHECKED, why="its content is not in the bundle", text=there)
+            return _unchecked("its content is not in the bundle", there)
+        if kind in _LOOSE and not as_text:
+            return self._loosely(entry, kind, parts, there)
+        if entry.size > _LARGEST:
+            return _unchecked("it is too large", there)
+        if not as_text and not is_text_name(content.filename or ""):
+            return _unchecked(f"its type ({kind or 'none'}) has to be parsed", there)
+        stored = self._reader.read(entry, limit=_LARGEST)
+        if as_text:
+            return _as_joined(content, stored, parts, there)
+        encoding = "utf-16" if stored.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        try:
+            return _strictly(stored.decode(encoding), parts, there)
+        except UnicodeDecodeError:
+            return _unchecked("its encoding isn't known", there)
+
+    def _loosely(self, entry: IndexEntry, kind: str, parts: list[str], there: str) -> TextComparison:
+        """Whether the words that the destination reads stand in the file."""
         with tempfile.TemporaryDirectory(prefix="holdall-") as folder:
-            copy = Path(folder, f"content.{_type(content)}")
+            copy = Path(folder, f"content.{kind}")
             with copy.open("wb") as out, self._reader.open(entry) as stream:
-                while data := stream.read(1 << 20):
-                    out.write(data)
+                shutil.copyfileobj(stream, out, 1 << 20)
             wording = read_wording(copy)
             if wording is None:
-                why = f"its type ({_type(content)}) can't be read here"
-                return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=there)
+                return _unchecked(f"its type ({kind}) can't be read here", there)
             wording.compare(parts)
         if wording.agrees:
             return TextComparison(verdict=TextMatch.EQUAL, text=there)
         return TextComparison(verdict=TextMatch.DIFFERS, here="other words", there=there[:200], text=there)
+
+
+def _unchecked(why: str, text: str = "") -> TextComparison:
+    return TextComparison(verdict=TextMatch.NOT_CHECKED, why=why, text=text)
+
+
+def _strictly(here: str, parts: Iterable[str], there: str) -> TextComparison:
+    """Whether the destination's ``parts``, which ``there`` has as one text, are all of the text ``here``."""
+    if covered(here, parts):
+        return TextComparison(verdict=TextMatch.EQUAL, text=here)
+    ours, theirs = _apart(here, there)
+    return TextComparison(verdict=TextMatch.DIFFERS, here=ours, there=theirs, text=here)
+
+
+def _as_joined(content: Content, stored: bytes, parts: list[str], there: str) -> TextComparison:
+    """What the destination reads in the joined text, against that and against the parts that it was joined of."""
+    found = document(stored, overlap=content.overlap, filename=content.filename, size=content.size)
+    compared = _strictly(found.data.decode("utf-8", "surrogatepass"), parts, there)
+    if compared.verdict is TextMatch.DIFFERS:
+        return compared
+    if not covered(compared.text, found.parts):
+        here, there = "the parts as the source gave them", "other text: they were joined wrongly"
+        return TextComparison(verdict=TextMatch.DIFFERS, here=here, there=there, text=compared.text)
+    if found.doubt:
+        why = f"text, joined doubtfully: {found.doubt}"
+        return TextComparison(verdict=TextMatch.DOUBTFUL, why=why, text=compared.text)
+    return compared
 
 
 def covered(text: str, parts: Iterable[str]) -> bool:

@@ -1,27 +1,36 @@
 """The files of one store at the destination against the bundle's: each one's attributes, chunking, status and text, and
-whether the store's own search finds it."""
+whether the store's own search finds it by what is written in it: the last proof that a copy works."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
+from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import PRESENT, Difference, same
-from holdall.importer.proof import searching
-from holdall.importer.proof.compare_text import Readings, TextMatch
-from holdall.importer.proof.searching import Searches
+from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch
 from holdall.joining import overlap_of
-from holdall.model import Kind, Record, SourceId, TargetId, View
-from holdall.progress import Progress
-from holdall.remote.client import Account, viewed
+from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
+from holdall.remote.client import Account, path, viewed
 
-__all__ = ["FileProof", "MemberCheck"]
+__all__ = ["FileProof", "MemberCheck", "Search", "sentences"]
+
+# Most that one search may answer.
+_RESULTS = 50
+# Words of a sentence that is asked for, and its characters at the most.
+_SHORT, _LONG = 4, 25
+_LONGEST = 300
+# How much of a text is looked at for each of them.
+_WINDOW = 100_000
+# A text up to this length has no second sentence that says more than its best.
+_BRIEF = 2000
+
+_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")  # noqa: RUF001
 
 
 class FileProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,18 +50,41 @@ class FileProof(msgspec.Struct, frozen=True, kw_only=True):
     unsearched: str = ""
 
 
-class _Member(View, frozen=True, kw_only=True):
-    """A membership as either side has it. Source: GET /vector_stores/{id}/files."""
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """One file: ``found``, or not by ``asked``; None where it couldn't be asked or the hits say nothing, with the
+    reason."""
 
-    id: str = ""
-    status: str | None = None
-    attributes: dict[str, Any] | None = None
-    chunking_strategy: dict[str, Any] | None = None
-    last_error: dict[str, Any] | None = None
+    found: bool | None
+    asked: str = ""
+    why: str = ""
+
+
+class _Hit(msgspec.Struct, frozen=True, kw_only=True):
+    file_id: TargetId | None = None
+    filename: str | None = None
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[_Hit] = []
+
+
+class _Store(msgspec.Struct, frozen=True, kw_only=True):
+    """A store and its copy. ``there`` is what the copy lists, ``copies`` says which file should be which. Where its
+    search is asked, ``by_name`` has the copies that a name may mean, ``alike`` those with the bytes of a file."""
+
+    id: SourceId
+    target: TargetId
+    there: Mapping[str, bytes]
+    copies: Mapping[SourceId, TargetId]
+    by_name: dict[str, set[TargetId]]
+    alike: dict[SourceId, set[TargetId]]
 
 
 class MemberCheck:
-    """Compares the stores of one destination. ``differences`` and ``proofs`` are what was found so far."""
+    """Compares the stores of one destination. ``differences`` and ``proofs`` are what was found so far.
+
+    ``added`` are attributes that the server puts in by itself; with ``search`` each store is asked for its files.
+    """
 
     def __init__(
         self,
@@ -61,20 +93,17 @@ class MemberCheck:
         contents: Mapping[SourceId, Content],
         *,
         search: bool,
-        progress: Progress,
         added: Container[str] = (),
     ) -> None:
-        self._added = added
-        self._reader, self._contents, self._progress = reader, contents, progress
+        self._account, self._reader, self._contents, self._added = account, reader, contents, added
         self._readings = Readings(account, reader)
-        self._searches = Searches(account) if search else None
-        self._at_once = account.limits.concurrency
+        self._searches = _Searches(account) if search else None
         self.differences: list[Difference] = []
         self.proofs: list[FileProof] = []
 
     async def compare(
         self,
-        store: SourceId,
+        id: SourceId,
         target: TargetId,
         memberships: Iterable[Record],
         copies: Mapping[SourceId, TargetId],
@@ -84,105 +113,134 @@ class MemberCheck:
 
         Raises what stops every request, and DamagedBundle.
         """
-        alike = self._alike(copies)
-        by_name: dict[str, set[TargetId]] = {}
+        store = _Store(id=id, target=target, there=there, copies=copies, by_name={}, alike={})
+        by_hash: dict[str, set[TargetId]] = {}
         for file, copy in copies.items() if self._searches else ():
             for name in self._contents[file].copy_names():
-                by_name.setdefault(name, set()).add(copy)
-        members = searching.StoreFiles(ids=there, by_name=by_name)
-        queue = self._due(store, memberships, copies, there)
+                store.by_name.setdefault(name, set()).add(copy)
+            if entry := self._reader.content(file):
+                store.alike[file] = by_hash.setdefault(entry.sha256, set())
+                store.alike[file].add(copy)
 
-        async def work() -> None:
-            for record, copy, raw in queue:
-                now = viewed(raw, _Member, f"file {copy} of store {target}")
-                await self._one(store, target, record, copy, now, alike, members)
-                self._progress.advance(files=1)
+        async def compare(record: Record) -> None:
+            await self._compare(store, record)
 
-        workers = [asyncio.create_task(work()) for _ in range(self._at_once)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
+        await self._account.limits.each(memberships, compare)
 
-    def _due(
-        self,
-        store: SourceId,
-        memberships: Iterable[Record],
-        copies: Mapping[SourceId, TargetId],
-        there: Mapping[str, bytes],
-    ) -> Iterator[tuple[Record, TargetId, bytes]]:
-        """The memberships that are there; of those that aren't a difference is noted."""
-        for record in memberships:
-            copy = copies.get(record.id)
-            raw = there.get(copy) if copy else None
-            if copy is None or raw is None:
-                self._differ(store, record.id, copy)("membership", PRESENT, "missing")
-            else:
-                yield record, copy, raw
-
-    async def _one(
-        self,
-        store: SourceId,
-        target: TargetId,
-        record: Record,
-        copy: TargetId,
-        now: _Member,
-        alike: Callable[[SourceId], set[TargetId]],
-        members: searching.StoreFiles,
-    ) -> None:
+    async def _compare(self, store: _Store, record: Record) -> None:
+        copy = store.copies.get(record.id)
+        raw = store.there.get(copy) if copy else None
         content = self._contents[record.id]
-        differ = self._differ(store, record.id, copy)
+
+        kind = Kind.MEMBERSHIP
+        subject = Difference(
+            kind=kind, source=record.id, target=copy, name=content.filename, inside=store.id, field=kind.value
+        )
+
+        def differ(field: str, here: object, there: object) -> None:
+            if not same(kind, field, here, there, added=self._added):
+                self.differences.append(msgspec.structs.replace(subject, field=field, bundle=here, destination=there))
+
+        if copy is None or raw is None:
+            differ(kind.value, PRESENT, "missing")
+            return
+        was, now = MembershipView.of(record), viewed(raw, MembershipView, f"file {copy} of store {store.target}")
         expected = dialect.attachment(record, copy, as_is=str(copy) == str(record.id)).body
         differ("attributes", expected.get("attributes"), now.attributes)
         if "chunking_strategy" in expected:
             differ("chunking_strategy", expected["chunking_strategy"], now.chunking_strategy)
-        was = _Member.of(record)
         status = now.status or "unknown"
+        # What failed at the source, too, is no difference of the copy.
         if not (was.status == "failed" and status == "failed"):
             reason = (now.last_error or {}).get("message")
             differ("status", "completed", f"{status}: {reason}" if reason else status)
-        proof = FileProof(
-            store=store, file=record.id, target=copy, name=content.filename, status=status, why=f"it is {status}"
-        )
+        text = TextComparison(verdict=TextMatch.NOT_CHECKED, why=f"it is {status}")
+        search = Search(found=None)
         if status == "completed":
             overlap = overlap_of(now.chunking_strategy)
-            reading = await self._readings.compare(target, copy, content, overlap=overlap)
-            if reading.verdict is TextMatch.DIFFERS:
-                differ("text", reading.here, reading.there)
-            proof = msgspec.structs.replace(proof, text=reading.verdict, why=reading.why)
-            if self._searches and reading.text:
-                search = await self._searches.find(target, alike(record.id) | {copy}, reading.text, members)
+            text = await self._readings.compare(store.target, copy, content, overlap=overlap)
+            if text.verdict is TextMatch.DIFFERS:
+                differ("text", text.here, text.there)
+            if self._searches and text.text:
+                search = await self._searches.find(store, {copy, *store.alike.get(record.id, ())}, text.text)
                 if search.found is False:
                     differ("search", f"found by {search.asked!r}", "not found")
-                proof = msgspec.structs.replace(proof, found=search.found, unsearched=search.why)
-        self.proofs.append(proof)
+        self.proofs.append(
+            FileProof(
+                store=store.id,
+                file=record.id,
+                target=copy,
+                name=content.filename,
+                status=status,
+                text=text.verdict,
+                found=search.found,
+                why=text.why,
+                unsearched=search.why,
+            )
+        )
+        self._account.progress.advance(files=1)
 
-    def _alike(self, copies: Mapping[SourceId, TargetId]) -> Callable[[SourceId], set[TargetId]]:
-        """By file the copies of all files with the same bytes: a search can't tell these apart."""
-        by_hash: dict[str, set[TargetId]] = {}
-        hashes: dict[SourceId, str] = {}
-        if self._searches:
-            for file, copy in copies.items():
-                if entry := self._reader.content(file):
-                    hashes[file] = entry.sha256
-                    by_hash.setdefault(entry.sha256, set()).add(copy)
-        return lambda file: by_hash.get(hashes.get(file, ""), set())
 
-    def _differ(self, store: SourceId, file: SourceId, copy: TargetId | None) -> Callable[[str, Any, Any], None]:
-        def differ(field: str, here: Any, there: Any) -> None:
-            if not same(Kind.MEMBERSHIP, field, here, there, added=self._added):
-                self.differences.append(
-                    Difference(
-                        kind=Kind.MEMBERSHIP,
-                        source=file,
-                        target=copy,
-                        name=self._contents[file].filename,
-                        inside=store,
-                        field=field,
-                        bundle=here,
-                        destination=there,
-                    )
+class _Searches:
+    """Asks the stores of one destination. A server without a search is asked once."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._refused = ""
+
+    async def find(self, store: _Store, files: Collection[TargetId], text: str) -> Search:
+        """Ask the store for sentences of ``text``, up to three; any of ``files`` (of the same bytes) will do."""
+        asked, strange = "", False
+        for asked in sentences(text):
+            if self._refused:
+                return Search(found=None, why=self._refused)
+            try:
+                answer = await self._account.post(
+                    path("/vector_stores/{}/search", store.target), {"query": asked, "max_num_results": _RESULTS}
                 )
+                page = msgspec.json.decode(answer.raw, type=_Page)
+            except (NotFound, ServerFailed, UnexpectedAnswer, msgspec.DecodeError) as error:
+                said = getattr(error, "detail", "") or str(error)
+                self._refused = f"the destination has no search that can be used ({said})"
+                return Search(found=None, why=self._refused)
+            except RequestRefused as error:
+                return Search(found=None, asked=asked, why=error.detail or error.message)
+            hits = [_meant(hit, store) for hit in page.data]
+            if any(hit.intersection(files) for hit in hits):
+                return Search(found=True, asked=asked)
+            # Servers were seen whose hits name nothing of the store: then nothing can be said.
+            strange = strange or (bool(hits) and not any(hits))
+        if strange:
+            return Search(found=None, asked=asked, why="the hits of its search name no file of the store")
+        return Search(found=False, asked=asked) if asked else Search(found=None, why="there is no sentence in it")
 
-        return differ
+
+def _meant(hit: _Hit, store: _Store) -> set[TargetId]:
+    """The files that a hit may mean. Servers were seen whose hits have ids of their own."""
+    if hit.file_id is not None and hit.file_id in store.there:
+        return {hit.file_id}
+    return store.by_name.get(hit.filename or "", set())
+
+
+def sentences(text: str) -> Iterator[str]:
+    """A telling sentence of the text, then others from further on: what many files begin with says little.
+
+    >>> list(sentences("Hello.\\nThe lamp is repaired within ten days. Bye."))
+    ['The lamp is repaired within ten days.']
+    """
+    given: set[str] = set()
+    places = (0, len(text) // 3, 2 * len(text) // 3) if len(text) > _BRIEF else (0,)
+    for start in places:
+        pieces = _END.split(text[start : start + _WINDOW])
+        # What is cut off at the beginning isn't a sentence.
+        found = max(pieces[1:] if start and len(pieces) > 1 else pieces, key=_telling, default="")
+        sentence = " ".join(found.split()[: 2 * _LONG])[:_LONGEST]
+        if any(char.isalnum() for char in sentence) and sentence not in given:
+            given.add(sentence)
+            yield sentence
+
+
+def _telling(piece: str) -> tuple[bool, int, int]:
+    """How much a search can be expected to make of it: sentences first, by their different words, then by length."""
+    words = piece.split()
+    return _SHORT <= len(words) <= _LONG, min(len(set(words)), _LONG), min(len(piece), _LONGEST)

@@ -8,7 +8,7 @@ metadata keys, the name's prefix, what only a server sets, and what the plan sai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -16,12 +16,11 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
-from holdall.dialects import responses
 from holdall.dialects.loss import Loss
-from holdall.dialects.requestbody import Targets, definition
-from holdall.dialects.responses_tools import containers
+from holdall.dialects.registry import AS_IS, definition
+from holdall.dialects.responses import containers
 from holdall.dialects.shapes import equal
-from holdall.dialects.tables import AS_IS, Table
+from holdall.dialects.tables import Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
 from holdall.importer.destination.history import IdMapping
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
@@ -43,7 +42,6 @@ from holdall.importer.proof.members import FileProof, MemberCheck
 from holdall.importer.written.requestfolder import read_request
 from holdall.kinds import DEFINITIONS, KINDS, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, SourceId, TargetId
-from holdall.progress import Progress
 from holdall.remote.client import Account, path, viewed
 from holdall.remote.probing import absence
 from holdall.verdict import Verdict
@@ -93,7 +91,6 @@ async def prove(
     account: Account,
     placement: IdMapping,
     *,
-    progress: Progress,
     prefix: str,
     search: bool = False,
     accept_known: bool = False,
@@ -103,27 +100,8 @@ async def prove(
     With ``search`` each store is asked for a sentence of each of its files, and has to find the file. Reads only.
     Raises what the account raises; an object that is gone is a difference.
     """
-    prefix = placement.prefix if placement.prefix is not None else prefix
-    table = table_of(placement.form, account.endpoint.base_url, reader.info)
-    choices = Choices(form=placement.form, limits=table, models=placement.models)
-    planned = plan(catalogue, placement.selection, prefix=prefix, choices=choices)
-    prover = _Prover(catalogue, reader, account, placement, table, prefix, search, progress)
-    progress.stage("comparing")
-    progress.expect(files=planned.totals().memberships)
-    for unit in planned.units:
-        for step in unit.steps:
-            match step:
-                case CreateStore(id=id):
-                    await prover.store(id)
-                case CreateDefinition():
-                    await prover.definition(step)
-                case WriteRequest():
-                    await prover.request(step)
-                case UploadFile(content=content) if unit.kind is Kind.FILE:
-                    await prover.lone_file(content)
-                case _:
-                    pass
-    return prover.proof(planned, Completeness(catalogue, placement.selection, accept_known=accept_known))
+    prover = _Prover(catalogue, reader, account, placement, prefix, search)
+    return await prover.run(Completeness(catalogue, placement.selection, accept_known=accept_known))
 
 
 class _Prover:
@@ -135,16 +113,13 @@ class _Prover:
         reader: BundleReader,
         account: Account,
         placement: IdMapping,
-        table: Table,
         prefix: str,
         search: bool,
-        progress: Progress,
     ) -> None:
-        self._catalogue, self._reader, self._account = catalogue, reader, account
-        self._members = MemberCheck(
-            account, reader, catalogue.files, search=search, progress=progress, added=placement.added
-        )
-        self._placement, self._table, self._prefix = placement, table, prefix
+        self._catalogue, self._reader, self._account, self._placement = catalogue, reader, account, placement
+        self._members = MemberCheck(account, reader, catalogue.files, search=search, added=placement.added)
+        self._prefix = placement.prefix if placement.prefix is not None else prefix
+        self._table = table_of(placement.form, account.endpoint.base_url, reader.info)
         self._records = catalogue.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
@@ -154,7 +129,27 @@ class _Prover:
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
 
-    def proof(self, planned: Plan, completeness: Completeness) -> Proof:
+    async def run(self, completeness: Completeness) -> Proof:
+        choices = Choices(form=self._placement.form, limits=self._table, models=self._placement.models)
+        planned = plan(self._catalogue, self._placement.selection, prefix=self._prefix, choices=choices)
+        self._account.progress.stage("comparing")
+        self._account.progress.expect(files=planned.totals().memberships)
+        for unit in planned.units:
+            for step in unit.steps:
+                match step:
+                    case CreateStore(id=id):
+                        await self._store(id)
+                    case CreateDefinition():
+                        await self._definition(step)
+                    case WriteRequest():
+                        await self._request(step)
+                    case UploadFile(content=content) if unit.kind is Kind.FILE:
+                        await self._lone_file(content)
+                    case _:
+                        pass
+        return self._proof(planned, completeness)
+
+    def _proof(self, planned: Plan, completeness: Completeness) -> Proof:
         files = self._members.proofs
         compared = {
             **self._compared,
@@ -163,6 +158,8 @@ class _Prover:
         }
         if any(one.found is not None for one in files):
             compared["searches"] = sum(one.found is not None for one in files)
+        selection = self._placement.selection
+        chosen = [("--only", one) for one in selection.only] + [("--exclude", one) for one in selection.exclude]
         return Proof(
             origin=self._placement.origin,
             compared=compared,
@@ -172,96 +169,73 @@ class _Prover:
             losses=[loss for loss in planned.losses() if (loss.inside, loss.id) not in self._there],
             completeness=completeness,
             units={unit.id for unit in planned.units},
-            chosen=" ".join(
-                f"--{flag} {pasteable(one)}"
-                for flag, some in (
-                    ("only", self._placement.selection.only),
-                    ("exclude", self._placement.selection.exclude),
-                )
-                for one in some
-            ),
+            chosen=" ".join(f"{flag} {pasteable(one)}" for flag, one in chosen),
             failed=[(Kind.ASSISTANT, step.id) for step in planned.steps() if isinstance(step, Cannot)],
         )
 
-    async def definition(self, step: CreateDefinition) -> None:
-        placed, records = self._placement.of(step.kind), self._records[step.kind]
-        target = placed.get(step.id)
-        found = await self._get(step.kind, step.id, target, step.name)
-        if found is None:
+    async def _definition(self, step: CreateDefinition) -> None:
+        target = self._placement.of(step.kind).get(step.id)
+        subject = _subject(step.kind, step.id, target, step.name)
+        raw = await self._get(subject)
+        if raw is None:
             return
-        self._compared[KINDS[step.kind].count] += 1
-        there = (found.get("tool_resources") or {}).get("code_interpreter") or {}
-        stores, files = await self._refers(step, there.get("file_ids") or [])
-        called = (id for id in read(records[step.id]).assistant_ids if id in records)
-        request = definition(
-            records[step.id],
-            prefix=self._prefix,
-            targets=Targets(
-                stores=stores, files=files, assistants={id: placed.get(id, _not_imported(id)) for id in called}
-            ),
-            model=step.model,
-            table=AS_IS if str(target) == str(step.id) else self._table,
-        )
-        self._fields(step.kind, step.id, target, step.name, final(request), found)
+        found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
+        there: Any = KINDS[step.kind].view.of_values(found)
+        # What was never copied is as its own server has it, whatever a table allows.
+        table = AS_IS if str(target) == str(step.id) else self._table
+        self._compare(subject, final(await self._wanted(step.kind, step, there.file_ids, table)), found)
 
-    async def request(self, step: WriteRequest) -> None:
+    async def _request(self, step: WriteRequest) -> None:
         """A written request, against what would be written now."""
-        target, output = self._placement.of(Kind.ASSISTANT).get(step.id), self._placement.output
+        kind, output = Kind.ASSISTANT, self._placement.output
+        target = self._placement.of(kind).get(step.id)
         found = read_request(output, target) if output and target else None
+        subject = _subject(kind, step.id, target, step.name)
         if found is None:
             gone = f"{target} is gone, or no request" if target else "not imported"
-            self._differ(Kind.ASSISTANT, step.id, target, step.name, "request", PRESENT, gone)
+            self._differ(subject, PRESENT, gone, field="request")
             return
-        self._compared["assistants"] += 1
-        stores, files = await self._refers(step, containers(found))
-        draft = responses.assistant(
-            self._records[Kind.ASSISTANT][step.id], prefix=self._prefix, stores=stores, files=files, model=step.model
-        )
-        for field in {**draft.request, **found}:
-            self._differ(Kind.ASSISTANT, step.id, target, step.name, field, draft.request.get(field), found.get(field))
+        self._compared[KINDS[kind].count] += 1
+        wanted = (await self._wanted(kind, step, containers(found), self._table)).body
+        for field in {**wanted, **found}:
+            self._differ(subject, wanted.get(field), found.get(field), field=field)
 
-    async def _refers(
-        self, step: CreateDefinition | WriteRequest, there: list[str]
-    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
-        """What a copy should refer to, by the ids there; ``there`` are the files that its code interpreter has."""
-        stores = {store: self._placement.stores.get(store, _not_imported(store)) for store in references_of(step)[0]}
-        wanted = self._files_of(step, there)
+    async def _wanted(
+        self, kind: Kind, step: CreateDefinition | WriteRequest, there: list[str], table: Table
+    ) -> Request:
+        """The request that would be made now, by the ids there; ``there`` are the files of its code interpreter."""
+        record, records = self._records[kind][step.id], self._records[kind]
+        view, known = read(record), self._placement.files or {}
+        stores, planned = references_of(step)
+        # Those of the plan, and those that lived there before, whatever the bundle has of them.
+        lived = {file for file in view.file_ids if known.get(file) in there}
+        self._there.update((step.id, file) for file in lived)
+        wanted = [file for file in dict.fromkeys(view.file_ids) if file in planned or file in lived]
         files = await self._matched(wanted, there)
         for file, copy in files.items():
-            await self._file(file, copy, inside=step.id)
-        return stores, {file: files.get(file, _not_imported(file)) for file in wanted}
+            await self._get(self._file(file, copy, inside=step.id))
+        targets = Targets(
+            stores=_placed(stores, self._placement.stores),
+            files=_placed(wanted, files),
+            assistants=_placed((id for id in view.assistant_ids if id in records), self._placement.of(kind)),
+        )
+        return definition(record, prefix=self._prefix, targets=targets, model=step.model, table=table)
 
-    def _files_of(self, step: CreateDefinition | WriteRequest, there: Container[str]) -> list[SourceId]:
-        """The files that the copy should have: those of the plan, and those that lived there and that it does have."""
-        known = self._placement.files or {}
-        view = read(self._records[step.kind if isinstance(step, CreateDefinition) else Kind.ASSISTANT][step.id])
-        lived = [file for file in dict.fromkeys(view.file_ids) if known.get(file) in there]
-        self._there.update((step.id, file) for file in lived)
-        return [file for file in dict.fromkeys(view.file_ids) if file in references_of(step)[1] or file in lived]
-
-    async def lone_file(self, content: Content) -> None:
+    async def _lone_file(self, content: Content) -> None:
         """A file that nothing refers to: by the mapping, else by a name that it may have been uploaded under."""
         if self._placement.files is not None:
-            await self._file(content.id, self._placement.files.get(content.id))
+            # Nothing lists it: is there still one of that id?
+            await self._get(self._file(content.id, self._placement.files.get(content.id)))
             return
         if self._listed is None:
             listed = self._account.items("/files")
             self._listed = {viewed(raw, FileView, "a file").filename async for raw in listed}
         if not self._listed.intersection(content.copy_names()):
-            self._file_is_gone(content.id, None, None, "not found")
+            self._differ(self._file(content.id, None), PRESENT, "not found")
 
-    async def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> None:
-        """A file that nothing lists: is there still one of that id?"""
-        said = "not imported"
-        if copy is not None:
-            try:
-                await self._account.get(path("/files/{}", copy))
-                return
-            except (NotFound, RequestRefused) as error:
-                if not await self._has_files():
-                    return
-                said = f"{copy} is gone: {error.detail or error.message}"
-        self._file_is_gone(id, copy, inside, said)
+    def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> Difference:
+        subject = _subject(Kind.FILE, id, copy, self._catalogue.files[id].filename)
+        return msgspec.structs.replace(subject, inside=inside)
 
     async def _has_files(self) -> bool:
         """Whether the destination knows files by their ids at all."""
@@ -270,39 +244,22 @@ class _Prover:
         except ServerFailed:  # it is there, and fails
             return True
 
-    def _file_is_gone(self, id: SourceId, copy: TargetId | None, inside: SourceId | None, said: str) -> None:
-        name = self._catalogue.files[id].filename
-        self._differences.append(
-            Difference(
-                kind=Kind.FILE,
-                source=id,
-                target=copy,
-                name=name,
-                inside=inside,
-                field=Kind.FILE.value,
-                bundle=PRESENT,
-                destination=said,
-            )
-        )
-
-    async def store(self, id: SourceId) -> None:
-        record = self._catalogue.stores[id]
+    async def _store(self, id: SourceId) -> None:
         target = self._placement.stores.get(id)
-        expected = final(dialect.store(record, operation="", as_is=str(target) == str(id)))
-        name = expected.get("name")
-        found = await self._get(Kind.STORE, id, target, name)
-        if found is None or target is None:
+        expected = final(dialect.store(self._catalogue.stores[id], operation="", as_is=str(target) == str(id)))
+        subject = _subject(Kind.STORE, id, target, expected.get("name"))
+        raw = await self._get(subject)
+        if raw is None or target is None:
             return
-        self._compared["vector_stores"] += 1
-        self._fields(Kind.STORE, id, target, name, expected, found)
-        where = path("/vector_stores/{}/files", target)
-        there = {view.id: raw async for view, raw in _memberships(self._account, where)}
+        self._compare(subject, expected, viewed(raw, dict[str, Any], f"{Kind.STORE} {target}"))
+        listed = self._account.items(path("/vector_stores/{}/files", target))
+        there = {viewed(raw, MembershipView, f"a file of store {target}").id: raw async for raw in listed}
         wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
         copies = await self._matched(wanted, there, self._placement.copies)
         self._there.update((id, file) for file, copy in copies.items() if copy in there)
         # A server may give one id to files with the same bytes.
         distinct = len(wanted) - len(copies) + len(set(copies.values()))
-        self._differ(Kind.STORE, id, target, name, "files", distinct, len(there))
+        self._differ(subject, distinct, len(there), field="files")
         memberships = (record for record in self._reader.memberships(id) if self._has_copy(record.id))
         await self._members.compare(id, target, memberships, copies, there)
 
@@ -313,55 +270,37 @@ class _Prover:
             return False
         return content.fidelity is not Fidelity.UNAVAILABLE or file in (self._placement.files or ())
 
-    def _fields(
-        self,
-        kind: Kind,
-        source: SourceId,
-        target: TargetId | None,
-        name: str | None,
-        expected: Mapping[str, Any],
-        found: Mapping[str, Any],
-    ) -> None:
+    def _compare(self, subject: Difference, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        """Every field of one object."""
+        self._compared[KINDS[subject.kind].count] += 1
         self._differences += differences(
-            expected, found, kind=kind, source=source, target=target, name=name, added=self._placement.added
+            expected,
+            found,
+            kind=subject.kind,
+            source=subject.source,
+            target=subject.target,
+            name=subject.name,
+            added=self._placement.added,
         )
 
-    def _differ(
-        self,
-        kind: Kind,
-        source: SourceId,
-        target: TargetId | None,
-        name: str | None,
-        field: str,
-        here: Any,
-        there: Any,
-    ) -> None:
+    def _differ(self, subject: Difference, here: Any, there: Any, *, field: str | None = None) -> None:
+        """One value of ``subject``, or of its ``field``."""
         if not equal(here, there):
-            self._differences.append(
-                Difference(
-                    kind=kind,
-                    source=source,
-                    target=target,
-                    name=name,
-                    field=field,
-                    bundle=here,
-                    destination=there,
-                )
-            )
+            field = field or subject.field
+            self._differences.append(msgspec.structs.replace(subject, field=field, bundle=here, destination=there))
 
-    async def _get(
-        self, kind: Kind, source: SourceId, target: TargetId | None, name: str | None
-    ) -> dict[str, Any] | None:
+    async def _get(self, subject: Difference) -> bytes | None:
         """The object in the copy, or None, with a difference, where there is none."""
+        kind, target, gone = subject.kind, subject.target, "not imported"
         if target is not None:
             try:
-                answer = await self._account.get(path(KINDS[kind].endpoint + "/{}", target))
-                return viewed(answer.raw, dict[str, Any], f"{kind} {target}")
+                return (await self._account.get(path(KINDS[kind].endpoint + "/{}", target))).raw
             except (NotFound, RequestRefused) as error:
-                gone: Any = f"{target} is gone: {error.detail or error.message}"
-        else:
-            gone = "not imported"
-        self._differ(kind, source, target, name, kind.value, PRESENT, gone)
+                # Where files aren't known by their ids at all, nothing can be said of one.
+                if kind is Kind.FILE and not await self._has_files():
+                    return None
+                gone = f"{target} is gone: {error.detail or error.message}"
+        self._differ(subject, PRESENT, gone)
         return None
 
     async def _matched(
@@ -398,10 +337,11 @@ class _Prover:
         return self._named[id]
 
 
-def _not_imported(id: SourceId) -> TargetId:
-    return TargetId(f"(not imported) {id}")
+def _placed(ids: Iterable[SourceId], copies: Mapping[SourceId, TargetId]) -> dict[SourceId, TargetId]:
+    """What each stands for there. One without a copy gets an id that says so, which differs from whatever is there."""
+    return {id: copies.get(id, TargetId(f"(not imported) {id}")) for id in ids}
 
 
-async def _memberships(account: Account, where: str) -> AsyncIterator[tuple[MembershipView, bytes]]:
-    async for raw in account.items(where):
-        yield viewed(raw, MembershipView, f"a file of {where}"), raw
+def _subject(kind: Kind, source: SourceId, target: TargetId | None, name: str | None) -> Difference:
+    """What a difference is of; its field is the thing itself until another one is said."""
+    return Difference(kind=kind, source=source, target=target, name=name, field=kind.value)

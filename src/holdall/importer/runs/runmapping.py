@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.forms import Form
+from holdall.dialects.tables import Form
 from holdall.endpoint import same_account
 from holdall.errors import CannotWrite
 from holdall.importer.runs.pastruns import PastRun, past_runs

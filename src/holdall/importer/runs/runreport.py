@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss
+from holdall.dialects.tables import Form
 from holdall.errors import HoldallError
 from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind, SourceId, TargetId

@@ -9,9 +9,9 @@ What the account answers is no proof. At the end it is looked at once more, and 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from holdall.errors import (
     QuotaExhausted,
     RemoteError,
     Unreachable,
-    one_error,
 )
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.pastruns import JOURNAL
@@ -35,21 +34,37 @@ from holdall.importer.runs.undolog import UndoLog
 from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId
-from holdall.progress import Progress
 from holdall.remote.client import Account, Answer, path
 
-__all__ = ["Undone", "undo"]
+__all__ = ["Ended", "UndoResult", "undo"]
 
 # Seconds between looks at what should be gone.
 _LAGS = (1.0, 2.0, 4.0, 8.0)
 
 
-class Undone(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``left`` are those that are not undone, each with its reason; ``stopped`` ended it early."""
+class Ended(StrEnum):
+    """What became of the run, in words that follow its name."""
 
-    done: list[UndoAction]
-    left: list[UndoAction]
+    NOTHING = "was cut off before it did anything"
+    BEFORE = "is undone already"
+    DRY = "was looked at only"
+    DECLINED = "was not to be undone"
+    DONE = "was undone as far as it could be"
+
+
+class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
+    """``left`` is what is not undone, each with its reason, ``stopped`` the error that ended it early."""
+
+    ended: Ended
+    planned: UndoPlan
+    done: list[UndoAction] = []
+    left: list[UndoAction] = []
     stopped: RemoteError | None = None
+
+    @property
+    def pending(self) -> list[UndoAction]:
+        """What would be done, where nothing was."""
+        return self.planned.due() if self.ended in (Ended.DRY, Ended.DECLINED) else []
 
 
 async def undo(
@@ -60,10 +75,9 @@ async def undo(
     log: UndoLog,
     *,
     now: Callable[[], float],
-    progress: Progress,
     again: Callable[[], Awaitable[UndoPlan]],
-    output: Path | None = None,
-) -> Undone:
+    output: Path,
+) -> UndoResult:
     """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
 
     ``again`` looks at the account once more and decides anew; ``output`` is OUTPUT_DIR, where written requests are.
@@ -76,100 +90,82 @@ async def undo(
             await journal.write(Closed(ended=timestamp(now())))
         finally:
             journal.close()
-    work = _Undo(account, log, progress, output)
-    progress.stage("undoing")
+    work = _Undo(account, log, output)
+    account.progress.stage("undoing")
     due = planned.due()
-    progress.expect(files=len(due))
+    account.progress.expect(files=len(due))
     # What was done alike and one after the other is undone several at once.
     for _, group in groupby(due, key=lambda one: (one.act, one.kind)):
-        await work.group(list(group))
+        await account.limits.each(list(group), work.one)
     if due and work.stopped is None:
         await work.check(again)
     left = [*planned.left(), *work.left]
     if work.stopped is None:
         log.ended(len(left), len(planned.orphans))
-    return Undone(done=work.done, left=left, stopped=work.stopped)
+    return UndoResult(ended=Ended.DONE, planned=planned, done=work.done, left=left, stopped=work.stopped)
 
 
 class _Undo:
-    def __init__(self, account: Account, log: UndoLog, progress: Progress, output: Path | None) -> None:
-        self._account, self._log, self._progress, self._output = account, log, progress, output
+    def __init__(self, account: Account, log: UndoLog, output: Path) -> None:
+        self._account, self._log, self._output = account, log, output
         self._needed: dict[TargetId, str] = {}
         self.done: list[UndoAction] = []
         self.left: list[UndoAction] = []
         self.stopped: RemoteError | None = None
 
-    async def group(self, actions: list[UndoAction]) -> None:
-        """Do all of them, in any order; what is in flight when one stops the work is finished."""
-        queue = iter(actions)
-
-        async def work() -> None:
-            for one in queue:
-                if self.stopped:
-                    return
-                await self._one(one)
-                self._progress.advance(files=1)
-
-        with one_error():
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(self._account.limits.concurrency, len(actions))):
-                    tasks.create_task(work())
-
-    async def _one(self, one: UndoAction) -> None:
+    async def one(self, one: UndoAction) -> None:
+        """Do it, unless an error has stopped the work; what is in flight then is finished."""
+        if self.stopped:
+            return
         if why := self._needed.get(one.target):
             self._leave(one, why)
-            return
-        if one.local:
+        elif one.local:
             self._put_back(one)
-            return
+        else:
+            await self._send(one)
+        self._account.progress.advance(files=1)
+
+    async def _send(self, one: UndoAction) -> None:
         try:
             answer = await self._call(one)
-        except NotFound as error:
-            if one.act in (Act.DELETE, Act.DETACH):
-                self._log.step(one, "gone", request_id=error.request_id)
-                self.done.append(one)
-            else:
-                self._leave(one, error.detail or error.message, error)
         except (AuthenticationFailed, QuotaExhausted, Unreachable) as error:
             self.stopped = self.stopped or error
         except RemoteError as error:
-            self._leave(one, error.detail or error.message, error)
+            # Done twice, because an undo was cut off or an answer lost: it is gone, as it should be.
+            if isinstance(error, NotFound) and one.act in (Act.DELETE, Act.DETACH):
+                self._finish(one, "gone", error.request_id)
+            else:
+                self._leave(one, error.detail or error.message, error.request_id)
         else:
-            self._log.step(one, "done", request_id=answer.request_id)
-            self.done.append(one)
+            self._finish(one, "done", answer.request_id)
 
     async def check(self, again: Callable[[], Awaitable[UndoPlan]]) -> None:
-        """Sort what was tried by what a new look says: undone, or still as the run left it.
-
-        What was answered with success may stay in lists for some seconds.
-        """
+        """Sort what was tried by what a new look says: undone, or still as the run left it."""
         tried = [*self.done, *self.left]
+        still: dict[tuple[TargetId | None, TargetId], UndoAction] = {}
+        # What was answered with success may stay in lists for some seconds.
         for wait in (*_LAGS, None):
             try:
-                decided = {_key(one): one for one in (await again()).actions}
+                still = {(one.store, one.target): one for one in (await again()).actions if not one.needless}
             except RemoteError as error:
                 self.stopped = error
                 return
-            still = {key for key, one in decided.items() if not one.needless}
-            if wait is None or not any(_key(one) in still for one in self.done):
+            if wait is None or not any((one.store, one.target) in still for one in self.done):
                 break
             await self._account.limits.sleep(wait)
-        reasons = {_key(one): one.left for one in self.left}
-        self.done = [one for one in tried if _key(one) not in still]
-        self.left = []
+        self.done, self.left = [], []
         for one in tried:
-            if (key := _key(one)) in still:
-                fields = ", ".join(decided[key].body)
-                why = reasons.get(key) or f"the account took it, and still has it{f': {fields}' if fields else ''}"
-                if key not in reasons:
-                    self._log.step(one, "left", detail=why)
-                self.left.append(msgspec.structs.replace(one, left=why))
+            now = still.get((one.store, one.target))
+            if now is None:
+                self.done.append(one)
+            elif one.left:
+                self.left.append(one)
+            else:
+                fields = f": {', '.join(now.body)}" if now.body else ""
+                self._leave(one, f"the account took it, and still has it{fields}")
 
     def _put_back(self, one: UndoAction) -> None:
         """The one kind of thing that is on this machine."""
-        if self._output is None:
-            self._leave(one, "where the run wrote it is not known")
-            return
         try:
             if one.act is Act.REMOVE:
                 remove(self._output, one.target)
@@ -177,13 +173,16 @@ class _Undo:
                 replace(self._output, one.target, one.body["text"].encode())
         except CannotWrite as error:
             self._leave(one, error.message)
-            return
-        self._log.step(one, "done")
+        else:
+            self._finish(one, "done")
+
+    def _finish(self, one: UndoAction, outcome: str, request_id: str | None = None) -> None:
+        self._log.step(one, outcome, request_id=request_id)
         self.done.append(one)
 
-    def _leave(self, one: UndoAction, why: str, error: RemoteError | None = None) -> None:
+    def _leave(self, one: UndoAction, why: str, request_id: str | None = None) -> None:
         """What couldn't be undone stays, and what it uses with it."""
-        self._log.step(one, "left", request_id=error.request_id if error else None, detail=why)
+        self._log.step(one, "left", request_id=request_id, detail=why)
         self.left.append(msgspec.structs.replace(one, left=why))
         name = f"{one.name} ({one.target})" if one.name else one.target
         for target in one.uses:
@@ -207,7 +206,3 @@ class _Undo:
                 pass
         where = path("/vector_stores/{}/files", one.store or "")
         return await self._account.post(where, {"file_id": one.target, **one.body})
-
-
-def _key(one: UndoAction) -> tuple[TargetId | None, TargetId]:
-    return one.store, one.target

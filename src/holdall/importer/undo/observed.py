@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,35 @@ from holdall.errors import NotFound, RequestRefused
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.baseline import PLACES, Baseline, listed
 from holdall.importer.runs.effects import Effect, Made
-from holdall.importer.runs.runlines import Attach, Creation, Detach, Update, Written
+from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed as listed_requests
 from holdall.kinds import KINDS, WHOLE
-from holdall.model import AssistantView, Kind, StoreView, TargetId
-from holdall.progress import Progress
+from holdall.model import DefinitionView, FileView, Kind, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["Member", "Observed", "ObservedAssistant", "PossibleOrphan", "WrittenFile", "look"]
+__all__ = ["Key", "Member", "Observed", "PossibleOrphan", "User", "WrittenFile", "look", "touched"]
 
 # What one page of a list has.
 _PAGE = 100
 
+Key = TargetId | tuple[TargetId, TargetId]
+"""An object of the account, or a file (second) in a store (first)."""
 
-class ObservedAssistant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An assistant, with the stores and files that it refers to."""
 
+class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A definition that uses something: the stores, then the files that it refers to."""
+
+    kind: Kind
     id: TargetId
     name: str | None
-    stores: list[TargetId]
-    files: list[TargetId]
+    uses: list[TargetId]
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A file in a store."""
+    """A file in a store. Its attributes decide whether others have changed it: of another shape they stop the undo."""
 
+    id: TargetId
     attributes: dict[str, Any] | None = None
     chunking_strategy: dict[str, Any] | None = None
 
@@ -65,14 +66,14 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
     ``found`` has what lives of what the run made or updated, memberships aside, as the account shows it; ``users`` are
-    all assistants. ``members``: of stores that the run made all files, of the others those files that the run made, put
-    in or took out. ``late`` was made by the run though its journal has no answer. ``alive`` says that something of what
-    the run made or updated is there, or that it did neither. ``written`` is all that is among the written requests,
-    whoever wrote it.
+    all definitions that use anything; ``stores`` the names of all stores. ``members``: of stores that the run made all
+    files, of the others those files that the run made, put in or took out. ``late`` was made by the run though its
+    journal has no answer. ``alive`` says that something of what the run made or updated is there, or that it did
+    neither. ``written`` is all that is among the written requests, whoever wrote it.
     """
 
     found: dict[TargetId, dict[str, Any]]
-    users: list[ObservedAssistant]
+    users: list[User]
     stores: dict[TargetId, str | None]
     members: dict[TargetId, dict[TargetId, Member]]
     late: list[Made]
@@ -81,23 +82,12 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     written: list[WrittenFile] = []
 
 
-class _Listed(msgspec.Struct, frozen=True, kw_only=True):
-    id: TargetId
-    name: str | None = None
-    filename: str | None = None
-    bytes: int | float | None = None
-    metadata: dict[str, Any] | None = None
-    attributes: dict[str, Any] | None = None
-    chunking_strategy: dict[str, Any] | None = None
-
-
 async def look(
     account: Account,
     state: RunState,
     baseline: Baseline,
     *,
     everywhere: bool,
-    progress: Progress,
     output: Path | None = None,
     again: bool = False,
 ) -> Observed:
@@ -106,28 +96,27 @@ async def look(
 
     Raises what the account raises, and CannotWrite; what isn't there is no error.
     """
-    progress.stage("looking at the destination")
     effects = state.effects()
-    looker = _Looker(account, state, everywhere, again)
-    await looker.assistants()
-    await looker.agents()
-    await looker.stores()
-    await looker.files()
+    looker = _Looker(account, state, effects, everywhere, again)
+    for kind in (*WHOLE, Kind.STORE, Kind.FILE):
+        await looker.objects(kind)
     await looker.members()
-    written = _written(output, effects) if output else []
+    seen, written = looker.seen, _written(output, effects) if output else []
     ours = {effect.target for effect in effects if isinstance(effect, Written)}
     idle = not effects and not state.uncertain
-    alive = idle or bool(looker.found) or any(one.path in ours for one in written)
-    return Observed(
-        found=looker.found,
-        users=looker.users,
-        stores=looker.names,
-        members=looker.inside,
-        late=looker.late,
-        orphans=looker.orphans(baseline),
-        alive=alive,
-        written=written,
-    )
+    alive = idle or bool(seen.found) or any(one.path in ours for one in written)
+    return msgspec.structs.replace(seen, orphans=looker.orphans(baseline), alive=alive, written=written)
+
+
+def touched(effect: Effect) -> list[Key]:
+    """What an effect was upon."""
+    match effect:
+        case Attach(target=store, files=files):
+            return [(store, file) for file in files]
+        case Detach(store=store, target=target) | Update(store=str(store), target=target):
+            return [(TargetId(store), target)]
+        case Made(target=target) | Update(target=target) | Written(target=target):
+            return [target]
 
 
 def _written(output: Path, effects: list[Effect]) -> list[WrittenFile]:
@@ -138,66 +127,36 @@ def _written(output: Path, effects: list[Effect]) -> list[WrittenFile]:
     ]
 
 
+def _without_mark(state: RunState) -> set[tuple[Kind, str, int | None]]:
+    """Kind, name and size of what was sent, had no answer, and bears no mark by which it could be known."""
+    return {
+        (intent.kind, intent.name or "", intent.size)
+        for intent in state.uncertain
+        if intent.kind is Kind.FILE or not state.keeps_marks
+    }
+
+
 class _Looker:
-    def __init__(self, account: Account, state: RunState, everywhere: bool, again: bool) -> None:
+    def __init__(self, account: Account, state: RunState, effects: list[Effect], everywhere: bool, again: bool) -> None:
         self._account, self._everywhere, self._again = account, everywhere, again
-        effects = state.effects()
-        self._made = {effect.target: effect for effect in effects if isinstance(effect, Made)}
-        self._touched: dict[TargetId, Kind] = {target: made.kind for target, made in self._made.items()}
+        self._made = {effect.target for effect in effects if isinstance(effect, Made)}
+        self._touched: dict[TargetId, Kind] = {}
         self._in_store: dict[TargetId, set[TargetId]] = {}
         for effect in effects:
-            match effect:
-                case Attach(target=store, files=files):
-                    self._in_store.setdefault(store, set()).update(files)
-                case Detach(store=store, target=file):
-                    self._in_store.setdefault(store, set()).add(file)
-                case Update(store=str(store), target=file):
-                    self._in_store.setdefault(store, set()).add(file)
-                case Update(kind=kind, target=target):
-                    self._touched[target] = kind
-                case _:
-                    pass
-        self._files = {target for target, made in self._made.items() if made.kind is Kind.FILE}
+            for key in touched(effect):
+                if isinstance(key, tuple):
+                    self._in_store.setdefault(key[0], set()).add(key[1])
+                elif not isinstance(effect, Written):
+                    self._touched[key] = effect.kind
+        self._files = {target for target, kind in self._touched.items() if kind is Kind.FILE}
         self._uncertain = {intent.op: intent for intent in state.uncertain if intent.kind is not Kind.FILE}
-        # What may be of the run: by name and size, or because the run took it for its own by these.
-        self._lost = {
-            (intent.kind, intent.name or "", intent.size)
-            for intent in state.uncertain
-            if intent.kind is Kind.FILE or not state.keeps_marks
-        }
+        self._lost = _without_mark(state)
+        # The run took these for its own by name and size alone.
         self._inferred = {made.target for made in state.inferred}
-        self._perhaps: dict[TargetId, PossibleOrphan] = {}
+        self._kinds = {*self._touched.values(), *(one.kind for one in (*state.uncertain, *state.inferred))}
         self._totals: dict[TargetId, int | None] = {}
-        self.found: dict[TargetId, dict[str, Any]] = {}
-        self.users: list[ObservedAssistant] = []
-        self.names: dict[TargetId, str | None] = {}
-        self.inside: dict[TargetId, dict[TargetId, Member]] = {}
-        self.late: list[Made] = []
-
-    async def assistants(self) -> None:
-        async for raw in self._all(Kind.ASSISTANT):
-            view = viewed(raw, AssistantView, "an assistant")
-            stores, files = [TargetId(id) for id in view.store_ids], [TargetId(id) for id in view.file_ids]
-            self.users.append(ObservedAssistant(id=TargetId(view.id), name=view.name, stores=stores, files=files))
-
-    async def agents(self) -> None:
-        """Those of the run; where it had to do with none, the account need not have any."""
-        touched = {*self._touched.values(), *(intent.kind for intent in self._uncertain.values())}
-        for kind in (kind for kind in WHOLE if KINDS[kind].rare and kind in touched):
-            async for _ in self._all(kind):
-                pass
-
-    async def stores(self) -> None:
-        async for raw in self._all(Kind.STORE):
-            view = viewed(raw, StoreView, "a vector store")
-            self.names[TargetId(view.id)] = view.name
-            self._totals[TargetId(view.id)] = view.total
-
-    async def files(self) -> None:
-        """Those of the run; where it had to do with none, nobody needs the list."""
-        if self._files or self._inferred or any(kind is Kind.FILE for kind, _, _ in self._lost):
-            async for _ in self._all(Kind.FILE):
-                pass
+        self._perhaps: dict[TargetId, PossibleOrphan] = {}
+        self.seen = Observed(found={}, users=[], stores={}, members={}, late=[], orphans=[])
 
     def orphans(self, baseline: Baseline) -> list[PossibleOrphan]:
         """What may be of the run and came since it began, as far as that can be told. Raises CannotWrite."""
@@ -209,20 +168,20 @@ class _Looker:
         }
         return sorted((one for one in found if one.id in newer | self._inferred), key=lambda one: one.id)
 
-    async def _all(self, kind: Kind) -> AsyncIterator[bytes]:
-        """Every object of a kind; those of the run that a lagging list leaves out are asked for one by one.
+    async def objects(self, kind: Kind) -> None:
+        """Note every object of a kind; those of the run that a lagging list leaves out are asked for one by one.
 
         Where there is no list (any longer) there is nothing of the kind, if nothing of it is there by its id either.
         Raises NotFound where something is: who uses what is not known then.
         """
+        # Few accounts have agents, and of files there may be a million: only where the run had to do with any.
+        if (KINDS[kind].rare or kind is Kind.FILE) and kind not in self._kinds:
+            return
         seen: set[TargetId] = set()
         absent: NotFound | None = None
         try:
             async for raw in listed(self._account, kind):
-                one = viewed(raw, _Listed, f"a record of {PLACES[kind]}")
-                seen.add(one.id)
-                self._keep(kind, one, raw)
-                yield raw
+                seen.add(self._note(kind, raw))
         except NotFound as error:
             absent = error
         if self._again and not absent:
@@ -233,37 +192,47 @@ class _Looker:
                 continue
             if absent and kind is not Kind.FILE:
                 raise absent
-            self._keep(kind, viewed(found, _Listed, f"a record of {PLACES[kind]}"), found)
-            yield found
+            self._note(kind, found)
 
-    def _keep(self, kind: Kind, listed: _Listed, raw: bytes) -> None:
-        name = listed.filename if kind is Kind.FILE else listed.name
-        size = listed.bytes if kind is Kind.FILE else None
-        if listed.id in self._inferred or (kind, name or "", size) in self._lost:
-            self._perhaps[listed.id] = PossibleOrphan(kind=kind, id=listed.id, name=name, size=size)
-        op = (listed.metadata or {}).get(OPERATION)
+    def _note(self, kind: Kind, raw: bytes) -> TargetId:
+        """Keep what matters of one object. Returns its id."""
+        view: Any = viewed(raw, KINDS[kind].view, f"a record of {PLACES[kind]}")
+        target = TargetId(view.id)
+        name, size = (view.filename, view.bytes) if isinstance(view, FileView) else (view.name, None)
+        if isinstance(view, StoreView):
+            self.seen.stores[target], self._totals[target] = name, view.total
+        elif isinstance(view, DefinitionView) and (uses := [*view.store_ids, *view.file_ids]):
+            self.seen.users.append(User(kind=kind, id=target, name=name, uses=[TargetId(id) for id in uses]))
+        if target in self._inferred or (kind, name or "", size) in self._lost:
+            self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
+        if kind is not Kind.FILE:
+            self._note_late(kind, target, (view.metadata or {}).get(OPERATION))
+        if target in self._touched:
+            self.seen.found[target] = viewed(raw, dict[str, Any], f"{kind} {target}")
+        return target
+
+    def _note_late(self, kind: Kind, target: TargetId, op: object) -> None:
+        """A create whose answer was lost was carried out, if something has the mark of that attempt."""
         intent = self._uncertain.get(op) if isinstance(op, str) else None
-        if intent is not None and intent.kind is kind and listed.id not in self._made:
-            self._made[listed.id] = made = _late(intent, listed.id)
-            self._touched[listed.id] = kind
-            self.late.append(made)
-        if listed.id in self._touched:
-            self.found[listed.id] = viewed(raw, dict[str, Any], f"{kind} {listed.id}")
+        if intent is not None and intent.kind is kind and target not in self._made:
+            self._made.add(target)
+            self._touched[target] = kind
+            self.seen.late.append(Made(kind=kind, target=target, source=intent.source, name=intent.name, op=intent.op))
 
     async def members(self) -> None:
         """Look into the stores: those of the run whole, the others for the files that matter."""
-        work: list[Coroutine[Any, Any, None]] = []
-        for store in self.names:
-            made = store in self._made
-            wanted = self._in_store.get(store, set()) | (self._files if self._everywhere else set())
+        wanted: dict[TargetId, set[TargetId] | None] = {}
+        for store in self.seen.stores:
+            files = self._in_store.get(store, set()) | (self._files if self._everywhere else set())
             # Also where the store counts none: servers were seen that don't count.
-            if made or wanted:
-                work.append(self._look_into(store, None if made else wanted))
-        await _together(work, self._account.limits.concurrency)
+            if store in self._made or files:
+                wanted[store] = None if store in self._made else files
+        await self._account.limits.each(wanted.items(), self._look_into)
 
-    async def _look_into(self, store: TargetId, wanted: set[TargetId] | None) -> None:
-        """Note the store's files, or those that are ``wanted``, by the shorter way: its list, or each by its id."""
-        inside = self.inside.setdefault(store, {})
+    async def _look_into(self, which: tuple[TargetId, set[TargetId] | None]) -> None:
+        """Note the store's files, or those that are wanted, by the shorter way: its list, or each by its id."""
+        store, wanted = which
+        inside = self.seen.members.setdefault(store, {})
         total = self._totals[store]
         if wanted is not None and total is not None and total > _PAGE * len(wanted):
             for file in wanted:
@@ -273,9 +242,9 @@ class _Looker:
             return
         try:
             async for raw in self._account.items(path("/vector_stores/{}/files", store)):
-                listed = viewed(raw, _Listed, f"a file of store {store}")
-                if wanted is None or listed.id in wanted:
-                    inside[listed.id] = Member(attributes=listed.attributes, chunking_strategy=listed.chunking_strategy)
+                member = viewed(raw, Member, f"a file of store {store}")
+                if wanted is None or member.id in wanted:
+                    inside[member.id] = member
         except NotFound:  # deleted since it was listed
             return
 
@@ -284,25 +253,3 @@ class _Looker:
             return (await self._account.get(where)).raw
         except (NotFound, RequestRefused):
             return None
-
-
-def _late(intent: Creation, target: TargetId) -> Made:
-    return Made(kind=intent.kind, target=target, source=intent.source, name=intent.name, op=intent.op)
-
-
-async def _together(work: Collection[Coroutine[Any, Any, None]], at_once: int) -> None:
-    """Do all of ``work``, ``at_once`` at a time; the first error ends it."""
-    queue = iter(work)
-
-    async def some() -> None:
-        for task in queue:
-            await task
-
-    workers = [asyncio.create_task(some()) for _ in range(min(at_once, len(work)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        for rest in queue:
-            rest.close()

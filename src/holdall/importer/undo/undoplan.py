@@ -7,22 +7,21 @@ whatever such a thing needs. What the run found there and only used isn't among 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from holdall.dialects.agents import without_nulls
-from holdall.dialects.shapes import resources
+from holdall.dialects.registry import as_update
 from holdall.importer.plan.difference import changed, fingerprints, same
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
-from holdall.importer.runs.runlines import Attach, Detach, Update, Written
+from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.undo.observed import Member, Observed, ObservedAssistant, PossibleOrphan
-from holdall.kinds import WHOLE
-from holdall.model import AssistantView, Kind, TargetId
+from holdall.importer.undo.observed import Key, Member, Observed, PossibleOrphan, User, touched
+from holdall.kinds import KINDS, WHOLE, noun
+from holdall.model import Kind, TargetId
 
 __all__ = ["UndoPlan", "undo_plan"]
 
@@ -55,10 +54,6 @@ def undo_plan(
     )
 
 
-_Key = TargetId | tuple[TargetId, TargetId]
-"""An object of the account, or a file (second) in a store (first)."""
-
-
 class _Decision:
     """``_stays`` has for each store and file that is in use by what stays, by what."""
 
@@ -89,11 +84,11 @@ class _Decision:
 
     def all(self) -> Iterator[UndoAction]:
         # Whoever uses something is decided upon before it: assistants, then stores and what is in them, then files.
-        decided: dict[_Key, UndoAction] = {}
+        decided: dict[Key, UndoAction] = {}
         for target, update in self._updates.items():
             decided[target] = self._restored(update)
-        for made in (made for kind in WHOLE for made in self._of(kind)):
-            decided[made.target] = self._deleted(made, self._assistant_changed(made))
+        for made in self._of(*WHOLE):
+            decided[made.target] = self._deleted(made)
         for wrote in self._written.values():
             decided[wrote.target] = self._taken_back(wrote)
         for user in self._after.users:
@@ -102,28 +97,28 @@ class _Decision:
         for (store, file), chain in self._chains.items():
             decided[store, file] = self._membership(store, file, chain)
         for made in self._of(Kind.STORE):
-            decided[made.target] = self._deleted(made, self._store_changed(made))
+            decided[made.target] = self._deleted(made)
         self._note_members(decided)
         for made in self._of(Kind.FILE):
-            decided[made.target] = self._deleted(made, "")
+            decided[made.target] = self._deleted(made)
         for effect in reversed(self._effects):
-            for key in _keys(effect):
+            for key in touched(effect):
                 # Of several effects upon one thing the latest has its place.
                 if (action := decided.pop(key, None)) is not None:
                     yield action
 
-    def _of(self, kind: Kind) -> Iterator[Made]:
-        return (made for made in self._made.values() if made.kind is kind)
+    def _of(self, *kinds: Kind) -> Iterator[Made]:
+        return (made for kind in kinds for made in self._made.values() if made.kind is kind)
 
-    def _deleted(self, made: Made, why_changed: str) -> UndoAction:
+    def _deleted(self, made: Made) -> UndoAction:
         found = self._after.found.get(made.target)
         user = self._users.get(made.target)
-        uses = [*user.stores, *user.files] if user else list(self._put.get(made.target, ()))
+        uses = user.uses if user else list(self._put.get(made.target, ()))
         name = found.get("name") if found and made.kind is not Kind.FILE else made.name
         one = UndoAction(
             act=Act.DELETE, kind=made.kind, target=made.target, name=name, uses=uses, needless=found is None
         )
-        return self._unless(one, why_changed or self._stays.get(made.target, ""))
+        return self._unless(one, self._changed_since(made) or self._stays.get(made.target, ""))
 
     def _unless(self, one: UndoAction, why: str) -> UndoAction:
         """Left where there is a reason ``why`` to leave it, unless the user overrules that."""
@@ -133,19 +128,18 @@ class _Decision:
             return msgspec.structs.replace(one, despite=why)
         return msgspec.structs.replace(one, left=why)
 
-    def _assistant_changed(self, made: Made) -> str:
+    def _changed_since(self, made: Made) -> str:
+        """What others have changed in something that the run made, and in a store's files; empty for nothing."""
         found = self._after.found.get(made.target)
+        fields: list[str] = []
         # Without an image it was found by the run's own mark, and that is all there is to go by.
-        if found is None or made.image is None:
-            return ""
-        fields = changed(made.kind, made.image, found, self._added)
-        ours = set(made.perhaps).difference(changed(made.kind, made.perhaps, found, self._added))
-        return _changed([field for field in fields if field not in ours])
+        if found is not None and made.image is not None:
+            ours = set(made.perhaps).difference(changed(made.kind, made.perhaps, found, self._added))
+            fields = [field for field in changed(made.kind, made.image, found, self._added) if field not in ours]
+        return _changed(fields) or self._members_changed(made.target)
 
-    def _store_changed(self, made: Made) -> str:
-        if why := self._assistant_changed(made):
-            return why
-        inside, put = self._after.members.get(made.target, {}), self._put.get(made.target, {})
+    def _members_changed(self, store: TargetId) -> str:
+        inside, put = self._after.members.get(store, {}), self._put.get(store, {})
         foreign = [file for file in inside if file not in put]
         if foreign:
             return f"others have put files into it since: {_some(foreign)}"
@@ -168,7 +162,7 @@ class _Decision:
         now = fingerprints(update.kind, found, self._added)
         fields = [field for field in update.before or {} if was.get(field) != now.get(field)]
         before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
-        action = msgspec.structs.replace(action, body=_settable(update.kind, before, found), needless=not fields)
+        action = msgspec.structs.replace(action, body=as_update(update.kind, before, found), needless=not fields)
         if update.after is None:
             return self._unless(action, "nobody can say whether it was this run that changed it")
         others = [field for field in changed(update.kind, update.after, found, self._added) if field in fields]
@@ -191,7 +185,7 @@ class _Decision:
             return msgspec.structs.replace(one, needless=True)
         return self._unless(one, "" if now in self._hashes[wrote.target] else "you have changed it since")
 
-    def _note_requests(self, decided: Mapping[_Key, UndoAction]) -> None:
+    def _note_requests(self, decided: Mapping[Key, UndoAction]) -> None:
         """What a written request names that stays, stays with it."""
         for one in self._after.written:
             mine = decided.get(one.path)
@@ -199,18 +193,19 @@ class _Decision:
                 for target in one.mentions:
                     self._stays.setdefault(target, f"the written request {one.path} names it")
 
-    def _note_use(self, user: ObservedAssistant, decided: UndoAction | None) -> None:
-        """What an assistant uses that stays stays with it: as it is now, or as it will be once it is restored."""
+    def _note_use(self, user: User, decided: UndoAction | None) -> None:
+        """What a definition uses that stays stays with it: as it is now, or as it will be once it is restored."""
         if decided is not None and decided.act is Act.DELETE and not decided.left:
             return
-        stores, files = user.stores, user.files
+        uses = user.uses
         if decided is not None and decided.due and "tool_resources" in decided.body:
-            before = msgspec.convert({"id": user.id, **decided.body}, AssistantView, strict=False)
-            stores, files = [TargetId(i) for i in before.store_ids], [TargetId(i) for i in before.file_ids]
-        for target in (*stores, *files):
-            self._stays.setdefault(target, f"assistant {f'{user.name} ({user.id})' if user.name else user.id} uses it")
+            before: Any = KINDS[user.kind].view.of_values({"id": user.id, **decided.body})
+            uses = [TargetId(id) for id in (*before.store_ids, *before.file_ids)]
+        who = f"{noun(user.kind)} {f'{user.name} ({user.id})' if user.name else user.id}"
+        for target in uses:
+            self._stays.setdefault(target, f"{who} uses it")
 
-    def _note_members(self, decided: Mapping[_Key, UndoAction]) -> None:
+    def _note_members(self, decided: Mapping[Key, UndoAction]) -> None:
         """Files stay that are in a store that stays, unless they are taken out of it."""
         for store, inside in self._after.members.items():
             mine = decided.get(store)
@@ -223,65 +218,41 @@ class _Decision:
                     self._stays.setdefault(file, f"vector store {f'{name} ({store})' if name else store} has it")
 
     def _membership(self, store: TargetId, file: TargetId, chain: Chain) -> UndoAction:
+        """Of a file in a store that the run didn't make: out of it again, or in it as it was."""
         now = self._after.members.get(store, {}).get(file)
-        made = self._made.get(file)
+        name = self._made[file].name if file in self._made else None
+        one = UndoAction(act=Act.DETACH, kind=Kind.MEMBERSHIP, target=file, name=name, store=store)
+        if store not in self._after.stores or (chain.before is None and now is None):
+            return msgspec.structs.replace(one, needless=True)
+        if chain.before is not None:
+            return self._as_before(one, chain.before, now, chain.ends)
+        assert now is not None
+        return self._unless(one, self._relabelled(now, {"", *chain.ends}))
 
-        def action(
-            act: Act, *, body: dict[str, Any] | None = None, needless: bool = False, left: str = ""
-        ) -> UndoAction:
-            name = made.name if made else None
-            one = UndoAction(
-                act=act, kind=Kind.MEMBERSHIP, target=file, name=name, store=store, body=body or {}, needless=needless
-            )
-            return self._unless(one, left)
-
-        if store not in self._after.stores:
-            return action(Act.DETACH, needless=True)
-        if chain.before is None:
-            if now is None:
-                return action(Act.DETACH, needless=True)
-            ours = bool(self._labels(now).intersection(("", *chain.ends)))
-            return action(Act.DETACH, left="" if ours else "others have changed it since: attributes")
-        before = Member(
-            attributes=chain.before.get("attributes"), chunking_strategy=chain.before.get("chunking_strategy")
-        )
-        body: dict[str, Any] = {"attributes": before.attributes} if before.attributes else {}
+    def _as_before(
+        self, one: UndoAction, before: dict[str, Any], now: Member | None, ends: Collection[str | None]
+    ) -> UndoAction:
+        attributes, cut = before.get("attributes"), before.get("chunking_strategy")
+        body = {"attributes": attributes} if attributes else {}
         # A strategy of another type says only that nobody knows how the file was cut.
-        if (before.chunking_strategy or {}).get("type") == "static":
-            body["chunking_strategy"] = before.chunking_strategy
+        if (cut or {}).get("type") == "static":
+            body["chunking_strategy"] = cut
         if now is None:
-            ours = None in chain.ends or (store, file) in self._begun
-            return action(Act.ATTACH, body=body, left="" if ours else "others have taken it out since")
-        same_cut = not before.chunking_strategy or same(
-            Kind.MEMBERSHIP, "chunking_strategy", before.chunking_strategy, now.chunking_strategy
-        )
-        same_labels = same(Kind.MEMBERSHIP, "attributes", before.attributes, now.attributes, added=self._added)
-        if same_cut and same_labels:
-            return action(Act.RESTORE, needless=True)
-        ours = bool(self._labels(now) & chain.ends)
-        left = "" if ours else "others have changed it since: attributes"
+            # Between taking out and putting in again it is nowhere, and that was this undo, cut off.
+            ours = None in ends or (one.store, one.target) in self._begun
+            one = msgspec.structs.replace(one, act=Act.ATTACH, body=body)
+            return self._unless(one, "" if ours else "others have taken it out since")
+        same_cut = not cut or same(Kind.MEMBERSHIP, "chunking_strategy", cut, now.chunking_strategy)
+        if same_cut and same(Kind.MEMBERSHIP, "attributes", attributes, now.attributes, added=self._added):
+            return msgspec.structs.replace(one, act=Act.RESTORE, needless=True)
         if same_cut:
-            return action(Act.RESTORE, body={"attributes": before.attributes or {}}, left=left)
-        return action(Act.REPLACE, body=body, left=left)
+            one = msgspec.structs.replace(one, act=Act.RESTORE, body={"attributes": attributes or {}})
+        else:
+            one = msgspec.structs.replace(one, act=Act.REPLACE, body=body)
+        return self._unless(one, self._relabelled(now, ends))
 
-
-def _keys(effect: Effect) -> list[_Key]:
-    match effect:
-        case Attach(target=store, files=files):
-            return [(store, file) for file in files]
-        case Detach(store=store, target=target) | Update(store=str(store), target=target):
-            return [(TargetId(store), target)]
-        case Made(target=target) | Update(target=target) | Written(target=target):
-            return [target]
-
-
-def _settable(kind: Kind, fields: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` as an update takes them: of an agent's not all that is shown as null may be sent."""
-    if kind is Kind.AGENT:
-        return {field: without_nulls(value) for field, value in fields.items()}
-    if "tool_resources" not in fields:
-        return fields
-    return {**fields, "tool_resources": resources(fields["tool_resources"], found.get("tool_resources"))}
+    def _relabelled(self, now: Member, ends: Collection[str | None]) -> str:
+        return "" if self._labels(now).intersection(ends) else _changed(["attributes"])
 
 
 def _changed(fields: list[str]) -> str:

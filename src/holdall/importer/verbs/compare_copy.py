@@ -48,7 +48,6 @@ async def compare_copy(account: Account, reader: BundleReader, options: CompareO
         reader,
         account,
         placement,
-        progress=account.progress,
         prefix=options.prefix,
         search=options.search,
         accept_known=options.accept_known,

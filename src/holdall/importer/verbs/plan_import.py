@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Loss, MaxLoss, Why
+from holdall.dialects.tables import Form
 from holdall.errors import DestinationDiffers, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
 from holdall.importer.destination.history import History, history
@@ -28,8 +28,7 @@ from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
 from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
 from holdall.importer.runs.runlines import timestamp
-from holdall.importer.written.requestfolder import RequestFolder
-from holdall.importer.written.writing import found_requests
+from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import noun, read
 from holdall.remote.client import Account
 from holdall.remote.models import day
@@ -155,9 +154,8 @@ async def prepare(
         planned = make_plan(choices=choices, existing=existing)
     if form is Form.RESPONSES:
         # Which requests are there already can be told once it is known what they refer to.
-        folder = RequestFolder(options.output, account.party, replace=past is not None)
-        requests = found_requests(planned, bundle, existing, folder, account.party)
-        existing = msgspec.structs.replace(existing, requests=requests)
+        requests = PlannedRequests(planned, bundle, options.output, account.party)
+        existing = msgspec.structs.replace(existing, requests=requests.found(existing))
     # Asked of what the plan would make: a model that only what is there already has may be gone.
     check = judge(_models(planned, bundle, existing), models, destination.catalog, today=day(now))
     if check.missing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import msgspec
 
 from holdall.bundle.durable import write_whole
 from holdall.endpoint import same_account
-from holdall.errors import CannotWrite, NotFound, RemoteError, UsageFault
+from holdall.errors import CannotWrite, NotFound, UsageFault
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.pastruns import JOURNAL, past_runs
 from holdall.importer.runs.runfolder import BEFORE, REPORT, locked
@@ -21,11 +20,11 @@ from holdall.importer.runs.runmapping import MAPPING, mappings, read_mapping
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undoactions import UndoAction
 from holdall.importer.runs.undolog import UndoLog, is_undone
-from holdall.importer.undo.execute import undo
+from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.opening import read_regular
-from holdall.progress import Progress, Silent
+from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
@@ -45,31 +44,6 @@ class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
     settle: float
     dry_run: bool = False
     even_if_changed: bool = False
-
-
-class Ended(StrEnum):
-    """What became of the run, in words that follow its name."""
-
-    NOTHING = "was cut off before it did anything"
-    BEFORE = "is undone already"
-    DRY = "was looked at only"
-    DECLINED = "was not to be undone"
-    DONE = "was undone as far as it could be"
-
-
-class UndoResult(msgspec.Struct, frozen=True, kw_only=True):
-    """``left`` is what is not undone, each with its reason, ``stopped`` the error that ended it early."""
-
-    ended: Ended
-    planned: UndoPlan
-    done: list[UndoAction] = []
-    left: list[UndoAction] = []
-    stopped: RemoteError | None = None
-
-    @property
-    def pending(self) -> list[UndoAction]:
-        """What would be done, where nothing was."""
-        return self.planned.due() if self.ended in (Ended.DRY, Ended.DECLINED) else []
 
 
 def find_run(output: Path, run: str) -> Path:
@@ -127,7 +101,8 @@ async def _undo(
         await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
     look_at = partial(look, account, state, baseline, output=output)
     decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
-    found = await look_at(everywhere=options.dry_run or not options.even_if_changed, progress=progress)
+    progress.stage("looking at the destination")
+    found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
     # A server that doesn't tell its projects may be asked with the key of another one, in which all seems gone.
     is_sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
     if not (is_sure or found.alive):
@@ -142,10 +117,9 @@ async def _undo(
         return UndoResult(ended=Ended.DECLINED, planned=planned, left=planned.left())
 
     async def again() -> UndoPlan:
-        return decide(await look_at(everywhere=False, progress=Silent(), again=True), begun=log.begun)
+        return decide(await look_at(everywhere=False, again=True), begun=log.begun)
 
-    came = await undo(planned, state, folder, account, log, now=now, progress=progress, again=again, output=output)
-    return UndoResult(ended=Ended.DONE, planned=planned, done=came.done, left=came.left, stopped=came.stopped)
+    return await undo(planned, state, folder, account, log, now=now, again=again, output=output)
 
 
 async def _let_settle(settle: float, since: float, progress: Progress) -> None:

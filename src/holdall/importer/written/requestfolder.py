@@ -1,4 +1,4 @@
-"""The written requests in OUTPUT_DIR: what is there, what of it is ours, and writing without ever taking a user's work.
+"""Requests in OUTPUT_DIR: what is there, what of it is ours, and writing without ever taking a user's work.
 
 A file is ours as long as its bytes are some that a run wrote there, by the sha256 in that run's journal. Whatever else
 is there stays, and the new one is written beside it, ``.new`` at its end.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,20 @@ import msgspec
 
 from holdall.bundle.durable import cannot_write, write_whole
 from holdall.bundle.names import from_disk, is_safe, on_disk
+from holdall.dialects.loss import Loss, Why
+from holdall.dialects.tables import Targets
 from holdall.errors import CannotWrite, ImportFailed
-from holdall.importer.plan.requests import FOLDER, Pair, candidates, sha256_of
+from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.existing import Existing, FoundRequest
+from holdall.importer.plan.requests import FOLDER, Pair, candidates, compose, sha256_of
+from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
 from holdall.importer.runs.pastruns import past_runs
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
 
-__all__ = ["RequestFolder", "RequestPaths", "There", "listed", "read", "read_request", "remove", "replace"]
-
-
-class There(StrEnum):
-    """What is at a place."""
-
-    NOTHING = "nothing"
-    EQUAL = "equal"
-    """Both files, as they should be."""
-    OURS = "ours"
-    """Files that a run left so, or one of the two; they may be replaced."""
-
-
-class RequestPaths(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a pair goes. ``beside`` says that something of the user's is where it should have gone."""
-
-    request: str
-    about: str
-    there: There
-    beside: bool
+__all__ = ["PlannedRequests", "RequestFolder", "listed", "read", "read_request", "remove", "replace"]
 
 
 class RequestFolder:
@@ -52,14 +37,14 @@ class RequestFolder:
 
     def __init__(self, output: Path, destination: Mapping[str, str | None], *, replace: bool = True) -> None:
         """Read what earlier runs wrote. A journal that can't be read has written nothing: what is its stays."""
-        self.output = output
+        self.output, self.destination = output, destination
         self._written: dict[str, set[str]] = {}
         for run in past_runs(output, destination) if replace else ():
             with suppress(CannotWrite, ImportFailed):
                 for path, hashes in run.state().written.items():
                     self._written.setdefault(path, set()).update(hashes)
 
-    def place(self, path: str, pair: Pair | None) -> RequestPaths:
+    def place(self, path: str, pair: Pair | None) -> FoundRequest:
         """Where ``pair`` goes whose request should be at ``path``; None stands for one that isn't known yet.
 
         Raises CannotWrite where what is there can't be read.
@@ -68,10 +53,8 @@ class RequestFolder:
             wanted = {request: pair.request if pair else None, about: pair.about if pair else None}
             found = {one: read(self.output, one) for one in wanted}
             if all(self._may_go(one, data, wanted[one]) for one, data in found.items()):
-                there = There.OURS if any(data is not None for data in found.values()) else There.NOTHING
-                if pair and found == wanted:
-                    there = There.EQUAL
-                return RequestPaths(request=request, about=about, there=there, beside=number > 0)
+                equal = pair is not None and found == wanted
+                return FoundRequest(path=TargetId(request), about=about, equal=equal, beside=number > 0)
         raise AssertionError("the candidates don't end")
 
     def _may_go(self, path: str, there: bytes | None, wanted: bytes | None) -> bool:
@@ -81,7 +64,7 @@ class RequestFolder:
         self,
         folder: RunFolder,
         source: SourceId,
-        place: RequestPaths,
+        place: FoundRequest,
         pair: Pair,
         *,
         name: str | None,
@@ -91,7 +74,7 @@ class RequestFolder:
 
         Each is durable, and in the journal of the run in ``folder`` with what it replaces, before the next.
         """
-        for make, path, data in ((Describe, place.about, pair.about), (Write, place.request, pair.request)):
+        for make, path, data in ((Describe, place.about, pair.about), (Write, place.path, pair.request)):
             sha256 = sha256_of(data)
             self._written.setdefault(path, set()).add(sha256)
             before = read(self.output, path)
@@ -111,6 +94,68 @@ class RequestFolder:
             replace(self.output, path, data)
             await folder.write(Done(op=intent.op, target=TargetId(path)))
             folder.audit(intent.action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
+
+
+class PlannedRequests:
+    """The requests that a plan has: where each goes, and writing them."""
+
+    def __init__(
+        self, planned: Plan, catalogue: BundleSummary, output: Path, destination: Mapping[str, str | None]
+    ) -> None:
+        self._prefix = planned.prefix
+        self._records = {record.id: record for record in catalogue.assistants}
+        self._steps = [(unit, step) for unit in planned.units for step in unit.steps if isinstance(step, WriteRequest)]
+        # Without any, what earlier runs wrote is of no interest.
+        replace = bool(self._steps) and all(step.replace for _, step in self._steps)
+        self._folder = RequestFolder(output, destination, replace=replace)
+
+    def found(self, presence: Existing) -> dict[SourceId, FoundRequest]:
+        """For each request: is it there, or what is in its place? Raises CannotWrite.
+
+        Whether it is there can be told only where all that it refers to is.
+        """
+        found = {}
+        for unit, step in self._steps:
+            stores = {id: presence.stores[id].target for id in step.stores if id in presence.stores}
+            files = {id: presence.files[id].target for id in step.files if id in presence.files}
+            whole = len(stores) == len(step.stores) and len(files) == len(step.files)
+            pair = self._pair(unit, step, Targets(stores=stores, files=files)) if whole else None
+            found[step.id] = self._folder.place(step.path, pair)
+        return found
+
+    async def write(
+        self, run: RunFolder, unit: Unit, step: WriteRequest, targets: Targets, operation: Callable[[], str]
+    ) -> tuple[TargetId, list[Loss]]:
+        """Write the two files of ``step``, unless the run has; ``targets`` are what it refers to.
+
+        Returns the path of the request below OUTPUT_DIR, and what is to be said. Raises CannotWrite.
+        """
+        if done := run.state.target(Kind.ASSISTANT, step.id):
+            return done, []
+        pair = self._pair(unit, step, targets)
+        place = self._folder.place(step.path, pair)
+        await self._folder.write(run, step.id, place, pair, name=step.name, operation=operation)
+        if not place.beside:
+            return place.path, []
+        text = (
+            f"{step.path} is not as holdall left it, or of another destination, and stays; what holdall would "
+            f"put there is {place.path}"
+        )
+        return place.path, [Loss(why=Why.BESIDE, kind=Kind.ASSISTANT, id=step.id, name=step.name, text=text)]
+
+    def _pair(self, unit: Unit, step: WriteRequest, targets: Targets) -> Pair:
+        """The two files."""
+        # What is lost as it was planned, and not as it came: so the same plan gives the same files, resumed or not.
+        left_out = [one.loss for one in unit.steps if isinstance(one, LeaveOut) and one.loss.inside == step.id]
+        return compose(
+            self._records[step.id],
+            step.path,
+            prefix=self._prefix,
+            model=step.model,
+            targets=targets,
+            losses=[*left_out, *step.losses],
+            destination=self._folder.destination,
+        )
 
 
 async def _settle(folder: RunFolder, path: str, there: bytes | None) -> None:

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import pytest
 
 from holdall.bundle.durable import durable
-from holdall.dialects.forms import Form
 from holdall.dialects.loss import Why
+from holdall.dialects.tables import Form
 from holdall.importer.runs.runreport import Report, Status
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.profiles import PROFILES

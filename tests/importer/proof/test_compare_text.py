@@ -18,6 +18,7 @@ from holdall.errors import NotFound
 from holdall.importer.plan.bundle_summary import Document, document, summarize
 from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
+from holdall.redaction import Redactor
 from holdall.remote.client import Account, Answer
 from tests.importer.shelf import Shelf
 from tests.sweep import examples
@@ -30,6 +31,7 @@ class Server:
 
     def __init__(self, parts: list[str] | None, *, more: bool = False) -> None:
         self.parts, self.more, self.asked = parts, more, 0
+        self.redactor = Redactor(())
 
     async def get(self, where: str, params: Mapping[str, Any] | None = None, **_: Any) -> Answer:
         self.asked += 1

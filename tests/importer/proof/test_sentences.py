@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdall.importer.proof.searching import sentences
+from holdall.importer.proof.members import sentences
 
 
 @pytest.mark.parametrize(
