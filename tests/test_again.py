@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from holdall.bundle.durable import BundleLock
 from holdall.bundle.journal import partial_folder
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import open_bundle
 from holdall.bundle.sinks import Sink
 from holdall.bundle.writer import BundleWriter
-from holdall.errors import CannotWrite
+from holdall.errors import BundleInUse, CannotWrite
+from holdall.locks import FileLock
 from holdall.sandbox.behaviour import Fail
 from holdall.sandbox.server import Running
 from tests.cli.terminal import Done, Terminal
@@ -373,7 +373,7 @@ def test_the_default_name_finds_its_partial(box: Running, hand: Hand, holdall: T
 
 
 def test_another_process_at_it_is_refused(box: Running, holdall: Terminal, stopped: list[str]) -> None:
-    lock = BundleLock(partial_folder(Path("b.tar.zst")) / "lock", what=Path("b.tar.zst"))
+    lock = FileLock(partial_folder(Path("b.tar.zst")) / "lock", busy=BundleInUse("busy"))
     try:
         for more in ([], ["--no-resume"]):
             done = holdall("export", "-o", "b.tar.zst", *more)

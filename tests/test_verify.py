@@ -464,11 +464,11 @@ def test_of_very_many_findings_and_losses_the_first_are_kept_and_all_are_counted
         file.flush()
         found = verify(file.name)
     assert len(found.losses) == 1000
-    assert found.losses_total >= 1501
-    assert found.findings_total == len(found.findings) > 0
+    assert found.losses.total >= 1501
+    assert found.findings.total == len(found.findings) > 0
     with NamedTemporaryFile(suffix=".tar.zst") as file:
         file.write(lie(memberships=lambda lines: [*lines, *({**lines[0], "id": f"b{n:05}"} for n in range(1500))]))
         file.flush()
         found = verify(file.name)
     assert len(found.findings) == 1000
-    assert found.findings_total >= 1500
+    assert found.findings.total >= 1500

@@ -20,7 +20,7 @@ from holdall.bundle import layout
 from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import declared, minimum_of, verdict_of
+from holdall.bundle.totals import declared, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
@@ -251,10 +251,10 @@ class _Supply(Closing):
             bundle=finished.path,
             size=finished.size,
             sha256=finished.sha256,
-            digests=finished.digests,
-            verdict=verdict_of(finished.losses),
+            digests=finished.info.digests,
+            verdict=declared(finished.info),
             fidelities={
-                fidelity.value: finished.fidelities[fidelity].files if fidelity in finished.fidelities else 0
+                fidelity.value: finished.info.fidelities[fidelity].files if fidelity in finished.info.fidelities else 0
                 for fidelity in Fidelity
             },
         )

@@ -10,7 +10,7 @@ __all__ = ["KEPT", "Capped"]
 T = TypeVar("T")
 
 KEPT = 1000
-"""Findings of one kind that are kept to be told."""
+"""Findings of one kind that are kept to be reported."""
 
 
 class Capped(list[T]):

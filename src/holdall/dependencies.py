@@ -2,7 +2,7 @@
 
 The back ends of functions, MCP servers, search indexes, connections, data sources, environments, vaults and their
 credentials, skills: a bundle has their names, not the things. Tool types that are not known here are walked for keys
-that name such things, so that a new type is told too.
+that name such things, so that a new type is reported, too.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _DESCRIBING = frozenset({"parameters", "schema", "paths", "components", "info", 
 _SENT = frozenset({"headers", "metadata", "request_metadata"})
 _NOT_LOOKED_INTO = _HELD_KEYS | _DESCRIBING | _SENT
 _LONGEST = 200
-# Lists and objects that are looked into, of all definitions together; of later ones only the tools are told.
+# Lists and objects that are looked into, of all definitions together; of later ones only the tools are reported.
 _LOOKED_INTO = 1_000_000
-# Things that are told.
+# Things that are reported.
 _TOLD = 2_000
 USERS = 20
 """Users that are named of each thing."""
@@ -136,7 +136,7 @@ class Dependencies:
                 yield kind, _text(_said_by(kind, tool).get("name")), None
                 continue
             names: list[str | None] = [*self._named(tool)]
-            # Some types keep their names in tool_resources, which are told below.
+            # Some types keep their names in tool_resources, which are reported below.
             if not names and kind not in _HELD and not named_there.get(kind):
                 names = [_own_name(kind, tool)]
             yield from ((kind, name, callee(tool)) for name in names)

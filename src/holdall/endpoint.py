@@ -181,7 +181,7 @@ def _word(text: str, name: str) -> str:
 
 
 def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
-    """Whether two accounts are one, each told by ``base_url``, ``organization`` and ``project``, as far as is known.
+    """Whether two accounts are one, each given by ``base_url``, ``organization`` and ``project``, as far as known.
 
     A project's id decides where both have one, by whatever name its server is reached; else base URL and organisation.
     """
@@ -193,5 +193,5 @@ def same_account(one: Mapping[str, str | None], other: Mapping[str, str | None])
 
 
 def title(account: Mapping[str, str | None]) -> str:
-    """For people: the project of an account that is told as for ``same_account``, or else its server."""
+    """For people: the project of an account as ``same_account`` takes it, or else its server."""
     return f"project {account['project']}" if account.get("project") else str(account.get("base_url") or "a server")

@@ -77,12 +77,12 @@ def one_error() -> Iterator[None]:
         raise error from None
 
 
-# Not compared by what is in them: errors are told apart, and hashed, as objects.
+# Two errors with the same message are two errors, and an exception must be hashable.
 @dataclass(eq=False, repr=False)
 class HoldallError(Exception):
     """Base of all. ``message`` is one sentence, ``hint`` the way out or ``""``.
 
-    ``mistakes`` are the errors that this one tells of together, each with its own message and hint; mostly none.
+    ``mistakes`` are the errors that this one reports together, each with its own message and hint; mostly none.
     """
 
     exit_code: ClassVar[int] = 1
@@ -106,7 +106,7 @@ class MissingExtra(UsageFault):
 
 
 class Mistakes:
-    """Collects errors that can all be mended before the next try, so that they are told of together."""
+    """Collects errors that can all be mended before the next try, so that they are reported together."""
 
     def __init__(self) -> None:
         self._found: dict[str, HoldallError] = {}
@@ -118,6 +118,10 @@ class Mistakes:
         """Note one; what was said already is not said twice."""
         for each in error.mistakes or [error]:
             self._found.setdefault(each.message, each)
+
+    def usage(self, message: str, *, hint: str = "") -> None:
+        """Note a UsageFault."""
+        self.add(UsageFault(message, hint=hint))
 
     def __iter__(self) -> Iterator[HoldallError]:
         return iter(self._found.values())
@@ -182,7 +186,7 @@ class NoSuchEntry(BundleError):
 
 
 class CannotWrite(BundleError):
-    """Disk full, folder missing or read-only. Nothing stands half-written under its final name."""
+    """Disk full, folder missing or read-only. Nothing half-written has its final name."""
 
     exit_code = 15
     meaning = (
@@ -243,7 +247,7 @@ class Unreachable(RemoteError):
 
 
 class ConnectionLost(Unreachable):
-    """A connection that stood was lost before an answer came: mostly one that the server closed while it lay idle."""
+    """An open connection was lost before an answer came: mostly one that the server closed while it was idle."""
 
 
 class ConnectionMisconfigured(Unreachable):

@@ -22,7 +22,7 @@ from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import Taken, on_disk, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
-from holdall.bundle.sorting import Sorter
+from holdall.bundle.sorting import ValueSorter
 from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry, pasteable
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
@@ -62,13 +62,12 @@ def extract(
     progress.stage("extracting")
     with open_bundle(path) as bundle:
         # In the order in which they lie in the bundle: small files share a frame, which is then decoded once.
-        chosen = Sorter()
+        chosen = ValueSorter(IndexEntry)
         for entry in _select(bundle, list(patterns)):
-            chosen.add(entry.offset.to_bytes(8, "big"), msgspec.json.encode(entry))
+            chosen.add(entry.offset, entry)
             progress.expect(files=1, bytes=entry.size)
         delivery, end = Delivery(to, force=force), 0
-        for _, line in chosen:
-            entry = msgspec.json.decode(line, type=IndexEntry)
+        for entry in chosen:
             if entry.offset < end:
                 # A file of a few kilobytes could be unpacked into anything.
                 raise DamagedBundle(f"can't extract {entry.path}: it lies over another entry", entry=entry.path)
@@ -151,21 +150,20 @@ def _select(bundle: BundleReader, patterns: list[str]) -> Iterator[IndexEntry]:
         else:
             searched.append(pattern)
     missing = set(searched)
-    rest = Sorter()
+    rest = ValueSorter(IndexEntry)
     if searched:
         for entry in bundle.entries():
             hits = [pattern for pattern in searched if matches(pattern, entry)]
             missing.difference_update(hits)
             if hits and entry.path not in found:
-                rest.add(b"", msgspec.json.encode(entry))
+                rest.add(0, entry)
     if missing:
         raise NoSuchEntry(
             f"can't extract {sorted(missing)[0]} from {bundle.path}: nothing in it has that path, id or filename",
             hint=f"holdall inspect {pasteable(bundle.path)} --all lists what there is; quote patterns with * or ?",
         )
     yield from found.values()
-    for _, line in rest:
-        yield msgspec.json.decode(line, type=IndexEntry)
+    yield from rest
 
 
 def _look_up(bundle: BundleReader, name: str) -> IndexEntry | None:

@@ -34,7 +34,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...] = ()
     """How its ids begin on OpenAI and Azure, and on most servers that follow them."""
     selector: str = ""
-    """What stands before an id or a GLOB to select this kind; empty where none can be selected."""
+    """The prefix of an id or a GLOB that selects this kind; empty where none can be selected."""
     folder: str = ""
     """Where a bundle has it, a file for each record; empty where the records are lines."""
     volatile: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     has_model: bool = False
     needs_model: bool = False
     rare: bool = False
-    """Few servers have it: that one hasn't is nothing to speak of."""
+    """Few servers have it, so its absence is not reported."""
     beta: str | None = None
     """The version of the API that its requests ask for, in ``OpenAI-Beta``."""
 

@@ -57,7 +57,7 @@ def without_half_characters(raw: bytes) -> bytes:
 
 
 def split_json(raw: bytes) -> tuple[list[bytes], int]:
-    """What stands between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
+    """The pieces between the brackets, commas and colons of the list or object that ``raw`` begins with, and where
     that ends. Each piece may be anything, of any depth, in which strings and brackets close.
 
     Takes linear time, and no stack: this is how one record that can't be read is kept apart from its neighbours.
@@ -92,7 +92,7 @@ def trimmed(raw: bytes) -> bytes:
 
 
 def first_value(raw: bytes) -> bytes:
-    """A body's JSON: what is left of it once ``trimmed``, without what stands behind its object or list.
+    """A body's JSON: what is left of it once ``trimmed``, without what follows its object or list.
 
     >>> first_value(b'\\xef\\xbb\\xbf {"a": 1}\\n<!-- debug -->')
     b'{"a": 1}'

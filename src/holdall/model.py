@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, NewType, Self, TypeGuard, get_type_hints
+from typing import Any, NewType, Self, get_type_hints
 
 import msgspec
 
@@ -29,12 +29,10 @@ __all__ = [
     "Fidelity",
     "FileSearchResources",
     "FileView",
-    "InventedId",
     "Kind",
     "MembershipView",
     "Moment",
     "Record",
-    "Sha256",
     "SourceId",
     "StoreView",
     "TargetId",
@@ -53,26 +51,21 @@ SourceId = NewType("SourceId", str)
 TargetId = NewType("TargetId", str)
 """An id in the project that is imported into."""
 
-InventedId = NewType("InventedId", str)
-"""An id for something that has none in its source, in a bundle alone. No server knows it, so none is asked for it."""
-
-Sha256 = NewType("Sha256", str)
-"""64 lower-case hex digits."""
-
 
 _INVENTED = "invented_"
 
 
-def invented(prefix: str, seed: bytes) -> InventedId:
-    """The id for what ``seed`` stands for: the same for the same seed, and like no id that a server gives.
+def invented(prefix: str, seed: bytes) -> SourceId:
+    """An id for something that has none in its source: the same for the same ``seed``, and like no id that a server
+    gives. No server knows it, so none is asked for it.
 
     >>> invented("vs", b"x")
     'invented_vs_2d711642b726b04401627ca9'
     """
-    return InventedId(f"{_INVENTED}{prefix}_{hashlib.sha256(seed).hexdigest()[:24]}")
+    return SourceId(f"{_INVENTED}{prefix}_{hashlib.sha256(seed).hexdigest()[:24]}")
 
 
-def is_invented(id: str) -> TypeGuard[InventedId]:
+def is_invented(id: str) -> bool:
     return id.startswith(_INVENTED)
 
 

@@ -1,4 +1,4 @@
-"""What an engine tells of its progress, and to whom. No terminal in here: that is the command line's business."""
+"""How an engine reports its progress. No terminal in here: that is the command line's business."""
 
 from __future__ import annotations
 

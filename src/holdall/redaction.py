@@ -2,7 +2,7 @@
 
 A key is found plain, as base64 (standard and URL-safe, at each of its three alignments) and as hex; each of these in
 capitals or small letters, with white space or line ends in between, and written with the escapes of JSON, HTML or URLs.
-A part of a key is found too, from the length on at which it is of use. What is shorter stands in ordinary text as well.
+A part of a key is found too, from the length on at which it is of use. Shorter parts occur in ordinary text.
 
 In JSON only strings are looked at, each by itself, so it stays JSON of the same shape: else a key of digits alone would
 be found in its numbers, and one with a comma across its fields.

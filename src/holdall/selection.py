@@ -24,7 +24,7 @@ __all__ = ["KIND_NAMES", "Pattern", "Root", "Selection", "choose", "pattern"]
 _PREFIXES = {row.selector: kind for kind, row in KINDS.items() if row.selector}
 *_FIRST, _LAST = (prefix.removesuffix(":") for prefix in _PREFIXES)
 KIND_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
-"""What may stand before the colon, in words."""
+"""What may be before the colon, in words."""
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +42,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
 
     def kinds(self) -> set[Kind]:
-        """The kinds that the patterns can speak of; one without a prefix speaks of whatever is a root
-        by itself."""
+        """The kinds that the patterns may fit; one without a prefix fits whatever is a root by itself."""
         return {pattern(text).kind or Kind.ASSISTANT for text in (*self.only, *self.exclude)}
 
     def may_take(self, kind: Kind) -> bool:

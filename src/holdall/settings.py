@@ -60,7 +60,7 @@ class Value(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export needs. ``notices`` are the lines that tell what narrows the work and who said so.
+    """What an export needs. ``notices`` are lines that say what narrows the work, and which setting did.
 
     ``endpoint`` is None where no key is set; only an export that fetches nothing can do without.
     """
@@ -184,7 +184,7 @@ class Lookup:
         if value is not None:
             return Value(value=value, origin=found.origin, name=found.name)
         where = "" if found.is_flag else f" from {found.origin}"
-        self.mistakes.add(UsageFault(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}"))
+        self.mistakes.usage(f"can't use {found.name}={found.value!r}{where}: allowed is {allowed}")
         return Value(value=default)
 
     def boolean(self, flag: str, name: str, default: bool) -> Value[bool]:
@@ -284,7 +284,7 @@ def _selection(lookup: Lookup) -> tuple[Selection, list[str]]:
         with lookup.mistakes.noted():
             pattern(text)
     if lookup.flag("--all") and patterns:
-        lookup.mistakes.add(UsageFault("--all can't be given together with --only, --id or --name"))
+        lookup.mistakes.usage("--all can't be given together with --only, --id or --name")
     if lookup.flag("--all") or patterns:
         return Selection(only=patterns, exclude=exclude), []
     only, notices = _by_mode(lookup)
@@ -298,11 +298,9 @@ def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
         muted = lookup.find(None, other)
         if muted and mode.value != needed:
             said = f"CLONE_MODE is {mode.value} ({mode.origin})" if mode.name else "CLONE_MODE is not set"
-            lookup.mistakes.add(
-                UsageFault(
-                    f"can't use {other} from {muted.origin}: {said}, so it would be ignored",
-                    hint=f"set CLONE_MODE={needed}, or leave {other} empty; --all exports everything",
-                )
+            lookup.mistakes.usage(
+                f"can't use {other} from {muted.origin}: {said}, so it would be ignored",
+                hint=f"set CLONE_MODE={needed}, or leave {other} empty; --all exports everything",
             )
     if mode.value == "all":
         return (), []
@@ -310,11 +308,9 @@ def _by_mode(lookup: Lookup) -> tuple[tuple[str, ...], list[str]]:
     chosen = lookup.find(None, variable)
     listed = [part.strip() for part in chosen.value.split(",") if part.strip()] if chosen else []
     if not chosen or not listed:
-        lookup.mistakes.add(
-            UsageFault(
-                f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
-                hint=f"{variable} takes a list with commas; --all exports everything",
-            )
+        lookup.mistakes.usage(
+            f"can't use CLONE_MODE={mode.value} from {mode.origin}: {variable} is not set",
+            hint=f"{variable} takes a list with commas; --all exports everything",
         )
         return (), []
     notice = f"CLONE_MODE={mode.value} from {mode.origin}, {variable}={','.join(listed)} from {chosen.origin}"

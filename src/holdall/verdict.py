@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -19,45 +19,55 @@ __all__ = ["COMPLETE", "Count", "Reason", "Verdict"]
 
 
 class Reason(StrEnum):
-    """Why something isn't as the source had it. Those up to ``ASSISTANTS`` say that something is missing, the others
-    that something has to be looked at."""
+    """Why something isn't as the source had it, and what one and many such things are called.
 
-    FILES = "files"
+    Those up to ``ASSISTANTS`` say that something is missing, the others that something has to be looked at.
+    """
+
+    one: str
+    many: str
+
+    # With defaults, because a reason is looked up by its value alone: Reason("files").
+    def __new__(cls, value: str, one: str = "", many: str = "") -> Self:
+        reason = str.__new__(cls, value)
+        reason._value_, reason.one, reason.many = value, one, many
+        return reason
+
+    FILES = "files", "file missing", "files missing"
     """The content of a file is not there in any form that its user can take."""
-    TEXTS_CUT = "texts_cut"
+    TEXTS_CUT = "texts_cut", "text cut short", "texts cut short"
     """Only the first part of a file's text is there."""
-    BELOW_MINIMUM = "below_minimum"
+    BELOW_MINIMUM = "below_minimum", "file below --min-fidelity", "files below --min-fidelity"
     """A content is there, but not as faithful as --min-fidelity asked for."""
-    NOT_INDEXED = "not_indexed"
+    NOT_INDEXED = "not_indexed", "file not indexed", "files not indexed"
     """A file is in its store, and the store can't search it."""
-    STORES = "stores"
-    RECORDS = "records"
+    STORES = "stores", "vector store missing", "vector stores missing"
+    RECORDS = "records", "record missing", "records missing"
     """An object that could not be read, or that came while the export ran."""
-    PAGES = "pages"
+    PAGES = "pages", "dump that says it has more pages", "dumps that say they have more pages"
     """A dump says that there is more than it holds."""
-    LISTS = "lists"
+    LISTS = "lists", "list perhaps not read to its end", "lists perhaps not read to their end"
     """A list that the server may not have given to its end."""
-    REFERENCES = "references"
+    REFERENCES = "references", "reference not followed", "references not followed"
     """An id in a field that nobody reads: what it names was not looked for."""
-    KEYS = "keys"
+    KEYS = "keys", "record with the key taken out", "records with the key taken out"
     """A record that the server gave with the key in it, which was taken out."""
-    SETTINGS = "settings"
+    SETTINGS = "settings", "setting missing", "settings missing"
     """A tool or a value that the destination doesn't have."""
-    ASSISTANTS = "assistants"
+    ASSISTANTS = "assistants", "assistant missing", "assistants missing"
     """An assistant or agent that was not made."""
 
-    CHANGED = "changed"
+    CHANGED = "changed", "definition changed during the export", "definitions changed during the export"
     """A definition that was changed or removed while the export ran."""
-    COUNTS = "counts"
+    COUNTS = "counts", "count that contradicts the server's own", "counts that contradict the server's own"
     """A number of the server's contradicts what it gave."""
-    DOUBTFUL = "doubtful"
+    DOUBTFUL = "doubtful", "text joined doubtfully", "texts joined doubtfully"
     """A text whose overlapping parts could not be joined with certainty."""
-    DETAILS = "details"
+    DETAILS = "details", "detail left out", "details left out"
     """A value of the source's that the destination doesn't take: left out, and the copy does what the source did."""
-    DIFFERENT = "different"
+    DIFFERENT = "different", "difference", "differences"
     """A value at the destination that is not the source's."""
-
-    DUPLICATES = "duplicates"
+    DUPLICATES = "duplicates", "duplicate", "duplicates"
     """Another import made the same thing at the same time."""
 
     @property
@@ -67,28 +77,6 @@ class Reason(StrEnum):
 
 
 _LOOK = frozenset({Reason.CHANGED, Reason.COUNTS, Reason.DOUBTFUL, Reason.DETAILS, Reason.DIFFERENT, Reason.DUPLICATES})
-
-# What a number of each is called, one and many.
-_PHRASES = {
-    Reason.FILES: ("file missing", "files missing"),
-    Reason.TEXTS_CUT: ("text cut short", "texts cut short"),
-    Reason.BELOW_MINIMUM: ("file below --min-fidelity", "files below --min-fidelity"),
-    Reason.NOT_INDEXED: ("file not indexed", "files not indexed"),
-    Reason.STORES: ("vector store missing", "vector stores missing"),
-    Reason.RECORDS: ("record missing", "records missing"),
-    Reason.PAGES: ("dump that says it has more pages", "dumps that say they have more pages"),
-    Reason.LISTS: ("list perhaps not read to its end", "lists perhaps not read to their end"),
-    Reason.REFERENCES: ("reference not followed", "references not followed"),
-    Reason.KEYS: ("record with the key taken out", "records with the key taken out"),
-    Reason.SETTINGS: ("setting missing", "settings missing"),
-    Reason.ASSISTANTS: ("assistant missing", "assistants missing"),
-    Reason.CHANGED: ("definition changed during the export", "definitions changed during the export"),
-    Reason.COUNTS: ("count that contradicts the server's own", "counts that contradict the server's own"),
-    Reason.DOUBTFUL: ("text joined doubtfully", "texts joined doubtfully"),
-    Reason.DETAILS: ("detail left out", "details left out"),
-    Reason.DIFFERENT: ("difference", "differences"),
-    Reason.DUPLICATES: ("duplicate", "duplicates"),
-}
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,14 +105,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """``complete``, or ``incomplete: 13 files missing from 2 assistants``."""
-        there = [reason for reason in Reason if self.counts.get(reason)]
-        missing = [_phrase(reason, self.counts[reason]) for reason in there if reason.missing]
-        look = [_phrase(reason, self.counts[reason]) for reason in there if not reason.missing]
-        users = f" from {self.users} assistant{'s' if self.users > 1 else ''}" if missing and self.users else ""
-        head = f"incomplete: {', '.join(missing)}{users}" if missing else "complete"
-        known = sum(count for reason, count in self.accepted.items() if reason.missing)
-        accepted = " (accepted)" if missing and known and self.exit_code != EXIT_INCOMPLETE else ""
-        return "; ".join([head + accepted, *look])
+        head, missing = "complete", self._phrases(missing=True)
+        if missing:
+            head = f"incomplete: {', '.join(missing)}"
+            if self.users:
+                head += f" from {self.users} assistant{'s' if self.users > 1 else ''}"
+            # What was accepted is still missing; only the exit code doesn't say so.
+            accepted = any(count and reason.missing for reason, count in self.accepted.items())
+            if accepted and self.exit_code != EXIT_INCOMPLETE:
+                head += " (accepted)"
+        return "; ".join([head, *self._phrases(missing=False)])
+
+    def _phrases(self, *, missing: bool) -> list[str]:
+        counts = [(reason, self.counts.get(reason, 0)) for reason in Reason if reason.missing == missing]
+        return [f"{count} {reason.one if count == 1 else reason.many}" for reason, count in counts if count]
 
     def without(self, reason: Reason) -> Verdict:
         """The same without what has ``reason``."""
@@ -169,8 +163,3 @@ class Count:
             accepted=dict(Counter(reason for (reason, _), accepted in self._accepted.items() if accepted)),
             users=len(self._users),
         )
-
-
-def _phrase(reason: Reason, count: int) -> str:
-    one, many = _PHRASES[reason]
-    return f"{count} {one if count == 1 else many}"

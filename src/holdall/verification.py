@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.fullscan import FullScan
+from holdall.bundle.durable import reading
+from holdall.bundle.fullscan import FullScan, check_tail
 from holdall.bundle.inventory import Inventory
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.reader import BundleReader
@@ -24,7 +25,7 @@ from holdall.bundle.scan import choose_frames
 from holdall.bundle.seekable import FRAME_MAGIC, FrameError, FrameTable, require_expansion
 from holdall.bundle.totals import declared
 from holdall.capped import KEPT, Capped
-from holdall.errors import EXIT_LOOK, BundleError, CannotWrite, DamagedBundle, NotABundle
+from holdall.errors import EXIT_LOOK, DamagedBundle, NotABundle
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 from holdall.verdict import COMPLETE, Verdict
@@ -63,20 +64,18 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``sha256`` is over the whole file, None where not all of it was read; ``named`` is the one that
     the caller gave, if any.
 
-    Of very many ``findings`` and ``losses`` the first thousand are kept; the totals count all of them.
+    Of very many ``findings`` and ``losses`` the first thousand are kept; their totals count all of them.
     ``completeness`` says what the bundle lacks of what the project had when it was exported: no damage.
     """
 
     path: Path
-    findings: list[Finding]
-    losses: list[DeclaredLoss]
+    findings: Capped[Finding]
+    losses: Capped[DeclaredLoss]
     info: HoldallInfo | None
     size: int
     sha256: str | None
     quick: bool
     completeness: Verdict = COMPLETE
-    findings_total: int = 0
-    losses_total: int = 0
     named: str | None = None
 
     @property
@@ -121,16 +120,12 @@ def verified(
     read); everything else is a finding.
     """
     path = Path(path)
-    try:
+    with reading(path):
         file = open_regular(path)
-    except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
     with file:
         run = _Verification(path, file, quick=quick, sha256=sha256, keep=keep, progress=progress or Silent())
-        try:
+        with reading(path):
             verdict = run.run()
-        except OSError as error:
-            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         yield verdict, run.bundle if verdict.whole else None
 
 
@@ -138,13 +133,14 @@ class _Verification:
     """One run. ``bundle`` is there afterwards where its last frame could be read."""
 
     def __init__(
-        self, path: Path, file: BinaryIO, *, quick: bool, sha256: str | None, keep: bool, progress: Progress
+        self, path: Path, file: BufferedReader, *, quick: bool, sha256: str | None, keep: bool, progress: Progress
     ) -> None:
         self._path, self._file, self._quick, self._expected = path, file, quick, sha256
         self._keep, self._progress = keep, progress
-        self._findings: dict[tuple[str, str | None, str], Finding] = {}
-        self._more = 0
+        self._findings: Capped[Finding] = Capped()
+        self._seen: set[tuple[str, str | None, str]] = set()
         self.bundle: BundleReader | None = None
+        self._references: References | None = None
 
     def run(self) -> Verification:
         file = self._file
@@ -159,72 +155,68 @@ class _Verification:
             require_expansion(frames, size)
         except FrameError as error:
             self._find("frame", None, str(error))
-            return self._verdict(Capped(), None, size, _sha256(file), COMPLETE)
+            return self._outcome(size, _sha256(file))
+        # First, so that a bundle of another major version is refused before anything else of it is looked at.
         unreadable = self._open(frames)
         self._progress.stage("verifying")
-        audit = FullScan(file, frames, self._find, self._progress)
+        scan, sha256 = None, None
         if not self._quick:
             self._progress.expect(bytes=frames.size)
-            sha256: str | None = audit.run(keep=self._keep)
+            scan = FullScan(file, frames, self._find, self._progress)
+            sha256 = scan.run(keep=self._keep)
         else:
-            audit.check_tail(None)
-            sha256 = _sha256(file) if self._expected is not None else None
-        if isinstance(unreadable, DamagedBundle):
-            self._find("damaged", layout.INFO, unreadable.message)
-        elif unreadable:
-            self._find("cut-short", None, unreadable.message)
-        losses, info, completeness = self._check_records(audit)
-        return self._verdict(losses, info, size, sha256, completeness)
+            check_tail(file, frames, None, self._find)
+            if self._expected is not None:
+                sha256 = _sha256(file)
+        if unreadable:
+            self._find(*unreadable)
+        if self.bundle:
+            self._check_records(self.bundle, scan)
+        return self._outcome(size, sha256)
 
-    def _verdict(
-        self,
-        losses: Capped[DeclaredLoss],
-        info: HoldallInfo | None,
-        size: int,
-        sha256: str | None,
-        completeness: Verdict,
-    ) -> Verification:
+    def _outcome(self, size: int, sha256: str | None) -> Verification:
+        info = self.bundle.info if self.bundle else None
+        completeness, losses = declared(info) if info else COMPLETE, Capped[DeclaredLoss]()
+        if self._references:
+            completeness, losses = self._references.verdict, self._references.losses
         return Verification(
             path=self._path,
-            findings=list(self._findings.values()),
-            findings_total=len(self._findings) + self._more,
+            findings=self._findings,
             losses=losses,
-            losses_total=losses.total,
             info=info,
             size=size,
             sha256=sha256,
             quick=self._quick,
             completeness=completeness,
-            named=None if self._expected is None else self._expected.lower(),
+            named=self._expected and self._expected.lower(),
         )
 
     def _find(self, code: str, entry: str | None, message: str) -> None:
         """Take a finding; the same thing found twice is one finding, and one entry is damaged once."""
         key = (code, entry, "" if code == "damaged" else message)
-        if key in self._findings:
+        if key in self._seen:
             return
-        if len(self._findings) < KEPT:
-            self._findings[key] = Finding(code=code, entry=entry, message=message)
-        else:
-            self._more += 1
+        # A liar's bundle could have us remember millions; beyond those that are kept, one may count twice.
+        if len(self._seen) < KEPT:
+            self._seen.add(key)
+        self._findings.append(Finding(code=code, entry=entry, message=message))
 
-    def _open(self, frames: FrameTable) -> BundleError | None:
-        """Read ``holdall.json``, so that a bundle of another major version is refused before anything else of it is
-        looked at. Returns why that can't be read."""
+    def _open(self, frames: FrameTable) -> tuple[str, str | None, str] | None:
+        """Read ``holdall.json``; where that can't be read, the finding that says so."""
         try:
             self.bundle = BundleReader(self._path, frames=frames, file=self._file)
-        except (DamagedBundle, NotABundle) as error:
-            return error
+        except DamagedBundle as error:
+            return "damaged", layout.INFO, error.message
+        except NotABundle as error:
+            return "cut-short", None, error.message
         return None
 
-    def _check_records(self, audit: FullScan) -> tuple[Capped[DeclaredLoss], HoldallInfo | None, Verdict]:
-        bundle = self.bundle
-        if bundle is None:
-            return Capped(), None, COMPLETE
-        if audit.digests:
-            bundle.frames.hold(bytes(audit.digests))
-        references = References(bundle, self._find, audit.cut)
-        inventory = Inventory(bundle, audit, self._find, quick=self._quick)
+    def _check_records(self, bundle: BundleReader, scan: FullScan | None) -> None:
+        if scan and self._keep:
+            bundle.frames.hold(bytes(scan.digests))
+        if scan:
+            self._references = References(bundle, self._find, scan.cut)
+        inventory = Inventory(bundle, scan, self._find)
         proven = inventory.check_parts()
         # Against an index that is damaged itself, nothing can be held.
         if layout.INDEX in proven:
@@ -234,9 +226,7 @@ class _Verification:
         self._try(inventory.check_info)
         self._try(inventory.check_tags)
         if layout.INDEX in proven:
-            self._try(inventory.check_totals if self._quick else references.check)
-        completeness = declared(bundle.info) if self._quick else references.verdict
-        return references.losses, bundle.info, completeness
+            self._try(self._references.check if self._references else inventory.check_totals)
 
     def _try(self, check: Callable[[], None]) -> None:
         """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""
@@ -248,9 +238,6 @@ class _Verification:
             self._find("index", None, f"index or manifest can't be read: {error}")
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(file: BufferedReader) -> str:
     file.seek(0)
-    total = hashlib.sha256()
-    while data := file.read(1 << 20):
-        total.update(data)
-    return total.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()

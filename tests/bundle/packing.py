@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdall.bundle import bag, layout
+from holdall.bundle import layout
 from holdall.bundle.layout import Capture, LedgerLine, Source
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.model import Fidelity, Kind, Record, SourceId
@@ -109,4 +109,4 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "LOOKUP_FRAME", 1200)
     monkeypatch.setattr(layout, "DEFINITION_FRAME", 700)
     monkeypatch.setattr(layout, "specification", lambda: b"the specification\n")
-    monkeypatch.setattr(bag, "_README", "{name} {bag}\n")
+    monkeypatch.setattr(layout, "readme", lambda: "{name} {bag}\n")

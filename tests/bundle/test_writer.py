@@ -59,8 +59,8 @@ def test_what_went_in_comes_out_and_the_whole_file_has_the_sha256_that_was_told(
     assert verify(target).findings == []
     assert os.listdir(target.parent) == [target.name]
     counts = {"assistants": 1, "vector_stores": 1, "memberships": 6, "files": 6, "entries": 10}
-    assert {name: finished.counts[name] for name in counts} == counts
-    assert {fidelity: count.files for fidelity, count in finished.fidelities.items()} == {
+    assert {name: finished.info.counts[name] for name in counts} == counts
+    assert {fidelity: count.files for fidelity, count in finished.info.fidelities.items()} == {
         "original": 4,
         "text": 1,
         "unavailable": 1,
@@ -139,7 +139,7 @@ def test_the_same_project_gives_the_same_digests_in_whatever_order_it_comes(tmp_
     first = pack(tmp_path / "1.tar.zst", FILES)
     volatile = {"vs_1": {"name": "Knowledge", "status": "expired", "last_active_at": 5, "usage_bytes": 7}}
     second = pack(tmp_path / "2.tar.zst", FILES[::-1], stores=volatile, ended=STARTED + 999)
-    assert first.digests == second.digests
+    assert first.info.digests == second.info.digests
     assert first.sha256 != second.sha256
 
 
@@ -154,8 +154,8 @@ def test_the_same_project_gives_the_same_digests_in_whatever_order_it_comes(tmp_
     ],
 )
 def test_any_change_changes_a_digest(tmp_path: Path, changed: dict[str, Any], definitions: bool, content: bool) -> None:
-    first = pack(tmp_path / "1.tar.zst", FILES).digests
-    second = pack(tmp_path / "2.tar.zst", changed.pop("files"), **changed).digests
+    first = pack(tmp_path / "1.tar.zst", FILES).info.digests
+    second = pack(tmp_path / "2.tar.zst", changed.pop("files"), **changed).info.digests
     assert (first.definitions != second.definitions) >= definitions
     assert (first.contents != second.contents) == content
 
@@ -196,7 +196,7 @@ def test_a_stopped_run_leaves_what_is_whole_and_the_next_goes_on(target: Path) -
         resumed = bundle.finish(ended=STARTED + 600)
     assert verify(target).findings == []
     assert contents(target) == {file.id: file.data for file in FILES if file.data is not None}
-    assert resumed.digests == pack(target.with_name("whole.tar.zst"), FILES).digests
+    assert resumed.info.digests == pack(target.with_name("whole.tar.zst"), FILES).info.digests
 
 
 def test_a_clock_that_was_set_back_damages_nothing(target: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_content_of_an_earlier_run_gives_way_to_a_later_one(target: Path) -> N
         add_all(bundle, [*newer, FILES[2]])
         finished = bundle.finish(ended=STARTED)
     assert verify(target).findings == []
-    assert finished.digests == pack(target.with_name("whole.tar.zst"), [*newer, FILES[2]]).digests
+    assert finished.info.digests == pack(target.with_name("whole.tar.zst"), [*newer, FILES[2]]).info.digests
     with open_bundle(target) as opened:
         assert opened.find("data/files/file-a/new name.txt") is not None
 
@@ -296,7 +296,7 @@ def test_changed_definitions_go_into_a_new_stream_that_takes_the_contents_over(t
         add_all(bundle, FILES[1:], **definitions)
         finished = bundle.finish(ended=STARTED)
     assert verify(target).findings == []
-    assert finished.digests == pack(target.with_name("whole.tar.zst"), FILES[1:], **definitions).digests
+    assert finished.info.digests == pack(target.with_name("whole.tar.zst"), FILES[1:], **definitions).info.digests
     assert "file-a" not in contents(target)
     with open_bundle(target) as opened:
         assert [str(store.id) for store in opened.stores()] == ["vs_1", "vs_3"]
@@ -346,7 +346,7 @@ def test_a_crash_at_every_line_of_the_journal(
     start(target, FILES[:5])
     partial, kept = tmp_path / "acme.tar.zst.partial", tmp_path / "kept"
     shutil.copytree(partial, kept)
-    expected = pack(tmp_path / "whole.tar.zst", FILES).digests
+    expected = pack(tmp_path / "whole.tar.zst", FILES).info.digests
     for number in range(part, len(list(crashes(partial))), 8):
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(kept, partial)
@@ -355,7 +355,7 @@ def test_a_crash_at_every_line_of_the_journal(
         target.unlink(missing_ok=True)
         with writer(target) as bundle:
             add_all(bundle, FILES)
-            assert bundle.finish(ended=STARTED).digests == expected, name
+            assert bundle.finish(ended=STARTED).info.digests == expected, name
         assert verify(target).findings == [], name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdall.dialects.assistants import OPENAI
-from holdall.dialects.foundry import FOUNDRY
+from holdall.dialects.foundry_classic import FOUNDRY
 from holdall.dialects.loss import Why
 from holdall.dialects.registry import definition, table
 from holdall.dialects.responses import RESPONSES

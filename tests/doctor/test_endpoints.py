@@ -12,8 +12,8 @@ from holdall.doctor.diagnosis import EndpointState
 from holdall.doctor.endpoints import ask, judged
 from holdall.errors import RemoteError, Unreachable
 from holdall.remote import client
+from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account, endpoint
-from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget
 
 NEEDS = "You have insufficient permissions for this operation. Missing scopes: api.files.read, api.files.write. Check"
@@ -21,7 +21,7 @@ NEEDS = "You have insufficient permissions for this operation. Missing scopes: a
 
 def refusal(status: int, text: str) -> RemoteError:
     target = RequestTarget(side="source", endpoint=endpoint("sk-test-000001"))
-    return Faults(target, lambda: ()).refused("can't GET", status, {}, text)
+    return AccountErrors(target, lambda: ()).refused("can't GET", status, {}, text)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_an_error_says(status: int, text: str, answer: EndpointState, scope
 class Answers:
     """An account that answers by path; what isn't said is not found."""
 
-    nowhere: int | None = None
+    unknown_path: int | None = None
 
     def __init__(self, answers: Mapping[str, tuple[int, str]], otherwise: tuple[int, str]) -> None:
         self._answers, self._otherwise = answers, otherwise

@@ -20,11 +20,11 @@ from holdall.importer.destination.objects import Objects
 from holdall.importer.runs.baseline import listed, stamps
 from holdall.model import AssistantView, Fidelity, FileView, Kind, Record, SourceId, StoreView, TargetId, epoch_seconds
 from holdall.parsedtext import StoredText
-from holdall.remote import models, probing, refusals, tokens
+from holdall.remote import probing, refusals, tokens
+from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account, viewed
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.contents import ContentFetcher, Holder
-from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget
 from holdall.remote.limits import Limits
 from holdall.remote.parsed import read_parsed
@@ -136,10 +136,10 @@ def answering(answers: list[bytes]) -> Account:
     account = Account(endpoint("sk-test-000001", "http://127.0.0.1:9/v1"), limits=Limits(3, sleep=no_time))
     given = iter(answers * 100)
 
-    async def json(method: str, where: str, *, most: int = 1 << 23, is_page: bool = False, **asked: Any) -> Any:
+    async def json(method: str, where: str, *, is_page: bool = False, **asked: Any) -> Any:
         request = httpx2.Request(method, "http://127.0.0.1:9/v1" + where)
         response = httpx2.Response(200, content=next(given, b"null"), request=request)
-        return account._answer(f"can't {method} {where[:99]}", response, most, is_page=is_page)
+        return account._answer(f"can't {method} {where[:99]}", response, is_page=is_page)
 
     account.json = json  # type: ignore[method-assign,assignment]
     return account
@@ -154,7 +154,7 @@ async def _contents(account: Account) -> None:
     fetcher = ContentFetcher(account)
     fetcher._refused["assistants"] = RemoteError("refused")
     holders = [Holder(store=SourceId("vs_1"))]
-    await fetcher.fetch(SourceId("file-1"), view, lambda: holders, _Sinks())
+    await fetcher.fetch(SourceId("file-1"), view, holders, _Sinks())
 
 
 async def _containers(account: Account) -> None:
@@ -278,7 +278,7 @@ def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
 )
 def test_each_error(status: int, text: str, headers: dict[str, str]) -> None:
     target = RequestTarget(side="source", endpoint=endpoint("sk-test-000001"))
-    error = Faults(target, lambda: ("sk-test-000001",)).refused("can't do it", status, headers, text)
+    error = AccountErrors(target, lambda: ("sk-test-000001",)).refused("can't do it", status, headers, text)
     refusal = refusals.read(error)
     refusal.blames(["name"])
     refusal.endings()
@@ -299,4 +299,4 @@ def test_each_decoder(raw: bytes, printed: str) -> None:
         with suppress(UnexpectedAnswer):
             assert 0 <= epoch_seconds(viewed(raw, of, "it").created_at) < 1 << 40
     with suppress(msgspec.DecodeError):
-        models.read(raw)
+        probing.read_models(raw)

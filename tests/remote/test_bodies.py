@@ -12,11 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from holdall.endpoint import endpoint
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, ServerFailed, UnexpectedAnswer, Unreachable
+from holdall.remote import wire
 from holdall.remote.bodies import MAX_ERROR, MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
@@ -79,7 +81,9 @@ def use(server: Raw, work: Callable[[Account], Any], *, silence: float | None = 
             await asyncio.sleep(0)
 
         at = endpoint("sk-test-000001", f"http://127.0.0.1:{server.socket.getsockname()[1]}/v1")
-        async with Account(at, limits=Limits(3, sleep=no_time), silence=silence) as account:
+        with mock.patch.object(wire, "SILENCE", silence or wire.SILENCE):
+            account = Account(at, limits=Limits(3, sleep=no_time))
+        async with account:
             return await work(account)
 
     return asyncio.run(main())

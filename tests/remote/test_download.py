@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from unittest import mock
 
 import pytest
 
 from holdall.errors import ServerFailed
 from holdall.progress import Silent
+from holdall.remote import wire
 from holdall.remote.client import Account, endpoint
 from holdall.remote.limits import Limits
 from holdall.remote.transfer import transfer
@@ -43,7 +45,9 @@ def get(box: Running, file: str, silence: float | None = None) -> list[Sink]:
         async def no_time(seconds: float) -> None:
             await asyncio.sleep(0)
 
-        async with Account(endpoint(KEY, box.url), limits=Limits(1, sleep=no_time), silence=silence) as account:
+        with mock.patch.object(wire, "SILENCE", silence or wire.SILENCE):
+            account = Account(endpoint(KEY, box.url), limits=Limits(1, sleep=no_time))
+        async with account:
             await transfer(
                 lambda rest: account.download(file, rest=rest),
                 open_sink,

@@ -21,8 +21,8 @@ from holdall.errors import (
     ServerFailed,
     Unreachable,
 )
+from holdall.remote.account_errors import AccountErrors
 from holdall.remote.client import Account
-from holdall.remote.faults import Faults
 from holdall.remote.hints import RequestTarget, for_page
 
 AT = endpoint("sk-test-000001", "https://api.example/v1")
@@ -111,8 +111,8 @@ def refused(
     prefix = "DST" if side == "destination" else "SRC"
     names = Names(organization=f"OPENAI_{prefix}_ORG_ID from .env", project=f"--{prefix.lower()}-project-id")
     at = endpoint("sk-test-000001", url, names=names, insecure_http=True, **ids)
-    faults = Faults(RequestTarget(side=side, endpoint=at), lambda: ())
-    return faults.refused("can't GET /files", status, {"content-type": kind}, text)
+    errors = AccountErrors(RequestTarget(side=side, endpoint=at), lambda: ())
+    return errors.refused("can't GET /files", status, {"content-type": kind}, text)
 
 
 def body(message: str, code: str | None = None) -> str:

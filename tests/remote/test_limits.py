@@ -303,7 +303,7 @@ def test_an_endpoint_that_answers_nothing_but_500_is_given_half_a_minute_in_all(
     failed, route = ServerFailed("x", status=500), "GET /assistants/*"
     limits.succeeded("GET /assistants", waited=False)
     assert limits.patience(route, failed) == FAILURE_PATIENCE
-    limits.waited_in_vain(route, failed, FAILURE_PATIENCE)
+    limits.gave_up(route, failed, FAILURE_PATIENCE)
     assert limits.patience(route, failed) == 0
     # One that has worked has the whole budget, and an outage is sat out.
     assert limits.patience(route, ServerFailed("x", status=503)) == PATIENCE

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall.errors import NotFound, RequestRefused, ServerFailed
-from holdall.remote.lists import Page, pages
+from holdall.remote.lists import Listing, Page
 from tests.sweep import examples
 
 # The lengths of a page that may be followed by another: what is asked for, and what servers have of their own.
@@ -66,7 +66,7 @@ def read(server: Server, limit: int = 5) -> tuple[list[str], list[str], int]:
         return server.answer(query)
 
     async def collect() -> list[str]:
-        return [item.decode().strip('"') async for page in pages(ask, limit, doubts.append) for item in page]
+        return [item.decode().strip('"') async for page in Listing(ask, limit, doubts.append).pages() for item in page]
 
     return asyncio.run(collect()), doubts, len(queries)
 
@@ -149,7 +149,7 @@ def test_two_different_records_of_one_id_are_doubted() -> None:
             return Page(items=items, ids=["a"] * len(items), has_more=False)
 
         async def collect() -> list[bytes]:
-            return [item async for page in pages(ask, 5, doubts.append) for item in page]
+            return [item async for page in Listing(ask, 5, doubts.append).pages() for item in page]
 
         return asyncio.run(collect()), doubts
 
@@ -165,7 +165,7 @@ def test_a_first_page_that_is_refused_is_an_error(error: type[RequestRefused]) -
         raise error("no")
 
     async def collect() -> None:
-        async for _ in pages(ask, 5, print):
+        async for _ in Listing(ask, 5, print).pages():
             pass
 
     with pytest.raises(error):
@@ -179,7 +179,7 @@ def test_items_without_ids_are_taken_and_the_rest_doubted() -> None:
         return Page(items=[b"{}", b"{}"], ids=[None, None], has_more=True)
 
     async def collect() -> list[bytes]:
-        return [item async for page in pages(ask, 5, doubts.append) for item in page]
+        return [item async for page in Listing(ask, 5, doubts.append).pages() for item in page]
 
     assert asyncio.run(collect()) == [b"{}", b"{}"]
     assert len(doubts) == 1
@@ -202,7 +202,7 @@ def listed(ask: Any, limit: int, **more: Any) -> tuple[int, list[str]]:
     doubts: list[str] = []
 
     async def collect() -> int:
-        return sum([len(page) async for page in pages(ask, limit, doubts.append, **more)])
+        return sum([len(page) async for page in Listing(ask, limit, doubts.append, **more).pages()])
 
     return asyncio.run(collect()), doubts
 
@@ -288,5 +288,5 @@ def test_one_page_with_all_there_is_holds_to_the_same_bound(
 
 
 def test_after_a_list_without_end_a_long_page_is_cut_sooner() -> None:
-    found, doubts = listed(of_length(1000, 1000), 100, lies=3)
+    found, doubts = listed(of_length(1000, 1000), 100, endless=3)
     assert (found, len(doubts)) == (50, 1)

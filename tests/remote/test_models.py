@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from holdall.remote.models import day, read, shutdown
+from holdall.remote.probing import day, read_models, shutdown
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_shutdown_dates_of_every_form(value: object, expected: date | None) -> N
 
 def test_lists_of_models() -> None:
     openai = b'{"object":"list","data":[{"id":"a","shutdown_date":"2026-10-23","x":1},{"id":"b"}]}'
-    assert read(openai) == {"a": date(2026, 10, 23), "b": None}
-    assert read(b'{"value":[{"name":"support","modelName":"gpt-4o"}]}') == {"support": None}
+    assert read_models(openai) == {"a": date(2026, 10, 23), "b": None}
+    assert read_models(b'{"value":[{"name":"support","modelName":"gpt-4o"}]}') == {"support": None}
 
 
 def test_a_day_is_that_of_utc() -> None:

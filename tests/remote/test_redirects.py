@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from holdall.remote import redirects
-from holdall.remote.redirects import Misled, Transport, elsewhere
+from holdall.remote.redirects import BadRedirect, Transport, other_origin
 
 CONTENT = "/files/file-1/content"
 HEADERS = {
@@ -71,7 +71,7 @@ def to(location: str, base: str = "https://api.example/v1", status: int = 302, p
 def test_a_content_is_followed_without_our_headers(status: int, path: str) -> None:
     network = to("https://blob.example/x?sig=hidden", status=status, path=path)
     response = network.ask(path)
-    assert elsewhere(response) == "https://blob.example"
+    assert other_origin(response) == "https://blob.example"
     assert "set-cookie" not in response.headers
     sent = network.seen[1].headers
     assert {name: sent[name] for name in sent} == {"host": "blob.example", "range": "bytes=5-"}
@@ -96,7 +96,7 @@ def test_a_content_is_followed_without_our_headers(status: int, path: str) -> No
 )
 def test_nothing_else_goes_to_another_origin(method: str, path: str, status: int, location: str) -> None:
     network = to(location, status=status, path=path)
-    with pytest.raises(Misled, match="another server") as caught:
+    with pytest.raises(BadRedirect, match="another server") as caught:
         network.ask(path, method)
     assert caught.value.moved_to in str(caught.value)
     assert caught.value.ambiguous == (status == 302)
@@ -129,7 +129,7 @@ def test_nothing_else_goes_to_another_origin(method: str, path: str, status: int
 )
 def test_a_content_stays_outside(base: str, location: str, why: str) -> None:
     network = to(location, base)
-    with pytest.raises(Misled, match=why) as caught:
+    with pytest.raises(BadRedirect, match=why) as caught:
         network.ask(CONTENT)
     assert "hidden" not in str(caught.value)
     assert len(network.seen) == 1
@@ -156,25 +156,25 @@ def test_once_outside_nothing_of_ours_comes_back() -> None:
     network = to("https://blob.example/x")
     network.answers["https://blob.example/x"] = (302, "https://api.example/v1/y")
     response = network.ask(CONTENT)
-    assert elsewhere(response) == "https://api.example"
+    assert other_origin(response) == "https://api.example"
     assert all("authorization" not in request.headers for request in network.seen[1:])
     network.answers["https://api.example/v1/y"] = (307, "http://blob.example/z")
-    with pytest.raises(Misled, match="unencrypted"):
+    with pytest.raises(BadRedirect, match="unencrypted"):
         network.ask(CONTENT)
 
 
 def test_within_one_origin() -> None:
     for location in ("/v1/other", "other", "?page=2", "https://API.example:443/v1/other"):
         network = to(location, path="/files/x", status=301)
-        assert not elsewhere(network.ask("/files/x"))
+        assert not other_origin(network.ask("/files/x"))
         assert network.seen[1].headers["authorization"] == "Bearer sk-secret"
     network = to("/v1/files/", path="/files", status=308)
     network.ask("/files", "POST")
     assert [request.method for request in network.seen] == ["POST", "POST"]
     for status in (301, 302, 303):
-        with pytest.raises(Misled, match=f"with {status}, which would make a GET of a POST"):
+        with pytest.raises(BadRedirect, match=f"with {status}, which would make a GET of a POST"):
             to("/v1/files/", path="/files", status=status).ask("/files", "POST")
-        with pytest.raises(Misled, match="would make a GET of a DELETE"):
+        with pytest.raises(BadRedirect, match="would make a GET of a DELETE"):
             to("/v1/files/", path="/files", status=status).ask("/files", "DELETE")
 
 
@@ -203,7 +203,7 @@ def test_who_answered_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
         return response
 
     monkeypatch.setattr(network, "_send", answered_inside)
-    with pytest.raises(Misled, match="this machine"):
+    with pytest.raises(BadRedirect, match="this machine"):
         network.ask(CONTENT)
 
 

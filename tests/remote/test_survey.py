@@ -19,11 +19,11 @@ class Server:
 
     def __init__(self, agents: RemoteError, nowhere: RemoteError | int) -> None:
         self._agents, self._nowhere = agents, nowhere
-        self.nowhere: int | None = None
+        self.unknown_path: int | None = None
 
-    async def items(self, where: str, **_: Any) -> AsyncIterator[bytes]:
+    async def pages(self, where: str, **_: Any) -> AsyncIterator[list[bytes]]:
         raise self._agents
-        yield b""
+        yield []
 
     async def get(self, where: str, **_: Any) -> Answer:
         if isinstance(self._nowhere, RemoteError):

@@ -45,36 +45,6 @@ MAX_TIME = 2**33 - 1
 
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
-_README = """\
-This folder is a bag (BagIt, RFC 8493) with the assistants, agents, vector stores and files of a project
-with an OpenAI-compatible API, as they were when it was captured. No program of ours is needed to
-read it:
-
-  data/assistants/ID.json              an assistant, exactly as the API gave it
-  data/agents/ID.json                  a reusable agent, likewise
-  data/vector_stores/ID.json           a vector store, likewise
-  data/vector_stores/ID.files.jsonl    the files of that store, one JSON object a line
-  data/files/ID/NAME                   the bytes of a file; its true name stands in files.jsonl
-  data/text/STORE/ID.json              the text that the API parsed out of a file, where it refused the bytes
-  data/files.jsonl                     the file objects, one a line
-  data/ledger.jsonl                    what became of each file: how it was got, or why it is missing
-
-To open and prove the bundle {name} with standard tools:
-
-  tar --zstd -xf {name}      (or: zstd -dc {name} | tar -x)
-  cd {bag}
-  sha256sum -c manifest-sha256.txt
-  sha256sum -c tagmanifest-sha256.txt
-  bagit.py --validate .
-
-FORMAT.md is the complete specification of the file. With holdall installed:
-
-  holdall inspect {name}
-  holdall verify {name}
-  holdall extract {name} --to FOLDER
-  holdall import {name}
-"""
-
 _MAX_USTAR_SIZE = 8**11 - 1
 _MAX_PAX = 4 * BLOCK
 _SIZE_AT, _TIME_AT, _TYPE_AT = 124, 136, 156
@@ -248,12 +218,8 @@ def parse_manifest_line(line: bytes) -> tuple[str, str]:
 
 def opening_files(name: str, bag: str) -> list[tuple[str, bytes]]:
     """The files that open a bundle of file name ``name``: how to read it, and the specification."""
-    readme = _README.format(name=name, bag=bag).encode()
-    return [
-        (layout.BAGIT, BAGIT_TXT),
-        (layout.README, readme),
-        (layout.SPECIFICATION, layout.specification()),
-    ]
+    readme = layout.readme().format(name=name, bag=bag).encode()
+    return [(layout.BAGIT, BAGIT_TXT), (layout.README, readme), (layout.SPECIFICATION, layout.specification())]
 
 
 def closing_info(capture: Capture, *, ended: int, size: int, entries: int) -> bytes:

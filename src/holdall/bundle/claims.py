@@ -1,8 +1,9 @@
-"""What a bundle says of itself, line by line: where a statement is of a shape that docs/format.md doesn't know.
+"""What a bundle says of itself, line by line: read within the limits, and where a statement is of a shape that
+docs/format.md doesn't know.
 
-Each function gives what is wrong, a sentence each. What readers could read in two ways is wrong: a key twice, a field
-at an entry of another kind, a fidelity that doesn't belong in its place. Fields that only a newer minor version
-knows are ignored.
+Each ``about_`` function gives what is wrong, a sentence each. What readers could read in two ways is wrong: a key
+twice, a field at an entry of another kind, a fidelity that doesn't belong in its place. Fields that only a newer minor
+version knows are ignored.
 """
 
 from __future__ import annotations
@@ -12,19 +13,36 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from holdall.bundle import layout
 from holdall.bundle.bag import described, parse_bag_info
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine
+from holdall.bundle.names import is_safe
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Fidelity, Kind
-from holdall.untrusted import read_unique
+from holdall.untrusted import read_unique, require_filename, require_id, require_plain
 from holdall.verdict import Reason
 
-__all__ = ["about_bag", "about_entry", "about_info", "about_ledger_line", "about_loss", "asked"]
+__all__ = [
+    "about_bag",
+    "about_entry",
+    "about_info",
+    "about_ledger_line",
+    "about_loss",
+    "asked",
+    "index_line",
+    "ledger_line",
+    "loss_line",
+    "payload_line",
+]
 
 # Members and elements, those of members included (docs/format.md, "Limits").
 _LINE_VALUES = 100
 _INFO_VALUES = 100_000
+_index_decoder = msgspec.json.Decoder(IndexEntry)
+_ledger_decoder = msgspec.json.Decoder(LedgerLine)
+_loss_decoder = msgspec.json.Decoder(LossLine)
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MINIMA = frozenset({Fidelity.ORIGINAL, Fidelity.CONTAINER, Fidelity.TEXT, Fidelity.UNAVAILABLE})
 _LATER = frozenset(row.count for row in KINDS.values() if row.since)
@@ -45,9 +63,41 @@ _ORIGIN = re.compile(r"https?://[^\s/?#@]+")
 _ROUTE = re.compile("/(?:vector_stores/([^/ ]+)/)?files/([^/ ]+)/content(?: -> .*)?", re.DOTALL)
 
 
+def ledger_line(raw: bytes) -> LedgerLine:
+    """A line of the ledger; ValueError where it is over a limit."""
+    require_plain(raw)
+    line = _ledger_decoder.decode(raw)
+    require_id(line.id)
+    require_filename(line.filename or "")
+    return line
+
+
+def loss_line(raw: bytes) -> LossLine:
+    """A line of the losses; ValueError where it is over a limit."""
+    require_plain(raw)
+    return _loss_decoder.decode(raw)
+
+
+def index_line(raw: bytes) -> IndexEntry:
+    """A line of the index, its path not looked at; ValueError where it is over a limit."""
+    require_plain(raw)
+    entry = _index_decoder.decode(raw)
+    require_id(entry.id or "")
+    require_filename(entry.filename or "")
+    return entry
+
+
+def payload_line(raw: bytes) -> IndexEntry:
+    """A line of the index; ValueError where it is over a limit, or its path is none that a bundle may have."""
+    entry = index_line(raw)
+    if not entry.path.startswith("data/") or not is_safe(entry.path):
+        raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
+    return entry
+
+
 def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
     """A line of the index. ``version`` is the bundle's format. Raises ValueError as ``read_unique`` does."""
-    # The rules of docs/format.md one after another, as in about_ledger_line: more functions would hide them.
+    # As in about_ledger_line, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_LINE_VALUES)
     if None in fields.values():
         yield "a field without a value"
@@ -74,6 +124,7 @@ def about_entry(raw: bytes, entry: IndexEntry, version: str) -> Iterator[str]:
 
 def about_ledger_line(raw: bytes, line: LedgerLine) -> Iterator[str]:
     """A line of the ledger. Raises ValueError as ``read_unique`` does."""
+    # The rules of docs/format.md one after another: more functions would hide them.
     fields = read_unique(raw, values=_LINE_VALUES)
     if "truncated" not in fields:
         yield "it doesn't say whether it is truncated"

@@ -5,25 +5,25 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from holdall import locks
-from holdall.errors import AlreadyExists, BundleInUse, CannotWrite
+from holdall.errors import AlreadyExists, CannotWrite
 from holdall.opening import regular
 from holdall.shortage import exhausted
 
 __all__ = [
     "PRIVATE",
-    "BundleLock",
     "already_exists",
     "cannot_write",
     "durable",
     "open_private",
     "place",
     "put",
+    "reading",
     "reporting",
     "sync_folder",
     "write_whole",
@@ -133,6 +133,15 @@ class reporting:
             raise cannot_write(self._target, error) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an OSError into CannotWrite, which says what can't be read."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
+
+
 def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite:
     """What an OSError means to somebody who writes to ``target``; ``hint`` is the way out where the disk isn't full."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
@@ -140,13 +149,3 @@ def cannot_write(target: Path, error: OSError, *, hint: str = "") -> CannotWrite
     elif short := exhausted(error):
         hint = short.hint
     return CannotWrite(f"can't write {target}: {error.strerror or error}", hint=hint)
-
-
-class BundleLock(locks.FileLock):
-    """The lock on the folder of an unfinished bundle. Raises BundleInUse."""
-
-    def __init__(self, path: Path, *, what: Path) -> None:
-        busy = BundleInUse(
-            f"can't write {what}: another process is writing it", hint="wait for it, or choose another name"
-        )
-        super().__init__(path, busy=busy)

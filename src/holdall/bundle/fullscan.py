@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -16,22 +15,18 @@ from holdall.bundle.names import fold
 from holdall.bundle.references import Report
 from holdall.bundle.scan import CantFollow, Member, Piece, members, pieces
 from holdall.bundle.seekable import SEAL_SIZE, FrameTable, encode_seal, encode_table
-from holdall.bundle.sorting import Sorter
+from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.parsedtext import StoredText
 from holdall.progress import Progress
 from holdall.untrusted import MAX_JSON, most_text
 
-__all__ = ["LOST", "PLACE", "TO_THE_END", "FullScan", "line_ends"]
+__all__ = ["TO_THE_END", "FullScan", "Scanned", "check_tail", "line_ends"]
 
-PLACE = struct.Struct(">QQ32sQ")
-"""Offset, size and sha256 of a member, packed, and the number of lines of one that is ``.jsonl``."""
-LOST = bytes(32)
-"""Stands for the sha256 of a member that could not be read whole."""
 TO_THE_END = 1 << 63
-
 _LOOKED_INTO = frozenset({layout.BAGIT, layout.BAG_INFO, layout.INFO, layout.TAG_MANIFEST})
 _PAYLOAD = len(layout.OPENING)
 _PIECE = 256 << 10
+_SEAL_HEAD = 8  # magic and length, before the digest
 _STAGES = {path: number + (number >= _PAYLOAD) for number, path in enumerate((*layout.OPENING, *layout.CLOSING))}
 
 
@@ -40,21 +35,30 @@ def line_ends(data: memoryview) -> int:
     return sum(data[at : at + _PIECE].tobytes().count(b"\n") for at in range(0, len(data), _PIECE))
 
 
+class Scanned(NamedTuple):
+    """Where a member lies; its sha256, None where it can't be read whole; of a ``.jsonl`` how many lines it has."""
+
+    offset: int
+    size: int
+    sha256: str | None
+    lines: int
+
+
 class FullScan:
     """What one pass found. Everything that isn't as it must be is reported on the way.
 
-    ``members`` has path and ``PLACE`` of each payload member, ``cut`` the paths of parsed texts that say of themselves
-    that they stop short; ``tags`` offset, size and sha256 of the tag files, and
-    ``kept`` the bytes of the small ones that came whole; ``followed`` is how far the tar could be followed; ``digests``
-    has those of the frames, where they were asked for.
+    ``members`` are those of the payload by their paths, ``tags`` the tag files, ``kept`` has the bytes of some of them,
+    where they came whole; ``cut`` the paths of parsed texts that say of themselves that they stop short; ``followed``
+    is how far the tar could be followed; ``digests`` has those of the frames, where they were asked for.
     """
 
     def __init__(self, file: BinaryIO, frames: FrameTable, report: Report, progress: Progress) -> None:
         self._file, self._frames, self._find, self._progress = file, frames, report, progress
         self._file_size = file.seek(0, 2)
         self._room = most_text(self._file_size)
-        self.members, self.cut, self._folded = Sorter(), Sorter(), Sorter()
-        self.tags: dict[str, tuple[int, int, str]] = {}
+        self.members = ValueSorter(Scanned)
+        self.cut, self._folded = Sorter(), Sorter()
+        self.tags: dict[str, Scanned] = {}
         self.kept: dict[str, bytes] = {}
         self.followed = 0
         self.digests = bytearray()
@@ -75,7 +79,7 @@ class FullScan:
         for _ in scanned:
             pass  # the tar could not be followed to its end, yet every frame counts
         self._check_folded()
-        self.check_tail(total.copy().digest())
+        check_tail(self._file, self._frames, total.copy().digest(), self._find)
         self._file.seek(self._frames.length)
         while data := self._file.read(1 << 20):
             total.update(data)
@@ -117,20 +121,23 @@ class FullScan:
             self._find("damaged", path, f"{path}: its bytes are lost")
         elif text:
             self._read_text(path, text, None)
+        sha256 = digest.hexdigest() if member.whole else None
+        self._take(path, Scanned(member.offset, member.size, sha256, lines))
+        if keeping and member.whole:
+            self.kept[path] = bytes(kept)
+
+    def _take(self, path: str, found: Scanned) -> None:
         # With the lowest of all characters between them a folder's files come right behind a file of its name.
         self._folded.add(fold(path).replace("/", "\0").encode())
         self._check_order(path)
         if path.startswith("data/"):
-            sha256 = digest.digest() if member.whole else LOST
-            self.members.add(path.encode(), PLACE.pack(member.offset, member.size, sha256, lines))
-        elif path not in layout.TAG_FILES:
-            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
+            self.members.add(path, found)
+        elif path in layout.TAG_FILES:
+            self.tags[path] = found
+            if path in _LOOKED_INTO and found.size > MAX_JSON:
+                self._find("tar", path, f"{path}: {found.size} bytes, more than it may have")
         else:
-            self.tags[path] = member.offset, member.size, digest.hexdigest()
-            if keeping and member.whole:
-                self.kept[path] = bytes(kept)
-            elif path in _LOOKED_INTO and not keeping:
-                self._find("tar", path, f"{path}: {member.size} bytes, more than it may have")
+            self._find("unlisted", path, f"{path}: no such tag file belongs to a bundle")
 
     def _read_text(self, path: str, text: StoredText, data: memoryview | None) -> StoredText | None:
         """``text`` with ``data`` fed to it, None for its end; None where it is no parsed text."""
@@ -172,23 +179,22 @@ class FullScan:
             self._find("tar", path, f"{path}: not in its place among the tag files")
         self._stage = max(stage, self._stage)
 
-    def check_tail(self, digest: bytes | None) -> None:
-        """What follows the frames must be, bit for bit, the seal and the seek table that belong to them."""
-        table, end = encode_table(self._frames), self._frames.length
-        self._file.seek(end)
-        rest = self._file.read(SEAL_SIZE + len(table) + 1)
-        seal = encode_seal(digest or bytes(32))
-        found, after = rest[: len(seal)], rest[len(seal) :]
-        if digest is None:
-            found = found[:8] + seal[8:] if len(found) == len(seal) else found
-        if after[: len(table)] == table:
-            if found != seal:
-                self._find("seal", None, "the seal is not the sha256 of what stands before it")
-            if len(after) > len(table):
-                self._find("trailing", None, "bytes follow the end of the bundle")
-        elif found[:8] != seal[:8] or len(after) < len(table):
-            self._find("cut-short", None, f"the frames end at byte {end}, and not in seal and seek table")
-        else:
-            if found != seal:
-                self._find("seal", None, "the seal is not the sha256 of what stands before it")
-            self._find("seek-table", None, "the seek table is not the one that belongs to the frames")
+
+def check_tail(file: BinaryIO, frames: FrameTable, digest: bytes | None, report: Report) -> None:
+    """What follows the frames must be, bit for bit, the seal with their ``digest``, None where nobody read them, and
+    the seek table that belongs to them."""
+    table, end = encode_table(frames), frames.length
+    file.seek(end)
+    rest = file.read(SEAL_SIZE + len(table) + 1)
+    found, after = rest[:SEAL_SIZE], rest[SEAL_SIZE:]
+    seal = encode_seal(found[_SEAL_HEAD:] if digest is None else digest)
+    listed = after[: len(table)] == table
+    if not listed and (found[:_SEAL_HEAD] != seal[:_SEAL_HEAD] or len(after) < len(table)):
+        report("cut-short", None, f"the frames end at byte {end}, and not in seal and seek table")
+        return
+    if found != seal:
+        report("seal", None, "the seal is not the sha256 of what stands before it")
+    if not listed:
+        report("seek-table", None, "the seek table is not the one that belongs to the frames")
+    elif len(after) > len(table):
+        report("trailing", None, "bytes follow the end of the bundle")

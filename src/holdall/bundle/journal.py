@@ -20,8 +20,10 @@ from msgspec.structs import replace
 
 from holdall.bundle import layout
 from holdall.bundle.appendlog import AppendLog
-from holdall.bundle.durable import PRIVATE, BundleLock
+from holdall.bundle.durable import PRIVATE
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
+from holdall.errors import BundleInUse
+from holdall.locks import FileLock
 from holdall.opening import open_regular
 
 __all__ = [
@@ -105,12 +107,15 @@ _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
 class Partial:
-    """The folder beside the target, locked while this object lives."""
+    """The folder beside the target, locked while this object lives. Raises BundleInUse where another process has it."""
 
     def __init__(self, target: Path) -> None:
         self.target, self.folder = target, partial_folder(target)
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._lock = BundleLock(self.folder / "lock", what=target)
+        busy = BundleInUse(
+            f"can't write {target}: another process is writing it", hint="wait for it, or choose another name"
+        )
+        self._lock = FileLock(self.folder / "lock", busy=busy)
         self.stream = self.folder / _STREAM
         self.old_stream = self.folder / "stream.old"
         self.journal = self.folder / _JOURNAL

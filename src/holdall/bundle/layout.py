@@ -26,28 +26,6 @@ from holdall.untrusted import (
     text_weight,
 )
 
-__all__ = [
-    "FORMAT",
-    "ON_DISK",
-    "Capture",
-    "Digests",
-    "FidelityCount",
-    "Frames",
-    "HoldallInfo",
-    "IndexEntry",
-    "LedgerLine",
-    "LossLine",
-    "Part",
-    "Place",
-    "Source",
-    "bag_name",
-    "format_of",
-    "frames_of",
-    "kind_of",
-    "place_of",
-    "specification",
-]
-
 MAJOR, MINOR = 1, max(row.since for row in KINDS.values())
 FORMAT = f"{MAJOR}.{MINOR}"
 
@@ -335,6 +313,11 @@ def is_known(version: str) -> bool:
 def bag_name(filename: str) -> str:
     """The name of the bag's folder in a bundle of that file name, before it is made safe."""
     return filename.removesuffix(".zst").removesuffix(".tar")
+
+
+def readme() -> str:
+    """README.txt, which says how to open a bundle without us; its file is ``{name}`` there, the bag ``{bag}``."""
+    return resources.files("holdall.bundle").joinpath("readme_of_bundle.txt").read_text("utf-8")
 
 
 def specification() -> bytes:

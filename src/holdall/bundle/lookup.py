@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import BinaryIO
 
 from holdall.bundle.seekable import FrameError, FrameTable, decompress
 from holdall.untrusted import MAX_JSON
 
-__all__ = ["FrameFile", "SortedLines", "frame_digest"]
+__all__ = ["FrameFile", "SortedLines", "frame_digest", "split_lines"]
 
 MAX_LINES = 1 << 62
 
@@ -113,6 +113,27 @@ class FrameFile:
         return b"".join(self.chunks(position, size))
 
 
+def split_lines(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
+    """The lines of a file that comes in pieces, without their newlines. None for a piece that is lost, and for a line
+    that is not there whole: cut by such a piece, longer than any may be, or without an end."""
+    rest: bytearray | None = bytearray()
+    for piece in pieces:
+        # Most lines of a piece are whole, so they are cut in one go.
+        first, *lines = (piece or b"").split(b"\n")
+        if rest is not None:
+            rest += first
+            if piece is None or len(rest) > MAX_JSON:
+                yield None
+                rest = None
+        if lines:
+            if rest is not None:
+                yield bytes(rest)
+            rest = bytearray(lines.pop())
+            yield from lines
+    if rest:
+        yield None
+
+
 class SortedLines:
     """Lines in ascending order of ``key(line)``, ``size`` bytes of them from ``offset`` on in a bundle's tar."""
 
@@ -172,24 +193,14 @@ class SortedLines:
         raise FrameError("a line without end")
 
     def _lines(self, start: int) -> Iterator[bytes]:
-        rest, left = bytearray(), self._most
-        for chunk in self._frames.chunks(self._offset + start, self._size - start):
-            for at in range(0, len(chunk), _PIECE):
-                piece = bytes(chunk[at : at + _PIECE])
-                # Most lines of a piece are whole, so they are cut in one go.
-                first, *lines = piece.split(b"\n")
-                rest += first
-                if len(rest) > MAX_JSON:
-                    raise FrameError("a line without end")
-                left -= len(lines)
-                if left < 0:
-                    raise FrameError("more lines than there may be")
-                if lines:
-                    yield bytes(rest)
-                    rest = bytearray(lines.pop())
-                    yield from lines
-        if rest:
-            raise FrameError("the last line has no end")
+        chunks = self._frames.chunks(self._offset + start, self._size - start)
+        pieces = (bytes(chunk[at : at + _PIECE]) for chunk in chunks for at in range(0, len(chunk), _PIECE))
+        for number, line in enumerate(split_lines(pieces)):
+            if line is None:
+                raise FrameError("a line without end")
+            if number == self._most:
+                raise FrameError("more lines than there may be")
+            yield line
 
     def _read(self, start: int, size: int) -> bytes:
         return self._frames.read(self._offset + start, size)

@@ -8,14 +8,13 @@ is one of per file is sorted outside of memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 
 from holdall.bundle.layout import LedgerLine
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.sorting import Sorter
+from holdall.bundle.sorting import ValueSorter
 from holdall.capped import Capped
 from holdall.credentials import Scan, Suspect
 from holdall.dependencies import USERS, Dependencies, Dependency, User
@@ -25,10 +24,9 @@ from holdall.opening import Closing
 
 __all__ = ["MissingFromBundle", "Wanted"]
 
-_encode = msgspec.json.Encoder().encode
 # Worst first: what isn't there at all, what stops short or may be joined wrongly, what is text only.
-_WEIGHT = {Fidelity.UNAVAILABLE: b"0", Fidelity.TEXT: b"2"}
-_CUT = b"1"
+_WEIGHT = {Fidelity.UNAVAILABLE: 0, Fidelity.TEXT: 2}
+_CUT = 1
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,18 +58,12 @@ class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     assistants: list[int] | None = None
 
 
-_trace = msgspec.json.Decoder(_Trace)
-
-
-class _Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _Item(NamedTuple):
     """A Wanted as it is kept: its users by their numbers."""
 
     line: LedgerLine
     gone: bool
     users: list[int]
-
-
-_item = msgspec.json.Decoder(_Item)
 
 
 class MissingFromBundle(Closing):
@@ -87,7 +79,7 @@ class MissingFromBundle(Closing):
         # The first users of each store and file that a definition names, by their numbers.
         self._store_users: dict[str, list[int]] = {}
         self._file_users: dict[str, list[int]] = {}
-        self._traces, self._files = Sorter(), Sorter()
+        self._traces, self._files = ValueSorter(_Trace), ValueSorter(_Item)
         self.total = 0
         self._scan, outside = Scan(), Dependencies()
         self._read_definitions(outside)
@@ -103,9 +95,7 @@ class MissingFromBundle(Closing):
 
     def wanted(self) -> Iterator[Wanted]:
         """The files in the order of their numbers."""
-        for number, (_, data) in enumerate(self._files, start=1):
-            item = _item.decode(data)
-            line = item.line
+        for number, (line, gone, users) in enumerate(self._files, start=1):
             yield Wanted(
                 number=number,
                 id=line.id,
@@ -115,8 +105,8 @@ class MissingFromBundle(Closing):
                 truncated=line.truncated,
                 doubt=line.doubt or None,
                 message=line.message,
-                gone=item.gone,
-                used_by=[self._users[user] for user in item.users],
+                gone=gone,
+                used_by=[self._users[user] for user in users],
             )
 
     # -- inside --------------------------------------------------------------------------------------
@@ -132,7 +122,7 @@ class MissingFromBundle(Closing):
                     if len(users) < USERS:
                         users.append(number)
         for file, users in self._file_users.items():
-            self._mention(file, _Trace(assistants=users))
+            self._traces.add(file, _Trace(assistants=users))
         self._file_users.clear()
 
     def _read_stores(self) -> Iterator[Dependency]:
@@ -143,12 +133,12 @@ class MissingFromBundle(Closing):
             self._scan.look(record)
             for member in self._bundle.memberships(record.id):
                 self._scan.look(member)
-                self._mention(member.id, _Trace(store=number))
+                self._traces.add(member.id, _Trace(store=number))
         for file in self._bundle.files():
             self._scan.look(file)
-            self._mention(file.id, _Trace(known=True))
+            self._traces.add(file.id, _Trace(known=True))
         for line in self._bundle.ledger():
-            self._mention(line.id, _Trace(line=line))
+            self._traces.add(line.id, _Trace(line=line))
         self._stores = [self._store_users.get(store, []) for store in present]
         for store, users in sorted(self._store_users.items()):
             if store not in present and self._included("file_search"):
@@ -158,16 +148,13 @@ class MissingFromBundle(Closing):
         """Was the knowledge of this tool asked for? What was left out on purpose is not gone."""
         return self._bundle.info.options.get(tool) is not False
 
-    def _mention(self, file_id: str, trace: _Trace) -> None:
-        self._traces.add(file_id.encode("utf-8", "surrogatepass"), _encode(trace))
-
     def _join(self) -> Iterator[Dependency]:
         """Bring together what is said of each file; returns the files that a definition names and that are gone."""
-        for key, group in groupby(self._traces, key=itemgetter(0)):
+        for id, traces in self._traces.by_text():
             line, known = None, False
             named: list[int] = []
             users: set[int] = set()
-            for trace in map(_trace.decode, map(itemgetter(1), group)):
+            for trace in traces:
                 line, known = line or trace.line, known or trace.known
                 named += trace.assistants or ()
                 users.update(self._stores[trace.store] if trace.store is not None else ())
@@ -175,11 +162,9 @@ class MissingFromBundle(Closing):
                 self._want(line, not known, sorted(users.union(named))[:USERS])
             if named and not known and self._included("code_interpreter"):
                 used_by = [self._users[number] for number in named]
-                yield Dependency(kind="file", name=key.decode("utf-8", "surrogatepass"), used_by=used_by)
+                yield Dependency(kind="file", name=id, used_by=used_by)
 
     def _want(self, line: LedgerLine, gone: bool, users: list[int]) -> None:
         self.total += 1
         weight = _CUT if line.truncated or line.doubt else _WEIGHT[line.fidelity]
-        name = (line.filename or "").encode("utf-8", "surrogatepass")
-        item = _Item(line=line, gone=gone, users=users)
-        self._files.add(weight + name + b"\0" + line.id.encode("utf-8", "surrogatepass"), _encode(item))
+        self._files.add(f"{weight}{line.filename or ''}\0{line.id}", _Item(line, gone, users))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
@@ -19,39 +20,20 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.bag import TarError, parse_header
+from holdall.bundle.claims import ledger_line, loss_line, payload_line
+from holdall.bundle.durable import reading
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.lookup import FrameFile, SortedLines
-from holdall.bundle.names import is_safe
-from holdall.bundle.seekable import (
-    FRAME_MAGIC,
-    MAX_FRAME,
-    FrameError,
-    FrameTable,
-    read_table,
-    require_expansion,
-)
-from holdall.errors import CannotWrite, DamagedBundle, NewerFormat, NotABundle, pasteable
+from holdall.bundle.seekable import FRAME_MAGIC, MAX_FRAME, FrameError, FrameTable, read_table, require_expansion
+from holdall.errors import DamagedBundle, NewerFormat, NotABundle, pasteable
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind, Record, SourceId
 from holdall.opening import Closing, open_regular
-from holdall.untrusted import (
-    MAX_JSON,
-    most_lines,
-    most_records,
-    most_values,
-    require_filename,
-    require_id,
-    require_plain,
-    require_record,
-)
+from holdall.untrusted import MAX_JSON, most_lines, most_records, most_values, require_plain, require_record
 
-__all__ = ["BundleReader", "index_line", "ledger_line", "open_bundle"]
+__all__ = ["BundleReader", "open_bundle"]
 
 T = TypeVar("T")
-
-_index_line = msgspec.json.Decoder(IndexEntry)
-_ledger_line = msgspec.json.Decoder(LedgerLine)
-_loss_line = msgspec.json.Decoder(LossLine)
 
 
 class _Path(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +64,8 @@ class BundleReader(Closing):
         """``frames`` stands for the seek table where that is damaged; ``file`` is the bundle where it is open already;
         it is closed with this one, and stays open where this raises."""
         self.path = path
-        try:
+        with reading(path):
             self._file = file or open_regular(path)
-        except OSError as error:
-            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         try:
             self.frames = FrameFile(self._file, frames or _frames(path, self._file))
             self._size = self._file.seek(0, 2)
@@ -96,11 +76,8 @@ class BundleReader(Closing):
                 self._file.close()
             raise
         self._index = self._sorted(self.info.index, lambda line: _path.decode(line).path.encode())
-        self._ledger: SortedLines | None = None
-        self._ledger_entry: IndexEntry | None = None
         self._measured: set[int] = set()
         self._uses = self._values = self._record_bytes = 0
-        self._store_paths: dict[str, str] | None = None
 
     def close(self) -> None:
         self._file.close()
@@ -112,7 +89,7 @@ class BundleReader(Closing):
         size = lines = 0
         with self._guarding(layout.INDEX):
             for line in self._index.starting_at(folder.encode()):
-                entry = _entry(line)
+                entry = payload_line(line)
                 if not entry.path.startswith(folder):
                     return
                 size += entry.size
@@ -127,7 +104,7 @@ class BundleReader(Closing):
         """The entry of that path (``data/…``)."""
         with self._guarding(layout.INDEX):
             line = self._index.find(path.encode(errors="replace"))
-            return _entry(line) if line is not None else None
+            return payload_line(line) if line is not None else None
 
     def content(self, file_id: str) -> IndexEntry | None:
         """The content stored for a file, of whatever fidelity; None where the bundle has none."""
@@ -188,33 +165,36 @@ class BundleReader(Closing):
 
     def memberships_entry(self, store_id: str) -> IndexEntry | None:
         """Where the memberships of a store stand; ``records`` says how many there are."""
-        if self._store_paths is None:
-            self._store_paths = {
-                entry.id: entry.path
-                for entry in self.entries(layout.STORES)
-                if entry.id is not None and entry.path.endswith(layout.MEMBERSHIPS)
-            }
-        path = self._store_paths.get(store_id)
+        path = self._member_paths.get(store_id)
         return self.find(path) if path else None
+
+    @cached_property
+    def _member_paths(self) -> dict[str, str]:
+        """Where the memberships of each store stand, read once: an import asks for one store after the other."""
+        return {
+            entry.id: entry.path
+            for entry in self.entries(layout.STORES)
+            if entry.id is not None and entry.path.endswith(layout.MEMBERSHIPS)
+        }
 
     def ledger(self) -> Iterator[LedgerLine]:
         """What became of each file, by ascending id."""
-        lines = self._ledger_lines()
-        with self._guarding(layout.LEDGER):
-            for line in self._counted(self._ledger_entry, lines) if lines else ():
-                yield ledger_line(line)
+        return (line for _, line in self.raw_ledger())
 
     def ledger_line(self, file_id: str) -> LedgerLine | None:
         """What became of one file."""
-        lines = self._ledger_lines()
         with self._guarding(layout.LEDGER):
-            line = lines.find(file_id.encode(errors="replace")) if lines else None
+            line = self._ledger.find(file_id.encode(errors="replace")) if self._ledger else None
             return ledger_line(line) if line is not None else None
+
+    @cached_property
+    def _ledger(self) -> SortedLines | None:
+        entry = self.find(layout.LEDGER)
+        return self._sorted(entry, lambda line: _id.decode(line).id.encode()) if entry else None
 
     def losses(self) -> Iterator[LossLine]:
         """What the source had and the bundle hasn't, besides what the ledger says of files."""
-        for _, line in self.raw_losses():
-            yield line
+        return (line for _, line in self.raw_losses())
 
     def raw_losses(self) -> Iterator[tuple[bytes, LossLine]]:
         """Each line of the losses as it is written, and read."""
@@ -233,14 +213,6 @@ class BundleReader(Closing):
     def _sorted(self, part: Part | IndexEntry, key: Callable[[bytes], bytes]) -> SortedLines:
         return SortedLines(self.frames, part.offset, part.size, key, most=self._most_lines)
 
-    def _ledger_lines(self) -> SortedLines | None:
-        if self._ledger is None:
-            entry = self.find(layout.LEDGER)
-            if entry:
-                self._ledger = self._sorted(entry, lambda line: _id.decode(line).id.encode())
-                self._ledger_entry = entry
-        return self._ledger
-
     def record(self, kind: Kind, entry: IndexEntry) -> Record:
         """The record that is the whole of an entry."""
         measuring = self._is_new(entry)
@@ -253,17 +225,16 @@ class BundleReader(Closing):
             yield self._record(kind, raw, entry, measuring=measuring)
 
     def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
+        """The lines of a ``.jsonl`` entry, without their newlines."""
+        told, count = entry.records or 0, 0
         with self.open(entry) as stream, self._guarding(entry.path):
-            yield from self._counted(entry, _lines(stream))
-
-    @staticmethod
-    def _counted(entry: IndexEntry | None, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """The lines of a ``.jsonl`` entry; ValueError where they are more than the index says."""
-        told = (entry and entry.records) or 0
-        for count, line in enumerate(lines, 1):
-            if count > told:
-                raise ValueError(f"more lines than the {told} that the index counts")
-            yield line
+            while line := stream.readline(MAX_JSON + 1):
+                count += 1
+                if not line.endswith(b"\n"):
+                    raise ValueError("a line without end")
+                if count > told:
+                    raise ValueError(f"more lines than the {told} that the index counts")
+                yield line[:-1]
 
     def _decoded(self, path: str, decode: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
         if entry := self.find(path):
@@ -353,9 +324,6 @@ class _EntryStream(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._position
-
     def seek(self, offset: int, whence: int = 0, /) -> int:
         base = (0, self._position, self._entry.size)[whence]
         self._position = max(base + offset, 0)
@@ -392,7 +360,8 @@ def _wrong_hash(bundle: Path, entry: str) -> DamagedBundle:
 
 def _frames(path: Path, file: BinaryIO) -> FrameTable:
     try:
-        return read_table(file)
+        with reading(path):
+            return read_table(file)
     except FrameError as error:
         file.seek(0)
         if file.read(4) != FRAME_MAGIC:
@@ -403,48 +372,6 @@ def _frames(path: Path, file: BinaryIO) -> FrameTable:
             f"can't read {path}: {error}",
             hint="is it cut short? compare its size with the original; holdall extract --salvage saves what is whole",
         ) from None
-    except OSError as error:
-        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream, without their newlines."""
-    while line := stream.readline(MAX_JSON + 1):
-        if not line.endswith(b"\n"):
-            raise ValueError("a line without end")
-        yield line[:-1]
-
-
-def ledger_line(raw: bytes) -> LedgerLine:
-    """A line of the ledger; ValueError where it is over a limit."""
-    require_plain(raw)
-    line = _ledger_line.decode(raw)
-    require_id(line.id)
-    require_filename(line.filename or "")
-    return line
-
-
-def loss_line(raw: bytes) -> LossLine:
-    """A line of the losses; ValueError where it is over a limit."""
-    require_plain(raw)
-    return _loss_line.decode(raw)
-
-
-def index_line(raw: bytes) -> IndexEntry:
-    """A line of the index, its path not looked at; ValueError where it is over a limit."""
-    require_plain(raw)
-    entry = _index_line.decode(raw)
-    require_id(entry.id or "")
-    require_filename(entry.filename or "")
-    return entry
-
-
-def _entry(line: bytes) -> IndexEntry:
-    """A line of the index; ValueError where it names what no bundle may have."""
-    entry = index_line(line)
-    if not entry.path.startswith("data/") or not is_safe(entry.path):
-        raise ValueError(f"{entry.path[:200]!r} is not a name that a bundle may have")
-    return entry
 
 
 def _require_format(path: Path, found: str) -> None:

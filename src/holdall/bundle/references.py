@@ -6,10 +6,8 @@ longer had. Memory is flat: what there is one of per file is sorted outside of m
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator
-from itertools import groupby
-from operator import itemgetter
 
 import msgspec
 
@@ -19,7 +17,7 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
-from holdall.bundle.sorting import Sorter
+from holdall.bundle.sorting import Sorter, ValueSorter
 from holdall.bundle.totals import Totals, declared, known_reason, minimum_of, verdict_of
 from holdall.capped import Capped
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
@@ -33,8 +31,6 @@ _LONGEST = 4000
 
 Report = Callable[[str, str | None, str], None]
 """Takes a finding: its code, the entry's path or None, a sentence."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class DeclaredLoss(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +58,6 @@ class _Use(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind | None = None
 
 
-_use = msgspec.json.Decoder(_Use)
-
-
 class References:
     """One pass over the records of a bundle whose index has been read."""
 
@@ -73,7 +66,7 @@ class References:
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: Capped[DeclaredLoss] = Capped()
-        self._uses, self._totals = Sorter(), Totals(minimum_of(bundle.info))
+        self._uses, self._totals = ValueSorter(_Use), Totals(minimum_of(bundle.info))
         self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
         """The definitions by id, each with its path without the ending."""
         self._lacking: set[str] = set()
@@ -86,7 +79,7 @@ class References:
         for file in self._bundle.files():
             self._count(Kind.FILE, file.id, file.raw)
             said = FileView.of(file)
-            self._use(_Use(by="file", path=layout.FILES, filename=said.filename, size=said.size), file.id)
+            self._uses.add(file.id, _Use(by="file", path=layout.FILES, filename=said.filename, size=said.size))
         self._read_index()
         self._read_ledger()
         for line in self._bundle.losses():
@@ -111,7 +104,7 @@ class References:
             if line.id.encode() < previous:
                 self._report("reference", layout.LEDGER, f"{line.id}: out of order in the ledger")
             previous = line.id.encode()
-            self._use(_Use(by="ledger", path=layout.LEDGER, line=line), line.id)
+            self._uses.add(line.id, _Use(by="ledger", path=layout.LEDGER, line=line))
 
     def _lose(self, code: str, id: str | None, filename: str | None, message: str) -> None:
         shown = [text and text[:_LONGEST] for text in (id, filename)]
@@ -142,15 +135,12 @@ class References:
         if line.kind in self._there:
             self._check_lost(line.reason, line.kind, line.id, there=line.id in self._there[line.kind])
         elif line.kind is not None or line.reason == Reason.COUNTS:
-            self._use(_Use(by="loss", path=line.reason, kind=line.kind), line.id)
+            self._uses.add(line.id, _Use(by="loss", path=line.reason, kind=line.kind))
 
     def _check_lost(self, reason: str, kind: Kind, id: str, *, there: bool) -> None:
         if reason in (_HELD if not there else _GONE):
             how = "there" if there else "not there"
             self._report("reference", layout.LOSSES, f"a loss of the reason {reason}, and {kind} {id} is {how}")
-
-    def _use(self, use: _Use, id: str) -> None:
-        self._uses.add(id.encode(), _encode(use))
 
     def _records(self, kind: Kind) -> Iterator[Record]:
         """The records of a kind, each counted and there once."""
@@ -193,7 +183,7 @@ class References:
     def _read_members(self, entry: IndexEntry) -> None:
         for member in self._bundle.records(Kind.MEMBERSHIP, entry):
             self._count(Kind.MEMBERSHIP, member.id, member.raw, entry.id)
-            self._use(_Use(by="membership", path=entry.path), member.id)
+            self._uses.add(member.id, _Use(by="membership", path=entry.path))
             if (MembershipView.of(member).vector_store_id or entry.id) != entry.id:
                 self._report("reference", entry.path, f"{entry.path}: the membership of {member.id} in another store")
 
@@ -210,7 +200,7 @@ class References:
                     message = f"{record.id} refers to store {id}, which isn't in the bundle"
                     self._lose("no-store", id, None, message)
             for id in dict.fromkeys(view.file_ids):
-                self._use(_Use(by="assistant", path=str(record.id)), id)
+                self._uses.add(id, _Use(by="assistant", path=str(record.id)))
 
     def _read_index(self) -> None:
         cuts = iter(()) if self._cut is None else self._cut.keys()
@@ -221,44 +211,44 @@ class References:
                 while cut is not None and cut < entry.path.encode():
                     cut = next(cuts, None)
                 stops = None if self._cut is None else cut == entry.path.encode()
-                self._use(_Use(by="content", path=entry.path, entry=entry, cut=stops), entry.id)
+                self._uses.add(entry.id, _Use(by="content", path=entry.path, entry=entry, cut=stops))
 
     def _check_files(self) -> None:
         self._names = {path.removeprefix(layout.STORES): id for id, path in self._there[Kind.STORE].items()}
-        for key, group in groupby(self._uses, key=itemgetter(0)):
-            uses = [_use.decode(use) for _, use in group]
-            self._check_once(key.decode(), uses)
-            self._check_losses(key.decode(), uses)
-            if lines := [use.line for use in uses if use.line]:
-                self._check_line(lines[0], {use.path: use for use in uses if use.entry})
-                self._check_place(lines[0], {use.path for use in uses if use.by == "membership"})
-                self._check_size(lines[0], {use.path for use in uses if use.by == "loss"})
-                if file := next((use for use in uses if use.by == "file"), None):
-                    self._check_said(lines[0], file)
+        for id, found in self._uses.by_text():
+            uses: defaultdict[str, list[_Use]] = defaultdict(list)
+            for use in found:
+                uses[use.by].append(use)
+            self._check_once(id, uses)
+            self._check_losses(id, uses)
+            if line := uses["ledger"][0].line if uses["ledger"] else None:
+                self._check_line(line, {use.path: use for use in uses["content"]})
+                self._check_place(line, {use.path for use in uses["membership"]})
+                self._check_size(line, {use.path for use in uses["loss"]})
+                if uses["file"]:
+                    self._check_said(line, uses["file"][0])
             else:
-                self._unlisted(key.decode(), uses)
+                self._unlisted(id, uses)
 
-    def _check_once(self, id: str, uses: list[_Use]) -> None:
+    def _check_once(self, id: str, uses: dict[str, list[_Use]]) -> None:
         for by, path in (("file", layout.FILES), ("ledger", layout.LEDGER), ("content", layout.INDEX)):
-            if (count := sum(use.by == by for use in uses)) > 1:
-                self._report("reference", path, f"{count} in place of one for file {id}: {by}")
-        for store, count in Counter(use.path for use in uses if use.by == "membership").items():
+            if len(uses[by]) > 1:
+                self._report("reference", path, f"{len(uses[by])} in place of one for file {id}: {by}")
+        for store, count in Counter(use.path for use in uses["membership"]).items():
             if count > 1:
                 self._report("reference", store, f"{store}: file {id} {count} times")
 
-    def _check_losses(self, id: str, uses: list[_Use]) -> None:
+    def _check_losses(self, id: str, uses: dict[str, list[_Use]]) -> None:
         """What losses say of a file and of its memberships."""
-        by = Counter(use.by for use in uses)
-        listed = bool(by["membership"])
-        for use in uses:
-            if use.by == "loss" and use.kind is Kind.MEMBERSHIP:
-                everywhere = by["membership"] >= len(self._there[Kind.STORE])
-                there = listed and (everywhere or use.path not in _GONE)
-                self._check_lost(use.path, use.kind, id, there=there)
-            elif use.by == "loss" and use.kind is Kind.FILE:
-                self._check_lost(
-                    use.path, use.kind, id, there=bool(by["ledger" if use.path == Reason.FILES else "file"])
-                )
+        for loss in uses["loss"]:
+            if loss.kind is Kind.MEMBERSHIP:
+                # One that is lost may be that of another store than those which are there.
+                everywhere = len(uses["membership"]) >= len(self._there[Kind.STORE])
+                there = bool(uses["membership"]) and (everywhere or loss.path not in _GONE)
+                self._check_lost(loss.path, loss.kind, id, there=there)
+            elif loss.kind is Kind.FILE:
+                there = bool(uses["ledger" if loss.path == Reason.FILES else "file"])
+                self._check_lost(loss.path, loss.kind, id, there=there)
 
     def _check_size(self, line: LedgerLine, losses: set[str]) -> None:
         """Bytes of another size than was declared are a loss, where losses are told."""
@@ -319,15 +309,14 @@ class References:
         if line.fidelity is Fidelity.TEXT and found.cut not in (None, line.truncated):
             self._report("reference", entry.path, f"ledger and text differ in whether that of {reason} stops short")
 
-    def _unlisted(self, id: str, uses: list[_Use]) -> None:
+    def _unlisted(self, id: str, uses: dict[str, list[_Use]]) -> None:
         """A file without a line in the ledger."""
-        paths = sorted({use.path for use in uses if use.by not in ("assistant", "loss")})
+        paths = sorted({use.path for by in ("content", "membership", "file") for use in uses[by]})
         for path in paths:
             self._report("reference", path, f"file {id} has no line in the ledger")
-        for use in uses:
-            if use.by == "assistant" and not paths:
-                message = f"{use.path} refers to file {id}, which isn't in the bundle"
-                self._lose("no-file", id, None, message)
+        for use in uses["assistant"] if not paths else ():
+            message = f"{use.path} refers to file {id}, which isn't in the bundle"
+            self._lose("no-file", id, None, message)
 
     def _check_info(self) -> None:
         info = self._bundle.info

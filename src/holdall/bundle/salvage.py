@@ -16,16 +16,18 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
+from holdall.bundle.claims import payload_line
+from holdall.bundle.durable import reading
 from holdall.bundle.layout import IndexEntry
-from holdall.bundle.lookup import FrameFile
-from holdall.bundle.names import Taken, is_safe
+from holdall.bundle.lookup import FrameFile, split_lines
+from holdall.bundle.names import Taken
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.scan import CantFollow, Member, choose_frames, members, pieces
 from holdall.bundle.seekable import FrameError, decompress, remains, require_expansion
-from holdall.bundle.sorting import Sorter
-from holdall.errors import BundleError, CannotWrite, DamagedBundle, NewerFormat, NotABundle
+from holdall.bundle.sorting import ValueSorter
+from holdall.errors import BundleError, DamagedBundle, NewerFormat, NotABundle
 from holdall.opening import Closing, open_regular
-from holdall.untrusted import MAX_JSON, most_lines
+from holdall.untrusted import most_lines
 
 __all__ = ["Find", "Salvage"]
 
@@ -53,10 +55,8 @@ class Salvage(Closing):
         raises NewerFormat for a bundle of another major version."""
         self.path = path
         self.notes: list[str] = []
-        try:
+        with reading(path):
             self._file = open_regular(path)
-        except OSError as error:
-            raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None
         frames = choose_frames(self._file)
         if not len(frames):
             self._file.close()
@@ -78,27 +78,28 @@ class Salvage(Closing):
     def finds(self) -> Iterator[Find]:
         """Everything of the payload that can be named, first what the index knows."""
         place = self._index_place()
-        lines = Sorter()
+        listed = ValueSorter(IndexEntry)
         complete = place is not None
-        for number, line in enumerate(self._surviving_lines(*place) if place else ()):
-            entry = _entry(line)
+        for number, line in enumerate(split_lines(self._index_pieces(*place)) if place else ()):
             if number == most_lines(self._size):  # no honest index has so many
                 complete = False
                 break
-            if entry is None:
+            try:
+                entry = payload_line(line or b"")
+            except ValueError:
                 complete = False
-            elif self._listed.add(entry.path):
-                lines.add(entry.offset.to_bytes(8, "big"), line)
+            else:
+                if self._listed.add(entry.path):
+                    listed.add(entry.offset, entry)
         end = 0
-        for _, line in lines:
-            entry = msgspec.json.decode(line, type=IndexEntry)
+        for entry in listed:
             if entry.offset < end:
                 # No accident does that, and a few kilobytes could be saved as anything.
                 self.notes.append(f"{entry.path}: the index has it lie over another entry")
                 continue
             end = entry.offset + entry.size
             yield Find(entry=entry, sha256=entry.sha256, pieces=self._pieces(entry))
-        lines.close()
+        listed.close()
         if not complete:
             self.notes.append("the index is damaged: entries it alone could name may be missing here")
             yield from self._follow()
@@ -118,35 +119,22 @@ class Salvage(Closing):
                     return member.offset, member.size
         return None
 
-    def _surviving_lines(self, position: int, size: int) -> Iterator[bytes]:
-        """The lines of the index frame by frame; an empty one for each hole."""
-        end = min(position + size, self._frames.frames.size)
-        if end < position + size:
-            yield b""
-        rest, lost = bytearray(), False
-        while position < end:
+    def _index_pieces(self, position: int, size: int) -> Iterator[bytes | None]:
+        """The bytes of the index; None for each hole."""
+        end = position + size
+        while position < min(end, self._frames.frames.size):
             number = self._frames.frames.find(position)
             _, _, start, length = self._frames.frames[number]
             try:
-                data = self._frames.frame(number)[position - start : min(end, position + _PIECE) - start]
+                piece = self._frames.frame(number)[position - start : min(end, position + _PIECE) - start]
             except FrameError:
-                # The line that the hole cuts in two is lost on both sides of it.
-                lost, position = True, start + length
-                rest.clear()
-                yield b""
-                continue
-            position += len(data)
-            first, *lines = data.split(b"\n")
-            rest += b"" if lost else first
-            if len(rest) > MAX_JSON:
-                lost = True
-                rest.clear()
-            if lines:
-                yield b"" if lost else bytes(rest)
-                rest, lost = bytearray(lines.pop()), False
-                yield from lines
-        if rest or lost:
-            yield b""
+                yield None
+                position = start + length
+            else:
+                yield piece
+                position += len(piece)
+        if position < end:
+            yield None
 
     def _pieces(self, entry: IndexEntry) -> Iterator[memoryview]:
         try:
@@ -178,15 +166,6 @@ def _whole(member: Member, path: str) -> Iterator[memoryview]:
     yield from member
     if not member.whole:
         raise _lost(path, "some of its bytes are lost")
-
-
-def _entry(line: bytes) -> IndexEntry | None:
-    """A line of the index if it is whole and may be believed."""
-    try:
-        entry = msgspec.json.decode(line, type=IndexEntry)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
-        return None
-    return entry if entry.path.startswith("data/") and is_safe(entry.path) else None
 
 
 def _whole_or_remains(frame: bytes, size: int) -> bytes:

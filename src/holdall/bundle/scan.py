@@ -39,7 +39,6 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """The content of one frame, or None and the reason why it is lost."""
 
     number: int
-    position: int
     size: int
     data: bytes | None
     error: str = ""
@@ -131,11 +130,11 @@ def pieces(
 
 
 def _piece(frames: FrameTable, number: int, decoded: Callable[[], bytes]) -> Piece:
-    _, _, position, size = frames[number]
+    size = frames[number][3]
     try:
-        return Piece(number=number, position=position, size=size, data=decoded())
+        return Piece(number=number, size=size, data=decoded())
     except FrameError as error:
-        return Piece(number=number, position=position, size=size, data=None, error=str(error))
+        return Piece(number=number, size=size, data=None, error=str(error))
 
 
 class _Tape:

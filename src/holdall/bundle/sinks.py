@@ -30,14 +30,7 @@ class Sink(Closing):
     """
 
     def __init__(
-        self,
-        target: Path,
-        new_path: Callable[[], Path],
-        pool: Executor,
-        *,
-        frames: Frames,
-        depth: int,
-        uses: int = 0,
+        self, target: Path, new_path: Callable[[], Path], pool: Executor, *, frames: Frames, depth: int, uses: int = 0
     ) -> None:
         """``new_path`` is asked for the path of a file beside the bundle if one is needed, ``depth`` frames may be
         under way in the pool. ``frames`` say how the content is cut, ``uses`` how many tools and references it has."""
@@ -60,7 +53,7 @@ class Sink(Closing):
         """Everything is in ``rest``, nothing on disk."""
         return self._path is None
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take ``data`` in: hashed now, compressed behind the scenes. Raises CannotWrite."""
         with self._lock:
             self._require_open()
@@ -153,15 +146,7 @@ class Sink(Closing):
 class LineSink(Closing):
     """Records, a line of JSON each, on their way in. Kept beside the stream: records go in behind the contents."""
 
-    def __init__(
-        self,
-        file: Path,
-        path: str,
-        kind: Kind | None,
-        store_id: str | None,
-        *,
-        target: Path,
-    ) -> None:
+    def __init__(self, file: Path, path: str, kind: Kind | None, store_id: str | None, *, target: Path) -> None:
         self.path, self.kind, self.store_id = path, kind, store_id
         self._name, self._target = file, target
         self.size = 0

@@ -7,18 +7,26 @@ import struct
 import tempfile
 import weakref
 from collections.abc import Iterator
+from itertools import groupby
 from operator import itemgetter
-from typing import BinaryIO, cast
+from typing import BinaryIO, Generic, TypeVar, cast
 
-__all__ = ["Sorter"]
+import msgspec
+
+from holdall.opening import Closing
+
+__all__ = ["Sorter", "ValueSorter"]
+
+T = TypeVar("T")
 
 _RUN_BYTES = 8 << 20
 _OVERHEAD = 150  # what two small bytes objects in a tuple in a list cost beyond their bytes
 _LENGTHS = struct.Struct("<II")
 _key = itemgetter(0)
+_encode = msgspec.json.Encoder().encode
 
 
-class Sorter:
+class Sorter(Closing):
     """Pairs of bytes in, the same pairs out by ascending key; equal keys keep the order in which they came.
 
     Not thread-safe. May be iterated again and again, but not added to after the first time.
@@ -77,3 +85,30 @@ class Sorter:
             middle = at + _LENGTHS.size + key_length
             yield buffer[at + _LENGTHS.size : middle], buffer[middle : middle + value_length]
             at = middle + value_length
+
+
+class ValueSorter(Closing, Generic[T]):
+    """Values of one type, which are JSON outside of memory, by ascending text or number: ids, paths, offsets."""
+
+    def __init__(self, of: type[T]) -> None:
+        self._sorter, self._decode = Sorter(), msgspec.json.Decoder(of).decode
+
+    def add(self, key: str | int, value: T) -> None:
+        """Keys of one sorter are all texts, or all numbers below 2^64."""
+        raw = key.to_bytes(8, "big") if isinstance(key, int) else key.encode("utf-8", "surrogatepass")
+        self._sorter.add(raw, _encode(value))
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._decode(value) for _, value in self._sorter)
+
+    def items(self) -> Iterator[tuple[bytes, T]]:
+        """Each value behind its key, a text in UTF-8."""
+        return ((key, self._decode(value)) for key, value in self._sorter)
+
+    def by_text(self) -> Iterator[tuple[str, Iterator[T]]]:
+        """The values of each key together, which must be read before those of the next."""
+        for key, group in groupby(self.items(), key=_key):
+            yield key.decode("utf-8", "surrogatepass"), map(itemgetter(1), group)
+
+    def close(self) -> None:
+        self._sorter.close()

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -60,8 +60,7 @@ class Stream:
         self._partial, self._journal, self._pool, self._journalled = partial, journal, pool, journalled
         self._depth = depth
         self.bag = safe_name(layout.bag_name(partial.target.name))
-        self._file: BinaryIO = os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b")
-        self._hash = hashlib.sha256()
+        self._file = os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b")
         try:
             self._recover()
         except BaseException:
@@ -145,11 +144,14 @@ class Stream:
 
     def checkpoint(self) -> None:
         """End the frame, so that all whole entries become durable and are journalled soon."""
-        self._cut_all()
+        self.cut()
+        if self._notes:
+            self._put(_Piece(notes=self._notes, whole=True))
+            self._notes = []
 
     def flush(self) -> None:
         """End the frame and wait until everything is durable and journalled."""
-        self._cut_all()
+        self.checkpoint()
         with self._durable:
             self._durable.wait_for(lambda: self._error or self._synced == self._submitted)
         self._check()
@@ -164,7 +166,7 @@ class Stream:
         """End the frame, wait until everything is durable and journalled, stop the threads."""
         try:
             if self._error is None:
-                self._cut_all()
+                self.checkpoint()
         finally:
             self._stop()
             self._file.close()
@@ -185,12 +187,6 @@ class Stream:
         finally:
             self._stop()
             self._file.close()
-
-    def _cut_all(self) -> None:
-        self.cut()
-        if self._notes:
-            self._put(_Piece(notes=self._notes, whole=True))
-            self._notes = []
 
     def _check(self) -> None:
         if self._error is not None:
@@ -220,8 +216,7 @@ class Stream:
         if (self.frames.length, self.frames.size) != (end, self._journal.cut.size):
             raise Unrecoverable("the stream is not what its journal says")
         self._file.seek(0)
-        while data := self._file.read(1 << 20):
-            self._hash.update(data)
+        self._hash = hashlib.file_digest(self._file, "sha256")
 
     def _append_all(self) -> None:
         while (piece := self._pieces.get()) is not None:

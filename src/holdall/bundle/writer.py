@@ -32,8 +32,8 @@ from holdall.bundle.stream import OldStream, Stream, Unrecoverable
 from holdall.bundle.stream_index import StreamIndex
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS
-from holdall.model import Kind, Moment, Record, SourceId, StoreView, epoch_seconds
-from holdall.untrusted import read_as, require_record
+from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
+from holdall.untrusted import require_record
 
 __all__ = ["BundleWriter", "Finished"]
 
@@ -41,7 +41,8 @@ _LEAST_FREE = 16 << 20
 _UNNAMED = "unnamed"
 
 
-class _Dated(msgspec.Struct, frozen=True, kw_only=True):
+class _Dated(View, frozen=True, kw_only=True):
+    id: str
     created_at: Moment = None
 
 
@@ -126,7 +127,9 @@ class BundleWriter:
         )
         for path, data in opening_files(self.target.name, self._stream.bag):
             if path not in self._catalog.tags:
-                self._put(path, data, mtime=self.started)
+                sink = self._filled(path, data)
+                self._stream.note(Entry(entry=self._stream.begin(sink, path, self.started)))
+                self._stream.add(sink)
 
     def __enter__(self) -> Self:
         return self
@@ -168,8 +171,10 @@ class BundleWriter:
                 self._switch(keep_unseen=True)
             path = self._catalog.path(record.kind, record.id)
             self._catalog.records[key] = sha256, files
-            made = _created_at(record.raw)
-            self._put(path, record.raw, mtime=made, id=record.id, hash=sha256, files=files, uses=uses)
+            sink = self._filled(path, record.raw, uses)
+            entry = self._stream.begin(sink, path, epoch_seconds(_Dated.of(record).created_at), id=record.id)
+            self._stream.note(Entry(entry=entry, hash=sha256, files=files))
+            self._stream.add(sink)
 
     def open_content(self, size_hint: int | None = None, *, text: bool = False) -> Sink:
         """A sink for the bytes of one file, or its parsed ``text`` as one store's API paged it; see ``add_content``.
@@ -347,31 +352,12 @@ class BundleWriter:
             self._line_sinks.append(sink)
         return sink
 
-    def _put(
-        self,
-        path: str,
-        data: bytes,
-        *,
-        mtime: int,
-        id: str | None = None,
-        hash: str | None = None,
-        files: int | None = None,
-        uses: int = 0,
-    ) -> None:
-        """One file that is in memory anyhow."""
+    def _filled(self, path: str, data: bytes, uses: int = 0) -> Sink:
+        """A sink for ``path`` with all that comes into it, which is in memory anyhow."""
         with self._stream.sink(path, uses=uses) as sink:
             sink.write(data)
             sink.commit()
-        entry = self._stream.begin(sink, path, mtime, id=id)
-        self._stream.note(Entry(entry=entry, hash=hash, files=files))
-        self._stream.add(sink)
-
-
-def _created_at(raw: bytes) -> int:
-    try:
-        return epoch_seconds(read_as(raw, _Dated).created_at)
-    except ValueError:
-        return 0
+        return sink
 
 
 def _require_space(target: Path, size: int) -> None:

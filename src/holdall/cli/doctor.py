@@ -66,7 +66,7 @@ async def _examined(console: Console, settings: BothSettings) -> list[Any]:
     from holdall.doctor.examination import examine
     from holdall.remote.client import Account
     from holdall.remote.limits import Limits
-    from holdall.remote.models import day
+    from holdall.remote.probing import day
 
     progress, today = console.progress(), day(time.time())
     found = []

@@ -107,8 +107,8 @@ def command(
             "counts": verdict.info.counts if verdict.info else None,
             **(as_result(verdict.completeness) if verdict.whole else {"complete": None, "verdict": None}),
             "findings": msgspec.to_builtins(verdict.findings),
-            "findings_total": verdict.findings_total,
-            "losses_total": verdict.losses_total,
+            "findings_total": verdict.findings.total,
+            "losses_total": verdict.losses.total,
             "against": compared,
             "rehearsal": rehearsed,
         },
@@ -123,7 +123,7 @@ def _print(console: Console, verdict: Verification, tell: Callable[[str], None])
     for finding in verdict.findings:
         console.result(f"{finding.code}: {finding.message}")
     if not verdict.whole:
-        count = verdict.findings_total
+        count = verdict.findings.total
         if count > len(verdict.findings):
             console.result(f"… and {count - len(verdict.findings)} more findings")
         console.result(f"{verdict.path}: DAMAGED, {count} finding{'s' if count != 1 else ''}")
@@ -136,8 +136,8 @@ def _print(console: Console, verdict: Verification, tell: Callable[[str], None])
         tell(f"known at export: {counted(text.files, 'file')} as parsed text only")
     for loss in verdict.losses:
         tell(f"known at export: {loss.message}")
-    if verdict.losses_total > len(verdict.losses):
-        tell(f"known at export: … and {verdict.losses_total - len(verdict.losses)} more")
+    if verdict.losses.total > len(verdict.losses):
+        tell(f"known at export: … and {verdict.losses.total - len(verdict.losses)} more")
     depth = "whole by its index (no content was read)" if verdict.quick else "whole"
     size = f"{info.counts.get('entries', 0)} entries, {human_size(info.counts.get('bytes', 0))}"
     proven = f", sha256 {verdict.sha256}" if verdict.sha256 else ""

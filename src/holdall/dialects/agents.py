@@ -10,23 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdall.dialects.assistants import NOTHING, marked_request
-from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import (
-    Anything,
-    Choice,
-    Each,
-    Flag,
-    Free,
-    Function,
-    Members,
-    Number,
-    Rule,
-    Tagged,
-    Text,
-    Tools,
-)
+from holdall.dialects.rules import Anything, Choice, Each, Flag, Free, Members, Number, Rule, Tagged, Text, fields
 from holdall.dialects.tables import EFFORT, METADATA, Request, Table, Targets
+from holdall.dialects.tool_rules import Function, Tools
 from holdall.model import Record
 
 __all__ = ["AGENT", "FIELDS", "agent", "without_nulls"]
@@ -34,6 +21,7 @@ __all__ = ["AGENT", "FIELDS", "agent", "without_nulls"]
 _LEVEL = Choice(words=("low", "medium", "high"))
 _NAMES = Each(Text())
 _AGENT_TOOLS: Mapping[str, Members | Function | Anything] = {
+    # Flat, and with a description in any case.
     "function": Function(
         nested=False,
         complete=True,
@@ -88,6 +76,7 @@ AGENT: Mapping[str, Rule] = {
     ),
     "reasoning": Members(members={"effort": EFFORT, "summary": Choice(words=("concise", "detailed", "auto"))}),
     "multi_agent": Members(
+        # No limit is documented. Beyond 2**53 a JSON number is no longer exact.
         members={"enabled": Flag(), "max_concurrent_subagents": Number(least=1, most=2**53, whole=True)},
         needs=("enabled",),
     ),
@@ -102,6 +91,7 @@ FIELDS = tuple(field for field in AGENT if field != "metadata")
 """What a client can set, besides metadata."""
 
 _READ_ONLY = ("id", "object", "created_at", "updated_at")
+# They may be left out, and are refused where they are null.
 _NEVER_NULL = ("model", "experimental")
 # JSON of the owner's, in which a null is a value.
 _FREE = frozenset({"parameters", "schema", "request_metadata"})

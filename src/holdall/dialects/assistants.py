@@ -14,10 +14,10 @@ import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import marked, unmarked
-from holdall.dialects.mending import ABSENT, fields, mend
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Anything, Choice, Format, Function, Members, Number, Pairs, Rule, Text, Tools
+from holdall.dialects.rules import ABSENT, Anything, Choice, Members, Number, Pairs, Rule, Text, fields
 from holdall.dialects.tables import DEFAULTS, EFFORT, METADATA, SHARE, USES, Form, Request, Table, Targets, refused
+from holdall.dialects.tool_rules import Format, Function, Tools
 from holdall.graph import with_callees
 from holdall.model import Record, SourceId, TargetId
 
@@ -68,6 +68,7 @@ TOOLS = Tools(
         "function": Function(description=Text(most=1024)),
     },
     most=128,
+    # A second one of these is refused.
     once=("file_search", "code_interpreter"),
 )
 _RULES: Mapping[str, Rule] = {
@@ -77,7 +78,7 @@ _RULES: Mapping[str, Rule] = {
     "instructions": Text(most=256_000, weighs=True),
     "reasoning_effort": EFFORT,
     "tools": TOOLS,
-    # Ids, which become those of the copy: no value that a rule could mend.
+    # Ids, which become those of the copy: no value that a rule could repair.
     "tool_resources": Anything(),
     "temperature": Number(least=0, most=2),
     "top_p": SHARE,
@@ -94,6 +95,7 @@ STORE: Mapping[str, Rule] = {
     "expires_after": Members(
         members={
             "anchor": Choice(words=("last_active_at",)),
+            # Some that wrote the record counted in seconds or milliseconds.
             "days": Number(least=1, most=365, whole=True, scales=(86_400, 86_400_000)),
         },
         needs=("anchor", "days"),
@@ -115,6 +117,7 @@ ATTACHMENT: Mapping[str, Rule] = {
 """A file in a store: its attributes, and how it is cut where that is known."""
 
 _ASSISTANT_READ_ONLY = ("id", "object", "created_at")
+# With expires_at: a server reckons it from expires_after and the last use.
 STORE_READ_ONLY = (
     "id",
     "object",
@@ -151,6 +154,7 @@ def assistant(
     for field, value in refusing(reading, body).items():
         if value is not None and value == DEFAULTS[field]:
             reading.lose(Why.DEFAULT_LEFT_OUT, field, value, "left out: the model refuses it, and it is the default")
+    # An update has to empty it, and takes no null for that.
     if body.get("tools", ()) is None:
         body["tools"] = []
     if targets.assistants and isinstance(body.get("tools"), list):
@@ -163,8 +167,8 @@ def assistant(
 
 
 def store(record: Record, *, operation: str, as_is: bool = False) -> Request:
-    """POST /vector_stores for one vector store, without its files. ``expires_at`` is never copied. ``as_is``: whatever
-    the record has, as its own server shows it."""
+    """POST /vector_stores for one vector store, without its files. ``as_is``: whatever the record has, as its own
+    server shows it."""
     reading = Reading(record)
     rules = dict.fromkeys(STORE, Anything()) if as_is else STORE
     body = {field: value for field, value in fields(reading, rules).items() if value is not None}
@@ -175,19 +179,22 @@ def store(record: Record, *, operation: str, as_is: bool = False) -> Request:
 def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Attachment:
     """One entry of ``files`` of POST /vector_stores/{id}/file_batches, with its own attributes and chunking.
 
-    A strategy of type ``other`` says only that the source doesn't know; it can't be sent, nor can an absent one.
     ``as_is`` as in ``store``.
     """
     reading = Reading(record)
     body: dict[str, Any] = {"file_id": target}
     rules = dict.fromkeys(ATTACHMENT, Anything()) if as_is else ATTACHMENT
-    attributes = mend(reading, rules["attributes"], reading.fields.get("attributes"), "attributes")
-    if attributes is not ABSENT and attributes:
+    attributes = reading.fields.get("attributes")
+    if attributes is not None:
+        attributes = rules["attributes"].repair(reading, attributes, "attributes")
+    if attributes and attributes is not ABSENT:
         body["attributes"] = attributes
     strategy = reading.fields.get("chunking_strategy")
-    if isinstance(strategy, dict) and strategy.get("type") == "static":
-        static = mend(reading, rules["static"], strategy.get("static"), "chunking_strategy.static")
+    # One of type "other" says only that the source doesn't know, and can't be sent.
+    if isinstance(strategy, dict) and strategy.get("type") == "static" and strategy.get("static") is not None:
+        static = rules["static"].repair(reading, strategy["static"], "chunking_strategy.static")
         if static is not ABSENT:
+            # Each is within its own limits, and the two may still not go together.
             if not as_is and static["chunk_overlap_tokens"] > (most := static["max_chunk_size_tokens"] // 2):
                 text = f"it may be half of the chunk, and is {most} now"
                 field = "chunking_strategy.static.chunk_overlap_tokens"
@@ -200,9 +207,9 @@ def attachment(record: Record, target: TargetId, *, as_is: bool = False) -> Atta
 def dispensable(body: Mapping[str, Any]) -> dict[str, bool]:
     """The fields of ``body`` that a create call can do without, and whether nothing is lost by that.
 
-    Reasoning models take no temperature and no top_p, yet the server answers both, at 1, for assistants that have
-    such a model; other models take no reasoning_effort. A null says what leaving the field out says.
+    A null says what leaving the field out says.
     """
+    # Reasoning models take no temperature and no top_p, yet a server shows both, at 1, for assistants that have one.
     found = {field: body[field] == default for field, default in DEFAULTS.items() if field in body}
     nulls = {field: True for field, value in body.items() if value is None}
     return {**found, **nulls}
@@ -262,6 +269,7 @@ def _resources(
         if isinstance(resource.get(field), list):
             kept[tool][field] = mapped(resource[field], ids)
         reading.lose_unknown(resource, {field}, f"tool_resources.{tool}.")
+    # A destination's own tools have no ids of ours in what they use.
     kept.update({tool: value for tool, value in resources.items() if tool in others and value is not None})
     reading.lose_unknown(resources, {*USES, *others}, "tool_resources.")
     return kept

@@ -43,6 +43,7 @@ class Why(StrEnum):
     severity: Severity
 
     def __new__(cls, value: str, severity: Severity) -> Self:
+        # The value is the word alone: journals and plans have it, and a severity may be judged anew.
         reason = str.__new__(cls, value)
         reason._value_ = value
         reason.severity = severity

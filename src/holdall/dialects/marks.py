@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.loss import Loss, Why
-from holdall.dialects.rules import Pairs
 from holdall.model import Kind, SourceId
 
 __all__ = ["CLONED_FROM", "MARKS", "METADATA_KEYS", "OPERATION", "Marked", "marked", "unmarked"]
@@ -23,7 +22,8 @@ CLONED_FROM = "cloned_from"
 OPERATION = "holdall_op"
 MARKS = frozenset({CLONED_FROM, OPERATION})
 
-METADATA_KEYS = Pairs().keys
+METADATA_KEYS = 16
+"""As many keys as the metadata of an object may have."""
 
 
 class Marked(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +53,11 @@ def marked(
     room = METADATA_KEYS - len(marks)
     if len(own) <= room:
         return Marked(create={**own, **marks}), losses
+    # Any two may give way: they are back with the next call.
     kept = dict(list(own.items())[:room])
     final = dict(own)
     left_out = [OPERATION]
+    # Where one of the two fits, it is the origin: the attempt is of interest only until its answer is known.
     if len(own) < METADATA_KEYS:
         final[CLONED_FROM] = str(source)
     else:

@@ -10,7 +10,7 @@ import msgspec
 from holdall.dialects import assistants
 from holdall.dialects.agents import AGENT, agent, without_nulls
 from holdall.dialects.assistants import OPENAI, OWN, STORE
-from holdall.dialects.foundry import FOUNDRY
+from holdall.dialects.foundry_classic import FOUNDRY
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.rules import Anything, Rule, Text
 from holdall.dialects.shapes import resources

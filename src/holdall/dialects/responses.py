@@ -1,12 +1,11 @@
 """The Responses API: an assistant as the request that ``responses.create`` takes, and what of it has no place there.
 
 The API keeps no assistants, so what comes out isn't sent but written down, for whoever calls it: ``input`` is all that
-is missing. What the call would refuse is mended or left out by the destination's table, and said, for nobody is there
+is missing. What the call would refuse is repaired or left out by the destination's table, and said, for nobody is there
 yet who could see it refused; here it only finds its place.
 
 What does nothing in a request (name, description, id, created_at) is ``kept`` beside it, which is no loss. Nor is it
-one that defaults are left out: a temperature or a top_p of 1 is what the API takes where nothing is said, and models
-that reason refuse even that.
+one that defaults are left out, which the API takes where nothing is said.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ import msgspec
 from holdall.dialects.assistants import NOTHING, OPENAI, TOOLS, file_search, mapped, refusing
 from holdall.dialects.loss import Why
 from holdall.dialects.marks import CLONED_FROM, unmarked
-from holdall.dialects.mending import fields
 from holdall.dialects.reading import Reading
-from holdall.dialects.rules import Function, Text
+from holdall.dialects.rules import Text, fields
 from holdall.dialects.tables import DEFAULTS, USES, Form, Request, Table, Targets
+from holdall.dialects.tool_rules import Function
 from holdall.model import Record
 
 __all__ = ["RESPONSES", "assistant", "containers"]
@@ -45,14 +44,7 @@ def assistant(
     rules = {field: rule for field, rule in table.fields.items() if field not in _KEPT}
     found = {field: value for field, value in fields(reading, rules).items() if value is not None}
     refusing(reading, found)
-    request: dict[str, Any] = {field: found[field] for field in ("model", "instructions") if field in found}
-    request.update(
-        {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]},
-    )
-    if "reasoning_effort" in found:
-        request["reasoning"] = {"effort": found["reasoning_effort"]}
-    if found.get("response_format", "auto") != "auto":
-        request["text"] = {"format": _flat(found["response_format"])}
+    request = {field: found[field] for field in ("model", "instructions") if field in found} | _settings(found)
     if tools := _placed(reading, found.get("tools", []), targets):
         request["tools"] = tools
     _lose_unused(reading, {tool["type"] for tool in found.get("tools", [])})
@@ -65,6 +57,17 @@ def assistant(
     return Request(body=request, kept=kept, left_out=reading.left_out, losses=reading.losses)
 
 
+def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
+    """How the model is to answer, as far as that isn't what it does by itself."""
+    # Models that reason refuse even the default of these.
+    settings = {f: found[f] for f in ("temperature", "top_p") if found.get(f, DEFAULTS[f]) != DEFAULTS[f]}
+    if "reasoning_effort" in found:
+        settings["reasoning"] = {"effort": found["reasoning_effort"]}
+    if found.get("response_format", "auto") != "auto":
+        settings["text"] = {"format": _flat(found["response_format"])}
+    return settings
+
+
 def _flat(asked: dict[str, Any]) -> dict[str, Any]:
     """What an assistant has one level down."""
     if asked["type"] != "json_schema":
@@ -73,7 +76,8 @@ def _flat(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unmarked(reading: Reading, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The owner's own keys: whatever is here is on every answer, so our marks stay out of it."""
+    """The owner's own keys."""
+    # What a request has here, every response to it has: no place for our marks.
     if (was := metadata.get(CLONED_FROM)) is not None:
         text = f"was {was}; its id in the bundle is kept beside"
         reading.lose(Why.MARKS_REPLACED, f"metadata.{CLONED_FROM}", was, text)
@@ -88,6 +92,7 @@ def _placed(reading: Reading, tools: list[dict[str, Any]], targets: Targets) -> 
     for tool in tools:
         kind = tool["type"]
         if kind == "function":
+            # This API takes a function for strict where nothing is said, and the Assistants API for not.
             found.append({"type": kind, "strict": False, **tool["function"]})
         elif kind == "code_interpreter":
             used = mapped(_object(resources.get(kind)).get(USES[kind]), targets.files)
@@ -144,6 +149,7 @@ RESPONSES = Table(
             kinds={
                 "function": Function(complete=True),
                 "code_interpreter": NOTHING,
+                # The same ranker has another name here.
                 "file_search": file_search("default-2024-11-15"),
             },
         ),

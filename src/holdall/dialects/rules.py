@@ -1,46 +1,93 @@
-"""What the tables of limits are written in: one kind of rule for each kind of value that an API takes. Values only.
+"""What the tables of limits are written in: one kind of rule for each kind of value that an API takes. Pure.
 
-``mending`` reads them. A rule says what is taken; what becomes of anything else is the same everywhere: it is written
-as the API wants it where that says the same, cut where it is too long, and left out where nothing else is possible.
+A rule says what is taken, and repairs what isn't: a value is written as the API wants it where that says the same, cut
+where it is too long, and left out where nothing else is possible, with a loss for all that isn't as it was.
+
+Null says in an API's own objects what leaving out says, and not every server takes it; so only what an object of the
+owner's has in it stays null, and the fields of a record itself, which an update may have to empty.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from holdall.dialects.loss import Why
+from holdall.dialects.marks import MARKS, METADATA_KEYS
+from holdall.dialects.reading import Reading, is_number
+from holdall.untrusted import require_plain
+
 __all__ = [
+    "ABSENT",
+    "NOT_AN_OBJECT",
     "Anything",
     "Choice",
     "Each",
     "Flag",
-    "Format",
     "Free",
-    "Function",
     "Members",
     "Number",
     "Pairs",
     "Rule",
     "Tagged",
     "Text",
-    "Tools",
+    "completed",
+    "fields",
+    "repair_members",
+    "unfit",
+    "without_type",
 ]
 
+ABSENT: Any = object()
+"""What stands for a value that isn't sent."""
 
-class Anything(msgspec.Struct, frozen=True):
+NOT_AN_OBJECT = "it has to be an object"
+
+_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*", re.A)
+_FLAGS = {"true": True, "false": False}
+_TEXT, _FLAG = "it has to be a text", "it has to be true or false"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What is taken of a value."""
+
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        """What is sent of ``value``, which is not null and stands at ``where``; ABSENT for nothing. What that loses is
+        in ``reading``."""
+        raise NotImplementedError
+
+
+class Anything(Rule, frozen=True):
     """Whatever it is."""
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        return value
 
-class Text(msgspec.Struct, frozen=True, kw_only=True):
+
+class Text(Rule, frozen=True, kw_only=True):
     """At most ``most`` characters. ``weighs``: to cut it loses a part of what the copy does."""
 
     most: int | None = None
     weighs: bool = False
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        text = value
+        if is_number(value):
+            text = msgspec.json.encode(value).decode()
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{_TEXT}, and is one now")
+        if not isinstance(text, str):
+            return unfit(reading, value, where, _TEXT)
+        if self.most is not None and len(text) > self.most:
+            why = Why.TRUNCATED if self.weighs else Why.OVER_LIMIT
+            reading.lose(why, where, value, f"cut to {self.most} characters: it has {len(text)}")
+            return text[: self.most]
+        return text
 
-class Number(msgspec.Struct, frozen=True, kw_only=True):
+
+class Number(Rule, frozen=True, kw_only=True):
     """From ``least`` to ``most``; a ``whole`` one has no fraction. ``scales``: a number of some larger unit, by what
     one of these is in smaller ones (86,400 for a day that may have been given in seconds). ``clamped``: the nearest
     number that is taken stands for one that isn't."""
@@ -51,33 +98,121 @@ class Number(msgspec.Struct, frozen=True, kw_only=True):
     scales: tuple[int, ...] = ()
     clamped: bool = False
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        said = f"it has to be a {'whole number' if self.whole else 'number'} from {self.least} to {self.most}"
+        number = self._read(value)
+        number = None if number is None else self._in_range(number)
+        if number is None:
+            return unfit(reading, value, where, said)
+        if number != value or isinstance(value, str):
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{said}, and is {number} now")
+        return number
 
-class Flag(msgspec.Struct, frozen=True):
+    def _read(self, value: Any) -> int | float | None:
+        """The number that ``value`` says; None where it says none of the rule's kind."""
+        # At thousands of digits int() raises.
+        if isinstance(value, str) and len(value) < 40 and _NUMBER.fullmatch(value):
+            value = float(value) if "." in value or "e" in value.lower() else int(value)
+        # A larger integer is none that float() takes.
+        if not is_number(value) or abs(value) >= 1e300:
+            return None
+        if not self.whole:
+            return value
+        return int(value) if float(value).is_integer() else None
+
+    def _in_range(self, number: int | float) -> int | float | None:
+        """The number that is taken for ``number``; None where none is."""
+        if self.least <= number <= self.most:
+            return number
+        for scale in self.scales:
+            if number % scale == 0 and self.least <= number // scale <= self.most:
+                return number // scale
+        return type(number)(min(max(number, self.least), self.most)) if self.clamped else None
+
+
+class Flag(Rule, frozen=True):
     """True or false."""
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().lower() in _FLAGS:
+            reading.lose(Why.VALUE_CHANGED, where, value, f"{_FLAG}, and is no text now")
+            return _FLAGS[value.strip().lower()]
+        return unfit(reading, value, where, _FLAG)
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+
+class Choice(Rule, frozen=True, kw_only=True):
     """One of these words; ``otherwise`` is what stands for any other, if anything does."""
 
     words: tuple[str, ...]
     otherwise: str | None = None
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        if isinstance(value, str) and value in self.words:
+            return value
+        if self.otherwise is None:
+            return unfit(reading, value, where, f"it has to be one of {', '.join(self.words)}")
+        said = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        what = where.rpartition(".")[2]
+        reading.lose(Why.VALUE_CHANGED, where, value, f"there is no {what} {said}; it is {self.otherwise} now")
+        return self.otherwise
 
-class Free(msgspec.Struct, frozen=True):
+
+class Free(Rule, frozen=True):
     """An object of the owner's own."""
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        found = value
+        if isinstance(value, str):
+            try:
+                raw = value.encode()
+                # A text of the bundle becomes JSON only here, so its depth and richness are not known yet.
+                require_plain(raw)
+                found = msgspec.json.decode(raw)
+            except ValueError:  # which msgspec's error is, too
+                found = None
+            if isinstance(found, dict):
+                reading.lose(Why.VALUE_CHANGED, where, value, f"{NOT_AN_OBJECT}, and is no text now")
+        return found if isinstance(found, dict) else unfit(reading, value, where, NOT_AN_OBJECT)
 
-class Pairs(msgspec.Struct, frozen=True, kw_only=True):
+
+class Pairs(Rule, frozen=True, kw_only=True):
     """The owner's own keys: how many, and how long they and their values are. ``scalars``: numbers, true and false
     stay what they are; else all values are texts."""
 
-    keys: int = 16
+    keys: int = METADATA_KEYS
     key: int = 64
     value: int = 512
     scalars: bool = False
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            return unfit(reading, value, where, NOT_AN_OBJECT)
+        found: dict[str, Any] = {}
+        # The marks of an earlier copy take none of the room: they are replaced.
+        marks = {key: item for key, item in value.items() if key in MARKS}
+        for key, item in value.items():
+            if key in marks or item is None:
+                continue
+            made = item if self._stays(item) else msgspec.json.encode(item).decode()
+            inside = f"{where}.{key}"
+            if len(key) > self.key or (isinstance(made, str) and len(made) > self.value):
+                text = f"left out: a key may have {self.key} characters and a value {self.value}"
+                reading.lose(Why.OVER_LIMIT, inside, item, text)
+            elif len(found) == self.keys:
+                reading.lose(Why.OVER_LIMIT, inside, item, f"left out: {self.keys} keys are allowed")
+            else:
+                if made is not item:
+                    reading.lose(Why.VALUE_CHANGED, inside, item, f"{_TEXT}, and is one now")
+                found[key] = made
+        return {**found, **marks}
 
-class Members(msgspec.Struct, frozen=True, kw_only=True):
+    def _stays(self, item: Any) -> bool:
+        return isinstance(item, str) or (self.scalars and (isinstance(item, bool) or is_number(item)))
+
+
+class Members(Rule, frozen=True, kw_only=True):
     """An object of the API's making. ``defaults`` go where one of its members has to be there and isn't; what lacks one
     of ``needs`` is of no use."""
 
@@ -85,42 +220,72 @@ class Members(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, Any] = {}
     needs: tuple[str, ...] = ()
 
+    def repair(self, reading: Reading, value: Any, where: str, why: Why = Why.UNFIT_VALUE) -> Any:
+        if not isinstance(value, dict):
+            return unfit(reading, value, where, NOT_AN_OBJECT)
+        found = repair_members(reading, self.members, value, f"{where}.")
+        reading.lose_unknown(value, self.members, f"{where}.")
+        if lacking := [key for key in self.needs if key not in found]:
+            reading.lose(why, where, value, f"it has no {' and no '.join(lacking)} that fits")
+            return ABSENT
+        # Of an object that is empty or all wrong, defaults alone would say what nobody said.
+        if not found and self.defaults:
+            return ABSENT
+        return completed(self.defaults, found)
 
-class Each(msgspec.Struct, frozen=True):
+
+def repair_members(reading: Reading, rules: Mapping[str, Rule], value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The members that have ``rules``, as far as they can be sent; those that are null are left out."""
+    there = {key: each for key, each in rules.items() if value.get(key) is not None}
+    made = {key: each.repair(reading, value[key], f"{where}{key}") for key, each in there.items()}
+    return {key: item for key, item in made.items() if item is not ABSENT}
+
+
+def completed(defaults: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, **{key: value for key, value in defaults.items() if key not in found}}
+
+
+class Each(Rule, frozen=True):
     """A list of these."""
 
     rule: Rule
 
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        if not isinstance(value, list):
+            return unfit(reading, value, where, "it has to be a list")
+        made = [self.rule.repair(reading, item, f"{where}[{n}]") for n, item in enumerate(value) if item is not None]
+        return [item for item in made if item is not ABSENT]
 
-class Tagged(msgspec.Struct, frozen=True, kw_only=True):
+
+class Tagged(Rule, frozen=True, kw_only=True):
     """An object whose ``type`` says which of the ``kinds`` it is."""
 
     kinds: Mapping[str, Members]
 
-
-class Format(msgspec.Struct, frozen=True):
-    """An assistant's response format: ``auto``, ``{type}``, or ``{type, json_schema: {name, schema, …}}``."""
-
-
-class Function(msgspec.Struct, frozen=True, kw_only=True):
-    """A function tool. ``nested``: what it is stands in ``function``, not in the tool itself. ``complete``: its
-    parameters have to be there, and so have its other members in ``defaults``."""
-
-    nested: bool = True
-    complete: bool = False
-    description: Text = Text()
-    more: Mapping[str, Rule] = {}
-    defaults: Mapping[str, Any] = {}
+    def repair(self, reading: Reading, value: Any, where: str) -> Any:
+        kind = value.get("type") if isinstance(value, dict) else None
+        if not isinstance(kind, str) or kind not in self.kinds:
+            return unfit(reading, value, where, f"its type has to be one of {', '.join(self.kinds)}")
+        made = self.kinds[kind].repair(reading, without_type(value), where)
+        return made if made is ABSENT else {"type": kind, **made}
 
 
-class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """A list of tools of these ``kinds``, at most ``most``, and of some only one. ``others``: those of other types are
-    sent as they are."""
-
-    kinds: Mapping[str, Members | Function | Anything]
-    most: int | None = None
-    once: tuple[str, ...] = ()
-    others: bool = False
+def without_type(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != "type"}
 
 
-Rule = Anything | Text | Number | Flag | Choice | Free | Pairs | Members | Each | Tagged | Format | Function | Tools
+def fields(reading: Reading, rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """The record's own fields, as far as they can be sent; those that are null stay null."""
+    found = {}
+    for field, rule in rules.items():
+        if field in reading.fields:
+            value = reading.fields[field]
+            made = None if value is None else rule.repair(reading, value, field)
+            if made is not ABSENT:
+                found[field] = made
+    return found
+
+
+def unfit(reading: Reading, value: Any, where: str, text: str) -> Any:
+    reading.lose(Why.UNFIT_VALUE, where, value, text)
+    return ABSENT

@@ -47,6 +47,7 @@ def as_strict(schema: dict[str, Any]) -> dict[str, Any] | None:
     >>> as_strict({"type": "object", "properties": {}})
     {'type': 'object', 'properties': {}, 'required': [], 'additionalProperties': False}
     """
+    # At its root it is one object, and no choice of several.
     if schema.get("type") != "object" or "anyOf" in schema:
         return None
     closed: dict[str, Any] = _closed(schema)
@@ -70,6 +71,7 @@ def _closed(schema: Any) -> Any:
         return found
     if not isinstance(found.get("properties"), dict):
         found = {**found, "properties": {}}
+    # Of an object without properties nobody has to say which are required.
     if not found["properties"]:
         found.setdefault("required", [])
     found.setdefault("additionalProperties", False)

@@ -49,6 +49,7 @@ _Taken; the members' shapes by name; or None where nobody here knows it."""
 
 
 def _results(model: str) -> _Defaults:
+    # Source: the OpenAPI description of max_num_results.
     return (5,) if model.startswith(("gpt-3.5", "gpt-35")) else (20,)
 
 
@@ -84,6 +85,7 @@ _ASSISTANT: Mapping[str, Any] = {
             "ranking_options": {
                 "ranker": ("auto", "default_2024_08_21"),
                 "score_threshold": (0,),
+                # Shown, and in no create call.
                 "hybrid_search": _OWN,
             },
         },
@@ -135,6 +137,7 @@ def _reduced(shape: Any, value: Any, beside: Any, model: str) -> Any:
         shape = shape(model)
     if isinstance(shape, Mapping):
         value = _members_reduced(shape, value, beside, model)
+    # Servers give ids back in an order of their own.
     elif shape is _Taken.AS_A_SET and isinstance(value, list):
         value = sorted({str(one) for one in value})
     elif shape is None:
@@ -149,6 +152,7 @@ def _members_reduced(shape: Mapping[str, Any], value: Any, beside: Any, model: s
     if isinstance(value, str) and "type" in shape:
         value = {"type": value}
     if isinstance(value, list):
+        # Of lists of other lengths nobody can say which item goes with which.
         each = beside if isinstance(beside, list) and len(beside) == len(value) else [None] * len(value)
         return [_reduced(shape, a, b, model) or {} for a, b in zip(value, each, strict=True)]
     if not isinstance(value, dict):

@@ -13,7 +13,7 @@ from holdall.doctor.findings import findings
 from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.progress import Progress, Silent
-from holdall.remote import models
+from holdall.remote import probing
 from holdall.remote.client import Account
 
 __all__ = ["Examined", "diagnose", "examine"]
@@ -122,7 +122,7 @@ async def _catalog(account: Account, answers: Sequence[diagnosis.EndpointCheck])
     if not named:
         return None
     try:
-        return models.read((await account.get(f"/{named[0]}")).raw)
+        return probing.read_models((await account.get(f"/{named[0]}")).raw)
     except (RemoteError, msgspec.DecodeError):
         return None
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.tables import USES
-from holdall.model import InventedId, Kind, Record, SourceId, invented
+from holdall.model import Kind, Record, SourceId, invented
 
 __all__ = ["MadeStore", "lifted"]
 
@@ -23,7 +23,7 @@ _OTHER = {"type": "other"}
 class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
     """A vector store that no server ever had, and what is in it."""
 
-    id: InventedId
+    id: SourceId
     record: Record
     members: list[Record]
 

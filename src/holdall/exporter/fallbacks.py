@@ -58,8 +58,6 @@ async def open_fetcher(account: Account, fallbacks: Fallbacks, progress: Progres
             for note in originals.notes():
                 progress.note(note)
         if fallbacks.containers:
-            containers = Containers(account, name=fallbacks.containers, progress=progress)
+            containers = Containers(account, name=fallbacks.containers)
             await stack.enter_async_context(containers)
-        yield OpenFetcher(
-            ContentFetcher(account, originals=originals, containers=containers, progress=progress), containers
-        )
+        yield OpenFetcher(ContentFetcher(account, originals=originals, containers=containers), containers)

@@ -325,7 +325,7 @@ class Fetch:
         """A file's content by the best way, into bundle and ledger; what was said where nothing was got."""
         holders = self._holders(file)
         sinks = _Sinks(self._writer, file, holders)
-        content = await self._fetcher.fetch(file.id, file.view, lambda: holders, sinks, text=text)
+        content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
         self._booking.got(file, await asyncio.to_thread(sinks.add, line_of(file, content)))

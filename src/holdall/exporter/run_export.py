@@ -34,7 +34,7 @@ from holdall.lenient import readable
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.progress import Progress, Silent
 from holdall.remote.client import Account
-from holdall.remote.probing import probe, require_any_endpoint
+from holdall.remote.probing import may_be_there, probe, require_any_endpoint
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.version import __version__
 
@@ -135,8 +135,8 @@ async def export(
         bundle=finished.path,
         size=finished.size,
         sha256=finished.sha256,
-        digests=finished.digests,
-        counts=dict(finished.counts),
+        digests=finished.info.digests,
+        counts=dict(finished.info.counts),
     )
 
 
@@ -146,9 +146,9 @@ async def _survey(
     """What there is to export. ``start`` comes back without assistants where the account has no API for them."""
     notes = list(start.dump.notes) if start.dump else []
     doubt = None
-    if account and start.assistants and start.dump is None and not (found := await probe(account)).assistants:
+    if account and start.assistants and start.dump is None and (absent := await probe(account)):
         start = msgspec.structs.replace(start, assistants=False)
-        doubt = found.doubt
+        doubt = may_be_there(absent)
         notes.append(_SUNSET)
     for note in notes:
         progress.note(note)

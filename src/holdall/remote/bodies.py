@@ -27,7 +27,7 @@ _PAGE = re.compile(r"\ufeff?\s*<(!doctype\s+html|html|head|body)\b", re.I)
 _LEAST_PIECE = 128
 # So much of a packed body may be read ahead of what comes out of it.
 _AHEAD = 1 << 20
-# They are about the body as it was sent.
+# They describe the packed body, which nobody sees.
 _HEAD_OF_PACKED = (
     "content-encoding",
     "content-length",
@@ -43,12 +43,12 @@ _most: ContextVar[int | None] = ContextVar("most", default=MAX_JSON)
 
 
 class TooLong(httpx2.RequestError):
-    """More came than an answer of this kind may have."""
+    """An answer is longer than one of its kind may be."""
 
 
 @contextmanager
 def at_most(size: int | None) -> Iterator[None]:
-    """Requests that are sent in here have answers of ``size`` bytes at most; None leaves that to who reads them."""
+    """Limits the answers of requests that are sent in here to ``size`` bytes; with None the reader limits them."""
     token = _most.set(size)
     try:
         yield
@@ -63,7 +63,7 @@ def is_web_page(headers: Mapping[str, str], text: str) -> bool:
 
 
 async def bound(response: httpx2.Response) -> None:
-    """Hold an answer of which the head has come to its length. A hook of the HTTP client."""
+    """Limits an answer whose head has arrived. A hook of the HTTP client."""
     most, is_cut = _most.get(), False
     if response.status_code >= 300 or (most is not None and is_web_page(response.headers, "")):
         most, is_cut = MAX_ERROR, True
@@ -76,12 +76,12 @@ async def bound(response: httpx2.Response) -> None:
             response.headers.pop(name, None)
         response.headers["accept-ranges"] = "none"
     response.stream = body
-    # Not what the head names: that may be a codec that is none of text, and expands.
+    # Not what the head names: that may be a codec that expands, as zlib does.
     response.encoding = "utf-8"
 
 
 class _Body(httpx2.AsyncByteStream):
-    """A body, unpacked, of ``most`` bytes: where more comes, it ends there if it ``is_cut``, else with TooLong."""
+    """An unpacked body of at most ``most`` bytes. A longer one is cut there if ``is_cut``, else raises TooLong."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, packing: str, most: int | None, *, is_cut: bool) -> None:
         self._stream, self._packing, self._most, self._is_cut = stream, packing, most, is_cut

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, BinaryIO, TypeVar
@@ -23,13 +22,10 @@ from holdall.lenient import read_members, readable
 from holdall.model import StoreView, View, is_invented
 from holdall.progress import Progress, Silent
 from holdall.redaction import Redactor, redactor
-from holdall.remote import lists
-from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.limits import Limits
-from holdall.remote.lists import Doubt
+from holdall.remote.lists import Doubt, Listing, Page, read_page
 from holdall.remote.transfer import Download, Rest
 from holdall.remote.wire import Answer, Wire, route
-from holdall.untrusted import MAX_JSON
 
 __all__ = ["Account", "Answer", "Download", "Endpoint", "Secret", "endpoint", "path", "viewed"]
 
@@ -37,10 +33,6 @@ T = TypeVar("T")
 
 # A wait that the user is told of, in seconds.
 _LONG = 5.0
-
-
-class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
-    deleted: bool = False
 
 
 def path(template: str, *ids: str) -> str:
@@ -51,15 +43,15 @@ def path(template: str, *ids: str) -> str:
     '/vector_stores/vs_1%2F..%2Fx/files'
     """
     if any(map(is_invented, ids)):
-        # Asked for by mistake, or given by a server after all.
+        # A mistake of ours, or a server that gives such an id after all.
         raise RequestRefused(f"can't ask for {', '.join(ids)[:200]}: no server gives such an id")
     return template.format(*(quote(i, safe="") if i.strip(".") else i.replace(".", "%2E") for i in ids))
 
 
 def viewed(raw: bytes, of: type[T], what: str) -> T:
-    """What is acted upon in an answer, or in a record. Raises UnexpectedAnswer where that is of no shape known here.
+    """The fields of an answer or record that the program acts upon. Raises UnexpectedAnswer for an unknown shape.
 
-    Nothing in it that can't be read is a reason for that, nor in a View a field of another type.
+    Other fields may be unreadable; in a View a field of another type counts as missing.
     """
     try:
         return msgspec.json.decode(raw, type=of)
@@ -79,14 +71,13 @@ def _readable(raw: bytes) -> bytes:
 
 
 def _is_deleted(raw: bytes) -> bool:
-    try:
-        return msgspec.json.decode(raw, type=_Deleted).deleted
-    except msgspec.DecodeError:
-        return False
+    with suppress(ValueError):
+        return read_members(raw).get("deleted") is True
+    return False
 
 
 def _no_matter(why: str) -> None:
-    """A doubt that nobody asked for."""
+    """Ignores a doubt: nobody asked for it."""
 
 
 class Account(Wire):
@@ -94,8 +85,7 @@ class Account(Wire):
 
     ``organization`` and ``project`` are what the newest answer's headers said (not every server says it);
     ``requests`` counts attempts on the wire by method and route. ``side`` is ``source`` or ``destination`` and only
-    names things in messages. ``clock`` gives Unix seconds; ``silence`` is after how many seconds without a byte a
-    connection counts as dead. Making one raises UsageFault where the environment names a proxy or certificates that
+    names things in messages. Making one raises UsageFault where the environment names a proxy or certificates that
     can't be used; every method raises errors of the RemoteError family and nothing else.
     """
 
@@ -107,15 +97,13 @@ class Account(Wire):
         concurrency: int = 3,
         limits: Limits | None = None,
         progress: Progress | None = None,
-        clock: Callable[[], float] = time.time,
-        silence: float | None = None,
     ) -> None:
-        super().__init__(endpoint, side=side, clock=clock, silence=silence)
+        super().__init__(endpoint, side=side)
         self.limits = limits or Limits(concurrency)
         self.progress = progress or Silent()
         self.limits.note = self.progress.note
-        self._lies = 0
-        self.nowhere: int | None = None
+        self._endless = 0
+        self.unknown_path: int | None = None
         """The status of the answer to a path that can't be there, once that was asked for."""
 
     async def __aenter__(self) -> Account:
@@ -126,7 +114,7 @@ class Account(Wire):
 
     @property
     def redactor(self) -> Redactor:
-        """Finds this account's keys."""
+        """Takes this account's keys out of texts."""
         return redactor(self.secrets)
 
     @property
@@ -137,41 +125,26 @@ class Account(Wire):
     # -- reading ---------------------------------------------------------------------------------------
 
     async def get(
-        self,
-        where: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        patient: bool = True,
-        most: int = MAX_JSON,
-        is_content: bool = False,
+        self, where: str, params: Mapping[str, Any] | None = None, *, patient: bool = True, is_content: bool = False
     ) -> Answer:
         """One JSON document; repeated while ``limits`` says so, which knows what ``patient`` means.
 
-        ``most`` and ``is_content`` as in ``Wire.json``.
+        ``is_content`` as in ``Wire.json``.
         """
         return await self._repeat(
             f"GET {route(where)}",
-            lambda _: self.json("GET", where, params=params, most=most, is_content=is_content),
+            lambda _: self.json("GET", where, params=params, is_content=is_content),
             repeatable=True,
             patient=patient,
         )
 
-    async def items(
-        self,
-        where: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        limit: int = 100,
-        doubt: Doubt | None = None,
-        patient: bool = True,
-        as_sent: bool = False,
-    ) -> AsyncIterator[bytes]:
-        """Every item of a list, each id once, oldest first. See ``pages``."""
-        async for page in self.pages(where, params, limit=limit, doubt=doubt, patient=patient, as_sent=as_sent):
+    async def items(self, where: str, *, limit: int = 100, doubt: Doubt | None = None) -> AsyncIterator[bytes]:
+        """Every item of a list as JSON that every decoder reads, as far as there is such JSON of it. See ``pages``."""
+        async for page in self.pages(where, limit=limit, doubt=doubt):
             for item in page:
-                yield item
+                yield _readable(item)
 
-    async def pages(
+    def pages(
         self,
         where: str,
         params: Mapping[str, Any] | None = None,
@@ -179,25 +152,23 @@ class Account(Wire):
         limit: int = 100,
         doubt: Doubt | None = None,
         patient: bool = True,
-        as_sent: bool = False,
     ) -> AsyncIterator[list[bytes]]:
         """A list page by page, mostly one request each; each id once, oldest first.
 
-        The items are JSON that every decoder reads, as far as there is such JSON of them; ``as_sent`` each is the slice
-        that the server sent, which may be anything.
+        Each item is the slice that the server sent, which may be anything.
 
         ``patient`` is about the first request: once there is a page, there is such a list. Ends with every server (see
         ``lists``); ``doubt`` is told where the list may lack something all the same. Raises UnexpectedAnswer for a page
         that has no ``data``, and for an endless list where the caller takes no ``doubt``.
         """
 
-        async def ask(query: Mapping[str, Any]) -> lists.Page:
+        async def ask(query: Mapping[str, Any]) -> Page:
             nonlocal patient
 
-            async def once(stack: AsyncExitStack) -> tuple[Answer, lists.Page | None]:
-                answer = await self.json("GET", where, params={**(params or {}), **query}, most=MAX_PAGE, is_page=True)
+            async def once(stack: AsyncExitStack) -> tuple[Answer, Page | None]:
+                answer = await self.json("GET", where, params={**(params or {}), **query}, is_page=True)
                 try:
-                    return answer, lists.read_page(answer.sent, where, is_altered=answer.is_altered)
+                    return answer, read_page(answer.sent, where, is_altered=answer.is_altered)
                 except ValueError as error:  # a page that was cut on its way is asked for again, like any answer
                     raise self.unreadable(f"can't list {where}", answer, error) from None
 
@@ -208,7 +179,7 @@ class Account(Wire):
             return page
 
         def over(why: str) -> None:
-            self._lies += 1
+            self._endless += 1
             if doubt is None:
                 raise UnexpectedAnswer(
                     f"can't list {where}: {why}", hint="use a project that has fewer of them", detail=why
@@ -223,9 +194,7 @@ class Account(Wire):
                 return None
 
         counts = counted if route(where) == "/vector_stores/*/files" else None
-        read = lists.pages(ask, limit, doubt or _no_matter, over=over, counted=counts, lies=self._lies)
-        async for page in read:
-            yield page if as_sent else [_readable(item) for item in page]
+        return Listing(ask, limit, doubt or _no_matter, over=over, counted=counts, endless=self._endless).pages()
 
     @asynccontextmanager
     async def download(
@@ -255,45 +224,38 @@ class Account(Wire):
             f"POST {route(where)}", lambda _: self.json("POST", where, body=dict(body or {})), repeatable=False
         )
 
-    async def upload(
-        self,
-        filename: str,
-        stream: BinaryIO,
-        *,
-        purpose: str,
-        expires_after: Mapping[str, Any] | None = None,
-    ) -> Answer:
+    async def upload(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream`` (seekable; read from its start in pieces). Repeated as ``post``."""
         return await self._repeat(
-            "POST /files",
-            lambda _: self.send_file(filename, stream, purpose=purpose, expires_after=expires_after),
-            repeatable=False,
+            "POST /files", lambda _: self.send_file(filename, stream, purpose=purpose), repeatable=False
         )
 
     async def delete(self, where: str) -> Answer:
         """DELETE. Repeating is safe: what is gone answers 404.
 
-        A server may answer 404 because it has no such route, with success and have deleted nothing, with an error and
-        have deleted it. So what it doesn't call deleted is read again: raises NotFound where that finds nothing, else
-        the error, which is RequestRefused where there was none.
+        Raises NotFound where it isn't there afterwards, though the server didn't call it deleted; else what the server
+        answered, which is RequestRefused where that was no error.
         """
-
-        answered: RemoteError | Answer
+        refused: RemoteError | None = None
         try:
-            answered = await self._repeat(
-                f"DELETE {route(where)}", lambda _: self.json("DELETE", where), repeatable=True
-            )
-            if _is_deleted(answered.raw):
-                return answered
+            answer = await self._repeat(f"DELETE {route(where)}", lambda _: self.json("DELETE", where), repeatable=True)
+            if _is_deleted(answer.raw):
+                return answer
+            status: int | None = answer.status
+        except NotFound as error:
+            status = error.status
         except REQUEST_ERRORS as error:
-            answered = error
-        refused = answered if isinstance(answered, RemoteError) and not isinstance(answered, NotFound) else None
+            refused = error
+        # Servers were seen that answer 404 because they have no such route, with success and have deleted nothing, with
+        # an error and have deleted it. So it is read again.
         try:
             await self.get(where)
+        except NotFound:
+            raise
         except RemoteError as error:
-            raise (refused if refused and not isinstance(error, NotFound) else error) from None
+            raise (refused or error) from None
         raise refused or RequestRefused(
-            f"can't DELETE {where}: answered with {answered.status}, but it is still there", status=answered.status
+            f"can't DELETE {where}: answered with {status}, but it is still there", status=status
         )
 
     # -- inside ----------------------------------------------------------------------------------------

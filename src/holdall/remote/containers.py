@@ -24,7 +24,6 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, Answer, path
 from holdall.remote.refusals import is_of_container
 from holdall.remote.transfer import ContentSink, transfer
@@ -41,7 +40,7 @@ _CLOSING = (PermissionDenied, QuotaExhausted, NotFound, RequestRefused, ServerFa
 
 
 class NoContainer(Exception):
-    """No container is to be had from this account: why, in the words of ``error``."""
+    """The account gives no container; ``error`` says why."""
 
     def __init__(self, error: RemoteError) -> None:
         super().__init__(error.message)
@@ -68,8 +67,8 @@ class Containers:
     ``name`` is given to each and must be like no other's: after an answer that was lost, what has that name is ours.
     """
 
-    def __init__(self, account: Account, *, name: str, progress: Progress | None = None) -> None:
-        self._account, self._name, self._progress = account, name, progress or Silent()
+    def __init__(self, account: Account, *, name: str) -> None:
+        self._account, self._name = account, name
         self._making = asyncio.Lock()
         self._open: _Container | None = None
         self._alive: set[str] = set()
@@ -133,7 +132,7 @@ class Containers:
             open_sink,
             what=f"can't download the copy of file {file_id}",
             limits=self._account.limits,
-            progress=self._progress,
+            progress=self._account.progress,
             declared=size,
             expected=size,
             exact=True,
@@ -141,16 +140,15 @@ class Containers:
         return got.route(path("/containers/{}/files/{}/content", container.id, copied.id))
 
     async def _write(self, where: str, body: dict[str, str]) -> tuple[_Made, bool]:
-        """A POST that may be repeated, because what it makes is thrown away; False where more than one may be made."""
+        """A POST that may be repeated, because what it makes is deleted in the end; False if it may have made two."""
         tries, clear = self._account.limits.tries(f"POST {where} again", repeatable=True), True
         while True:
             try:
                 return _made(await self._account.post(where, body), where), clear
             except RemoteError as error:
-                clear = clear and not error.ambiguous
                 if not error.ambiguous:
                     raise
-                wait = tries.after(error)
+                clear, wait = False, tries.after(error)
             await self._account.limits.sleep(wait)
 
     # -- the containers --------------------------------------------------------------------------------
@@ -203,10 +201,10 @@ class Containers:
             if isinstance(error, NotFound) or is_of_container(error):
                 return
             self.left.append(ident)
-            self._progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")
+            self._account.progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")
 
     async def _find_lost(self) -> None:
-        """A container whose creation was never answered is known by its name."""
+        """Finds, by their name, containers whose creation was never answered."""
         try:
             async for item in self._account.items("/containers"):
                 found = msgspec.json.decode(item, type=_Made)
@@ -214,7 +212,7 @@ class Containers:
                     self.made += 1
                     self._alive.add(found.id)
         except (RemoteError, msgspec.DecodeError):
-            self._progress.note(
+            self._account.progress.note(
                 "a container may have been made whose id is not known; it expires by itself after 20 minutes"
             )
 

@@ -1,4 +1,4 @@
-"""Fetches one file's content at the best fidelity that can be had, and says what came of each way.
+"""Fetches one file's content at the best fidelity that can be had, and says why no better one was.
 
 ``original`` (the file's own bytes) -> ``supplied`` (the owner's own copy) -> ``container`` (a copy read through a
 container) -> ``text`` (parsed text from a vector store, kept as it was paged) -> ``unavailable``. OpenAI refuses to
@@ -9,7 +9,7 @@ and a purpose that was refused is not asked for again in the same run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -19,7 +19,6 @@ from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
-from holdall.progress import Progress, Silent
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
@@ -42,7 +41,7 @@ class Sinks(Protocol):
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """A store that holds a file, and how many tokens the parts share that it cuts the file's text into."""
+    """A store that holds a file, and how many tokens neighbouring parts of the file's text share in it."""
 
     store: SourceId
     overlap: int = DEFAULT_OVERLAP
@@ -71,9 +70,7 @@ class FetchedContent(msgspec.Struct, frozen=True, kw_only=True):
 class _File:
     """One file while its content is fetched."""
 
-    def __init__(
-        self, file_id: SourceId, view: FileView | None, stores: Callable[[], Sequence[Holder]], sinks: Sinks
-    ) -> None:
+    def __init__(self, file_id: SourceId, view: FileView | None, stores: Sequence[Holder], sinks: Sinks) -> None:
         self.id, self.view, self.stores, self.sinks = file_id, view, stores, sinks
         self.size = view.size if view else None
         self.route = path("/files/{}/content", file_id)
@@ -91,15 +88,9 @@ class ContentFetcher:
     """
 
     def __init__(
-        self,
-        account: Account,
-        *,
-        originals: Originals | None = None,
-        containers: Containers | None = None,
-        progress: Progress | None = None,
+        self, account: Account, *, originals: Originals | None = None, containers: Containers | None = None
     ) -> None:
         self._account, self._originals, self._containers = account, originals, containers
-        self._progress = progress or Silent()
         self._refused: dict[str, RemoteError] = {}
         self._sizes_hold = True
 
@@ -107,17 +98,16 @@ class ContentFetcher:
         self,
         file_id: SourceId,
         file: FileView | None,
-        stores: Callable[[], Sequence[Holder]],
+        stores: Sequence[Holder],
         sinks: Sinks,
         *,
         text: bool = True,
     ) -> FetchedContent:
         """One file's content by the best fidelity there is.
 
-        ``file`` is None where its file object is gone. ``stores`` gives the stores known to hold it, asked for only
-        when a text is needed. Without ``text`` a text is not taken, only compared with an original. Raises what stops
-        a run (authentication, quota, an unreachable server, a full disk); what the server refuses for this file alone
-        ends in a lower fidelity.
+        ``file`` is None where its file object is gone; ``stores`` are those known to hold it. Without ``text`` a text
+        is not taken, only compared with an original. Raises what stops a run (authentication, quota, an unreachable
+        server, a full disk); what the server refuses for this file alone ends in a lower fidelity.
         """
         work = _File(file_id, file, stores, sinks)
         try:
@@ -153,7 +143,7 @@ class ContentFetcher:
                 lambda: work.sinks.content(Fidelity.ORIGINAL),
                 what=f"can't download file {work.id}",
                 limits=self._account.limits,
-                progress=self._progress,
+                progress=self._account.progress,
                 declared=work.size,
                 expected=work.size if self._sizes_hold else None,
             )
@@ -183,7 +173,7 @@ class ContentFetcher:
         except OSError as error:
             work.notes.append(unreadable(error))
             return None
-        self._progress.advance(bytes=found.original.size)
+        self._account.progress.advance(bytes=found.original.size)
         work.notes.append(found.check)
         return FetchedContent(fidelity=Fidelity.SUPPLIED, size=found.original.size, route=found.original.name)
 
@@ -208,12 +198,12 @@ class ContentFetcher:
             return None
         (sink, content), work.text = work.text, None
         await asyncio.to_thread(sink.commit)
-        self._progress.advance(bytes=work.size or 0)
+        self._account.progress.advance(bytes=work.size or 0)
         return content
 
     async def _read_text(self, work: _File, wordings: Sequence[Wording] = ()) -> bool:
         """Read the parsed text out of the first store that gives it into ``work.text``, if it isn't there yet."""
-        for holder in () if work.text else work.stores():
+        for holder in () if work.text else work.stores:
             work.route = path("/vector_stores/{}/files/{}/content", holder.store, work.id)
             sink = work.sinks.text(holder.store)
             joining = Joining(holder.overlap)

@@ -73,7 +73,7 @@ class RequestTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, and all that is in groups on the way."""
+    """The error, its causes, and the members of groups among them."""
     stack, seen = [error], set()
     while stack:
         each = stack.pop()
@@ -136,7 +136,7 @@ _WITHOUT_PROXY = {
 
 
 def for_trouble(kind: Trouble, target: RequestTarget) -> str:
-    """The way out where there was no answer."""
+    """The hint where no answer came."""
     text = _WITH_OR_WITHOUT_PROXY.get(kind) or (_THROUGH_PROXY if target.proxy else _WITHOUT_PROXY[kind])
     return text.format(
         base_url=target.base_url,
@@ -156,7 +156,7 @@ _AZURE = (".azure.com", ".azure.us", ".azure.cn", ".azure-api.net", ".microsoft.
 
 
 def for_refusal(status: int, code: str | None, detail: str, target: RequestTarget) -> str:
-    """The way out of a refusal whose kind is known, else ``""``."""
+    """The hint for a refusal of a known kind, else ``""``."""
     if status in (400, 401, 403, 404) and (what := scope(code, detail)):
         return _for_scope(what, target)
     if regional := _REGIONAL.search(detail):
@@ -172,11 +172,11 @@ def for_refusal(status: int, code: str | None, detail: str, target: RequestTarge
 
 def _for_scope(what: str, target: RequestTarget) -> str:
     ours = target.endpoint
-    if what == "project":
-        title, variable, value, named = "project", target.variable("PROJECT_ID"), ours.project, ours.names.project
-    else:
-        title, variable = "organisation", target.variable("ORG_ID")
-        value, named = ours.organization, ours.names.organization
+    title, variable, value, named = {
+        "project": ("project", "PROJECT_ID", ours.project, ours.names.project),
+        "organization": ("organisation", "ORG_ID", ours.organization, ours.names.organization),
+    }[what]
+    variable = target.variable(variable)
     if value is None:
         return f"set {variable} to the id of the key's {title}"
     return f"{named} says {value}: set {variable} to the key's own {title}, or unset it (project keys need none)"
@@ -187,7 +187,7 @@ def _for_azure(status: int, detail: str, target: RequestTarget) -> str:
     query = {name.lower(): value for name, value in target.endpoint.query.items()}
     version = query.get("api-version")
     if version is not None:
-        # What isn't there is also not found with the right version.
+        # A 404 without a word on the version may be about the object.
         return f"{target.variable('BASE_URL')} ends in ?api-version={version}: set another one" if said else ""
     azure = target.host.endswith(_AZURE) and status == 404 and "resource not found" in detail.lower()
     if not (said or azure):
@@ -200,7 +200,7 @@ def _for_azure(status: int, detail: str, target: RequestTarget) -> str:
 
 
 def for_page(target: RequestTarget, moved_to: str = "") -> str:
-    """The way out where a web page came in place of the API's answer, or a redirect to another origin."""
+    """The hint for a web page in place of the API's answer, or a redirect to another origin."""
     if moved_to:
         return (
             f"set {target.base_url} to {moved_to}… if the API is there; log in to this network if that is a login page"

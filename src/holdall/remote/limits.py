@@ -49,18 +49,7 @@ from holdall.errors import (
 )
 from holdall.progress import Silent
 
-__all__ = [
-    "BUDGET",
-    "FAILURE_PATIENCE",
-    "FEW",
-    "FIRST_PATIENCE",
-    "HOPELESS",
-    "LONGEST_WAIT",
-    "PATIENCE",
-    "Limits",
-    "Slots",
-    "Tries",
-]
+__all__ = ["Limits", "Slots", "Tries"]
 
 T = TypeVar("T")
 
@@ -80,8 +69,8 @@ _PASSING = (RateLimited, ServerFailed, Unreachable, UnexpectedAnswer)
 
 
 class Slots:
-    """Places for requests in flight: ``most`` of them, halved at each sign of too many, one more for each round that
-    goes well. Never less than one. First come, first served.
+    """Limits the requests in flight: ``most``, halved at each sign of too many, one more for each round that goes well,
+    never less than one. First come, first served.
 
     A place is held while a body streams, so that ``most`` bounds open transfers too.
     """
@@ -164,8 +153,8 @@ class Limits:
         self.uniform = uniform
         self.slots = Slots(concurrency)
         self._patience = patience
-        self._vain: dict[str, float] = {}
-        self._worked: set[str] = set()
+        self._wasted: dict[str, float] = {}
+        self._succeeded_once: set[str] = set()
         self._given_up: Counter[str] = Counter()
         self.note: Callable[[str], None] = Silent().note
         """Is told, in one line, of an endpoint that keeps failing."""
@@ -191,44 +180,44 @@ class Limits:
         return Tries(self, route, repeatable=repeatable, patient=patient)
 
     def patience(self, route: str, error: RemoteError) -> float:
-        """For how long a request may go on that meets ``error``."""
+        """Seconds for which a request may be repeated that ends in ``error``."""
         most = PATIENCE if self._patience is None else self._patience
         if isinstance(error, UnexpectedAnswer):
             return 0.0
-        if not self._worked:
+        if not self._succeeded_once:
             return min(most, FIRST_PATIENCE)
         if isinstance(error, Unreachable):
-            # Whoever gives up on these stops the whole run, so there is nobody to be starved.
+            # Giving up on these stops the whole run, so no other request is kept waiting.
             return most
-        about_this_one = _is_about_this_one(error)
+        about_this_one = _may_be_about_this_one(error)
         if about_this_one and self._is_hopeless(route):
             return 0.0
-        never = about_this_one and route not in self._worked
-        if self._vain.get(route, 0.0) >= (FAILURE_PATIENCE if never else BUDGET):
+        never = about_this_one and route not in self._succeeded_once
+        if self._wasted.get(route, 0.0) >= (FAILURE_PATIENCE if never else BUDGET):
             return 0.0
         return min(most, FAILURE_PATIENCE) if about_this_one else most
 
     def tries_at_least(self, route: str, error: RemoteError) -> int:
-        """How many tries a request that meets ``error`` has, however long they take."""
-        if _is_about_this_one(error) and self._is_hopeless(route):
+        """Tries of a request that ends in ``error``, however long they take."""
+        if _may_be_about_this_one(error) and self._is_hopeless(route):
             return 1
-        return FEW if self._worked or not isinstance(error, Unreachable) else 2
+        return FEW if self._succeeded_once or not isinstance(error, Unreachable) else 2
 
     def _is_hopeless(self, route: str) -> bool:
         return self._given_up[route] >= HOPELESS
 
-    def waited_in_vain(self, route: str, error: RemoteError, seconds: float) -> None:
-        self._vain[route] = self._vain.get(route, 0.0) + seconds
-        if _is_about_this_one(error):
+    def gave_up(self, route: str, error: RemoteError, seconds: float) -> None:
+        self._wasted[route] = self._wasted.get(route, 0.0) + seconds
+        if _may_be_about_this_one(error):
             self._given_up[route] += 1
             if self._given_up[route] == HOPELESS:
                 self.note(f"{error.message}; {HOPELESS} of {route} in a row failed: the next ones are tried once each")
 
     def succeeded(self, route: str, *, waited: bool) -> None:
-        self._worked.add(route)
+        self._succeeded_once.add(route)
         self._given_up.pop(route, None)
         if waited:
-            self._vain.pop(route, None)
+            self._wasted.pop(route, None)
 
 
 class Tries:
@@ -275,14 +264,14 @@ class Tries:
     def _wait(self, error: RemoteError) -> float | None:
         if not self._may_repeat(error):
             return None
-        if not self._patient and self._failed >= 2 and _may_mean_absent(error):
+        if not self._patient and self._failed >= 2 and _may_be_about_this_one(error):
             return None
-        # A clock that tests don't move must not make this endless.
+        # A clock that stands still must not make this endless.
         spent = max(self._limits.clock() - self._since, self._waited)
         left = self._limits.patience(self._route, error) - spent
         enough = self._failed >= self._limits.tries_at_least(self._route, error)
         if enough and left <= 0:
-            self._limits.waited_in_vain(self._route, error, spent)
+            self._limits.gave_up(self._route, error, spent)
             return None
         if error.retry_after is not None:
             # A little on top, so that many waiters don't come back in the same instant.
@@ -298,11 +287,9 @@ class Tries:
         return isinstance(error, _PASSING) or error.should_retry is True
 
 
-def _is_about_this_one(error: RemoteError) -> bool:
-    """Whether another request to the same endpoint may well succeed at the same time."""
+def _may_be_about_this_one(error: RemoteError) -> bool:
+    """Whether another request to the same endpoint may well succeed at the same time.
+
+    Servers were seen that answer so to whatever path they don't know.
+    """
     return isinstance(error, UnexpectedAnswer) or (isinstance(error, ServerFailed) and error.status in (None, 500))
-
-
-def _may_mean_absent(error: RemoteError) -> bool:
-    """Whether servers were seen that say so of a path that they don't know; of 404, 405 and 501 nothing is repeated."""
-    return isinstance(error, UnexpectedAnswer) or (isinstance(error, ServerFailed) and error.status == 500)

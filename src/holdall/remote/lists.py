@@ -1,4 +1,4 @@
-"""A list read whole, also from servers that page in ways of their own; and where that can't be had, said so.
+"""Reads a list whole, also from servers that page in ways of their own; says so where it may not be whole.
 
 Seen on servers that call themselves compatible: no ``has_more``, or one that is true for ever; a page that comes again;
 cursors that are refused, or answered by the first page or an empty one; a ``limit`` that is over theirs, or that isn't
@@ -21,10 +21,10 @@ from holdall.redaction import MARK
 from holdall.remote.bodies import MAX_PAGE
 from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
 
-__all__ = ["Doubt", "Page", "identity", "pages", "read_page"]
+__all__ = ["Doubt", "Listing", "Page", "identity", "read_page"]
 
 Doubt = Callable[[str], None]
-"""Is told why a list may lack something."""
+"""Called with the reason why a list may lack something."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,52 +80,52 @@ def identity(raw: bytes) -> str | None:
 def read_page(raw: bytes, where: str, *, is_altered: bool = False) -> Page | None:
     """A page of a list; None where there is no list in the answer. ``is_altered``: keys were taken out of it.
 
-    What a record in it is like is no matter to its neighbours, as long as its strings and brackets close. ValueError
-    where it is no such page, AnswerTooLong where there is too much in it.
+    An unreadable record doesn't cost its neighbours, as long as its strings and brackets close. Raises ValueError for
+    what is no JSON, AnswerTooLong for too much of it.
     """
-    if is_richer(raw, _PAGE_VALUES):
-        raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
-    doubts = []
-    try:
-        require_plain(raw, longest=MAX_PAGE, richest=_PAGE_VALUES)
-        sent = msgspec.json.decode(raw, type=_Sent)
-    except ValueError:
-        if len(raw) > MAX_JSON:
-            raise AnswerTooLong(
-                f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it"
-            ) from None
-        sent, behind = _divided(trimmed(raw))
-        if behind.strip():
-            doubts.append("something else stands behind the list in an answer")
+    sent, behind = _sent(raw, where)
     if sent.data is msgspec.UNSET:
         return None
-    items = [bytes(item) for item in (sent.data or [])[: PAGE_MOST + 1]]
-    ids = [identity(item) for item in items]
-    if is_altered and any(MARK in (id or "") for id in ids):
+    doubts = ["something else stands behind the list in an answer"] if behind else []
+    found = [(item, identity(item)) for item in map(bytes, (sent.data or [])[: PAGE_MOST + 1])]
+    kept = [(item, id) for item, id in found if not (is_altered and MARK in (id or ""))]
+    if len(kept) < len(found):
         doubts.append("an id in it has the key in it")
-        kept = [place for place, id in enumerate(ids) if MARK not in (id or "")]
-        items, ids = [items[place] for place in kept], [ids[place] for place in kept]
-    return Page(items=items, ids=ids, has_more=_promises_more(sent.has_more), doubts=doubts)
+    return Page(
+        items=[item for item, _ in kept],
+        ids=[id for _, id in kept],
+        has_more=_promises_more(sent.has_more),
+        doubts=doubts,
+    )
 
 
-def _divided(raw: bytes) -> tuple[_Sent, bytes]:
-    """A page by its brackets and commas alone, and what stands behind it."""
+def _sent(raw: bytes, where: str) -> tuple[_Sent, bytes]:
+    """A page's fields, and what stands behind its JSON."""
+    if is_richer(raw, _PAGE_VALUES):
+        raise AnswerTooLong(f"can't list {where}: a page of more than {_PAGE_VALUES} values")
+    with suppress(ValueError):
+        require_plain(raw, longest=MAX_PAGE, richest=_PAGE_VALUES)
+        return msgspec.json.decode(raw, type=_Sent), b""
+    if len(raw) > MAX_JSON:
+        raise AnswerTooLong(f"can't list {where}: a page of more than {MAX_JSON} bytes has something unreadable in it")
+    # One record that no decoder reads is no reason to lose the others: they are told apart by brackets and commas.
+    raw = trimmed(raw)
     pieces, end = split_json(raw)
     members = dict(zip(pieces[::2], pieces[1::2], strict=False))
     data = members.get(b'"data"', b"")
     if not raw.startswith(b"{") or not data.startswith((b"[", b"null")):
         return _Sent(), b""
     items = None if data == b"null" else [msgspec.Raw(item) for item in split_json(data)[0]]
-    return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:]
+    return _Sent(data=items, has_more=msgspec.Raw(members.get(b'"has_more"', b""))), raw[end:].strip()
 
 
 def _promises_more(has_more: msgspec.Raw) -> bool | None:
-    """Also as other servers write it, 1 or "true". What can't be read promises more, nothing says nothing."""
+    """``has_more`` as a bool, also where servers write 1 or "true". Anything unreadable counts as true."""
     said = bytes(has_more).strip(b' "').lower()
     return None if said in (b"", b"null") else said not in (b"false", b"0", b"0.0")
 
 
-def _twofold(page: Page) -> str | None:
+def _conflicting_id(page: Page) -> str | None:
     """The id of two different items. A page that comes again may differ from before: objects change."""
     first: dict[str | None, bytes] = {None: b""}
     return next(
@@ -141,18 +141,20 @@ class _Bound:
     more.
     """
 
-    def __init__(self, limit: int, counted: Count | None, lies: int, is_steady: Callable[[], Awaitable[bool]]) -> None:
-        share: int = 10**lies
+    def __init__(
+        self, limit: int, counted: Count | None, endless: int, is_steady: Callable[[], Awaitable[bool]]
+    ) -> None:
+        share: int = 10**endless
         longer = _LONGER if limit > _COMMON_LIMIT else 1
         self._items, self._requests, self._bytes = (
             max(1, most // share) for most in (MOST * longer, _REQUESTS, _BYTES * longer)
         )
         self._counted, self._is_counted = counted, False
-        self._is_steady = is_steady if lies == 0 else None
+        self._is_steady = is_steady if endless == 0 else None
         self.items = self.requests = self.bytes = 0
 
     async def take(self, fresh: list[bytes], *, ends: bool) -> tuple[list[bytes], bool]:
-        """(what of a page may still be taken, whether the list is read no further). ``ends``: it says that it ends."""
+        """(the items of a page that may be taken, whether to stop). ``ends``: the page says that it is the last."""
         self.requests += 1
         self.items += len(fresh)
         self.bytes += sum(map(len, fresh))
@@ -183,51 +185,56 @@ class _Bound:
         return self.items >= self._items or self.requests >= self._requests or self.bytes >= self._bytes
 
 
-async def pages(
-    ask: Ask,
-    limit: int,
-    doubt: Doubt,
-    *,
-    over: Doubt | None = None,
-    counted: Count | None = None,
-    lies: int = 0,
-) -> AsyncIterator[list[bytes]]:
-    """The items of a list page by page, each id once, oldest first; a request for each page.
+class Listing:
+    """A list while it is read.
 
-    ``ask`` gets one page for a query. Ends when the server says so. Where it says that there is more and gives nothing,
-    or where it says nothing and no second page shows that it pages at all, the other end of the list is looked at, to
-    see whether it was reached: what is missing between is given too, as far as one page goes. ``doubt`` is told where
-    the list may still lack something; not of a first page that is shorter than was asked for and came without a word.
-    ``over`` is told (else ``doubt``) where the list goes on beyond what can be true: within a page too, which is cut
-    there. ``counted`` asks how many items it has, where the server counts them; ``lies`` are the lists without end that
-    it had before.
+    ``ask`` gets one page for a query, ``limit`` is how many items it is to have. ``doubt`` is told where the list may
+    lack something; not of a first page that is shorter than was asked for and came without a word. ``over`` is told
+    (else ``doubt``) where the list goes on beyond what can be true: within a page too, which is cut there. ``counted``
+    asks how many items it has, where the server counts them; ``endless`` are the lists without end that the server had
+    before.
     """
-    listing = _Listing(ask, limit, doubt, over or doubt, counted, lies)
-    async for page in listing.forward():
-        yield page
-    if listing.is_open:
-        async for page in listing.other_end():
-            yield page
 
-
-class _Listing:
-    """A list while it is read: what was seen of it, and what its pages said so far."""
-
-    def __init__(self, ask: Ask, limit: int, doubt: Doubt, over: Doubt, counted: Count | None, lies: int) -> None:
-        self._doubt, self._over = doubt, over
-        self._sized = _Sized(ask, limit)
-        self._bound = _Bound(limit, counted, lies, self._is_steady)
+    def __init__(
+        self,
+        ask: Ask,
+        limit: int,
+        doubt: Doubt,
+        *,
+        over: Doubt | None = None,
+        counted: Count | None = None,
+        endless: int = 0,
+    ) -> None:
+        self._doubt, self._over = doubt, over or doubt
+        self._ask_for = ask
+        self._sizes: list[dict[str, int]] = [{"limit": limit}, {}]
+        """What is asked for of the length of a page, the next one where the server refuses the first."""
+        if limit > _COMMON_LIMIT:
+            self._sizes.insert(1, {"limit": _COMMON_LIMIT})
+        self._bound = _Bound(limit, counted, endless, self._is_steady)
         self._seen: set[str] = set()
         self._last: str | None = None
         self._given = 0
         self._promised = self._is_full = False
-        self.is_open = False
-        """Once it was read forward: where it ends isn't known."""
+        # After reading forward: whether the end is unknown, why, and whether only a gap is a reason for doubt.
+        self._is_open = self._is_sure = False
         self._why = ""
-        self._is_sure = False
+
+    async def pages(self) -> AsyncIterator[list[bytes]]:
+        """The items page by page, each id once, oldest first; a request for each page.
+
+        Ends when the server says so. Where it says that there is more and gives nothing, or where it says nothing and
+        no second page shows that it pages at all, the other end of the list is looked at, to see whether it was
+        reached: what is missing between is given too, as far as one page goes.
+        """
+        async for page in self._forward():
+            yield page
+        if self._is_open:
+            async for page in self._other_end():
+                yield page
 
     # One loop: each way that a server can end a list depends on what all pages before it said.
-    async def forward(self) -> AsyncIterator[list[bytes]]:
+    async def _forward(self) -> AsyncIterator[list[bytes]]:
         """The pages from the oldest item on, as far as the server gives something new."""
         query: dict[str, Any] = {"order": "asc"}
         is_second = False
@@ -240,14 +247,15 @@ class _Listing:
                 self._leave_open(page, f"the server refuses to give the next page ({error.detail or error.status})")
                 return
             fresh = self._fresh(page)
-            if twofold := _twofold(page):
-                self._doubt(f"it has two different records of the id {twofold[:100]}, of which the first is taken")
+            if conflicting := _conflicting_id(page):
+                self._doubt(f"it has two different records of the id {conflicting[:100]}, of which the first is taken")
             ends = page.has_more is False and bool(page.items or not self._promised)
             taken, is_over = await self._bound.take(fresh, ends=ends)
             if taken:
                 yield taken
                 self._given += 1
-                self._is_full = self._sized.is_full(page)
+                # As long as was asked for, or as servers' pages are that don't heed what is asked for.
+                self._is_full = len(page.items) in (self._sizes[0].get("limit"), *_USUAL)
             if is_over:
                 read = f"{self._bound.items} items in {self._bound.requests} pages"
                 self._over(f"it is too long: read no further than {read}")
@@ -268,23 +276,36 @@ class _Listing:
                     self._leave_open(page, "the server does not say where it ends")
                 return
             else:
-                # A page that came once more may be followed by the right one.
+                # A page that is repeated once may be followed by the right one.
                 is_second = True
 
     def _leave_open(self, page: Page, why: str) -> None:
-        self.is_open, self._why = bool(self._seen), why
+        self._is_open, self._why = bool(self._seen), why
         # Nothing says that there is more.
         is_silent = not self._promised and page.has_more is None
         self._is_sure = is_silent and self._given == 1 and not self._is_full
 
     async def _ask(self, query: Mapping[str, Any]) -> Page:
-        page = await self._sized.ask(query)
-        for why in page.doubts:
-            self._doubt(why)
-        return page
+        """One page; of fewer items where the server refuses so many, or where so many are too long for one answer."""
+        while True:
+            try:
+                page = await self._ask_for({**self._sizes[0], **query})
+            except RequestRefused as error:
+                # 405 is no word about the size of a page.
+                if len(self._sizes) == 1 or "after" in query or error.status == 405:
+                    raise
+                del self._sizes[0]
+            except AnswerTooLong:
+                if self._sizes[0].get("limit", 1) == 1:
+                    raise
+                self._sizes = [{"limit": max(1, self._sizes[0]["limit"] // 10)}]
+            else:
+                for why in page.doubts:
+                    self._doubt(why)
+                return page
 
     def _fresh(self, page: Page) -> list[bytes]:
-        """The items that were not there before, which now are; those without an id are always new."""
+        """The items whose ids were not seen before, and those without an id."""
         new = []
         for item, identity in zip(page.items, page.ids, strict=True):
             if identity is None or identity not in self._seen:
@@ -302,7 +323,7 @@ class _Listing:
             return False
         return bool(one) and one[0] is not None and one[0] not in self._seen and one[0] in other
 
-    async def other_end(self) -> AsyncIterator[list[bytes]]:
+    async def _other_end(self) -> AsyncIterator[list[bytes]]:
         """The newest items, as far as they were not seen; no doubt if there is no gap between them and what was.
 
         Of a list that comes one item at a time whatever is asked, order and end could not be told apart; none was seen.
@@ -316,39 +337,10 @@ class _Listing:
         joined = next((place for place, identity in enumerate(page.ids) if identity in self._seen), None)
         new = page.items[:joined]
         if not new:
-            # Nothing newer, but not what came last either: this server's order means nothing.
+            # Nothing newer, but not the last item either: this server ignores the order.
             if not self._is_sure:
                 self._doubt(self._why)
             return
         if joined is None:
             self._doubt(self._why)
         yield new[::-1]
-
-
-class _Sized:
-    """Asks with the length of the pages added to each query: ``limit``, or where the server refuses that, less; less
-    too where that many records are too long for one answer."""
-
-    def __init__(self, ask: Ask, limit: int) -> None:
-        self._ask = ask
-        self._sizes: list[dict[str, int]] = [{"limit": limit}, {}]
-        if limit > _COMMON_LIMIT:
-            self._sizes.insert(1, {"limit": _COMMON_LIMIT})
-
-    async def ask(self, query: Mapping[str, Any]) -> Page:
-        while True:
-            try:
-                return await self._ask({**self._sizes[0], **query})
-            except RequestRefused as error:
-                # 405 is no word about the size of a page.
-                if len(self._sizes) == 1 or "after" in query or error.status == 405:
-                    raise
-                del self._sizes[0]
-            except AnswerTooLong:
-                if self._sizes[0].get("limit", 1) == 1:
-                    raise
-                self._sizes = [{"limit": max(1, self._sizes[0]["limit"] // 10)}]
-
-    def is_full(self, page: Page) -> bool:
-        """Whether a page is as long as was asked for, or as servers' pages are that don't heed what is asked for."""
-        return len(page.items) in (self._sizes[0].get("limit"), *_USUAL)

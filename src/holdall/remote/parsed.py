@@ -105,7 +105,7 @@ async def read_parsed(
 
 
 async def _ask(account: Account, route: str, token: str | None) -> _Page:
-    answer = await account.get(route, {"page": token} if token else None, most=MAX_PAGE, is_content=True)
+    answer = await account.get(route, {"page": token} if token else None, is_content=True)
     try:
         # White space around a page is no part of it, and readers allow little.
         sent = answer.sent.strip(b" \t\r\n")
@@ -130,7 +130,7 @@ def _require_no_key(redactor: Redactor, page: bytes, parts: Parts) -> None:
 
 
 def _digest(parts: Parts) -> tuple[bytes, int]:
-    """What tells these parts from others, and their letters. Raises ValueError where one isn't as it must be."""
+    """(SHA-256 of the parts, their letters). Raises ValueError for a part that no bundle can hold."""
     digest, letters = hashlib.sha256(), 0
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")

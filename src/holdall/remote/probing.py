@@ -1,9 +1,11 @@
-"""What an account has: assistants, or at least an endpoint that answers with the same key."""
+"""What an account has: assistants, or at least an endpoint that answers with the same key; and which models."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, date, datetime
 
 import msgspec
 
@@ -22,32 +24,27 @@ from holdall.remote.client import Account, path
 
 __all__ = [
     "NO_SUCH_ROUTE",
-    "Capabilities",
     "absence",
+    "day",
     "is_absent",
     "may_be_there",
     "probe",
+    "read_models",
     "require_any_endpoint",
     "require_assistants",
     "responses",
     "same_project",
+    "shutdown",
 ]
 
 _NO_RESPONSE = "resp_" + "0" * 48
-_NOWHERE = "nowhere_" + "0" * 24
+_UNKNOWN_PATH = "nowhere_" + "0" * 24
 NO_SUCH_ROUTE = (405, 501)
 """What a server says of a path that it doesn't know, besides 404."""
 
 
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe found out about an account. ``doubt`` says why there may be assistants all the same."""
-
-    assistants: bool
-    doubt: str | None = None
-
-
 async def absence(account: Account, where: str) -> RemoteError | None:
-    """The error that says that a list isn't there, None where it is. Raises what stands where it is, and fails."""
+    """The error that says that a list doesn't exist; None if it does. Raises what a list that exists fails with."""
     params = None if where == "/models" else {"limit": 1}
     try:
         await account.get(where, params, patient=False)
@@ -71,36 +68,36 @@ async def is_absent(account: Account, error: RemoteError, *, denied: bool = Fals
         return True
     if not isinstance(error, REQUEST_ERRORS) and not (denied and isinstance(error, PermissionDenied)):
         return False
-    if account.nowhere is None or account.nowhere >= 500:  # which may pass
+    if account.unknown_path is None or account.unknown_path >= 500:  # which may pass
         try:
-            account.nowhere = (await account.get(f"/{_NOWHERE}", patient=False)).status
+            account.unknown_path = (await account.get(f"/{_UNKNOWN_PATH}", patient=False)).status
         except RemoteError as refused:
-            account.nowhere = refused.status
-    return account.nowhere == error.status
+            account.unknown_path = refused.status
+    return account.unknown_path == error.status
 
 
 def may_be_there(error: RemoteError) -> str | None:
-    """What is to be said where ``error`` was taken for the absence of a list, and may pass."""
+    """The doubt to report where ``error`` counted as absence and may be temporary; else None."""
     if isinstance(error, ServerFailed) and error.status not in NO_SUCH_ROUTE:
         return f"the server fails with {error.status} here, as wherever it is asked"
     return None
 
 
-async def probe(account: Account) -> Capabilities:
-    """Ask for one assistant, and if there is no such endpoint, whether another one answers with the same key.
+async def probe(account: Account) -> RemoteError | None:
+    """The error that says that there is no Assistants API, None where there is one.
 
     Raises AuthenticationFailed, PermissionDenied, Unreachable … as any request; NotFound where nothing at all
-    answers, which means that the base URL is wrong.
+    answers with the same key, which means that the base URL is wrong.
     """
     absent = await absence(account, "/assistants")
     if absent:
         await require_any_endpoint(account)
-    return Capabilities(assistants=not absent, doubt=may_be_there(absent) if absent else None)
+    return absent
 
 
 async def require_assistants(account: Account) -> None:
     """Raise what ``probe`` does, and NoAssistantsApi where the account has no Assistants API."""
-    if not (await probe(account)).assistants:
+    if await probe(account):
         raise NoAssistantsApi(
             f"can't use the {account.side} at {account.endpoint.title}: it has no Assistants API "
             "(OpenAI ended it on 2026-08-26)",
@@ -114,7 +111,7 @@ async def require_assistants(account: Account) -> None:
 
 
 async def require_any_endpoint(account: Account) -> None:
-    """See that something answers. Raises NotFound where nothing at all does, and what any request raises."""
+    """Check that some endpoint answers. Raises NotFound if none does, and what any request raises."""
     for where in ("/vector_stores", "/files", "/models", *(KINDS[kind].endpoint for kind in WHOLE)):
         if not await absence(account, where):
             return
@@ -148,7 +145,7 @@ async def same_project(one: Account, other: Account) -> bool:
 
 
 async def _first_ids(account: Account) -> set[str]:
-    """An id of each list, the same one for whoever may read the same list."""
+    """The oldest id of each list."""
     found = set()
     for where in ("/assistants", "/vector_stores", "/files"):
         with suppress(RemoteError, msgspec.DecodeError):
@@ -171,7 +168,7 @@ async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:
     Responses have no list, so one that can't be is asked for: a server that has the endpoint says that there is no such
     response, and says it otherwise than of a path that it doesn't know. A key that may not read says so by the error.
     """
-    nowhere = await _error(account, f"/{_NOWHERE}")
+    nowhere = await _error(account, f"/{_UNKNOWN_PATH}")
     error = await _error(account, path("/responses/{}", _NO_RESPONSE))
     if error is None:
         return True, None
@@ -198,3 +195,42 @@ def _same(one: RemoteError, other: RemoteError) -> bool:
         return re.sub(r"\S*(responses|resp_0+|nowhere_0+)\S*", "*", error.detail)
 
     return one.status == other.status and words(one) == words(other)
+
+
+# -- models --------------------------------------------------------------------------------------------
+
+
+class _Model(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    shutdown_date: str | int | float | None = None
+
+
+class _Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+
+
+class _Models(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[_Model] = []
+    value: list[_Deployment] = []
+
+
+def read_models(raw: bytes) -> Mapping[str, date | None]:
+    """The answer of ``GET /models``, or of Azure's ``GET /deployments``. Raises msgspec.DecodeError."""
+    found = msgspec.json.decode(raw, type=_Models)
+    models = {model.id: shutdown(model.shutdown_date) for model in found.data}
+    return models | {deployment.name: None for deployment in found.value}
+
+
+def day(now: float) -> date:
+    """The day, UTC, of a time in Unix seconds."""
+    return datetime.fromtimestamp(now, UTC).date()
+
+
+def shutdown(value: object) -> date | None:
+    """A model's ``shutdown_date``: a date, a time or Unix seconds; None for none, and for what can't be read."""
+    with suppress(ValueError, OverflowError, OSError):
+        if isinstance(value, str):
+            return date.fromisoformat(value[:10])
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return day(value)
+    return None

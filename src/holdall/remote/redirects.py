@@ -18,7 +18,7 @@ from holdall.endpoint import is_loopback
 from holdall.errors import UsageFault
 from holdall.remote.proxies import proxy_for
 
-__all__ = ["Misled", "Transport", "elsewhere"]
+__all__ = ["BadRedirect", "Transport", "other_origin"]
 
 _MOST = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -29,25 +29,25 @@ _CONTENT = re.compile(rb"(?:/containers/[^/?]+)?/files/[^/?]+/content")
 _HEADERS = ("accept", "accept-encoding", "range", "if-range", "user-agent")
 
 
-class Misled(httpx2.RequestError):
-    """A redirect that isn't followed: why, by which ``status`` it was told, and ``moved_to`` where it is to another
-    server, as an origin."""
+class BadRedirect(httpx2.RequestError):
+    """A redirect that isn't followed. ``moved_to`` is the origin of another server that it leads to; ``status`` that of
+    the answer, which the transport sets."""
 
     status, moved_to = 0, ""
 
-    def __init__(self, why: str, status: int, *, moved_to: str = "") -> None:
+    def __init__(self, why: str, *, moved_to: str = "") -> None:
         super().__init__(f"it is redirected {why}")
-        self.status, self.moved_to = status, moved_to
+        self.moved_to = moved_to
 
     @property
     def ambiguous(self) -> bool:
-        """Whether what was asked may have been carried out, and this be the way to what came of it."""
+        """Whether the request may have been carried out, and the redirect lead to its result."""
         return self.status not in _SAME_METHOD
 
 
-def elsewhere(response: httpx2.Response) -> str:
+def other_origin(response: httpx2.Response) -> str:
     """The origin that answered, where it is another than the one that was asked; else ``""``."""
-    return str(response.extensions.get("elsewhere", ""))
+    return str(response.extensions.get("other_origin", ""))
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -65,16 +65,25 @@ class Transport(httpx2.AsyncBaseTransport):
         first, is_elsewhere = request, False
         for _ in range(_MOST + 1):
             response = await self._send(request)
-            location = response.headers.get("location")
-            if location is None or response.status_code not in _REDIRECTS:
+            try:
+                location = response.headers.get("location")
+                if location is None or response.status_code not in _REDIRECTS:
+                    if is_elsewhere:
+                        await self._check_peer(first, request, response)
+                    return response
+                # Nobody reads its body, however long it is.
+                await response.aclose()
+                target = _target(request, location)
+                # Once it left the origin, the key never goes along again, not even on the way back.
+                is_elsewhere = is_elsewhere or _origin(target) != _origin(first.url)
                 if is_elsewhere:
-                    await self._see_who_answered(first, request, response)
-                return response
-            # Nobody reads its body, however long it is.
-            await response.aclose()
-            target = _target(request, response, location)
-            is_elsewhere = is_elsewhere or _origin(target) != _origin(first.url)
-            request = await self._next(first, target, response) if is_elsewhere else _again(request, target, response)
+                    request = await self._to_other_origin(first, target)
+                else:
+                    request = _same_request(request, target, response.status_code)
+            except BadRedirect as error:
+                await response.aclose()
+                error.status = response.status_code
+                raise
         raise httpx2.TooManyRedirects("it is redirected without end", request=first)
 
     async def aclose(self) -> None:
@@ -95,59 +104,53 @@ class Transport(httpx2.AsyncBaseTransport):
             raise httpx2.ProxyError(fault.message) from None
         return await pool.handle_async_request(request)
 
-    async def _next(self, first: httpx2.Request, target: httpx2.URL, response: httpx2.Response) -> httpx2.Request:
+    async def _to_other_origin(self, first: httpx2.Request, target: httpx2.URL) -> httpx2.Request:
         """The request for a file's content to another origin."""
         name, path = _origin(target), first.url.raw_path.removeprefix(self._base.raw_path.rstrip(b"/"))
         if first.method != "GET" or not _CONTENT.fullmatch(path.partition(b"?")[0]):
-            raise Misled(f"to {name}, another server", response.status_code, moved_to=name)
+            raise BadRedirect(f"to {name}, another server", moved_to=name)
         stays = is_loopback(target.host) or not is_loopback(first.url.host)
         if target.scheme == "http" and not (first.url.scheme == "http" and stays):
-            raise Misled(f"to {name}, which is unencrypted", response.status_code)
-        await _stay_outside(first.url, target, await _networks(target), response)
+            raise BadRedirect(f"to {name}, which is unencrypted")
+        await _require_outside(first.url, target, await _networks(target))
         headers = {key: first.headers[key] for key in _HEADERS if key in first.headers}
         return httpx2.Request("GET", target, headers=headers, extensions=first.extensions)
 
-    async def _see_who_answered(
-        self, first: httpx2.Request, request: httpx2.Request, response: httpx2.Response
-    ) -> None:
+    async def _check_peer(self, first: httpx2.Request, request: httpx2.Request, response: httpx2.Response) -> None:
         """A name may have led to another address than when it was looked up; its cookies are not for the account."""
         response.headers.pop("set-cookie", None)
-        response.extensions["elsewhere"] = _origin(request.url)
+        response.extensions["other_origin"] = _origin(request.url)
         stream = response.extensions.get("network_stream")
         peer = stream.get_extra_info("server_addr") if stream and not proxy_for(str(request.url)) else None
         if peer:
-            try:
-                await _stay_outside(first.url, request.url, {_network(str(peer[0]))}, response)
-            except Misled:
-                await response.aclose()
-                raise
+            await _require_outside(first.url, request.url, {_network(str(peer[0]))})
 
 
-async def _stay_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str], response: httpx2.Response) -> None:
-    """Raise Misled where ``target`` is in networks that what was asked isn't in, but for the internet."""
+async def _require_outside(asked: httpx2.URL, target: httpx2.URL, networks: set[str]) -> None:
+    """Raise BadRedirect where ``target`` is in networks that what was asked isn't in, but for the internet."""
     inside = networks - {""}
     if inside and (inside := inside - await _networks(asked)):
-        raise Misled(f"to {_origin(target)}, which is {inside.pop()}", response.status_code)
+        raise BadRedirect(f"to {_origin(target)}, which is {inside.pop()}")
 
 
-def _again(request: httpx2.Request, target: httpx2.URL, response: httpx2.Response) -> httpx2.Request:
+def _same_request(request: httpx2.Request, target: httpx2.URL, status: int) -> httpx2.Request:
     """The same request to another path of its origin."""
-    if request.method != "GET" and response.status_code not in _SAME_METHOD:
-        raise Misled(f"with {response.status_code}, which would make a GET of a {request.method}", response.status_code)
+    if request.method != "GET" and status not in _SAME_METHOD:
+        raise BadRedirect(f"with {status}, which would make a GET of a {request.method}")
     return httpx2.Request(
         request.method, target, headers=request.headers, stream=request.stream, extensions=request.extensions
     )
 
 
-def _target(request: httpx2.Request, response: httpx2.Response, location: str) -> httpx2.URL:
+def _target(request: httpx2.Request, location: str) -> httpx2.URL:
     try:
         target = request.url.join(location) if location.strip() else httpx2.URL()
     except (httpx2.InvalidURL, ValueError):
         target = httpx2.URL()
     if target.scheme not in ("http", "https") or not target.host:
-        raise Misled("to what is no web address", response.status_code)
+        raise BadRedirect("to what is no web address")
     if target.userinfo:
-        raise Misled(f"to {_origin(target)} with a user name or password", response.status_code)
+        raise BadRedirect(f"to {_origin(target)} with a user name or password")
     return target
 
 

@@ -113,15 +113,16 @@ class Surveyor:
                 found.append(read(raw))
             return found
         except RemoteError as error:
-            if found or not await probing.is_absent(self._account, error, denied=where in _RARE):
-                if found or not isinstance(error, (ServerFailed, UnexpectedAnswer)):
-                    raise
-            else:
+            if found:
+                raise
+            if await probing.is_absent(self._account, error, denied=where in _RARE):
                 self.absent.append(where)
                 # Few servers have agents; a list that most have may only be failing.
                 if where not in _RARE and (doubt := probing.may_be_there(error)):
                     self.doubts[where] = doubt
                 return []
+            if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
+                raise
         return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
 
     async def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
@@ -130,15 +131,16 @@ class Surveyor:
         def doubt(why: str) -> None:
             self.doubts[where] = why
 
-        async for raw in self._account.items(where, limit=limit, doubt=doubt, patient=patient, as_sent=True):
-            if identity(raw) is None:
-                doubt("a record in it has no id")
-            else:
-                yield raw
+        async for page in self._account.pages(where, limit=limit, doubt=doubt, patient=patient):
+            for raw in page:
+                if identity(raw) is None:
+                    doubt("a record in it has no id")
+                else:
+                    yield raw
 
     async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
-        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE, as_sent=True):
+        async for page in self._account.pages("/files", {"purpose": purpose}, limit=FILES_PAGE):
             found = ((identity(raw), raw) for raw in page)
             yield [Record(kind=Kind.FILE, id=SourceId(id), raw=_one_line(raw)) for id, raw in found if id is not None]
 
@@ -164,7 +166,7 @@ class Surveyor:
             )
 
     def users(self, views: Iterable[DefinitionView]) -> Users:
-        """Who uses what of the knowledge that is followed."""
+        """Who uses which stores and files, as far as they are followed."""
         return users_of(views, stores=self._file_search, files=self._code_interpreter)
 
     async def memberships(

@@ -14,16 +14,15 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import IO, Any
 
-import msgspec
-
 from holdall.errors import AuthenticationFailed
 from holdall.redaction import MARK
-from holdall.remote import faults
+from holdall.remote.account_errors import redacted
 from holdall.shortage import exhausted
-from holdall.untrusted import require_plain
+from holdall.untrusted import read_as
 from holdall.variables import KEYS_OF
 
 __all__ = ["TokenCommand", "ends_at", "run"]
@@ -57,13 +56,7 @@ _OPAQUE = re.compile(
 class TokenCommand:
     """The token of an account, as its command prints it. ``clock`` gives Unix seconds."""
 
-    def __init__(
-        self,
-        argv: Sequence[str],
-        *,
-        clock: Callable[[], float],
-        run: Callable[[Sequence[str]], str],
-    ) -> None:
+    def __init__(self, argv: Sequence[str], *, clock: Callable[[], float], run: Callable[[Sequence[str]], str]) -> None:
         self._argv, self._clock, self._run = list(argv), clock, run
         self._lock = asyncio.Lock()
         self.recent: tuple[str, ...] = ()
@@ -80,7 +73,7 @@ class TokenCommand:
         async with self._lock:
             if self._clock() >= self._until:
                 printed = await asyncio.to_thread(self._run, self._argv)
-                token, ends = _read(printed, self._argv[0], self._clock())
+                token, ends = _read(printed, self._argv, self._clock())
                 self.recent = tuple(dict.fromkeys((token, *self.recent)))[:_RECENT]
                 self._until = ends - EARLY if ends is not None else self._clock() + UNKNOWN
             return self.token
@@ -97,48 +90,54 @@ def run(argv: Sequence[str], *, side: str = "", patience: float = _PATIENCE) -> 
     It doesn't see the other side's key. What it leaves running keeps nobody waiting. Raises AuthenticationFailed where
     it can't be started, fails, prints more than 64 KiB or no UTF-8, or has not ended after ``patience`` seconds.
     """
-    name = faults.redacted(argv[0])
-    environment = {key: value for key, value in os.environ.items() if key not in KEYS_OF.get(_OTHER.get(side, ""), ())}
-    try:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    except FileNotFoundError:
-        raise _failed(name, "there is no such program") from None
-    except (OSError, ValueError) as error:
-        raise exhausted(error) or _failed(name, getattr(error, "strerror", None) or str(error)) from None
-    heard = [_Heard(pipe, process) for pipe in (process.stdout, process.stderr) if pipe]
-    try:
-        code = process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise _failed(name, f"it printed no token within {patience:.0f} s") from None
-    printed, said = (each.all() for each in heard)
+    code, printed, said = _ended(argv, side, patience)
     if len(printed) > _LONGEST:
-        raise _failed(name, f"it printed more than {_LONGEST >> 10} KiB")
+        raise _failed(argv, f"it printed more than {_LONGEST >> 10} KiB")
     if code:
         *_, last = ["", *said.decode("utf-8", "replace").strip().splitlines()]
-        why = _OPAQUE.sub(MARK, faults.redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
+        why = _OPAQUE.sub(MARK, redacted(last[:2000], printed.decode("utf-8", "replace").strip()))[:200]
         ended = f"it ended with {code}" if code > 0 else f"it was ended by signal {-code}"
-        raise _failed(name, f"{ended}{f' ({why})' if why else ''}")
+        raise _failed(argv, f"{ended}{f' ({why})' if why else ''}")
     try:
         return printed.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _failed(name, "what it printed is no token") from None
+        raise _failed(argv, "what it printed is no token") from None
 
 
 _OTHER = {"source": "DST", "destination": "SRC"}
 
 
-class _Heard:
-    """The beginning of what a process prints, read on a thread of its own; one that prints on and on is ended."""
+def _ended(argv: Sequence[str], side: str, patience: float) -> tuple[int, bytes, bytes]:
+    """The command's exit code, and the beginnings of what it printed on stdout and stderr."""
+    environment = {key: value for key, value in os.environ.items() if key not in KEYS_OF.get(_OTHER.get(side, ""), ())}
+    try:
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    except FileNotFoundError:
+        raise _failed(argv, "there is no such program") from None
+    except (OSError, ValueError) as error:
+        raise exhausted(error) or _failed(argv, getattr(error, "strerror", None) or str(error)) from None
+    assert process.stdout
+    assert process.stderr
+    printed, said = _Output(process.stdout, process), _Output(process.stderr, process)
+    try:
+        code = process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise _failed(argv, f"it printed no token within {patience:.0f} s") from None
+    return code, printed.beginning(), said.beginning()
+
+
+class _Output:
+    """The first 64 KiB that a process prints, read on a thread of its own; a process that prints more is killed."""
 
     def __init__(self, pipe: IO[bytes], process: subprocess.Popen[bytes]) -> None:
         self._pipe, self._process = pipe, process
         self._pieces: list[bytes] = []
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         size = 0
         with self._pipe:
             while size <= _LONGEST and (piece := os.read(self._pipe.fileno(), _LONGEST)):
@@ -147,57 +146,48 @@ class _Heard:
         if size > _LONGEST:
             self._process.kill()
 
-    def all(self) -> bytes:
-        """What was printed, once the process has ended: another one that it left may hold the pipe open."""
+    def beginning(self) -> bytes:
+        """What was printed, once the process has ended."""
+        # Not for ever: a process that it left behind may hold the pipe open.
         self._thread.join(_LINGER)
         return b"".join(self._pieces)
 
 
-def _failed(name: str, why: str) -> AuthenticationFailed:
+def _failed(argv: Sequence[str], why: str) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"can't get a token from the command {name}: {why}", hint="run the command by hand: it has to print a token"
+        f"can't get a token from the command {redacted(argv[0])}: {why}",
+        hint="run the command by hand: it has to print a token",
     )
 
 
-def _read(printed: str, name: str, now: float) -> tuple[str, float | None]:
-    name = faults.redacted(name)
+def _read(printed: str, argv: Sequence[str], now: float) -> tuple[str, float | None]:
+    """A token, and the moment at which it ends where that is told."""
     text: object = printed.strip()
     ends: float | None = None
     if printed.lstrip().startswith("{"):
-        fields = _object(printed.encode())
-        if fields is None:
-            raise _failed(name, "it printed something that is neither a token nor JSON")
+        try:
+            fields = read_as(printed.encode(), dict[str, Any])
+        except ValueError:
+            raise _failed(argv, "it printed something that is neither a token nor JSON") from None
         text = next((fields[key] for key in ("accessToken", "access_token", "token") if fields.get(key)), "")
-        ends = _told(fields, now)
+        ends = _expiry(fields, now)
     if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise _failed(name, "what it printed is no token")
+        raise _failed(argv, "what it printed is no token")
     return text, ends if ends is not None else ends_at(text)
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    """A JSON object; None for anything else."""
-    try:
-        require_plain(raw)
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except (ValueError, msgspec.MsgspecError):
-        return None
-
-
-def _told(fields: dict[str, Any], now: float) -> float | None:
+def _expiry(fields: dict[str, Any], now: float) -> float | None:
     if fields.get("expires_on"):
-        return _moment(fields["expires_on"])
+        return _timestamp(fields["expires_on"])
     if fields.get("expires_in"):
-        return _moment(fields["expires_in"], since=now)
-    if fields.get("expiresOn"):
-        try:
-            return _moment(datetime.fromisoformat(str(fields["expiresOn"])).timestamp())
-        except (ValueError, OverflowError, OSError):
-            return None
+        return _timestamp(fields["expires_in"], since=now)
+    with suppress(ValueError, OverflowError, OSError):
+        return _timestamp(datetime.fromisoformat(str(fields.get("expiresOn"))).timestamp())
     return None
 
 
-def _moment(value: object, since: float = 0.0) -> float | None:
-    """Unix seconds; None for what is no moment."""
+def _timestamp(value: object, since: float = 0.0) -> float | None:
+    """Unix seconds; None for anything else."""
     try:
         seconds = since + float(value)  # type: ignore[arg-type]  # TypeError, of lists and objects
     except (ValueError, TypeError, OverflowError):
@@ -210,8 +200,8 @@ def ends_at(token: str) -> float | None:
     parts = token.split(".")
     if len(parts) != 3:
         return None
-    try:
-        claims = _object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
-        return None
-    return _moment(claims["exp"]) if claims and "exp" in claims else None
+    # A token of three parts need not be a JWT.
+    with suppress(ValueError):
+        claims = read_as(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)), dict[str, Any])
+        return _timestamp(claims.get("exp"))
+    return None

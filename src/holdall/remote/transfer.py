@@ -26,13 +26,13 @@ MAX_CONTENT = 512 << 20
 _TIMES, _MORE = 4, 1 << 20
 # Less than that is fetched again rather than resumed. The last of what came is asked for once more, to see that the
 # rest belongs to it.
-_WORTH = 1 << 16
+_WORTH_RESUMING = 1 << 16
 _OVERLAP = 1 << 10
 # A connection that brings so much is progress, however often it breaks off.
 _PROGRESS = 1 << 20
 
 _RANGE_REFUSED = 416
-# Not that of the requests: these succeed once a body begins.
+# Bodies have a budget of their own: their requests count as successful once a body begins.
 _ROUTE = "bodies of contents"
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -74,7 +74,7 @@ class Download:
         self.digest = None if is_packed else _digest(headers)
         self.validator = None if is_packed else _validator(headers)
         if status == 206:
-            # A part without its place in the whole is nobody's part.
+            # A part without its place in the whole can't be used: -1 continues nothing.
             place = _RANGE.fullmatch(headers.get("content-range", "").strip())
             self.start = int(place[1]) if place and not is_packed else -1
             self.length = int(place[3]) if place and place[3] != "*" else None
@@ -230,7 +230,7 @@ class _Body:
 
     def rest(self) -> Rest | None:
         """What to ask for; None for all of it."""
-        if self._first is None or not self._first.can_resume or self.size < _WORTH:
+        if self._first is None or not self._first.can_resume or self.size < _WORTH_RESUMING:
             return None
         return Rest(start=self.size - len(self._tail), validator=self._first.validator)
 
@@ -286,7 +286,7 @@ class _Body:
             raise AnswerTooLong(f"{self._what}: {said}", detail=said)
 
     def _write(self, chunk: bytes) -> int:
-        """Write a piece, but for what has been written before, and return how many bytes were new. Blocks."""
+        """Write the new bytes of a piece, and return how many they were. Blocks."""
         known = min(len(self._overlap), len(chunk))
         if chunk[:known] != self._overlap[:known]:
             raise _OtherBody

@@ -1,4 +1,4 @@
-"""One account's wire. The only importer of the OpenAI SDK; every SDK error leaves here as one of ours.
+"""Requests to one account, each sent once. The only importer of the OpenAI SDK, whose errors leave here as ours.
 
 Requests go through the SDK's own transport (authentication, connection pool, multipart), but answers are taken as
 bytes: the SDK's models would drop fields that they don't know. The SDK's retries are off; ``remote.limits`` decides,
@@ -11,9 +11,10 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO, TypeVar
@@ -34,8 +35,8 @@ from holdall.kinds import KINDS
 from holdall.lenient import first_value, readable, without_half_characters
 from holdall.redaction import MARK, redactor
 from holdall.remote import bodies, redirects, tokens
-from holdall.remote.bodies import is_web_page
-from holdall.remote.faults import Faults
+from holdall.remote.account_errors import AccountErrors
+from holdall.remote.bodies import MAX_PAGE, is_web_page
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
@@ -102,37 +103,34 @@ def _no_ambient_settings() -> Iterator[None]:
             os.environ.update(hidden)
 
 
-def _timeout(silence: float, *, answer: float) -> httpx2.Timeout:
-    return httpx2.Timeout(connect=min(_CONNECTING, silence), read=answer, write=silence, pool=None)
+def _timeout(*, answer: float) -> httpx2.Timeout:
+    return httpx2.Timeout(connect=min(_CONNECTING, SILENCE), read=answer, write=SILENCE, pool=None)
 
 
 class Wire:
     """Sends requests to one endpoint, each once. ``requests`` counts them by method and route.
 
-    ``side`` is ``source`` or ``destination`` and only names things in messages. ``clock`` gives Unix seconds;
-    ``silence`` is ``SILENCE`` if nothing is said. Making one raises UsageFault where the environment names a proxy or
-    certificates that can't be used; every method raises errors of the RemoteError family, nothing else.
+    ``side`` is ``source`` or ``destination`` and only names things in messages. Making one raises UsageFault where the
+    environment names a proxy or certificates that can't be used; every method raises errors of the RemoteError family,
+    nothing else.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, *, side: str, clock: Callable[[], float], silence: float | None = None
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, *, side: str) -> None:
         self.endpoint, self.side = endpoint, side
         self.organization, self.project = endpoint.organization, endpoint.project
         self.requests: Counter[str] = Counter()
         self.sent_keys = False
         """A key was taken out of an answer of success."""
         self.tokens = (
-            TokenCommand(endpoint.token_command, clock=clock, run=partial(tokens.run, side=side))
+            TokenCommand(endpoint.token_command, clock=time.time, run=partial(tokens.run, side=side))
             if endpoint.token_command
             else None
         )
-        quiet = SILENCE if silence is None else silence
-        self._upload_timeout = _timeout(quiet, answer=_THINKING * quiet)
-        self._whole = _WHOLE * quiet
+        self._upload_timeout = _timeout(answer=_THINKING * SILENCE)
+        self._whole = _WHOLE * SILENCE
         self.proxy = proxy_for(endpoint.base_url)
         target = RequestTarget(side=side, endpoint=endpoint, proxy=self.proxy.host if self.proxy else "")
-        self._faults = Faults(target, lambda: self.secrets)
+        self._errors = AccountErrors(target, lambda: self.secrets)
         with _no_ambient_settings():
             try:
                 self._sdk = openai.AsyncOpenAI(
@@ -143,13 +141,13 @@ class Wire:
                     default_query=endpoint.query,
                     default_headers={"User-Agent": f"holdall/{__version__}", "Accept-Encoding": "gzip, deflate"},
                     max_retries=0,
-                    timeout=_timeout(quiet, answer=quiet),
+                    timeout=_timeout(answer=SILENCE),
                     http_client=openai.DefaultAsyncHttpxClient(
                         transport=redirects.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
                         follow_redirects=False,
                         event_hooks={"response": [bodies.bound]},
-                        # Nothing that a server wants to have kept is kept, or sent back.
+                        # No cookie is kept or sent back.
                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
                 )
@@ -166,7 +164,7 @@ class Wire:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be in any message or record."""
+        """The keys that must not be in any message or record."""
         return (*self.endpoint.secrets, *(self.tokens.recent if self.tokens else ()))
 
     async def json(
@@ -176,11 +174,10 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
-        most: int = MAX_JSON,
         is_page: bool = False,
         is_content: bool = False,
     ) -> Answer:
-        """One request whose answer is JSON of ``most`` bytes, without keys; AnswerTooLong where it is longer.
+        """One request whose answer is JSON without keys; AnswerTooLong where it is longer than one of its kind may be.
 
         A page of a list (``is_page``) is not looked into: that is the caller's. What a file contains
         (``is_content``) keeps its keys, and has to be JSON that a bundle can hold.
@@ -200,17 +197,14 @@ class Wire:
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response, most, is_page=is_page, is_content=is_content)
+            return self._answer(what, response, is_page=is_page, is_content=is_content)
 
-        with bodies.at_most(most):
+        with bodies.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
             return await self._guarded(what, send, self._whole)
 
-    async def send_file(
-        self, filename: str, stream: BinaryIO, *, purpose: str, expires_after: Mapping[str, Any] | None
-    ) -> Answer:
+    async def send_file(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream``, from its start."""
         what = f"can't upload file {filename}"
-        extra = {"expires_after": dict(expires_after)} if expires_after else {}
 
         async def send() -> Answer:
             self.requests["POST /files"] += 1
@@ -219,7 +213,6 @@ class Wire:
                 file=(filename, stream),
                 purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
                 timeout=self._upload_timeout,
-                **extra,  # type: ignore[arg-type]
             )
             return self._answer(what, raw.http_response)
 
@@ -245,21 +238,27 @@ class Wire:
         with bodies.at_most(None):
             response = await self._guarded(what, manager.__aenter__, self._whole)
         try:
-            origin = self._elsewhere(response.http_response)
+            origin = self._other_origin(response.http_response)
             if not origin:
-                self._listen(response.headers)
+                self._note_account(response.headers)
             await self._refuse_null(what, response)
-            chunks = self._chunks(what, response)
+            left = None
             if origin:
                 start = rest.start if rest and response.status_code == 206 else 0
-                chunks = _at_most((size or 0) - start, chunks, what, origin)
+                left = (size or 0) - start
+            chunks = self._chunks(what, response.iter_bytes(), origin, left)
             yield Download(response.status_code, response.headers, chunks, origin=origin)
         finally:
             await manager.__aexit__(None, None, None)
 
-    async def _chunks(self, what: str, response: Any) -> AsyncGenerator[bytes, None]:
-        """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error."""
-        body, failed = response.iter_bytes(), None
+    async def _chunks(
+        self, what: str, body: AsyncIterator[bytes], origin: str, left: int | None
+    ) -> AsyncGenerator[bytes, None]:
+        """The body in pieces of some 1 MiB; of one that breaks off, everything that came, and then the error.
+
+        There are no more than ``left`` bytes in one that another ``origin`` sends.
+        """
+        failed = None
         while failed is None:
             pieces: list[bytes] = []
             size = 0
@@ -272,6 +271,10 @@ class Wire:
                             break
             except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
                 failed = self.mapped(what, error)
+            if left is not None and (left := left - size) < 0:
+                raise UnexpectedAnswer(
+                    f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
+                )
             if pieces:
                 yield b"".join(pieces)
             if size < _CHUNK:
@@ -284,7 +287,7 @@ class Wire:
         kind, length = (response.headers.get(name, "") for name in ("content-type", "content-length"))
         if length != "4" or not kind.startswith("application/json"):
             return
-        # What has been read is given again to who reads it.
+        # The SDK keeps what was read here for whoever reads the body later.
         if await self._guarded(what, response.read, self._whole) == b"null":
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
@@ -302,32 +305,26 @@ class Wire:
             raise RequestRefused(f"{what}: {error}", detail=str(error)) from None
 
     def _answer(
-        self,
-        what: str,
-        response: httpx2.Response,
-        most: int = MAX_JSON,
-        *,
-        is_page: bool = False,
-        is_content: bool = False,
+        self, what: str, response: httpx2.Response, *, is_page: bool = False, is_content: bool = False
     ) -> Answer:
-        self._listen(response.headers)
+        self._note_account(response.headers)
         _log.debug("%s -> %s", response.request.method + " " + response.request.url.path, response.status_code)
         came = response.content
         sent = came if is_content else redactor(self.secrets).raw(came)
         answer = Answer(
             raw=sent,
             status=response.status_code,
-            request_id=self._heard(response.headers, "x-request-id"),
+            request_id=self._header(response.headers, "x-request-id"),
             is_altered=sent is not came,
         )
         if not sent.strip() and response.request.method == "DELETE":  # 204, or a 200 that says no more
             return answer
         if is_web_page(response.headers, response.content[:1000].decode("utf-8", "replace")):
-            raise self._faults.page(what, response.status_code, response.text)
+            raise self._errors.page(what, response.status_code, response.text)
         if not is_page:
             try:
                 if is_content:
-                    require_plain(sent, longest=most, richest=MAX_VALUES * max(1, most // MAX_JSON))
+                    require_plain(sent, longest=MAX_PAGE, richest=MAX_VALUES * (MAX_PAGE // MAX_JSON))
                 sent = first_value(sent)
                 raw = without_half_characters(sent) if is_content else readable(sent)
                 msgspec.json.decode(raw, type=msgspec.Raw)
@@ -342,23 +339,23 @@ class Wire:
                 raise self.unreadable(what, answer, "the id in it has the key in it")
         return answer
 
-    def _listen(self, headers: Mapping[str, str]) -> None:
-        self.organization = self._heard(headers, "openai-organization") or self.organization
-        self.project = self._heard(headers, "openai-project") or self.project
+    def _note_account(self, headers: Mapping[str, str]) -> None:
+        self.organization = self._header(headers, "openai-organization") or self.organization
+        self.project = self._header(headers, "openai-project") or self.project
 
-    def _elsewhere(self, response: httpx2.Response) -> str:
-        return self._faults.clean(redirects.elsewhere(response))
+    def _other_origin(self, response: httpx2.Response) -> str:
+        return self._errors.clean(redirects.other_origin(response))
 
-    def _heard(self, headers: Mapping[str, str], name: str) -> str | None:
+    def _header(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""
         value = headers.get(name)
-        return self._faults.clean(value)[:_LONGEST_HEADER] if value else value
+        return self._errors.clean(value)[:_LONGEST_HEADER] if value else value
 
     # -- errors ----------------------------------------------------------------------------------------
 
     def unreadable(self, what: str, answer: Answer, why: object) -> UnexpectedAnswer:
         """The error for an answer of success that makes no sense."""
-        return self._faults.unreadable(what, why, status=answer.status, request_id=answer.request_id)
+        return self._errors.unreadable(what, why, status=answer.status, request_id=answer.request_id)
 
     def mapped(self, what: str, error: Exception) -> RemoteError:
         """The one place where an error of the SDK, or of the transport below it, becomes one of ours."""
@@ -367,26 +364,11 @@ class Wire:
         if isinstance(error, openai.APIStatusError):
             return self._refused(what, error.response)
         if isinstance(error, openai.APIConnectionError):
-            return self._faults.broken(what, error.__cause__ or httpx2.TransportError(str(error)))
-        return self._faults.broken(what, error)
+            return self._errors.broken(what, error.__cause__ or httpx2.TransportError(str(error)))
+        return self._errors.broken(what, error)
 
     def _refused(self, what: str, response: httpx2.Response) -> RemoteError:
-        if origin := self._elsewhere(response):
-            return self._faults.refused_elsewhere(what, response.status_code, origin)
-        self._listen(response.headers)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return self._faults.refused(what, response.status_code, headers, response.text)
-
-
-async def _at_most(
-    size: int, chunks: AsyncGenerator[bytes, None], what: str, origin: str
-) -> AsyncGenerator[bytes, None]:
-    """The body, which another origin sends, as long as it is no longer than ``size``."""
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            size -= len(chunk)
-            if size < 0:
-                raise UnexpectedAnswer(
-                    f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
-                )
-            yield chunk
+        if origin := self._other_origin(response):
+            return self._errors.refused_elsewhere(what, response.status_code, origin)
+        self._note_account(response.headers)
+        return self._errors.refused(what, response.status_code, response.headers, response.text)

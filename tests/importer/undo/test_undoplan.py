@@ -11,7 +11,7 @@ from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.undo.observed import Member, Observed, User
+from holdall.importer.undo.observed import Observed, ObservedMember, ObservedUser
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.model import Kind, SourceId, TargetId
 
@@ -70,7 +70,7 @@ RELABELLED = [
     ],
 )
 def test_a_file_in_a_store_that_stays(done: list[Effect], now: Any, act: Act, state: str) -> None:
-    inside = {FILE: Member(id=FILE, attributes=now[0], chunking_strategy=now[1])} if now else {}
+    inside = {FILE: ObservedMember(id=FILE, attributes=now[0], chunking_strategy=now[1])} if now else {}
     found = one(decide(*done, members={STORE: inside}))
     assert (found.act, found.kind, found.store) == (act, Kind.MEMBERSHIP, STORE)
     assert {"due": found.due, "needless": found.needless, "left": bool(found.left)}[state]
@@ -130,7 +130,7 @@ def test_fields_that_were_set_get_back_what_they_had_and_no_other_is_touched() -
 def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
     now = {"id": ASSISTANT, "name": "New", "tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}
     made = Made(kind=Kind.STORE, target=STORE, source=SourceId("s"), name="Store", op="op", image={})
-    users = [User(kind=Kind.ASSISTANT, id=ASSISTANT, name="New", uses=[STORE])]
+    users = [ObservedUser(kind=Kind.ASSISTANT, id=ASSISTANT, name="New", uses=[STORE])]
     planned = decide(made, updated(now), found={ASSISTANT: now, STORE: {"id": STORE}}, users=users)
     assert [(one.act, one.kind, one.due) for one in planned.actions] == [
         (Act.RESTORE, Kind.ASSISTANT, True),

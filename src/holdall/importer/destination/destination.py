@@ -21,7 +21,6 @@ from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind
 from holdall.remote import probing
 from holdall.remote.client import Account
-from holdall.remote.models import read
 
 __all__ = ["Answers", "Destination", "choose", "probe"]
 
@@ -53,7 +52,7 @@ async def choose(account: Account, asked: Form | None) -> Form:
     NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
     """
     if asked is None:
-        return Form.ASSISTANTS if (await probing.probe(account)).assistants else Form.RESPONSES
+        return Form.RESPONSES if await probing.probe(account) else Form.ASSISTANTS
     require = probing.require_assistants if asked is Form.ASSISTANTS else probing.require_any_endpoint
     await require(account)
     return asked
@@ -102,7 +101,7 @@ async def _responses(account: Account) -> tuple[Answers, list[str]]:
 
 async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
     try:
-        models = read((await account.get("/models", patient=False)).raw)
+        models = probing.read_models((await account.get("/models", patient=False)).raw)
     except PermissionDenied:
         return ModelCatalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):

@@ -20,7 +20,7 @@ from holdall.dialects.loss import Loss
 from holdall.dialects.registry import definition
 from holdall.dialects.responses import RESPONSES
 from holdall.dialects.tables import Targets
-from holdall.model import AssistantView, Record, Sha256, SourceId
+from holdall.model import AssistantView, Record, SourceId
 
 __all__ = ["ABOUT", "FOLDER", "Pair", "candidates", "compose", "paths", "sha256_of"]
 
@@ -96,8 +96,8 @@ def compose(
     return Pair(request=_document(draft.body), about=_document(about))
 
 
-def sha256_of(data: bytes) -> Sha256:
-    return Sha256(sha256(data).hexdigest())
+def sha256_of(data: bytes) -> str:
+    return sha256(data).hexdigest()
 
 
 def _document(value: dict[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from holdall.kinds import KINDS, WHOLE
 from holdall.model import DefinitionView, FileView, Kind, StoreView, TargetId
 from holdall.remote.client import Account, path, viewed
 
-__all__ = ["Key", "Member", "Observed", "PossibleOrphan", "User", "WrittenFile", "look", "touched"]
+__all__ = ["Key", "Observed", "ObservedMember", "ObservedUser", "PossibleOrphan", "WrittenFile", "look", "touched"]
 
 # What one page of a list has.
 _PAGE = 100
@@ -28,7 +28,7 @@ Key = TargetId | tuple[TargetId, TargetId]
 """An object of the account, or a file (second) in a store (first)."""
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ObservedUser(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A definition that uses something: the stores, then the files that it refers to."""
 
     kind: Kind
@@ -37,7 +37,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     uses: list[TargetId]
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class ObservedMember(msgspec.Struct, frozen=True, kw_only=True):
     """A file in a store. Its attributes decide whether others have changed it: of another shape they stop the undo."""
 
     id: TargetId
@@ -73,9 +73,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     found: dict[TargetId, dict[str, Any]]
-    users: list[User]
+    users: list[ObservedUser]
     stores: dict[TargetId, str | None]
-    members: dict[TargetId, dict[TargetId, Member]]
+    members: dict[TargetId, dict[TargetId, ObservedMember]]
     late: list[Made]
     orphans: list[PossibleOrphan]
     alive: bool = True
@@ -202,7 +202,7 @@ class _Looker:
         if isinstance(view, StoreView):
             self.seen.stores[target], self._totals[target] = name, view.total
         elif isinstance(view, DefinitionView) and (uses := [*view.store_ids, *view.file_ids]):
-            self.seen.users.append(User(kind=kind, id=target, name=name, uses=[TargetId(id) for id in uses]))
+            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=[TargetId(id) for id in uses]))
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
         if kind is not Kind.FILE:
@@ -238,11 +238,11 @@ class _Looker:
             for file in wanted:
                 raw = await self._get(path("/vector_stores/{}/files/{}", store, file))
                 if raw is not None:
-                    inside[file] = viewed(raw, Member, f"file {file} of store {store}")
+                    inside[file] = viewed(raw, ObservedMember, f"file {file} of store {store}")
             return
         try:
             async for raw in self._account.items(path("/vector_stores/{}/files", store)):
-                member = viewed(raw, Member, f"a file of store {store}")
+                member = viewed(raw, ObservedMember, f"a file of store {store}")
                 if wanted is None or member.id in wanted:
                     inside[member.id] = member
         except NotFound:  # deleted since it was listed

@@ -19,7 +19,7 @@ from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.undo.observed import Key, Member, Observed, PossibleOrphan, User, touched
+from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, touched
 from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind, TargetId
 
@@ -146,7 +146,7 @@ class _Decision:
         relabelled = [file for file, now in inside.items() if not self._labels(now).intersection(("", put[file]))]
         return f"others have changed attributes in it since: {_some(relabelled)}" if relabelled else ""
 
-    def _labels(self, member: Member) -> set[str]:
+    def _labels(self, member: ObservedMember) -> set[str]:
         """The fingerprints of its attributes: as they are shown, and without what the server puts in by itself."""
         shown = {"attributes": member.attributes}
         return {fingerprints(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
@@ -193,7 +193,7 @@ class _Decision:
                 for target in one.mentions:
                     self._stays.setdefault(target, f"the written request {one.path} names it")
 
-    def _note_use(self, user: User, decided: UndoAction | None) -> None:
+    def _note_use(self, user: ObservedUser, decided: UndoAction | None) -> None:
         """What a definition uses that stays stays with it: as it is now, or as it will be once it is restored."""
         if decided is not None and decided.act is Act.DELETE and not decided.left:
             return
@@ -230,7 +230,7 @@ class _Decision:
         return self._unless(one, self._relabelled(now, {"", *chain.ends}))
 
     def _as_before(
-        self, one: UndoAction, before: dict[str, Any], now: Member | None, ends: Collection[str | None]
+        self, one: UndoAction, before: dict[str, Any], now: ObservedMember | None, ends: Collection[str | None]
     ) -> UndoAction:
         attributes, cut = before.get("attributes"), before.get("chunking_strategy")
         body = {"attributes": attributes} if attributes else {}
@@ -251,7 +251,7 @@ class _Decision:
             one = msgspec.structs.replace(one, act=Act.REPLACE, body=body)
         return self._unless(one, self._relabelled(now, ends))
 
-    def _relabelled(self, now: Member, ends: Collection[str | None]) -> str:
+    def _relabelled(self, now: ObservedMember, ends: Collection[str | None]) -> str:
         return "" if self._labels(now).intersection(ends) else _changed(["attributes"])
 
 

@@ -31,7 +31,7 @@ from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import noun, read
 from holdall.remote.client import Account
-from holdall.remote.models import day
+from holdall.remote.probing import day
 from holdall.verdict import Verdict
 from holdall.version import __version__
 

@@ -36,10 +36,11 @@ class RequestFolder:
     unset, what all earlier runs wrote."""
 
     def __init__(self, output: Path, destination: Mapping[str, str | None], *, replace: bool = True) -> None:
-        """Read what earlier runs wrote. A journal that can't be read has written nothing: what is its stays."""
+        """Read what earlier runs wrote."""
         self.output, self.destination = output, destination
         self._written: dict[str, set[str]] = {}
         for run in past_runs(output, destination) if replace else ():
+            # A journal that can't be read has written nothing: what is its stays, as what is the user's.
             with suppress(CannotWrite, ImportFailed):
                 for path, hashes in run.state().written.items():
                     self._written.setdefault(path, set()).update(hashes)
@@ -79,7 +80,7 @@ class RequestFolder:
             self._written.setdefault(path, set()).add(sha256)
             before = read(self.output, path)
             await _settle(folder, path, before)
-            if before == data:
+            if before == data:  # by this run, before it was cut off, or by an earlier one
                 continue
             intent = make(
                 op=operation(),
@@ -182,6 +183,7 @@ def read(output: Path, path: str) -> bytes | None:
 def read_request(output: Path, path: str) -> dict[str, Any] | None:
     """The request at ``path``; None where there is none. Raises CannotWrite."""
     data = read(output, path) if path.startswith(f"{FOLDER}/") and is_safe(path) else None
+    # A user may have made anything of it.
     try:
         return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -221,5 +223,5 @@ def remove(output: Path, path: str) -> None:
         target.unlink(missing_ok=True)
     except OSError as error:
         raise CannotWrite(f"can't delete {target}: {error.strerror or error}") from None
-    with suppress(OSError):
+    with suppress(OSError):  # something else is in it
         target.parent.rmdir()

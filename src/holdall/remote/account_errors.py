@@ -37,10 +37,10 @@ from holdall.redaction import MARK, redactor
 from holdall.remote import hints, refusals
 from holdall.remote.bodies import TooLong, is_web_page
 from holdall.remote.hints import RequestTarget
-from holdall.remote.redirects import Misled
+from holdall.remote.redirects import BadRedirect
 from holdall.untrusted import read_json
 
-__all__ = ["Faults", "redacted", "retry_after", "until_reset"]
+__all__ = ["AccountErrors", "redacted", "retry_after", "until_reset"]
 
 _KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|sess|rk)-[a-z0-9_*.-]{4,}|\bBearer\s+\S+|\beyJ[a-z0-9_-]{10,}[a-z0-9_.-]*")
 _UNSEEN = ("script", "style", "head")
@@ -112,22 +112,17 @@ def _seconds(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
-def _body(text: str) -> tuple[str, str | None, str | None, str | None]:
-    """(message, code, type, param) of an error body in any of the forms that were seen."""
+def _body(text: str) -> tuple[str, Mapping[str, object]]:
+    """The message of an error body in any of the forms that were seen, and the fields that stand beside it."""
     try:
         body: Any = read_json(text.encode(), lenient=True)
     except ValueError:
-        return " ".join(_seen(text).split()), None, None, None
+        return " ".join(_seen(text).split()), {}
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     if isinstance(body, dict):
-        message = next((body[k] for k in ("message", "error", "detail", "title") if body.get(k)), "")
-        if not isinstance(message, str):
-            message = msgspec.json.encode(message).decode()
-        fields = (body.get("code"), body.get("type"), body.get("param"))
-        code, kind, param = (_word(value) if value not in (None, "") else None for value in fields)
-        return message, code, kind, param
-    return ("" if body is None else _word(body)), None, None, None
+        return _word(next((body[key] for key in ("message", "error", "detail", "title") if body.get(key)), "")), body
+    return ("" if body is None else _word(body)), {}
 
 
 def _word(value: object) -> str:
@@ -135,7 +130,7 @@ def _word(value: object) -> str:
 
 
 def _seen(text: str) -> str:
-    """What a page shows: its text without tags, and without what is between some. In linear time, whatever it is."""
+    """The visible text of a web page. Takes linear time, whatever the page is."""
     first, *rest = text.split("<")
     shown, unseen = [first], ""
     hidden: list[str] = []
@@ -159,14 +154,6 @@ def _unescaped(text: str) -> str:
         return text
 
 
-def page_title(text: str, *keys: str) -> str:
-    """What the page calls itself, in quotes, or ``""``."""
-    start = text.lower().find("<title")
-    title = text[start:].partition(">")[2].partition("<")[0] if start >= 0 else ""
-    title = " ".join(redacted(_unescaped(title), *keys).split())[:_LONGEST_TITLE]
-    return f'"{title}"' if title else ""
-
-
 # A page in place of one of these says that it isn't the API that refuses; servers that fail show pages too.
 _PAGES = (AuthenticationFailed, NotFound, PermissionDenied, RequestRefused, UnexpectedAnswer)
 
@@ -181,10 +168,10 @@ _BY_STATUS: Mapping[int, tuple[type[RemoteError], str, str]] = {
 }
 
 
-class Faults:
+class AccountErrors:
     """Makes the errors of one account. ``what`` begins each message: ``can't list assistants``.
 
-    ``secrets`` gives what must not be in any, whatever a server sends back.
+    ``secrets`` gives the keys to take out of them: servers send keys back, and tokens change.
     """
 
     def __init__(self, target: RequestTarget, secrets: Callable[[], tuple[str, ...]]) -> None:
@@ -199,12 +186,13 @@ class Faults:
 
     def refused(self, what: str, status: int, headers: Mapping[str, str], text: str) -> RemoteError:
         """The error for one refused request; the names of ``headers`` are in small letters."""
-        message, *words = _body(text)
+        message, fields = _body(text)
         detail = self.clean(message).strip()
         if len(detail) > _LONGEST_DETAIL:
             detail = detail[:_LONGEST_DETAIL] + "…"
+        said = (*map(fields.get, ("code", "type", "param")), headers.get("x-request-id"))
         code, kind, param, request_id = (
-            value and self.clean(value)[:_LONGEST_WORD] for value in (*words, headers.get("x-request-id"))
+            None if value in (None, "") else self.clean(_word(value))[:_LONGEST_WORD] for value in said
         )
         cls, why, hint = self._verdict(status, code, kind, detail)
         known = hints.for_refusal(status, code, detail, self._target)
@@ -228,7 +216,7 @@ class Faults:
     def _verdict(
         self, status: int, code: str | None, kind: str | None, detail: str
     ) -> tuple[type[RemoteError], str, str]:
-        """The class, why, and the hint where no better one is known."""
+        """(class, why, default hint)"""
         side = self._target.side
         if status == 401:
             named = {"organization": "organisation", "project": "project"}.get(refusals.scope(code, detail) or "")
@@ -258,17 +246,20 @@ class Faults:
         return cls(f"{what}: {said}", status=status, detail=said)
 
     def page(self, what: str, status: int, text: str) -> NotTheApi:
-        """The error for a web page in place of an answer of success."""
-        title = page_title(text, *self._secrets())
+        """The error for a web page with a status of success."""
+        start = text.lower().find("<title")
+        title = text[start:].partition(">")[2].partition("<")[0] if start >= 0 else ""
+        title = " ".join(self.clean(_unescaped(title)).split())[:_LONGEST_TITLE]
+        named = f', "{title}"' if title else ""
         return NotTheApi(
-            f"{what}: the answer is a web page{f', {title}' if title else ''}",
+            f"{what}: the answer is a web page{named}",
             hint=hints.for_page(self._target),
             status=status,
             ambiguous=True,
         )
 
     def unreadable(self, what: str, why: object, *, status: int, request_id: str | None) -> UnexpectedAnswer:
-        """The error for an answer of success that makes no sense."""
+        """The error for an answer of success that can't be read."""
         return UnexpectedAnswer(
             f"{what}: the answer can't be read ({self.clean(str(why))})",
             hint=self._is_it_the_api,
@@ -283,7 +274,7 @@ class Faults:
     def broken(self, what: str, error: BaseException) -> RemoteError:
         """The error for an answer that did not come, or not to its end; ``error`` is the HTTP client's."""
         said = self.clean(str(error))
-        if isinstance(error, Misled):
+        if isinstance(error, BadRedirect):
             return NotTheApi(
                 f"{what}: {said}",
                 hint=hints.for_page(self._target, self.clean(error.moved_to)) if error.moved_to else "",

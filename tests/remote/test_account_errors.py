@@ -19,7 +19,7 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
-from holdall.remote.faults import Faults, redacted, retry_after, until_reset
+from holdall.remote.account_errors import AccountErrors, redacted, retry_after, until_reset
 from holdall.remote.hints import RequestTarget
 
 KEY = "sk-proj-THISISSECRET0123456789"
@@ -27,7 +27,7 @@ KEY = "sk-proj-THISISSECRET0123456789"
 
 def answer(status: int, text: str, headers: dict[str, str] | None = None) -> RemoteError:
     target = RequestTarget(side="source", endpoint=endpoint(KEY))
-    return Faults(target, lambda: (KEY,)).refused("can't list assistants", status, headers or {}, text)
+    return AccountErrors(target, lambda: (KEY,)).refused("can't list assistants", status, headers or {}, text)
 
 
 @pytest.mark.parametrize(

@@ -38,5 +38,6 @@ FOUNDRY = msgspec.structs.replace(
     is_at=_is_foundry,
     fields={**OPENAI.fields, "tools": _TOOLS},
     resources=frozenset(_OWN_TOOLS),
+    # A larger batch is refused, so it would be sent twice.
     batch_files=500,
 )
