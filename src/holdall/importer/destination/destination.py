@@ -36,8 +36,8 @@ class Answers(StrEnum):
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """One destination. ``party`` is which account it is, as journals name it; ``endpoints`` are those that an import
-    needs, by path. ``warnings`` say what else is known."""
+    """One destination. ``party`` is the account, as journals name it; ``endpoints`` are those that an import needs, by
+    path."""
 
     party: dict[str, str | None]
     endpoints: dict[str, Answers]
@@ -46,10 +46,10 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def choose(account: Account, asked: Form | None) -> Form:
-    """What can become of assistants there: ``asked``, or where nothing is, what the destination can keep.
+    """What assistants become: ``asked``, or if nothing is, what the destination can keep.
 
-    Absent is the Assistants API where its list answers 404 and another endpoint doesn't, with the same key. Raises
-    NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
+    The Assistants API is absent if its list answers 404 and another endpoint doesn't, with the same key. Raises
+    NoAssistantsApi if it is absent though asked for; PermissionDenied, which doesn't tell whether it is there.
     """
     if asked is None:
         return Form.RESPONSES if await probing.probe(account) else Form.ASSISTANTS
@@ -59,10 +59,10 @@ async def choose(account: Account, asked: Form | None) -> Form:
 
 
 async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
-    """Ask for what ``planned`` needs besides assistants, which ``choose`` has asked for.
+    """Probes the endpoints that ``planned`` needs; ``choose`` has probed that of assistants.
 
-    Raises PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
-    list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
+    Raises PermissionDenied or DestinationUnfit if a needed endpoint doesn't answer. A missing list of models is no
+    error: deployments and look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
     places = {kind: KINDS[kind].endpoint for kind in (*DEFINITIONS, Kind.FILE)}
@@ -89,7 +89,7 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
 
 
 async def _responses(account: Account) -> tuple[Answers, list[str]]:
-    """Whether the requests that are to be written could be sent there. Writing them needs nothing of it."""
+    """Whether the written requests could be sent there. Writing them needs no endpoint."""
     there, error = await probing.responses(account)
     written = "the requests are written all the same"
     if isinstance(error, (AuthenticationFailed, PermissionDenied)):

@@ -1,4 +1,4 @@
-"""What earlier runs made at a destination: by their journals and mappings, or by the marks that copies carry."""
+"""What earlier runs made at a destination, from their journals and mappings, or from the marks on the copies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["History", "IdMapping", "by_mapping", "by_marks", "history"]
 
 
 class History:
-    """What is known of the copies of earlier runs. Ids lead to candidates: whether they live, only a look tells."""
+    """The copies of earlier runs. Their ids are candidates: whether they still exist, only the destination tells."""
 
     def __init__(self) -> None:
         self.made: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in Kind}
@@ -61,7 +61,7 @@ class History:
         return [*self.made[Kind.FILE].get(source, ()), *self.copies.get(source, ())]
 
     def add(self, run: RunState, *, prefix: str) -> None:
-        """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
+        """Adds one run. Its assistants and agents count if they were made with the same ``prefix``."""
         self._add_made(run, prefix)
         for store, files in run.members.items():
             inside = {**self.attached.get(store, {}), **files}
@@ -92,7 +92,7 @@ class History:
             self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
 
     def try_again(self) -> None:
-        """What the account didn't keep is to be sent once more: it counts as any other difference."""
+        """Sends once more what the account didn't keep: it counts as any other difference."""
         self.unkept.clear()
         self.unkept_files.clear()
 
@@ -105,8 +105,7 @@ class History:
         ]
 
     def mapped(self, found: RunMapping, *, prefix: str | None) -> None:
-        """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
-        any)."""
+        """Adds a mapping. Its assistants and agents count if they have the same ``prefix`` (None: any)."""
         for kind in DEFINITIONS:
             # Stores have no prefix.
             if kind is Kind.STORE or prefix in (None, found.choices.prefix):
@@ -130,10 +129,10 @@ def _add(known: dict[SourceId, list[TargetId]], source: SourceId, target: Target
 def history(
     output: Path, *, destination: Mapping[str, str | None], prefix: str, mapping: Path | None = None
 ) -> History:
-    """What the runs below OUTPUT_DIR did at this destination, and what ``mapping``, asked for by the user, says.
+    """What the runs below OUTPUT_DIR did at this destination, and what the user's ``mapping`` says.
 
-    Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping``
-    that can't be read or is of another project, CannotWrite.
+    Assistants and agents count if they were made with the same ``prefix``. Raises UsageFault for a ``mapping`` that
+    can't be read or is of another project, CannotWrite.
     """
     found = History()
     # Its run's folder may be gone, or on another machine.
@@ -170,12 +169,12 @@ DROPS_METADATA = (
 
 
 class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """Source id -> id in the copy. ``files`` is None where nobody wrote it down: files carry no marks.
+    """Source id -> id in the copy. ``files`` is None if no mapping was found: files carry no marks.
 
-    ``copies`` are the second uploads of files, as text, that stores have in place of the first. ``origin`` says in
-    words where this is from; ``prefix``, ``selection`` and ``models`` are those of the run. In the ``form`` of
-    requests, those of assistants are the paths of their files, below ``output``. ``added`` are metadata keys that
-    the server puts in by itself, as any run found out.
+    ``copies`` are the second uploads of files, as text, that stores have instead of the first. ``origin`` is the source
+    of the mapping, for people; ``prefix``, ``selection`` and ``models`` are those of the run. In the ``form`` of
+    requests, assistants have the paths of their files, below ``output``. ``added`` are metadata keys that the server
+    adds by itself, as any run found.
     """
 
     origin: str
@@ -199,7 +198,7 @@ class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _About(msgspec.Struct, frozen=True, kw_only=True):
-    """What is beside a written request, as far as it says whose it is."""
+    """The file beside a written request, as far as it says whose it is."""
 
     id: SourceId
     request: str
@@ -207,7 +206,7 @@ class _About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[str, str | None]) -> IdMapping | None:
-    """The newest mapping below OUTPUT_DIR that is of this bundle and, as far as is known, of this destination.
+    """The newest mapping below OUTPUT_DIR of this bundle and, as far as is known, of this destination.
 
     Raises CannotWrite.
     """
@@ -231,7 +230,7 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
 
 
 async def by_marks(account: Account, form: Form, output: Path, kinds: Iterable[Kind]) -> IdMapping:
-    """What the destination's definitions of these ``kinds`` say they were cloned from; of several copies the newest.
+    """The copies of these ``kinds`` by their own ``cloned_from``; the newest if there are several.
 
     In the ``form`` of requests, the files beside those in ``output`` say whose they are. Raises CannotWrite, and what
     the account raises.
@@ -257,7 +256,7 @@ def _noted(output: Path, destination: Mapping[str, str | None]) -> dict[SourceId
 
 
 async def _marked(account: Account, kind: Kind) -> dict[SourceId, TargetId]:
-    """By the source's ids; none where there is no such endpoint."""
+    """By the source's ids; empty if there is no such endpoint."""
     newest: dict[SourceId, tuple[int, TargetId]] = {}
     try:
         async for raw in account.items(KINDS[kind].endpoint):

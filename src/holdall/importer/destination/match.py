@@ -1,8 +1,8 @@
-"""Looks at a destination for what of a bundle is there already, and in what it differs. Reads only.
+"""Finds what of a bundle exists at a destination already, and how it differs. Reads only.
 
-Recognised in this order: by its own id, where the destination is the project that the bundle came from; by what an
-earlier run wrote down; by ``cloned_from`` together with the name. Files carry no marks: without a word of an earlier
-run they are found where their copies belong, in a store or an assistant that was recognised, by name and size.
+Objects are matched in this order: by their own id, if the destination is the project that the bundle came from; by the
+journals and mappings of earlier runs; by ``cloned_from`` together with the name. Files carry no marks: without a record
+of an earlier run they are matched by name and size, within a store or an assistant that was matched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from holdall.importer.destination.history import History
 from holdall.importer.destination.objects import MemberThere, Object, Objects, StoreComparison, compare
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.definitions import references, whole
+from holdall.importer.plan.definitions import intact, references
 from holdall.importer.plan.difference import same
 from holdall.importer.plan.existing import Existing, Found, FoundFile, FoundStore
 from holdall.importer.plan.steps import By, CreateStore, Plan, UploadFile
@@ -46,15 +46,15 @@ _Matches = Mapping[SourceId, tuple[Object, By]]
 async def find_existing(
     account: Account, bundle: BundleSummary, reader: BundleReader, planned: Plan, history: History, *, choices: Choices
 ) -> Existing:
-    """What of ``planned``, a plan by ``choices`` towards an empty destination, is there. Raises what the account
-    raises."""
+    """What of ``planned`` exists already; ``planned`` is made with ``choices`` for an empty destination. Raises what
+    the account raises."""
     return await _Look(account, bundle, reader, planned, history).run(choices)
 
 
 class _Look:
-    """One look, in the order in which one thing needs the other: lists, members, files, comparison.
+    """One look at a destination: lists, then members, then files, then the comparison.
 
-    Lists are read rather than single objects, and only those that can hold something: a fresh destination costs one
+    Lists are read rather than single objects, and only lists that can hold something: an empty destination costs one
     request a kind.
     """
 
@@ -82,6 +82,7 @@ class _Look:
         self._files: dict[SourceId, FoundFile] = {}
         self._stale: dict[SourceId, TargetId] = {}
         self._found_stores: dict[SourceId, FoundStore] = {}
+        self._intact: set[SourceId] = set()
 
     async def run(self, choices: Choices) -> Existing:
         self._account.progress.stage("looking at what the destination has")
@@ -92,6 +93,7 @@ class _Look:
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
         found = {kind: look.recognised() for kind, look in looks.items()}
         await self._match_files(found[Kind.ASSISTANT], found[Kind.STORE])
+        self._intact = intact(self._files, self._bundle)
         self._found_stores = {id: self._store(id, there, by) for id, (there, by) in found[Kind.STORE].items()}
         definitions = {}
         for kind in WHOLE:
@@ -137,7 +139,7 @@ class _Look:
         return not (theirs and ours) or theirs == ours or any(by is By.ORIGIN for _, by in stores.values())
 
     async def _look_for_files(self, attached: Mapping[TargetId, None], used: list[str], own: Collection[str]) -> None:
-        """Get the records of those files of which more has to be known than that they are there."""
+        """Gets the records of the files of which a list of members doesn't say enough."""
         made = dict.fromkeys(target for source in self._wanted for target in self._history.uploads(source))
         unknown: list[str] = [
             *(id for id in own if id not in attached),
@@ -167,7 +169,7 @@ class _Look:
                 self._seen[view.id] = view
 
     def _resolve_known(self, attached: Container[str], stores: _Matches) -> None:
-        """The files that are there under their own ids, or as an earlier run wrote down."""
+        """Matches files that exist under their own ids, or that earlier runs recorded."""
         at_home: set[str] = {
             target for source, (_, by) in stores.items() if by is By.ORIGIN for target in self._members[source]
         }
@@ -181,7 +183,7 @@ class _Look:
                 self._resolve_recorded(content, hashes.get(source), attached)
 
     def _resolve_recorded(self, content: Content, sha256: str | None, attached: Container[str]) -> None:
-        """The living copies that earlier runs wrote down: the newest with the bundle's bytes, and one with others."""
+        """Among the recorded copies that still exist: the newest with the bundle's bytes, and one with others."""
         source = content.id
 
         def newest(targets: list[TargetId]) -> TargetId | None:
@@ -208,7 +210,7 @@ class _Look:
         return view.filename if view else None
 
     def _hashes(self) -> dict[SourceId, str]:
-        """The bundle's own hashes of the files that earlier runs know the hashes of."""
+        """The bundle's hashes of the files that journals have a hash of."""
         known = self._history.hashes
         wanted = {source for source in self._wanted if any(id in known for id in self._history.uploads(source))}
         if not wanted:
@@ -223,7 +225,7 @@ class _Look:
     def _resolve_by_place(
         self, sources: Iterable[SourceId], there: Mapping[TargetId, MemberThere | None], store: SourceId | None
     ) -> None:
-        """The files that no record leads to: of those in the same place, the one of that name and size."""
+        """Matches files without a record by name and size, among those in the same store or assistant."""
         open_sources = [s for s in dict.fromkeys(sources) if s not in self._files and s not in self._stale]
         if not open_sources:
             return
@@ -256,7 +258,7 @@ class _Look:
         there: Mapping[TargetId, MemberThere | None],
         attributes: Mapping[str, Any] | None,
     ) -> None:
-        """Take the first of the ``free`` files that fits ``source``, if any; with ``attributes``, that has these."""
+        """Takes the first of the ``free`` files that fits ``source``; with ``attributes``, one that has these."""
         content = self._bundle.content(source)
         for name in content.copy_names():
             for target in free.get(name, ()):
@@ -288,11 +290,11 @@ class _Look:
         return comparison.finish(self._name_of)
 
     def _definition(self, kind: Kind, source: SourceId, matches: _Matches, choices: Choices) -> Found:
-        """Against what would be made of it; ``matches`` are those of its kind."""
+        """Compares a copy with what an import would make; ``matches`` are all copies of its kind."""
         (there, by), view, record = matches[source], self._views[kind][source], self._records[kind][source]
         # What stands where the bundle came from is no copy: no limit has cut anything off it.
         table = AS_IS if by is By.ORIGIN else choices.table
-        refers = references(view, self._bundle, whole(self._files, self._bundle), table)
+        refers = references(view, self._bundle, self._intact, table)
         called = (id for id in view.assistant_ids if id in self._records[kind])
         request = definition(
             record,
@@ -322,7 +324,7 @@ def _files_used(there: Object) -> list[TargetId]:
 
 
 def _same(view: FileView, content: Content) -> bool:
-    """Whether a file that answers to the bundle's own id is that very file."""
+    """Whether a file with the bundle's own id is that very file."""
     # The id alone says nothing: look-alikes number their files from 1.
     made = epoch_seconds(view.created_at)
     return bool(made) and made == content.created_at and view.filename == content.filename
@@ -333,5 +335,5 @@ def _fits(view: FileView | None, content: Content) -> bool:
 
 
 def _sized(view: FileView, content: Content) -> bool:
-    """Whether the sizes agree. How many bytes a text has that is joined out of parts, only joining them would tell."""
+    """Whether the sizes agree. The size of a text that is joined of parts isn't known before."""
     return content.fidelity is Fidelity.TEXT or view.bytes is None or view.bytes == content.stored

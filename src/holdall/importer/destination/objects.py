@@ -1,7 +1,8 @@
 """The assistants, agents or vector stores of a destination: which are copies of the bundle's, and how they differ.
 
-Surest sign first: the bundle's own id, what an earlier run wrote down, ``cloned_from`` with the name. Where all 16
-metadata keys are the owner's there is no room for marks; then the same name with the same 16 keys is the sign.
+The surest sign counts first: the bundle's own id, then what an earlier run recorded, then ``cloned_from`` with the
+name. If all 16 metadata keys are the owner's, there is no room for marks; then the same name with the same keys is the
+sign.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ __all__ = ["MemberThere", "Object", "Objects", "StoreComparison", "compare"]
 
 
 class Object(msgspec.Struct, frozen=True, kw_only=True):
-    """One of them; ``raw`` is it as the server shows it."""
+    """One object; ``raw`` is what the server sent."""
 
     target: TargetId
     name: str | None
@@ -71,9 +72,9 @@ class _Sized(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Objects:
-    """The look at one kind. ``records`` are what the bundle has of it, ``known`` what earlier runs made of them.
+    """The objects of one kind. ``records`` are the bundle's, ``known`` the copies that earlier runs made of them.
 
-    ``by_name``: the account keeps no metadata, so what has the name of a copy may be one.
+    ``by_name``: the account keeps no metadata, so an object with the name of a copy may be one.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Objects:
         self.several: list[Several] = []
 
     async def read(self, account: Account) -> None:
-        """Read the destination's list, and keep of it what may be a copy. Raises what the account raises."""
+        """Reads the destination's list and keeps what may be a copy. Raises what the account raises."""
         if not self._records:
             return
         self._table = table(Form.ASSISTANTS, account.endpoint.base_url)
@@ -148,7 +149,7 @@ class Objects:
         return target in self._there
 
     def copies(self, id: SourceId) -> list[Object]:
-        """All that may be copies of it by what they say themselves."""
+        """All that may be copies of it by their marks, or by name and metadata."""
         own = self._own[id]
         wanted = self._wanted(own)
         marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
@@ -184,7 +185,7 @@ def _object(kind: Kind, raw: bytes) -> Object:
 
 
 def _has_keys(one: Object, own: Object) -> bool:
-    """Whether ``one`` has the metadata that a copy of ``own`` has; a server may have put keys of its own beside it."""
+    """Whether ``one`` has the metadata of a copy of ``own``; the server may have added keys of its own."""
     return all(one.metadata.get(key) == value for key, value in unmarked(own.metadata).items())
 
 
@@ -204,7 +205,7 @@ class MemberThere(View, frozen=True, kw_only=True):
 def compare(
     record: Record, name: str | None, request: dialect.Request, there: Object, history: History, *, by: By
 ) -> Found:
-    """A definition there against the ``request`` that would make it of ``record``."""
+    """Compares an existing definition with the ``request`` that would make it of ``record``."""
     target, shown = there.target, there.fields()
     found = differences(
         final(request), shown, kind=record.kind, source=record.id, target=target, name=name, added=history.added
@@ -223,7 +224,7 @@ def compare(
 
 
 class StoreComparison:
-    """A store there and each of its files, against the bundle's. ``members`` are the files that the store has there."""
+    """Compares an existing store and each of its files with the bundle's. ``members`` are the files that it has there."""
 
     def __init__(
         self, record: Record, there: Object, members: Mapping[TargetId, MemberThere], history: History, *, by: By
@@ -239,7 +240,7 @@ class StoreComparison:
         self._of_files: list[Difference] = []
 
     def take(self, record: Record, content: Content, copy: FoundFile | None, stale: TargetId | None) -> None:
-        """Compare one file of the bundle's store; ``copy`` is its copy there, ``stale`` one with other bytes."""
+        """Compares one file of the bundle's store; ``copy`` is its copy there, ``stale`` one with other bytes."""
         target = None
         if copy:
             target = copy.copy if copy.copy in self._members else copy.target
@@ -298,7 +299,7 @@ class StoreComparison:
         return shown.get("attributes", "")
 
     def finish(self, name_of: Callable[[TargetId], str | None]) -> FoundStore:
-        """With the files that the bundle's store doesn't have; ``name_of`` names a file there, if it is known."""
+        """The result, with the files that the bundle's store doesn't have; ``name_of`` gives a file's name, if known."""
         found = self._found
         for target in self._members:
             if target in self._claimed:

@@ -76,11 +76,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DIS
 
 
 class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
+    """What a plan needs to know of a bundle. Memberships are ids only, because a store may have 100,000.
 
-    ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it
-    hasn't got, besides contents, each of which should have at least fidelity ``minimum``; ``unfit`` by store what no
-    destination takes of its memberships.
+    ``whole`` are the definitions that one request copies, oldest first. ``lost`` is what the bundle records as missing,
+    contents aside, each of which should have at least fidelity ``minimum``. ``unfit`` is, by store, what no destination
+    takes of its memberships.
     """
 
     whole: Mapping[Kind, list[Record]]
@@ -118,7 +118,7 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(reader: BundleReader) -> BundleSummary:
-    """Read records and ledger through, once each. Raises DamagedBundle."""
+    """Reads records and ledger once each. Raises DamagedBundle."""
     # One string for each purpose there is, not one for each file.
     known = {record.id: _known(record) for record in reader.files()}
     files: dict[SourceId, Content] = {}
@@ -180,8 +180,8 @@ def _members(
     parsed_in: dict[SourceId, str],
     unfit: dict[SourceId, list[Loss]],
 ) -> list[SourceId]:
-    """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap; and in
-    ``unfit`` what of a file's settings can't be sent."""
+    """The ids of a store's files. Notes the overlap of those whose text this store parsed, and in ``unfit`` the
+    settings of a file that can't be sent."""
     ids = []
     for record in reader.memberships(store):
         content, view = files.get(record.id), MembershipView.of(record)
@@ -206,12 +206,13 @@ def _members(
 
 
 def keys_of(record: Record) -> set[str]:
-    """The owner's and the server's keys of one object, without our own marks."""
+    """The metadata keys of one object, without our own marks."""
     return set(unmarked(read_fields(record).get("metadata")))
 
 
 def shared_keys(bundle: BundleSummary, kinds: Container[Kind], keep: Container[str] = ()) -> dict[Kind, list[str]]:
-    """By kind, for ``kinds``, the keys that every object of it has, where there are several; not those to ``keep``."""
+    """By kind, for ``kinds``, the metadata keys that all its objects share, if there are several. Without those to
+    ``keep``."""
     found = {}
     for kind in (kind for kind in DEFINITIONS if kind in kinds):
         records = bundle.records(kind)
@@ -221,7 +222,7 @@ def shared_keys(bundle: BundleSummary, kinds: Container[Kind], keep: Container[s
 
 
 def matching(bundle: BundleSummary, globs: Sequence[str]) -> set[str]:
-    """The keys in the bundle that one of ``globs`` fits."""
+    """The metadata keys in the bundle that match one of ``globs``."""
     if not globs:
         return set()
     keys = {key for kind in DEFINITIONS for record in bundle.records(kind) for key in keys_of(record)}
@@ -229,7 +230,7 @@ def matching(bundle: BundleSummary, globs: Sequence[str]) -> set[str]:
 
 
 def without_keys(bundle: BundleSummary, keys: Container[str]) -> BundleSummary:
-    """The same, with records that lack ``keys`` in their metadata."""
+    """The same bundle, with records that lack ``keys`` in their metadata."""
     if not keys:
         return bundle
     return msgspec.structs.replace(
@@ -240,7 +241,7 @@ def without_keys(bundle: BundleSummary, keys: Container[str]) -> BundleSummary:
 
 
 def without_record_keys(record: Record, keys: Container[str]) -> Record:
-    """The record without ``keys`` in its metadata; everything else stays as it was written."""
+    """The record without ``keys`` in its metadata; the rest stays as the server wrote it."""
     if not any(key in keys for key in keys_of(record)):
         return record
     try:

@@ -1,4 +1,4 @@
-"""How a plan is to be made: what the user asks for, and what the destination's models mean for that. Pure."""
+"""How a plan is made: what the user asks for, and whether the destination has the models for it. Pure."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[tuple[str, str], ...] = ()
 
     def rule(self, model: str | None) -> str | None:
-        """The new model, or None where nothing was said about this one."""
+        """The new model; None if no rule matches."""
         if model is None:
             return None
         return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
 
     def vouches(self, model: str) -> bool:
-        """Whether the owner says, by mapping ``model`` to itself, that it can be used."""
+        """Whether the user says that ``model`` can be used, by mapping it to itself."""
         return (model, model) in self.rules
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """How the user wants it; ``form`` is what the destination can keep, and ``limits`` its own table, if it has one.
+    """The user's choices for one destination, which keeps assistants as ``form`` and takes what ``limits`` say.
 
-    ``missing`` has why a model can't be used, by the bundle's name for it. ``delete``: an update also takes files out
-    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since
-    an earlier run.
+    ``missing`` has, by the bundle's name of a model, why it can't be used. ``delete``: an update also takes files out
+    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since an
+    earlier run.
     """
 
     form: Form = Form.ASSISTANTS
@@ -85,7 +85,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user asked for, as the command line says it. ``form`` None is what the destination can keep."""
+    """The options of the command line. ``form`` None means what the destination can keep."""
 
     form: Form | None = msgspec.field(default=None, name="as")
     max_loss: MaxLoss = MaxLoss.ANY
@@ -106,7 +106,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return Selection(only=self.only, exclude=self.exclude)
 
     def choices(self, *, form: Form, limits: Table, models: ModelMap) -> Choices:
-        """As it stands for one destination, which keeps assistants in this ``form`` and takes what ``limits`` say."""
+        """The same for one destination, which keeps assistants as ``form`` and takes what ``limits`` say."""
         return Choices(
             form=form,
             limits=limits,
@@ -117,7 +117,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         )
 
     def options(self) -> dict[str, Any]:
-        """As a run writes them down: what isn't at its default, besides prefix and selection."""
+        """As a run records them: those that differ from their default, and always prefix and selection."""
         given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
         always = ("prefix", "only", "exclude")
@@ -125,9 +125,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
-    """The models that a destination has, each with the day on which it shuts down, as far as it says.
+    """The models of a destination, each with its shutdown date if there is one.
 
-    ``models`` is None where there is no list; ``reason`` says why.
+    ``models`` is None if there is no list; ``reason`` says why.
     """
 
     models: Mapping[str, date | None] | None = None
@@ -135,7 +135,7 @@ class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """``missing`` has why a model can't be used, by the name that the bundle knows it under."""
+    """``missing`` has why a model can't be used, by the bundle's name of it."""
 
     missing: Mapping[str, str]
     warnings: list[str]
@@ -147,7 +147,7 @@ class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def model_map(texts: Iterable[str]) -> ModelMap:
-    """Read ``OLD=NEW``; an OLD with ``=`` in it can't be. Raises UsageFault for all that can't be read."""
+    """Parses ``OLD=NEW``. Raises UsageFault for each that can't be parsed."""
     rules, mistakes = [], Mistakes()
     for text in texts:
         old, equals, new = (part.strip() for part in text.partition("="))
@@ -161,7 +161,7 @@ def model_map(texts: Iterable[str]) -> ModelMap:
 
 
 def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
-    """A line for each rule whose OLD is none of the bundle's ``models``: a slip of the pen, most likely."""
+    """A line for each rule that matches none of the bundle's ``models``, probably a typing mistake."""
     there = sorted(set(models))
     return [
         f"--map-model {old}={new} changes nothing; models of the bundle: {', '.join(there) or 'none'}"
@@ -171,9 +171,9 @@ def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
 
 
 def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, today: date) -> ModelCheck:
-    """Which of the ``wanted`` models (the bundle's names) can't be had, and what is to be said of the others.
+    """Which of the ``wanted`` models (the bundle's names) can't be used, and warnings about the others.
 
-    A model that is mapped to itself is taken on the owner's word, whatever its date says, and where no list has it.
+    A model that is mapped to itself is used on the user's word, even if it is not listed or past its date.
     """
     missing: dict[str, str] = {}
     vouched: dict[str, None] = {}

@@ -41,8 +41,8 @@ _OF_CONTENT = frozenset({Reason.TEXTS_CUT, Reason.DOUBTFUL})
 
 
 class _Lack(NamedTuple):
-    """Something that isn't as the source had it. ``what`` names it, ``place`` is the thing that lacks it, or that is
-    lacking; ``recorded``: the bundle says so itself."""
+    """Something that isn't as the source had it. ``what`` identifies it, ``place`` is the thing that lacks it or is
+    missing itself. ``recorded``: the bundle records it as lost."""
 
     reason: Reason
     what: object
@@ -68,16 +68,16 @@ class Completeness:
         self._assistants = {view.id for view in views}
 
     def of_plan(self, plan: Plan, inherent: Iterable[Loss]) -> Verdict:
-        """What would be missing once ``plan`` is carried out; where it can't be, what is missing as it is.
+        """What would be missing once ``plan`` is carried out, or is missing now if it has conflicts.
 
-        ``inherent`` is what no copy can have there: of what is there already the plan doesn't say it again.
+        ``inherent`` is what no copy can have there; of what exists already, the plan doesn't repeat it.
         """
         return self.verdict(
             chain(plan.losses(), inherent),
             failed=((Kind.ASSISTANT, step.id) for step in plan.steps() if isinstance(step, Cannot)),
             differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},
-            living={step.id for step in plan.steps() if isinstance(step, Adopt) and step.by is By.ORIGIN},
+            originals={step.id for step in plan.steps() if isinstance(step, Adopt) and step.by is By.ORIGIN},
         )
 
     def verdict(
@@ -88,20 +88,20 @@ class Completeness:
         failed: Iterable[tuple[Kind, str]] = (),
         differences: Iterable[Difference] = (),
         doubtful: Iterable[str] = (),
-        living: Container[str] = (),
+        originals: Container[str] = (),
     ) -> Verdict:
-        """``units`` are the ids of what was chosen, ``failed`` the objects that are not there, ``doubtful`` files whose
-        text was found to be so there, ``living`` those that are there as the source has them."""
+        """``units`` are the ids of what was chosen, ``failed`` the objects that are not there. ``doubtful`` are files
+        whose text turned out to be so there, ``originals`` the source's own objects."""
         found = [
             _Lack.of(reason, loss.id, loss.inside, loss.field, recorded=loss.recorded)
             for loss in losses
-            if (reason := _reason(loss)) and not (loss.id in living and reason in _OF_CONTENT)
+            if (reason := _reason(loss)) and not (loss.id in originals and reason in _OF_CONTENT)
         ]
         found += [_Lack(_OF_KIND[kind], id, id) for kind, id in failed]
         found += [_Lack.of(_of_difference(one), one.source, one.inside, one.field) for one in differences]
         known = {one.what for one in found if one.reason is Reason.DOUBTFUL}
         found += [_Lack(Reason.DOUBTFUL, file, file) for file in doubtful if file not in known]
-        found += self._recorded(self._closure(units), living)
+        found += self._recorded(self._closure(units), originals)
         return self._counted(found, units)
 
     def _closure(self, units: AbstractSet[str]) -> set[str]:
@@ -114,8 +114,8 @@ class Completeness:
             chosen.update(file for file in self._bundle.files if file not in needed)
         return chosen
 
-    def _recorded(self, chosen: AbstractSet[str], living: Container[str]) -> Iterator[_Lack]:
-        """What the bundle records as lost, besides what a plan says. A list or a dump may be of anything."""
+    def _recorded(self, chosen: AbstractSet[str], originals: Container[str]) -> Iterator[_Lack]:
+        """What the bundle records as lost and no plan repeats. A list or a dump may concern anything."""
         everything = not (self._chosen.only or self._chosen.exclude)
         for line in self._bundle.lost:
             reason = known_reason(line.reason)
@@ -126,7 +126,7 @@ class Completeness:
         minimum, below = self._bundle.minimum, Reason.BELOW_MINIMUM
         for id in chosen if minimum is not Fidelity.TEXT else ():
             content = self._bundle.files.get(SourceId(id))
-            if content and id not in living and reason_of(content.fidelity, content.truncated, minimum) is below:
+            if content and id not in originals and reason_of(content.fidelity, content.truncated, minimum) is below:
                 yield _Lack(below, id, id, recorded=True)
 
     def _counted(self, found: list[_Lack], units: AbstractSet[str]) -> Verdict:
@@ -147,7 +147,7 @@ class Completeness:
 
 
 def _of_difference(one: Difference) -> Reason:
-    """What a difference says: that a thing is missing, isn't indexed, lacks a tool or what a tool reads, or differs."""
+    """The reason of a difference: the thing is missing, is not indexed, lacks a tool or its files, or differs."""
     if one.absent:
         return _OF_KIND[one.kind]
     if one.kind is Kind.MEMBERSHIP and one.field == "status":

@@ -21,7 +21,7 @@ from holdall.kinds import KINDS
 from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
 
-__all__ = ["CopyReferences", "DefinitionSteps", "file_root", "left_out", "references", "store_name", "whole"]
+__all__ = ["CopyReferences", "DefinitionSteps", "file_root", "intact", "left_out", "references", "store_name"]
 
 
 class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +38,10 @@ class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def references(
-    view: DefinitionView, bundle: BundleSummary, living: Container[SourceId], table: Table
+    view: DefinitionView, bundle: BundleSummary, intact: Container[SourceId], table: Table
 ) -> CopyReferences:
-    """What the copy of an assistant will refer to, as far as ``table`` has room for it; the files in ``living`` are
-    there already, whole."""
+    """What the copy of an assistant will refer to, within the limits of ``table``. Files in ``intact`` exist already,
+    with their bytes."""
     stores: list[SourceId] = []
     files: list[SourceId] = []
     lost: list[LeaveOut] = []
@@ -63,7 +63,7 @@ def references(
     wanted = list(dict.fromkeys(view.file_ids))
     for file in wanted:
         content = bundle.content(file)
-        if not content.fidelity.is_bytes and file not in living:
+        if not content.fidelity.is_bytes and file not in intact:
             why = content.reason
             if content.fidelity is Fidelity.TEXT:
                 why = "only its parsed text is in the bundle, which the code interpreter can't take for the file"
@@ -76,8 +76,8 @@ def references(
     return CopyReferences(stores=stores, files=files, left_out=lost)
 
 
-def whole(files: Mapping[SourceId, FoundFile], bundle: BundleSummary) -> set[SourceId]:
-    """Those of the ``files`` there that can stand for the file itself: a copy made of its parsed text can't."""
+def intact(files: Mapping[SourceId, FoundFile], bundle: BundleSummary) -> set[SourceId]:
+    """Those of the existing ``files`` that can stand for the file itself: a copy made of its parsed text can't."""
     return {
         id
         for id, found in files.items()
@@ -90,7 +90,7 @@ def store_name(record: Record) -> str | None:
 
 
 def left_out(thing: Root, inside: str, why: str, field: str | None = None, *, recorded: bool = True) -> LeaveOut:
-    """``recorded``: because the bundle hasn't got it, and not for the sake of the destination."""
+    """``recorded``: it is missing from the bundle, whatever the destination takes."""
     loss = Loss(
         why=Why.LEFT_OUT,
         kind=thing.kind,
@@ -117,8 +117,8 @@ class DefinitionSteps:
         self._paths = paths(bundle.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
     def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:
-        """What is to be done about the definition itself: it is created, made equal or used as it is. In the form of
-        the Responses API an assistant is written down as a request, unless that is there already."""
+        """The step of the definition itself: it is created, updated or adopted. For the Responses API an assistant is
+        written as a request, unless that exists already."""
         if root.kind is Kind.ASSISTANT and self._choices.form is Form.RESPONSES:
             written = self._existing.requests.get(root.id)
             if written and written.equal:
@@ -144,7 +144,7 @@ class DefinitionSteps:
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
     def impossible(self, root: Root, view: DefinitionView) -> str:
-        """Why there can't be a copy; empty where there can be one."""
+        """Why a copy can't be made; empty if it can."""
         found = self._existing.whole(root.kind).get(root.id)
         # Asked is what would be made. What is there keeps its model, though that may be gone by now.
         if found and "model" not in top_fields(found.differences):
@@ -157,7 +157,7 @@ class DefinitionSteps:
         return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
 
     def _copy(self, root: Root, view: DefinitionView, refers: CopyReferences) -> dict[str, Any]:
-        """The fields that all steps have which make a copy."""
+        """The fields of any step that makes a copy."""
         record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
         targets, table = refers.targets(), self._choices.table

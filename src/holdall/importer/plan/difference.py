@@ -1,6 +1,6 @@
-"""How an object at a destination compares: with what the bundle says of it, and with how a run left it. Pure.
+"""Compares an object at a destination with the bundle's, and with how an earlier run left it. Pure.
 
-Both go field by field, over the fields that a client can set; a server moves others by itself.
+Both compare field by field, over the fields that a client can set; servers change others by themselves.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PRESENT = "present"
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One value that is not what the bundle says. ``bundle`` and ``destination`` are the two, as JSON values."""
+    """One value that differs from the bundle's. ``bundle`` and ``destination`` are the two JSON values."""
 
     kind: Kind
     source: SourceId
@@ -58,7 +58,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def absent(self) -> bool:
-        """Whether the thing itself is not there, and not a value of it another."""
+        """Whether the thing itself is missing, and not just a value of it."""
         return self.bundle == PRESENT and self.field in (self.kind.value, "request")
 
     @property
@@ -67,7 +67,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return self.field.partition(".")[0]
 
     def told(self) -> str:
-        """The same for who knows already of which assistant or store this is."""
+        """The same without the name of the assistant or store, where that has been printed."""
         which = f"{self.name or self.source}: " if self.inside else ""
         return f"{which}{self.field}: {self.values()}"
 
@@ -92,9 +92,9 @@ def differences(
     name: str | None,
     added: Container[str] = (),
 ) -> list[Difference]:
-    """``found`` against ``expected``, in every field that a client can set, metadata key by key.
+    """Compares ``found`` with ``expected`` in every field that a client can set, metadata key by key.
 
-    Our own marks don't count, nor do the metadata keys ``added`` that the server puts in by itself.
+    Our own marks don't count, nor do the metadata keys ``added`` that the server adds by itself.
     """
     about = partial(Difference, kind=kind, source=source, target=target, name=name)
     seen: list[Difference] = []
@@ -118,7 +118,7 @@ def differences(
 def same(
     kind: Kind, field: str, here: Any, there: Any, *, model: str | None = None, added: Container[str] = ()
 ) -> bool:
-    """Whether ``there``, what a server shows in a field, says what ``here`` says: the one comparison for all.
+    """Whether a field means the same ``here`` and ``there``. All comparisons go through this one.
 
     Attributes ``added`` are the server's own.
     """
@@ -151,18 +151,17 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def fingerprints(kind: Kind, found: Mapping[str, Any], added: Container[str] = ()) -> dict[str, str]:
-    """The fingerprints of what can be set in an object, as the account shows it; fields that say no more than their
-    default have none.
+    """The fingerprints of the fields of an object that can be set; fields at their default have none.
 
-    What the server adds by itself doesn't count: the keys ``added`` to metadata and attributes, and whatever the API's
-    own objects don't have.
+    What the server adds by itself doesn't count: the keys ``added`` in metadata and attributes, and members that the
+    API's own objects don't have.
     """
     prints = {field: fingerprint(reduced(kind, field, _own(field, found, added))) for field in _settable(kind)}
     return {field: text for field, text in prints.items() if text}
 
 
 def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:
-    """The fields in which ``found`` isn't what it was when its fingerprints ``then`` were taken; ``added`` as there."""
+    """The fields of ``found`` that differ from the fingerprints ``then``; ``added`` as in ``fingerprints``."""
     fields = []
     for field in _settable(kind):
         value = _own(field, found, added)
@@ -173,7 +172,7 @@ def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added
 
 
 def _settable(kind: Kind) -> Iterable[str]:
-    """What a client can set and an answer shows. Nothing of a file can be changed once it is there."""
+    """What a client can set and an answer shows. Nothing of a file can be changed after its upload."""
     return (*(("model",) if KINDS[kind].has_model else ()), *UNSET[kind])
 
 

@@ -1,7 +1,7 @@
-"""A plan on paper: the JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out, and its cost.
+"""The JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out, and the cost of a plan.
 
-It says what it was made of: bundle, destination, choices. Carried out is exactly what stands in it, or nothing: it is
-planned once more, and what comes out must be the same, step by step.
+It records the bundle, the destination and the options. An import with it plans again, and refuses to start unless the
+new plan is the same, step by step.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _SECONDS_A_WRITE = 1.0
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """``requests`` are writes; ``seconds`` the least time, without what indexing takes and how fast bytes travel.
+    """``requests`` are writes; ``seconds`` is the least time, without transfer and indexing.
 
-    ``storage`` is what the new memberships add to the stores in bytes, taken from the files' own sizes because the size
-    of parsed text isn't known before; ``chargeable`` what of all that is there then lies above the free gigabyte, None
-    where the destination doesn't say what its stores hold now.
+    ``storage`` is what the new memberships add to the stores in bytes, by the files' own sizes, because the size of
+    parsed text isn't known before. ``chargeable`` is what then exceeds the free gigabyte; None if the destination
+    doesn't say what its stores hold now.
     """
 
     requests: int
@@ -69,8 +69,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 def estimate(
     planned: Plan, bundle: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
 ) -> Estimate:
-    """The cost of ``planned``. ``usage`` is what the destination's stores hold already, in bytes; ``batch_files``
-    is how many files it attaches in one call."""
+    """The cost of ``planned``. ``usage`` is what the destination's stores hold now, in bytes; ``batch_files`` is how
+    many files it attaches in one call."""
     uploads = attached = storage = 0
     # By store, and under None what is none of a store's.
     writes: Counter[SourceId | None] = Counter()
@@ -124,12 +124,12 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def write_plan(path: Path, document: PlanDocument) -> None:
-    """Write the document; one that is there already is replaced, being only a plan. Raises CannotWrite."""
+    """Writes the document, over an earlier one. Raises CannotWrite."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 
 
 def read_plan(path: Path) -> PlanDocument:
-    """Read one. Raises CannotWrite where the file can't be read, UsageFault where it is no plan of this version."""
+    """Raises CannotWrite if the file can't be read, UsageFault if it is no plan of this version."""
     try:
         data = read_regular(path)
     except OSError as error:
@@ -150,13 +150,13 @@ def read_plan(path: Path) -> PlanDocument:
 
 
 def require_bundle(document: PlanDocument, bundle: Mapping[str, str]) -> None:
-    """Raises PlanOutdated where the plan was made of a bundle with other contents; its file may have another name."""
+    """Raises PlanOutdated if the plan was made of a bundle with other contents; the file's name may differ."""
     if any(document.bundle.get(name) != value for name, value in bundle.items() if name != "name"):
         raise _outdated(f"it was made of another bundle ({document.bundle.get('name')})")
 
 
 def require_same(document: PlanDocument, destination: Mapping[str, str | None], now: Plan) -> None:
-    """Raises PlanOutdated where planning now, towards ``destination``, gives another plan than the document has."""
+    """Raises PlanOutdated if planning now, for ``destination``, gives another plan than the document has."""
     if not same_account(document.destination, destination):
         raise _outdated(f"it is for {title(document.destination)}, the destination is {title(destination)}")
     # As it is read again: a plan that was made holds values that its file has as others, tuples as lists.
@@ -171,13 +171,13 @@ def _outdated(why: str) -> PlanOutdated:
 
 
 def named(things: Sequence[object], most: int) -> str:
-    """The first of ``things`` on one line; the rest is counted."""
+    """The first ``most`` things on one line, and how many more there are."""
     more = f"; and {len(things) - most} more" if len(things) > most else ""
     return "; ".join(map(str, things[:most])) + more
 
 
 def _changed(then: Plan, now: Plan) -> list[str]:
-    """The units for which something else would be done now, in words."""
+    """The units for which the new plan does something else, in words."""
     before = {unit.id: unit for unit in then.units}
     return [
         f"{unit.name or unit.id}: {_words(before[unit.id]) if unit.id in before else 'not planned'} then, "

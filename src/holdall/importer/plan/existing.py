@@ -1,4 +1,4 @@
-"""What of a bundle is at the destination already, as far as a plan needs to know it. Values only."""
+"""What of a bundle exists at the destination already. Values only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["NOTHING", "Existing", "Extra", "Found", "FoundFile", "FoundRequest",
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A definition that is there. ``changed``: of its differences, what others changed since an earlier run left it.
-    ``unkept`` differs, too: the account didn't keep it when an earlier run sent it."""
+    """A definition that exists. ``changed`` are those of its differing fields that others changed since an earlier run.
+    ``unkept`` are differences too: the account didn't keep these values when an earlier run sent them."""
 
     target: TargetId
     by: By
@@ -34,12 +34,12 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FoundStore(Found, frozen=True, kw_only=True):
-    """A vector store that is there. The differences of its memberships are among its own.
+    """A vector store that exists. The differences of its memberships are among its own.
 
-    By the source's ids: ``relabelled`` are members whose attributes differ, with those that they should have; ``recut``
-    those that have to be put into it again, being cut otherwise or not indexed; ``replaced`` those whose
-    bytes are others, with the copy that has the old ones; ``missing`` are not in it. ``fields`` of it differ; ``added``
-    are those of the ``extras`` that no earlier run put in.
+    By the source's ids: ``relabelled`` are members whose attributes differ, with the right ones; ``recut`` are chunked
+    differently or not indexed, so they have to be attached again; ``replaced`` have other bytes, with the id of that
+    copy; ``missing`` are not in the store. ``fields`` of the store differ; ``added`` are those of the ``extras`` that
+    no earlier run attached.
     """
 
     fields: list[str] = []
@@ -52,9 +52,9 @@ class FoundStore(Found, frozen=True, kw_only=True):
 
 
 class FoundFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A file that is there with the bytes that the bundle has, as far as that can be known.
+    """A file that exists with the bundle's bytes, as far as that can be known.
 
-    ``copy`` is its second upload, as text, where stores have that one.
+    ``copy`` is its second upload, as text, if stores have that one.
     """
 
     target: TargetId
@@ -74,7 +74,7 @@ class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Several(msgspec.Struct, frozen=True, kw_only=True):
-    """More than one thing at the destination may be the copy."""
+    """More than one object at the destination may be the copy."""
 
     kind: Kind
     id: SourceId
@@ -87,7 +87,7 @@ class Several(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Existing(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was recognised, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
+    """All that was found, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
 
     definitions: Mapping[Kind, Mapping[SourceId, Found]] = {}
     stores: Mapping[SourceId, FoundStore] = {}

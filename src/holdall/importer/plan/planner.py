@@ -1,9 +1,8 @@
-"""What an import will do, step by step, before anything is done. Pure: what the bundle holds and what is there in, a
-Plan out.
+"""Plans an import step by step, before anything is written. Pure: bundle summary and existing objects in, a Plan out.
 
-Depth first: a unit is one assistant with all it needs that no earlier unit brings, so that after a stop at half the
-first half works. What is shared in the source is shared in the copy: one upload, one store. Stores that no assistant
-uses come last. What is at the destination already is used, and never made a second time.
+Depth first: a unit is one assistant with everything it needs that no earlier unit brings, so that after an interruption
+the first half works. What is shared in the source is shared in the copy: one upload, one store. Stores that no
+assistant uses come last. What exists at the destination is used, never made a second time.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from holdall.graph import callees_first, users_of
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, OnConflict
-from holdall.importer.plan.definitions import DefinitionSteps, file_root, left_out, references, store_name, whole
+from holdall.importer.plan.definitions import DefinitionSteps, file_root, intact, left_out, references, store_name
 from holdall.importer.plan.existing import NOTHING, Existing, Found, FoundStore
 from holdall.importer.plan.steps import Plan, Step, Unit
 from holdall.kinds import WHOLE, read
@@ -40,19 +39,19 @@ def plan(
     choices: Choices = _PLAIN,
     existing: Existing = NOTHING,
 ) -> Plan:
-    """Plan the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
+    """Plans the import of what ``selection`` chooses. Raises UsageFault for a selection that matches nothing.
 
-    Without ``existing`` the plan is the one towards an empty destination.
+    Without ``existing`` the destination is taken to be empty.
     """
     return _Planner(bundle, prefix, choices, existing).plan(selection)
 
 
 class _Planner:
-    """What one planning has placed so far: each thing is a step of the first unit that needs it."""
+    """One planning, and what it has placed so far: each thing is a step of the first unit that needs it."""
 
     def __init__(self, bundle: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
         self._bundle, self._prefix, self._choices, self._existing = bundle, prefix, choices, existing
-        self._whole = whole(existing.files, bundle)
+        self._intact = intact(existing.files, bundle)
         self._views = {kind: {r.id: read(r) for r in bundle.records(kind)} for kind in WHOLE}
         self._definitions = DefinitionSteps(bundle, prefix, choices, existing)
         self._placed_files: set[SourceId] = set()
@@ -78,7 +77,7 @@ class _Planner:
         return Plan(units=units, prefix=self._prefix, chosen=len(chosen), of=len(roots), form=self._choices.form)
 
     def _roots(self) -> list[Root]:
-        """What a bundle has by itself: all definitions, and the stores and files that nothing refers to."""
+        """All definitions, and the stores and files that nothing refers to."""
         users = users_of(view for of_kind in self._views.values() for view in of_kind.values())
         used = {*users.files, *chain.from_iterable(self._bundle.members.values())}
         return [
@@ -107,8 +106,8 @@ class _Planner:
         return _unit(root, self._copy(root, view, found))
 
     def _copy(self, root: Root, view: DefinitionView, found: Found | None) -> Iterator[Step]:
-        """What a definition needs, and last the definition itself: created, made equal or used as it is."""
-        refers = references(view, self._bundle, self._whole, self._choices.table)
+        """What a definition needs, and last the definition itself."""
+        refers = references(view, self._bundle, self._intact, self._choices.table)
         for store in refers.stores:
             yield from self._store(self._store_root(store))
         for file in refers.files:
@@ -125,7 +124,7 @@ class _Planner:
         yield self._definitions.step(root, view, refers)
 
     def _unchanged(self, root: Root, found: Found) -> Step | None:
-        """The one step for something that differs and isn't to be made equal; None where it is."""
+        """The step for something that differs and won't be updated; None if it will."""
         choices = self._choices
         there: dict[str, Any] = {"kind": root.kind, "id": root.id, "target": found.target, "name": root.name}
         if choices.on_conflict is OnConflict.SKIP:
@@ -140,7 +139,7 @@ class _Planner:
         return steps.Differs(**there, differences=found.differences, changed=changed)
 
     def _stores_there(self, view: DefinitionView) -> Iterator[Step]:
-        """The stores of an assistant that is left as it is, as far as they are there; nothing is made for it."""
+        """The existing stores of an assistant that is left as it is; nothing is created for it."""
         for store in dict.fromkeys(view.store_ids):
             if store in self._existing.stores:
                 yield from self._store(self._store_root(store))
@@ -178,7 +177,7 @@ class _Planner:
             yield steps.AttachFiles(store=root.id, count=count)
 
     def _update_store(self, root: Root, found: FoundStore) -> Iterator[Step]:
-        """Only what differs. What goes in goes in before what comes out, but for what is put in again."""
+        """Only what differs. Files are attached before others are detached, except those that are attached again."""
         incoming = [*found.missing, *found.replaced]
         for file in incoming:
             yield from self._file(self._bundle.content(file))
@@ -215,13 +214,13 @@ class _Planner:
         return content.fidelity is not Fidelity.UNAVAILABLE or content.id in self._existing.files
 
     def _lacking(self, store: SourceId) -> Iterator[steps.LeaveOut]:
-        """The files of a store that are neither in the bundle nor there."""
+        """The files of a store that are neither in the bundle nor at the destination."""
         for content in self._bundle.contents(store):
             if not self._is_available(content):
                 yield left_out(file_root(content), store, content.reason)
 
     def _file(self, content: Content) -> Iterator[Step]:
-        """Have the file there: upload it, unless it is, or an earlier step does."""
+        """Uploads or adopts a file, unless an earlier step does."""
         if content.id in self._placed_files:
             return
         self._placed_files.add(content.id)
@@ -248,7 +247,7 @@ def _purpose(content: Content) -> str:
 
 
 def _unkept(found: Found | None) -> Iterator[steps.LeaveOut]:
-    """What is there is as whole as this destination keeps it, and not wholly what the bundle says."""
+    """What an existing copy lacks because this destination didn't keep it."""
     for one in found.unkept if found else ():
         loss = Loss(
             why=Why.NOT_KEPT,
@@ -263,7 +262,7 @@ def _unkept(found: Found | None) -> Iterator[steps.LeaveOut]:
 
 
 def _kept(root: Root, found: FoundStore) -> Iterator[Loss]:
-    """What is said of files in the store there that the bundle's store doesn't have."""
+    """The files of an existing store that the bundle's store doesn't have, and that stay."""
     for extra in found.extras:
         text = f"{extra.name or extra.target} is not in the bundle's; it stays (--delete takes it out)"
         yield Loss(why=Why.KEPT, kind=Kind.STORE, id=root.id, name=root.name, field="files", text=text)

@@ -43,7 +43,7 @@ class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", g
     purpose: str
 
     def foreseen(self) -> Iterator[Loss]:
-        """What the copy won't have."""
+        """What is known in advance to be lost."""
         content = self.content
         loss = partial(Loss, kind=Kind.FILE, id=content.id, name=content.filename)
         if content.fidelity is Fidelity.TEXT:
@@ -137,7 +137,7 @@ class Skip(_Present, frozen=True, kw_only=True, tag="skip"):
     differences: list[Difference]
 
     def foreseen(self) -> Iterator[Loss]:
-        """What the copy won't have."""
+        """What is known in advance to be lost."""
         fields = dict.fromkeys(difference.field for difference in self.differences)
         text = f"left as it is ({self.target}), though it differs in {', '.join(fields)}"
         yield Loss(why=Why.LEFT_ALONE, kind=self.kind, id=self.id, name=self.name, text=text)
@@ -255,14 +255,14 @@ Step = (
 
 
 def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[list[SourceId], list[SourceId]]:
-    """The stores and the files that the copy of a definition refers to; none of another step."""
+    """The stores and files that the copy of a definition refers to; none for another step."""
     if isinstance(step, CreateAssistant | UpdateAssistant | WriteRequest | Adopt):
         return step.stores, step.files
     return [], []
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """One root with what it needs and no earlier unit brings, in the order in which it is done."""
+    """One root with everything it needs that no earlier unit brings, in the order of execution."""
 
     kind: Kind
     id: SourceId
@@ -270,7 +270,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[Step]
 
     def losses(self) -> Iterator[Loss]:
-        """What is known beforehand not to come through as it was."""
+        """What is known in advance to be lost."""
         for step in self.steps:
             match step:
                 case LeaveOut(loss=loss):
@@ -282,7 +282,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a plan does: what it would create, and by kind what it would do else."""
+    """How much a plan does: what it creates, and by kind what else it does."""
 
     assistants: int = 0
     agents: int = 0
@@ -299,10 +299,10 @@ class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
+    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has.
 
-    ``form`` is what becomes of its assistants; agents stay agents. ``dropped_keys`` are left out of all metadata;
-    ``shared_keys``, by kind, are left out where the destination turns out to put them in by itself.
+    ``form`` is what assistants become; agents stay agents. ``dropped_keys`` are left out of all metadata.
+    ``shared_keys``, by kind, are left out if the destination turns out to add them by itself.
     """
 
     units: list[Unit]
@@ -322,16 +322,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             yield from unit.losses()
 
     def conflicts(self) -> list[Differs]:
-        """What keeps this plan from being carried out."""
+        """The steps that keep this plan from being carried out."""
         return [step for step in self.steps() if isinstance(step, Differs)]
 
     def updates(self) -> bool:
-        """Whether something that is there already would be changed."""
+        """Whether something that exists already would be changed."""
         kinds = (UpdateDefinition, UpdateMembership, DetachFile)
         return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
 
     def pending(self) -> bool:
-        """Whether there is anything to do at all, or that can't be done."""
+        """Whether there is anything to do, or anything that can't be done."""
         return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
 
     def totals(self) -> PlanTotals:

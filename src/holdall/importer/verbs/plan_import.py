@@ -1,4 +1,4 @@
-"""The verb plan: ask the destination what it is and has, then say what an import would do. Reads only."""
+"""The verb plan: probes the destination, finds what exists there, and plans the import. Reads only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _NAMED = 20
 
 
 class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``output`` is where earlier runs left their folders. With a ``document`` the plan has to be the one in it. The
+    """``output`` is where earlier runs left their folders. With a ``document`` the plan must equal the one in it. The
     plan is written to ``save``. ``accept_known``: what the bundle records as lost changes no exit code."""
 
     asked: Asked
@@ -68,8 +68,8 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, and what was learned on the way to it. ``warnings`` are for people, a line each; ``inherent`` is what no
-    copy of the bundle can have at this destination, also one that is there already."""
+    """A plan, and what was learned on the way. ``warnings`` are for people, a line each. ``inherent`` is what no copy
+    of the bundle can have at this destination."""
 
     destination: Destination
     plan: Plan
@@ -103,8 +103,8 @@ async def plan_import(
     *,
     now: float,
 ) -> Prepared:
-    """Plan an import without doing it. ``tell`` is called with the plan, also with one that is then refused; ``now`` is
-    in Unix seconds.
+    """Plans an import without doing it. ``tell`` is called with the plan, even if it is then refused; ``now`` is in
+    Unix seconds.
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
@@ -130,11 +130,11 @@ async def plan_import(
 async def prepare(
     account: Account, bundle: BundleSummary, reader: BundleReader, options: PlanOptions, form: Form, *, now: float
 ) -> Prepared:
-    """Plan what is asked for, in the ``form`` that ``choose`` gave. ``now`` is in Unix seconds.
+    """Plans what is asked for, in the ``form`` that ``choose`` gave. ``now`` is in Unix seconds.
 
-    Raises UsageFault for what can't be meant, what the account raises, PlanOutdated for another plan than the
-    document's, and before anything is written: DestinationUnfit for a missing endpoint or model, DestinationDiffers
-    where a copy can't be told from another. A plan with conflicts in it is returned; see ``require_feasible``.
+    Raises UsageFault for impossible options, what the account raises, PlanOutdated for another plan than the
+    document's, DestinationUnfit for a missing endpoint or model, DestinationDiffers if several objects may be the copy.
+    A plan with conflicts is returned; see ``require_feasible``.
     """
     asked, document = options.asked, options.document
     completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
@@ -188,7 +188,7 @@ async def prepare(
 
 
 def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
-    """What earlier runs did, None where nothing is looked for; and the metadata keys that are left out."""
+    """What earlier runs did, None if nothing is looked for; and the metadata keys that are left out."""
     asked, kept = options.asked, {*options.asked.keep_metadata}
     dropped = matching(bundle, asked.drop_metadata) - kept
     if asked.on_conflict is OnConflict.DUPLICATE:
@@ -205,7 +205,7 @@ def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> t
 
 
 def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
-    """The error for what differs at the destination, or has been changed there, where neither may be touched."""
+    """The error for what differs at the destination, or was changed there, and may not be touched."""
     differences = msgspec.to_builtins(conflicts)
     if changed := [step for step in conflicts if step.changed]:
         words = (f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed[:_NAMED])
@@ -235,8 +235,8 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
 
 
 def _models(planned: Plan, bundle: BundleSummary, existing: Existing) -> Iterable[str]:
-    """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
-    requests that are written already."""
+    """The models, by the bundle's names, of the assistants and agents that would be created or get another model. Not
+    of requests that exist already."""
     records = bundle.by_id()
     written = {id for id, one in existing.requests.items() if one.equal}
     for step in planned.steps():

@@ -1,4 +1,4 @@
-"""The verb import: a bundle into a destination, in one run that is alone in its OUTPUT_DIR and resumes after a stop."""
+"""The verb import: a bundle into a destination, in one run that has its OUTPUT_DIR to itself and resumes after a stop."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ __all__ = [
 
 
 class ImportOptions(PlanOptions, frozen=True, kw_only=True):
-    """``settle``: seconds for which something is looked for whose answer was lost, before a second try. ``force``: go
-    on though another import seems to be at work."""
+    """``settle``: seconds for which an object whose answer was lost is looked for, before a second try. ``force``:
+    import even if another import seems to be running."""
 
     dry_run: bool = False
     force: bool = False
@@ -70,27 +70,27 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer(Protocol):
-    """Whoever is told and asked in the middle of an import."""
+    """The caller's part in an import: it is told of the plan, and asked."""
 
     def planned(self, prepared: Prepared) -> None:
-        """This would be done; nothing is written so far."""
+        """Called with the plan; nothing is written so far."""
 
     def consent(self, prepared: Prepared) -> None:
-        """May it be done? Raises UsageFault where not."""
+        """Raises UsageFault if the plan may not be carried out."""
 
     def halting(self, ask: Callable[[], None]) -> AbstractContextManager[None]:
-        """While writes go on: call ``ask``, from the event loop, to stop once what is in flight is finished."""
+        """While writes go on: call ``ask``, from the event loop, to stop once the requests in flight are finished."""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """``report`` is None after a dry run, ``prepared`` where an earlier run was resumed."""
+    """``report`` is None after a dry run, ``prepared`` if an earlier run was resumed."""
 
     report: Report | None
     prepared: Prepared | None
     completeness: Completeness
 
     def verdict(self) -> Verdict:
-        """The copy, or the plan of a dry run, against what the project had."""
+        """The copy, or the plan of a dry run, compared with what the project had."""
         report, inherent = self.report, self.prepared.inherent if self.prepared else []
         if report is None:
             assert self.prepared is not None
@@ -99,7 +99,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
             [*report.losses(), *inherent],
             failed=report.failed(),
             units={result.source for result in report.results},
-            living={id for id, target in report.files.items() if str(id) == str(target)},
+            originals={id for id, target in report.files.items() if str(id) == str(target)},
         )
         return verdict.having(Reason.DUPLICATES, len(report.duplicates))
 
@@ -107,9 +107,9 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 async def run_import(
     account: Account, reader: BundleReader, options: ImportOptions, observer: Observer, machine: Machine
 ) -> Imported:
-    """Go on with the run of the same bundle, destination and options that was cut off, or plan, ask, and do it.
+    """Resumes the run of the same bundle, destination and options that was cut off, or plans, asks, and imports.
 
-    OUTPUT_DIR is locked from before the look at what is there. What stopped the run is in its report. Raises
+    OUTPUT_DIR is locked before the destination is looked at. What stopped the run is in its report. Raises
     OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
     """
     asked, output = options.asked, options.output
@@ -158,12 +158,11 @@ async def run_import(
 async def _apply(
     context: Context, plan: Plan, bundle: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
 ) -> Report:
-    """Do what ``plan`` says and report what came of it. A folder with a journal in it goes on where that ends.
+    """Carries out ``plan`` and reports. A folder with a journal is resumed where that ends.
 
-    On return, also by an exception, mapping and report of what was done until then are in the folder and in OUTPUT_DIR.
-    Remote errors and Interrupted don't leave here: the report has them, and the run can be gone on with. Raises
-    CannotWrite where the journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first
-    write.
+    On return, and also if it raises, mapping and report of what was done are in the folder and in OUTPUT_DIR. Remote
+    errors and Interrupted are in the report, and the run can be resumed. Raises CannotWrite if the journal can't be
+    written, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
     folder, now = context.folder, context.now
     bundle = without_keys(bundle, plan.dropped_keys)

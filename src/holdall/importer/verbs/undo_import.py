@@ -1,4 +1,4 @@
-"""The verb undo: what one run did to a project, taken back by its journal alone."""
+"""The verb undo: takes back what one run did, by its journal alone."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ LATEST = "latest"
 
 
 class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``run`` is the folder of one; ``latest`` says to take the newest that went to this destination instead. Without
-    one in a folder ``runs``, written requests are below ``output``. ``settle``: seconds after the end of a run for
-    which what was in flight may still come."""
+    """``run`` is the folder of a run; with ``latest`` the newest run of this destination is taken instead. If it is in
+    no folder ``runs``, written requests are below ``output``. ``settle``: seconds after the end of a run in which lost
+    requests may still be carried out."""
 
     run: Path
     latest: bool
@@ -47,7 +47,7 @@ class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_run(output: Path, run: str) -> Path:
-    """The folder of the run; of ``latest`` the newest, wherever it went. Raises UsageFault where there is none."""
+    """The folder of the run; for ``latest`` the newest, wherever it went. Raises UsageFault if there is none."""
     if run == LATEST:
         if found := past_runs(output):
             return found[-1].folder
@@ -66,10 +66,11 @@ def find_run(output: Path, run: str) -> Path:
 async def undo_import(
     account: Account, options: UndoOptions, confirm: Callable[[UndoPlan], bool], *, now: Callable[[], float]
 ) -> UndoResult:
-    """Look at what the run left, ask ``confirm``, take it back, and look again. ``now`` gives Unix seconds.
+    """Looks at what the run left, asks ``confirm``, takes it back, and looks again. ``now`` gives Unix seconds.
 
     OUTPUT_DIR is locked meanwhile. Remote errors on the way are in the result. Raises OutputLocked, UsageFault and
-    NotFound for another project than the run went to, CannotWrite, and what the account raises before it begins.
+    NotFound for another project than that of the run, CannotWrite, and what the account raises before anything is
+    undone.
     """
     folder, is_ours = options.run, options.run.parent.name == "runs"
     output = folder.parent.parent if is_ours else options.output
@@ -123,7 +124,7 @@ async def _undo(
 
 
 async def _let_settle(settle: float, since: float, progress: Progress) -> None:
-    """Wait until ``settle`` seconds after a run's end, which was ``since`` seconds ago."""
+    """Waits until ``settle`` seconds after a run's end, which was ``since`` seconds ago."""
     # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
     wait = min(settle, settle - since)
     if wait > 0:
@@ -132,7 +133,7 @@ async def _let_settle(settle: float, since: float, progress: Progress) -> None:
 
 
 def _require_same(account: Account, went: Mapping[str, str | None], folder: Path) -> None:
-    """Raises UsageFault where this is another project than the run went to: in that all of the run would seem gone."""
+    """Raises UsageFault if this is another project than that of the run: there all of the run would seem gone."""
     here = account.party
     if same_account(went, here):
         return
@@ -145,9 +146,9 @@ def _require_same(account: Account, went: Mapping[str, str | None], folder: Path
 
 
 def withdraw(output: Path, run: str) -> None:
-    """The run is undone: where OUTPUT_DIR has its mapping and report as the latest, put those of the one before it.
+    """After an undo: if OUTPUT_DIR has this run's mapping and report as the latest, restores those of the run before.
 
-    The run's own folder keeps its. Raises CannotWrite.
+    The run's own folder keeps its own. Raises CannotWrite.
     """
     latest = output / MAPPING
     try:
