@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdall.dumps import Dump, read_dumps
 from holdall.errors import UsageFault
-from holdall.model import SourceId, is_invented
+from holdall.model import is_invented
 from tests.test_dumps import read
 
 A, B = "asst_Rk2mWq8LzT5vXc9Bn3Hd7Jf1", "asst_Zt6pLk3Nw9Qx2Vb8Yc5Md4Hs"
@@ -407,11 +407,10 @@ def test_files_that_no_tool_reads_are_kept_all_the_same() -> None:
 
 def test_what_was_made_is_called_by_ids_that_no_server_gives() -> None:
     dump = read(json.dumps({**DESK, "tools": [{"type": "retrieval"}], "file_ids": [F]}))
-    (made,) = dump.made
+    (made,) = dump.stores
     assert is_invented(made.id)
     assert records(dump)[0]["tool_resources"]["file_search"] == {"vector_store_ids": [made.id]}
-    assert dump.stores == []
-    assert SourceId(made.id) not in dump.memberships
+    assert dump.memberships.keys() == {made.id}
     bare = {key: value for key, value in DESK.items() if key != "id"}
     assert is_invented(read(json.dumps(bare)).assistants[0].id)
 

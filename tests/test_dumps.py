@@ -138,9 +138,9 @@ def test_v1_with_retrieval_becomes_a_store_and_file_search() -> None:
     dump = read(json.dumps({**V1, "tools": [{"type": "retrieval"}]}))
     lifted = view(dump)
     assert [tool.type for tool in lifted.tools or ()] == ["file_search"]
-    assert lifted.store_ids == [dump.made[0].id]
+    assert lifted.store_ids == [dump.stores[0].id]
     assert lifted.file_ids == []
-    assert [r.id for r in dump.made[0].members] == ["file-a", "file-b"]
+    assert [r.id for r in dump.memberships[dump.stores[0].id]] == ["file-a", "file-b"]
     assert "file_ids" not in json.loads(dump.assistants[0].raw)
     assert "lifted from v1" in dump.notes[-1]
 
@@ -148,13 +148,13 @@ def test_v1_with_retrieval_becomes_a_store_and_file_search() -> None:
 def test_v1_with_both_tools_gives_the_files_to_both() -> None:
     dump = read(json.dumps({**V1, "tools": [{"type": "code_interpreter"}, {"type": "retrieval"}]}))
     assert view(dump).file_ids == ["file-a", "file-b"]
-    assert len(dump.made[0].members) == 2
+    assert len(dump.memberships[dump.stores[0].id]) == 2
 
 
 def test_v1_without_files_just_loses_the_empty_list() -> None:
     dump = read(json.dumps({**V1, "file_ids": [], "tools": [{"type": "code_interpreter"}]}))
     assert "file_ids" not in json.loads(dump.assistants[0].raw)
-    assert dump.made == []
+    assert dump.stores == []
     assert dump.notes == []
 
 

@@ -231,7 +231,7 @@ def test_the_books_of_a_run_on_a_full_disk() -> None:
 
         def fill() -> None:
             for n in range(10_000):
-                register.want(SourceId(f"file-{n:050}"), 0)
+                register.want(SourceId(f"file-{n:050}"))
 
         with pytest.raises(CannotWrite, match="can't keep the books of this run on disk") as caught:
             fill()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from holdall.errors import EXIT_DONE, exit_codes
-from holdall.importer.runs import pace
+from holdall.importer.apply import context as pace
 from holdall.remote import client
 from holdall.remote.limits import Limits
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault

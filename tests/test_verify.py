@@ -20,8 +20,9 @@ from holdall.bundle.reader import open_bundle
 from holdall.bundle.seekable import FRAME_MAGIC, FrameTable, compress, encode_seal, encode_table
 from holdall.errors import CannotWrite, NewerFormat, NotABundle
 from holdall.extraction import Extracted, salvage
-from holdall.verification import CODES, verify
+from holdall.verification import verify
 from tests.bundle.packing import File, pack, shrink
+from tests.codes import CODES
 from tests.hostile.forge import forge as lie
 from tests.sweep import sweep
 
@@ -79,7 +80,7 @@ def prove_each(path: Path, damaged: Iterator[tuple[str, bytes]], *, saving: bool
             continue
         assert verdict.findings, name
         assert 10 <= verdict.exit_code <= 19
-        assert {finding.code for finding in verdict.findings} <= CODES.keys()
+        assert {finding.code for finding in verdict.findings} <= CODES
         if saving:
             check_salvage(target, folder, whole, {finding.entry for finding in verdict.findings}, name)
 

@@ -8,6 +8,7 @@ capture, because it says nothing newer about the project.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -17,18 +18,20 @@ import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle import layout
-from holdall.bundle.layout import Capture, Digests, IndexEntry, LedgerLine
+from holdall.bundle.layout import Capture, Digests, FidelityCount, IndexEntry, LedgerLine
 from holdall.bundle.reader import BundleReader, open_bundle
+from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import declared, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
+from holdall.capped import Capped
 from holdall.errors import DamagedBundle, NewerFormat
 from holdall.kinds import DEFINITIONS
 from holdall.model import Fidelity, FileView, SourceId, epoch_seconds
 from holdall.opening import Closing
-from holdall.originals import Original, Originals, Unmatched, copy_original, unreadable
+from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Pages
-from holdall.progress import Progress, Silent
+from holdall.progress import Progress
 from holdall.verdict import COMPLETE, Verdict
 from holdall.version import __version__
 from holdall.wording import Wording
@@ -36,8 +39,6 @@ from holdall.wording import Wording
 __all__ = ["Refused", "Supplied", "supply"]
 
 _PIECE = 1 << 20
-# Refused originals that are kept to be told; all of them are counted.
-_KEPT = 1000
 _WANTED = (Fidelity.TEXT, Fidelity.UNAVAILABLE)
 _encode = msgspec.json.Encoder().encode
 
@@ -79,21 +80,14 @@ class _Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int | None = None
 
 
-class _Original(msgspec.Struct, frozen=True, kw_only=True):
-    """An Original that can be written down: names on disk need not be Unicode."""
-
-    path: bytes
-    name: str
-    size: int
-
-
 class _Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the new bundle: its line so far, its old content, and the original that takes its place."""
+    """One file of the new bundle: its line so far, its old content, and the original that takes its place, by its path
+    as the system writes it."""
 
     line: LedgerLine
     entry: IndexEntry | None
     created_at: int
-    original: _Original | None = None
+    original: bytes | None = None
     check: str = ""
 
 
@@ -101,9 +95,7 @@ _trace = msgspec.json.Decoder(_Trace)
 _item = msgspec.json.Decoder(_Item)
 
 
-def supply(
-    path: Path, originals: Originals, target: Path, *, force: bool = False, progress: Progress | None = None
-) -> Supplied:
+def supply(path: Path, originals: Originals, target: Path, *, force: bool, progress: Progress) -> Supplied:
     """Write the bundle at ``path`` again to ``target``, with what ``originals`` has for it.
 
     Where nothing fits, nothing is written. Raises DamagedBundle, NewerFormat, AlreadyExists, CannotWrite; then no new
@@ -111,7 +103,7 @@ def supply(
     """
     with open_bundle(path) as old:
         _require_rewritable(path, old.info.format)
-        with _Supply(old, originals, progress or Silent()) as run:
+        with _Supply(old, originals, progress) as run:
             run.match()
             return run.write(target, force=force) if run.supplied else run.outcome(None)
 
@@ -122,8 +114,8 @@ class _Supply(Closing):
     def __init__(self, old: BundleReader, originals: Originals, progress: Progress) -> None:
         self._old, self._originals, self._progress = old, originals, progress
         self._items = Sorter()
-        self.wanted = self.supplied = self.lacking = self.refused = 0
-        self._refusals: list[Refused] = []
+        self.wanted = self.supplied = self.lacking = 0
+        self._refusals: Capped[Refused] = Capped()
 
     def close(self) -> None:
         self._items.close()
@@ -174,9 +166,7 @@ class _Supply(Closing):
             self.supplied += 1
             return found
         if found:
-            self.refused += 1
-            if len(self._refusals) < _KEPT:
-                self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
+            self._refusals.append(Refused(id=line.id, filename=line.filename, reason=found))
         if line.fidelity is Fidelity.UNAVAILABLE or line.truncated:
             self.lacking += 1
         return item
@@ -190,17 +180,15 @@ class _Supply(Closing):
             candidates = self._originals.candidates(line.filename, line.expected)
         except OSError as error:
             return unreadable(error)
-        wordings = candidates.wordings
-        compared = item.entry is not None and bool(wordings)
-        if item.entry is not None and wordings:
-            self._compare(item.entry, wordings)
+        # Without a text in the bundle there is nothing to hold the words against.
+        compared = item.entry is not None and bool(candidates.wordings)
+        if item.entry is not None and compared:
+            self._compare(item.entry, candidates.wordings)
         found = candidates.choose(compared=compared)
         if isinstance(found, Unmatched):
             return found.reason if found.near else ""
         self._originals.use(found.original)
-        path = os.fsencode(found.original.path)
-        original = _Original(path=path, name=found.original.name, size=found.original.size)
-        return replace(item, original=original, check=found.check)
+        return replace(item, original=os.fsencode(found.original.path), check=found.check)
 
     def _compare(self, entry: IndexEntry, wordings: list[Wording]) -> None:
         try:
@@ -229,7 +217,6 @@ class _Supply(Closing):
                 for _, data in self._items:
                     self._write_file(writer, _item.decode(data))
                     self._progress.advance(files=1)
-                self._write_losses(writer)
                 finished = writer.finish(ended=info.ended)
             except BaseException:
                 writer.discard()
@@ -241,8 +228,8 @@ class _Supply(Closing):
             wanted=self.wanted,
             supplied=self.supplied,
             lacking=self.lacking,
-            refused=self.refused,
-            refusals=self._refusals,
+            refused=self._refusals.total,
+            refusals=list(self._refusals),
         )
         if finished is None:
             return replace(found, verdict=declared(self._old.info))
@@ -253,10 +240,7 @@ class _Supply(Closing):
             sha256=finished.sha256,
             digests=finished.info.digests,
             verdict=declared(finished.info),
-            fidelities={
-                fidelity.value: finished.info.fidelities[fidelity].files if fidelity in finished.info.fidelities else 0
-                for fidelity in Fidelity
-            },
+            fidelities={each.value: finished.info.fidelities.get(each, FidelityCount()).files for each in Fidelity},
         )
 
     def _write_records(self, writer: BundleWriter) -> None:
@@ -269,38 +253,32 @@ class _Supply(Closing):
                 continue
             folder = entry.path.removeprefix(layout.STORES).removesuffix(layout.MEMBERSHIPS)
             self._store_of[folder] = SourceId(entry.id)
-            with writer.open_memberships(entry.id) as lines:
-                for record in self._old.memberships(entry.id):
-                    lines.write(record.raw + b"\n")
-                lines.commit()
-        with writer.open_files() as lines:
-            for record in self._old.files():
-                lines.write(record.raw + b"\n")
-            lines.commit()
-
-    def _write_losses(self, writer: BundleWriter) -> None:
-        """What else the old bundle lacks is lacking in the new one."""
+            _write_lines(writer.open_memberships(entry.id), (one.raw for one in self._old.memberships(entry.id)))
+        _write_lines(writer.open_files(), (record.raw for record in self._old.files()))
+        # What else the old bundle lacks is lacking in the new one.
         if self._old.find(layout.LOSSES):
-            with writer.open_losses() as lines:
-                for line in self._old.losses():
-                    lines.write(_encode(line) + b"\n")
-                lines.commit()
+            _write_lines(writer.open_losses(), map(_encode, self._old.losses()))
 
     def _write_file(self, writer: BundleWriter, item: _Item) -> None:
         line = item.line
-        if item.original:
-            found = item.original
+        if item.original and line.expected is not None:
+            found = self._originals.original(item.original, line.expected)
             sink = writer.open_content(found.size)
             try:
-                copy_original(Original(path=Path(os.fsdecode(found.path)), name=found.name, size=found.size), sink)
+                copy_original(found, sink)
             except OSError as error:
                 self.supplied -= 1
-                self.refused += 1
                 self._refusals.append(Refused(id=line.id, filename=line.filename, reason=unreadable(error)))
             else:
-                said = "; ".join(part for part in (line.message, item.check) if part)
-                line = replace(line, fidelity=Fidelity.SUPPLIED, message=said, route=found.name)
-                line = replace(line, truncated=False, doubt=msgspec.UNSET)
+                said = "; ".join(filter(None, (line.message, item.check)))
+                line = replace(
+                    line,
+                    fidelity=Fidelity.SUPPLIED,
+                    message=said,
+                    route=found.name,
+                    truncated=False,
+                    doubt=msgspec.UNSET,
+                )
                 writer.add_content(sink, line, created_at=item.created_at)
                 return
         if item.entry:
@@ -319,6 +297,13 @@ class _Supply(Closing):
                 sink.write(piece)
             sink.commit()
         writer.add_content(sink, line, created_at=created_at, store=store)
+
+
+def _write_lines(sink: LineSink, lines: Iterable[bytes]) -> None:
+    with sink:
+        for line in lines:
+            sink.write(line + b"\n")
+        sink.commit()
 
 
 def _require_rewritable(path: Path, found: str) -> None:

@@ -38,17 +38,12 @@ _CUT = "\ufffd"
 _BLANK = " \t\r\n\v\f\u00a0"
 _ASIDE = _CUT + _BLANK
 
-# fmt: off
-_TEXT_NAMES = frozenset(
-    {
-        "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go",
-        "h", "hpp", "htm", "html", "ini", "java", "js", "json", "jsonl", "kt", "log", "lua",
-        "markdown", "md", "mjs", "org", "patch", "php", "pl", "ps1", "py", "r", "rb", "rs", "rst",
-        "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts", "tsv", "tsx",
-        "txt", "vtt", "xml", "yaml", "yml",
-    }
-)
-# fmt: on
+_TEXT_NAMES = frozenset({
+    "adoc", "bat", "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "cxx", "diff", "go", "h", "hpp", "htm", "html",
+    "ini", "java", "js", "json", "jsonl", "kt", "log", "lua", "markdown", "md", "mjs", "org", "patch", "php", "pl",
+    "ps1", "py", "r", "rb", "rs", "rst", "rtf", "scala", "sh", "sql", "srt", "svg", "swift", "tex", "toml", "ts",
+    "tsv", "tsx", "txt", "vtt", "xml", "yaml", "yml",
+})  # fmt: skip
 # Of these a server may hand out what a reader would see, which is shorter than the file.
 _MARKUP_NAMES = frozenset({"htm", "html", "rtf", "svg", "xml"})
 
@@ -134,7 +129,6 @@ class _Edge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return _Measure() if choice is None else self.saved.plus(self.period, -choice)
 
 
-_NO_EDGE = _Edge()
 # For each edge the number of its fit, None for none.
 _Choice = list[int | None]
 
@@ -153,7 +147,6 @@ class Joining:
         self._lengths = array("I")
         # A million parts meet in few ways that differ, so each way is kept once.
         self._known: dict[_Edge, _Edge] = {}
-        self._ids: dict[int, _Edge] = {}
         self._edges: list[_Edge | None] = []
         self._total = _Measure()
 
@@ -182,8 +175,6 @@ class Joining:
         if self._overlap and 2 * sum(edge.strong for edge in edges) < len(edges):
             usual = plain
         return self._read(edges, usual, self._doubt(edges, usual, size))
-
-    # -- inside --------------------------------------------------------------------------------------
 
     def _proved(self, edges: list[_Edge], ways: list[_Choice], size: int) -> PartsReading | None:
         """The reading that has the file's size. Of all fits the longest, and none at all, are each the only way to
@@ -244,23 +235,23 @@ class Joining:
         return None
 
     def _length(self, edges: list[_Edge], way: _Choice) -> _Measure:
+        # Counted by identity: the hash of an edge, a million times, would take seconds.
+        known = {id(edge): edge for edge in self._known}
         length = self._total
         for (key, choice), count in Counter(zip(map(id, edges), way, strict=True)).items():
-            length = length.plus(self._by_id()[key].saves(choice), -count)
+            length = length.plus(known[key].saves(choice), -count)
         return length
-
-    def _by_id(self) -> dict[int, _Edge]:
-        if len(self._ids) != len(self._known):
-            self._ids = {id(edge): edge for edge in self._known}
-        return self._ids
 
     def _read(self, edges: list[_Edge], way: _Choice, doubt: str | None = None) -> PartsReading:
         begins, ends = array("I"), array("I", self._lengths)
         filled = array("I")  # the parts of which something is left, so far
         choices = iter(zip(edges, way, strict=True))
         for number, found in enumerate(self._edges):
-            edge, choice = next(choices) if found else (_NO_EDGE, None)
-            drop, skip = (0, 0) if choice is None else (edge.drop, edge.skip - choice * edge.step)
+            drop = skip = 0
+            if found:
+                edge, choice = next(choices)
+                if choice is not None:
+                    drop, skip = edge.drop, edge.skip - choice * edge.step
             while drop and filled:
                 last = filled[-1]
                 have = ends[last] - begins[last]
@@ -274,36 +265,12 @@ class Joining:
         return PartsReading(begins=begins, ends=ends, size=self._length(edges, way).utf8, doubt=doubt)
 
     def _edge(self, before: str, part: str) -> _Edge:
-        """How ``part`` fits behind ``before``, as they are, or without what a cut has left at the edge."""
+        """Where ``part`` meets ``before``."""
         cut = before.endswith(_CUT) or part.startswith(_CUT)
-        borders = list(self._borders(before, part))
-        for end, start in borders:
-            longest = min(len(before) - end, len(part) - start, self._longest)
-            left, right = before[len(before) - end - longest : len(before) - end], part[start : start + longest]
-            fit, second = _fits(left, right, self._chance)
-            if fit and right[:fit].strip(_CUT):
-                return self._fitting(before, part, end, start, fit, second, cut)
-        for end, start in borders:
-            left, right = before[-self._chance - end : len(before) - end], part[start : start + self._chance]
-            fit = next((n for n in range(min(self._chance - 1, len(right)), 0, -1) if left.endswith(right[:n])), 0)
-            # Taken by chance for a part that adds nothing, it would leave the piece of a character before it.
-            if fit and right[:fit].strip(_CUT) and not (cut and start + fit == len(part)):
-                return self._fitting(before, part, end, start, fit, 0, cut)
-        if part.strip(_CUT) and cut:
-            # Nothing but a piece of a character may be what the two share.
-            end, start = len(before) - len(before.rstrip(_CUT)), len(part) - len(part.lstrip(_CUT))
-            return self._fitting(before, part, end, start, 0, 0, cut)
-        return _Edge(cut=cut, blank=before[-1].isspace() or part[0].isspace())
-
-    def _borders(self, before: str, part: str) -> Iterator[tuple[int, int]]:
-        """How much to leave aside at the end of ``before`` and at the beginning of ``part``: nothing; what a cut
-        leaves."""
-        yield 0, 0
-        end, start = self._aside, len(part) - len(part.lstrip(_ASIDE))
-        if (end or start) and end < len(before) and start < len(part):
-            yield end, start
-
-    def _fitting(self, before: str, part: str, end: int, start: int, fit: int, second: int, cut: bool) -> _Edge:
+        blank = before[-1].isspace() or part[0].isspace()
+        if (found := self._fit(before, part, cut=cut)) is None:
+            return _Edge(cut=cut, blank=blank)
+        end, start, fit, second = found
         skip = start + fit
         if skip == len(part):
             end = 0  # it adds nothing, so nothing of what is before it is in it once more
@@ -325,8 +292,37 @@ class Joining:
             likely=strong and saved.utf8 >= self._likely,
             rival=fits > 1 and saved.utf8 - period.utf8 >= least,
             cut=cut,
-            blank=before[-1].isspace() or part[0].isspace(),
+            blank=blank,
         )
+
+    def _fit(self, before: str, part: str, *, cut: bool) -> tuple[int, int, int, int] | None:
+        """How ``part`` fits behind ``before``, as they are, or without what a cut has left at the edge: how much to
+        leave aside at the end of the one and at the beginning of the other, the longest fit and the second."""
+        borders = self._borders(before, part)
+        for end, start in borders:
+            longest = min(len(before) - end, len(part) - start, self._longest)
+            left, right = before[len(before) - end - longest : len(before) - end], part[start : start + longest]
+            fit, second = _fits(left, right, self._chance)
+            if fit and right[:fit].strip(_CUT):
+                return end, start, fit, second
+        # Nothing fits that is longer than what fits by chance.
+        for end, start in borders:
+            left, right = before[-self._chance - end : len(before) - end], part[start : start + self._chance]
+            fit = next((n for n in range(min(self._chance - 1, len(right)), 0, -1) if left.endswith(right[:n])), 0)
+            # Taken by chance for a part that adds nothing, it would leave the piece of a character before it.
+            if fit and right[:fit].strip(_CUT) and not (cut and start + fit == len(part)):
+                return end, start, fit, 0
+        if part.strip(_CUT) and cut:
+            # Nothing but a piece of a character may be what the two share.
+            return len(before) - len(before.rstrip(_CUT)), len(part) - len(part.lstrip(_CUT)), 0, 0
+        return None
+
+    def _borders(self, before: str, part: str) -> list[tuple[int, int]]:
+        """What to leave aside at the end of ``before`` and the beginning of ``part``: nothing; what a cut leaves."""
+        end, start = self._aside, len(part) - len(part.lstrip(_ASIDE))
+        if (end or start) and end < len(before) and start < len(part):
+            return [(0, 0), (end, start)]
+        return [(0, 0)]
 
 
 def joined(parts: list[str], overlap: int, *, size: int | None = None) -> str:
@@ -365,7 +361,8 @@ def _fits(left: str, right: str, least: int) -> tuple[int, int]:
                 places = [place for place in (end - run,) if 0 <= place <= size - length]
         found += [len(window) - place for place in places if right.startswith(window[place:])]
         length //= 2
-    return (*found, 0, 0)[0], (*found, 0, 0)[1]
+    longest, second = [*found, 0, 0][:2]
+    return longest, second
 
 
 def _places(text: str, sought: str) -> list[int]:

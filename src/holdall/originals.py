@@ -21,7 +21,7 @@ import msgspec
 from holdall.errors import UsageFault
 from holdall.opening import Closing, open_regular
 from holdall.untrusted import normalized
-from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, differing, read_wording
+from holdall.wording import NO_PARSED_TEXT, NO_TEXT_FILE, WORDS_AGREE, Wording, read_wording
 
 __all__ = ["Candidates", "Chosen", "Original", "Originals", "Unmatched", "copy_original", "unreadable"]
 
@@ -68,7 +68,6 @@ class Fit(StrEnum):
     """Their name differs in case, or they are in another folder."""
     SIZE = "size"
     """They have another name, with the same ending."""
-    NONE = "none"
 
 
 class Candidates:
@@ -78,22 +77,22 @@ class Candidates:
     Made by ``Originals.candidates``.
     """
 
-    def __init__(self, wanted: str, fit: Fit, files: Sequence[Original], reason: str) -> None:
-        self._wanted, self._fit, self._files, self._reason = wanted, fit, files, reason
-        self._wordings = [read_wording(file.path) for file in files]
+    def __init__(
+        self, wanted: str, fit: Fit = Fit.SIZE, files: Sequence[Original] = (), *, nothing: str = _NOTHING
+    ) -> None:
+        """``nothing`` is what to say where nothing can be chosen of the files, nor be said of them."""
+        self._wanted, self._fit, self._nothing = wanted, fit, nothing
+        self._files = [(file, read_wording(file.path)) for file in files]
 
     @property
     def wordings(self) -> list[Wording]:
-        return [wording for wording in self._wordings if wording]
+        return [wording for _, wording in self._files if wording]
 
     def choose(self, *, compared: bool) -> Chosen | Unmatched:
         """The original, where there is no doubt about it; ``compared``: the wordings were given a parsed text."""
-        if not self._files:
-            return Unmatched(reason=self._reason, near=self._fit is not Fit.NONE)
         agreeing = self._agreeing() if compared else []
         # Those of which nothing says that they are other files.
-        pairs = zip(self._files, self._wordings, strict=True)
-        possible = [file for file, wording in pairs if not compared or wording is None or file in agreeing]
+        possible = [file for file, wording in self._files if not compared or wording is None or file in agreeing]
         sure = len(agreeing) == len(possible) == 1
         if self._fit is Fit.NAME:
             if sure:
@@ -108,40 +107,36 @@ class Candidates:
 
     def _agreeing(self) -> list[Original]:
         """Those whose words agree most closely."""
-        pairs = zip(self._files, self._wordings, strict=True)
-        agreed = [(file, wording.closeness) for file, wording in pairs if wording and wording.agrees]
+        agreed = [(file, wording.closeness) for file, wording in self._files if wording and wording.agrees]
         closest = max((closeness for _, closeness in agreed), default=0)
         return [file for file, closeness in agreed if closeness == closest]
 
     def _why_not(self, agreeing: list[Original], possible: list[Original]) -> str:
+        files = [file for file, _ in self._files]
         match self._fit:
             case Fit.NAME if possible:
                 too = ", and the words of all of them agree" if len(agreeing) == len(possible) else ""
-                return f"several originals fit and differ{too}: {_list(possible)}"
-            case Fit.NAME if len(self._files) == 1:
-                return differing(self._files[0].name)
+                return f"several originals fit and differ{too}: {_names(possible)}"
+            case Fit.NAME if len(files) == 1:
+                return f"the original {files[0].name} is another file: its words are not those of the parsed text"
             case Fit.NAME:
-                return f"originals of that name and size, but with other words: {_list(self._files)}"
+                return f"originals of that name and size, but with other words: {_names(files)}"
             case Fit.NEAR if not possible:
-                return (
-                    f"no original of exactly that name; of its size, but with other words: {self._named(self._files)}"
-                )
+                return f"no original of exactly that name; of its size, but with other words: {self._apart(files)}"
             case Fit.NEAR if len(possible) > 1:
-                return f"no original of exactly that name; of its size: {self._named(possible)}"
+                return f"no original of exactly that name; of its size: {self._apart(possible)}"
             case Fit.NEAR:
                 why = "there is no parsed text" if self.wordings else "its type has to be parsed"
-                return f"no original of exactly that name: {self._named(possible)}; words not compared: {why}"
+                return f"no original of exactly that name: {self._apart(possible)}; words not compared: {why}"
             case _ if agreeing:
-                return (
-                    f"no original of that name; of its size and with its words, under another name: {_list(agreeing)}"
-                )
+                found = _names(agreeing)
+                return f"no original of that name; of its size and with its words, under another name: {found}"
             case _ if possible:
-                return f"no original of that name; of the same size, under another name: {_list(possible)}"
-        return _NOTHING
+                return f"no original of that name; of the same size, under another name: {_names(possible)}"
+        return self._nothing
 
-    def _named(self, files: Sequence[Original]) -> str:
-        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-        return ", ".join(f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files[:_NAMED]) + more
+    def _apart(self, files: Sequence[Original]) -> str:
+        return _listed([f"{file.name}, which {_apart(file.name, self._wanted)}" for file in files])
 
 
 class Originals(Closing):
@@ -174,9 +169,8 @@ class Originals(Closing):
         """What was not looked into, a sentence each."""
         found = [f"can't look for originals in {folder}" for folder in self.unreadable]
         if self.links:
-            more = f" and {len(self.links) - _NAMED} more" if len(self.links) > _NAMED else ""
-            named = ", ".join(self.links[:_NAMED]) + more
-            found.append(f"links to folders are not followed, so no originals are looked for in {named}")
+            where = _listed(self.links)
+            found.append(f"links to folders are not followed, so no originals are looked for in {where}")
         return found
 
     def candidates(self, filename: str, size: int) -> Candidates:
@@ -185,28 +179,28 @@ class Originals(Closing):
         A name with folders in it must have them too. Files with the same bytes are one. Raises OSError where they
         can't be read to find that out.
         """
-        name = _normal(filename.replace("\\", "/"))
-        base = _base(name)
+        name, base = _asked(filename)
         # Of most files there is nothing: one look instead of three.
         if not self._has_any("folded = ? OR size = ? AND ending = ?", _key(_folded(base)), size, _key(_ending(base))):
-            return Candidates(name, Fit.NONE, [], _NOTHING)
+            return Candidates(name)
         same = self._query("name = ? AND size = ?", _key(base), size)
         if fitting := [found for found in same if _named(found.name, name)]:
-            return Candidates(name, Fit.NAME, _distinct(fitting), "")
+            return Candidates(name, Fit.NAME, _distinct(fitting))
         named = self._query("folded = ? AND NOT used", _key(_folded(base)))
         if near := [found for found in named if found.size == size]:
-            return Candidates(name, Fit.NEAR, _distinct(near), "")
+            return Candidates(name, Fit.NEAR, _distinct(near))
         if named:
-            said = ", ".join(f"{found.name} ({found.size} bytes)" for found in named[:_NAMED])
-            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-            return Candidates(
-                name, Fit.SIZE, [], f"no original fits exactly: {said}{more}, but {size} bytes are wanted"
-            )
-        if size >= _TELLING_SIZE:
-            alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
-            if alike:
-                return Candidates(name, Fit.SIZE, _distinct(alike), "")
-        return Candidates(name, Fit.NONE, [], _NOTHING)
+            said = _listed([f"{found.name} ({found.size} bytes)" for found in named])
+            return Candidates(name, nothing=f"no original fits exactly: {said}, but {size} bytes are wanted")
+        if size < _TELLING_SIZE:
+            return Candidates(name)
+        alike = self._query("size = ? AND ending = ? AND NOT used", size, _key(_ending(base)))
+        return Candidates(name, Fit.SIZE, _distinct(alike))
+
+    def original(self, path: bytes, size: int) -> Original:
+        """The file at ``path``, which is written as the system writes it: it need not be Unicode."""
+        found = Path(os.fsdecode(path))
+        return Original(path=found, name=self._name(found), size=size)
 
     def use(self, original: Original) -> None:
         """Offer a file no more for files of another name: it is the original of one."""
@@ -215,7 +209,7 @@ class Originals(Closing):
 
     def reserve(self, filename: str, size: int) -> None:
         """Offer the files of that very name and size for no other."""
-        base = _base(_normal(filename.replace("\\", "/")))
+        _, base = _asked(filename)
         with self._lock:
             self._index.execute("UPDATE original SET used = 1 WHERE name = ? AND size = ?", (_key(base), size))
 
@@ -248,9 +242,8 @@ class Originals(Closing):
     def _query(self, where: str, *values: object) -> list[Original]:
         sought = f"SELECT path, size FROM original WHERE {where} ORDER BY path LIMIT {_LOOKED_AT}"
         with self._lock:
-            rows = self._index.execute(sought, values)
-            found = [(Path(os.fsdecode(path)), size) for path, size in rows]
-        return [Original(path=path, name=self._name(path), size=size) for path, size in found]
+            rows = self._index.execute(sought, values).fetchall()
+        return [self.original(path, size) for path, size in rows]
 
     def _name(self, path: Path) -> str:
         """Where it is inside the folder, as text that can be written down anywhere."""
@@ -260,6 +253,12 @@ class Originals(Closing):
 def _normal(name: str) -> str:
     """One form for names that differ only in how accents are encoded (macOS takes them apart)."""
     return normalized("NFC", name)
+
+
+def _asked(filename: str) -> tuple[str, str]:
+    """A server's name of a file, and what is left of it without folders, which either slash may set apart."""
+    name = _normal(filename.replace("\\", "/"))
+    return name, name.rpartition("/")[2]
 
 
 def _folded(name: str) -> str:
@@ -273,10 +272,6 @@ def _key(name: str) -> bytes:
 
 def _ending(name: str) -> str:
     return _folded(os.path.splitext(name)[1])
-
-
-def _base(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def _named(relative: str, wanted: str) -> bool:
@@ -301,9 +296,13 @@ def _distinct(files: Sequence[Original]) -> list[Original]:
     return found
 
 
-def _list(found: Sequence[Original]) -> str:
+def _names(found: Sequence[Original]) -> str:
+    return _listed([one.name for one in found])
+
+
+def _listed(found: Sequence[str]) -> str:
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(one.name for one in found[:_NAMED]) + more
+    return ", ".join(found[:_NAMED]) + more
 
 
 class _Sink(Protocol):

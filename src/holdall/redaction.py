@@ -40,36 +40,24 @@ _GRAM = 8
 _SPACE = b" \t\r\n\f\v"
 _WHITE = re.compile(rb"[ \t\r\n\f\v]+")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
-_IN_JSON = re.compile(rb"\\(?:u00([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|([\"\\/nrtbf]))")
-_IN_HTML = re.compile(rb"&(?:#x0{0,6}([0-7]?[0-9a-f]);|#0{0,6}([0-9]{1,3});|(amp|lt|gt|quot|apos|nbsp);)", re.I)
+# In each the first group is a code in hex digits, the second a letter or name, the third a code in decimal ones.
+_IN_JSON = re.compile(rb"\\(?:(?:u00|x)([0-7][0-9a-fA-F])|([\"\\/nrtbf]))")
+_IN_HTML = re.compile(rb"&(?:#x0{0,6}([0-7]?[0-9a-f])|(amp|lt|gt|quot|apos|nbsp)|#0{0,6}([0-9]{1,3}));", re.I)
 _IN_URLS = re.compile(rb"%([0-7][0-9a-fA-F])")
-_NAMED = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"nbsp": b""}
+# The others stand for white space.
+_NAMED = {b'"': b'"', b"\\": b"\\", b"/": b"/", b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
+# As they stand inside each other, the outermost first: JSON, also in a string of JSON, HTML, URLs.
+_ESCAPES = ((b"\\", _IN_JSON), (b"\\", _IN_JSON), (b"\\", _IN_JSON), (b"&", _IN_HTML), (b"%", _IN_URLS))
 
 
-def _json(found: re.Match[bytes]) -> bytes:
-    if found[3]:
-        return found[3] if found[3] in b'"\\/' else b""
-    return _letter(int(found[1] or found[2], 16))
-
-
-def _html(found: re.Match[bytes]) -> bytes:
-    if found[3]:
-        return _NAMED[found[3].lower()]
-    return _letter(int(found[1], 16) if found[1] else int(found[2]))
-
-
-def _url(found: re.Match[bytes]) -> bytes:
-    return _letter(int(found[1], 16))
-
-
-def _letter(code: int) -> bytes:
+def _decoded(found: re.Match[bytes]) -> bytes:
     """Nothing for white space, and a letter that no key has for what isn't ASCII."""
+    if found.lastindex is None:
+        return b""
+    if found.lastindex == 2:
+        return _NAMED.get(found[2].lower(), b"")
+    code = int(found[found.lastindex], 16 if found.lastindex == 1 else 10)
     return bytes((min(code, 127),)) if code > 32 else b""
-
-
-# As they stand inside each other, the outermost first: white space, JSON, also in a string of JSON, HTML, URLs.
-_JSON = (b"\\", _IN_JSON, _json)
-_ESCAPES = (_JSON, _JSON, _JSON, (b"&", _IN_HTML, _html), (b"%", _IN_URLS, _url))
 
 
 def _stages(raw: bytes) -> Iterator[bytes]:
@@ -77,11 +65,11 @@ def _stages(raw: bytes) -> Iterator[bytes]:
     of them count: a key may look like an escape, as ``n2345678`` does behind a backslash."""
     raw = raw.translate(None, _SPACE)
     yield raw.lower()
-    for sign, pattern, decoded in _ESCAPES:
+    for sign, pattern in _ESCAPES:
         if sign in raw:
             made, last = bytearray(), 0
             for found in pattern.finditer(raw):  # sub() would hold a list of millions of pieces
-                made += raw[last : found.start()] + decoded(found)
+                made += raw[last : found.start()] + _decoded(found)
                 last = found.end()
             raw = bytes(made + raw[last:])
             yield raw.lower()
@@ -92,14 +80,14 @@ def _placed(raw: bytes) -> Iterator[tuple[bytes, Sequence[int], Sequence[int]]]:
     starts: Sequence[int] = range(len(raw))
     ends: Sequence[int] = range(1, len(raw) + 1)
     yield raw.lower(), starts, ends
-    for _, pattern, decoded in ((b"", _WHITE, lambda _: b""), *_ESCAPES):
+    for pattern in (_WHITE, *(pattern for _, pattern in _ESCAPES)):
         if not pattern.search(raw):
             continue
         made, begun, ended = bytearray(), array("I"), array("I")
         last = 0
         for found in pattern.finditer(raw):
             start, end = found.span()
-            letter = decoded(found)
+            letter = _decoded(found)
             made += raw[last:start] + letter
             begun.extend(starts[last : start + len(letter)])
             ended.extend(ends[last:start])

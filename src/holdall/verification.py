@@ -32,28 +32,9 @@ from holdall.verdict import COMPLETE, Verdict
 
 __all__ = ["Finding", "Verification", "verified", "verify"]
 
-CODES = {
-    "frame": "a frame can't be decoded, or isn't what it must be",
-    "seal": "the seal doesn't match what stands before it",
-    "seek-table": "the seek table doesn't match the frames",
-    "cut-short": "the file ends too early",
-    "trailing": "something follows the end of the bundle",
-    "tar": "the tar isn't as the format says",
-    "damaged": "an entry's bytes are lost or changed",
-    "missing": "an entry is in the index but not in the tar",
-    "unlisted": "an entry is in the tar but not in the index",
-    "name": "a name breaks the rules, or is there twice",
-    "index": "index, manifest or holdall.json contradict each other or the tar",
-    "count": "a count isn't the one declared",
-    "digest": "a digest isn't the one declared",
-    "record": "a line or a text isn't of the shape that the format says",
-    "reference": "a record refers to what isn't there, undeclared",
-}
-"""Every code a finding may have."""
-
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong. ``code`` is a key of ``CODES``, ``entry`` a path in the bundle."""
+    """One thing that is wrong. ``code`` is one of those in docs/commands.md, ``entry`` a path in the bundle."""
 
     code: str
     entry: str | None

@@ -17,12 +17,12 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from holdall.opening import open_regular
 from holdall.untrusted import normalized
 
-__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "differing", "read_wording"]
+__all__ = ["NO_PARSED_TEXT", "NO_TEXT_FILE", "WORDS_AGREE", "Wording", "read_wording"]
 
 # How a file of the right name and size was checked, for the ledger.
 WORDS_AGREE = "name, size and words agree"
@@ -36,14 +36,10 @@ _CHUNK = 1 << 20
 _FEW = 8
 
 _MARKUP = frozenset({"html", "htm", "xhtml", "xml", "svg"})
-# fmt: off
-_OPAQUE = frozenset(
-    {
-        "7z", "bmp", "doc", "epub", "gif", "gz", "jpeg", "jpg", "mp3", "mp4", "odp", "ods", "odt", "pdf",
-        "pkl", "png", "ppt", "ps", "rtf", "tar", "tiff", "webp", "xls", "zip",
-    }
-)
-# fmt: on
+_OPAQUE = frozenset({
+    "7z", "bmp", "doc", "epub", "gif", "gz", "jpeg", "jpg", "mp3", "mp4", "odp", "ods", "odt", "pdf", "pkl", "png",
+    "ppt", "ps", "rtf", "tar", "tiff", "webp", "xls", "zip",
+})  # fmt: skip
 _OFFICE = {
     "docx": re.compile(r"word/(document|footnotes|endnotes|header\d*|footer\d*|comments)\.xml"),
     "pptx": re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml"),
@@ -55,24 +51,6 @@ _TAG = re.compile(r"<[^>]*>")
 _LEAST_SHARE = 0.9
 # Longer ones no server parses (OpenAI: 5 million tokens a file).
 _LONGEST = 256 << 20
-
-
-class Wording(Protocol):
-    """The words of one file, to be compared with a parsed text that comes in parts."""
-
-    @property
-    def agrees(self) -> bool:
-        """So far every part had its words in the file."""
-
-    @property
-    def closeness(self) -> float:
-        """Of several files that agree with one text the one that is it has the most of this."""
-
-    def restart(self) -> None:
-        """Another parsed text of the file comes: the last one could not be had to its end."""
-
-    def compare(self, parts: Iterable[str]) -> None:
-        """The next parts of the parsed text, in their order."""
 
 
 def read_wording(path: Path) -> Wording | None:
@@ -92,11 +70,6 @@ def read_wording(path: Path) -> Wording | None:
         return None
 
 
-def differing(name: str) -> str:
-    """Why an original of the right name and size is refused."""
-    return f"the original {name} is another file: its words are not those of the parsed text"
-
-
 class _Strict:
     """Words in their order, eight bytes each: where a part stands is then a search for bytes."""
 
@@ -108,19 +81,23 @@ class _Strict:
         self.restart()
 
     def restart(self) -> None:
+        """Another parsed text of the file comes: the last one could not be had to its end."""
         self._from = self._edges = 0
         self._found = self._unsure = self._missing = False
 
     @property
     def agrees(self) -> bool:
+        """So far every part had its words in the file."""
         return not self._missing and (self._found or not self._unsure)
 
     @property
     def closeness(self) -> float:
-        """How many words at the edges of parts, which need not be whole, stand in the file as well."""
+        """Of several files that agree with one text the one that is it has the most of this: of words at the edges of
+        parts, which need not be whole and stand in the file all the same."""
         return self._edges
 
     def compare(self, parts: Iterable[str]) -> None:
+        """The next parts of the parsed text, in their order."""
         for part in parts:
             sought = array("q", map(hash, _words(part)))
             if not sought or self._missing:
@@ -178,6 +155,10 @@ class _Loose:
     def closeness(self) -> float:
         """How many of the text's words are in the file."""
         return len(self._seen & self._words)
+
+
+Wording: TypeAlias = _Strict | _Loose
+"""The words of one file, to be compared with a parsed text that comes in parts."""
 
 
 def _words(text: str) -> Iterator[str]:

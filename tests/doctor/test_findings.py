@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Failure, Holdings, Model, Models, Side
-from holdall.doctor.findings import SOON, findings
+from holdall.doctor.diagnosis import (
+    SOON,
+    DownloadCheck,
+    EndpointCheck,
+    EndpointState,
+    Failure,
+    Holdings,
+    Model,
+    Models,
+    Side,
+    findings,
+)
 
 HELD = Holdings(assistants=1)
 

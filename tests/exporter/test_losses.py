@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import msgspec
 
-from holdall.exporter.losses import Losses
-from holdall.exporter.policy import Policy
-from holdall.exporter.report import Changed, ContentLoss, Finding
+from holdall.exporter.ledger import Losses
+from holdall.exporter.report import Changed, ContentLoss, Finding, Policy
 from holdall.model import Fidelity, Kind
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdall.exporter.losses import reason
-from holdall.exporter.policy import Policy
-from holdall.exporter.report import Absent, Changed, ContentLoss, Finding, Incomplete, Miscount
+from holdall.exporter.report import Absent, Changed, ContentLoss, Finding, Incomplete, Miscount, Policy, reason
 from holdall.model import Fidelity, Kind
 from holdall.verdict import Reason
 

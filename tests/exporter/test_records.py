@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 
@@ -49,7 +50,7 @@ def ask(server: Server, wanted: list[str], *, at_once: int = 3) -> list[Record |
             for ident in wanted:
                 register.want(SourceId(ident))
             slots = asyncio.Semaphore(at_once)
-            async with FileRecords(server, register) as records:  # type: ignore[arg-type]
+            async with aclosing(FileRecords(server, register)) as records:  # type: ignore[arg-type]
 
                 async def one(ident: str) -> Record | Missing:
                     async with slots:

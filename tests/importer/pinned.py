@@ -21,14 +21,11 @@ import msgspec
 
 from holdall.bundle.reader import open_bundle
 from holdall.errors import NotFound
-from holdall.importer.apply.resume import unfinished
-from holdall.importer.apply.twins import made_in
 from holdall.importer.destination.history import by_mapping, history
 from holdall.importer.plan.requests import ABOUT
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.pastruns import PastRun, past_runs
-from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, RunFolder
-from holdall.importer.runs.runmapping import MAPPING
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, PastRun, RunFolder, made_in, past_runs, unfinished
+from holdall.importer.runs.runreport import MAPPING
 from holdall.importer.runs.runstate import read_state
 from holdall.importer.runs.undolog import LOG, UndoLog, is_undone
 from holdall.importer.undo.observed import look
@@ -228,7 +225,7 @@ class Pinned:
             "form": plan.form,
             "listed whole": [kind for kind in there if folder.baseline.is_whole(kind)],
             "newer": {kind: sorted(folder.baseline.newer(kind, ids[kind])) for kind in there},
-            "lookalikes": sorted(one.id for one in folder.baseline.lookalikes()),
+            "lookalikes": sorted(folder.baseline.lookalikes()),
         }
         return _filled(found)
 

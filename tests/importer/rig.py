@@ -14,8 +14,7 @@ from typing import BinaryIO, cast
 from holdall.bundle.durable import durable
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
-from holdall.importer.apply.context import Context
-from holdall.importer.runs.pace import Pace
+from holdall.importer.apply.context import Context, Pace
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.verbs.plan_import import Asked, OnConflict, Prepared
 from holdall.importer.verbs.run_import import ImportOptions, Machine, Report, run_import

@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Report
+from holdall.importer.runs.runreport import Report, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Fault, Late, RateLimit, Reset
 from holdall.sandbox.server import Running
 from tests.importer.apply.test_resume import FAULTS, crash_at, crashed

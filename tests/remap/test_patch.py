@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from holdall.remap.files import Change
-from holdall.remap.patch import unified
+from holdall.remap.files import Change, unified
 from tests.sweep import examples
 
 OLD, NEW = "asst_oldoldoldoldoldold01", "asst_newnewnewnewnewnew01"

@@ -259,6 +259,22 @@ def test_a_rate_limited_write_is_repeated(script: Script) -> None:
     assert [b"bytes" in body for _, _, _, body in script.seen] == [True, True]
 
 
+def test_an_upload_is_read_in_a_thread_and_in_pieces(script: Script) -> None:
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            sizes.add(size)
+            threads.add(threading.get_ident())
+            return super().read(size)
+
+    sizes: set[int | None] = set()
+    threads: set[int] = set()
+    script.answer = lambda *_: (200, {}, b'{"id":"x"}')
+    use(script, lambda account: account.upload("n", Watched(b"some bytes" * 1_000_000), purpose="assistants"))
+    assert script.seen[0][3].count(b"some bytes") == 1_000_000
+    assert threading.get_ident() not in threads
+    assert sizes == {1 << 16}
+
+
 def test_a_cut_body_never_passes_for_whole(script: Script) -> None:
     script.answer = lambda *_: (200, {"content-length": "1000"}, b"only this")
 

@@ -12,7 +12,7 @@ from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
 from holdall.bundle.inventory import Inventory
-from holdall.bundle.journal import Entry, Journal, Ledger, Stored
+from holdall.bundle.journal import Entry, Ledger, Stored
 from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import References
@@ -53,7 +53,6 @@ class Finalizer:
     def __init__(
         self,
         stream: Stream,
-        journal: Journal,
         capture: Capture,
         *,
         target: Path,
@@ -63,7 +62,7 @@ class Finalizer:
     ) -> None:
         """Below position ``resumed`` of the journal stand the lines of earlier runs."""
         self._target, self._capture, self._started = target, capture, started
-        self._stream, self._journal, self._resumed = stream, journal, resumed
+        self._stream, self._resumed = stream, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
         self._index, self._ledger = ValueSorter(IndexEntry), ValueSorter(LedgerLine)
         self._totals = Totals(capture.min_fidelity)
@@ -85,7 +84,7 @@ class Finalizer:
 
     def _read_journal(self) -> None:
         """What is in the stream already."""
-        for position, line in self._journal.lines():
+        for position, line in self._stream.journal.lines():
             match line:
                 case Ledger() if position >= self._resumed:  # whether there is still such a file, this run says
                     self._add_ledger(line.ledger)

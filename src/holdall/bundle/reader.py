@@ -272,7 +272,7 @@ class BundleReader(Closing):
         """Name the entry where reading it fails."""
         try:
             yield
-        except (FrameError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        except (FrameError, TarError, ValueError, RecursionError) as error:
             raise DamagedBundle(
                 f"can't read {path} in {self.path}: {error}",
                 hint=f"holdall verify {pasteable(self.path)} names all that is damaged; "
@@ -288,10 +288,7 @@ class BundleReader(Closing):
                 raise FrameError("there is no whole frame")
             require_expansion(frames, self._size)
             data = self.frames.frame(len(frames) - 1)
-            try:
-                found = parse_header(data)
-            except TarError as error:
-                raise FrameError(str(error)) from None
+            found = parse_header(data)
             bag, _, path = found.path.partition("/") if found else ("", "", "")
             if not found or path != layout.INFO or found.length + found.size > len(data):
                 raise FrameError("the last frame does not begin with it")

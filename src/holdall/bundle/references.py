@@ -197,8 +197,7 @@ class References:
             view = read(record)
             for id in view.store_ids:
                 if id not in self._there[Kind.STORE]:
-                    message = f"{record.id} refers to store {id}, which isn't in the bundle"
-                    self._lose("no-store", id, None, message)
+                    self._lose("no-store", id, None, f"{record.id} refers to store {id}, which isn't in the bundle")
             for id in dict.fromkeys(view.file_ids):
                 self._uses.add(id, _Use(by="assistant", path=str(record.id)))
 
@@ -290,8 +289,7 @@ class References:
                 self._report("reference", layout.LEDGER, f"{reason} is called unavailable, yet has a content")
             return
         if line.truncated:
-            message = f"the text of {reason} stops short"
-            self._lose("truncated", line.id, line.filename, message)
+            self._lose("truncated", line.id, line.filename, f"the text of {reason} stops short")
         if line.doubt:
             message = f"the text of {reason} is joined doubtfully: {line.doubt}"
             self._lose("doubtful", line.id, line.filename, message)
@@ -315,8 +313,7 @@ class References:
         for path in paths:
             self._report("reference", path, f"file {id} has no line in the ledger")
         for use in uses["assistant"] if not paths else ():
-            message = f"{use.path} refers to file {id}, which isn't in the bundle"
-            self._lose("no-file", id, None, message)
+            self._lose("no-file", id, None, f"{use.path} refers to file {id}, which isn't in the bundle")
 
     def _check_info(self) -> None:
         info = self._bundle.info

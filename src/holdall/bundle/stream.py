@@ -6,8 +6,9 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -15,12 +16,13 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import BLOCK, header, header_time, padding
 from holdall.bundle.durable import open_private
-from holdall.bundle.journal import Cut, Journal, Line, Partial, Stored
+from holdall.bundle.journal import Begin, Cut, Journal, Line, Partial, Stored
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.lookup import FrameFile
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import compress, encode_seal, encode_table, walk
 from holdall.bundle.sinks import Sink
+from holdall.bundle.stream_index import StreamIndex
 from holdall.opening import Closing, open_regular
 
 __all__ = ["OldStream", "Stream", "Unrecoverable"]
@@ -43,29 +45,20 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
 class Stream:
     """The tar as it grows. One thread at a time may add; an error of the threads behind comes out at the next call."""
 
-    def __init__(
-        self,
-        partial: Partial,
-        journal: Journal,
-        pool: Executor,
-        *,
-        depth: int,
-        journalled: Callable[[list[tuple[str, int]]], None],
-    ) -> None:
-        """Open at the journal's last cut (an empty journal's is 0); what stands behind it is cut away.
+    def __init__(self, partial: Partial, begin: Begin | None, pool: Executor, *, depth: int) -> None:
+        """Open anew with ``begin``, else at the journal's last cut; what stands behind that is cut away.
 
-        ``depth`` frames may wait. ``journalled`` is told which contents the journal has come to know, and where their
-        lines can be read.
+        ``depth`` frames may wait. Raises CannotWrite, and Unrecoverable where it isn't what the journal says.
         """
-        self._partial, self._journal, self._pool, self._journalled = partial, journal, pool, journalled
-        self._depth = depth
+        self._partial, self._pool, self._depth = partial, pool, depth
         self.bag = safe_name(layout.bag_name(partial.target.name))
-        self._file = os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b")
-        try:
+        with ExitStack() as opened:
+            self.journal = Journal(partial.journal, begin)
+            opened.callback(self.journal.close)
+            self.index = StreamIndex(self.journal)
+            self._file = opened.enter_context(os.fdopen(open_private(partial.stream, os.O_RDWR | os.O_CREAT), "r+b"))
             self._recover()
-        except BaseException:
-            self._file.close()
-            raise
+            self._opened = opened.pop_all()
         self._position = self.frames.size
         self._shared, self._uses = bytearray(), 0
         self._frames = layout.frames_of(layout.BAGIT)
@@ -169,7 +162,7 @@ class Stream:
                 self.checkpoint()
         finally:
             self._stop()
-            self._file.close()
+            self._opened.close()
         self._check()
 
     def seal(self) -> tuple[int, str]:
@@ -186,7 +179,7 @@ class Stream:
             return self._file.tell(), self._hash.hexdigest()
         finally:
             self._stop()
-            self._file.close()
+            self._opened.close()
 
     def _check(self) -> None:
         if self._error is not None:
@@ -208,12 +201,12 @@ class Stream:
 
     def _recover(self) -> None:
         """Frames and running hash of what is kept, read back from the file itself."""
-        end = self._journal.cut.length
+        end = self.journal.cut.length
         if self._file.seek(0, 2) < end:
             raise Unrecoverable("the stream is shorter than its journal says")
         self._file.truncate(end)
         self.frames = walk(self._file, end)
-        if (self.frames.length, self.frames.size) != (end, self._journal.cut.size):
+        if (self.frames.length, self.frames.size) != (end, self.journal.cut.size):
             raise Unrecoverable("the stream is not what its journal says")
         self._file.seek(0)
         self._hash = hashlib.file_digest(self._file, "sha256")
@@ -261,9 +254,9 @@ class Stream:
             try:
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                positions = [(line, self._journal.append(line)) for line in notes]
-                self._journal.commit(mark)
-                self._journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])
+                positions = [(line, self.journal.append(line)) for line in notes]
+                self.journal.commit(mark)
+                self.index.journalled([(line.ledger.id, at) for line, at in positions if isinstance(line, Stored)])
                 with self._durable:
                     self._synced = appended
                     self._durable.notify_all()

@@ -23,13 +23,12 @@ from holdall.bundle.bag import opening_files
 from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
-from holdall.bundle.journal import JOURNAL, Begin, Entry, Journal, Ledger, Partial, Stored, clear_finished
+from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import OldStream, Stream, Unrecoverable
-from holdall.bundle.stream_index import StreamIndex
 from holdall.errors import AlreadyExists, CannotWrite
 from holdall.kinds import DEFINITIONS
 from holdall.model import Kind, Moment, Record, SourceId, StoreView, View, epoch_seconds
@@ -104,7 +103,6 @@ class BundleWriter:
         try:
             self._open(resume=resume and begin is not None)
         except Unrecoverable:
-            self._journal.close()
             self._open(resume=False)
 
     def _another(self, begin: Begin) -> AlreadyExists:
@@ -119,14 +117,10 @@ class BundleWriter:
     def _open(self, *, resume: bool) -> None:
         """Open the stream, to go on with it or anew with the files that say how to read it."""
         begin = Begin(format=JOURNAL, name=self.target.name, started=self.started, capture=self.capture)
-        self._journal = Journal(self._partial.journal, None if resume else begin)
-        self._resumed = self._journal.position if resume else 0
-        self._catalog = StreamIndex(self._journal)
-        self._stream = Stream(
-            self._partial, self._journal, self._pool, depth=self._depth, journalled=self._catalog.journalled
-        )
+        self._stream = Stream(self._partial, None if resume else begin, self._pool, depth=self._depth)
+        self._resumed = self._stream.journal.position if resume else 0
         for path, data in opening_files(self.target.name, self._stream.bag):
-            if path not in self._catalog.tags:
+            if path not in self._stream.index.tags:
                 sink = self._filled(path, data)
                 self._stream.note(Entry(entry=self._stream.begin(sink, path, self.started)))
                 self._stream.add(sink)
@@ -161,16 +155,16 @@ class BundleWriter:
         key, sha256 = (record.kind, record.id), record_hash(record.kind, record.raw)
         files = StoreView.of(record).total if record.kind is Kind.STORE else None
         with self._lock, reporting(self.target):
-            known = self._catalog.records.get(key)
-            if known is not None and key not in self._catalog.unseen_records:
+            known = self._stream.index.records.get(key)
+            if known is not None and key not in self._stream.index.unseen_records:
                 raise ValueError(f"{record.kind} {record.id} was added before")
             if known == (sha256, files):
-                self._catalog.unseen_records.discard(key)
+                self._stream.index.unseen_records.discard(key)
                 return
             if known is not None:
                 self._switch(keep_unseen=True)
-            path = self._catalog.path(record.kind, record.id)
-            self._catalog.records[key] = sha256, files
+            path = self._stream.index.path(record.kind, record.id)
+            self._stream.index.records[key] = sha256, files
             sink = self._filled(path, record.raw, uses)
             entry = self._stream.begin(sink, path, epoch_seconds(_Dated.of(record).created_at), id=record.id)
             self._stream.note(Entry(entry=entry, hash=sha256, files=files))
@@ -203,26 +197,26 @@ class BundleWriter:
         that id from an earlier run is superseded; ValueError where this run has added or kept one.
         """
         with self._lock, reporting(self.target):
-            if self._catalog.has_content(line.id):
+            if self._stream.index.has_content(line.id):
                 raise ValueError(f"the content of {line.id} was added before")
             if store is None:
-                path = self._catalog.content_folder(line.id) + safe_name(line.filename or _UNNAMED)
+                path = self._stream.index.content_folder(line.id) + safe_name(line.filename or _UNNAMED)
             else:
-                path = self._catalog.text_path(store, line.id)
+                path = self._stream.index.text_path(store, line.id)
             entry = self._stream.begin(
                 sink, path, created_at, id=line.id, filename=line.filename, fidelity=line.fidelity
             )
             line = msgspec.structs.replace(line, path=path, size=entry.size)
             stored = Stored(entry=entry, ledger=line, record=record, store=store, overlap=overlap)
             self._stream.note(stored)
-            self._catalog.add_content(stored)
+            self._stream.index.add_content(stored)
             self._stream.add(sink)
             return stored
 
     def open_memberships(self, store_id: str) -> LineSink:
         """A sink for the memberships of one store, a line of JSON each; goes behind the contents in ``finish``."""
         with self._lock:
-            path = f"{layout.STORES}{self._catalog.store_name(store_id)}{layout.MEMBERSHIPS}"
+            path = f"{layout.STORES}{self._stream.index.store_name(store_id)}{layout.MEMBERSHIPS}"
         return self._line_sink(path, Kind.MEMBERSHIP, store_id)
 
     def open_files(self) -> LineSink:
@@ -241,12 +235,12 @@ class BundleWriter:
     def content(self, file_id: str) -> Stored | None:
         """The content of that id if it is whole in this stream, from this run or from the one that is resumed."""
         with self._lock, reporting(self.target):
-            return self._catalog.content(file_id)
+            return self._stream.index.content(file_id)
 
     def keep(self, file_id: str) -> None:
         """Have the content of that id in the bundle that an earlier run stored; else it will not be in it."""
         with self._lock:
-            self._catalog.keep(file_id)
+            self._stream.index.keep(file_id)
 
     def checkpoint(self) -> None:
         """Let what was committed so far become durable soon, also where little comes and no frame gets full."""
@@ -263,11 +257,10 @@ class BundleWriter:
         where it can't be read (``require_readable``).
         """
         with self._lock, reporting(self.target):
-            if self._catalog.unseen_records or self._catalog.unseen_contents or self._catalog.superseded:
+            if self._stream.index.unseen_records or self._stream.index.unseen_contents or self._stream.index.superseded:
                 self._switch(keep_unseen=False)
             finished = Finalizer(
                 self._stream,
-                self._journal,
                 self.capture,
                 target=self.target,
                 started=self.started,
@@ -294,17 +287,16 @@ class BundleWriter:
         """Nothing more is written by this object."""
         self._over = True
         self._pool.shutdown(cancel_futures=True)
-        if hasattr(self, "_journal"):
-            self._journal.close()
+        if hasattr(self, "_stream"):
+            self._stream.journal.close()
 
     def _switch(self, *, keep_unseen: bool) -> None:
         """The project changed since the earlier run: go on in a new stream, with what still holds from the old one.
 
         ``keep_unseen`` takes over contents that this run has not asked for yet.
         """
-        before, resumed = self._catalog, self._resumed
+        before, resumed = self._stream.index, self._resumed
         self._stream.close()
-        self._journal.close()
         self._partial.set_aside()
         self._open(resume=False)
         try:
@@ -322,7 +314,7 @@ class BundleWriter:
                 f"can't write {self.target}: what an earlier run left in {self._partial.folder} is damaged: {error}",
                 hint="--no-resume throws it away and begins anew",
             ) from None
-        self._catalog.unseen_contents = before.unseen_contents if keep_unseen else set()
+        self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
         self._stream.flush()
         self._partial.forget_old()
 

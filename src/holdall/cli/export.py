@@ -30,9 +30,8 @@ from holdall.settings import SourceSettings
 if TYPE_CHECKING:
     from holdall.bundle.layout import Capture
     from holdall.dumps import Dump
-    from holdall.exporter.fallbacks import Fallbacks
-    from holdall.exporter.policy import Policy
-    from holdall.exporter.report import ExportReport
+    from holdall.exporter.fetch import Fallbacks
+    from holdall.exporter.report import ExportReport, Policy
     from holdall.exporter.roots import Roots
 
 __all__ = ["ARCHIVES", "command", "dump_of", "losses_of", "result_of", "run_export", "what_to_export", "where_to_start"]

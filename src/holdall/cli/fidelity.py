@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from holdall.exporter.fallbacks import Fallbacks
-    from holdall.exporter.policy import Policy
+    from holdall.exporter.fetch import Fallbacks
+    from holdall.exporter.report import Policy
 
 __all__ = ["fallbacks_with", "how_to_get", "policy_with"]
 
@@ -56,7 +56,7 @@ def how_to_get(command: Any) -> Any:
 
 def fallbacks_with(parameters: Mapping[str, Any]) -> Fallbacks:
     """The fallbacks that a command's parameters ask for. Containers get a unique name."""
-    from holdall.exporter.fallbacks import Fallbacks
+    from holdall.exporter.fetch import Fallbacks
 
     name = f"holdall-export-{secrets.token_hex(8)}" if parameters["via_container"] else None
     return Fallbacks(originals=parameters["originals"], containers=name)
@@ -64,7 +64,7 @@ def fallbacks_with(parameters: Mapping[str, Any]) -> Fallbacks:
 
 def policy_with(parameters: Mapping[str, Any]) -> Policy:
     """The policy out of a command's parameters."""
-    from holdall.exporter.policy import Policy
+    from holdall.exporter.report import Policy
     from holdall.model import Fidelity
 
     lowest = Fidelity.UNAVAILABLE if parameters["min_fidelity"] == _ANY else Fidelity(parameters["min_fidelity"])

@@ -66,7 +66,7 @@ def target_of(
 ) -> Path:
     """Where the bundle goes: on with an unfinished one, which is said, or to ``fresh``."""
     from holdall.bundle.journal import partial_folder
-    from holdall.exporter.bundle_path import where_to_write
+    from holdall.exporter.earlier import where_to_write
 
     target, resumed = where_to_write(fresh, capture, named=named, resume=again.resume, now=now)
     if resumed:
@@ -76,7 +76,7 @@ def target_of(
 
 def parent_of(console: Console, again: PreviousExports, target: Path, capture: Capture) -> Path | None:
     """The bundle to take contents from, quickly verified, which is said."""
-    from holdall.exporter.parent import choose_parent
+    from holdall.exporter.earlier import choose_parent
     from holdall.verification import verify
 
     def is_whole(path: Path) -> bool:

@@ -28,9 +28,7 @@ class _Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 async def ask(account: Account) -> list[EndpointCheck]:
     """Every endpoint that some command uses. Raises Unreachable where no connection comes about at all."""
-    found = []
-    for name in _LISTS:
-        found.append(await _listed(account, name, {"limit": 1}))
+    found = [await _listed(account, name, {"limit": 1}) for name in _LISTS]
     found.append(await _responses(account))
     models = await _listed(account, "models", None)
     found.append(models)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import msgspec
+from msgspec.structs import replace
 
-from holdall.doctor import diagnosis, endpoints, holdings
-from holdall.doctor.diagnosis import Diagnosis, EndpointState, Failure, Model, Models, Side
-from holdall.doctor.findings import findings
+from holdall.doctor import endpoints, holdings
+from holdall.doctor.diagnosis import Diagnosis, EndpointCheck, EndpointState, Failure, Model, Models, Side, findings
 from holdall.endpoint import Endpoint
 from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.progress import Progress, Silent
@@ -30,33 +30,36 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 async def examine(account: Account, *, today: date, progress: Progress | None = None) -> Examined:
     """Look at one account. Raises nothing for what its server does: that is in ``side.failure``."""
     progress = progress or Silent()
+    side = Side(
+        side=account.side,
+        base_url=account.endpoint.base_url,
+        proxy=str(account.proxy) if account.proxy else None,
+        in_clear=account.endpoint.is_in_clear,
+    )
+    ids: frozenset[str] = frozenset()
     progress.stage(f"asking the {account.side} what it has")
     try:
-        answers = await endpoints.ask(account)
+        side = replace(side, endpoints=await endpoints.ask(account))
+        _require_an_answer(account, side.endpoints)
     except RemoteError as error:
-        return Examined(side=_side(account, failure=_failure(error)), endpoint=account.endpoint)
-    failure = _verdict(account, answers)
-    if failure:
-        refused = isinstance(failure, AuthenticationFailed)
-        side = _side(account, endpoints=answers, failure=_failure(failure), key_valid=False if refused else None)
-        return Examined(side=side, endpoint=account.endpoint)
-    progress.stage(f"counting what the {account.side} holds")
-    look = holdings.Look(account, answers)
-    export = await look.holdings()
-    downloads = await look.downloads()
-    text = await look.text()
-    catalog = await _catalog(account, answers)
-    side = _side(
-        account,
-        key_valid=True,
-        endpoints=answers,
-        downloads=downloads,
-        text=text,
-        models=None if catalog is None else _models(catalog, look.users, today),
-        export=export,
-        doubts=look.doubts,
-    )
-    return Examined(side=side, endpoint=account.endpoint, ids=frozenset(look.ids))
+        failure = Failure(exit_code=error.exit_code, message=error.message, hint=error.hint)
+        side = replace(side, failure=failure, key_valid=False if isinstance(error, AuthenticationFailed) else None)
+    else:
+        progress.stage(f"counting what the {account.side} holds")
+        look = holdings.Look(account, side.endpoints)
+        side = replace(
+            side,
+            key_valid=True,
+            export=await look.holdings(),
+            downloads=await look.downloads(),
+            text=await look.text(),
+            models=await _models(account, side, look.users, today),
+            doubts=look.doubts,
+        )
+        ids = frozenset(look.ids)
+    # What the answers say of the account is known by now.
+    side = replace(side, organization=account.organization, project=account.project, requests=dict(account.requests))
+    return Examined(side=side, endpoint=account.endpoint, ids=ids)
 
 
 def diagnose(examined: Sequence[Examined]) -> Diagnosis:
@@ -66,68 +69,53 @@ def diagnose(examined: Sequence[Examined]) -> Diagnosis:
     return Diagnosis(sides=sides, same_project=same, evidence=evidence, findings=findings(sides, same_project=same))
 
 
-def _side(account: Account, **found: object) -> Side:
-    return msgspec.structs.replace(
-        Side(
-            side=account.side,
-            base_url=account.endpoint.base_url,
-            organization=account.organization,
-            project=account.project,
-            proxy=str(account.proxy) if account.proxy else None,
-            in_clear=account.endpoint.is_in_clear,
-            requests=dict(account.requests),
-        ),
-        **found,
-    )
-
-
-def _failure(error: RemoteError) -> Failure:
-    return Failure(exit_code=error.exit_code, message=error.message, hint=error.hint)
-
-
-def _verdict(account: Account, answers: Sequence[diagnosis.EndpointCheck]) -> RemoteError | None:
-    """Why nothing can be said of this account, or None where some endpoint answers."""
-    if any(each.answer is EndpointState.YES for each in answers):
-        return None
-    variable = f"OPENAI_{'DST' if account.side == 'destination' else 'SRC'}"
-    denied = [each for each in answers if each.answer is EndpointState.DENIED]
-    if denied and all(each.status in (401, None) and not each.scopes for each in denied):
-        return AuthenticationFailed(
-            f"can't look at the {account.side}: its key is not accepted ({denied[0].message})",
-            hint=denied[0].hint
-            or f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
+def _require_an_answer(account: Account, answers: Sequence[EndpointCheck]) -> None:
+    """Raise why nothing can be said of this account, unless some endpoint answers."""
+    states = {each.answer for each in answers}
+    if EndpointState.YES in states:
+        return
+    if EndpointState.DENIED in states:
+        raise _denial(account, [each for each in answers if each.answer is EndpointState.DENIED])
+    look = f"can't look at the {account.side} at {account.endpoint.base_url}"
+    if EndpointState.FAILS in states:
+        first = next(each for each in answers if each.answer is EndpointState.FAILS)
+        raise RemoteError(
+            f"{look}: every endpoint fails ({first.name}: {first.message})",
+            hint=first.hint or f"is {_variable(account)}_BASE_URL an OpenAI-compatible API?",
         )
-    if denied:
-        return PermissionDenied(
-            f"can't look at the {account.side}: its key may read nothing ({denied[0].message})",
-            hint="give the key the permissions that docs/commands.md lists, or use a key that has them",
-        )
-    failing = [each for each in answers if each.answer is EndpointState.FAILS]
-    if failing:
-        return RemoteError(
-            f"can't look at the {account.side} at {account.endpoint.base_url}: every endpoint fails "
-            f"({failing[0].name}: {failing[0].message})",
-            hint=failing[0].hint or f"is {variable}_BASE_URL an OpenAI-compatible API?",
-        )
-    return NotFound(
-        f"can't look at the {account.side} at {account.endpoint.base_url}: no endpoint answers there",
+    raise NotFound(
+        f"{look}: no endpoint answers there",
         hint=next((each.hint for each in answers if each.hint), "the base URL usually ends in /v1"),
     )
 
 
-async def _catalog(account: Account, answers: Sequence[diagnosis.EndpointCheck]) -> Mapping[str, date | None] | None:
-    named = [
-        each.name for each in answers if each.name in ("models", "deployments") and each.answer is EndpointState.YES
-    ]
-    if not named:
+def _denial(account: Account, denied: Sequence[EndpointCheck]) -> RemoteError:
+    look, variable, first = f"can't look at the {account.side}", _variable(account), denied[0]
+    # A key that is known, and lacks permissions, is told 403, or 401 with the scopes that it lacks.
+    if all(each.status in (401, None) and not each.scopes for each in denied):
+        return AuthenticationFailed(
+            f"{look}: its key is not accepted ({first.message})",
+            hint=first.hint or f"check {variable}_API_KEY, and {variable}_BASE_URL if the key is for another server",
+        )
+    return PermissionDenied(
+        f"{look}: its key may read nothing ({first.message})",
+        hint="give the key the permissions that docs/commands.md lists, or use a key that has them",
+    )
+
+
+def _variable(account: Account) -> str:
+    return "OPENAI_DST" if account.side == "destination" else "OPENAI_SRC"
+
+
+async def _models(account: Account, side: Side, users: Mapping[str, list[str]], today: date) -> Models | None:
+    """The models; None where no list of them can be had."""
+    name = next((name for name in ("models", "deployments") if side.answer(name) is EndpointState.YES), None)
+    if name is None:
         return None
     try:
-        return probing.read_models((await account.get(f"/{named[0]}")).raw)
+        catalog = probing.read_models((await account.get(f"/{name}")).raw)
     except (RemoteError, msgspec.DecodeError):
         return None
-
-
-def _models(catalog: Mapping[str, date | None], users: Mapping[str, list[str]], today: date) -> Models:
     ending = [
         Model(
             id=model,
@@ -148,6 +136,7 @@ def _models(catalog: Mapping[str, date | None], users: Mapping[str, list[str]], 
 
 def _compare(one: Examined, other: Examined) -> tuple[bool | None, str]:
     """Whether two accounts are one project, and what tells."""
+    # One function, because the order is the rule: from what is sure to what only suggests it; the first one decides.
     left, right = one.side, other.side
     if left.failure or right.failure:
         return None, "one of them could not be looked at"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import Iterator, Sized
+from contextlib import aclosing, contextmanager
 
 import msgspec
 
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings
 from holdall.doctor.endpoints import judged
 from holdall.errors import NotFound, RemoteError
+from holdall.kinds import KINDS
 from holdall.model import (
     KNOWLEDGE,
     AssistantView,
@@ -29,34 +29,12 @@ from holdall.remote.survey import Surveyor
 
 __all__ = ["Look"]
 
-T = TypeVar("T")
-
 # Memberships up to which they are read, to know which files an export takes: a hundred requests.
 _MOST_MEMBERSHIPS = 10_000
 # Files of a purpose and stores that are tried until one of them tells.
 _TRIES = 3
 # Ids that are remembered of each list, to tell whether two accounts are the same project.
 _IDS = 1000
-
-
-class _Purpose:
-    """What the list of files says of one purpose."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.bytes = 0
-        self.newest: list[tuple[int, str, int | None]] = []
-        """When it was made, its id and its size."""
-
-    def add(self, file: FileView) -> None:
-        self.files += 1
-        self.bytes += file.size or 0
-        created = epoch_seconds(file.created_at)
-        self.newest = sorted([*self.newest, (created, file.id, file.size)], key=_created)[-_TRIES:]
-
-
-def _created(each: tuple[int, str, int | None]) -> int:
-    return each[0]
 
 
 class _Members(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,10 +47,10 @@ class Look:
     def __init__(self, account: Account, endpoints: list[EndpointCheck]) -> None:
         self._account = account
         self._surveyor = Surveyor(account)
-        self._there = {each.name for each in endpoints if each.answer is EndpointState.YES}
+        self._there = {f"/{each.name}" for each in endpoints if each.answer is EndpointState.YES}
         self._problems: dict[str, str] = {}
-        self._purposes: dict[str, _Purpose] = {}
-        self._listed: dict[str, int] = {}
+        self._purposes: dict[str, list[FileView]] = {}
+        self._listed: dict[str, int] = {}  # by store, the memberships that were read
         self.ids: set[str] = set()
         """Of what is there, from the beginning of each list."""
         self.users: dict[str, list[str]] = {}
@@ -86,8 +64,8 @@ class Look:
 
     async def holdings(self) -> Holdings:
         """Count what an export takes in."""
-        assistants = await self._assistants()
-        agents = await self._agents()
+        assistants = await self._users(Kind.ASSISTANT)
+        agents = await self._users(Kind.AGENT)
         stores = await self._all_stores()
         wanted: set[str] = set()
         if assistants is not None:
@@ -100,28 +78,24 @@ class Look:
         # Without assistants every file of knowledge is taken, so that what the stores hold adds little or nothing.
         counted = sizes if is_known or assistants is None else None
         return Holdings(
-            assistants=None if assistants is None else len(assistants),
-            agents=agents,
-            vector_stores=None if stores is None else len(stores),
+            assistants=_number(assistants),
+            agents=_number(agents),
+            vector_stores=_number(stores),
             memberships=total,
-            files=None if counted is None else len(counted),
+            files=_number(counted),
             bytes=None if counted is None else sum(counted.values()),
         )
 
-    async def _assistants(self) -> list[AssistantView] | None:
-        async def assistants() -> list[AssistantView]:
-            return [self._user(record.raw) for record in await self._surveyor.definitions(Kind.ASSISTANT)]
-
-        return await self._read("assistants", assistants)
-
-    async def _agents(self) -> int | None:
-        async def agents() -> int:
-            return len([self._user(raw) async for raw in self._account.items("/agents")])
-
-        return await self._read("agents", agents)
+    async def _users(self, kind: Kind) -> list[AssistantView] | None:
+        """All assistants, or all agents, which have what is looked at here under the same names; None where they can't
+        be had."""
+        where = KINDS[kind].endpoint
+        if where in self._there:
+            with self._noting(where):
+                return [self._user(record.raw) for record in await self._surveyor.definitions(kind)]
+        return None
 
     def _user(self, raw: bytes) -> AssistantView:
-        """Who has which model. Agents have what is looked at here under the same names as assistants."""
         view = msgspec.json.decode(raw, type=AssistantView)
         self._remember(view.id)
         if view.model:
@@ -133,25 +107,23 @@ class Look:
             self.ids.add(ident)
 
     async def _all_stores(self) -> list[StoreView] | None:
-        async def stores() -> list[StoreView]:
-            return [StoreView.of(record) for record in await self._surveyor.definitions(Kind.STORE)]
-
-        found = await self._read("vector_stores", stores)
-        self.stores = found or []
-        for store in self.stores:
-            self._remember(store.id)
-        return found
+        if "/vector_stores" in self._there:
+            with self._noting("/vector_stores"):
+                self.stores = [StoreView.of(record) for record in await self._surveyor.definitions(Kind.STORE)]
+                for store in self.stores:
+                    self._remember(store.id)
+                return self.stores
+        return None
 
     async def _memberships(self, stores: list[StoreView], found: set[str]) -> int | None:
         """How many there are, as an export counts them: by the stores' lists, unless these are too long to read.
 
         Adds the files to those ``found``.
         """
-        counts = [store.total for store in stores]
-        if sum(count or 0 for count in counts) <= _MOST_MEMBERSHIPS:
+        if sum(store.total or 0 for store in stores) <= _MOST_MEMBERSHIPS:
             for store in stores:
                 await self._members(store, found)
-        counts = [self._listed.get(store.id, count) for store, count in zip(stores, counts, strict=True)]
+        counts = [self._listed.get(store.id, store.total) for store in stores]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
@@ -159,40 +131,36 @@ class Look:
         """Add a store's files to those found, if its list can be had and isn't too long."""
         files: list[str] = []
         room = _MOST_MEMBERSHIPS - sum(self._listed.values())
-        try:
-            async for member, _ in self._surveyor.memberships(SourceId(store.id)):
+        with self._noting(path("/vector_stores/{}/files", store.id)):
+            async for member, _ in self._surveyor.memberships(SourceId(store.id), required=False):
                 files.append(member.id)
                 if len(files) > room:  # the server counts too few
                     return
-        except (RemoteError, msgspec.DecodeError) as error:
-            self._problems[path("/vector_stores/{}/files", store.id)] = _said(error)
-            return
-        found.update(files)
-        self._listed[store.id] = len(files)
+            found.update(files)
+            self._listed[store.id] = len(files)
 
     async def _files(self, wanted: set[str], *, knowledge: bool) -> dict[str, int] | None:
         """The sizes of the wanted files, with ``knowledge`` of those of the purposes that an export takes too."""
+        if "/files" in self._there:
+            with self._noting("/files"):
+                sizes: dict[str, int] = {}
+                for file in await self._surveyor.files():
+                    self._remember(file.id)
+                    self._purposes.setdefault(file.purpose or "", []).append(file)
+                    if file.id in wanted or (knowledge and file.purpose in KNOWLEDGE):
+                        sizes[file.id] = file.size or 0
+                return sizes
+        return None
 
-        async def files() -> dict[str, int]:
-            sizes: dict[str, int] = {}
-            for file in await self._surveyor.files():
-                self._remember(file.id)
-                self._purposes.setdefault(file.purpose or "", _Purpose()).add(file)
-                if file.id in wanted or (knowledge and file.purpose in KNOWLEDGE):
-                    sizes[file.id] = file.size or 0
-            return sizes
-
-        return await self._read("files", files)
-
-    async def _read(self, name: str, read: Callable[[], Awaitable[T]]) -> T | None:
-        """What a list has; None where it can't be had, which is a doubt only if its endpoint answers."""
-        if name not in self._there:
-            return None
+    @contextmanager
+    def _noting(self, where: str) -> Iterator[None]:
+        """Makes it a doubt about the list ``where`` that it can't be had."""
         try:
-            return await read()
-        except (RemoteError, msgspec.DecodeError) as error:
-            self._problems[f"/{name}"] = _said(error)
-            return None
+            yield
+        except RemoteError as error:
+            self._problems[where] = error.detail or error.message
+        except msgspec.DecodeError as error:
+            self._problems[where] = str(error)
 
     # -- what can be had back --------------------------------------------------------------------------
 
@@ -200,13 +168,14 @@ class Look:
         """By purpose, whether the newest file is given back, after ``holdings``. Its first bytes are taken, no more."""
         return [await self._download(purpose, found) for purpose, found in sorted(self._purposes.items())]
 
-    async def _download(self, purpose: str, found: _Purpose) -> DownloadCheck:
+    async def _download(self, purpose: str, files: list[FileView]) -> DownloadCheck:
         answer, message = EndpointState.UNKNOWN, ""
-        for _, file_id, size in reversed(found.newest):
+        by_age = sorted(files, key=lambda file: epoch_seconds(file.created_at))
+        for file in by_age[: -_TRIES - 1 : -1]:
             try:
-                async with self._account.download(file_id, size=size) as body, aclosing(body.chunks) as chunks:
+                async with self._account.download(file.id, size=file.size) as body, aclosing(body.chunks) as chunks:
                     async for _chunk in chunks:
-                        break
+                        break  # a refusal would have come in its place
             except RemoteError as error:
                 refused = judged(purpose, error)
                 message = refused.message
@@ -216,7 +185,8 @@ class Look:
             else:
                 answer, message = EndpointState.YES, ""
             break
-        return DownloadCheck(purpose=purpose, files=found.files, bytes=found.bytes, answer=answer, message=message)
+        size = sum(file.size or 0 for file in files)
+        return DownloadCheck(purpose=purpose, files=len(files), bytes=size, answer=answer, message=message)
 
     async def text(self) -> EndpointState | None:
         """Whether the parsed text of some store's file is given, after ``holdings``; None where no store has one."""
@@ -235,5 +205,5 @@ class Look:
         return answer
 
 
-def _said(error: RemoteError | msgspec.DecodeError) -> str:
-    return (error.detail or error.message) if isinstance(error, RemoteError) else str(error)
+def _number(found: Sized | None) -> int | None:
+    return None if found is None else len(found)

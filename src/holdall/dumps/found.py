@@ -4,39 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from enum import Enum, auto
-from functools import cached_property
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from holdall.dumps.frontmatter import definition
-from holdall.dumps.lifting import MadeStore, lifted
+from holdall.dumps.csv_markdown import definition, rows
+from holdall.dumps.likeness import Head, Likeness
 from holdall.dumps.loose import DEEPEST
-from holdall.dumps.normal import Unfit, assistant, assistant_id, spelled
-from holdall.dumps.table import rows
+from holdall.dumps.normal import Unfit, assistant, assistant_id, lifted
 from holdall.dumps.text import DumpText, decoded, looks_like
 from holdall.errors import Mistakes, UsageFault
 from holdall.graph import with_callees_by_id
 from holdall.model import Kind, Record, SourceId, invented
 from holdall.untrusted import require_plain
 
-__all__ = ["Dump", "MadeStore", "Unread", "read_dumps"]
+__all__ = ["Dump", "Unread", "read_dumps"]
 
-_KINDS = {"vector_store": Kind.STORE, "file": Kind.FILE}
+_KINDS = {"vector_store": Kind.STORE, "vector_store.file": Kind.MEMBERSHIP, "file": Kind.FILE}
 # Strings in strings: an answer in a log in a notebook.
 _STRINGS_DEEP = 4
 # An id where an object says its own, in any notation.
 _ID = re.compile(r"\bid\W{1,12}(asst_\w+)")
-_ASSISTANT_ID = re.compile(r"asst_\w+")
 # Without one of these there is no assistant in a string.
 _TELLING = re.compile(rb"asst_|\bassistant\b|\binstructions\b")
-_MODELS = frozenset({"model", "model_name", "model_id", "deployment_name"})
-_DEFINING = frozenset({"tools", "instructions", "instruction", "system_prompt", "system_instructions", "file_ids"})
-# What runs, messages and requests for other APIs have.
-_NO_ASSISTANT = frozenset({"thread_id", "run_id", "role", "messages", "input"})
-_MOST_FIELDS = 200
 _IN_PART = "only part of it could be read"
 _NEEDED = 'it should hold objects with "object": "assistant", as the API listed them'
 
@@ -52,21 +43,21 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True):
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, each object once: of several with one id the last. ``memberships`` are by store.
 
-    ``made`` are the stores that lifting from v1 made, which no server ever had. ``truncated`` are the dumps that lack
-    something, and what they do: they end inside a value, or say of themselves that they are page 1 of more where no
-    last page is among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done to
-    records that were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps together.
+    Among ``stores`` are those that lifting from v1 made, which no server ever had. ``truncated`` are the dumps that
+    lack something, and what they do: they end inside a value, or say of themselves that they are page 1 of more where
+    no last page is among the dumps. ``unread`` are the assistants that could not be read. ``notes`` tell what was done
+    to records that were not taken as they stood, and what was passed over. ``digest`` is the sha256 of all dumps
+    together.
     """
 
-    assistants: list[Record]
-    stores: list[Record]
-    files: list[Record]
-    memberships: dict[SourceId, list[Record]]
-    made: list[MadeStore]
-    truncated: dict[str, str]
-    unread: list[Unread]
-    notes: list[str]
-    digest: str
+    assistants: list[Record] = []
+    stores: list[Record] = []
+    files: list[Record] = []
+    memberships: dict[SourceId, list[Record]] = {}
+    truncated: dict[str, str] = {}
+    unread: list[Unread] = []
+    notes: list[str] = []
+    digest: str = ""
 
 
 def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
@@ -79,14 +70,15 @@ def read_dumps(dumps: Iterable[tuple[str, bytes]]) -> Dump:
     useless = []
     for name, content in dumps:
         if (why := found.read(name, content)) is not None:
-            useless.append((f"dump {name}", *why))
-    if not useless and not found.has_assistants:
-        useless.append(("the dumps", "there is no assistant in them", _NEEDED))
+            useless.append((name, why))
+    # Where there are others to export, an assistant that can't be read is a loss and no mistake.
     unread = {one.dump for one in found.unread} if found.has_assistants else set()
-    for what, message, hint in useless:
-        if what.removeprefix("dump ") not in unread:
-            mistakes.add(UsageFault(f"can't use {what}: {message}", hint=hint))
+    for name, why in useless:
+        if name not in unread:
+            mistakes.add(why)
     mistakes.raise_all()
+    if not found.has_assistants:
+        raise UsageFault("can't use the dumps: there is no assistant in them", hint=_NEEDED)
     return found.dump()
 
 
@@ -104,9 +96,8 @@ class _Found:
     """Collects objects while dumps are walked."""
 
     def __init__(self) -> None:
-        self._records: dict[tuple[Kind, SourceId], Record] = {}
+        self._records: dict[Kind, dict[SourceId, Record]] = {Kind.ASSISTANT: {}, Kind.STORE: {}, Kind.FILE: {}}
         self._memberships: dict[SourceId, dict[SourceId, Record]] = {}
-        self._made: dict[SourceId, MadeStore] = {}
         self._unread: dict[str, Unread] = {}
         self._digest = hashlib.sha256()
         self._truncated: dict[str, str] = {}
@@ -123,47 +114,46 @@ class _Found:
 
     @property
     def unread(self) -> list[Unread]:
-        return [one for one in self._unread.values() if (Kind.ASSISTANT, SourceId(one.id)) not in self._records]
+        return [one for one in self._unread.values() if one.id not in self._records[Kind.ASSISTANT]]
 
     @property
     def has_assistants(self) -> bool:
-        return any(kind is Kind.ASSISTANT for kind, _ in self._records)
+        return bool(self._records[Kind.ASSISTANT])
 
-    def read(self, name: str, content: bytes) -> tuple[str, str] | None:
+    def read(self, name: str, content: bytes) -> UsageFault | None:
         """Take what is in a dump; where that is nothing, why, and what to do about it. Raises UsageFault."""
         self._digest.update(hashlib.sha256(content).digest())
         taken = self.taken
         self._assistants, self._guesses, self._named, self._others = 0, [], {}, set()
         string = decoded(name, content)
-        text = DumpText(string)
-        try:
-            if table := list(rows(string)):
-                self._note(f"{name} is a table: {len(table)} rows")
-                for row in table:
-                    self._walk(msgspec.json.encode(row), None, 0, _Source(dump=name, exact=False))
-            elif written := definition(string):
-                self._note(f"{name} is Markdown: the text in it is the instructions")
-                self._walk(msgspec.json.encode(written), None, 0, _Source(dump=name, exact=False))
-            else:
-                self._values(text, _Source(dump=name))
-        except UsageFault as error:
-            raise UsageFault(f"can't use dump {name}: {error.message}", hint=error.hint) from None
+        text = DumpText(name, string)
+        definitions = list(rows(string))
+        if definitions:
+            self._note(f"{name} is a table: {len(definitions)} rows")
+        elif written := definition(string):
+            self._note(f"{name} is Markdown: the text in it is the instructions")
+            definitions.append(written)
+        for fields in definitions:
+            self._walk(msgspec.json.encode(fields), None, 0, _Source(dump=name, exact=False))
+        if not definitions:
+            self._values(text, _Source(dump=name))
         self._decide(name)
         if text.error:
             self._named.update(dict.fromkeys(_ID.findall(string), _IN_PART))
         for ident, why in self._named.items():
-            if (Kind.ASSISTANT, SourceId(ident)) not in self._records and ident not in self._others:
+            if ident not in self._records[Kind.ASSISTANT] and ident not in self._others:
                 self._unread.setdefault(ident, Unread(dump=name, id=ident, message=why))
         if text.cut is not None:
             self._truncated[name] = f"ends inside the value that begins in line {text.cut}"
         if self.taken == taken:
-            return self._useless(name, text, string)
+            message, hint = self._why_useless(name, text, string)
+            return UsageFault(f"can't use dump {name}: {message}", hint=hint)
         if text.error:
             around = f"; {text.passed} characters of text around it were passed over" if text.passed else ""
             self._note(f"{name} was read though it is {text.error}{around}")
         return None
 
-    def _useless(self, name: str, text: DumpText, string: str) -> tuple[str, str]:
+    def _why_useless(self, name: str, text: DumpText, string: str) -> tuple[str, str]:
         unread = next((one for one in self.unread if one.dump == name), None)
         if text.cut is not None:
             return f"it is {text.error}; it {self._truncated[name]}", "was the download cut off?"
@@ -180,9 +170,6 @@ class _Found:
             self._walk(raw, None, 0, msgspec.structs.replace(source, exact=exact, indirect=indirect))
 
     def dump(self) -> Dump:
-        def of(kind: Kind) -> list[Record]:
-            return [record for (found, _), record in self._records.items() if found is kind]
-
         pages = [name for name in self._pages if name not in self._truncated]
         if pages and self._last_page:
             self._note(
@@ -193,11 +180,10 @@ class _Found:
             why = "says that there are more pages (has_more)"
             self._truncated.update(dict.fromkeys(pages, why))
         return Dump(
-            assistants=with_callees_by_id(of(Kind.ASSISTANT)),
-            stores=of(Kind.STORE),
-            files=of(Kind.FILE),
+            assistants=with_callees_by_id(list(self._records[Kind.ASSISTANT].values())),
+            stores=list(self._records[Kind.STORE].values()),
+            files=list(self._records[Kind.FILE].values()),
             memberships={store: list(members.values()) for store, members in self._memberships.items()},
-            made=list(self._made.values()),
             truncated=self._truncated,
             unread=self.unread,
             notes=list(self._notes),
@@ -225,7 +211,7 @@ class _Found:
 
     def _object(self, raw: bytes, key: str | None, depth: int, source: _Source) -> None:
         members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        head = _Head(members)
+        head = Head(members)
         if self._take(raw, head, key, source):
             return
         before = self._assistants + len(self._guesses)
@@ -245,7 +231,7 @@ class _Found:
         if isinstance(said, list):
             said = ("" if any(line.endswith("\n") for line in said) else "\n").join(said)
         inner = msgspec.structs.replace(source, indirect=True, strings=source.strings + 1)
-        text = DumpText(said)
+        text = DumpText(source.dump, said)
         before = self.taken
         self._values(text, inner)
         if text.error:
@@ -255,39 +241,41 @@ class _Found:
 
     # -- taking --------------------------------------------------------------------------------------
 
-    def _take(self, raw: bytes, head: _Head, key: str | None, source: _Source) -> bool:
+    def _take(self, raw: bytes, head: Head, key: str | None, source: _Source) -> bool:
         """Keep an object of a kind that matters; False for anything else, which is then looked into."""
-        ident = head.text("id")
-        if head.object == "vector_store.file":
-            store = head.text("vector_store_id")
-            if ident and store:
-                member = Record(kind=Kind.MEMBERSHIP, id=SourceId(ident), raw=_line(raw))
-                self._memberships.setdefault(SourceId(store), {})[SourceId(ident)] = member
-                self.taken += 1
-                return True
-            return False
-        if head.object in _KINDS:
-            kind = _KINDS[head.object]
-            if ident:
-                self._keep(kind, SourceId(ident), _line(raw) if kind is Kind.FILE else raw)
-            return bool(ident)
+        if kind := _KINDS.get(head.object or ""):
+            return self._take_other(kind, raw, head)
         match head.likeness(key):
-            case _Likeness.ASSISTANT:
+            case Likeness.ASSISTANT:
                 self._assistant(raw, key, source)
                 return True
-            case _Likeness.MAYBE:
+            case Likeness.MAYBE:
                 self._guesses.append((raw, key, source))
                 return True
-            case _Likeness.NAMED:
+            case Likeness.NAMED:
                 self._named.setdefault(head.assistant_id or "", f"{source.dump} names it and does not define it")
-            case _Likeness.NONE:
+            case Likeness.NONE:
                 if head.object is not None and head.assistant_id:
                     self._others.add(head.assistant_id)
         return False
 
+    def _take_other(self, kind: Kind, raw: bytes, head: Head) -> bool:
+        ident, store = head.text("id"), head.text("vector_store_id")
+        if not ident or (kind is Kind.MEMBERSHIP and not store):
+            return False
+        # A bundle has memberships and files in lines, stores as they were written.
+        line = raw if kind is Kind.STORE else msgspec.json.format(raw, indent=-1)
+        record = Record(kind=kind, id=SourceId(ident), raw=line)
+        if kind is Kind.MEMBERSHIP:
+            self._memberships.setdefault(SourceId(store or ""), {})[record.id] = record
+            self.taken += 1
+        else:
+            self._keep(record)
+        return True
+
     def _decide(self, name: str) -> None:
         """What looks like an assistant and has no id: a request where its assistant is there, else an assistant."""
-        known = {_gist(record.raw) for (kind, _), record in self._records.items() if kind is Kind.ASSISTANT}
+        known = {_gist(record.raw) for record in self._records[Kind.ASSISTANT].values()}
         is_alone = not self._assistants
         passed = 0
         for raw, key, source in self._guesses:
@@ -316,8 +304,8 @@ class _Found:
             ident = own
         else:
             ident = invented("asst", _canonical(raw))
-            self._note(f"an assistant in {source.dump} has no id: it is called {ident} here")
             found["id"] = ident
+            self._note(f"an assistant in {source.dump} has no id: it is called {ident} here")
         if renamed := [field for field in fields if field not in found]:
             self._note(
                 f"{source.dump} has other names of fields than the API, which are read: {', '.join(renamed)[:200]}"
@@ -326,78 +314,26 @@ class _Found:
         for note in notes:
             self._note(note)
         if store is not None:
-            self._made[SourceId(ident)] = store
-        self._keep(Kind.ASSISTANT, SourceId(ident), raw if found == fields else msgspec.json.encode(found))
+            self._records[Kind.STORE][store.record.id] = store.record
+            self._memberships[store.record.id] = {member.id: member for member in store.members}
+        # Nothing is encoded again that was in the API's form already: numbers stay as they were written.
+        taken = raw if found == fields else msgspec.json.encode(found)
+        self._keep(Record(kind=Kind.ASSISTANT, id=SourceId(ident), raw=taken))
 
-    def _keep(self, kind: Kind, ident: SourceId, raw: bytes) -> None:
-        known = self._records.get((kind, ident))
-        if known is not None and _canonical(known.raw) != _canonical(raw):
-            self._note(f"{kind} {ident} is in the dumps more than once and not the same: the last is taken")
-        self._records[kind, ident] = Record(kind=kind, id=ident, raw=raw)
+    def _keep(self, record: Record) -> None:
+        known = self._records[record.kind].get(record.id)
+        if known is not None and _canonical(known.raw) != _canonical(record.raw):
+            self._note(f"{record.kind} {record.id} is in the dumps more than once and not the same: the last is taken")
+        self._records[record.kind][record.id] = record
         self.taken += 1
 
     def _note(self, note: str) -> None:
+        # Keys of a dict are a set that keeps its order.
         self._notes[note] = None
-
-
-class _Likeness(Enum):
-    ASSISTANT = auto()
-    MAYBE = auto()
-    NAMED = auto()
-    NONE = auto()
-
-
-class _Head:
-    """Just enough of an object to recognise it, its fields by the API's names."""
-
-    def __init__(self, members: Mapping[str, msgspec.Raw]) -> None:
-        # What has more fields is a map of something.
-        self._members = {spelled(key): value for key, value in members.items()} if len(members) <= _MOST_FIELDS else {}
-        self.object = self.text("object")
-
-    def raw(self, field: str) -> bytes:
-        return bytes(self._members.get(field, b""))
-
-    def text(self, field: str) -> str | None:
-        """A field that is a short string."""
-        raw = self._members.get(field, b"")
-        return _text(bytes(raw)) if 2 < len(bytes(raw)) < 1000 else None
-
-    @cached_property
-    def assistant_id(self) -> str | None:
-        if (own := self.text("id")) and _ASSISTANT_ID.fullmatch(own):
-            return own
-        found = {text for field in self._members if (text := self.text(field)) and _ASSISTANT_ID.fullmatch(text)}
-        return found.pop() if len(found) == 1 else None
-
-    def likeness(self, key: str | None) -> _Likeness:
-        """How much the object is like an assistant."""
-        fields = self._members.keys()
-        if self.object == "assistant":
-            return _Likeness.ASSISTANT
-        if self.object is not None or fields & _NO_ASSISTANT:
-            return _Likeness.NONE
-        defined = bool(fields & _DEFINING)
-        if (self.assistant_id or (key and _ASSISTANT_ID.fullmatch(key))) and (defined or fields & _MODELS):
-            return _Likeness.ASSISTANT
-        if fields & _MODELS and defined:
-            return _Likeness.MAYBE
-        if (own := self.text("id")) and _ASSISTANT_ID.fullmatch(own) and "name" in fields:
-            return _Likeness.NAMED
-        return _Likeness.NONE
 
 
 def _starts(raw: msgspec.Raw, with_: bytes) -> bool:
     return bytes(memoryview(raw)[:1]) == with_
-
-
-def _text(raw: bytes) -> str | None:
-    if raw[:1] != b'"':
-        return None
-    try:
-        return msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
-        return None
 
 
 def _gist(raw: bytes) -> tuple[str, ...]:
@@ -418,7 +354,3 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def _line(raw: bytes) -> bytes:
-    return msgspec.json.format(raw, indent=-1)

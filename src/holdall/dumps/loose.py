@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DEEPEST", "Unreadable", "encoded", "left_out_by", "parse"]
+__all__ = ["DEEPEST", "Unreadable", "encoded", "finite", "left_out_by", "parse"]
 
 DEEPEST = 64
 """Containers inside each other."""
@@ -70,6 +70,12 @@ class Unreadable(Exception):
         self.begun: list[int] = []
 
 
+def finite(digits: str) -> float | None:
+    """The number, None for one that JSON has no way to write. ValueError."""
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
 def left_out_by(value: object) -> str:
     """Of what a printer writes in place of a value: why, and what to do; empty for any other value.
 
@@ -82,17 +88,9 @@ def left_out_by(value: object) -> str:
 
 
 def encoded(value: Any) -> bytes:
-    """A parsed value as JSON. A surrogate without its other half becomes U+FFFD; what is no JSON number, null."""
-    text = json.dumps(_plain(value), ensure_ascii=False)
+    """A parsed value as JSON. A surrogate without its other half becomes U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse(text: str, position: int) -> tuple[Any, int]:
@@ -148,10 +146,15 @@ class _Parser:
 
     def _space(self, at: int) -> int:
         """Past white space and comments; there is something behind them."""
+        end = self._skip(at)
+        if end == len(self._text) or self._text.startswith("/*", end):
+            raise Unreadable("the text ends inside of it", len(self._text), ended=True)
+        return end
+
+    def _skip(self, at: int) -> int:
+        """Past white space and comments, which may be all that is left."""
         match = _SPACE.match(self._text, at)
         assert match is not None
-        if match.end() == len(self._text) or self._text.startswith("/*", match.end()):
-            raise Unreadable("the text ends inside of it", len(self._text), ended=True)
         return match.end()
 
     # -- containers ----------------------------------------------------------------------------------
@@ -173,13 +176,18 @@ class _Parser:
                 found[key], at = self.value(sets.end(), depth + 1)
             at = self._comma(at, "}")
 
-    def _items(self, at: int, end: str, depth: int) -> tuple[list[Any], int]:
+    def _items(self, at: int, end: str, depth: int, fields: dict[str, Any] | None = None) -> tuple[list[Any], int]:
+        """The values up to ``end``; those that have a name go to ``fields``, where there may be some."""
         found: list[Any] = []
         while True:
             at = self._space(at)
             if self._text[at] == end:
                 return found, at + 1
-            if more := _MORE.match(self._text, at):
+            key = _KEY.match(self._text, at) if fields is not None else None
+            sets = _SETS.match(self._text, key.end()) if key else None
+            if fields is not None and key and sets:
+                fields[key.group()], at = self.value(sets.end(), depth + 1)
+            elif fields is None and (more := _MORE.match(self._text, at)):
                 found.append(_more(more))
                 at = more.end()
             else:
@@ -225,20 +233,20 @@ class _Parser:
             return self._call(name, at + 1, depth)
         if name in _CONSTANTS:
             return _CONSTANTS[name], at
-        after = _SPACE.match(self._text, at)
-        assert after is not None
-        if self._text[after.end() : after.end() + 1] in ("{", "["):  # an object of a class, as console.log has it
-            return self.value(after.end(), depth + 1)
+        after = self._skip(at)
+        if self._text.startswith(("{", "["), after):  # an object of a class, as console.log has it
+            return self.value(after, depth + 1)
         if "." in name:
             return f"<unread {name}>", at
         raise Unreadable(f"{name[:40]} is no value", word.start(), ended=at == len(self._text))
 
     def _call(self, name: str, at: int, depth: int) -> tuple[Any, int]:
         """What a printed ``Name(…)`` stands for: its fields, or what it is made of."""
-        fields, items, at = self._arguments(at, depth)
-        follows = _SPACE.match(self._text, at)
-        if not fields and follows and self._text[follows.end() : follows.end() + 1] in ("{", "["):
-            return self.value(follows.end(), depth + 1)  # Map(1) { … }, Array(2) [ … ]
+        fields: dict[str, Any] = {}
+        items, at = self._items(at, ")", depth, fields)
+        after = self._skip(at)
+        if not fields and self._text.startswith(("{", "["), after):
+            return self.value(after, depth + 1)  # Map(1) { … }, Array(2) [ … ]
         if name.endswith("datetime") and items and all(isinstance(item, int) for item in items[:6]):
             return _moment(items), at
         if fields:
@@ -247,23 +255,6 @@ class _Parser:
         if isinstance(made, list) and made and all(isinstance(p, list) and len(p) == 2 for p in made):
             return {str(key): value for key, value in made}, at  # OrderedDict([(key, value), …])
         return made, at
-
-    def _arguments(self, at: int, depth: int) -> tuple[dict[str, Any], list[Any], int]:
-        """What stands in a pair of parentheses, with a name and without, and where they end."""
-        fields: dict[str, Any] = {}
-        items: list[Any] = []
-        while True:
-            at = self._space(at)
-            if self._text[at] == ")":
-                return fields, items, at + 1
-            key = _KEY.match(self._text, at)
-            sets = _SETS.match(self._text, key.end()) if key else None
-            if key and sets:
-                fields[key.group()], at = self.value(sets.end(), depth + 1)
-            else:
-                item, at = self.value(at, depth + 1)
-                items.append(item)
-            at = self._comma(at, ")")
 
     def _angles(self, at: int, depth: int) -> tuple[Any, int]:
         if enum := _ENUM.match(self._text, at):
@@ -284,9 +275,7 @@ class _Parser:
         while True:
             part, at = self._string(at)
             parts.append(part)
-            follows = _SPACE.match(self._text, at)
-            assert follows is not None
-            then = follows.end()
+            then = self._skip(at)
             if self._text.startswith("+", then):
                 then = self._space(then + 1)
             if then == len(self._text) or not (self._text[then] in "\"'" or _PREFIX.match(self._text, then)):
@@ -330,10 +319,9 @@ def _number(match: re.Match[str]) -> int | float | None:
             return int(said, 16)
         if said.lstrip("+-").isdigit():
             return int(said)
-        number = float(said)
+        return finite(said)
     except ValueError:
         raise Unreadable("not a number", match.start()) from None
-    return number if abs(number) != float("inf") else None
 
 
 def _moment(items: list[int]) -> str:

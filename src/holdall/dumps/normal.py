@@ -1,7 +1,10 @@
-"""An assistant in other words as the API has it: other spellings of its fields, aliases, JSON in strings. Pure.
+"""An assistant as the API has it: of other spellings of its fields, aliases, JSON in strings, and of v1. Pure.
 
 Databases, SDKs and infrastructure tools keep assistants under names of their own. What is known to mean the same is
 renamed; what isn't known is left, for whoever reads the record to name.
+
+In v1 one list of files served both tools. For the code interpreter it moves to its resources; for retrieval (now
+file_search) it becomes a vector store of its own, which exists nowhere but here, as OpenAI's own migration made one.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ import msgspec
 
 from holdall.dialects import assistants as dialect
 from holdall.dialects.shapes import respelled
+from holdall.dialects.tables import USES
 from holdall.dumps.loose import Unreadable, left_out_by, parse
-from holdall.model import AssistantView
+from holdall.model import AssistantView, Kind, Record, SourceId, invented
 
-__all__ = ["Unfit", "assistant", "assistant_id", "spelled"]
+__all__ = ["MadeStore", "Unfit", "assistant", "assistant_id", "is_assistant_id", "lifted", "spelled"]
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[-\s.]+")
 _ASSISTANT_ID = re.compile(r"asst_\w+")
@@ -29,6 +33,8 @@ _OWNERS = frozenset({"name", "description", "instructions", "metadata", "tools",
 _STRUCTURED = ("tools", "tool_resources", "metadata", "response_format", "file_ids")
 _IN_STRINGS = frozenset({*_STRUCTURED, "files", "vector_store_ids", "vector_stores"})
 _TOOLS = frozenset({"code_interpreter", "file_search", "retrieval"})
+# The strategy that the API itself reports for files cut before strategies existed; never sent back to a server.
+_OTHER = {"type": "other"}
 # A key of a map that says what the value is, not which one.
 _GENERIC = frozenset(
     {"after", "agent", "assistant", "attributes", "before", "body", "config", "content", "data", "details", "input",
@@ -77,16 +83,17 @@ def assistant_id(fields: Mapping[str, Any]) -> str | None:
     ``id`` stands.
     """
     own = fields.get("id")
-    if isinstance(own, str) and own and (_ASSISTANT_ID.fullmatch(own) or fields.get("object") == "assistant"):
+    own = own if isinstance(own, str) else ""
+    if is_assistant_id(own) or (own and fields.get("object") == "assistant"):
         return own
-    found = {
-        value
-        for key, value in fields.items()
-        if key not in _OWNERS and isinstance(value, str) and _ASSISTANT_ID.fullmatch(value)
-    }
+    found = {value for key, value in fields.items() if key not in _OWNERS and is_assistant_id(value)}
     if len(found) == 1:
-        return found.pop()
-    return own if isinstance(own, str) and own else None
+        return str(found.pop())
+    return own or None
+
+
+def is_assistant_id(value: object) -> bool:
+    return isinstance(value, str) and _ASSISTANT_ID.fullmatch(value) is not None
 
 
 def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[str, Any]:
@@ -99,10 +106,10 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     for field, value in fields.items():
         name = spelled(field)
         found[field if name in fields or name in found else name] = value
-    ident = assistant_id(found) or (key if key and _ASSISTANT_ID.fullmatch(key) else None)
+    ident = assistant_id(found) or (key if is_assistant_id(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     found = _identified(found, ident)
-    if "name" not in found and key and key != ident and _names_one(key):
+    if "name" not in found and key and key != ident and spelled(key) not in _GENERIC and not key.isdigit():
         found["name"] = key
     for field in _STRUCTURED:
         if field in found:
@@ -127,10 +134,6 @@ def _identified(found: dict[str, Any], ident: str | None) -> dict[str, Any]:
         return {key: value for key, value in found.items() if key != "id" or isinstance(value, str)}
     kept = {key: value for key, value in found.items() if key in _OWNERS or key == "id" or value != ident}
     return {**kept, "id": ident}
-
-
-def _names_one(key: str) -> bool:
-    return spelled(key) not in _GENERIC and not key.isdigit()
 
 
 def _out_of_string(value: Any) -> Any:
@@ -167,43 +170,45 @@ def _tool(tool: Any) -> Any:
 
 def _stores(found: dict[str, Any]) -> None:
     """Stores that stand beside ``tool_resources``, or in the tool that searches them, are moved into them."""
-    ids = list(_ids(found.pop("vector_store_ids", None), None))
-    tools: list[Any] = []
+    ids = _ids(found.pop("vector_store_ids", None), None)
     if isinstance(found.get("tools"), list):
-        found["tools"] = tools = [*found["tools"]]
-    for place, tool in enumerate(tools):
-        if isinstance(tool, dict) and tool.get("type") == "file_search":
-            inner = tool.get("file_search")
-            for holder in (tool, inner if isinstance(inner, dict) else {}):
-                ids += _ids(holder.get("vector_store_ids"), None)
-            bare = {key: value for key, value in tool.items() if key != "vector_store_ids"}
-            if isinstance(inner, dict) and "vector_store_ids" in inner:
-                bare["file_search"] = {key: value for key, value in inner.items() if key != "vector_store_ids"}
-            tools[place] = bare
+        found["tools"] = [_without_stores(tool, ids) for tool in found["tools"]]
     if not ids:
         return
-    resources = found.get("tool_resources")
-    resources = dict(resources) if isinstance(resources, dict) else {}
-    search = resources.get("file_search")
-    search = dict(search) if isinstance(search, dict) else {}
-    search["vector_store_ids"] = list(dict.fromkeys([*_ids(search.get("vector_store_ids"), None), *ids]))
-    found["tool_resources"] = {**resources, "file_search": search}
+    resources = _as_map(found.get("tool_resources"))
+    search = _as_map(resources.get("file_search"))
+    all_ids = dict.fromkeys([*_ids(search.get("vector_store_ids"), None), *ids])
+    found["tool_resources"] = {**resources, "file_search": {**search, "vector_store_ids": list(all_ids)}}
+
+
+def _without_stores(tool: Any, ids: list[str]) -> Any:
+    """``tool`` without the ids of stores, which go to ``ids``."""
+    if not isinstance(tool, dict) or tool.get("type") != "file_search":
+        return tool
+    bare = dict(tool)
+    ids += _ids(bare.pop("vector_store_ids", None), None)
+    if "vector_store_ids" in (inner := _as_map(bare.get("file_search"))):
+        ids += _ids(inner["vector_store_ids"], None)
+        bare["file_search"] = {key: value for key, value in inner.items() if key != "vector_store_ids"}
+    return bare
+
+
+def _as_map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _ids(value: Any, shape: re.Pattern[str] | None) -> list[str]:
     """The ids that a list, a map or a single value has; [] where one of them isn't of the ``shape``."""
     ids = []
-    several = isinstance(value, list) or (_is_map(value) and "id" not in value)
+    several = isinstance(value, list) or (isinstance(value, dict) and "id" not in value)
     for one in value if several else [value]:
-        said = next((one[key] for key in ("id", "file_id", "fileId") if one.get(key)), None) if _is_map(one) else one
+        said = one
+        if isinstance(one, dict):
+            said = next((one[key] for key in ("id", "file_id", "fileId") if one.get(key)), None)
         if not isinstance(said, str) or (shape is not None and not shape.fullmatch(said)):
             return []
         ids.append(said)
     return ids
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _refuse_unfit(found: Mapping[str, Any]) -> None:
@@ -229,3 +234,83 @@ def _strings(values: Iterable[Any]) -> Iterator[str]:
             stack += (key for key in value if key == "…")
         elif isinstance(value, list):
             stack += value
+
+
+# -- v1 ----------------------------------------------------------------------------------------------
+
+
+class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
+    """A vector store that no server ever had, and what is in it."""
+
+    record: Record
+    members: list[Record]
+
+
+def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStore | None, list[str]]:
+    """The definition in v2 (as it is where it is in v2 already), the store that was made for it, and what to say."""
+    # In one place, because where the files go depends on each of the tools and on what has a place already.
+    tools: list[Any] = found if isinstance(found := fields.get("tools"), list) else []
+    kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]
+    if "retrieval" not in kinds and "file_ids" not in fields:
+        return fields, None, []
+    files = list(dict.fromkeys(file for file in fields.get("file_ids") or () if isinstance(file, str)))
+    searches = "retrieval" in kinds or "file_search" in kinds
+    interprets = "code_interpreter" in kinds
+    resources: dict[str, Any] = dict(fields.get("tool_resources") or {})
+    store, done = None, []
+    if files and searches and not _used(resources, "file_search"):
+        store = _store_of(ident, fields, files)
+        resources["file_search"] = {"vector_store_ids": [store.record.id]}
+        done.append("its files became a vector store")
+    if files and (interprets or store is None):
+        used = [*_used(resources, "code_interpreter"), *files]
+        resources["code_interpreter"] = {"file_ids": list(dict.fromkeys(used))}
+        done.append("its files went to the code interpreter")
+    if "retrieval" in kinds:
+        done.append("retrieval became file_search")
+    found = {key: value for key, value in fields.items() if key != "file_ids"}
+    if "tools" in fields:
+        found["tools"] = [_searching(tool) for tool in tools]
+    if resources:
+        found["tool_resources"] = resources
+    notes = [f"assistant {ident} was lifted from v1: {', '.join(done)}"] if done else []
+    if files and not searches and not interprets:
+        notes.append(f"assistant {ident} has {len(files)} files but no tool that reads them")
+    return found, store, notes
+
+
+def _used(resources: Mapping[str, Any], tool: str) -> list[Any]:
+    return (resources.get(tool) or {}).get(USES[tool]) or []
+
+
+def _searching(tool: Any) -> Any:
+    is_old = isinstance(tool, dict) and tool.get("type") == "retrieval"
+    return {**tool, "type": "file_search"} if is_old else tool
+
+
+def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeStore:
+    store = invented("vs", ident.encode())
+    common = {"created_at": fields.get("created_at") or 0, "usage_bytes": 0, "status": "completed"}
+    record = {
+        "id": store,
+        "object": "vector_store",
+        "name": f"{fields.get('name') or ident} files",
+        "file_counts": {"in_progress": 0, "completed": len(files), "failed": 0, "cancelled": 0, "total": len(files)},
+        "metadata": {},
+        **common,
+    }
+    member = {
+        "object": "vector_store.file",
+        "vector_store_id": store,
+        "last_error": None,
+        "attributes": {},
+        "chunking_strategy": _OTHER,
+        **common,
+    }
+    return MadeStore(
+        record=Record(kind=Kind.STORE, id=SourceId(store), raw=msgspec.json.encode(record)),
+        members=[
+            Record(kind=Kind.MEMBERSHIP, id=SourceId(file), raw=msgspec.json.encode({"id": file, **member}))
+            for file in files
+        ],
+    )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdall.dumps.loose import Unreadable, encoded, parse
+from holdall.dumps.loose import Unreadable, encoded, finite, parse
 from holdall.errors import UsageFault
 
 __all__ = ["LONGEST", "DumpText", "decoded", "looks_like"]
@@ -44,7 +44,7 @@ _MOST_FAILURES = 1000
 _PATIENCE = 2
 _LEAST = 64 << 10
 _MOST_TRIES = 300_000
-_LENIENT = json.JSONDecoder(strict=False)
+_LENIENT = json.JSONDecoder(strict=False, parse_float=finite, parse_constant=lambda word: None)
 
 
 class DumpText:
@@ -55,8 +55,9 @@ class DumpText:
     around the values.
     """
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, name: str, text: str) -> None:
+        """``name`` is that of the dump, for what is raised."""
+        self._name, self._text = name, text
         self.error = ""
         self.cut: int | None = None
         self.passed = 0
@@ -82,7 +83,7 @@ class DumpText:
             yield value, True
             position = stop
         if end - position > LONGEST:
-            raise UsageFault(f"{self.error}, and more than {LONGEST >> 20} MiB are read as JSON only")
+            raise self._unusable(f"more than {LONGEST >> 20} MiB are read as JSON only")
         yield from self._scan(position)
 
     def _scan(self, position: int) -> Iterator[tuple[bytes, bool]]:
@@ -102,9 +103,7 @@ class DumpText:
                     self.cut = self._line(start)
                 tries -= 1
                 if not tries:
-                    raise UsageFault(
-                        f"{self.error}, and {_MOST_TRIES} places in it look like values and are none"
-                    ) from None
+                    raise self._unusable(f"{_MOST_TRIES} places in it look like values and are none") from None
                 patience -= error.position - start
                 hopeless = {place for place in hopeless if place > start} | {*error.begun}
                 # What failed may have whole values inside; once too much was read twice, what was read is left.
@@ -139,6 +138,9 @@ class DumpText:
         except (ValueError, msgspec.DecodeError):
             return (encoded(value), False), begin, stop
         return (raw, True), begin, stop
+
+    def _unusable(self, why: str) -> UsageFault:
+        return UsageFault(f"can't use dump {self._name}: {self.error}, and {why}")
 
     def _line(self, position: int) -> int:
         return self._text.count("\n", 0, position) + 1

@@ -1,14 +1,18 @@
 """Contents and the records about them, out of an account into a bundle: a lister, workers, a bounded queue between.
 
-Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file.
+Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file. Two
+ways to contents that the server refuses, the owner's originals and containers, are only taken on request.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from holdall.bundle.digest import record_hash
@@ -17,24 +21,57 @@ from holdall.bundle.layout import LedgerLine
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.writer import BundleWriter
 from holdall.errors import DamagedBundle, HoldallError, one_error
-from holdall.exporter.file_index import File, FileIndex, Waiting
-from holdall.exporter.ledger import LedgerWriter, line_of
-from holdall.exporter.parent import Parent, ReusedContent
+from holdall.exporter.earlier import Parent, ReusedContent
+from holdall.exporter.file_index import File, Waiting
+from holdall.exporter.ledger import LedgerWriter, ledger_line
 from holdall.exporter.records import FileRecords
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, Kind, Record, SourceId, StoreView, epoch_seconds
+from holdall.originals import Originals
 from holdall.progress import Progress
 from holdall.remote.client import Account
+from holdall.remote.containers import Containers
 from holdall.remote.contents import REFUSED, ContentFetcher, FetchedContent, Holder
 from holdall.remote.survey import Definitions, Surveyor
 from holdall.untrusted import require_id
 
-__all__ = ["Fetch"]
+__all__ = ["Fallbacks", "Fetch", "open_fetcher"]
 
 # Small contents become durable when they fill a frame together, or when so many seconds have gone by.
 _CHECKPOINT_EVERY = 1.0
 
-Queue = asyncio.Queue[SourceId | Waiting | None]
+T = TypeVar("T")
+Queue: TypeAlias = asyncio.Queue[T | None]
+"""What is to be worked on; None at its end, once for each worker."""
+
+
+class Fallbacks(msgspec.Struct, frozen=True, kw_only=True):
+    """``originals`` is the owner's folder; ``containers`` the name that containers get, unlike any other's. None: not
+    used."""
+
+    originals: Path | None = None
+    containers: str | None = None
+
+
+@asynccontextmanager
+async def open_fetcher(
+    account: Account, fallbacks: Fallbacks, progress: Progress
+) -> AsyncIterator[tuple[ContentFetcher, Containers | None]]:
+    """A fetcher with these fallbacks, and the containers that it uses. On leaving, every container that was made is
+    deleted, whatever happened.
+
+    Raises UsageFault where the folder is none.
+    """
+    async with AsyncExitStack() as stack:
+        originals = containers = None
+        if fallbacks.originals:
+            progress.stage("looking at the originals")
+            originals = stack.enter_context(await asyncio.to_thread(Originals, fallbacks.originals))
+            for note in originals.notes():
+                progress.note(note)
+        if fallbacks.containers:
+            containers = await stack.enter_async_context(Containers(account, name=fallbacks.containers))
+        yield ContentFetcher(account, originals=originals, containers=containers), containers
 
 
 class _Sinks:
@@ -76,78 +113,65 @@ class Fetch:
         account: Account,
         surveyor: Surveyor,
         definitions: Definitions,
-        writer: BundleWriter,
-        progress: Progress,
-        register: FileIndex,
-        booking: LedgerWriter,
+        ledger: LedgerWriter,
         fetcher: ContentFetcher,
         *,
         parent: Parent | None = None,
         defer: bool = False,
     ) -> None:
         """``parent`` has contents of an earlier bundle; with ``defer`` they are taken in ``take_deferred`` only."""
-        self._account, self._surveyor, self._definitions, self._writer, self._progress = (
-            account,
-            surveyor,
-            definitions,
-            writer,
-            progress,
-        )
-        self._register, self._booking, self._parent, self._defer = register, booking, parent, defer
+        self._account, self._surveyor, self._definitions = account, surveyor, definitions
+        self._ledger, self._index, self._writer, self._progress = ledger, ledger.index, ledger.writer, ledger.progress
+        self._fetcher, self._parent, self._defer = fetcher, parent, defer
         self._workers = account.limits.concurrency
-        self._fetcher = fetcher
-        self._stores = [SourceId(store.id) for store in definitions.store_views]
 
     async def contents(self) -> None:
         """All contents but those deferred, then the records about them, into the writer."""
         self._progress.stage("files")
         with self._writer.open_files() as files:
-            async with FileRecords(self._surveyor, self._register) as records:
+            async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
-                async def one(found: SourceId | Waiting) -> None:
-                    assert isinstance(found, str)
-                    await self._one(await self._identified(found, records, files))
+                async def one(file_id: SourceId) -> None:
+                    await self._one(await self._identified(file_id, records, files))
 
                 await self._each(self._list, one)
                 await self._look_elsewhere()
                 # A store that was listed later may have the text that an earlier one had not.
-                await self._each(self._waiting(content=True), self._again)
+                await self._look_again(content=True)
             await asyncio.to_thread(files.commit)
 
     async def take_deferred(self, *, read: bool) -> None:
         """Bring what was deferred to its end: contents out of the parent, or only their places in the books."""
         self._defer = False
         if read:
-            await self._each(self._waiting(content=False), self._again)
-            await self._each(self._waiting(content=True), self._again)  # what turned out to be damaged, and is gone
+            await self._look_again(content=False)
+            await self._look_again(content=True)  # what turned out to be damaged, and is gone
             return
-        for waiting in self._register.waiting(content=False):
+        for waiting in self._index.waiting(content=False):
             if (taken := self._unchanged(waiting.file)) is not None:
-                self._booking.unread(waiting.file, taken.line, taken.entry)
+                self._ledger.took(waiting.file, Stored(entry=taken.entry, ledger=taken.line))
 
     # -- listing ---------------------------------------------------------------------------------------
 
-    async def _list(self, queue: Queue) -> None:
-        for number, store in enumerate(self._definitions.store_views):
-            await self._list_store(number, store, queue)
+    async def _list(self, queue: Queue[SourceId]) -> None:
+        for store in self._definitions.store_views:
+            await self._list_store(store, queue)
         # After the stores, because a file of both tools may have its text in one of them.
         for file_id in (*self._surveyor.users(self._definitions.views).files, *self._definitions.files):
             await self._found(queue, file_id)
 
-    async def _list_store(self, number: int, store: StoreView, queue: Queue) -> None:
+    async def _list_store(self, store: StoreView, queue: Queue[SourceId]) -> None:
         store_id = SourceId(store.id)
         with self._writer.open_memberships(store_id) as lines:
             count = 0
             async for file_id, line, overlap in self._memberships(store_id):
                 count += 1
-                if self._booking.takes(Kind.MEMBERSHIP, file_id, line, store_id):
+                if self._ledger.takes(Kind.MEMBERSHIP, file_id, line, store_id):
                     lines.write(line + b"\n")
-                    self._booking.record(Kind.MEMBERSHIP, file_id, line, store_id)
-                self._register.cut(file_id, number, overlap)
-                await self._found(queue, file_id, number)
+                await self._found(queue, file_id, Holder(store=store_id, overlap=overlap))
             await asyncio.to_thread(lines.commit)
         if store_id not in self._definitions.memberships:
-            self._booking.store(store_id, store.total, count)
+            self._ledger.store(store_id, store.total, count)
 
     async def _memberships(self, store_id: SourceId) -> AsyncIterator[tuple[SourceId, bytes, int]]:
         """Each membership's file, its record, and how many tokens the parts of the file's text share."""
@@ -158,13 +182,13 @@ class Fetch:
         async for membership, line in self._surveyor.memberships(store_id, required=False):
             yield SourceId(membership.id), line, overlap_of(membership.chunking_strategy)
 
-    async def _found(self, queue: Queue, file_id: SourceId, store: int | None = None) -> None:
+    async def _found(self, queue: Queue[SourceId], file_id: SourceId, holder: Holder | None = None) -> None:
         """A file was seen: remember the store that holds it; fetch it the first time."""
-        if self._register.want(file_id, store):
+        if self._index.want(file_id, holder):
             try:
                 require_id(file_id)
             except ValueError as error:
-                self._booking.unfit(Kind.FILE, file_id, f"no bundle can hold it: {error}")
+                self._ledger.unfit(Kind.FILE, file_id, f"no bundle can hold it: {error}")
                 return
             self._progress.expect(files=1)
             await queue.put(file_id)
@@ -175,46 +199,42 @@ class Fetch:
         Files of the code interpreter may be in one, and those of definitions from before there were stores were put
         into some. They are read no further than to see which of the files they have.
         """
-        lacking = {id for id in self._register.lacking() if not self._living(self._register.stores(id))}
+        lacking = {id for id in self._index.lacking() if not self._holders(id)}
         if not lacking:
             return
         self._progress.stage("looking for files in other vector stores")
         surveyor = Surveyor(self._account)  # whose doubts are nobody's: what is listed here isn't exported
         try:
-            others = [record for record in await surveyor.definitions(Kind.STORE) if record.id not in self._stores]
+            others = await surveyor.definitions(Kind.STORE)
         except REFUSED as error:
             self._progress.note(f"files that could not be got are not looked for in other stores: {error.message}")
             return
+        listed = {store.id for store in self._definitions.store_views}
         for record in others:
             if not lacking:
                 return
-            number = len(self._stores)
-            self._stores.append(record.id)
+            if record.id in listed:
+                continue
             try:
                 async for membership, _ in surveyor.memberships(record.id):
                     if membership.id in lacking:
-                        self._register.want(SourceId(membership.id), number)
-                        self._register.cut(SourceId(membership.id), number, overlap_of(membership.chunking_strategy))
+                        overlap = overlap_of(membership.chunking_strategy)
+                        self._index.want(SourceId(membership.id), Holder(store=record.id, overlap=overlap))
                         lacking.discard(SourceId(membership.id))
             except REFUSED as error:
                 self._progress.note(f"files that could not be got are not looked for in {record.id}: {error.message}")
 
-    def _living(self, numbers: Iterable[int]) -> list[int]:
-        """Those of the stores that the server has; others are there by the word of a dump only."""
-        return [number for number in numbers if self._stores[number] not in self._definitions.memberships]
-
-    def _waiting(self, *, content: bool) -> Callable[[Queue], Awaitable[None]]:
-        async def feed(queue: Queue) -> None:
-            for waiting in self._register.waiting(content=content):
+    async def _look_again(self, *, content: bool) -> None:
+        async def feed(queue: Queue[Waiting]) -> None:
+            for waiting in self._index.waiting(content=content):
                 await queue.put(waiting)
 
-        return feed
+        await self._each(feed, self._again)
 
-    async def _each(
-        self, feed: Callable[[Queue], Awaitable[None]], work: Callable[[SourceId | Waiting], Awaitable[None]]
-    ) -> None:
+    async def _each(self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[None]]) -> None:
         """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be."""
-        queue: Queue = asyncio.Queue(maxsize=64 * self._workers)
+        # Bounded: a lister that is faster than the contents waits, and memory stays flat.
+        queue: Queue[T] = asyncio.Queue(maxsize=64 * self._workers)
 
         async def feeding() -> None:
             await feed(queue)
@@ -255,9 +275,8 @@ class Fetch:
         # A file that is gone may still be known to the dump that named it.
         told = record if isinstance(record, Record) else self._definitions.file_records.get(file_id)
         view = hash = None
-        if told is not None and self._booking.takes(Kind.FILE, file_id, told.raw):
+        if told is not None and self._ledger.takes(Kind.FILE, file_id, told.raw):
             files.write(told.raw + b"\n")
-            self._booking.record(Kind.FILE, file_id, told.raw)
             view, hash = FileView.of(told), record_hash(Kind.FILE, told.raw)
             self._progress.expect(bytes=view.size or 0)
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
@@ -268,34 +287,32 @@ class Fetch:
         if self._keep(file, listed=False):
             return
         taken = self._unchanged(file)
-        if taken and taken.best and await self._take(file, taken):
+        if taken and taken.is_bytes and await self._take(file, taken):
             return
-        stores = self._register.stores(file.id)
+        holders = len(self._index.holders(file.id))
         # While the parent has the whole text, only what is better than a text is asked for.
         text = not (taken and taken.is_whole_text)
         nothing = await self._fetch(file, text=text)
-        if nothing and taken and not taken.best:
+        if nothing and taken and not taken.is_bytes:
             if await self._take(file, taken):
                 return
             if not text:
                 nothing = await self._fetch(file)
         if nothing:
-            self._register.wait(Waiting(file=file, stores=len(stores), content=nothing))
+            self._index.wait(Waiting(file=file, holders=holders, content=nothing))
 
-    async def _again(self, waiting: SourceId | Waiting) -> None:
+    async def _again(self, waiting: Waiting) -> None:
         """The second look at a file."""
-        assert isinstance(waiting, Waiting)
         file, nothing = waiting.file, waiting.content
         if nothing is None:
             await self._one(file)
             return
         if self._keep(file, listed=True):
             return
-        stores = self._register.stores(file.id)
-        if len(stores) > waiting.stores:
+        if len(self._index.holders(file.id)) > waiting.holders:
             nothing = await self._fetch(file)
         if nothing:
-            self._booking.lost(file, nothing)
+            self._ledger.lost(file, nothing)
 
     def _keep(self, file: File, *, listed: bool) -> bool:
         """Keep what an interrupted run stored, if it is still the content of that file.
@@ -308,43 +325,52 @@ class Fetch:
         if stored is None or not (stored.record == file.record if file.record else file.gone):
             return False
         if stored.store is not None:
-            cuts = [holder.overlap for holder in self._holders(file) if holder.store == stored.store]
-            if stored.overlap != next(iter(cuts), DEFAULT_OVERLAP if listed else None):
+            overlap = self._overlap(file, stored.store, DEFAULT_OVERLAP if listed else None)
+            if stored.overlap != overlap:
                 return False
         self._writer.keep(file.id)
-        self._booking.kept(file, stored)
+        self._ledger.kept(file, stored)
         return True
 
-    def _holders(self, file: File) -> list[Holder]:
-        return [
-            Holder(store=self._stores[number], overlap=self._register.overlap(file.id, number))
-            for number in self._living(self._register.stores(file.id))
-        ]
+    def _holders(self, file_id: SourceId) -> list[Holder]:
+        """The stores that hold a file at the server; others are there by the word of a dump only."""
+        return [one for one in self._index.holders(file_id) if one.store not in self._definitions.memberships]
+
+    def _overlap(self, file: File, store: str, default: int | None) -> int | None:
+        """How many tokens the parts of a file's text share in a store; ``default`` where it isn't known to hold it."""
+        return next((one.overlap for one in self._holders(file.id) if one.store == store), default)
 
     async def _fetch(self, file: File, *, text: bool = True) -> FetchedContent | None:
         """A file's content by the best way, into bundle and ledger; what was said where nothing was got."""
-        holders = self._holders(file)
+        holders = self._holders(file.id)
         sinks = _Sinks(self._writer, file, holders)
         content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
-        self._booking.got(file, await asyncio.to_thread(sinks.add, line_of(file, content)))
+        self._ledger.got(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
         return None
 
     def _unchanged(self, file: File) -> ReusedContent | None:
+        """The parent's content of a file, where it still is that."""
         taken = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
-        return None if taken and taken.store is not None and self._store_for(file, taken) is None else taken
+        return taken if taken and self._is_cut_alike(file, taken) else None
+
+    def _is_cut_alike(self, file: File, taken: ReusedContent) -> bool:
+        """Whether readers will think of a text of the parent that it was cut as it was there; True for no text."""
+        return taken.store is None or self._overlap(file, taken.store, DEFAULT_OVERLAP) == taken.overlap
 
     async def _take(self, file: File, taken: ReusedContent) -> bool:
         """The parent's content instead of a download, now or later; False where it is damaged there."""
         assert self._parent is not None
         if self._defer:
-            self._booking.foresee(file, taken.entry)
-            self._register.wait(Waiting(file=file, stores=0))
+            self._ledger.foresee(file, taken.entry)
+            self._index.wait(Waiting(file=file))
             return True
-        sinks = _Sinks(self._writer, file, self._holders(file))
-        store = self._store_for(file, taken)
-        sink = sinks.content(taken.line.fidelity) if store is None else sinks.text(store)
+        # Meanwhile a store may have been listed that says otherwise.
+        if not self._is_cut_alike(file, taken):
+            return False
+        sinks = _Sinks(self._writer, file, self._holders(file.id))
+        sink = sinks.content(taken.line.fidelity) if taken.store is None else sinks.text(taken.store)
         try:
             await asyncio.to_thread(self._parent.copy, taken, sink)
         except DamagedBundle as error:
@@ -353,12 +379,5 @@ class Fetch:
         finally:
             sink.abort()
         line = replace(taken.line, filename=file.filename, expected=file.size)
-        self._booking.took(file, await asyncio.to_thread(sinks.add, line))
+        self._ledger.took(file, await asyncio.to_thread(sinks.add, line))
         return True
-
-    def _store_for(self, file: File, taken: ReusedContent) -> SourceId | None:
-        """The store in which a text of the parent lies: the one that its route names, if readers will think that it was
-        cut as it was there. None for none, and for no text."""
-        cuts = (holder.overlap for holder in self._holders(file) if holder.store == taken.store)
-        fits = taken.store is not None and next(cuts, DEFAULT_OVERLAP) == taken.overlap
-        return SourceId(taken.store) if fits and taken.store is not None else None

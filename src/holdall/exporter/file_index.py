@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from holdall.errors import CannotWrite
-from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import FileView, SourceId
 from holdall.opening import Closing
-from holdall.remote.contents import FetchedContent
+from holdall.remote.contents import FetchedContent, Holder
 from holdall.remote.survey import Missing
 
 __all__ = ["File", "FileIndex", "Waiting", "passing_database"]
 
 _SCHEMA = """
-CREATE TABLE wanted (id TEXT PRIMARY KEY, stores TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE overlaps (id TEXT, store INTEGER, tokens INTEGER NOT NULL, PRIMARY KEY (id, store)) WITHOUT ROWID;
+CREATE TABLE wanted (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE holders (place INTEGER PRIMARY KEY, id TEXT NOT NULL, store TEXT NOT NULL, overlap INTEGER NOT NULL);
+CREATE INDEX holders_by_file ON holders (id, place);
 CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, what BLOB NOT NULL);
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
@@ -53,43 +54,45 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is looked at again once all lists have been read.
 
-    ``stores`` is the number of stores that were known to hold it. ``content`` is what came of it then; without one its
+    ``holders`` is the number of stores that were known to hold it. ``content`` is what came of it then; without one its
     content is to be taken from the parent.
     """
 
     file: File
-    stores: int
+    holders: int = 0
     content: FetchedContent | None = None
 
 
 class _Passing(sqlite3.Connection):
-    """One whose disk may be full."""
+    """A connection that raises CannotWrite where the disk is full."""
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
-        try:
+        with _reporting():
             return super().execute(*args)
-        except sqlite3.OperationalError as error:
-            raise _meant(error) from None
 
     def executemany(self, *args: Any) -> sqlite3.Cursor:
-        try:
+        with _reporting():
             return super().executemany(*args)
-        except sqlite3.OperationalError as error:
-            raise _meant(error) from None
 
 
-def _meant(error: sqlite3.OperationalError) -> Exception:
-    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        return error
-    return CannotWrite(
-        f"can't keep the books of this run on disk: {error}",
-        hint="make room for passing files (TMPDIR) and run the same command again: it goes on where it stopped",
-    )
+@contextmanager
+def _reporting() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        # An extended code has the primary one in its lowest byte.
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            raise
+        raise CannotWrite(
+            f"can't keep the books of this run on disk: {error}",
+            hint="make room for passing files (TMPDIR) and run the same command again: it goes on where it stopped",
+        ) from None
 
 
 def passing_database(schema: str) -> sqlite3.Connection:
     """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Passing)
+    # It never outlives the process, so there is nothing to recover and nothing to sync.
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
         database.execute(f"PRAGMA {pragma}")
     database.executescript(schema)
@@ -109,41 +112,28 @@ class FileIndex(Closing):
 
     # -- what is wanted ------------------------------------------------------------------------------
 
-    def want(self, file_id: SourceId, store: int | None = None) -> bool:
-        """A file was seen, in the store of that number if any; True the first time."""
-        row = self._database.execute("SELECT stores FROM wanted WHERE id = ?", (file_id,)).fetchone()
-        if row is None:
-            self._database.execute("INSERT INTO wanted VALUES (?, ?)", (file_id, "" if store is None else f"{store}"))
-            self.wanted += 1
-        elif store is not None:
-            stores = f"{row[0]},{store}" if row[0] else f"{store}"
-            self._database.execute("UPDATE wanted SET stores = ? WHERE id = ?", (stores, file_id))
-        return row is None
+    def want(self, file_id: SourceId, holder: Holder | None = None) -> bool:
+        """A file was seen, in a store if there is a ``holder``; True the first time."""
+        is_new = self._database.execute("INSERT OR IGNORE INTO wanted VALUES (?)", (file_id,)).rowcount == 1
+        self.wanted += is_new
+        if holder is not None:
+            self._database.execute(
+                "INSERT INTO holders (id, store, overlap) VALUES (?, ?, ?)", (file_id, holder.store, holder.overlap)
+            )
+        return is_new
 
     def wants(self, file_id: SourceId) -> bool:
         """Whether a file was seen."""
         return self._database.execute("SELECT 1 FROM wanted WHERE id = ?", (file_id,)).fetchone() is not None
 
-    def stores(self, file_id: SourceId) -> list[int]:
-        """The numbers of the stores that are known to hold a file, in the order in which they were seen."""
-        row = self._database.execute("SELECT stores FROM wanted WHERE id = ?", (file_id,)).fetchone()
-        return [int(number) for number in row[0].split(",")] if row and row[0] else []
-
-    def cut(self, file_id: SourceId, store: int, overlap: int) -> None:
-        """A store cuts the text of a file into parts that share so many tokens."""
-        if overlap != DEFAULT_OVERLAP:
-            self._database.execute("INSERT OR REPLACE INTO overlaps VALUES (?, ?, ?)", (file_id, store, overlap))
-
-    def overlap(self, file_id: SourceId, store: int) -> int:
-        """How many tokens the parts share that a store cuts the text of a file into."""
-        row = self._database.execute(
-            "SELECT tokens FROM overlaps WHERE id = ? AND store = ?", (file_id, store)
-        ).fetchone()
-        return int(row[0]) if row else DEFAULT_OVERLAP
+    def holders(self, file_id: SourceId) -> list[Holder]:
+        """The stores that are known to hold a file, in the order in which they were seen."""
+        rows = self._database.execute("SELECT store, overlap FROM holders WHERE id = ? ORDER BY place", (file_id,))
+        return [Holder(store=SourceId(store), overlap=overlap) for store, overlap in rows]
 
     # -- what is known -------------------------------------------------------------------------------
 
-    def list(self, records: Iterable[tuple[str, bytes]]) -> None:
+    def add_listed(self, records: Iterable[tuple[str, bytes]]) -> None:
         """Keep file records that came out of a list, by id."""
         self._database.execute("BEGIN")
         self._database.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?)", records)
@@ -173,6 +163,7 @@ class FileIndex(Closing):
         while page := self._database.execute(
             "SELECT place, what FROM waiting WHERE has_content = ? ORDER BY place LIMIT ?", (content, _PAGE)
         ).fetchall():
+            # Before they are handed out: what is put back meanwhile comes behind them.
             self._database.execute("DELETE FROM waiting WHERE has_content = ? AND place <= ?", (content, page[-1][0]))
             for _, what in page:
                 yield msgspec.json.decode(what, type=Waiting)

@@ -1,19 +1,27 @@
-"""What became of each file: its line in the bundle's ledger, the counts by fidelity, and what counts as a loss."""
+"""What became of each file: its line in the bundle's ledger, the counts by fidelity, and what counts as a loss.
+
+Findings are all counted, as many kept as a person can read, and all written down: a content's line is in the bundle's
+ledger, every other finding becomes a line of ``data/losses.jsonl``. A hundred thousand findings would otherwise be as
+many values in memory and lines in a report.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
+from holdall.bundle.sorting import Sorter
 from holdall.bundle.totals import Totals
 from holdall.bundle.writer import BundleWriter
+from holdall.capped import KEPT
 from holdall.exporter.file_index import File, FileIndex
-from holdall.exporter.losses import Losses
 from holdall.exporter.records import unfit
 from holdall.exporter.report import (
     Absent,
@@ -21,9 +29,12 @@ from holdall.exporter.report import (
     Doubtful,
     Finding,
     Miscount,
+    Policy,
     Replaced,
     UnreadField,
     absent,
+    line_of,
+    reason,
     unreadable,
 )
 from holdall.exporter.unread import unread_references
@@ -34,26 +45,78 @@ from holdall.redaction import MARK
 from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
 from holdall.remote.survey import Definitions
+from holdall.verdict import Reason, Verdict
 
-__all__ = ["LedgerWriter"]
+__all__ = ["LedgerWriter", "Losses", "ledger_line"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Losses:
+    """The findings of one export. Those that the policy doesn't accept are never pushed out by others."""
+
+    def __init__(self, policy: Policy, *, kept: int = KEPT) -> None:
+        self._policy, self._room = policy, kept
+        self._grave: list[Finding] = []
+        self._light: list[Finding] = []
+        self._lines = Sorter()
+        self._reasons: Counter[Reason] = Counter()
+        self._accepted: Counter[Reason] = Counter()
+        self.total = 0
+        """All findings."""
+        self.counting = 0
+        """Those that the policy doesn't accept."""
+
+    def add(self, finding: Finding, *, in_ledger: bool = False) -> None:
+        """``in_ledger``: the file's line in the ledger says so too, so that it isn't counted again."""
+        self.total += 1
+        why = reason(finding, self._policy)
+        grave = why is not None and not self._policy.accepts(finding)
+        kept = self._grave if grave else self._light
+        if len(kept) < self._room:
+            kept.append(finding)
+        if why is None or in_ledger:
+            return
+        self.counting += grave
+        self._reasons[why] += 1
+        self._accepted[why] += not grave
+        if not isinstance(finding, ContentLoss | Doubtful):  # of which the ledger has a line
+            self._lines.add(_encode(line_of(finding, why)))
+
+    def __iter__(self) -> Iterator[Finding]:
+        """The kept ones, those that count first."""
+        return iter([*self._grave, *self._light])
+
+    def verdict(self) -> Verdict:
+        return Verdict(counts=dict(self._reasons), accepted=dict(+self._accepted))
+
+    def write(self, writer: BundleWriter) -> None:
+        """What no ledger line says, into the bundle; to be called once, when nothing more is added."""
+        lines = self._lines.keys()
+        if (first := next(lines, None)) is not None:  # an export that lacks nothing has no such file
+            with writer.open_losses() as sink:
+                for line in chain([first], lines):
+                    sink.write(line + b"\n")
+                sink.commit()
+        self._lines.close()
 
 
 class LedgerWriter:
-    """The books of one run. ``state`` is kept only where somebody will ask for it."""
+    """What one run knows and says of its files. ``totals`` are kept only where somebody will ask for them."""
 
     def __init__(
         self,
         writer: BundleWriter,
-        register: FileIndex,
+        index: FileIndex,
         definitions: Definitions,
         losses: Losses,
         progress: Progress,
-        state: Totals | None = None,
+        totals: Totals | None = None,
         account: Account | None = None,
     ) -> None:
-        self._writer, self._register, self._progress, self._state = writer, register, progress, state
-        self._losses, self._account = losses, account
-        self._stores = [store.id for store in definitions.store_views]
+        self.writer, self.index, self.progress, self.losses = writer, index, progress, losses
+        self._totals, self._account = totals, account
+        self._stores = {store.id for store in definitions.store_views}
         self._users = users_of(definitions.views)
         self.fidelities: Counter[Fidelity] = Counter()
         self.taken = 0
@@ -65,8 +128,8 @@ class LedgerWriter:
 
     def lost(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
-        line = line_of(file, content)
-        self._writer.add_ledger(line)
+        line = ledger_line(file, content)
+        self.writer.add_ledger(line)
         self._tally(file, line)
 
     def got(self, file: File, stored: Stored) -> None:
@@ -74,68 +137,64 @@ class LedgerWriter:
         self._tally(file, stored.ledger, stored.entry)
 
     def took(self, file: File, stored: Stored) -> None:
-        """A content out of the parent."""
+        """A content out of the parent, or one that isn't read there because nothing at all has changed."""
         self.taken += 1
         self.kept(file, stored)
 
     def kept(self, file: File, stored: Stored) -> None:
         """A content that an interrupted run has stored; its line in the ledger is kept too."""
-        self._progress.advance(bytes=file.size or stored.entry.size)
+        self.progress.advance(bytes=file.size or stored.entry.size)
         self.got(file, stored)
-
-    def unread(self, file: File, line: LedgerLine, entry: IndexEntry) -> None:
-        """A content that would come out of the parent, and isn't read because nothing at all has changed."""
-        self.taken += 1
-        self._progress.advance(bytes=file.size or entry.size)
-        self._tally(file, line)
 
     def foresee(self, file: File, entry: IndexEntry) -> None:
         """A content that will come out of the parent unless nothing at all has changed."""
-        if self._state:
-            self._state.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
+        if self._totals:
+            self._totals.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
 
     def digests(self) -> Digests | None:
-        """What the bundle's digests will be, where a state is kept; from here on it no longer is."""
-        digests, self._state = self._state.digests() if self._state else None, None
+        """What the bundle's digests will be, where totals are kept; from here on they no longer are."""
+        digests, self._totals = self._totals.digests() if self._totals else None, None
         return digests
 
     def record(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> None:
         """A record that goes into the bundle; a membership with its store."""
         for field, refers in unread_references(kind, id, raw, store).items():
             message = "nothing reads this field, so what it refers to is not followed"
-            self._losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
+            self.losses.add(UnreadField(kind=kind, id=id, field=field, refers=refers, message=message))
+        # Only where the wire has put a mark there: a record may have the same word of its own.
         if self._account and self._account.sent_keys and MARK.encode() in raw:
-            self._losses.add(Replaced(kind=kind, id=id, store=store))
-        if self._state:
-            self._state.record(kind, id, record_hash(kind, raw), store)
+            self.losses.add(Replaced(kind=kind, id=id, store=store))
+        if self._totals:
+            self._totals.record(kind, id, record_hash(kind, raw), store)
 
     def takes(self, kind: Kind, id: str, raw: bytes, store: str | None = None) -> bool:
-        """Whether a bundle can hold a record, of a membership in ``store``; where it can't, that is a loss."""
-        why = unfit(raw, store)
-        if why:
+        """Whether a bundle takes a record that was given, of a membership in ``store``; if not, that is a loss."""
+        if why := unfit(raw, store):
             self.unfit(kind, id, why)
-        return not why
+            return False
+        self.record(kind, id, raw, store)
+        return True
 
     def unfit(self, kind: Kind, id: str, why: str) -> None:
         """Something that no bundle can hold."""
-        self._losses.add(unreadable(kind, id, why))
+        self.losses.add(unreadable(kind, id, why))
 
-    def store(self, store_id: SourceId, counted: int | float | None, found: int) -> None:
+    def store(self, store_id: SourceId, counted: int | None, found: int) -> None:
         """A store of which all memberships were listed. Where a server counts too few, nothing is missing."""
-        if counted is not None and int(counted) > found:
-            self._losses.add(Miscount(id=store_id, what="files of a vector store", counted=int(counted), found=found))
+        if counted is not None and counted > found:
+            self.losses.add(Miscount(id=store_id, what="files of a vector store", counted=counted, found=found))
 
     def _tally(self, file: File, line: LedgerLine, entry: IndexEntry | None = None) -> None:
-        self._progress.advance(files=1)
+        self.progress.advance(files=1)
         self.fidelities[line.fidelity] += 1
-        if entry and entry.fidelity and self._state:
-            self._state.content(file.id, entry.fidelity, entry.sha256)
+        if entry and entry.fidelity and self._totals:
+            self._totals.content(file.id, entry.fidelity, entry.sha256)
         if file.gone:
-            self._losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
+            self.losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:
-            self._losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
+            self.losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.fidelity is not Fidelity.ORIGINAL:
-            self._losses.add(
+            self.losses.add(
                 ContentLoss(
                     id=file.id,
                     filename=line.filename,
@@ -148,40 +207,29 @@ class LedgerWriter:
                     truncated=line.truncated,
                 )
             )
+        # The bytes came whole, so it is the record that is wrong.
         if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
-            self._losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
+            self.losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
 
     def findings(self) -> list[Finding]:
         """The losses that are kept, with the assistants that use what was lost: known once all lists were read."""
-        return [self._with_users(finding) for finding in self._losses]
-
-    def _with_users(self, finding: Finding) -> Finding:
-        match finding:
-            case ContentLoss() | Absent(kind=Kind.FILE):
-                return replace(finding, used_by=self._used_by(SourceId(finding.id)))
-        return finding
+        return [
+            replace(finding, used_by=self._used_by(SourceId(finding.id)))
+            if isinstance(finding, ContentLoss) or (isinstance(finding, Absent) and finding.kind is Kind.FILE)
+            else finding
+            for finding in self.losses
+        ]
 
     def _used_by(self, file_id: SourceId) -> list[str]:
         users: list[str] = [*self._users.files.get(file_id, ())]
-        for number in self._register.stores(file_id):
-            if number < len(self._stores):  # others only lent the text
-                users.extend(self._users.stores.get(SourceId(self._stores[number]), ()))
+        for holder in self.index.holders(file_id):
+            if holder.store in self._stores:  # others only lent the text
+                users.extend(self._users.stores.get(holder.store, ()))
         return list(dict.fromkeys(users))
 
 
-def line_of(file: File, content: FetchedContent) -> LedgerLine:
+def ledger_line(file: File, content: FetchedContent) -> LedgerLine:
     """The ledger's line about what came of a file; where a content lies, the writer adds."""
-    return LedgerLine(
-        id=file.id,
-        filename=file.filename,
-        fidelity=content.fidelity,
-        path=None,
-        expected=file.size,
-        size=content.size,
-        route=content.route,
-        status=content.status,
-        code=content.code,
-        message=content.message,
-        truncated=content.truncated,
-        doubt=content.doubt or msgspec.UNSET,
-    )
+    # What was fetched has the fields of a line, by the same names.
+    said = {**asdict(content), "doubt": content.doubt or msgspec.UNSET}
+    return LedgerLine(id=file.id, filename=file.filename, path=None, expected=file.size, **said)

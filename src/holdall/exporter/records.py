@@ -43,10 +43,10 @@ def unfit(raw: bytes, store: str | None = None) -> str:
 
 
 class FileRecords:
-    """The records of the files that a run wants. A context manager: leaving it ends the lists."""
+    """The records of the files that a run wants; ``aclose`` ends the lists."""
 
-    def __init__(self, surveyor: Surveyor, register: FileIndex) -> None:
-        self._surveyor, self._register = surveyor, register
+    def __init__(self, surveyor: Surveyor, index: FileIndex) -> None:
+        self._surveyor, self._index = surveyor, index
         self._asked: Counter[str] = Counter()
         self._done: set[str] = set()
         self._list: AsyncGenerator[list[Record], None] | None = None
@@ -54,16 +54,13 @@ class FileRecords:
         self._pages = 0
         self._lock = asyncio.Lock()
 
-    async def __aenter__(self) -> FileRecords:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
+    async def aclose(self) -> None:
         if self._list is not None:
             await self._list.aclose()
 
     async def get(self, file_id: SourceId) -> Record | Missing:
         """One file object, its JSON on one line; Missing where the server doesn't know it (any more)."""
-        found = self._register.listed(file_id) or await self._listed(file_id)
+        found = self._index.listed(file_id) or await self._listed(file_id)
         if found is not None:
             return Record(kind=Kind.FILE, id=file_id, raw=found)
         record = await self._surveyor.one(Kind.FILE, file_id)
@@ -74,12 +71,12 @@ class FileRecords:
     async def _listed(self, file_id: SourceId) -> bytes | None:
         """Read on in the lists, if they are worth it, until one of them has the file."""
         async with self._lock:
-            while (found := self._register.listed(file_id)) is None and self._worth_a_page():
+            while (found := self._index.listed(file_id)) is None and self._worth_a_page():
                 await self._read_page()
             return found
 
     def _worth_a_page(self) -> bool:
-        if self._register.wanted <= _PAGE_COST * (self._pages + 1):
+        if self._index.wanted <= _PAGE_COST * (self._pages + 1):
             return False
         if self._list is None:
             self._begin()
@@ -105,4 +102,4 @@ class FileRecords:
             self._done.add(self._purpose)
             self._list = None
         else:
-            self._register.list((record.id, record.raw) for record in page)
+            self._index.add_listed((record.id, record.raw) for record in page)

@@ -1,17 +1,22 @@
-"""What an export ended in: the files by fidelity, what was lost, and whether the policy accepts that. Values only."""
+"""What an export ended in: the files by fidelity, what was lost, why that counts, and whether the policy accepts it.
+
+A policy says what an export may lack and still exit with 0. An accepted loss is a loss: the verdict counts it all the
+same, only the exit code doesn't. Values only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from holdall.bundle.layout import Digests
+from holdall.bundle.layout import Digests, LossLine
+from holdall.bundle.totals import reason_of
 from holdall.model import Fidelity, Kind
 from holdall.remote.survey import Missing
 from holdall.untrusted import MAX_ID
-from holdall.verdict import COMPLETE, Verdict
+from holdall.verdict import COMPLETE, Reason, Verdict
 
 __all__ = [
     "Absent",
@@ -23,17 +28,31 @@ __all__ = [
     "Incomplete",
     "LeftOut",
     "Miscount",
+    "Policy",
     "Replaced",
     "UnfinishedList",
     "UnreadField",
     "UnreadableDefinition",
     "absent",
     "describe",
+    "line_of",
+    "reason",
+    "same_loss",
     "unreadable",
 ]
 
 
-class ContentLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="content"):
+_LONGEST = 4000
+"""Characters of a message, or of the path of a list, that a bundle keeps."""
+_FIDELITIES = list(Fidelity)
+_encode = msgspec.json.Encoder().encode
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss"):
+    """Something that the source has and the bundle hasn't, or not as it should be."""
+
+
+class ContentLoss(Finding, frozen=True, kw_only=True, tag="content"):
     """A file whose content is not in the bundle byte for byte, and why."""
 
     id: str
@@ -47,7 +66,7 @@ class ContentLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", t
     truncated: bool = False
 
 
-class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="absent"):
+class Absent(Finding, frozen=True, kw_only=True, tag="absent"):
     """A store or file object that a record refers to and the server doesn't have. ``held``: the bundle has its record
     all the same, out of a dump."""
 
@@ -58,7 +77,7 @@ class Absent(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="a
     held: bool = False
 
 
-class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="left_out"):
+class LeftOut(Finding, frozen=True, kw_only=True, tag="left_out"):
     """A store or file that a definition refers to and that was left out as asked: missing all the same."""
 
     kind: Kind
@@ -66,7 +85,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
     message: str
 
 
-class Miscount(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="miscount"):
+class Miscount(Finding, frozen=True, kw_only=True, tag="miscount"):
     """A store of which the server lists another number of files than it counts, or a file of another size."""
 
     id: str
@@ -75,7 +94,7 @@ class Miscount(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
     found: int
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="changed"):
+class Changed(Finding, frozen=True, kw_only=True, tag="changed"):
     """A definition that is not what it was when the export began. ``how``: added, removed or changed."""
 
     kind: Kind
@@ -83,7 +102,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="
     how: str
 
 
-class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="incomplete"):
+class Incomplete(Finding, frozen=True, kw_only=True, tag="incomplete"):
     """A dump that ends inside a value, or says of itself that it is one page of more: what else there was is nowhere.
     ``message`` says which, of the dump: "ends inside …"."""
 
@@ -91,14 +110,14 @@ class Incomplete(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", ta
     message: str = ""
 
 
-class UnfinishedList(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unfinished"):
+class UnfinishedList(Finding, frozen=True, kw_only=True, tag="unfinished"):
     """A list, named by its path in the API, that the server may not have given to its end."""
 
     list: str
     message: str
 
 
-class UnreadableDefinition(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unreadable"):
+class UnreadableDefinition(Finding, frozen=True, kw_only=True, tag="unreadable"):
     """A definition that is there and can't be read, so that it isn't in the bundle. ``dump`` names where it is from, if
     not from the server."""
 
@@ -108,7 +127,7 @@ class UnreadableDefinition(msgspec.Struct, frozen=True, kw_only=True, tag_field=
     dump: str | None = None
 
 
-class UnreadField(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="unread"):
+class UnreadField(Finding, frozen=True, kw_only=True, tag="unread"):
     """A ``field`` of a record that nothing reads, and that refers to other things: to those of the ids ``refers``."""
 
     kind: Kind
@@ -118,7 +137,7 @@ class UnreadField(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", t
     message: str
 
 
-class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="doubtful"):
+class Doubtful(Finding, frozen=True, kw_only=True, tag="doubtful"):
     """A file of which the bundle has the text in parts that can't be joined for certain."""
 
     id: str
@@ -127,27 +146,12 @@ class Doubtful(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag=
     message: str
 
 
-class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag_field="loss", tag="replaced"):
+class Replaced(Finding, frozen=True, kw_only=True, tag="replaced"):
     """A record that the server gave with the key in it: the bundle has it with ``[key]`` in that place."""
 
     kind: Kind
     id: str
     store: str | None = None
-
-
-Finding = (
-    ContentLoss
-    | Absent
-    | LeftOut
-    | Miscount
-    | Changed
-    | Incomplete
-    | UnfinishedList
-    | UnreadableDefinition
-    | UnreadField
-    | Doubtful
-    | Replaced
-)
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +213,86 @@ def describe(finding: Finding) -> str:
             return f"list  {finding.list} may lack something: {finding.message}"
         case Changed():
             return f"changed  {finding.kind} {finding.id} was {finding.how} during the export"
+    raise TypeError(f"no sentence for {finding}")
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """``min_fidelity`` is the lowest that a content may have, UNAVAILABLE for any; ``allow_missing`` are the ids of
+    files and stores that may be lost in any way.
+
+    ``known`` tells the losses that are no news: those that an earlier bundle of the same project had already.
+    """
+
+    min_fidelity: Fidelity = Fidelity.TEXT
+    allow_missing: frozenset[str] = frozenset()
+    known: Callable[[Finding], bool] | None = None
+
+    def accepts(self, finding: Finding) -> bool:
+        """Did the user say that this loss changes no exit code?
+
+        ``min_fidelity`` UNAVAILABLE accepts whatever is lost of a file; a store that is gone, a list that contradicts
+        its count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
+        """
+        match finding:
+            case LeftOut():
+                return True
+            case ContentLoss() | Absent() | Doubtful() if finding.id in self.allow_missing:
+                return True
+            case ContentLoss() | Doubtful() | Absent(kind=Kind.FILE) if self.min_fidelity is Fidelity.UNAVAILABLE:
+                return True
+            case UnreadField(refers=refers) if self.allow_missing.issuperset(refers):
+                return True
+        return self.known is not None and self.known(finding)
+
+    def no_stricter_than(self, other: Fidelity) -> bool:
+        """Whether its ``min_fidelity`` is ``other`` or lower."""
+        return _FIDELITIES.index(self.min_fidelity) >= _FIDELITIES.index(other)
+
+
+def reason(finding: Finding, policy: Policy) -> Reason | None:
+    """Why a finding is a loss; None for a content that is as faithful as the policy asks for, and
+    for a file object that came out of a dump."""
+    match finding:
+        case ContentLoss(fidelity=fidelity, truncated=truncated):
+            return reason_of(fidelity, truncated, policy.min_fidelity)
+        case LeftOut(kind=Kind.FILE):
+            return Reason.FILES
+        case Absent(kind=Kind.FILE, held=True):
+            return None
+        case Absent(kind=Kind.STORE, held=True):
+            return Reason.LISTS  # its files are those that the dump names
+        case Absent(kind=Kind.STORE) | LeftOut():
+            return Reason.STORES
+        case Changed(how=how) if how != "added":
+            return Reason.CHANGED
+        case Miscount(counted=counted, found=found, what=what):
+            return Reason.LISTS if counted > found and what != "bytes of a file" else Reason.COUNTS
+        case Incomplete():
+            return Reason.PAGES
+        case UnfinishedList():
+            return Reason.LISTS
+        case UnreadField():
+            return Reason.REFERENCES
+        case Doubtful():
+            return Reason.DOUBTFUL
+        case Replaced():
+            return Reason.KEYS
+        case _:
+            return Reason.RECORDS
+
+
+def line_of(finding: Finding, why: Reason) -> LossLine:
+    """The finding as the bundle has it."""
+    kind = getattr(finding, "kind", None)
+    about = getattr(finding, "id", None) or getattr(finding, "list", None) or getattr(finding, "dump", None)
+    message = finding.message if isinstance(finding, Absent | LeftOut) else describe(finding)
+    return LossLine(reason=why.value, kind=kind, id=about and about[:_LONGEST], message=message[:_LONGEST])
+
+
+def same_loss(line: LossLine) -> bytes:
+    """Equal for two lines of the same loss, in whatever words a server told it; another number is another loss."""
+    said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
+    return _encode((line.reason, line.kind, line.id, said))
 
 
 def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> UnreadableDefinition:
@@ -217,12 +301,6 @@ def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Un
     return UnreadableDefinition(kind=kind, id=shown, message=message, dump=dump)
 
 
-def absent(missing: Missing, used_by: Sequence[str] = ()) -> Absent:
+def absent(missing: Missing) -> Absent:
     """The finding for a record that isn't there."""
-    return Absent(
-        kind=missing.kind,
-        id=missing.id,
-        used_by=list(used_by) or missing.used_by,
-        message=missing.message,
-        held=missing.held,
-    )
+    return Absent(kind=missing.kind, id=missing.id, used_by=missing.used_by, message=missing.message, held=missing.held)

@@ -7,17 +7,17 @@ the dump, if the dump has it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
 from holdall.exporter.records import unfit
 from holdall.graph import called, callee_names, users_of
-from holdall.kinds import KINDS, WHOLE
+from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import (
     KNOWLEDGE,
     AssistantView,
@@ -26,7 +26,6 @@ from holdall.model import (
     Kind,
     Record,
     SourceId,
-    StoreView,
     is_invented,
 )
 from holdall.remote.survey import Definitions, Missing, Surveyor
@@ -54,12 +53,10 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True):
     unused: bool = False
     dump: Dump | None = None
 
-
-class _Account(msgspec.Struct, frozen=True, kw_only=True):
-    """What was listed of an account, as far as it was needed."""
-
-    stores: dict[SourceId, Record] | None = None
-    files: list[FileView] = []
+    @property
+    def takes_unused(self) -> bool:
+        """Whether stores and files are roots by themselves."""
+        return self.unused or not self.assistants
 
 
 async def gather(surveyor: Surveyor | None, start: Roots) -> Definitions:
@@ -68,116 +65,149 @@ async def gather(surveyor: Surveyor | None, start: Roots) -> Definitions:
     ``surveyor`` is None without a key: then nothing of the dump may refer to a store or a file, or AuthenticationFailed
     is raised. Raises UsageFault where the selection fits nothing.
     """
-    unreadable: list[Missing] = []
-    records: dict[Kind, dict[SourceId, Record]] = {}
-    views: dict[Kind, dict[SourceId, DefinitionView]] = {}
-    for kind in WHOLE:
-        records[kind] = {record.id: record for record in await _records(surveyor, start, kind)}
-        views[kind] = _views(records[kind].values(), unreadable)
-    everything = start.unused or not start.assistants
-    kinds = start.selection.kinds()
-    listed = await _listed(surveyor, stores=everything or Kind.STORE in kinds, files=everything or Kind.FILE in kinds)
-    default = [root for kind in WHOLE for root in _roots(kind, views[kind])]
-    store_views: dict[SourceId, StoreView] = _views((listed.stores or {}).values(), unreadable)
-    stores = _roots(Kind.STORE, store_views)
-    loose = [Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename) for file in listed.files]
-    if everything and surveyor:
-        unused_stores, unused_files = await _unused(surveyor, start, views[Kind.ASSISTANT], stores, listed.files)
-        default += unused_stores + unused_files
-    chosen = choose(default, start.selection, others=[*stores, *loose], where="the project")
-    picked = {kind: called((root.id for root in chosen if root.kind is kind), views[kind]) for kind in WHOLE}
-    found = await _closed(surveyor, start, listed, records, picked, chosen)
-    known = {(one.kind, one.id) for one in unreadable}
-    return msgspec.structs.replace(
-        found,
-        unreadable=[*unreadable, *(one for one in found.unreadable if (one.kind, one.id) not in known)],
-    )
+    return await _Gathering(surveyor, start).definitions()
 
 
-async def _records(surveyor: Surveyor | None, start: Roots, kind: Kind) -> list[Record]:
-    """Those of the dump or the account. Of what few servers have none where the selection can't take any: then the key
-    need not be allowed to see them."""
-    if kind is Kind.ASSISTANT and start.dump is not None:
-        return start.dump.assistants
-    unwanted = not start.assistants if kind is Kind.ASSISTANT else not start.selection.may_take(kind)
-    return [] if surveyor is None or unwanted else await surveyor.definitions(kind)
+class _Gathering:
+    """What was read of the account and of the dump for one export, by kind and id."""
+
+    def __init__(self, surveyor: Surveyor | None, start: Roots) -> None:
+        self._surveyor, self._start = surveyor, start
+        self._dump = start.dump or Dump()
+        self._records: dict[Kind, dict[SourceId, Record]] = {kind: {} for kind in DEFINITIONS}
+        self._views: dict[Kind, dict[SourceId, Any]] = {kind: {} for kind in DEFINITIONS}
+        self._unreadable: dict[tuple[Kind, SourceId], Missing] = {}
+        self._files: list[FileView] = []
+        self._lists_stores = start.takes_unused or Kind.STORE in start.selection.kinds()
+
+    async def definitions(self) -> Definitions:
+        start = self._start
+        await self._list()
+        chosen = await self._choose()
+        picked = {kind: called(_ids(chosen, kind), self._views[kind]) for kind in WHOLE}
+        views = [view for kind in WHOLE for view in picked[kind]]
+        if self._surveyor is None:
+            _refuse_without_key(start, views)
+        wanted = users_of(views, stores=start.file_search).stores
+        for store_id in _ids(chosen, Kind.STORE):
+            wanted.setdefault(store_id, [])
+        missing, from_dump = await self._find_stores(wanted)
+        store_views = {id: self._views[Kind.STORE][id] for id in wanted if id in self._views[Kind.STORE]}
+        kept = {kind: [SourceId(view.id) for view in picked[kind]] for kind in WHOLE} | {Kind.STORE: list(store_views)}
+        return Definitions(
+            records={kind: [self._records[kind][id] for id in ids] for kind, ids in kept.items()},
+            views=views,
+            store_views=list(store_views.values()),
+            unreadable=list(self._unreadable.values()),
+            missing=[*missing, *_uncalled(self._records[Kind.ASSISTANT], picked[Kind.ASSISTANT])],
+            files=_ids(chosen, Kind.FILE),
+            memberships={id: self._dump.memberships.get(id, []) for id in from_dump},
+            file_records={record.id: record for record in self._dump.files},
+        )
+
+    async def _choose(self) -> list[Root]:
+        default = [root for kind in WHOLE for root in self._roots(kind)]
+        if self._start.takes_unused:
+            default += await self._unused()
+        others = [*self._roots(Kind.STORE), *map(_file_root, self._files)]
+        return choose(default, self._start.selection, others=others, where="the project")
+
+    async def _list(self) -> None:
+        """Read all of each kind of which some may be chosen."""
+        start = self._start
+        for record in self._dump.assistants:
+            self._add(record)
+        if self._surveyor is None:
+            return
+        for kind in filter(self._is_listed, DEFINITIONS):
+            for record in await self._surveyor.definitions(kind):
+                self._add(record)
+        if start.takes_unused or Kind.FILE in start.selection.kinds():
+            self._files = await self._surveyor.files()
+
+    def _is_listed(self, kind: Kind) -> bool:
+        if kind is Kind.ASSISTANT:
+            return self._start.assistants and self._start.dump is None
+        if kind is Kind.STORE:
+            return self._lists_stores
+        # Few servers have the others, and a key need not be allowed to see what nobody asks for.
+        return self._start.selection.may_take(kind)
+
+    def _add(self, record: Record) -> None:
+        """Keep a record and what is acted upon in it; note one that can't be read, or that no bundle can hold."""
+        key = record.kind, record.id
+        self._records[record.kind][record.id] = record
+        try:
+            why = unfit(record.raw)
+            view: Any = None if why else read_as(record.raw, KINDS[record.kind].view)
+        except ValueError as error:
+            why = f"its record is not of a shape known here ({error})"
+        if why:
+            self._unreadable.setdefault(key, Missing(kind=record.kind, id=record.id, message=why))
+            return
+        # The views of a whole project are in memory at once: without the longest fields, which no export acts upon.
+        if isinstance(view, DefinitionView):
+            view = replace(view, metadata=None)
+        if isinstance(view, AssistantView):
+            view = replace(view, instructions=None)
+        self._views[record.kind].setdefault(record.id, view)
+
+    def _roots(self, kind: Kind) -> list[Root]:
+        return [Root(kind=kind, id=id, name=view.name) for id, view in self._views[kind].items()]
+
+    async def _unused(self) -> list[Root]:
+        """The stores and files that are roots by themselves.
+
+        Where no assistant is left out, a file that one of them needs may be named here too: it is fetched once all the
+        same. Where the selection leaves some out, what only they use is no root, so their stores are looked into.
+        """
+        start = self._start
+        everyone = list(self._views[Kind.ASSISTANT].values())
+        used = users_of(everyone, stores=start.file_search).stores
+        taken: set[SourceId] = set()
+        if self._surveyor and (start.selection.only or start.selection.exclude):
+            taken.update(users_of(everyone).files)
+            for store_id in (id for id in used if id in self._views[Kind.STORE]):
+                async for member, _ in self._surveyor.memberships(store_id, required=False):
+                    taken.add(SourceId(member.id))
+        # Files of other purposes belong to batches and fine-tuning: they are taken where they are asked for.
+        files = [_file_root(file) for file in self._files if file.purpose in KNOWLEDGE]
+        return [
+            *(root for root in self._roots(Kind.STORE) if root.id not in used),
+            *(root for root in files if root.id not in taken),
+        ]
+
+    async def _find_stores(self, wanted: Mapping[SourceId, list[SourceId]]) -> tuple[list[Missing], list[SourceId]]:
+        """Read the wanted stores as far as they aren't yet; (those that no server has, those that the dump has)."""
+        missing: list[Missing] = []
+        from_dump: list[SourceId] = []
+        if self._surveyor is None or not wanted:
+            return missing, from_dump
+        listed = self._records[Kind.STORE]
+        if not self._lists_stores and len(wanted) >= _LIST_FROM:
+            listed = {record.id: record for record in await self._surveyor.definitions(Kind.STORE)}
+        in_dump = {record.id: record for record in self._dump.stores}
+        for store_id, users in wanted.items():
+            found: Record | Missing | None = listed.get(store_id)
+            # The store that was made for a v1 assistant is nowhere but in the dump: no server is asked for it.
+            if found is None and not is_invented(store_id):
+                found = await self._surveyor.one(Kind.STORE, store_id, users)
+            if isinstance(found, Missing):
+                missing.append(replace(found, held=store_id in in_dump))
+                found = None
+            if found is None and (found := in_dump.get(store_id)):
+                from_dump.append(store_id)
+            if found and store_id not in self._records[Kind.STORE]:
+                self._add(found)
+        return missing, from_dump
 
 
-def _roots(kind: Kind, views: Mapping[SourceId, DefinitionView | StoreView]) -> list[Root]:
-    return [Root(kind=kind, id=ident, name=view.name) for ident, view in views.items()]
+def _file_root(file: FileView) -> Root:
+    return Root(kind=Kind.FILE, id=SourceId(file.id), name=file.filename)
 
 
-async def _listed(surveyor: Surveyor | None, *, stores: bool, files: bool) -> _Account:
-    if surveyor is None:
-        return _Account()
-    return _Account(
-        stores={record.id: record for record in await surveyor.definitions(Kind.STORE)} if stores else None,
-        files=await surveyor.files() if files else [],
-    )
-
-
-async def _unused(
-    surveyor: Surveyor,
-    start: Roots,
-    views: Mapping[SourceId, DefinitionView],
-    stores: list[Root],
-    files: list[FileView],
-) -> tuple[list[Root], list[Root]]:
-    """The stores and files that are roots by themselves.
-
-    Where no assistant is left out, a file that one of them needs may be named here too: it is fetched once all the
-    same. Where the selection leaves some out, what only they use is no root, so their stores have to be looked into.
-    """
-    everyone = views.values()
-    used = surveyor.users(everyone).stores
-    known = [file for file in files if file.purpose in KNOWLEDGE]
-    taken: set[str] = set()
-    if start.selection.only or start.selection.exclude:
-        taken.update(users_of(everyone).files)
-        present = {root.id for root in stores}
-        for store_id in used:
-            if store_id in present:
-                taken.update([member.id async for member, _ in surveyor.memberships(store_id, required=False)])
-    return (
-        [root for root in stores if root.id not in used],
-        [Root(kind=Kind.FILE, id=SourceId(f.id), name=f.filename) for f in known if f.id not in taken],
-    )
-
-
-async def _closed(
-    surveyor: Surveyor | None,
-    start: Roots,
-    listed: _Account,
-    records: Mapping[Kind, Mapping[SourceId, Record]],
-    picked: Mapping[Kind, list[DefinitionView]],
-    chosen: list[Root],
-) -> Definitions:
-    """The chosen roots with the stores that they need."""
-    views = [view for kind in WHOLE for view in picked[kind]]
-    wanted = surveyor.users(views).stores if surveyor else {}
-    for root in chosen:
-        if root.kind is Kind.STORE:
-            wanted.setdefault(root.id, [])
-    if surveyor is None:
-        _refuse_without_key(start, views)
-    stores, missing, from_dump = await _stores(surveyor, start.dump, listed.stores, wanted)
-    dump = start.dump
-    members = _members(dump)
-    unreadable: list[Missing] = []
-    store_views: dict[SourceId, StoreView] = _views(stores, unreadable)
-    return Definitions(
-        records={
-            **{kind: [records[kind][SourceId(view.id)] for view in picked[kind]] for kind in WHOLE},
-            Kind.STORE: [record for record in stores if record.id in store_views],
-        },
-        views=views,
-        store_views=list(store_views.values()),
-        unreadable=unreadable,
-        missing=[*missing, *_uncalled(records[Kind.ASSISTANT], picked[Kind.ASSISTANT])],
-        files=[root.id for root in chosen if root.kind is Kind.FILE],
-        memberships={i: members[i] for i in from_dump},
-        file_records={record.id: record for record in dump.files} if dump else {},
-    )
+def _ids(roots: Iterable[Root], kind: Kind) -> list[SourceId]:
+    return [root.id for root in roots if root.kind is kind]
 
 
 def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionView]) -> Iterator[Missing]:
@@ -190,48 +220,6 @@ def _uncalled(records: Mapping[SourceId, Record], picked: Iterable[DefinitionVie
     for one, by in users.items():
         message = "an assistant that others call is not there"
         yield Missing(kind=Kind.ASSISTANT, id=SourceId(one), used_by=by, message=message)
-
-
-async def _stores(
-    surveyor: Surveyor | None,
-    dump: Dump | None,
-    listed: dict[SourceId, Record] | None,
-    wanted: Mapping[SourceId, list[SourceId]],
-) -> tuple[list[Record], list[Missing], list[SourceId]]:
-    """(the wanted stores, those that no server has, those of them that the dump has)."""
-    if surveyor is None or not wanted:
-        return [], [], []
-    if listed is None and len(wanted) >= _LIST_FROM:
-        listed = {record.id: record for record in await surveyor.definitions(Kind.STORE)}
-    in_dump = _stores_in(dump)
-    stores, missing, from_dump = [], [], []
-    for store_id, users in wanted.items():
-        found: Record | Missing | None = (listed or {}).get(store_id)
-        held = in_dump.get(store_id)
-        if found is None and not is_invented(store_id):
-            found = await surveyor.one(Kind.STORE, store_id, users)
-        if isinstance(found, Missing):
-            missing.append(msgspec.structs.replace(found, held=held is not None))
-        if isinstance(found, Record):
-            stores.append(found)
-        elif held is not None:
-            from_dump.append(store_id)
-            stores.append(held)
-    return stores, missing, from_dump
-
-
-def _stores_in(dump: Dump | None) -> dict[SourceId, Record]:
-    dumped = (*dump.stores, *(made.record for made in dump.made)) if dump else ()
-    return {record.id: record for record in dumped}
-
-
-def _members(dump: Dump | None) -> defaultdict[SourceId, list[Record]]:
-    """What stores hold by the word of a dump."""
-    known: defaultdict[SourceId, list[Record]] = defaultdict(list)
-    if dump:
-        known.update(dump.memberships)
-        known.update({made.record.id: made.members for made in dump.made})
-    return known
 
 
 def _refuse_without_key(start: Roots, picked: Iterable[DefinitionView]) -> None:
@@ -257,23 +245,3 @@ def refuse_nothing(definitions: Definitions, start: Roots) -> None:
         f"nothing exported: the project has no {what}",
         hint="is it the right key? --unused adds stores and files that nothing refers to",
     )
-
-
-def _views(records: Iterable[Record], unreadable: list[Missing]) -> dict[SourceId, Any]:
-    """What is acted upon in each record; those that can't be read, or not be kept in a bundle, go to ``unreadable``."""
-    views: dict[SourceId, Any] = {}
-    for record in records:
-        try:
-            if why := unfit(record.raw):
-                unreadable.append(Missing(kind=record.kind, id=record.id, message=why))
-                continue
-            view = read_as(record.raw, KINDS[record.kind].view)
-            if isinstance(view, DefinitionView):  # the longest of it, which nobody here acts upon
-                view = msgspec.structs.replace(view, metadata=None)
-            if isinstance(view, AssistantView):
-                view = msgspec.structs.replace(view, instructions=None)
-            views.setdefault(record.id, view)
-        except ValueError as error:
-            message = f"its record is not of a shape known here ({error})"
-            unreadable.append(Missing(kind=record.kind, id=record.id, message=message))
-    return views

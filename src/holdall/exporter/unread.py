@@ -15,6 +15,7 @@ from typing import Any
 from holdall.dialects import assistants
 from holdall.dialects.assistants import STORE
 from holdall.dialects.shapes import UNSET
+from holdall.dialects.tables import USES
 from holdall.graph import callees
 from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind
@@ -32,7 +33,6 @@ _READ = {
     Kind.MEMBERSHIP: _COMMON | {"vector_store_id", "attributes", "chunking_strategy", "last_error"},
     Kind.FILE: _COMMON | {"filename", "purpose", "status_details"},
 }
-_FOLLOWED = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
 _OWNERS = frozenset(
     {"function", "custom", "description", "instructions", "parameters", "schema", "metadata", "headers"}
 )
@@ -67,17 +67,12 @@ def _unread(kind: Kind, fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if field not in _READ[kind]:
             yield field, value
     if kind in WHOLE:
-        tools = fields.get("tools")
-        for tool in tools if isinstance(tools, list) else ():
-            if isinstance(tool, dict):
-                yield "tools", tool
+        yield "tools", fields.get("tools")
     resources = fields.get("tool_resources") if kind is Kind.ASSISTANT else None
     for tool, resource in resources.items() if isinstance(resources, dict) else ():
-        read = _FOLLOWED.get(tool)
         if isinstance(resource, dict):
-            yield f"tool_resources.{tool}", {key: value for key, value in resource.items() if key != read}
-        else:
-            yield f"tool_resources.{tool}", resource
+            resource = {key: value for key, value in resource.items() if key != USES.get(tool)}
+        yield f"tool_resources.{tool}", resource
 
 
 def _ids(value: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ new one that holds more than letters, digits and a few marks is never written in
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -98,23 +99,29 @@ def read_renaming(path: Path) -> Renaming:
         raise UsageFault(f"can't read the mapping {path}: it isn't one ({error})") from None
     unusable = {row.old: _WRITTEN_DOWN for row in found.mappings if row.new and found.form == "responses"}
     rows = [(row.old, row.new) for row in found.mappings if row.old not in unusable]
-    targets: dict[str, set[str]] = {}
-    for old, new in chain(rows, *(copied.items() for copied in msgspec.structs.astuple(copies))):
-        targets.setdefault(old, set()).update([new] if new else [])
+    targets = _targets([*rows, *chain.from_iterable(copied.items() for copied in msgspec.structs.astuple(copies))])
     if not targets and not unusable:
         raise UsageFault(f"can't read the mapping {path}: there is no id in it")
     ids = {}
-    for old, new_ids in targets.items():
-        if new_ids == {old}:
-            continue
-        if why := _unusable(old, new_ids):
+    for old, new in targets.items():
+        if why := _unusable(old, new):
             unusable[old] = why
-        else:
-            ids[old] = next(iter(new_ids))
+        elif new != {old}:
+            ids[old] = next(iter(new))
     return Renaming(ids=ids, unusable=unusable)
 
 
+def _targets(pairs: Iterable[tuple[str, str | None]]) -> dict[str, set[str]]:
+    """All that a mapping says of each old id: two imports into one project may have made two copies."""
+    found: dict[str, set[str]] = {}
+    for old, new in pairs:
+        found.setdefault(old, set()).update([new] if new else [])
+    return found
+
+
 def _unusable(old: str, new: set[str]) -> str:
+    if new == {old}:
+        return ""  # nothing to write
     if not new:
         return "the mapping leads to nothing: it was not imported"
     if len(new) > 1:

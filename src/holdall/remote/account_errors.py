@@ -35,9 +35,8 @@ from holdall.errors import (
 )
 from holdall.redaction import MARK, redactor
 from holdall.remote import hints, refusals
-from holdall.remote.bodies import TooLong, is_web_page
 from holdall.remote.hints import RequestTarget
-from holdall.remote.redirects import BadRedirect
+from holdall.remote.transport import BadRedirect, TooLong, is_web_page
 from holdall.untrusted import read_json
 
 __all__ = ["AccountErrors", "redacted", "retry_after", "until_reset"]

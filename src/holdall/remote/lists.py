@@ -18,7 +18,7 @@ import msgspec
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.lenient import read_members, split_json, trimmed
 from holdall.redaction import MARK
-from holdall.remote.bodies import MAX_PAGE
+from holdall.remote.transport import MAX_PAGE
 from holdall.untrusted import MAX_JSON, MAX_VALUES, is_richer, require_plain
 
 __all__ = ["Doubt", "Listing", "Page", "identity", "read_page"]

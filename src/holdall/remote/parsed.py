@@ -15,9 +15,9 @@ import msgspec
 from holdall.errors import UnexpectedAnswer
 from holdall.parsedtext import Parts, require_page
 from holdall.redaction import MARK, Redactor
-from holdall.remote.bodies import MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.transfer import ContentSink
+from holdall.remote.transport import MAX_PAGE
 from holdall.untrusted import MAX_PARTS
 
 __all__ = ["Parsed", "read_parsed"]

@@ -34,14 +34,14 @@ from holdall.errors import (
 from holdall.kinds import KINDS
 from holdall.lenient import first_value, readable, without_half_characters
 from holdall.redaction import MARK, redactor
-from holdall.remote import bodies, redirects, tokens
+from holdall.remote import tokens, transport
 from holdall.remote.account_errors import AccountErrors
-from holdall.remote.bodies import MAX_PAGE, is_web_page
 from holdall.remote.hints import RequestTarget
 from holdall.remote.lists import identity
 from holdall.remote.proxies import proxy_for
 from holdall.remote.tokens import TokenCommand
 from holdall.remote.transfer import Download, Rest
+from holdall.remote.transport import MAX_PAGE, is_web_page
 from holdall.shortage import exhausted
 from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
@@ -143,10 +143,10 @@ class Wire:
                     max_retries=0,
                     timeout=_timeout(answer=SILENCE),
                     http_client=openai.DefaultAsyncHttpxClient(
-                        transport=redirects.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
+                        transport=transport.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
                         follow_redirects=False,
-                        event_hooks={"response": [bodies.bound]},
+                        event_hooks={"request": [transport.read_in_thread], "response": [transport.limit_answer]},
                         # No cookie is kept or sent back.
                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
@@ -199,7 +199,7 @@ class Wire:
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
             return self._answer(what, response, is_page=is_page, is_content=is_content)
 
-        with bodies.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
+        with transport.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
             return await self._guarded(what, send, self._whole)
 
     async def send_file(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
@@ -235,7 +235,7 @@ class Wire:
             manager: Any = copies.retrieve(file_id, container_id=container, extra_headers=headers)
         else:
             manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
-        with bodies.at_most(None):
+        with transport.at_most(None):
             response = await self._guarded(what, manager.__aenter__, self._whole)
         try:
             origin = self._other_origin(response.http_response)
@@ -344,7 +344,7 @@ class Wire:
         self.project = self._header(headers, "openai-project") or self.project
 
     def _other_origin(self, response: httpx2.Response) -> str:
-        return self._errors.clean(redirects.other_origin(response))
+        return self._errors.clean(transport.other_origin(response))
 
     def _header(self, headers: Mapping[str, str], name: str) -> str | None:
         """What a server says in a header goes into messages and reports: never a key that it sends back."""

@@ -11,10 +11,9 @@ import pytest
 
 from holdall.errors import NotFound, RequestRefused
 from holdall.importer.apply.attaching import BATCHES
-from holdall.importer.apply.exactlyonce import FRESH
+from holdall.importer.apply.context import FRESH, Pace
 from holdall.importer.apply.indexing import STALLED, Attached, Indexing
 from holdall.importer.apply.writes import Writes
-from holdall.importer.runs.pace import Pace
 from holdall.importer.runs.runlines import Line
 from holdall.importer.runs.runstate import RunState
 from holdall.model import Kind, Record, SourceId, TargetId

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import Interrupted, Unreachable
+from holdall.importer.apply.context import SETTLE, Pace
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.runs.pace import SETTLE, Halt, Pace
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.importer.runs.runlines import ALONE, MARKS, Create, Creation, Done, Failed, Learned, Line
 from holdall.importer.runs.runreport import Orphan
@@ -30,13 +30,12 @@ class World:
 
     def __init__(self, tmp_path: Path) -> None:
         self.moment = Time()
-        self.halt = Halt()
         self.objects: list[tuple[float, str, dict[str, Any]]] = []
         self.looks = 0
         self.gone = self.doubtful = False
         self.folder = RunFolder(tmp_path, now=lambda: 0.0, token="t")
-        pace = Pace(clock=lambda: self.moment.now, sleep=self.moment.sleep, halt=self.halt)
-        self.reconciler = Reconciler(context(self, self.folder, pace))
+        self.pace = Pace(clock=lambda: self.moment.now, sleep=self.moment.sleep)
+        self.reconciler = Reconciler(context(self, self.folder, self.pace))
 
     async def items(
         self, where: str, params: object = None, *, limit: int = 100, doubt: Doubt | None = None
@@ -226,7 +225,7 @@ def test_a_list_that_fails_leaves_everything_open(world: World) -> None:
 
 def test_ctrl_c_ends_the_looking_and_leaves_everything_open(world: World) -> None:
     world.settle()
-    world.halt.ask()
+    world.pace.stop()
     with pytest.raises(Interrupted):
         world.settle(FILE)
     assert world.folder.state.open == {"1": FILE}

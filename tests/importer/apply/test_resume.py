@@ -13,8 +13,7 @@ import pytest
 from holdall.bundle.durable import durable
 from holdall.dialects.loss import Why
 from holdall.errors import ImportUnderWay, Interrupted
-from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Report, Status
+from holdall.importer.runs.runreport import Report, Status, mapping
 from holdall.sandbox.behaviour import Behaviour, Fail, Late, Reset
 from holdall.sandbox.oddities.oddity import Oddity
 from holdall.sandbox.server import Running

@@ -22,10 +22,9 @@ from holdall.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from holdall.importer.apply.exactlyonce import FRESH, TRIES
+from holdall.importer.apply.context import FRESH, SETTLE, Pace
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.apply.writes import Writes
-from holdall.importer.runs.pace import SETTLE, Pace
+from holdall.importer.apply.writes import TRIES, Writes
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
@@ -103,7 +102,7 @@ def work(
                 server.now, server.seen = 0.0, []
             return await writes.create(Kind.ASSISTANT, SourceId("a"), _body, [TargetId("vs_new")])
         except RemoteError as error:
-            return error, await writes.stopping(error)
+            return error, await run.stopping(error)
         finally:
             await folder.close()
 

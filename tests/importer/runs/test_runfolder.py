@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdall.errors import CannotWrite
-from holdall.importer.runs.runfolder import RunFolder, timestamp
+from holdall.importer.runs.runfolder import AuditLine, RunFolder, timestamp
 from holdall.importer.runs.runreport import Party, Report, ReportDestination
 
 NOW = 1_795_381_200.25
@@ -44,7 +44,7 @@ def test_two_runs_each_have_their_own_folder_and_the_later_is_on_top(tmp_path: P
         for token in names:
             folder = RunFolder(tmp_path, now=lambda: NOW, token=token)
             assert folder.id == names[token]
-            folder.audit("POST /files", "done", status=200, detail="é\u202e")
+            folder.audit(AuditLine(operation="POST /files", outcome="done", status=200, detail="é\u202e"))
             folder.publish(report(folder.id))
             await folder.close()
 

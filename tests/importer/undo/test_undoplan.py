@@ -10,7 +10,7 @@ from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.undo.observed import Observed, ObservedMember, ObservedUser
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
 from holdall.model import Kind, SourceId, TargetId
@@ -139,6 +139,23 @@ def test_what_a_restored_assistant_no_longer_uses_can_go() -> None:
     left = decide(made, updated(now), found={ASSISTANT: {**now, "name": "Mine"}, STORE: {"id": STORE}}, users=users)
     assert [bool(one.left) for one in left.actions] == [True, True]
     assert left.actions[1].left == f"assistant New ({ASSISTANT}) uses it"
+
+
+def test_what_a_restored_assistant_uses_again_stays() -> None:
+    now = {"id": ASSISTANT, "name": "A"}
+    used = {"tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}
+    update = Update(
+        op="3",
+        source=SOURCE,
+        kind=Kind.ASSISTANT,
+        target=ASSISTANT,
+        before=used,
+        after=fingerprints(Kind.ASSISTANT, now),
+    )
+    made = Made(kind=Kind.STORE, target=STORE, source=SOURCE, name="Store", op="op", image={})
+    users = [ObservedUser(kind=Kind.ASSISTANT, id=ASSISTANT, name="A", uses=[])]
+    restored, left = decide(made, update, found={ASSISTANT: now, STORE: {"id": STORE}}, users=users).actions
+    assert (restored.body, left.left) == (used, f"assistant A ({ASSISTANT}) uses it")
 
 
 def test_the_latest_effect_is_undone_first() -> None:

@@ -6,22 +6,23 @@ says which of its files are there, and only those that are missing are sent agai
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from holdall.dialects.assistants import attachment
 from holdall.dialects.shapes import reduced
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
-from holdall.importer.apply.exactlyonce import TRIES
-from holdall.importer.apply.writes import Writes
+from holdall.importer.apply.writes import TRIES, Writes
 from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
-from holdall.model import Kind, MembershipView, SourceId, TargetId
+from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
 from holdall.remote.probing import NO_SUCH_ROUTE
-from holdall.remote.refusals import RefusalReason
+from holdall.remote.refusals import Refusal, RefusalReason
 
 __all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
 
@@ -42,26 +43,52 @@ _HOPELESS = 20
 
 
 class Filling:
-    """One store while it is being filled. ``sources`` has the files by the ids of their copies, ``refused`` those
-    that the store doesn't take, with the reason and the body that was sent. ``merged`` have the copy of one of the
-    ``sources``, ``untyped`` are those ``refused`` for their type, as far as their names go. ``ignored``: a batch was
-    accepted and nothing came of it. ``sent`` has the fingerprints of what each copy was given, ``unlike`` what the
-    store shows of those that have something else."""
+    """One store while it is being filled with those of its ``memberships`` whose ``files`` were uploaded."""
 
-    def __init__(self, source: SourceId, store: TargetId, names: Mapping[SourceId, str]) -> None:
-        self.source = source
-        self.store = store
-        self.names = names
+    def __init__(
+        self,
+        source: SourceId,
+        store: TargetId,
+        memberships: Callable[[], Iterable[Record]],
+        files: Mapping[SourceId, TargetId],
+        names: Mapping[SourceId, str],
+    ) -> None:
+        self.source, self.store = source, store
+        self.files, self.names = files, names
+        self._memberships = memberships
         self.sources: dict[TargetId, SourceId] = {}
+        """The files by the ids of their copies."""
         self.refused: dict[SourceId, tuple[str, Body]] = {}
+        """What the store doesn't take, with the reason and the body that was sent."""
         self.untyped: set[SourceId] = set()
+        """Those refused for their type, as far as their names go."""
+        self.renamed: dict[SourceId, None] = {}
+        """Those that were sent again under another name, in that order."""
         self.merged: set[SourceId] = set()
+        """Files whose copy is that of one of the ``sources``; ``shared`` are these copies."""
         self.shared: set[TargetId] = set()
         self.failed_before: set[SourceId] = set()
         self.batches: list[TargetId] = []
         self.ignored = False
-        self.sent: dict[TargetId, tuple[str, str]] = {}
+        """A batch was accepted and nothing came of it."""
         self.unlike: dict[TargetId, tuple[Any, Any]] = {}
+        """Attributes and chunking as the store shows them, where they aren't as they were sent."""
+        self._sent: dict[TargetId, tuple[str, str]] = {}
+
+    def records(self, wanted: Container[SourceId]) -> Iterator[Record]:
+        """The memberships of the files ``wanted``, each file once; read out of the bundle, so not on the event loop."""
+        seen: set[SourceId] = set()
+        for record in self._memberships():
+            if record.id in wanted and record.id not in seen:
+                seen.add(record.id)
+                yield record
+
+    async def bodies(self, wanted: Container[SourceId]) -> list[Body]:
+        """What is sent of those of the files ``wanted`` that were sent already."""
+        copies = {file: target for target, file in self.sources.items() if file in wanted}
+        return await asyncio.to_thread(
+            lambda: [attachment(record, copies[record.id]).body for record in self.records(copies)]
+        )
 
     def take(self, file: SourceId, body: Body) -> bool:
         """Note what is sent of a file; False where its copy is in hand already."""
@@ -70,20 +97,48 @@ class Filling:
             self.merged.add(file)
             self.shared.add(target)
             return False
-        self.sent[target] = looks(body.get("attributes"), body.get("chunking_strategy"))
+        self._sent[target] = _looks(body.get("attributes"), body.get("chunking_strategy"))
         return True
+
+    def file(self, body: Body) -> SourceId:
+        """The file that is sent with ``body``."""
+        return self.sources[body["file_id"]]
+
+    def refuse(self, body: Body, refusal: RequestRefused) -> None:
+        """Note that the store doesn't take a file, and why."""
+        file = self.file(body)
+        self.refused[file] = refusal.detail or refusal.message, body
+        name, reason = self.names.get(file, ""), refusals.read(refusal).reason
+        ending = _ending(name)
+        # A server that doesn't say that it is about the type may name the file all the same.
+        is_named = bool(ending) and (name in refusal.detail or f".{ending}" in refusal.detail)
+        if is_named or reason in (RefusalReason.TYPE, RefusalReason.UNTOLD):
+            self.untyped.add(file)
+
+    def culprits(self, bodies: list[Body], refusal: Refusal) -> list[Body]:
+        """The files for whose type a batch was refused, as far as that is told."""
+        if refusal.reason is not RefusalReason.TYPE:
+            return []
+        endings = [(body, _ending(self.names.get(self.file(body), ""))) for body in bodies]
+        accused = {word.lower() for word in refusal.endings()}
+        found = [(body, ending) for body, ending in endings if ending.lower() in accused]
+        upper = [(body, ending) for body, ending in found if ending != ending.lower()]
+        if 0 < len(upper) < len(found):
+            # It may be their upper case alone; if it isn't, the others are refused next.
+            found = upper
+        return [body for body, _ in found] or (bodies if len(bodies) == 1 else [])
 
     def show(self, view: MembershipView) -> None:
         """Note what the store shows of a file."""
         target = TargetId(view.id)
-        sent, shown = self.sent.get(target), looks(view.attributes, view.chunking_strategy)
+        sent, shown = self._sent.get(target), _looks(view.attributes, view.chunking_strategy)
         if sent and (target in self.shared or sent[0] != shown[0] or (sent[1] and sent[1] != shown[1])):
             self.unlike[target] = view.attributes, view.chunking_strategy
         else:
             self.unlike.pop(target, None)
 
 
-def looks(attributes: Any, chunking: Any) -> tuple[str, str]:
+def _looks(attributes: Any, chunking: Any) -> tuple[str, str]:
     """Two fingerprints; that of a strategy which nobody gave is empty."""
     return fingerprint(attributes), fingerprint(reduced(Kind.MEMBERSHIP, "chunking_strategy", chunking))
 
@@ -114,19 +169,15 @@ class Attaching:
         """
         state = self._folder.state
         lost = state.unknown(Attach, source=filling.source)
+        awaited = {file for intent in lost for file in intent.files}
         due = state.attached[filling.store] + sum(len(intent.files) for intent in lost)
         if not due:
             return set()
-        awaited = {file for intent in lost for file in intent.files}
         found: set[TargetId] = set()
-        start, nth = self._pace.clock(), 0
-        while True:
-            looked = self._pace.clock()
+        async for _ in self._pace.looks(self._pace.settle):
             found |= await self._listed(filling.store)
-            whole = len(found) >= due and awaited <= found
-            if whole or not await self._pace.within(start, nth, looked=looked):
+            if len(found) >= due and awaited <= found:
                 break
-            nth += 1
         for intent in lost:
             if set(intent.files) <= found:
                 await self._folder.write(Done(op=intent.op, target=filling.store))
@@ -142,7 +193,7 @@ class Attaching:
         for anything else, also where ``TRIES`` answers were lost and a single file fares no better.
         """
         while len(bodies) > self.limit:
-            size = self.limit
+            size = self.limit  # the first part may teach a lower one
             await self.send(filling, bodies[:size])
             bodies = bodies[size:]
         if not bodies:
@@ -152,40 +203,61 @@ class Attaching:
             return
         try:
             filling.batches.append(await self._writes.attach(filling.source, filling.store, bodies))
-            return
         except RequestRefused as error:
-            refusal = error
+            await self._refused(filling, bodies, error)
         except NotFound:
             if not await self._batchless(filling, bodies[0]):
                 raise
             await self.send(filling, bodies[1:])
-            return
         except RemoteError as error:
-            if not error.ambiguous and error.status not in NO_SUCH_ROUTE:
-                raise
-            worked = ("attach", Kind.STORE) in self._folder.state.answered
-            enough = tried >= (TRIES if worked else 0 if self._vain else 1)
-            if enough or error.status in NO_SUCH_ROUTE:
-                self._vain = not worked
-                await self._singly_after_all(filling, bodies, error)
-                return
+            await self._unanswered(filling, bodies, error, tried)
+
+    async def _unanswered(self, filling: Filling, bodies: list[Body], error: RemoteError, tried: int) -> None:
+        """Send again what a batch of which nobody knows has not put into the store; or file by file, where batches
+        never work: some servers fail over what they don't know. Raises ``error`` where a file fares no better."""
+        has_no_route = error.status in NO_SUCH_ROUTE
+        if not error.ambiguous and not has_no_route:
+            raise error
+        worked = ("attach", Kind.STORE) in self._folder.state.answered
+        if not has_no_route and tried < (TRIES if worked else 0 if self._vain else 1):
             found = await self.there(filling)
             await self.send(filling, _without(bodies, found), tried=tried + 1)
             return
+        self._vain = not worked
+        if not isinstance(error, ServerFailed):
+            raise error
+        # Whatever comes into the store later than this look is refused as being there already.
+        left = _without(bodies, await self._listed(filling.store))
+        if left and not await self._batchless(filling, left[0]):
+            raise error
+        await self.send_singly(filling, left[1:])
+
+    async def _refused(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
+        """Send what can be sent of a batch that was refused."""
         if refusal.status in NO_SUCH_ROUTE and await self._batchless(filling, bodies[0]):
             await self.send(filling, bodies[1:])
             return
-        if await self._learned_limit(refusal, len(bodies)):
+        read, half = refusals.read(refusal), len(bodies) // 2
+        if read.reason is RefusalReason.TOO_MUCH and half:
+            await self._folder.write(Learned(what=BATCH_LIMIT, value=read.most(len(bodies))))
             await self.send(filling, bodies)
-        elif (reason := refusals.read(refusal).reason) is RefusalReason.TYPE:
-            await self._without_culprits(filling, bodies, refusal)
-        elif reason is RefusalReason.ALREADY:
+        elif read.reason is RefusalReason.ALREADY:
             left = _without(bodies, await self._listed(filling.store))
             if len(left) == len(bodies):
                 raise refusal
             await self.send(filling, left)
-        else:
-            await self._halved(filling, bodies, refusal)
+        elif culprits := filling.culprits(bodies, read):
+            for body in culprits:
+                filling.refuse(body, refusal)
+            await self.send(filling, [body for body in bodies if filling.file(body) not in filling.refused])
+        elif half:
+            # Nothing says which files it is about: halve until each is alone.
+            await self.send(filling, bodies[:half])
+            await self.send(filling, bodies[half:])
+        elif not await self._batchless(filling, bodies[0]):
+            filling.refuse(bodies[0], refusal)
+            if len(filling.refused) >= _HOPELESS and not filling.batches:
+                raise refusal
 
     async def _batchless(self, filling: Filling, body: Body) -> bool:
         """Attach a file that no batch is taken with by itself. Where that goes, and no batch ever went, it is batches
@@ -201,57 +273,25 @@ class Attaching:
             await self._folder.write(Learned(what=BATCHES, value=0))
         return True
 
-    async def _singly_after_all(self, filling: Filling, bodies: list[Body], error: RemoteError) -> None:
-        """Attach one by one what no batch is taken with, if that goes: some servers fail over what they don't know.
-        Raises ``error`` where it doesn't."""
-        if not isinstance(error, ServerFailed):
-            raise error
-        # Whatever comes into the store later than this look is refused as being there already.
-        left = _without(bodies, await self._listed(filling.store))
-        if left and not await self._batchless(filling, left[0]):
-            raise error
-        await self.send_singly(filling, left[1:])
-
     async def send_singly(self, filling: Filling, bodies: list[Body]) -> None:
         """Attach files one by one: for servers without batches, or that make nothing of them. Raises as ``send``."""
         for body in bodies:
-            source, store = filling.sources[body["file_id"]], filling.store
             try:
-                await self._writes.attach_one(filling.source, store, body)
+                await self._writes.attach_one(filling.source, filling.store, body)
             except RequestRefused as error:
-                self._refuse(filling, source, error, body)
+                filling.refuse(body, error)
             except RemoteError as error:
                 if not error.ambiguous:
                     raise
                 # It may be there all the same; the store's list tells in the end.
 
-    def _refuse(self, filling: Filling, file: SourceId, refusal: RequestRefused, body: Body) -> None:
-        filling.refused[file] = refusal.detail or refusal.message, body
-        name, reason = filling.names.get(file, ""), refusals.read(refusal).reason
-        named = [name, f".{_ending(name)}"] if _ending(name) else []
-        if reason in (RefusalReason.TYPE, RefusalReason.UNTOLD) or any(word in refusal.detail for word in named):
-            filling.untyped.add(file)
-
-    async def _halved(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
-        """Find the files for which a batch is refused for a reason that nobody knows, and send the others."""
-        half = len(bodies) // 2
-        if half == 0:
-            if await self._batchless(filling, bodies[0]):
-                return
-            self._refuse(filling, filling.sources[bodies[0]["file_id"]], refusal, bodies[0])
-            if len(filling.refused) >= _HOPELESS and not filling.batches:
-                raise refusal
-            return
-        await self.send(filling, bodies[:half])
-        await self.send(filling, bodies[half:])
-
-    async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> list[SourceId]:
-        """Attach the files whose type was refused by what ``renamed`` makes of them; returns which that are.
+    async def send_renamed(self, filling: Filling, renamed: Renamed, failed: Mapping[SourceId, Body]) -> bool:
+        """Attach the files whose type was refused by what ``renamed`` makes of them; whether there were any.
 
         ``failed`` are the bodies of those that are in the store, and whose indexing failed for their type: they are
         taken out. Where no name is left, a file is refused as it was, or stays as it is.
         """
-        made: dict[SourceId, None] = {}
+        any_sent = False
         while True:
             bodies = []
             for target, file in list(filling.sources.items()):
@@ -269,17 +309,17 @@ class Attaching:
                 del filling.sources[target]
                 bodies.append({**body, "file_id": copy})
                 filling.take(file, bodies[-1])
-                made[file] = None
+                filling.renamed[file] = None
             if not bodies:
-                return list(made)
+                return any_sent
+            # An earlier attempt may have put the copy into the store already.
             await self.send(filling, _without(bodies, await self.there(filling)))
-            failed = {}
+            any_sent, failed = True, {}
 
     async def again(self, filling: Filling, bodies: list[Body]) -> None:
         """Take files out and put them in once more: what is in a store already isn't indexed anew."""
         for body in bodies:
-            target = body["file_id"]
-            await self._writes.detach(filling.sources[target], filling.store, target)
+            await self._writes.detach(filling.file(body), filling.store, body["file_id"])
         await self.send(filling, bodies)
 
     async def _listed(self, store: TargetId) -> set[TargetId]:
@@ -288,39 +328,6 @@ class Attaching:
             async for view in self.members(store):
                 found.add(TargetId(view.id))
         return found
-
-    async def _learned_limit(self, refusal: RequestRefused, sent: int) -> bool:
-        """Whether the batch was refused for its length; then what fits is known from here on."""
-        read = refusals.read(refusal)
-        if sent == 1 or read.reason is not RefusalReason.TOO_MUCH:
-            return False
-        await self._folder.write(Learned(what=BATCH_LIMIT, value=read.most(sent)))
-        return True
-
-    async def _without_culprits(self, filling: Filling, bodies: list[Body], refusal: RequestRefused) -> None:
-        def ending(body: Body) -> str:
-            return _ending(filling.names.get(filling.sources[body["file_id"]], ""))
-
-        accused = {word.lower() for word in refusals.read(refusal).endings()}
-        culprits = [body for body in bodies if ending(body).lower() in accused]
-        upper = [body for body in culprits if ending(body) != ending(body).lower()]
-        if 0 < len(upper) < len(culprits):
-            # It may be their upper case alone; if it isn't, the others are refused next.
-            culprits = upper
-        if not culprits and len(bodies) == 1:
-            culprits = bodies
-        for body in culprits:
-            file = filling.sources[body["file_id"]]
-            filling.refused[file] = refusal.detail or refusal.message, body
-            filling.untyped.add(file)
-        if culprits:
-            rest = [body for body in bodies if filling.sources[body["file_id"]] not in filling.refused]
-            await self.send(filling, rest)
-            return
-        # The message names no type that is here: halve until the file is alone.
-        half = len(bodies) // 2
-        await self.send(filling, bodies[:half])
-        await self.send(filling, bodies[half:])
 
 
 def _without(bodies: list[Body], there: set[TargetId]) -> list[Body]:

@@ -1,7 +1,8 @@
-"""What an import does to things that are there already: set fields, take files out of stores.
+"""What an import sets in things that are there, and what is there afterwards.
 
-Each is looked at right before it is written to, so that the journal has what it was, for an undo, and nothing is
-written that is so already.
+Each thing is looked at right before it is written to, so that the journal has what it was, for an undo, and nothing is
+written that is so already. It is read back, because a server may accept a field and drop it, cut it or keep it as
+something else: that a create was answered is no proof.
 """
 
 from __future__ import annotations
@@ -9,29 +10,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from holdall.dialects import assistants as dialect
+from holdall.dialects.assistants import Request, own_metadata
+from holdall.dialects.loss import Loss, Why
 from holdall.dialects.marks import MARKS, METADATA_KEYS, unmarked
 from holdall.dialects.registry import dispensable
 from holdall.dialects.shapes import UNSET, resources
-from holdall.errors import NotFound, RequestRefused
-from holdall.importer.apply.context import Context
+from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
+from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.difference import differences, final, same, top_fields
-from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership, UpdateStore
+from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
+from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
+from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership
 from holdall.importer.runs.baseline import PLACES
-from holdall.importer.runs.runlines import Update
-from holdall.model import Kind, SourceId, TargetId
+from holdall.importer.runs.runlines import Shown, Update
+from holdall.kinds import noun
+from holdall.model import Kind, Record, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.client import path, viewed
+from holdall.remote.wire import route
 
-__all__ = ["Changes", "refused_fields"]
+__all__ = ["Changes", "ServerKeys", "keys_added", "refused_fields"]
 
 
 class Changes:
-    """The updates and detachments of one run. Every method raises what the account raises."""
+    """The updates and detachments of one run, and the look at what was written. Every method raises what the account
+    raises."""
 
     def __init__(self, context: Context, writes: Writes) -> None:
-        self._account, self._state, self._writes = context.account, context.folder.state, writes
+        self._account, self._folder, self._pace = context.account, context.folder, context.pace
+        self._writes = writes
+        # Endpoints at which nothing could be read back, however long was waited: the next object isn't waited for.
+        self._unseen: set[str] = set()
 
     async def definition(self, step: UpdateDefinition, wanted: dict[str, Any]) -> list[str]:
         """Set what the step names to what ``wanted`` says. Returns the fields that are refused, and left."""
@@ -39,7 +48,7 @@ class Changes:
         while True:
             fields = [field for field in step.fields if field not in left_out]
             try:
-                await self._set(step.kind, step.id, step.target, wanted, fields)
+                await self.fields(step.kind, step.id, step.target, wanted, fields)
                 return left_out
             except RequestRefused as error:
                 # To leave out a null here would leave what stands there.
@@ -49,21 +58,70 @@ class Changes:
                     raise
                 left_out += spare
 
-    async def store(self, step: UpdateStore, request: dialect.Request) -> None:
-        """Set the store's own fields; its files are steps of their own."""
-        if step.fields:
-            await self._set(Kind.STORE, step.id, step.target, final(request), step.fields)
+    async def fields(
+        self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any], fields: Iterable[str]
+    ) -> None:
+        """Set ``fields`` to what ``wanted`` says, as far as they aren't so; in metadata our marks stay."""
+        there = await self._there(path(f"{PLACES[kind]}/{{}}", target))
+        wanted = {**UNSET[kind], **wanted}
+        still = top_fields(differences(wanted, there, kind=kind, source=source, target=target, name=None))
+        # What an update has set whose answer was lost is set again: only an answer settles its intent in the journal.
+        lost = self._lost(kind, source)
+        due = {*still, *lost}
+        body = {field: wanted[field] for field in fields if field in wanted and field in due}
+        if "tool_resources" in body:
+            body["tool_resources"] = resources(body["tool_resources"], there.get("tool_resources"))
+        if not body:
+            return
+        if "metadata" in body:
+            body["metadata"] = _with_marks(body["metadata"], there.get("metadata"))
+        before = {field: there.get(field) for field in body} | lost
+        await self._writes.update(kind, source, target, body, before=before)
 
-    async def metadata(self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any]) -> None:
-        """Set the metadata of something that this run made; our marks stay."""
-        await self._set(kind, source, target, {"metadata": wanted}, ["metadata"])
+    async def complete(self, kind: Kind, source: SourceId, target: TargetId, request: Request) -> None:
+        """Set the metadata that had no room beside our marks when it was created, unless that is done."""
+        if request.update is not None and (kind, None, source) not in self._folder.state.updated:
+            await self._writes.update(kind, source, target, request.update)
+
+    async def losses(
+        self, kind: Kind, source: SourceId, target: TargetId, name: str | None, sent: Mapping[str, Any]
+    ) -> list[Loss]:
+        """A loss for each field of ``sent`` that isn't there as it was sent.
+
+        What is found is in the journal on return, so that later runs know it before they write. Raises Interrupted and
+        what stops every request; that the object can't be read is said in a loss.
+        """
+        try:
+            found = await self._shown(path(f"{PLACES[kind]}/{{}}", target))
+        except REQUEST_ERRORS as error:
+            why = error.detail or error.message
+            text = f"it can't be read back, so whether it is whole isn't known ({why})"
+            return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
+        added = keys_added(sent.get("metadata"), found.get("metadata"))
+        lost = differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
+        if lost or added:
+            shown = Shown(
+                kind=kind,
+                source=source,
+                target=target,
+                image=fingerprints(kind, found, added),
+                unkept=top_fields(lost),
+                added=added,
+            )
+            await self._folder.write(shown)
+        return [_not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
+
+    async def attributes(self, store: TargetId, file: TargetId) -> dict[str, Any]:
+        """What the account shows of a file in a store. Raises as ``losses``, and where it can't be read."""
+        found = await self._shown(path("/vector_stores/{}/files/{}", store, file))
+        return found.get("attributes") or {}
 
     async def membership(self, step: UpdateMembership, store: TargetId) -> None:
         there = await self._member(store, step.target)
-        is_so = same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes"))
-        if is_so and not self._lost(Kind.MEMBERSHIP, step.file):
+        lost = self._lost(Kind.MEMBERSHIP, step.file)
+        if not lost and same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes")):
             return
-        before = self._before(Kind.MEMBERSHIP, step.file, {"attributes": there.get("attributes") or {}})
+        before = {"attributes": there.get("attributes") or {}} | lost
         await self._writes.update(
             Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
         )
@@ -77,32 +135,10 @@ class Changes:
         before = {key: there.get(key) for key in ("attributes", "chunking_strategy")}
         await self._writes.detach(SourceId(step.target), store, step.target, before=before)
 
-    async def _set(
-        self, kind: Kind, source: SourceId, target: TargetId, wanted: dict[str, Any], fields: Iterable[str]
-    ) -> None:
-        there = await self._there(path(f"{PLACES[kind]}/{{}}", target))
-        wanted = {**UNSET[kind], **wanted}
-        body = {field: wanted[field] for field in fields if field in wanted}
-        still = top_fields(differences(wanted, there, kind=kind, source=source, target=target, name=None))
-        lost = self._lost(kind, source)
-        body = {field: value for field, value in body.items() if field in still or (lost and field in (lost[0] or {}))}
-        if "tool_resources" in body:
-            body["tool_resources"] = resources(body["tool_resources"], there.get("tool_resources"))
-        if not body:
-            return
-        if "metadata" in body:
-            body["metadata"] = _with_marks(body["metadata"], there.get("metadata"))
-        before = self._before(kind, source, {field: there.get(field) for field in body})
-        await self._writes.update(kind, source, target, body, before=before)
-
-    def _lost(self, kind: Kind, source: SourceId) -> list[dict[str, Any] | None]:
-        """What stood before the updates whose answers were lost when the run was cut off."""
-        return [intent.before for intent in self._state.unknown(Update, kind, source)]
-
-    def _before(self, kind: Kind, source: SourceId, there: dict[str, Any]) -> dict[str, Any] | None:
-        """What stands there now, or stood there before an update whose answer was lost."""
-        lost = self._lost(kind, source)
-        return {**there, **(lost[0] or {})} if lost else there
+    def _lost(self, kind: Kind, source: SourceId) -> dict[str, Any]:
+        """What stood before an update whose answer was lost when the run was cut off."""
+        lost = self._folder.state.unknown(Update, kind, source)
+        return (lost[0].before or {}) if lost else {}
 
     async def _member(self, store: TargetId, file: TargetId) -> dict[str, Any]:
         """A file in a store. Where it isn't there by its id, the store's list has the word. Raises NotFound."""
@@ -115,8 +151,68 @@ class Changes:
                     return found
             raise
 
+    async def _shown(self, where: str) -> dict[str, Any]:
+        """The object; one that was made a moment ago may be unknown for some seconds."""
+        endpoint = route(where)
+        patience = 0.0 if endpoint in self._unseen else max(FRESH, self._pace.settle)
+        async for _ in self._pace.looks(patience):
+            try:
+                found = await self._there(where)
+            except (NotFound, RequestRefused) as error:
+                refused = error
+                if error.status == 405:  # this server never shows one
+                    break
+            else:
+                self._unseen.discard(endpoint)
+                return found
+        self._unseen.add(endpoint)
+        raise refused
+
     async def _there(self, where: str) -> dict[str, Any]:
         return viewed((await self._account.get(where)).raw, dict[str, Any], where)
+
+
+class ServerKeys:
+    """Metadata keys that may be the server's own.
+
+    The first object of a kind is made without them, and what the destination then puts in by itself is left out of all
+    the others. What it doesn't put in is its owner's, and set right away. ``state.added`` has those that were put in.
+    """
+
+    def __init__(self, context: Context, shared: Mapping[Kind, list[str]], changes: Changes) -> None:
+        self._state, self._progress = context.folder.state, context.progress
+        self._shared, self._changes = shared, changes
+        self._known: set[Kind] = set()
+
+    def sent(self, record: Record) -> Record:
+        """The record as it is sent: without what is, or may be, the server's."""
+        shared = self._shared.get(record.kind, ())
+        own = shared if record.kind not in self._known else [key for key in shared if key in self._state.added]
+        return without_record_keys(record, own)
+
+    async def settle(self, record: Record, target: TargetId, name: str | None, sent: Mapping[str, Any]) -> str:
+        """With the first object of its kind find out which keys are the server's, and set those that are its owner's.
+
+        Returns why these aren't set, if they aren't. Raises what the account raises for anything but a refusal.
+        """
+        kind, shared = record.kind, self._shared.get(record.kind, ())
+        if kind in self._known or not any(key in keys_of(record) for key in shared):
+            return ""
+        # Once the copy was updated, its keys no longer tell who put them there.
+        if not self._state.unknown(Update, kind, record.id) and (kind, None, record.id) not in self._state.updated:
+            await self._changes.losses(kind, record.id, target, name, sent)
+        self._known.add(kind)
+        if own := [key for key in shared if key in self._state.added]:
+            self._progress.note(
+                f"metadata that the destination puts into each {noun(kind)} by itself is left out: {', '.join(own)}"
+            )
+        if left := [key for key in shared if key not in own]:
+            wanted = {"metadata": own_metadata(self.sent(record))}
+            try:
+                await self._changes.fields(kind, record.id, target, wanted, ["metadata"])
+            except RequestRefused as error:
+                return f"the destination refuses {', '.join(left)}: {error.detail or error.message}"
+        return ""
 
 
 def refused_fields(error: RequestRefused, dispensable: Mapping[str, bool]) -> list[str]:
@@ -135,3 +231,20 @@ def _with_marks(wanted: object, there: object) -> dict[str, Any]:
     own = unmarked(wanted)
     marks = {key: value for key, value in there.items() if key in MARKS} if isinstance(there, dict) else {}
     return {**own, **marks} if len(own) + len(marks) <= METADATA_KEYS else own
+
+
+def _not_kept(kind: Kind, source: SourceId, name: str | None, field: str, lost: list[Difference]) -> Loss:
+    """The loss of one top-level ``field``; ``lost`` has what differs in it."""
+    mine = [difference for difference in lost if difference.field.partition(".")[0] == field]
+    if field == "metadata":
+        keys = ", ".join(difference.field.partition(".")[2] for difference in mine)
+        text = f"the destination does not keep it as it was sent: {keys}"
+    else:
+        text = f"the destination does not keep it as it was sent: {mine[0].values()}"
+    return Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, field=field, text=text)
+
+
+def keys_added(sent: object, there: object) -> list[str]:
+    """The keys of metadata, or of attributes, that were not sent."""
+    own = sent if isinstance(sent, Mapping) else {}
+    return [key for key in there if key not in MARKS and key not in own] if isinstance(there, Mapping) else []

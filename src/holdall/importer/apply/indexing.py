@@ -7,18 +7,18 @@ listed at the end, and what it says of each file counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from math import inf
 
 import msgspec
 
-from holdall.dialects import assistants as dialect
+from holdall.dialects.assistants import attachment
 from holdall.errors import NotFound, RequestRefused, ServerFailed
 from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
-from holdall.importer.apply.context import Context
-from holdall.importer.apply.exactlyonce import FRESH
-from holdall.importer.apply.readback import keys_added
+from holdall.importer.apply.changes import keys_added
+from holdall.importer.apply.context import FRESH, PATIENCE, Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.difference import Difference, same
 from holdall.importer.runs.runlines import Learned
@@ -33,9 +33,6 @@ STALLED = 600.0
 # A file whose indexing failed for this may do under another name; for these it fails again.
 _UNFIT = "unsupported_file"
 _FINAL = frozenset({_UNFIT, "invalid_file"})
-
-# Looks after which the user is told that something is being waited for: some ten seconds.
-_PATIENCE = 8
 
 
 class Unsearchable(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,63 +100,77 @@ class Indexing:
         destination. A file whose type is refused is attached by what ``renamed`` makes of it, if anything. Raises what
         the account raises for a batch, apart from a refusal of single files, which is in the outcome.
         """
-        filling = Filling(source, store, names)
-        there = await self._attaching.there(filling)
-        recut = 0
-        records = _unique(memberships(), files)
-        while group := list(islice(records, self._attaching.limit)):
-            bodies = []
-            for record in group:
-                attachment = dialect.attachment(record, files[record.id])
-                recut += attachment.recut
-                if filling.take(record.id, attachment.body) and files[record.id] not in there:
-                    bodies.append(attachment.body)
-                if MembershipView.of(record).status == "failed":
-                    filling.failed_before.add(record.id)
-            await self._attaching.send(filling, bodies)
-        copied = await self._attaching.send_renamed(filling, renamed, {}) if filling.refused else []
+        filling = Filling(source, store, memberships, files, names)
+        recut = await self._send_all(filling)
+        if filling.refused:
+            await self._attaching.send_renamed(filling, renamed, {})
         troubles = await self._outcome(filling)
-
-        def bodies_of(wanted: Container[SourceId]) -> list[dict[str, Any]]:
-            copies = {file: target for target, file in filling.sources.items() if file in wanted}
-            return [dialect.attachment(r, copies[r.id]).body for r in _unique(memberships(), copies)]
-
         while unfit := {trouble.file for trouble in troubles if trouble.code == _UNFIT and not trouble.failed_before}:
-            unfit_bodies = {filling.sources[body["file_id"]]: body for body in bodies_of(unfit)}
-            if not (more := await self._attaching.send_renamed(filling, renamed, unfit_bodies)):
+            bodies = {filling.file(body): body for body in await filling.bodies(unfit)}
+            if not await self._attaching.send_renamed(filling, renamed, bodies):
                 break
-            copied += more
             troubles = await self._outcome(filling)
+        troubles = await self._once_more(filling, troubles)
+        added: dict[str, None] = {}
+        unkept: list[Difference] = []
+        if filling.unlike or filling.merged:
+            unkept = await asyncio.to_thread(lambda: list(_unkept(filling, added)))
+        return Attached(
+            troubles=troubles,
+            recut=recut,
+            renamed=[file for file in filling.renamed if file not in filling.refused],
+            unkept=unkept,
+            added=[*added],
+        )
+
+    async def _once_more(self, filling: Filling, troubles: list[Unsearchable]) -> list[Unsearchable]:
+        """Send once more what a batch lost, and what failed though nothing says that it had to."""
         if missing := {trouble.file for trouble in troubles if trouble.missing}:
-            await self._attaching.send_singly(filling, bodies_of(missing))
+            await self._attaching.send_singly(filling, await filling.bodies(missing))
             if len(missing) == len(filling.sources):
                 await self._folder.write(Learned(what=BATCHES, value=0))
             troubles = await self._outcome(filling)
-        if failed := _worth_repeating(troubles):
-            await self._attaching.again(filling, bodies_of(failed))
+        # Not where it failed at the source too, or the file itself is the reason.
+        failed = [one for one in troubles if one.status == "failed" and not one.failed_before]
+        if repeated := {one.file for one in failed if one.code not in _FINAL}:
+            await self._attaching.again(filling, await filling.bodies(repeated))
             troubles = await self._outcome(filling)
-        second = [file for file in dict.fromkeys(copied) if file not in filling.refused]
-        added: dict[str, None] = {}
-        unkept = [*_unkept(filling, memberships(), files, added)] if filling.unlike or filling.merged else []
-        return Attached(troubles=troubles, recut=recut, renamed=second, unkept=unkept, added=[*added])
+        return troubles
+
+    async def _send_all(self, filling: Filling) -> int:
+        """Send what isn't in the store from an earlier attempt. Returns of how many files the chunking isn't known."""
+        there = await self._attaching.there(filling)
+        records, recut = filling.records(filling.files), 0
+        # A store may have 100,000 files: no more of them are read at once than fit into a batch.
+        while group := await asyncio.to_thread(lambda: list(islice(records, self._attaching.limit))):
+            bodies = []
+            for record in group:
+                sent = attachment(record, filling.files[record.id])
+                recut += sent.recut
+                if filling.take(record.id, sent.body) and sent.body["file_id"] not in there:
+                    bodies.append(sent.body)
+                if MembershipView.of(record).status == "failed":
+                    filling.failed_before.add(record.id)
+            await self._attaching.send(filling, bodies)
+        return recut
 
     async def _outcome(self, filling: Filling) -> list[Unsearchable]:
         patient = True
         batches, filling.batches = filling.batches, []
         for batch in batches:
             patient = await self._wait(filling, batch) and patient
-        expected = {target: file for target, file in filling.sources.items() if file not in filling.refused}
-        troubles = [
+        refused = [
             Unsearchable(file=file, refused=True, reason=reason) for file, (reason, _) in filling.refused.items()
         ]
-        return troubles + await self._settled(filling, expected, patient=patient)
+        return refused + await self._settled(filling, patient=patient)
 
     async def _wait(self, filling: Filling, batch: TargetId) -> bool:
         """Until the batch is done, or has stood still for STALLED seconds: False then."""
         where = path("/vector_stores/{}/file_batches/{}", filling.store, batch)
         start = moved = self._pace.clock()
-        nth, before = 0, None
-        while True:
+        before = None
+        async for nth in self._pace.looks(inf):
+            self._tell(nth)
             try:
                 answer = msgspec.json.decode((await self._account.get(where)).raw, type=_Batch)
                 if answer.status != "in_progress":
@@ -173,34 +184,31 @@ class Indexing:
             except msgspec.DecodeError:  # the store's own list will tell
                 return True
             if self._pace.clock() - moved >= STALLED:
-                return False
-            await self._pause(nth)
-            nth += 1
+                break
+        return False
 
-    async def _pause(self, nth: int) -> None:
-        """Wait before the next look, and tell once why nothing seems to happen."""
-        if nth == _PATIENCE:
+    def _tell(self, nth: int) -> None:
+        if nth == PATIENCE:
             self._progress.note("waiting for the destination to index the files")
-        await self._pace.pause(nth)
 
-    async def _settled(
-        self, filling: Filling, expected: Mapping[TargetId, SourceId], *, patient: bool
-    ) -> list[Unsearchable]:
+    async def _settled(self, filling: Filling, *, patient: bool) -> list[Unsearchable]:
         """What the store says of its files once nothing moves any more; right away if not ``patient``."""
+        expected = {target: file for target, file in filling.sources.items() if file not in filling.refused}
         start = moved = self._pace.clock()
-        nth, before = 0, -1
-        while True:
+        before = -1
+        troubles: list[Unsearchable] = []
+        async for nth in self._pace.looks(inf):
+            self._tell(nth)
             troubles, waiting = await self._listed(filling, expected)
             now = self._pace.clock()
             if waiting != before:
                 before, moved = waiting, now
+            # What a batch took may show in the list a little later; not so where the batch says that it took none.
             missing = any(trouble.missing for trouble in troubles) and not filling.ignored
-            if not waiting and not (missing and now - start < max(FRESH, self._pace.settle)):
-                return troubles
-            if not patient or now - moved >= STALLED:
-                return troubles
-            await self._pause(nth)
-            nth += 1
+            is_late = missing and now - start < max(FRESH, self._pace.settle)
+            if not (waiting or is_late) or not patient or now - moved >= STALLED:
+                break
+        return troubles
 
     async def _listed(self, filling: Filling, expected: Mapping[TargetId, SourceId]) -> tuple[list[Unsearchable], int]:
         """One listing: files that are not completed, those that are missing, and how many are still in progress."""
@@ -235,36 +243,24 @@ class Indexing:
         return troubles, waiting
 
 
-def _unique(memberships: Iterable[Record], files: Mapping[SourceId, TargetId]) -> Iterator[Record]:
-    """The memberships whose files are there, each file once."""
-    seen: set[SourceId] = set()
-    for record in memberships:
-        if record.id in files and record.id not in seen:
-            seen.add(record.id)
-            yield record
-
-
-def _unkept(
-    filling: Filling, memberships: Iterable[Record], files: Mapping[SourceId, TargetId], added: dict[str, None]
-) -> Iterator[Difference]:
+def _unkept(filling: Filling, added: dict[str, None]) -> Iterator[Difference]:
     """What the store shows of its files that isn't what the bundle says: of two that share a copy, one can be so.
 
     Fills in the attributes ``added`` by the server: those of a file that nobody else shares.
     """
     copies = {file: target for target, file in filling.sources.items() if target in filling.unlike}
-    copies |= {file: files[file] for file in filling.merged if files[file] in filling.unlike}
-    for record in _unique(memberships, copies):
+    copies |= {file: filling.files[file] for file in filling.merged if filling.files[file] in filling.unlike}
+    for record in filling.records(copies):
         target = copies[record.id]
-        wanted = dialect.attachment(record, target).body
-        shown = dict(zip(("attributes", "chunking_strategy"), filling.unlike[target], strict=True))
+        wanted = attachment(record, target).body
+        attributes, chunking = filling.unlike[target]
         if target not in filling.shared:
-            added |= dict.fromkeys(keys_added(wanted.get("attributes"), shown["attributes"]))
-        for field, there in shown.items():
+            added |= dict.fromkeys(keys_added(wanted.get("attributes"), attributes))
+        for field, there in (("attributes", attributes), ("chunking_strategy", chunking)):
             here = wanted.get(field)
-            # A strategy that nobody gave is the server's choice.
-            if not (here is None and field == "chunking_strategy") and not same(
-                Kind.MEMBERSHIP, field, here, there, added=added
-            ):
+            if here is None and field == "chunking_strategy":  # nobody gave one, so it is the server's choice
+                continue
+            if not same(Kind.MEMBERSHIP, field, here, there, added=added):
                 yield Difference(
                     kind=Kind.MEMBERSHIP,
                     source=record.id,
@@ -274,15 +270,6 @@ def _unkept(
                     bundle=here,
                     destination=there,
                 )
-
-
-def _worth_repeating(troubles: Iterable[Unsearchable]) -> set[SourceId]:
-    """The files whose indexing failed here, unless it did at the source too, or the file itself is the reason."""
-    return {
-        trouble.file
-        for trouble in troubles
-        if trouble.status == "failed" and not trouble.failed_before and trouble.code not in _FINAL
-    }
 
 
 def _reason(view: MembershipView) -> str:

@@ -1,4 +1,4 @@
-"""Did it happen? Looks for what was sent and never answered, until it is found or counts as not carried out.
+"""Reconciles lost answers: looks for what was sent, until it is found or counts as not carried out.
 
 A request may be carried out late, and lists may lag behind, so one look proves nothing: it is looked again and again
 through the settle window. Stores and assistants are known by the attempt in their metadata. Files have no metadata, nor
@@ -8,56 +8,36 @@ size) that was sent, was not there before the run, and is not claimed by anythin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError
-from holdall.importer.apply.context import Context
+from holdall.importer.apply.context import PATIENCE, Context
 from holdall.importer.plan.difference import fingerprints
-from holdall.importer.runs.baseline import listed
+from holdall.importer.runs.baseline import Listed, listed
+from holdall.importer.runs.runfolder import AuditLine
 from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
 from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import noun
 from holdall.model import Kind, SourceId, TargetId, credible
 from holdall.remote.client import viewed
 
-__all__ = ["Reconciler", "key"]
-
-# Looks after which the user is told that something is being waited for: some ten seconds.
-_PATIENCE = 8
+__all__ = ["Reconciler"]
 
 Key = tuple[Kind, str, int | None]
-
-
-class _Seen(msgspec.Struct, frozen=True, kw_only=True):
-    id: TargetId
-    name: str | None = None
-    filename: str | None = None
-    bytes: int | float | None = None
-    metadata: dict[str, Any] | None = None
-
-
-class _Found(msgspec.Struct, frozen=True, kw_only=True):
-    target: TargetId
-    image: dict[str, str] | None = None
-    inferred: bool = False
+"""Kind, name and size (bytes; of files): what an object is known by that carries no mark."""
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """The objects with one of the marks, the ids of the new, unclaimed ones that have one of the keys, and whether the
-    list lacks something: by its own word, or something that this run made."""
+    """One list: the outcomes of attempts whose mark is in it, by their ``op``; the ids of new, unclaimed objects that
+    have one of the keys; and whether the list lacks something, by its own word, or something that this run made."""
 
-    marked: dict[str, bytes]
-    alike: dict[Key, list[TargetId]]
-    lacks: bool
-
-
-def key(intent: Creation) -> Key:
-    """What an object is known by that carries no mark. A name that is missing may come back empty."""
-    return intent.kind, intent.name or "", intent.size
+    marked: dict[str, Done] = {}
+    alike: dict[Key, list[TargetId]] = {}
+    lacks: bool = True
 
 
 class Reconciler:
@@ -75,19 +55,16 @@ class Reconciler:
         Raises what the account raises for a list, and Interrupted; what wasn't found out by then stays open.
         """
         waiting = {intent.op: intent for intent in intents}
-        start, nth = self._pace.clock(), 0
-        while waiting:
-            looked = self._pace.clock()
-            for op, found in (await self._look(waiting.values())).items():
-                await self._happened(waiting.pop(op), found)
-                self._lags = self._lags or nth > 0
-            if not waiting or once or not await self._pace.within(start, nth, looked=looked):
-                break
-            nth += 1
-            if nth == _PATIENCE:
+        async for nth in self._pace.looks(self._pace.settle):
+            if nth == PATIENCE:
                 self._progress.note("looking whether a request was carried out whose answer was lost")
+            for op, done in (await self._look(waiting.values())).items():
+                await self._settle(waiting.pop(op), done)
+                self._lags = self._lags or nth > 0
+            if once or not waiting:
+                break
         for intent in waiting.values():
-            await self._missed(intent)
+            await self._settle(intent, None)
 
     async def orphans(self) -> list[Orphan]:
         """What was given up and may stand at the destination all the same, with its id where it has turned up.
@@ -96,108 +73,113 @@ class Reconciler:
         things late. Whatever carries our mark is certain, so of those only what is there is listed.
         """
         missed = self._folder.state.missed
-        by_op: dict[str, bytes] = {}
-        alike: dict[Key, list[TargetId]] = {}
-        shown: set[Kind] = set()
+        listings: dict[Kind, _Listing] = {}
         try:
             for kind in sorted({intent.kind for intent in missed}):
-                here = {intent.op: intent for intent in missed if intent.kind is kind}
-                listing = await self._list(kind, here, {key(intent) for intent in here.values()})
-                by_op |= listing.marked
-                alike |= listing.alike
-                if not (listing.lacks or self._lags):
-                    shown.add(kind)
+                wanted = [intent for intent in missed if intent.kind is kind]
+                keys = set(map(_key, wanted)) if self._is_unmarked(kind) else set()
+                listings[kind] = await self._list(kind, wanted, keys)
         except RemoteError as error:
             self._progress.note(f"the list of possible orphans has no ids: {error.message}")
-        found = []
-        for intent in missed:
-            if intent.op in by_op:
-                found.append(_orphan(intent, _identity(by_op[intent.op])))
-            elif self._is_unmarked(intent.kind):
-                ids = alike.get(key(intent), [])
-                if ids or intent.kind not in shown:
-                    found.append(_orphan(intent, ids.pop(0) if ids else None))
+        found = [one for intent in missed for one in self._orphans(intent, listings.get(intent.kind, _Listing()))]
         # More of that name and size than were missed: which of them is ours, nobody can tell.
-        last = {key(intent): intent for intent in missed}
-        found += [_orphan(last[its], id) for its, ids in alike.items() for id in ids if self._is_unmarked(its[0])]
+        last = {_key(intent): intent for intent in missed}
+        for listing in listings.values():
+            found += [_orphan(last[key], id) for key, ids in listing.alike.items() for id in ids]
         return found
+
+    def _orphans(self, intent: Creation, listing: _Listing) -> Iterator[Orphan]:
+        """The one that an intent may have made. Takes its id out of the ``listing``, so that no other has it too."""
+        if done := listing.marked.get(intent.op):
+            yield _orphan(intent, done.target)
+        elif self._is_unmarked(intent.kind):
+            if ids := listing.alike.get(_key(intent)):
+                yield _orphan(intent, ids.pop(0))
+            elif listing.lacks or self._lags:
+                yield _orphan(intent, None)
 
     def _is_unmarked(self, kind: Kind) -> bool:
         return kind is Kind.FILE or not self._folder.state.keeps_marks
 
-    async def _look(self, wanted: Collection[Creation]) -> dict[str, _Found]:
-        found: dict[str, _Found] = {}
+    async def _look(self, wanted: Collection[Creation]) -> dict[str, Done]:
+        found: dict[str, Done] = {}
         for kind in sorted({intent.kind for intent in wanted}):
-            here = {intent.op: intent for intent in wanted if intent.kind is kind}
-            listing = await self._list(kind, here, self._adoptable(kind, here.values()))
-            for op, raw in listing.marked.items():
-                looks = fingerprints(kind, viewed(raw, dict[str, Any], noun(kind)))
-                found[op] = _Found(target=_identity(raw), image=looks)
-            for op, intent in here.items():
-                ids = listing.alike.get(key(intent), [])
-                if op not in found and len(ids) == 1:
-                    found[op] = _Found(target=ids[0], inferred=True)
+            here = [intent for intent in wanted if intent.kind is kind]
+            listing = await self._list(kind, here, self._adoptable(kind, here))
+            found |= listing.marked
+            for intent in here:
+                ids = listing.alike.get(_key(intent), [])
+                # Of two that look alike one may be somebody else's: then none is taken.
+                if intent.op not in found and len(ids) == 1:
+                    found[intent.op] = Done(op=intent.op, target=ids[0], inferred=True)
         return found
 
-    def _adoptable(self, kind: Kind, wanted: Collection[Creation]) -> set[Key]:
+    def _adoptable(self, kind: Kind, wanted: Iterable[Creation]) -> set[Key]:
         """The keys by which an object may be taken for ours: no attempt of another source can have made one like it."""
         state = self._folder.state
         if state.learned.get(ALONE) == 0 or not self._is_unmarked(kind):
             return set()
         sources: dict[Key, set[SourceId]] = {}
         for intent in (*wanted, *state.missed):
-            sources.setdefault(key(intent), set()).add(intent.source)
-        return {key(intent) for intent in wanted if len(sources[key(intent)]) == 1}
+            sources.setdefault(_key(intent), set()).add(intent.source)
+        return {_key(intent) for intent in wanted if len(sources[_key(intent)]) == 1}
 
-    async def _list(self, kind: Kind, by_op: Container[str], keys: set[Key]) -> _Listing:
-        marked: dict[str, bytes] = {}
-        alike: dict[Key, list[TargetId]] = {}
-        doubts: list[str] = []
+    async def _list(self, kind: Kind, wanted: Iterable[Creation], keys: set[Key]) -> _Listing:
+        ops = {intent.op for intent in wanted}
         claimed = set(self._folder.state.claimed(kind))
         unseen = set(claimed)
+        marked: dict[str, Done] = {}
+        alike: dict[Key, list[TargetId]] = {}
+        doubts: list[str] = []
         async for raw in listed(self._account, kind, doubts.append):
-            seen = viewed(raw, _Seen, noun(kind))
+            seen = viewed(raw, Listed, noun(kind))
             unseen.discard(seen.id)
-            op = (seen.metadata or {}).get(OPERATION)
-            if isinstance(op, str):
-                if op in by_op:
-                    marked[op] = raw
-                continue
-            is_file = kind is Kind.FILE
-            size = credible(seen.bytes) if is_file else None
-            its: Key = (kind, (seen.filename if is_file else seen.name) or "", size)
-            if its in keys:
-                alike.setdefault(its, []).append(seen.id)
-        alike = {its: [id for id in ids if id not in claimed] for its, ids in alike.items()}
-        if not any(alike.values()):
-            return _Listing(marked=marked, alike={}, lacks=bool(doubts or unseen))
-        before = self._folder.baseline
-        new = before.newer(kind, (id for ids in alike.values() for id in ids))
-        # Without the list of what was there before, any of these may be the one.
-        return _Listing(
-            marked=marked,
-            alike={its: [id for id in ids if id in new] for its, ids in alike.items()},
-            lacks=bool(doubts or unseen) or not before.is_whole(kind),
-        )
+            # What carries the mark of another attempt is that one's, whatever its name is.
+            if (op := seen.mark(OPERATION)) is None:
+                if (key := _key_of(kind, seen)) in keys and seen.id not in claimed:
+                    alike.setdefault(key, []).append(seen.id)
+            elif op in ops:
+                looks = fingerprints(kind, viewed(raw, dict[str, Any], noun(kind)))
+                marked[op] = Done(op=op, target=seen.id, image=looks)
+        lacks = bool(doubts or unseen)
+        if alike:
+            before = self._folder.baseline
+            new = before.newer(kind, (id for ids in alike.values() for id in ids))
+            alike = {key: [id for id in ids if id in new] for key, ids in alike.items()}
+            # Without the list of what was there before, any of these may be the one.
+            lacks = lacks or not before.is_whole(kind)
+        return _Listing(marked=marked, alike=alike, lacks=lacks)
 
-    async def _happened(self, intent: Creation, found: _Found) -> None:
-        await self._folder.write(Done(op=intent.op, target=found.target, image=found.image, inferred=found.inferred))
-        how = "by its name and size" if found.inferred else "by its mark"
-        self._audit(intent, "found", f"the answer was lost; known {how}", found.target)
-
-    async def _missed(self, intent: Creation) -> None:
-        said = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
-        await self._folder.write(Failed(op=intent.op, error=said, looked=True))
-        self._audit(intent, "not found", said, None)
-
-    def _audit(self, intent: Creation, outcome: str, detail: str, target: TargetId | None) -> None:
+    async def _settle(self, intent: Creation, done: Done | None) -> None:
+        """Write down what came of it: it was found, or nothing tells that it was carried out."""
+        if done:
+            await self._folder.write(done)
+            detail = f"the answer was lost; known {'by its name and size' if done.inferred else 'by its mark'}"
+        else:
+            detail = f"the answer was lost; looked for it for {self._pace.settle:g} s, and did not find it for certain"
+            await self._folder.write(Failed(op=intent.op, error=detail, looked=True))
         self._folder.audit(
-            "look", outcome, kind=intent.kind, source=intent.source, target=target, name=intent.name, detail=detail
+            AuditLine(
+                operation="look",
+                outcome="found" if done else "not found",
+                kind=intent.kind,
+                source=intent.source,
+                target=done.target if done else None,
+                name=intent.name,
+                detail=detail,
+            )
         )
 
 
-def _identity(raw: bytes) -> TargetId:
-    return msgspec.json.decode(raw, type=_Seen).id
+def _key(intent: Creation) -> Key:
+    # A name that is missing may come back empty.
+    return intent.kind, intent.name or "", intent.size
+
+
+def _key_of(kind: Kind, seen: Listed) -> Key:
+    if kind is Kind.FILE:
+        return kind, seen.filename or "", credible(seen.bytes)
+    return kind, seen.name or "", None
 
 
 def _orphan(intent: Creation, id: TargetId | None) -> Orphan:

@@ -1,4 +1,4 @@
-"""Files on their way up: read from the bundle piece by piece, a bounded number at once, each file once."""
+"""Files on their way up: read from the bundle piece by piece in threads, a bounded number at once, each file once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import codecs
 import io
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from typing import BinaryIO, cast
+from functools import partial
+from typing import Any, BinaryIO, cast
 from weakref import WeakValueDictionary
 
 from holdall.bundle.layout import IndexEntry
@@ -20,12 +21,12 @@ from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import Content, join
 from holdall.importer.plan.steps import UploadFile
+from holdall.importer.runs.runlines import Copy, Create
 from holdall.model import Fidelity, Kind, SourceId, TargetId
-from holdall.progress import Progress
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason
 
-__all__ = ["Uploads", "renamed", "upload_name"]
+__all__ = ["Uploads", "file_loss", "renamed", "upload_name"]
 
 # A joined text up to this many bytes stays in memory while it is sent.
 _IN_MEMORY = 1 << 20
@@ -46,7 +47,7 @@ class Uploads:
     """The uploads of one run."""
 
     def __init__(self, context: Context, reader: BundleReader, writes: Writes) -> None:
-        self._reader, self._writes = reader, writes
+        self._context, self._reader, self._writes = context, reader, writes
         self._state, self._progress = context.folder.state, context.progress
         self._concurrency = context.account.limits.concurrency
         self._in_use: set[TargetId] = set()
@@ -81,7 +82,7 @@ class Uploads:
                         continue
                     losses.append(_refused(step.content, error))
                 except RemoteError as error:
-                    if gone := await self._writes.stopping(error):
+                    if gone := await self._context.stopping(error):
                         stopped.append(gone)
                     losses.append(_refused(step.content, error))
                 except HoldallError as error:
@@ -140,8 +141,14 @@ class Uploads:
         None where there is none to be tried. Raises what the account raises; of the types that are refused the last.
         """
         refusal = None
+        loop = asyncio.get_running_loop()
+
+        def was_read(count: int) -> None:
+            # Read in a thread; a Progress is told by the event loop alone.
+            loop.call_soon_threadsafe(partial(self._progress.advance, bytes=count))
+
         with ExitStack() as stack:
-            entry = self._entry(content)
+            entry = await asyncio.to_thread(self._entry, content)
             if content.fidelity is Fidelity.TEXT:
                 stream, size, exact = await self._text(content, entry, stack)
             else:
@@ -150,15 +157,15 @@ class Uploads:
             if after is not None:
                 # What the server calls otherwise than it was sent was sent under the first.
                 names = names[names.index(after) + 1 :] if after in names else names[1:]
-            watched = cast(BinaryIO, _Watched(stream, self._progress))
+            watched = cast(BinaryIO, _Watched(stream, was_read))
             for name in names:
                 if _adds_txt(content, name) and not await asyncio.to_thread(self._is_text, content):
                     continue
+                sent: dict[str, Any] = {"source": content.id, "name": name, "size": size, "sha256": entry.sha256}
+                intent = Copy(op="", **sent) if is_copy else Create(op="", kind=Kind.FILE, **sent)
                 async with self._under_way.setdefault((name, size), asyncio.Lock()):
                     try:
-                        return await self._writes.upload(
-                            content.id, name, watched, size=size, purpose=purpose, sha256=entry.sha256, is_copy=is_copy
-                        )
+                        return await self._writes.upload(intent, name, watched, purpose=purpose)
                     except RequestRefused as error:
                         if refusals.read(error).reason is not RefusalReason.TYPE:
                             raise
@@ -177,39 +184,36 @@ class Uploads:
         """Whether the bytes are UTF-8 without control characters, as parsed text is."""
         if content.fidelity is Fidelity.TEXT:
             return True
-        decoder = codecs.getincrementaldecoder("utf-8")()
         with self._reader.open(self._entry(content)) as stream:
-            while piece := stream.read(_PIECE):
-                try:
-                    if "\0" in decoder.decode(piece):
-                        return False
-                except UnicodeDecodeError:
-                    return False
-        return not decoder.getstate()[0]
+            pieces = iter(partial(stream.read, _PIECE), b"")
+            try:
+                return not any("\0" in text for text in codecs.iterdecode(pieces, "utf-8"))
+            except UnicodeDecodeError:
+                return False
 
     def _differences(self, content: Content) -> list[Loss]:
         """What the server says of a file that is up against what was sent, and what was sent against what is so."""
 
-        def loss(why: Why, field: str, text: str) -> Loss:
-            return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, field=field, text=text)
-
-        sent, losses = self._state.names.get(content.id, ""), []
+        state, losses = self._state, []
+        sent = state.names.get(content.id, "")
         if content.fidelity is not Fidelity.TEXT and sent not in ("", upload_name(content, exact=True)):
-            losses.append(loss(Why.RENAMED, "filename", renamed(content, sent)))
+            losses.append(file_loss(content, Why.RENAMED, renamed(content, sent), field="filename"))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:
-            losses.append(loss(Why.JOINED_DOUBTFULLY, "text", f"text, joined doubtfully: {doubt}"))
-        said = self._state.said.get(content.id)
+            losses.append(file_loss(content, Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {doubt}", field="text"))
+        said = state.said.get(content.id)
         if said and said.name is not None:
-            losses.append(loss(Why.RENAMED, "filename", f"the server calls it {said.name}, sent was {sent}"))
-        target = self._state.files.get(content.id)
-        first = self._state.owners.get(target) if target is not None else None
-        if first is not None and first != content.id:
-            other = self._state.names.get(first) or first
+            text = f"the server calls it {said.name}, sent was {sent}"
+            losses.append(file_loss(content, Why.RENAMED, text, field="filename"))
+        target = state.files.get(content.id)
+        first = state.owners.get(target, content.id) if target is not None else content.id
+        if first != content.id:
+            other = state.names.get(first) or first
             text = f"the server takes it for {other}, which has the same bytes: both are {target} there"
-            losses.append(loss(Why.MERGED, "id", text))
+            losses.append(file_loss(content, Why.MERGED, text, field="id"))
         if said and said.size is not None:
-            losses.append(loss(Why.SIZE_DIFFERS, "bytes", f"the server counts {said.size} bytes, other than were sent"))
+            text = f"the server counts {said.size} bytes, other than were sent"
+            losses.append(file_loss(content, Why.SIZE_DIFFERS, text, field="bytes"))
         return losses
 
     async def _text(self, content: Content, entry: IndexEntry, stack: ExitStack) -> tuple[BinaryIO, int, bool]:
@@ -231,11 +235,11 @@ class Uploads:
 
 
 class _Watched(io.RawIOBase):
-    """A stream that tells how far it was read for the first time; a second reading tells nothing."""
+    """A stream that calls ``was_read`` with how many bytes were read for the first time; not so when they are read
+    again, for another attempt."""
 
-    def __init__(self, stream: BinaryIO, progress: Progress) -> None:
-        self._stream = stream
-        self._progress = progress
+    def __init__(self, stream: BinaryIO, was_read: Callable[[int], object]) -> None:
+        self._stream, self._was_read = stream, was_read
         self._furthest = 0
 
     def readable(self) -> bool:
@@ -254,7 +258,7 @@ class _Watched(io.RawIOBase):
         data = self._stream.read(size)
         position = self._stream.tell()
         if position > self._furthest:
-            self._progress.advance(bytes=position - self._furthest)
+            self._was_read(position - self._furthest)
             self._furthest = position
         return data
 
@@ -267,7 +271,14 @@ def _refused(content: Content, error: RemoteError) -> Loss:
         text = f"not uploaded: larger than the destination takes ({error.detail or error.message})"
     elif reason is RefusalReason.TYPE and isinstance(error, RequestRefused):
         text = f"not uploaded: the destination takes no file of its type, and it is no text ({error.detail})"
-    return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, text=text)
+    return file_loss(content, why, text)
+
+
+def file_loss(
+    content: Content, why: Why, text: str, *, field: str | None = None, inside: SourceId | None = None
+) -> Loss:
+    """The loss of something of a file, or of the file ``inside`` of a store."""
+    return Loss(why=why, kind=Kind.FILE, id=content.id, name=content.filename, inside=inside, field=field, text=text)
 
 
 def renamed(content: Content, name: str, purpose: str = "") -> str:

@@ -1,13 +1,14 @@
-"""Every write to the destination, each by its name: what is sent where, and what an undo has to know of it.
+"""Every write to the destination, each by its name, and how it is made to happen once.
 
-No create is repeated while its outcome isn't known: it is looked for first. Repeated are updates and deletes, which may
-happen twice, and a call that was plainly refused because something created a moment ago isn't visible yet: a fresh id
-may be unknown for some seconds.
+An intent is in the journal before its call is sent, the outcome before anything builds upon it, both under the name of
+the attempt. No create is repeated while its outcome isn't known: it is looked for first. Repeated are updates and
+deletes, which may happen twice, and a call that was plainly refused because something created a moment ago isn't
+visible yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -15,35 +16,47 @@ import msgspec
 
 from holdall.dialects.marks import OPERATION
 from holdall.errors import (
-    AuthenticationFailed,
     NotFound,
-    PermissionDenied,
-    QuotaExhausted,
     RemoteError,
     RequestRefused,
     ServerFailed,
-    Unreachable,
+    UnexpectedAnswer,
 )
-from holdall.importer.apply.context import Context
-from holdall.importer.apply.exactlyonce import Attempts
+from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.plan.difference import fingerprint, fingerprints
+from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES
-from holdall.importer.runs.runlines import MARKS, Attach, Copy, Create, Creation, Delete, Detach, Learned, Update
-from holdall.model import Kind, SourceId, TargetId
+from holdall.importer.runs.runfolder import AuditLine
+from holdall.model import FileView, Kind, SourceId, TargetId
 from holdall.remote.client import Answer, path
-from holdall.remote.probing import probe
-from holdall.remote.refusals import missing_scopes
+from holdall.remote.refusals import is_unknown
 
-__all__ = ["Writes"]
+__all__ = ["TRIES", "Writes"]
+
+TRIES = 3
+"""Attempts whose answers are lost before a thing is given up; each is looked for before the next is made."""
+
+
+class _Made(msgspec.Struct, frozen=True, kw_only=True):
+    id: TargetId
 
 
 class _Marked(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A write: what the journal says of it, its request for the audit log, and how it is sent under the name of an
+    attempt. The ``op`` of the intent is set with each attempt."""
+
+    intent: runlines.Intent
+    request: str
+    send: Callable[[str], Awaitable[Answer]]
+
+
 class Writes:
-    """The writes of one run. ``operation`` gives a fresh name for each attempt.
+    """The writes of one run.
 
     What the run has done already is not done again: its id is returned. A write whose answer is lost is looked for,
     and tried again only if it isn't found; a method raises an error with ``ambiguous`` set where that has failed
@@ -51,48 +64,21 @@ class Writes:
     """
 
     def __init__(self, context: Context, reconciler: Reconciler) -> None:
-        self._account, self._folder = context.account, context.folder
-        self._pace, self._progress = context.pace, context.progress
-        self._operation = context.operation
-        self._attempts = Attempts(context, reconciler)
+        self._account, self._folder, self._pace = context.account, context.folder, context.pace
+        self._context, self._reconciler = context, reconciler
+        self._given_up: set[tuple[str, Kind]] = set()
         self._kept_marks = False
 
-    async def upload(
-        self,
-        source: SourceId,
-        filename: str,
-        stream: BinaryIO,
-        *,
-        size: int,
-        purpose: str,
-        sha256: str | None = None,
-        is_copy: bool = False,
-    ) -> TargetId:
-        """POST /files; ``is_copy``: a second time, as text. Two uploads of equal name and size must not be under way
-        at once."""
-        state = self._folder.state
+    # -- what is written -------------------------------------------------------------------------------
 
-        def done() -> TargetId | None:
-            if not is_copy:
-                return state.files.get(source)
-            # A second upload counts under its own name only.
-            return state.copies.get(source) if state.names.get(source) == filename else None
-
-        async def once() -> TargetId:
-            sent: dict[str, Any] = {"source": source, "name": filename, "size": size, "sha256": sha256}
-            op = self._operation()
-            intent = Copy(op=op, **sent) if is_copy else Create(op=op, kind=Kind.FILE, **sent)
-
-            async def call() -> Answer:
-                return await self._account.upload(filename, stream, purpose=purpose)
-
-            return (await self._attempts.attempt(intent, "POST /files", call))[0]
-
-        def unknown() -> list[Creation]:
-            uploads = state.creations(Kind.FILE)
-            return [one for one in uploads if one.source == source or (one.name, one.size) == (filename, size)]
-
-        return await self._attempts.surely(Kind.FILE, once, done, unknown)
+    async def upload(self, intent: runlines.Creation, filename: str, stream: BinaryIO, *, purpose: str) -> TargetId:
+        """POST /files. Two uploads of equal name and size must not be under way at once."""
+        call = _Call(
+            intent=intent,
+            request="POST /files",
+            send=lambda _: self._account.upload(filename, stream, purpose=purpose),
+        )
+        return await self._surely(call, [])
 
     async def create(
         self,
@@ -103,29 +89,18 @@ class Writes:
         *,
         without: Collection[str] = (),
     ) -> TargetId:
-        """POST a store or an assistant. ``body`` is given the attempt's name, for ``metadata.holdall_op``.
+        """POST a store, an assistant or an agent. ``body`` is given the attempt's name, for ``metadata.holdall_op``.
 
-        ``without`` are the fields that were left out of the body, being at their defaults.
+        ``fresh`` are the ids in it, which the server may not know yet; ``without`` are the fields that were left out of
+        it, being at their defaults.
         """
         where = PLACES[kind]
-        state = self._folder.state
-
-        async def once() -> TargetId:
-            op = self._operation()
-            sent = body(op)
-            intent = Create(op=op, kind=kind, source=source, name=sent.get("name"), without=list(without))
-            target, answer = await self._attempts.attempt(
-                intent, f"POST {where}", lambda: self._account.post(where, sent)
-            )
-            await self._probe_marks(kind, target, op, answer)
-            return target
-
-        return await self._attempts.surely(
-            kind,
-            lambda: self._attempts.while_fresh(once, fresh),
-            lambda: state.target(kind, source),
-            lambda: state.creations(kind, source),
+        call = _Call(
+            intent=runlines.Create(op="", kind=kind, source=source, name=body("").get("name"), without=list(without)),
+            request=f"POST {where}",
+            send=lambda op: self._account.post(where, body(op)),
         )
+        return await self._surely(call, fresh)
 
     async def update(
         self,
@@ -137,131 +112,256 @@ class Writes:
         store: TargetId | None = None,
         before: dict[str, Any] | None = None,
     ) -> None:
-        """Set fields of an assistant or a store, or the attributes of a membership of ``store``.
+        """Set fields of a definition or a store, or the attributes of a membership of ``store``.
 
         ``before`` has what they were, where this run did not create it. To set the same again changes nothing, so an
         update whose answer is lost is simply sent once more.
         """
-        if kind is Kind.MEMBERSHIP:
-            where = path("/vector_stores/{}/files/{}", store or "", target)
-        else:
-            where = path(f"{PLACES[kind]}/{{}}", target)
-
-        async def once() -> TargetId:
-            intent = Update(
-                op=self._operation(),
-                kind=kind,
-                source=source,
-                target=target,
-                store=store,
-                before=before,
-                after=dict.fromkeys(body, "") | fingerprints(kind, body),
-            )
-            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
-
-        await self._attempts.repeated(once, "update", kind, source, target)
+        where = path(f"{PLACES[kind]}/{{}}", target) if store is None else _member(store, target)
+        after = dict.fromkeys(body, "") | fingerprints(kind, body)
+        intent = runlines.Update(
+            op="", kind=kind, source=source, target=target, store=store, before=before, after=after
+        )
+        await self._repeated(self._post(intent, where, body), target)
 
     async def delete(self, source: SourceId, file: TargetId) -> None:
         """DELETE a file that this run uploaded and that nothing refers to any more."""
-        where = path("/files/{}", file)
-
-        async def once() -> TargetId:
-            intent = Delete(op=self._operation(), source=source, target=file)
-            return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
-
-        with suppress(NotFound):
-            await self._attempts.repeated(once, "delete", Kind.FILE, source, file)
-            await self._be_gone(where)
+        await self._delete(runlines.Delete(op="", source=source, target=file), path("/files/{}", file))
 
     async def detach(
         self, source: SourceId, store: TargetId, file: TargetId, *, before: dict[str, Any] | None = None
     ) -> None:
         """Take ``file`` out of ``store``; the file itself stays. ``before`` as in ``update``."""
-        where = path("/vector_stores/{}/files/{}", store, file)
-
-        async def once() -> TargetId:
-            intent = Detach(op=self._operation(), source=source, target=file, store=store, before=before)
-            return (await self._attempts.attempt(intent, f"DELETE {where}", lambda: self._account.delete(where)))[0]
-
-        with suppress(NotFound):
-            await self._attempts.repeated(once, "detach", Kind.MEMBERSHIP, source, file)
-            await self._be_gone(where)
-
-    async def _be_gone(self, where: str) -> None:
-        """See that what the account says is deleted is gone, or goes within the settle window. Raises RequestRefused
-        where it doesn't, NotFound where it is."""
-        start, nth = self._pace.clock(), 0
-        while True:
-            looked = self._pace.clock()
-            try:
-                await self._account.get(where)
-            except (RequestRefused, ServerFailed):  # how some servers say that it isn't there, or that none is shown
-                return
-            if not await self._pace.within(start, nth, looked=looked):
-                raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
-            nth += 1
+        intent = runlines.Detach(op="", source=source, target=file, store=store, before=before)
+        await self._delete(intent, _member(store, file))
 
     async def attach(self, source: SourceId, store: TargetId, files: list[dict[str, Any]]) -> TargetId:
         """One file batch into ``store``. Returns the batch's id; indexing has only begun then.
 
         The one write that isn't looked for here: the store's list tells file by file what came of it.
         """
-        where = path("/vector_stores/{}/file_batches", store)
-
-        async def once() -> TargetId:
-            intent = Attach(
-                op=self._operation(),
-                source=source,
-                target=store,
-                files={TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files},
-            )
-            call = self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, {"files": files}))
-            return (await call)[0]
-
-        return await self._attempts.while_fresh(once, [store, *(file["file_id"] for file in files)])
+        return await self._attach(source, store, files, "/vector_stores/{}/file_batches", {"files": files})
 
     async def attach_one(self, source: SourceId, store: TargetId, body: dict[str, Any]) -> TargetId:
-        """One file into ``store``. Sent again where the answer is lost: it does no harm to carry this out twice."""
-        where = path("/vector_stores/{}/files", store)
-        file = TargetId(body["file_id"])
+        """One file into ``store``. Not looked for either: it does no harm to carry this out twice."""
+        return await self._attach(source, store, [body], "/vector_stores/{}/files", body)
 
-        async def once() -> TargetId:
-            files = {file: fingerprint(body.get("attributes"))}
-            intent = Attach(op=self._operation(), source=source, target=store, files=files)
-            return (await self._attempts.attempt(intent, f"POST {where}", lambda: self._account.post(where, body)))[0]
+    # -- how it happens once ---------------------------------------------------------------------------
 
-        return await self._attempts.while_fresh(once, [store, file])
+    def _post(self, intent: runlines.Intent, where: str, body: dict[str, Any]) -> _Call:
+        return _Call(intent=intent, request=f"POST {where}", send=lambda _: self._account.post(where, body))
 
-    async def stopping(self, error: RemoteError) -> RemoteError | None:
-        """The error that ends the whole run, where ``error`` would meet whatever comes next alike; else None.
+    async def _attach(
+        self, source: SourceId, store: TargetId, files: list[dict[str, Any]], where: str, body: dict[str, Any]
+    ) -> TargetId:
+        prints = {TargetId(file["file_id"]): fingerprint(file.get("attributes")) for file in files}
+        intent = runlines.Attach(op="", source=source, target=store, files=prints)
+        return await self._while_fresh(self._post(intent, path(where, store), body), [store, *prints])
 
-        A bad key and an empty account do, and so does a key that lacks a permission for all of a kind; a 403 alone may
-        be about one model. A lost connection does if the server can't be reached for a read either.
+    async def _delete(self, intent: runlines.Delete | runlines.Detach, where: str) -> None:
+        """DELETE, and see that what the account says is deleted is gone, or goes within the settle window.
+
+        Raises RequestRefused where it doesn't.
         """
-        # So OpenAI says of a restricted key that it may not do this to anything.
-        lacking = isinstance(error, PermissionDenied) and missing_scopes(error) is not None
-        if lacking or isinstance(error, (AuthenticationFailed, QuotaExhausted)):
-            return error
-        if isinstance(error, Unreachable):
-            try:
-                await probe(self._account)
-            except RemoteError as gone:
-                return gone
-        return None
+        call = _Call(intent=intent, request=f"DELETE {where}", send=lambda _: self._account.delete(where))
+        with suppress(NotFound):
+            await self._repeated(call, intent.target)
+            async for _ in self._pace.looks(self._pace.settle):
+                try:
+                    await self._account.get(where)
+                except (
+                    RequestRefused,
+                    ServerFailed,
+                ):  # how some servers say that it isn't there, or that none is shown
+                    return
+            raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
 
-    async def _probe_marks(self, kind: Kind, target: TargetId, op: str, answer: Answer) -> None:
+    def _tries(self, intent: runlines.Intent) -> int:
+        """How many attempts may be lost. Few where no such write was ever answered: that endpoint may always fail."""
+        if _action(intent) in self._folder.state.answered:
+            return TRIES
+        return 1 if _action(intent) in self._given_up else 2
+
+    async def _surely(self, call: _Call, fresh: list[TargetId]) -> TargetId:
+        """Make attempts until one is known to have been carried out; before each, what is unknown is looked for."""
+        intent = call.intent
+        lost: RemoteError | None = None
+        assert isinstance(intent, runlines.Creation)
+        for tried in range(TRIES + 1):
+            tries = self._tries(intent)
+            if attempts := self._unknown(intent):
+                # Where no such write was ever answered, the settle window would be spent on each of thousands.
+                once = lost is not None and tries < TRIES and tried >= tries
+                await self._reconciler.reconcile(attempts, once=once)
+            if target := self._made(intent):
+                return target
+            if lost and tried >= tries:
+                self._given_up.add(_action(intent))
+                raise lost
+            try:
+                return await self._while_fresh(call, fresh)
+            except RemoteError as error:
+                if not error.ambiguous:
+                    raise
+                lost = error
+        raise AssertionError("unreachable")
+
+    def _made(self, intent: runlines.Creation) -> TargetId | None:
+        """What an earlier attempt has made."""
+        state = self._folder.state
+        if not isinstance(intent, runlines.Copy):
+            return state.target(intent.kind, intent.source)
+        # A second upload counts under its own name only.
+        return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
+
+    def _unknown(self, intent: runlines.Creation) -> list[runlines.Creation]:
+        """The attempts at it of which nobody knows; of a file also those at others that look alike, for of two neither
+        can be told from the other."""
+        if intent.kind is not Kind.FILE:
+            return self._folder.state.creations(intent.kind, intent.source)
+        uploads = self._folder.state.creations(Kind.FILE)
+        return [
+            one for one in uploads if intent.source == one.source or (intent.name, intent.size) == (one.name, one.size)
+        ]
+
+    async def _repeated(self, call: _Call, target: TargetId) -> None:
+        """Make attempts until one is answered; it does no harm to carry this out twice."""
+        intent = call.intent
+        lost: RemoteError | None = None
+        async for _ in self._pace.looks(self._pace.settle):
+            try:
+                await self._attempt(call)
+                lost = None
+                break
+            except RemoteError as error:
+                lost = error
+                if not error.ambiguous or self._tries(intent) == 1:
+                    break
+        if lost:
+            self._given_up.add(_action(intent))
+            raise lost
+        # The last attempt did what those before it were sent for: nothing is left to be looked for.
+        same = (intent.action, intent.kind, intent.source, target)
+        for other in list(self._folder.state.open.values()):
+            if (other.action, other.kind, other.source, other.target) == same:
+                await self._folder.write(runlines.Done(op=other.op, target=target))
+
+    async def _while_fresh(self, call: _Call, fresh: list[TargetId]) -> TargetId:
+        """Make attempts while they are refused over one of the ids in ``fresh``, which were given moments ago.
+
+        Not every server says which id it doesn't know: where it says only that something isn't there, it may be one
+        of these.
+        """
+        async for _ in self._pace.looks(FRESH):
+            try:
+                return await self._attempt(call)
+            except (NotFound, RequestRefused) as error:
+                if not is_unknown(error, fresh):
+                    raise
+                refused = error
+        raise refused
+
+    async def _attempt(self, call: _Call) -> TargetId:
+        """Intent, call, outcome: each is durable before the next. Returns the id that the account gave."""
+        intent = msgspec.structs.replace(call.intent, op=self._context.operation())
+        self._pace.require_no_stop()
+        await self._folder.write(intent)
+        try:
+            answer = await call.send(intent.op)
+            # An answer to a DELETE need not name what is deleted.
+            target = (
+                intent.target
+                if isinstance(intent, (runlines.Delete, runlines.Detach))
+                else _identity(call.request, answer)
+            )
+        except RemoteError as error:
+            failed = runlines.Failed(
+                op=intent.op,
+                error=error.detail or error.message,
+                status=error.status,
+                code=error.code,
+                ambiguous=error.ambiguous,
+                request_id=error.request_id,
+            )
+            await self._folder.write(failed)
+            self._audit(call, "unknown" if error.ambiguous else "refused", error, intent.target, failed.error)
+            raise
+        done = _done(intent, target, answer)
+        # A server may give the id of a file with the same bytes that stood there before: that one is not the run's.
+        if intent.kind is Kind.FILE and isinstance(intent, runlines.Creation):
+            done = msgspec.structs.replace(done, there=await self._folder.baseline.had_file(target))
+        await self._folder.write(done)
+        self._audit(call, "done", answer, target)
+        if isinstance(intent, runlines.Create) and intent.kind is not Kind.FILE:
+            await self._probe_marks(intent, target, answer)
+        return target
+
+    def _audit(
+        self, call: _Call, outcome: str, came: Answer | RemoteError, target: TargetId | None, detail: str = ""
+    ) -> None:
+        self._folder.audit(
+            AuditLine(
+                operation=call.request,
+                outcome=outcome,
+                kind=call.intent.kind,
+                source=call.intent.source,
+                target=target,
+                name=call.intent.name,
+                status=came.status,
+                request_id=came.request_id,
+                detail=detail,
+            )
+        )
+
+    async def _probe_marks(self, intent: runlines.Create, target: TargetId, answer: Answer) -> None:
         """See once, on the first object that is made, whether the account keeps metadata."""
-        if self._kept_marks or MARKS in self._folder.state.learned:
+        if self._kept_marks or runlines.MARKS in self._folder.state.learned:
             return
         with suppress(msgspec.DecodeError, RemoteError):
             found = msgspec.json.decode(answer.raw, type=_Marked).metadata or {}
-            if found.get(OPERATION) != op:
-                again = await self._account.get(path(f"{PLACES[kind]}/{{}}", target))
+            # Some servers leave metadata out of the answer to a create, and keep it.
+            if found.get(OPERATION) != intent.op:
+                again = await self._account.get(path(f"{PLACES[intent.kind]}/{{}}", target))
                 found = msgspec.json.decode(again.raw, type=_Marked).metadata or {}
-            self._kept_marks = found.get(OPERATION) == op
+            self._kept_marks = found.get(OPERATION) == intent.op
             if not self._kept_marks:
-                await self._folder.write(Learned(what=MARKS, value=0))
-                self._progress.note(
+                await self._folder.write(runlines.Learned(what=runlines.MARKS, value=0))
+                self._context.progress.note(
                     "the destination does not keep metadata: where an answer is lost, a store or an assistant may be "
                     "made a second time, as a file may; the report lists what may be left over"
                 )
+
+
+def _member(store: TargetId, file: TargetId) -> str:
+    return path("/vector_stores/{}/files/{}", store, file)
+
+
+def _action(intent: runlines.Intent) -> tuple[str, Kind]:
+    """What is counted as tried, answered or given up: a second upload of a file is an upload."""
+    return "create" if isinstance(intent, runlines.Creation) else intent.action, intent.kind
+
+
+def _identity(request: str, answer: Answer) -> TargetId:
+    try:
+        return msgspec.json.decode(answer.raw, type=_Made).id
+    except msgspec.DecodeError:
+        # Ambiguous, for it was answered with success: something may have been made.
+        raise UnexpectedAnswer(
+            f"can't read the answer to {request}: it names no id",
+            status=answer.status,
+            request_id=answer.request_id,
+            ambiguous=True,
+        ) from None
+
+
+def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines.Done:
+    """The outcome, with how the object looks that can be changed later, or what of a file isn't as it was sent."""
+    looks, name, size = None, None, None
+    with suppress(msgspec.DecodeError):
+        if isinstance(intent, runlines.Creation) and intent.kind is Kind.FILE:
+            view = msgspec.json.decode(answer.raw, type=FileView)
+            name = view.filename if view.filename != intent.name else None
+            size = view.size if view.size != intent.size else None
+        elif isinstance(intent, runlines.Create | runlines.Update):
+            looks = fingerprints(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+    return runlines.Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

@@ -15,9 +15,9 @@ from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
 from holdall.importer.plan.choices import ModelMap, model_map
 from holdall.importer.plan.requests import ABOUT, FOLDER
-from holdall.importer.runs.pastruns import past_runs
+from holdall.importer.runs.runfolder import mappings, past_runs
 from holdall.importer.runs.runlines import Shown
-from holdall.importer.runs.runmapping import MAPPING, RunMapping, mappings, read_mapping
+from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
 from holdall.importer.written.requestfolder import listed
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun

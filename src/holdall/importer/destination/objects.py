@@ -224,7 +224,7 @@ def compare(
 
 
 class StoreComparison:
-    """Compares an existing store and each of its files with the bundle's. ``members`` are the files that it has there."""
+    """Compares an existing store and each of its files with the bundle's. ``members`` are the files in it."""
 
     def __init__(
         self, record: Record, there: Object, members: Mapping[TargetId, MemberThere], history: History, *, by: By
@@ -299,7 +299,7 @@ class StoreComparison:
         return shown.get("attributes", "")
 
     def finish(self, name_of: Callable[[TargetId], str | None]) -> FoundStore:
-        """The result, with the files that the bundle's store doesn't have; ``name_of`` gives a file's name, if known."""
+        """The result, with the files that the bundle's store doesn't have. ``name_of`` gives a file's name if known."""
         found = self._found
         for target in self._members:
             if target in self._claimed:

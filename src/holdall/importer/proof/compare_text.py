@@ -30,7 +30,7 @@ from holdall.remote.parsed import read_parsed
 from holdall.untrusted import normalized
 from holdall.wording import read_wording
 
-__all__ = ["Readings", "TextComparison", "TextMatch", "covered"]
+__all__ = ["TextComparer", "TextComparison", "TextMatch", "covered"]
 
 # Bytes of what is compared. Each letter may take four in memory, and the text is there six times.
 _LARGEST = 8 << 20
@@ -79,7 +79,7 @@ class _Nowhere:
         pass
 
 
-class Readings:
+class TextComparer:
     """Compares texts, of several files at once; the bundle is read, and words are compared, one file at a time."""
 
     def __init__(self, account: Account, reader: BundleReader) -> None:

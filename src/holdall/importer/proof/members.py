@@ -13,7 +13,7 @@ from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import PRESENT, Difference, same
-from holdall.importer.proof.compare_text import Readings, TextComparison, TextMatch
+from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch
 from holdall.joining import overlap_of
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote.client import Account, path, viewed
@@ -96,7 +96,7 @@ class MemberCheck:
         added: Container[str] = (),
     ) -> None:
         self._account, self._reader, self._contents, self._added = account, reader, contents, added
-        self._readings = Readings(account, reader)
+        self._texts = TextComparer(account, reader)
         self._searches = _Searches(account) if search else None
         self.differences: list[Difference] = []
         self.proofs: list[FileProof] = []
@@ -158,7 +158,7 @@ class MemberCheck:
         search = Search(found=None)
         if status == "completed":
             overlap = overlap_of(now.chunking_strategy)
-            text = await self._readings.compare(store.target, copy, content, overlap=overlap)
+            text = await self._texts.compare(store.target, copy, content, overlap=overlap)
             if text.verdict is TextMatch.DIFFERS:
                 differ("text", text.here, text.there)
             if self._searches and text.text:

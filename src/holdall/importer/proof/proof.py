@@ -86,22 +86,22 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def prove(
-    catalogue: BundleSummary,
+    summary: BundleSummary,
     reader: BundleReader,
     account: Account,
-    placement: IdMapping,
+    mapping: IdMapping,
     *,
     prefix: str,
     search: bool = False,
     accept_known: bool = False,
 ) -> Proof:
-    """Compare what ``placement`` places. ``prefix`` counts where the placement doesn't know the run's own.
+    """Compare the copies that ``mapping`` names. ``prefix`` counts where the mapping has none.
 
     With ``search`` each store is asked for a sentence of each of its files, and has to find the file. Reads only.
     Raises what the account raises; an object that is gone is a difference.
     """
-    prover = _Prover(catalogue, reader, account, placement, prefix, search)
-    return await prover.run(Completeness(catalogue, placement.selection, accept_known=accept_known))
+    prover = _Prover(summary, reader, account, mapping, prefix, search)
+    return await prover.run(Completeness(summary, mapping.selection, accept_known=accept_known))
 
 
 class _Prover:
@@ -109,29 +109,29 @@ class _Prover:
 
     def __init__(
         self,
-        catalogue: BundleSummary,
+        summary: BundleSummary,
         reader: BundleReader,
         account: Account,
-        placement: IdMapping,
+        mapping: IdMapping,
         prefix: str,
         search: bool,
     ) -> None:
-        self._catalogue, self._reader, self._account, self._placement = catalogue, reader, account, placement
-        self._members = MemberCheck(account, reader, catalogue.files, search=search, added=placement.added)
-        self._prefix = placement.prefix if placement.prefix is not None else prefix
-        self._table = table_of(placement.form, account.endpoint.base_url, reader.info)
-        self._records = catalogue.by_id()
+        self._summary, self._reader, self._account, self._mapping = summary, reader, account, mapping
+        self._members = MemberCheck(account, reader, summary.files, search=search, added=mapping.added)
+        self._prefix = mapping.prefix if mapping.prefix is not None else prefix
+        self._table = table_of(mapping.form, account.endpoint.base_url, reader.info)
+        self._records = summary.by_id()
         self._named: dict[str, str | None] = {}
         self._compared: Counter[str] = Counter(
-            {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or catalogue.records(k)}
+            {KINDS[k].count: 0 for k in DEFINITIONS if not KINDS[k].rare or summary.records(k)}
         )
         self._differences: list[Difference] = []
         self._there: set[tuple[SourceId | None, SourceId]] = set()
         self._listed: set[str | None] | None = None
 
     async def run(self, completeness: Completeness) -> Proof:
-        choices = Choices(form=self._placement.form, limits=self._table, models=self._placement.models)
-        planned = plan(self._catalogue, self._placement.selection, prefix=self._prefix, choices=choices)
+        choices = Choices(form=self._mapping.form, limits=self._table, models=self._mapping.models)
+        planned = plan(self._summary, self._mapping.selection, prefix=self._prefix, choices=choices)
         self._account.progress.stage("comparing")
         self._account.progress.expect(files=planned.totals().memberships)
         for unit in planned.units:
@@ -158,10 +158,10 @@ class _Prover:
         }
         if any(one.found is not None for one in files):
             compared["searches"] = sum(one.found is not None for one in files)
-        selection = self._placement.selection
+        selection = self._mapping.selection
         chosen = [("--only", one) for one in selection.only] + [("--exclude", one) for one in selection.exclude]
         return Proof(
-            origin=self._placement.origin,
+            origin=self._mapping.origin,
             compared=compared,
             differences=[*self._differences, *self._members.differences],
             files=files,
@@ -174,7 +174,7 @@ class _Prover:
         )
 
     async def _definition(self, step: CreateDefinition) -> None:
-        target = self._placement.of(step.kind).get(step.id)
+        target = self._mapping.of(step.kind).get(step.id)
         subject = _subject(step.kind, step.id, target, step.name)
         raw = await self._get(subject)
         if raw is None:
@@ -187,8 +187,8 @@ class _Prover:
 
     async def _request(self, step: WriteRequest) -> None:
         """A written request, against what would be written now."""
-        kind, output = Kind.ASSISTANT, self._placement.output
-        target = self._placement.of(kind).get(step.id)
+        kind, output = Kind.ASSISTANT, self._mapping.output
+        target = self._mapping.of(kind).get(step.id)
         found = read_request(output, target) if output and target else None
         subject = _subject(kind, step.id, target, step.name)
         if found is None:
@@ -205,7 +205,7 @@ class _Prover:
     ) -> Request:
         """The request that would be made now, by the ids there; ``there`` are the files of its code interpreter."""
         record, records = self._records[kind][step.id], self._records[kind]
-        view, known = read(record), self._placement.files or {}
+        view, known = read(record), self._mapping.files or {}
         stores, planned = references_of(step)
         # Those of the plan, and those that lived there before, whatever the bundle has of them.
         lived = {file for file in view.file_ids if known.get(file) in there}
@@ -215,17 +215,17 @@ class _Prover:
         for file, copy in files.items():
             await self._get(self._file(file, copy, inside=step.id))
         targets = Targets(
-            stores=_placed(stores, self._placement.stores),
+            stores=_placed(stores, self._mapping.stores),
             files=_placed(wanted, files),
-            assistants=_placed((id for id in view.assistant_ids if id in records), self._placement.of(kind)),
+            assistants=_placed((id for id in view.assistant_ids if id in records), self._mapping.of(kind)),
         )
         return definition(record, prefix=self._prefix, targets=targets, model=step.model, table=table)
 
     async def _lone_file(self, content: Content) -> None:
         """A file that nothing refers to: by the mapping, else by a name that it may have been uploaded under."""
-        if self._placement.files is not None:
+        if self._mapping.files is not None:
             # Nothing lists it: is there still one of that id?
-            await self._get(self._file(content.id, self._placement.files.get(content.id)))
+            await self._get(self._file(content.id, self._mapping.files.get(content.id)))
             return
         if self._listed is None:
             listed = self._account.items("/files")
@@ -234,7 +234,7 @@ class _Prover:
             self._differ(self._file(content.id, None), PRESENT, "not found")
 
     def _file(self, id: SourceId, copy: TargetId | None, *, inside: SourceId | None = None) -> Difference:
-        subject = _subject(Kind.FILE, id, copy, self._catalogue.files[id].filename)
+        subject = _subject(Kind.FILE, id, copy, self._summary.files[id].filename)
         return msgspec.structs.replace(subject, inside=inside)
 
     async def _has_files(self) -> bool:
@@ -245,8 +245,8 @@ class _Prover:
             return True
 
     async def _store(self, id: SourceId) -> None:
-        target = self._placement.stores.get(id)
-        expected = final(dialect.store(self._catalogue.stores[id], operation="", as_is=str(target) == str(id)))
+        target = self._mapping.stores.get(id)
+        expected = final(dialect.store(self._summary.stores[id], operation="", as_is=str(target) == str(id)))
         subject = _subject(Kind.STORE, id, target, expected.get("name"))
         raw = await self._get(subject)
         if raw is None or target is None:
@@ -254,8 +254,8 @@ class _Prover:
         self._compare(subject, expected, viewed(raw, dict[str, Any], f"{Kind.STORE} {target}"))
         listed = self._account.items(path("/vector_stores/{}/files", target))
         there = {viewed(raw, MembershipView, f"a file of store {target}").id: raw async for raw in listed}
-        wanted = [file for file in dict.fromkeys(self._catalogue.members.get(id, ())) if self._has_copy(file)]
-        copies = await self._matched(wanted, there, self._placement.copies)
+        wanted = [file for file in dict.fromkeys(self._summary.members.get(id, ())) if self._has_copy(file)]
+        copies = await self._matched(wanted, there, self._mapping.copies)
         self._there.update((id, file) for file, copy in copies.items() if copy in there)
         # A server may give one id to files with the same bytes.
         distinct = len(wanted) - len(copies) + len(set(copies.values()))
@@ -265,10 +265,10 @@ class _Prover:
 
     def _has_copy(self, file: SourceId) -> bool:
         """Whether a file should be there: its content is in the bundle, or it was there before, whole."""
-        content = self._catalogue.files.get(file)
+        content = self._summary.files.get(file)
         if content is None:
             return False
-        return content.fidelity is not Fidelity.UNAVAILABLE or file in (self._placement.files or ())
+        return content.fidelity is not Fidelity.UNAVAILABLE or file in (self._mapping.files or ())
 
     def _compare(self, subject: Difference, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Every field of one object."""
@@ -280,7 +280,7 @@ class _Prover:
             source=subject.source,
             target=subject.target,
             name=subject.name,
-            added=self._placement.added,
+            added=self._mapping.added,
         )
 
     def _differ(self, subject: Difference, here: Any, there: Any, *, field: str | None = None) -> None:
@@ -313,15 +313,15 @@ class _Prover:
 
         ``copies`` go before the files that are written down.
         """
-        if self._placement.files is not None:
-            known = self._placement.files
+        if self._mapping.files is not None:
+            known = self._mapping.files
             return {file: target for file in wanted if (target := copies.get(file) or known.get(file)) is not None}
         by_name: dict[str | None, list[TargetId]] = {}
         for id in there:
             by_name.setdefault(await self._filename(id), []).append(TargetId(id))
         matched = {}
         for file in wanted:
-            for name in self._catalogue.files[file].copy_names():
+            for name in self._summary.files[file].copy_names():
                 if by_name.get(name):
                     matched[file] = by_name[name].pop(0)
                     break

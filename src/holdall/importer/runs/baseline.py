@@ -6,11 +6,12 @@ lists come and read as a stream, never held.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ import msgspec
 from holdall.bundle.durable import cannot_write, durable
 from holdall.dialects.marks import CLONED_FROM, OPERATION
 from holdall.errors import REQUEST_ERRORS, CannotWrite, NotFound, RequestRefused
+from holdall.importer.runs.runreport import Orphan
 from holdall.kinds import KINDS, WHOLE
 from holdall.model import Kind, TargetId, credible, epoch_seconds
 from holdall.opening import open_regular
 from holdall.remote.client import Account, viewed
 from holdall.remote.lists import Doubt
 
-__all__ = ["PLACES", "RECENT", "Baseline", "Lookalike", "Stamp", "listed", "stamps"]
+__all__ = ["PLACES", "RECENT", "Baseline", "Listed", "Stamp", "listed", "stamps"]
 
 PLACES: dict[Kind, str] = {kind: KINDS[kind].endpoint for kind in (Kind.FILE, Kind.STORE, *WHOLE)}
 
@@ -35,6 +37,7 @@ RECENT = 3600
 
 # A list of files may be asked for in pages of 10,000; servers were seen that refuse more than the usual 100.
 _LARGE_PAGE = 10_000
+_PAGE = 100
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,14 +51,6 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
     created: int
 
 
-class Lookalike(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A file that was there before, with the name and size (bytes) of one that the run uploads."""
-
-    id: TargetId
-    name: str
-    size: int
-
-
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One object, with ``name`` and ``size`` where it is a lookalike; or, without an id, the word that this kind's list
     is ``whole`` or could not be had."""
@@ -67,13 +62,20 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int | None = None
 
 
-class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of any object in a list."""
+
     id: TargetId
     name: str | None = None
     filename: str | None = None
     bytes: int | float | None = None
     created_at: int | float | None = None
     metadata: dict[str, Any] | None = None
+
+    def mark(self, key: str) -> str | None:
+        """One of our marks, where it carries that."""
+        found = (self.metadata or {}).get(key)
+        return found if isinstance(found, str) else None
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -84,18 +86,16 @@ async def listed(account: Account, kind: Kind, doubt: Doubt | None = None) -> As
 
     ``doubt`` is told where the list may lack something.
     """
-    if kind is Kind.FILE:
-        begun = False
+    begun = False
+    for limit in (_LARGE_PAGE, _PAGE) if kind is Kind.FILE else (_PAGE,):
         try:
-            async for raw in account.items(PLACES[kind], limit=_LARGE_PAGE, doubt=doubt):
+            async for raw in account.items(PLACES[kind], limit=limit, doubt=doubt):
                 begun = True
                 yield raw
             return
         except RequestRefused:
-            if begun:
+            if begun or limit == _PAGE:
                 raise
-    async for raw in account.items(PLACES[kind], doubt=doubt):
-        yield raw
 
 
 async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> AsyncIterator[Stamp]:
@@ -103,7 +103,7 @@ async def stamps(account: Account, kinds: Collection[Kind] = tuple(PLACES)) -> A
     for kind in (kind for kind in kinds if kind is not Kind.FILE):
         with suppress(NotFound, RequestRefused):
             async for raw in listed(account, kind):
-                if stamp := _stamp(kind, viewed(raw, _Seen, f"a record of {PLACES[kind]}")):
+                if stamp := _stamp(kind, viewed(raw, Listed, f"a record of {PLACES[kind]}")):
                     yield stamp
 
 
@@ -114,14 +114,17 @@ class Baseline:
         self.path = path
         self._files: array[int] | None = None
 
-    def had_file(self, id: TargetId) -> bool:
+    async def had_file(self, id: TargetId) -> bool:
         """Whether that file is in the listing. Holds eight bytes a file, once it was asked. Raises CannotWrite."""
         if self._files is None:
-            found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
-            self._files = array("Q", sorted(found))
+            self._files = await asyncio.to_thread(self._file_prints)
         short = _short(id)
         place = bisect_left(self._files, short)
         return place < len(self._files) and self._files[place] == short
+
+    def _file_prints(self) -> array[int]:
+        found = (_short(line.id) for line in self._lines() if line.kind is Kind.FILE and line.id is not None)
+        return array("Q", sorted(found))
 
     async def take(
         self,
@@ -141,12 +144,16 @@ class Baseline:
         fresh = self.path.with_name(f"{self.path.name}.new")
         try:
             with fresh.open("wb") as file:
-
-                def put(line: _Line) -> None:
-                    file.write(msgspec.json.encode(line) + b"\n")
-
                 for kind in kinds:
-                    put(_Line(kind=kind, whole=await self._list(account, kind, put, marked, uploads)))
+                    is_whole = False
+                    with suppress(*REQUEST_ERRORS, msgspec.DecodeError):
+                        async for raw in listed(account, kind):
+                            seen = viewed(raw, Listed, f"a record of {PLACES[kind]}")
+                            file.write(_encoded(_line(kind, seen, uploads)))
+                            if stamp := _stamp(kind, seen):
+                                marked.append(stamp)
+                        is_whole = True
+                    file.write(_encoded(_Line(kind=kind, whole=is_whole)))
                 durable(file)
             os.replace(fresh, self.path)
         except OSError as error:
@@ -154,28 +161,6 @@ class Baseline:
                 fresh.unlink()
             raise cannot_write(self.path, error) from None
         return marked
-
-    async def _list(
-        self,
-        account: Account,
-        kind: Kind,
-        put: Callable[[_Line], None],
-        marked: list[Stamp],
-        uploads: Container[tuple[str, int]],
-    ) -> bool:
-        try:
-            async for raw in listed(account, kind):
-                seen = viewed(raw, _Seen, f"a record of {PLACES[kind]}")
-                its = (seen.filename or "", credible(seen.bytes) or 0)
-                if kind is Kind.FILE and its in uploads:
-                    put(_Line(kind=kind, id=seen.id, name=its[0], size=its[1]))
-                else:
-                    put(_Line(kind=kind, id=seen.id))
-                if kind is not Kind.FILE and (stamp := _stamp(kind, seen)):
-                    marked.append(stamp)
-        except (*REQUEST_ERRORS, msgspec.DecodeError):
-            return False
-        return True
 
     def newer(self, kind: Kind, ids: Iterable[TargetId], *, perhaps: bool = False) -> set[TargetId]:
         """Those of ``ids`` that weren't there; where that can't be said none, or with ``perhaps`` those that may not
@@ -193,11 +178,13 @@ class Baseline:
         """Whether all of that kind could be listed. Raises CannotWrite."""
         return any(line.kind is kind and line.whole is True for line in self._lines())
 
-    def lookalikes(self) -> Iterator[Lookalike]:
-        """The files that look like one that the run uploads. Raises CannotWrite."""
-        for line in self._lines():
-            if line.id is not None and line.name is not None and line.size is not None:
-                yield Lookalike(id=line.id, name=line.name, size=line.size)
+    def lookalikes(self) -> dict[TargetId, Orphan]:
+        """The files with the name and size of one that the run uploads, by their ids. Raises CannotWrite."""
+        return {
+            line.id: Orphan(kind=Kind.FILE, id=line.id, source=None, name=line.name, size=line.size, earlier=True)
+            for line in self._lines()
+            if line.id is not None and line.name is not None
+        }
 
     def _lines(self) -> Iterator[_Line]:
         try:
@@ -210,14 +197,25 @@ class Baseline:
             raise CannotWrite(f"can't read {self.path}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def _line(kind: Kind, seen: Listed, uploads: Container[tuple[str, int]]) -> _Line:
+    name, size = seen.filename or "", credible(seen.bytes) or 0
+    if kind is Kind.FILE and (name, size) in uploads:
+        return _Line(kind=kind, id=seen.id, name=name, size=size)
+    return _Line(kind=kind, id=seen.id)
+
+
+def _encoded(line: _Line) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
 def _short(id: str) -> int:
     """64 bits that stand for an id: of a million of them no two are alike."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())
 
 
-def _stamp(kind: Kind, seen: _Seen) -> Stamp | None:
-    metadata: Mapping[str, Any] = seen.metadata or {}
-    op, source = metadata.get(OPERATION), metadata.get(CLONED_FROM)
-    if not isinstance(op, str) or not isinstance(source, str):
+def _stamp(kind: Kind, seen: Listed) -> Stamp | None:
+    op, source = seen.mark(OPERATION), seen.mark(CLONED_FROM)
+    # Files carry no marks, whatever a server shows as their metadata.
+    if kind is Kind.FILE or op is None or source is None:
         return None
     return Stamp(kind=kind, id=seen.id, name=seen.name, source=source, op=op, created=epoch_seconds(seen.created_at))

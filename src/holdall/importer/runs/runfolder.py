@@ -1,42 +1,66 @@
-"""The folder of one run: ``OUTPUT_DIR/runs/<id>/`` with its journal, audit log, mapping and report."""
+"""The folders of runs, ``OUTPUT_DIR/runs/<id>/`` with journal, audit log, mapping and report; and all runs in order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from holdall.bundle.appendlog import AppendLog
 from holdall.bundle.durable import cannot_write, durable, sync_folder, write_whole
-from holdall.errors import CannotWrite, OutputLocked
+from holdall.endpoint import same_account
+from holdall.errors import CannotWrite, ImportFailed, OutputLocked
 from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.pastruns import AUDIT, JOURNAL, new_id
-from holdall.importer.runs.runlines import Line, RunJournal, timestamp
-from holdall.importer.runs.runmapping import MAPPING, mapping
-from holdall.importer.runs.runreport import Report, markdown
+from holdall.importer.runs.runlines import JOURNAL, Line, Opened, RunJournal, first_line, timestamp
+from holdall.importer.runs.runreport import MAPPING, Report, RunMapping, mapping, markdown, read_mapping
 from holdall.importer.runs.runstate import RunState, read_state
+from holdall.importer.runs.undolog import is_undone
 from holdall.locks import FileLock
 from holdall.model import Kind, SourceId, TargetId
-from holdall.opening import read_regular
+from holdall.opening import open_regular, read_regular
 
-__all__ = ["JOURNAL", "AuditLine", "RunFolder", "locked"]
+__all__ = [
+    "BEFORE",
+    "JOURNAL",
+    "REPORT",
+    "AuditLine",
+    "PastRun",
+    "RunFolder",
+    "locked",
+    "made_in",
+    "mappings",
+    "new_id",
+    "past_runs",
+    "past_states",
+    "unfinished",
+]
 
+AUDIT = "audit.jsonl"
 REPORT = "report.md"
 PLAN = "plan.json"
 BEFORE = "before.jsonl"
 LOCK = ".lock"
 
+_LOOSE = frozenset({"concurrency", "settle"})
+"""Options that may be others when a run goes on: they don't change what is made."""
+
 _HINT = "choose another folder with --output-dir (OUTPUT_DIR)"
+
+# The form of a run's id, before its token; of the runs of earlier versions without the fraction.
+_FORMS = ("%Y%m%dT%H%M%S.%f", "%Y%m%dT%H%M%S")
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One operation, or one thing found out about a copy. ``at`` is UTC, ``outcome`` one word."""
+    """One operation, or one thing found out about a copy. ``at`` is UTC, and set when the line is written; ``outcome``
+    is one word."""
 
-    at: str
+    at: str = ""
     operation: str
     outcome: str
     kind: Kind | None = None
@@ -53,13 +77,13 @@ def locked(output: Path) -> Iterator[None]:
     """Keep other imports, of this machine, off ``output``. Raises OutputLocked, or CannotWrite."""
     busy = OutputLocked(
         f"can't import into {output}: another import is using this folder",
-        hint="wait for it, or choose another folder with --output-dir (OUTPUT_DIR)",
+        hint=f"wait for it, or {_HINT}",
     )
     try:
         output.mkdir(parents=True, exist_ok=True)
         lock = FileLock(output / LOCK, busy=busy)
     except OSError as error:
-        raise _unwritable(output, error) from None
+        raise cannot_write(output, error, hint=_HINT) from None
     try:
         yield
     finally:
@@ -91,12 +115,12 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=again is not None)
             new = again is None
             self._audit = AppendLog(self.path / AUDIT, new=new, hint=_HINT)
-            self.journal = RunJournal(
-                self.path / JOURNAL, new=new, end=None if new else self.state.end, sync=sync, hint=_HINT
-            )
+            # A journal that is resumed is cut where the fold ended: what a crash left half is no line.
+            end = None if new else self.state.end
+            self.journal = RunJournal(self.path / JOURNAL, new=new, end=end, sync=sync, hint=_HINT)
             sync_folder(self.path)
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise cannot_write(self.path, error, hint=_HINT) from None
 
     async def write(self, line: Line) -> None:
         """Into the journal, and once it is durable there into ``state``. Raises CannotWrite."""
@@ -117,32 +141,9 @@ class RunFolder:
                 hint="holdall undo takes back what it did; another --output-dir begins a new run",
             ) from None
 
-    def audit(
-        self,
-        operation: str,
-        outcome: str,
-        *,
-        kind: Kind | None = None,
-        source: SourceId | None = None,
-        target: TargetId | None = None,
-        name: str | None = None,
-        status: int | None = None,
-        request_id: str | None = None,
-        detail: str = "",
-    ) -> None:
+    def audit(self, line: AuditLine) -> None:
         """Append one line; in the file when the process ends, durable after ``close``."""
-        line = AuditLine(
-            at=timestamp(self._now(), fraction=True),
-            operation=operation,
-            outcome=outcome,
-            kind=kind,
-            source=source,
-            target=target,
-            name=name,
-            status=status,
-            request_id=request_id,
-            detail=detail,
-        )
+        line = msgspec.structs.replace(line, at=timestamp(self._now(), fraction=True))
         self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
     def publish(self, report: Report) -> None:
@@ -160,5 +161,111 @@ class RunFolder:
             self._audit.close(sync=True)
 
 
-def _unwritable(path: Path, error: OSError) -> CannotWrite:
-    return cannot_write(path, error, hint=_HINT)
+class _Noted(msgspec.Struct, frozen=True, kw_only=True):
+    at: str = ""
+
+
+class PastRun:
+    """A run that has a journal, in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, folder.name
+
+    @cached_property
+    def opened(self) -> Opened | None:
+        """The journal's first line; None where the run was cut off before that, or it can't be read."""
+        return first_line(self.folder / JOURNAL)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether nothing is left of what it did. Raises CannotWrite."""
+        return is_undone(self.folder)
+
+    def state(self) -> RunState:
+        """Reads the journal. Raises as ``read_state``."""
+        return read_state(self.folder / JOURNAL)
+
+    def is_at(self, destination: Mapping[str, str | None]) -> bool:
+        """Whether it went there (see ``same_account``), or nobody can say where."""
+        return not self.opened or same_account(self.opened.destination, destination)
+
+
+def past_runs(output: Path, destination: Mapping[str, str | None] | None = None) -> list[PastRun]:
+    """The runs below ``output`` that went to ``destination`` (None: anywhere), in the order in which they began."""
+    folders = sorted((journal.parent for journal in output.glob(f"runs/*/{JOURNAL}")), key=_order)
+    return [run for run in map(PastRun, folders) if destination is None or run.is_at(destination)]
+
+
+def past_states(output: Path) -> Iterator[RunState]:
+    """What all runs there came to, one after the other; one that can't be read did nothing."""
+    for run in past_runs(output):
+        with suppress(CannotWrite, ImportFailed):
+            yield run.state()
+
+
+def made_in(output: Path) -> Iterator[TargetId]:
+    """The ids of all that the runs below ``output`` made, changed or put into a store."""
+    return (target for state in past_states(output) for target in state.touched())
+
+
+def unfinished(
+    output: Path,
+    digests: Mapping[str, str],
+    destination: Mapping[str, str | None],
+    options: Mapping[str, Any],
+) -> str | None:
+    """The id of the newest run below ``output`` with this bundle, destination and options, if it was cut off.
+
+    Raises CannotWrite or ImportFailed where that run's journal can't be read.
+    """
+    for run in reversed(past_runs(output, destination)):
+        its = run.opened
+        if its and digests.items() <= its.bundle.items() and _firm(its.options) == _firm(options):
+            return None if run.state().closed else run.name
+    return None
+
+
+def _firm(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _LOOSE}
+
+
+def mappings(output: Path, destination: Mapping[str, str | None] | None = None) -> Iterator[tuple[Path, RunMapping]]:
+    """The mappings there are of ``destination`` (None: of any), the newest first: that in OUTPUT_DIR, then those of the
+    runs, but of runs that are undone. Raises CannotWrite."""
+    folders = (run.folder for run in reversed(past_runs(output)) if not run.is_undone)
+    for folder in (output, *folders):
+        found = read_mapping(folder / MAPPING)
+        if found is not None and (destination is None or found.is_at(destination, output)):
+            yield folder / MAPPING, found
+
+
+def new_id(output: Path, now: float, token: str) -> str:
+    """An id for a run that begins ``now`` (Unix seconds): it sorts after those of all runs there, whatever the clock
+    says. ``token`` makes it unique beyond this folder."""
+    moment = datetime.fromtimestamp(now, UTC)
+    last = next((began for run in reversed(past_runs(output)) if (began := _began(run.folder))), None)
+    if last is not None:
+        moment = max(moment, last + timedelta(milliseconds=1))
+    return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{token}"
+
+
+def _stamp(run: Path) -> str:
+    return run.name.partition("-")[0].removesuffix("Z")
+
+
+def _began(run: Path) -> datetime | None:
+    for form in _FORMS:
+        with suppress(ValueError):
+            return datetime.strptime(_stamp(run), form).replace(tzinfo=UTC)
+    return None
+
+
+def _order(run: Path) -> tuple[str, str, int]:
+    """By the id. Runs of earlier versions, whose ids tell the second only, by what they noted first."""
+    return _stamp(run), next(_noted(run), ""), (run / JOURNAL).stat().st_mtime_ns
+
+
+def _noted(run: Path) -> Iterator[str]:
+    with suppress(OSError, msgspec.DecodeError), open_regular(run / AUDIT) as file:
+        for line in file:
+            yield msgspec.json.decode(line, type=_Noted).at

@@ -8,6 +8,7 @@ builds upon it. So whatever stands in the account without an outcome in the jour
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from holdall.opening import open_regular
 
 __all__ = [
     "ALONE",
+    "JOURNAL",
     "MARKS",
     "Attach",
     "Closed",
@@ -42,9 +44,12 @@ __all__ = [
     "Write",
     "Written",
     "decode",
+    "first_line",
     "lines",
     "timestamp",
 ]
+
+JOURNAL = "journal.jsonl"
 
 VERSION = 2
 """Of journals. Version 1 had one struct for all intents."""
@@ -56,7 +61,13 @@ ALONE = "alone"
 """Learned of an account: 0 where another importer may be at work on the same sources, whose files look like ours."""
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="opened", forbid_unknown_fields=True):
+class _Line(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="line", forbid_unknown_fields=True, omit_defaults=True
+):
+    """What its line of JSON names by ``line``."""
+
+
+class Opened(_Line, frozen=True, kw_only=True, tag="opened", omit_defaults=False):
     """The first line: what this journal is bound to. ``bundle`` has the file's name and its two digests."""
 
     version: int = VERSION
@@ -68,7 +79,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="o
     options: dict[str, Any]
 
 
-class _Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", omit_defaults=True):
+class _Intent(_Line, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """About to write. ``op`` names the attempt; ``source`` is what it is made of, or for."""
 
     op: str
@@ -173,33 +184,13 @@ Creation = Create | Copy
 Intent = Creation | Attach | Detach | Update | Delete | Write | Describe
 
 
-class _Version1(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="intent"):
-    """Any intent, in journals of version 1."""
+class _Version1(msgspec.Struct, tag_field="line", tag="intent"):
+    """Any intent, in journals of version 1, which had one struct for all of them."""
 
-    op: str
     action: str
-    kind: Kind
-    source: SourceId
-    target: TargetId | None = None
-    name: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-    store: TargetId | None = None
-    files: dict[TargetId, str] | None = None
-    before: dict[str, Any] | None = None
-    after: dict[str, str] | None = None
-    without: list[str] | None = None
 
 
-class Done(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    tag_field="line",
-    tag="done",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
+class Done(_Line, frozen=True, kw_only=True, tag="done"):
     """It was carried out: ``target`` is the id that the account gave (of the batch, for ``attach``).
 
     ``image`` is how an assistant or a store looked in the answer to a create or an update (``fingerprint.image``).
@@ -219,15 +210,7 @@ class Done(
     there: bool = False
 
 
-class Failed(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    tag_field="line",
-    tag="failed",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
+class Failed(_Line, frozen=True, kw_only=True, tag="failed"):
     """The account refused, or (``ambiguous``) nobody knows whether it did.
 
     ``looked`` says that it was ambiguous, was looked for through the whole settle window, and could not be told from
@@ -243,7 +226,7 @@ class Failed(
     looked: bool = False
 
 
-class Learned(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="learned", forbid_unknown_fields=True):
+class Learned(_Line, frozen=True, kw_only=True, tag="learned"):
     """What the run found out of the account and goes by from here on: ``batch_files`` it takes in one call at the
     most; ``marks``, 0 where it does not keep the metadata that it is given; ``batches``, 0 where it takes a batch of
     files with settings of their own and attaches none of them."""
@@ -252,15 +235,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="
     value: int
 
 
-class Shown(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    tag_field="line",
-    tag="shown",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
+class Shown(_Line, frozen=True, kw_only=True, tag="shown"):
     """How the account shows what the run wrote, read back, where that isn't what was sent.
 
     ``image`` as in Done, and from here on in its place. ``unkept`` are the fields that are not as they were sent,
@@ -277,7 +252,7 @@ class Shown(
     files: dict[TargetId, str] | None = None
 
 
-class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="closed", forbid_unknown_fields=True):
+class Closed(_Line, frozen=True, kw_only=True, tag="closed"):
     """The run came to its own end; a journal without this line was cut off."""
 
     ended: str
@@ -293,7 +268,7 @@ def decode(raw: bytes) -> Line:
     line = _decoder.decode(raw)
     if not isinstance(line, _Version1):
         return line
-    fields = {name: value for name, value in msgspec.structs.asdict(line).items() if value is not None}
+    fields = {name: value for name, value in msgspec.json.decode(raw).items() if value is not None}
     return msgspec.convert({**fields, "line": line.action}, type=Intent)  # type: ignore[no-any-return]
 
 
@@ -329,6 +304,14 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
                 yield line, end
     except OSError as error:
         raise CannotWrite(f"can't read the journal {path}: {error.strerror or error}") from None
+
+
+def first_line(journal: Path) -> Opened | None:
+    """What the journal is bound to; None where the run was cut off before that, or it can't be read."""
+    with suppress(CannotWrite, ImportFailed):
+        for line, _ in lines(journal):
+            return line if isinstance(line, Opened) else None
+    return None
 
 
 class RunJournal(AppendLog):

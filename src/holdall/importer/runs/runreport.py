@@ -1,22 +1,43 @@
-"""What an import ended in, and the documents that say so: ``report.md``. Pure."""
+"""What an import ended in, and the documents that say so: ``report.md`` for people, and ``mapping.json``, which thing
+of a bundle went where."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from holdall.dialects.loss import Loss
 from holdall.dialects.tables import Form
-from holdall.errors import HoldallError
-from holdall.kinds import KINDS, WHOLE
+from holdall.endpoint import same_account
+from holdall.errors import CannotWrite, HoldallError
+from holdall.importer.runs.runlines import JOURNAL, first_line
+from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind, SourceId, TargetId
+from holdall.opening import read_regular
 
-__all__ = ["Duplicate", "Orphan", "Party", "Report", "ReportDestination", "Result", "Status", "keeping", "markdown"]
+__all__ = [
+    "MAPPING",
+    "Duplicate",
+    "Orphan",
+    "Party",
+    "Report",
+    "ReportDestination",
+    "Result",
+    "RunMapping",
+    "Status",
+    "keeping",
+    "mapping",
+    "markdown",
+    "read_mapping",
+]
+
+MAPPING = "mapping.json"
 
 # A reason in the report names so many things and counts the rest; audit.jsonl has them all.
 _NAMED = 20
@@ -56,7 +77,8 @@ class ReportDestination(Party, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One assistant, an agent, a store that none uses, or all files that nothing refers to (they have no ``target``).
+    """One root: an assistant, an agent, a store that none uses, or all files that nothing refers to (without a
+    ``target``).
 
     ``error`` is in words, None for a success. ``losses`` are all that belong to it, those of its stores and files too;
     only some of them make it partial. ``how`` it came to be: ``created``, ``adopted``, ``updated``, ``left``
@@ -102,7 +124,7 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind.replace('_', ' ')} {self.name or 'without a name'}: {self.ours} and {self.id}"
+        return f"{noun(self.kind)} {self.name or 'without a name'}: {self.ours} and {self.id}"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,27 +202,33 @@ def markdown(report: Report) -> str:
     ]
     for result in whole:
         lines.append(f"- {_text(result.source)} → {_text(result.target or '')} ({_name(result)})")
-        lines += _details(result)
+        lines += _losses(result)
     lines += ["", "## Failed Clones"]
     for result in rest:
         there = f" → {_text(result.target)} ({_name(result)}), {result.status}" if result.target else ""
         lines.append(f"- {_text(result.source)}{there}: {_text(result.error or result.status.value)}")
-        lines += _details(result)
+        lines += _losses(result)
     return "\n".join(lines) + "\n"
+
+
+def _listed(lines: list[str], rest: str) -> list[str]:
+    """Below a reason what it is about, up to ``_NAMED`` lines; the file ``rest`` has the others too."""
+    shown = [f"  - {line}" for line in lines[:_NAMED]]
+    if len(lines) > _NAMED:
+        shown.append(f"  - and {len(lines) - _NAMED} more, all of them in {rest}")
+    return shown
 
 
 def _orphans(orphans: list[Orphan]) -> list[str]:
     if not orphans:
         return []
-    lines = [f"- Possible orphans: {len(orphans)} (nothing refers to them)"]
-    for orphan in orphans[:_NAMED]:
+    lines = []
+    for orphan in orphans:
         size = f", {orphan.size} bytes" if orphan.size is not None else ""
         where = _text(orphan.id) if orphan.id else "not seen so far"
         where += ", there before this run" if orphan.earlier else ", its answer was lost"
-        lines.append(f"  - {orphan.kind.replace('_', ' ')} {_text(orphan.name or 'without a name')}{size}: {where}")
-    if len(orphans) > _NAMED:
-        lines.append(f"  - and {len(orphans) - _NAMED} more, all of them in mapping.json")
-    return lines
+        lines.append(f"{noun(orphan.kind)} {_text(orphan.name or 'without a name')}{size}: {where}")
+    return [f"- Possible orphans: {len(orphans)} (nothing refers to them)", *_listed(lines, MAPPING)]
 
 
 def keeping(report: Report) -> str:
@@ -220,20 +248,13 @@ def keeping(report: Report) -> str:
 def _duplicates(report: Report) -> list[str]:
     if not report.duplicates:
         return []
-    lines = [
-        f"- Duplicates: {len(report.duplicates)} (another import made the same at the same time; {keeping(report)})"
-    ]
-    lines += [f"  - {_text(str(one))}" for one in report.duplicates[:_NAMED]]
-    if len(report.duplicates) > _NAMED:
-        lines.append(f"  - and {len(report.duplicates) - _NAMED} more, all of them in mapping.json")
-    return lines
+    why = f"another import made the same at the same time; {keeping(report)}"
+    lines = [_text(str(one)) for one in report.duplicates]
+    return [f"- Duplicates: {len(lines)} ({why})", *_listed(lines, MAPPING)]
 
 
-def _details(result: Result) -> list[str]:
-    lines = [f"  - {_text(str(loss))}" for loss in result.losses[:_NAMED]]
-    if len(result.losses) > _NAMED:
-        lines.append(f"  - and {len(result.losses) - _NAMED} more, all of them in audit.jsonl")
-    return lines
+def _losses(result: Result) -> list[str]:
+    return _listed([_text(str(loss)) for loss in result.losses], "audit.jsonl")
 
 
 def _name(result: Result) -> str:
@@ -256,3 +277,97 @@ def _word(word: str, *, first: bool) -> str:
     fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
     room = " " if "`" in (word[0], word[-1]) else ""
     return f"{fence}{room}{word}{room}{fence}"
+
+
+class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An assistant and its copy. Where it was written down as a request, ``dst`` is that file's path, below
+    OUTPUT_DIR."""
+
+    src: SourceId = msgspec.field(name="srcId")
+    dst: TargetId | None = msgspec.field(name="dstId", default=None)
+    name: str | None = None
+    status: Status = Status.SUCCESS
+    error: str | None = None
+
+
+class RunChoices(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the options of a run, those that say what was copied, and as what."""
+
+    prefix: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    map_model: tuple[str, ...] = ()
+
+
+class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
+    """``mapping.json``. Ids of the source lead to ids of the destination. What has a default, older ones may lack."""
+
+    cloned_at: str = ""
+    source: Party = Party()
+    destination: ReportDestination = ReportDestination()
+    mappings: list[MappingRow]
+    agents: dict[SourceId, TargetId] = {}
+    vector_stores: dict[SourceId, TargetId] = {}
+    files: dict[SourceId, TargetId] = {}
+    text_copies: dict[SourceId, TargetId] = {}
+    server_metadata: list[str] = []
+    possible_orphans: list[Orphan] = []
+    duplicates: list[Duplicate] = []
+    form: Form = msgspec.field(name="as", default=Form.ASSISTANTS)
+    options: dict[str, Any] = {}
+    bundle: dict[str, str] = {}
+    run: str = ""
+
+    @property
+    def assistants(self) -> dict[SourceId, TargetId]:
+        return {row.src: row.dst for row in self.mappings if row.dst is not None}
+
+    def of(self, kind: Kind) -> dict[SourceId, TargetId]:
+        """The copies of a kind of definitions."""
+        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.vector_stores}[kind]
+
+    @property
+    def choices(self) -> RunChoices:
+        return msgspec.convert(self.options, RunChoices)
+
+    def is_at(self, destination: Mapping[str, str | None], output: Path) -> bool:
+        """Whether it is of this destination, by what it says or else by the journal of its run below ``output``."""
+        # Mappings of earlier versions have no base URL.
+        if self.destination.base_url is None and self.run and (its := first_line(output / "runs" / self.run / JOURNAL)):
+            return same_account(its.destination, destination)
+        return same_account(self.destination.account, destination)
+
+
+def mapping(report: Report) -> RunMapping:
+    """The mapping of a run."""
+    return RunMapping(
+        cloned_at=report.ended,
+        source=report.source,
+        destination=report.destination,
+        mappings=[
+            MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
+            for one in report.assistants
+        ],
+        agents={one.source: one.target for one in report.of(Kind.AGENT) if one.target is not None},
+        vector_stores=report.stores,
+        files=report.files,
+        text_copies=report.copies,
+        server_metadata=sorted(report.added),
+        possible_orphans=report.orphans,
+        duplicates=report.duplicates,
+        form=report.form,
+        options=report.options,
+        bundle=report.bundle,
+        run=report.run,
+    )
+
+
+def read_mapping(path: Path) -> RunMapping | None:
+    """The mapping; None where there is none, or what is there isn't one. Raises CannotWrite where it can't be read."""
+    try:
+        found = msgspec.json.decode(read_regular(path), type=RunMapping)
+        return found if found.choices else None
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):  # another tool's, or of a run that was cut off
+        return None
+    except OSError as error:
+        raise CannotWrite(f"can't read {path}: {error.strerror or error}") from None

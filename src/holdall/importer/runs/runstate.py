@@ -99,10 +99,10 @@ class RunState:
         self.sure: set[str] = set()
         """The ops of effects that were answered; a create is none before it is."""
         self._effects: dict[str, Effect] = {}
-        self._left: dict[TargetId, str] = {}
-        """By what was made or updated, the op of the effect that says how it was left."""
-        self._puts: dict[TargetId, list[str]] = {}
-        """By store, the ops of what was put in."""
+        self._own: set[TargetId] = set()
+        """What was made, and is the run's for certain; of that ``_gone`` was deleted again."""
+        self._last_update: dict[TargetId, str] = {}
+        """By what was updated, the op of the effect that says how it was left."""
         self._gone: set[TargetId] = set()
 
     def adopt(self, kind: Kind, source: SourceId, target: TargetId, name: str | None = None) -> None:
@@ -163,16 +163,25 @@ class RunState:
         What the run made and took away itself is none, nor is a change of something that it made: with the thing goes
         the change. Calls whose answer was lost count, creates aside.
         """
-        effects = [one for one in self._effects.values() if not (isinstance(one, Made) and one.target in self._gone)]
         lost: dict[TargetId, dict[str, str]] = {}
         for update in self.unknown(Update):
             lost.setdefault(update.target, {}).update(update.after or {})
         return [
-            msgspec.structs.replace(one, perhaps=lost[one.target])
-            if isinstance(one, Made) and one.target in lost
-            else one
-            for one in effects
+            self._as_left(effect, lost)
+            for effect in self._effects.values()
+            if not (isinstance(effect, Made) and effect.target in self._gone)
         ]
+
+    def _as_left(self, effect: Effect, lost: dict[TargetId, dict[str, str]]) -> Effect:
+        """An effect with what the account has shown since; ``lost`` is what unanswered updates may have set."""
+        match effect:
+            case Made(target=target):
+                return msgspec.structs.replace(effect, image=self.images.get(target), perhaps=lost.get(target, {}))
+            case Attach(target=store, files=files):
+                members = self.members.get(store, {})
+                left = {file: end if members.get(file) is None else str(members[file]) for file, end in files.items()}
+                return msgspec.structs.replace(effect, files=left)
+        return effect
 
     def take(self, line: Line) -> None:
         match line:
@@ -188,7 +197,7 @@ class RunState:
                 elif isinstance(intent, Creation):
                     self.missed.append(intent)
             case Failed():
-                pass
+                pass  # nobody knows: the intent stays open, to be looked for
             case Learned(what=what, value=value):
                 self.learned[what] = value
             case Shown():
@@ -204,22 +213,16 @@ class RunState:
         match intent:
             case Create(kind=kind, op=op) if kind is not Kind.FILE:
                 self.operations.add(op)
-            case Attach(target=store):
+            case Attach() | Detach():
                 self._effects[intent.op] = intent
-                self._puts.setdefault(store, []).append(intent.op)
-            case Detach():
-                self._effects[intent.op] = intent
-            case Update(target=target) if intent.before is not None and not isinstance(self._last(target), Made):
+            # What the run made goes as a whole when it is undone, and its changes with it.
+            case Update(target=target) if intent.before is not None and target not in self._own:
                 self._effects[intent.op] = intent
                 if intent.store is None:
-                    self._left[target] = intent.op
+                    self._last_update[target] = intent.op
             case Written(target=path, sha256=sha256):
                 self._effects[intent.op] = intent
                 self.written.setdefault(path, set()).add(sha256)
-
-    def _last(self, target: TargetId) -> Effect | None:
-        """The effect that says how ``target`` was left."""
-        return self._effects.get(self._left.get(target, ""))
 
     def _done(self, intent: Intent, line: Done) -> None:
         source = intent.source
@@ -266,7 +269,7 @@ class RunState:
             self.inferred.append(made)
         elif not line.there:  # else it isn't the run's
             self._effects[intent.op] = made
-            self._left[target] = intent.op
+            self._own.add(target)
         if isinstance(intent, Create):
             self.targets[intent.kind][source] = target
             if intent.without:
@@ -297,11 +300,9 @@ class RunState:
 
     def _leave(self, target: TargetId, image: dict[str, str]) -> None:
         self.images[target] = image
-        match self._last(target):
-            case Made() as made:
-                self._effects[made.op] = msgspec.structs.replace(made, image=image)
-            case Update() as update:
-                self._effects[update.op] = msgspec.structs.replace(update, after=image)
+        update = self._effects.get(self._last_update.get(target, ""))
+        if isinstance(update, Update):
+            self._effects[update.op] = msgspec.structs.replace(update, after=image)
 
     def _shown(self, line: Shown) -> None:
         """How things looked afterwards, where that isn't how they were sent."""
@@ -311,10 +312,6 @@ class RunState:
             self._leave(line.target, line.image)
         if line.files:
             self.members.setdefault(line.target, {}).update(line.files)
-            for op in self._puts.get(line.target, ()):
-                if isinstance(effect := self._effects.get(op), Attach):
-                    shown = {file: line.files.get(file, end) for file, end in effect.files.items()}
-                    self._effects[op] = msgspec.structs.replace(effect, files=shown)
 
 
 def read_state(journal: Path) -> RunState:

@@ -1,31 +1,25 @@
-"""What a run has come to so far: losses as they are found, and for each unit the result that follows from them."""
+"""Tally of one run: losses as they are found, and for each unit the result that follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from holdall.dialects.loss import Loss
-from holdall.importer.plan.steps import (
-    Adopt,
-    Skip,
-    Unit,
-    UpdateDefinition,
-    UpdateStore,
-    UploadFile,
-    WriteRequest,
-    references_of,
-)
-from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.plan import steps
+from holdall.importer.runs.runfolder import AuditLine, RunFolder
 from holdall.importer.runs.runreport import Result, Status
+from holdall.kinds import WHOLE
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["RunTally", "parts"]
+__all__ = ["RunTally"]
 
 
 class RunTally:
     """``members`` are the ids of each store's files, for a loss of a file is one of every assistant that uses it."""
 
-    def __init__(self, folder: RunFolder, units: Iterable[Unit], members: Mapping[SourceId, list[SourceId]]) -> None:
+    def __init__(
+        self, folder: RunFolder, units: Iterable[steps.Unit], members: Mapping[SourceId, list[SourceId]]
+    ) -> None:
         self._folder = folder
         self._units = list(units)
         self._members = members
@@ -37,18 +31,16 @@ class RunTally:
     def lose(self, loss: Loss) -> None:
         """Remember a loss, and put it into the audit log."""
         self._lost.setdefault(loss.inside or loss.id, []).append(loss)
+        detail = f"{loss.field}: {loss.text}" if loss.field else loss.text
         self._folder.audit(
-            "loss",
-            loss.why.value,
-            kind=loss.kind,
-            source=loss.id,
-            name=loss.name,
-            detail=f"{loss.field}: {loss.text}" if loss.field else loss.text,
+            AuditLine(
+                operation="loss", outcome=loss.why.value, kind=loss.kind, source=loss.id, name=loss.name, detail=detail
+            )
         )
 
-    def finish(self, unit: Unit, target: TargetId | None, stores: list[SourceId], files: list[SourceId]) -> None:
+    def finish(self, unit: steps.Unit, target: TargetId | None) -> None:
         """The unit's root stands. It is partial where something that weighs was lost of it, its stores or files."""
-        losses = self._losses(unit, stores, files)
+        losses = self._losses(unit)
         heavy = [loss for loss in losses if loss.why.weighs]
         error = None
         if heavy:
@@ -63,64 +55,63 @@ class RunTally:
             how=_how(unit),
         )
 
-    def fail(self, unit: Unit, error: str, stores: list[SourceId], files: list[SourceId]) -> None:
+    def fail(self, unit: steps.Unit, error: str) -> None:
         """The unit's root was not created."""
-        self._results[unit.id] = Result(
-            source=unit.id,
-            name=unit.name,
-            status=Status.FAILED,
-            error=error,
-            losses=self._losses(unit, stores, files),
-        )
+        self._results[unit.id] = _without_copy(unit, Status.FAILED, error, self._losses(unit))
 
-    def results(self, kind: Kind, *, otherwise: str) -> list[Result]:
-        """A result for every unit of a kind; those not reached give ``otherwise`` as their reason."""
-        return [
-            self._results.get(unit.id)
-            or Result(source=unit.id, name=unit.name, status=Status.NOT_ATTEMPTED, error=otherwise)
-            for unit in self._units
-            if unit.kind is kind
-        ]
+    def results(self, *, otherwise: str) -> dict[Kind, list[Result]]:
+        """A result for every unit, by kind; those not reached give ``otherwise`` as their reason."""
+        found: dict[Kind, list[Result]] = {kind: [] for kind in (*WHOLE, Kind.STORE, Kind.FILE)}
+        for unit in self._units:
+            reached = self._results.get(unit.id)
+            found[unit.kind].append(reached or _without_copy(unit, Status.NOT_ATTEMPTED, otherwise, []))
+        return found
 
-    def _losses(self, unit: Unit, stores: list[SourceId], files: list[SourceId]) -> list[Loss]:
+    def _losses(self, unit: steps.Unit) -> list[Loss]:
+        stores, files = _parts(unit)
         found = [loss for id in dict.fromkeys([unit.id, *stores, *files]) for loss in self._lost.get(id, ())]
         for store in stores:
             found += self._in_store(store)
         return list({id(loss): loss for loss in found}.values())
 
     def _in_store(self, store: SourceId) -> list[Loss]:
-        """What befell a store's files. Final once its first user is done, so that many may share a large store."""
+        """What befell a store's files."""
+        # Kept: it is final once the store's first user is done, and many may share a store of 100,000 files.
         if store not in self._stores:
             members = dict.fromkeys(self._members.get(store, ()))
             self._stores[store] = [loss for file in members for loss in self._lost.get(file, ())]
         return self._stores[store]
 
 
-def _how(unit: Unit) -> str:
+def _without_copy(unit: steps.Unit, status: Status, error: str, losses: list[Loss]) -> Result:
+    return Result(source=unit.id, name=unit.name, status=status, error=error, losses=losses)
+
+
+def _how(unit: steps.Unit) -> str:
     """What was done to the unit's root."""
     for step in reversed(unit.steps):
         match step:
-            case Adopt(kind=kind) if kind is unit.kind and kind is not Kind.FILE:
+            case steps.Adopt(kind=kind) if kind is unit.kind and kind is not Kind.FILE:
                 return "adopted"
-            case Skip(kind=kind) if kind is unit.kind:
+            case steps.Skip(kind=kind) if kind is unit.kind:
                 return "left"
-            case UpdateDefinition():
+            case steps.UpdateDefinition():
                 return "updated"
-            case WriteRequest():
+            case steps.WriteRequest():
                 return "written"
-            case UpdateStore() if unit.kind is Kind.STORE:
+            case steps.UpdateStore() if unit.kind is Kind.STORE:
                 return "updated"
             case _:
                 pass
     return "created"
 
 
-def parts(unit: Unit) -> tuple[list[SourceId], list[SourceId]]:
+def _parts(unit: steps.Unit) -> tuple[list[SourceId], list[SourceId]]:
     """The stores and files whose losses are losses of this unit too."""
     match unit.kind:
         case Kind.STORE:
             return [unit.id], []
         case Kind.FILE:
-            return [], [step.content.id for step in unit.steps if isinstance(step, UploadFile)]
-    used = [references_of(step) for step in unit.steps]
+            return [], [step.content.id for step in unit.steps if isinstance(step, steps.UploadFile)]
+    used = [steps.references_of(step) for step in unit.steps]
     return [store for stores, _ in used for store in stores], [file for _, files in used for file in files]

@@ -4,7 +4,8 @@ Every action may be done twice, so an undo that was cut off, at whatever point, 
 gone, and what is as it was needs nothing. The log in the run's folder is for the user, and for the one case in which
 what stands at the account can't tell whether it was this undo that took a file out of its store.
 
-What the account answers is no proof. At the end it is looked at once more, and what is still to be done was not done.
+An answer of success is no proof: at the end the account is looked at once more, and what is still as the run left it
+counts as not undone.
 """
 
 from __future__ import annotations
@@ -26,11 +27,10 @@ from holdall.errors import (
     Unreachable,
 )
 from holdall.importer.runs.baseline import PLACES
-from holdall.importer.runs.pastruns import JOURNAL
+from holdall.importer.runs.runfolder import JOURNAL
 from holdall.importer.runs.runlines import Closed, RunJournal, timestamp
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undoactions import Act, UndoAction
-from holdall.importer.runs.undolog import UndoLog
+from holdall.importer.runs.undolog import Act, UndoAction, UndoLog
 from holdall.importer.undo.undoplan import UndoPlan
 from holdall.importer.written.requestfolder import remove, replace
 from holdall.model import TargetId
@@ -78,7 +78,7 @@ async def undo(
     again: Callable[[], Awaitable[UndoPlan]],
     output: Path,
 ) -> UndoResult:
-    """Do what is due. A run that was cut off is closed first, so that no import goes on with it.
+    """Do what is due. A run that was cut off is closed first, so that no import resumes it.
 
     ``again`` looks at the account once more and decides anew; ``output`` is OUTPUT_DIR, where written requests are.
     Remote errors don't leave here: what one thing met is its reason for being left, and an error that would meet all

@@ -29,7 +29,7 @@ Key = TargetId | tuple[TargetId, TargetId]
 
 
 class ObservedUser(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A definition that uses something: the stores, then the files that it refers to."""
+    """A definition with what it uses: the stores, then the files that it refers to."""
 
     kind: Kind
     id: TargetId
@@ -66,7 +66,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The account as it is.
 
     ``found`` has what lives of what the run made or updated, memberships aside, as the account shows it; ``users`` are
-    all definitions that use anything; ``stores`` the names of all stores. ``members``: of stores that the run made all
+    all definitions; ``stores`` has the names of all stores. ``members``: of stores that the run made all
     files, of the others those files that the run made, put in or took out. ``late`` was made by the run though its
     journal has no answer. ``alive`` says that something of what the run made or updated is there, or that it did
     neither. ``written`` is all that is among the written requests, whoever wrote it.
@@ -201,8 +201,9 @@ class _Looker:
         name, size = (view.filename, view.bytes) if isinstance(view, FileView) else (view.name, None)
         if isinstance(view, StoreView):
             self.seen.stores[target], self._totals[target] = name, view.total
-        elif isinstance(view, DefinitionView) and (uses := [*view.store_ids, *view.file_ids]):
-            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=[TargetId(id) for id in uses]))
+        elif isinstance(view, DefinitionView):
+            uses = [TargetId(id) for id in (*view.store_ids, *view.file_ids)]
+            self.seen.users.append(ObservedUser(kind=kind, id=target, name=name, uses=uses))
         if target in self._inferred or (kind, name or "", size) in self._lost:
             self._perhaps[target] = PossibleOrphan(kind=kind, id=target, name=name, size=size)
         if kind is not Kind.FILE:

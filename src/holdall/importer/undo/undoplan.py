@@ -18,7 +18,7 @@ from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Update, Written
 from holdall.importer.runs.runstate import RunState
-from holdall.importer.runs.undoactions import Act, UndoAction
+from holdall.importer.runs.undolog import Act, UndoAction
 from holdall.importer.undo.observed import Key, Observed, ObservedMember, ObservedUser, PossibleOrphan, touched
 from holdall.kinds import KINDS, WHOLE, noun
 from holdall.model import Kind, TargetId
@@ -55,7 +55,7 @@ def undo_plan(
 
 
 class _Decision:
-    """``_stays`` has for each store and file that is in use by what stays, by what."""
+    """The decisions on one run. ``_stays`` has why a store or a file must stay: something that stays uses it."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class _Decision:
         return {key: item for key, item in value.items() if key not in self._added}
 
     def _taken_back(self, wrote: Written) -> UndoAction:
-        """Of a written file: gone, or as it was, unless it isn't any more as the run left it."""
+        """A written file: removed, or as it was before, unless somebody has changed it."""
         now = next((one.sha256 for one in self._after.written if one.path == wrote.target), None)
         text = None if wrote.before is None else wrote.before["text"]
         act, body = (Act.REMOVE, {}) if text is None else (Act.REWRITE, {"text": text})
@@ -186,7 +186,7 @@ class _Decision:
         return self._unless(one, "" if now in self._hashes[wrote.target] else "you have changed it since")
 
     def _note_requests(self, decided: Mapping[Key, UndoAction]) -> None:
-        """What a written request names that stays, stays with it."""
+        """Where a written request stays, all that it names stays."""
         for one in self._after.written:
             mine = decided.get(one.path)
             if mine is None or mine.left:
@@ -194,7 +194,7 @@ class _Decision:
                     self._stays.setdefault(target, f"the written request {one.path} names it")
 
     def _note_use(self, user: ObservedUser, decided: UndoAction | None) -> None:
-        """What a definition uses that stays stays with it: as it is now, or as it will be once it is restored."""
+        """Where a definition stays, all that it uses stays: as it is now, or as it will be once it is restored."""
         if decided is not None and decided.act is Act.DELETE and not decided.left:
             return
         uses = user.uses
@@ -206,7 +206,7 @@ class _Decision:
             self._stays.setdefault(target, f"{who} uses it")
 
     def _note_members(self, decided: Mapping[Key, UndoAction]) -> None:
-        """Files stay that are in a store that stays, unless they are taken out of it."""
+        """Where a store stays, the files in it stay, unless they are taken out of it."""
         for store, inside in self._after.members.items():
             mine = decided.get(store)
             if mine is not None and mine.act is Act.DELETE and not mine.left:
@@ -218,7 +218,7 @@ class _Decision:
                     self._stays.setdefault(file, f"vector store {f'{name} ({store})' if name else store} has it")
 
     def _membership(self, store: TargetId, file: TargetId, chain: Chain) -> UndoAction:
-        """Of a file in a store that the run didn't make: out of it again, or in it as it was."""
+        """A file in a store that the run didn't make: taken out again, or put back as it was."""
         now = self._after.members.get(store, {}).get(file)
         name = self._made[file].name if file in self._made else None
         one = UndoAction(act=Act.DETACH, kind=Kind.MEMBERSHIP, target=file, name=name, store=store)

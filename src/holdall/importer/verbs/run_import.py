@@ -1,4 +1,4 @@
-"""The verb import: a bundle into a destination, in one run that has its OUTPUT_DIR to itself and resumes after a stop."""
+"""The verb import: a bundle into a destination, in one run that has OUTPUT_DIR to itself and resumes after a stop."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ from holdall.bundle.durable import durable
 from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
-from holdall.importer.apply.context import Context
-from holdall.importer.apply.resume import begin, unfinished
-from holdall.importer.apply.twins import attempt_name, duplicates
+from holdall.importer.apply.context import SETTLE, Context, Pace
+from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
 from holdall.importer.plan.bundle_summary import BundleSummary, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
 from holdall.importer.plan.steps import Plan
-from holdall.importer.runs.pace import SETTLE, Halt, Pace
-from holdall.importer.runs.runfolder import RunFolder, locked
+from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
-from holdall.importer.runs.runmapping import mapping
-from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping
+from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping, mapping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
-from holdall.kinds import WHOLE, noun
-from holdall.model import Kind
+from holdall.kinds import noun
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -134,11 +130,12 @@ async def run_import(
             found.require_feasible(asked.max_loss)
             observer.consent(found)
         folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
-        halt, limits = Halt(), account.limits
+        limits = account.limits
+        pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
         context = Context(
             account=account,
             folder=folder,
-            pace=Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle, halt=halt),
+            pace=pace,
             progress=account.progress,
             operation=lambda: attempt_name(folder.id, machine.operation()),
             now=machine.now,
@@ -147,7 +144,7 @@ async def run_import(
             if again:
                 made = _made(folder)
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
-            with observer.halting(halt.ask):
+            with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
                 report = await _apply(context, plan, bundle, reader, written, force=options.force)
         finally:
@@ -208,7 +205,7 @@ def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: So
         ),
         bundle=opened.bundle,
         options=opened.options,
-        by_kind={kind: work.tally.results(kind, otherwise=otherwise) for kind in (*WHOLE, Kind.STORE, Kind.FILE)},
+        by_kind=work.tally.results(otherwise=otherwise),
         stores=work.stores,
         files=work.files,
         copies=state.copies,

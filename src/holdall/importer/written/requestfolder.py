@@ -22,8 +22,7 @@ from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.existing import Existing, FoundRequest
 from holdall.importer.plan.requests import FOLDER, Pair, candidates, compose, sha256_of
 from holdall.importer.plan.steps import LeaveOut, Plan, Unit, WriteRequest
-from holdall.importer.runs.pastruns import past_runs
-from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runfolder import AuditLine, RunFolder, past_runs
 from holdall.importer.runs.runlines import Describe, Done, Failed, Write, Written
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import read_regular
@@ -94,31 +93,34 @@ class RequestFolder:
             await folder.write(intent)
             replace(self.output, path, data)
             await folder.write(Done(op=intent.op, target=TargetId(path)))
-            folder.audit(intent.action, "done", kind=Kind.ASSISTANT, source=source, target=TargetId(path))
+            line = AuditLine(
+                operation=intent.action, outcome="done", kind=Kind.ASSISTANT, source=source, target=intent.target
+            )
+            folder.audit(line)
 
 
 class PlannedRequests:
     """The requests that a plan has: where each goes, and writing them."""
 
     def __init__(
-        self, planned: Plan, catalogue: BundleSummary, output: Path, destination: Mapping[str, str | None]
+        self, planned: Plan, summary: BundleSummary, output: Path, destination: Mapping[str, str | None]
     ) -> None:
         self._prefix = planned.prefix
-        self._records = {record.id: record for record in catalogue.assistants}
+        self._records = {record.id: record for record in summary.assistants}
         self._steps = [(unit, step) for unit in planned.units for step in unit.steps if isinstance(step, WriteRequest)]
         # Without any, what earlier runs wrote is of no interest.
         replace = bool(self._steps) and all(step.replace for _, step in self._steps)
         self._folder = RequestFolder(output, destination, replace=replace)
 
-    def found(self, presence: Existing) -> dict[SourceId, FoundRequest]:
+    def found(self, existing: Existing) -> dict[SourceId, FoundRequest]:
         """For each request: is it there, or what is in its place? Raises CannotWrite.
 
         Whether it is there can be told only where all that it refers to is.
         """
         found = {}
         for unit, step in self._steps:
-            stores = {id: presence.stores[id].target for id in step.stores if id in presence.stores}
-            files = {id: presence.files[id].target for id in step.files if id in presence.files}
+            stores = {id: existing.stores[id].target for id in step.stores if id in existing.stores}
+            files = {id: existing.files[id].target for id in step.files if id in existing.files}
             whole = len(stores) == len(step.stores) and len(files) == len(step.files)
             pair = self._pair(unit, step, Targets(stores=stores, files=files)) if whole else None
             found[step.id] = self._folder.place(step.path, pair)

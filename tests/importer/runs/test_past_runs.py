@@ -9,9 +9,7 @@ import msgspec
 import pytest
 
 from holdall.endpoint import same_account
-from holdall.importer.apply.resume import unfinished
-from holdall.importer.runs.pastruns import new_id, past_runs
-from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runfolder import RunFolder, new_id, past_runs, unfinished
 from holdall.importer.runs.runlines import Closed, Opened
 
 NOW = 1_795_381_200.25

@@ -1,4 +1,5 @@
-"""An earlier bundle of the same project, out of which contents are taken instead of being fetched again.
+"""Earlier exports of the same project: an unfinished one, which is gone on with, and the parent, out of which contents
+are taken instead of being fetched again.
 
 A file never changes under its id, but an id is the server's word: only where size and creation time are the same too
 is a file taken for the same one. A text is also what its store made of the file. What is taken is proved by its sha256
@@ -10,27 +11,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from holdall.bundle import layout
+from holdall.bundle.journal import discard_partial, find_partial, partial_folder, unfinished
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
-from holdall.errors import BundleError, DamagedBundle, pasteable
+from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
 from holdall.exporter.file_index import passing_database
-from holdall.exporter.losses import line_of, reason, same_loss
-from holdall.exporter.policy import Policy
-from holdall.exporter.report import ContentLoss, Doubtful, Finding
+from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
-from holdall.model import Fidelity, FileView, MembershipView, epoch_seconds
+from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
 from holdall.opening import Closing
 from holdall.progress import Progress
 from holdall.remote.transfer import ContentSink
 
-__all__ = ["Parent", "ReusedContent", "choose_parent", "open_parent", "same_work"]
+__all__ = ["FRESH_FOR", "Parent", "ReusedContent", "choose_parent", "open_parent", "where_to_write"]
+
+FRESH_FOR = 7 * 86400
+"""Seconds since its begin for which an unfinished bundle is gone on with unasked."""
 
 _SCHEMA = """
 CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
@@ -39,7 +42,6 @@ CREATE TABLE overlaps (store TEXT, id TEXT, tokens INTEGER NOT NULL, PRIMARY KEY
 CREATE TABLE losses (line BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 """
-_LOST = "SELECT 1 FROM losses WHERE line = ?"
 _PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
 
@@ -52,13 +54,13 @@ class ReusedContent(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: IndexEntry
     line: LedgerLine
-    store: str | None = None
+    store: SourceId | None = None
     overlap: int = DEFAULT_OVERLAP
 
     @property
-    def best(self) -> bool:
+    def is_bytes(self) -> bool:
         """The file's bytes: nothing better is to be had, so nothing is asked for."""
-        return self.line.fidelity not in (Fidelity.TEXT, Fidelity.UNAVAILABLE)
+        return self.line.fidelity.is_bytes
 
     @property
     def is_whole_text(self) -> bool:
@@ -87,20 +89,19 @@ class Parent(Closing):
         self._insert("lines VALUES (?, ?)", ((line.id, encode(line)) for line in old.ledger()))
         self._insert("entries VALUES (?, ?)", ((entry.path, encode(entry)) for entry in entries))
         self._insert("losses VALUES (?)", ((same_loss(line),) for line in old.losses()))
-        self._insert("records VALUES (?, ?, ?)", self._read_records())
+        views = map(FileView.of, old.files())
+        self._insert(
+            "records VALUES (?, ?, ?)", ((view.id, view.size, epoch_seconds(view.created_at)) for view in views)
+        )
         self._insert("overlaps VALUES (?, ?, ?)", self._read_overlaps())
 
     def _insert(self, values: str, rows: Iterator[tuple[object, ...]]) -> None:
         self._known.execute("BEGIN")
+        # In a damaged parent the rows end in an error, and those before it count.
         try:
             self._known.executemany(f"INSERT OR REPLACE INTO {values}", rows)
         finally:
             self._known.execute("COMMIT")
-
-    def _read_records(self) -> Iterator[tuple[object, ...]]:
-        for record in self._reader.files():
-            view = FileView.of(record)
-            yield record.id, view.size, epoch_seconds(view.created_at)
 
     def _read_overlaps(self) -> Iterator[tuple[object, ...]]:
         for store in self._reader.stores():
@@ -111,20 +112,21 @@ class Parent(Closing):
 
     def find(self, file: FileView) -> ReusedContent | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
-        row = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
+        # Of a file without a size or a creation time nothing but its id says that it is the same one.
         made = epoch_seconds(file.created_at)
-        if row is None or file.size is None or not made or row != (file.size, made):
-            return None
+        known = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
         line = self._line(file.id)
-        found = self._row("SELECT entry FROM entries WHERE path = ?", line.path) if line and line.path else None
-        if not found or not line:
+        if file.size is None or not made or known != (file.size, made) or line is None or line.path is None:
             return None
-        taken = ReusedContent(entry=msgspec.json.decode(found[0], type=IndexEntry), line=line)
+        found = self._row("SELECT entry FROM entries WHERE path = ?", line.path)
+        if found is None:
+            return None
+        entry = msgspec.json.decode(found[0], type=IndexEntry)
         if line.fidelity is not Fidelity.TEXT:
-            return taken
-        store = self._store_of(taken.entry)
+            return ReusedContent(entry=entry, line=line)
+        store = self._store_of(entry)
         row = self._row("SELECT tokens FROM overlaps WHERE store = ? AND id = ?", store, file.id)
-        return replace(taken, store=store, overlap=row[0] if row else DEFAULT_OVERLAP)
+        return ReusedContent(entry=entry, line=line, store=store, overlap=row[0] if row else DEFAULT_OVERLAP)
 
     def _line(self, file_id: str) -> LedgerLine | None:
         row = self._row("SELECT line FROM lines WHERE id = ?", file_id)
@@ -143,7 +145,9 @@ class Parent(Closing):
                     return line is not None and bool(line.doubt)
                 return _worth(line.fidelity, line.truncated) <= _worth(finding.fidelity, finding.truncated)
             why = reason(finding, Policy())
-            return why is not None and self._row(_LOST, same_loss(line_of(finding, why))) is not None
+            if why is None:
+                return False
+            return self._row("SELECT 1 FROM losses WHERE line = ?", same_loss(line_of(finding, why))) is not None
         except BundleError:
             return False
 
@@ -158,11 +162,11 @@ class Parent(Closing):
         finally:
             sink.abort()
 
-    def _store_of(self, text: IndexEntry) -> str:
+    def _store_of(self, text: IndexEntry) -> SourceId:
         """The store that a text was read from; where that is not in the bundle, what its folder is called."""
         name = text.path.removeprefix(layout.TEXTS).partition("/")[0]
         entry = self._reader.find(f"{layout.STORES}{name}{layout.RECORD}")
-        return entry.id if entry and entry.id else name
+        return SourceId(entry.id if entry and entry.id else name)
 
 
 @asynccontextmanager
@@ -198,6 +202,7 @@ def choose_parent(
                     found.append((bundle.info.ended, path.name, path))
         except BundleError:
             continue  # not ours, or damaged: no parent, and nothing this export has to say about it
+    # By when it ended, and not by its name, which is anybody's. To verify each of a long series would take too long.
     for _, _, path in sorted(found, reverse=True):
         if is_whole(path):
             return path
@@ -206,18 +211,46 @@ def choose_parent(
 
 
 def _same_source(one: Source, other: Source) -> bool:
-    if one.base_url != other.base_url or one.organization != other.organization:
+    if (one.base_url, one.organization) != (other.base_url, other.organization):
         return False
+    # A label is only what somebody called the project; its id says more.
     if one.project or other.project:
         return one.project == other.project
     return one.label == other.label
 
 
-def same_work(info: HoldallInfo, capture: Capture) -> bool:
-    """Was the parent asked for the same?"""
-    return (info.selection, info.options) == (capture.selection, capture.options)
-
-
 def _worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:
     """Higher is better."""
     return -_FIDELITIES.index(fidelity), not truncated
+
+
+def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool | None, now: float) -> tuple[Path, bool]:
+    """The target of an export that would begin at ``fresh``, and whether it goes on with an unfinished bundle.
+
+    Where the user has not ``named`` the file, any unfinished bundle of the same capture in the folder is gone on with.
+    ``resume`` True: whatever its age; False: it is thrown away. Raises AlreadyExists where it is older than seven days
+    and nothing was said, BundleInUse where it should be thrown away and another process is at it.
+    """
+    target = fresh if named else find_partial(fresh.parent, capture)
+    begin = unfinished(target) if target else None
+    if target and begin and resume is False:
+        discard_partial(target)
+    if target is None or begin is None or resume is False or not begin.goes_on(capture, target.name):
+        return (fresh if named else _free(fresh)), False
+    if resume is None and now - begin.started > FRESH_FOR:
+        when = datetime.fromtimestamp(begin.started, UTC)
+        raise AlreadyExists(
+            f"can't write {target}: {partial_folder(target)} holds the same export, begun on {when:%Y-%m-%d} and "
+            "never finished",
+            hint="--resume goes on with it, contents from then included; --no-resume throws it away and begins anew",
+        )
+    return target, True
+
+
+def _free(fresh: Path) -> Path:
+    """A name that nobody else took within the same second."""
+    stem, number, target = fresh.name.removesuffix(SUFFIX), 1, fresh
+    while target.exists() or partial_folder(target).exists():
+        number += 1
+        target = fresh.with_name(f"{stem}-{number}{SUFFIX}")
+    return target

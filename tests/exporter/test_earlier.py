@@ -8,10 +8,9 @@ import pytest
 
 from holdall.bundle.layout import Source
 from holdall.bundle.writer import BundleWriter
-from holdall.exporter.losses import Losses
-from holdall.exporter.parent import Parent, choose_parent
-from holdall.exporter.policy import Policy
-from holdall.exporter.report import Absent, Changed, ContentLoss, Finding, Miscount
+from holdall.exporter.earlier import Parent, choose_parent
+from holdall.exporter.ledger import Losses
+from holdall.exporter.report import Absent, Changed, ContentLoss, Finding, Miscount, Policy
 from holdall.model import Fidelity, FileView, Kind
 from tests.bundle.packing import CAPTURE, STARTED, File, add_all
 

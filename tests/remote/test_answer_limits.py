@@ -19,9 +19,9 @@ import pytest
 from holdall.endpoint import endpoint
 from holdall.errors import AnswerTooLong, NotFound, RemoteError, ServerFailed, UnexpectedAnswer, Unreachable
 from holdall.remote import wire
-from holdall.remote.bodies import MAX_ERROR, MAX_PAGE
 from holdall.remote.client import Account
 from holdall.remote.limits import Limits
+from holdall.remote.transport import MAX_ERROR, MAX_PAGE
 from holdall.untrusted import MAX_JSON
 from tests.sweep import sweep
 

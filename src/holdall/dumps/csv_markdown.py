@@ -1,18 +1,26 @@
-"""A definition written as Markdown: its fields as YAML between two lines of dashes, its instructions as the text below.
+"""Dumps that are one document: a table as CSV, and a definition written as Markdown.
 
-Of YAML that much is read as tools that write definitions use: mappings, sequences and scalars in lines, JSON inside of
-them. What goes beyond (anchors, tags, several documents) is not guessed at.
+A table is what a database or a spreadsheet wrote, its rows are objects. Of Markdown the fields are YAML between two
+lines of dashes, the instructions the text below. Of YAML that much is read as tools that write definitions use:
+mappings, sequences and scalars in lines, JSON inside of them. What goes beyond (anchors, tags, several documents) is
+not guessed at.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from holdall.dumps.loose import DEEPEST, Unreadable, parse
 from holdall.dumps.normal import spelled
 
-__all__ = ["definition"]
+__all__ = ["definition", "rows"]
+
+_NUMBER_COLUMNS = frozenset({"temperature", "top_p", "created_at", "created"})
+_TELLING = frozenset({"instructions", "tools", "system_prompt", "file_ids", "object"})
+_LONGEST_CELL = 16 << 20
 
 _PARTS = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|\Z)(.*)\Z", re.DOTALL)
 _KEY = re.compile(r"(\"(?:[^\"\\]|\\.)*+\"\s*+|'[^']*+'\s*+|[^\s\"'#&*!|>%@`{}\[\],?-][^:#]*+):(?:\s++(.*))?")
@@ -20,6 +28,35 @@ _COMMENT = re.compile(r"(?<!\s)\s++#.*")
 _NUMBER = re.compile(r"[+-]?(?:\d+|\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _BLOCK = re.compile(r"([|>])([+-]?)(?:\s+#.*)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+def rows(text: str) -> Iterator[dict[str, Any]]:
+    """The rows of a table of assistants; none where the first line isn't the head of one. An empty cell is null."""
+    head = text[: text.find("\n") + 1].strip().lstrip("\ufeff")
+    if not head or head[0] in "{[":
+        return
+    mark = max(",;\t", key=head.count)
+    names = [spelled(name) for name in next(csv.reader([head], delimiter=mark))]
+    if len(names) < 2 or "model" not in names or not _TELLING & set(names):
+        return
+    csv.field_size_limit(_LONGEST_CELL)
+    try:
+        for cells in list(csv.reader(text.lstrip("\ufeff").splitlines(keepends=True), delimiter=mark))[1:]:
+            if len(cells) == len(names):
+                yield {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True) if name}
+    except csv.Error:
+        return
+
+
+def _cell(name: str, cell: str) -> Any:
+    if not cell or cell in ("NULL", "\\N"):
+        return None
+    if name in _NUMBER_COLUMNS:
+        try:
+            return float(cell) if "." in cell else int(cell)
+        except ValueError:
+            pass
+    return cell
 
 
 class _Beyond(Exception):

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from holdall.remote import redirects
-from holdall.remote.redirects import BadRedirect, Transport, other_origin
+from holdall.remote import transport
+from holdall.remote.transport import BadRedirect, Transport, other_origin
 
 CONTENT = "/files/file-1/content"
 HEADERS = {
@@ -57,7 +57,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
         local = url.host in ("127.0.0.1", "localhost", "::1")
         return {"this machine" if local else NETWORKS.get(url.host, "")}
 
-    monkeypatch.setattr(redirects, "_networks", networks)
+    monkeypatch.setattr(transport, "_networks", networks)
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
@@ -228,4 +228,4 @@ def test_who_answered_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_network_of_an_address(address: str, network: str) -> None:
-    assert redirects._network(address) == network
+    assert transport._network(address) == network

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import NotFound
-from holdall.importer.apply.readback import ReadBack, unkept
-from holdall.importer.runs.pace import SETTLE, Pace
+from holdall.importer.apply.changes import Changes
+from holdall.importer.apply.context import SETTLE, Pace
+from holdall.importer.apply.writes import Writes
+from holdall.importer.plan.difference import differences
 from holdall.importer.runs.runlines import Line, Shown
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
@@ -45,7 +47,7 @@ class Server:
 
     def losses(self) -> list[Loss]:
         pace = Pace(clock=lambda: self.now, sleep=self.sleep)
-        reading = ReadBack(context(self, self, pace))
+        reading = Changes(context(self, self, pace), cast(Writes, None))
         return asyncio.run(reading.losses(Kind.STORE, SourceId("s"), TargetId("S"), "n", SENT))
 
 
@@ -76,5 +78,6 @@ def test_what_is_not_seen_yet_is_waited_for(since: float, seen: bool) -> None:
 def test_a_null_of_the_owners_is_a_value_that_can_be_kept() -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"default": None}}}]
     there = [{"type": "function", "function": {"name": "f", "parameters": {"default": None}, "strict": False}}]
-    assert unkept(Kind.ASSISTANT, SourceId("a"), None, "n", {"tools": tools}, {"tools": there}) == []
-    assert unkept(Kind.ASSISTANT, SourceId("a"), None, "n", {"tools": tools}, {"tools": None}) != []
+    its: dict[str, Any] = {"kind": Kind.ASSISTANT, "source": SourceId("a"), "target": None, "name": "n"}
+    assert differences({"tools": tools}, {"tools": there}, **its) == []
+    assert differences({"tools": tools}, {"tools": None}, **its) != []

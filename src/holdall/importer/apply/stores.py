@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
-from holdall.importer.apply.changes import Changes
+from holdall.importer.apply.changes import Changes, ServerKeys, keys_added
+from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Attached, Indexing, Unsearchable
-from holdall.importer.apply.readback import ReadBack, keys_added
-from holdall.importer.apply.serverkeys import ServerKeys
-from holdall.importer.apply.uploads import Uploads, renamed
+from holdall.importer.apply.uploads import Uploads, file_loss, renamed
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference, final, fingerprint, same
 from holdall.importer.plan.steps import AttachFiles, CreateStore, UpdateMembership, UpdateStore
-from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runfolder import AuditLine
 from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["Knowledge", "explained"]
+__all__ = ["Stores"]
 
 
-class Knowledge:
+class Stores:
     """``failed`` says of the stores that couldn't be made or filled why not, ``spare`` has first uploads that could not
     be taken away. ``in_code`` are the files that assistants give to the code interpreter."""
 
     def __init__(
         self,
+        context: Context,
         catalogue: BundleSummary,
         reader: BundleReader,
-        folder: RunFolder,
+        tally: RunTally,
+        *,
         writes: Writes,
         uploads: Uploads,
         indexing: Indexing,
         changes: Changes,
-        read_back: ReadBack,
-        tally: RunTally,
-        in_code: Container[SourceId],
         server_keys: ServerKeys,
+        in_code: Container[SourceId],
     ) -> None:
-        self._catalogue, self._reader, self._folder = catalogue, reader, folder
+        self._folder, self._state = context.folder, context.folder.state
+        self._catalogue, self._reader, self._tally = catalogue, reader, tally
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
-        self._changes, self._read_back, self._tally, self._in_code = changes, read_back, tally, in_code
-        self._state = folder.state
-        self._server_keys = server_keys
+        self._changes, self._server_keys, self._in_code = changes, server_keys, in_code
         self.failed: dict[SourceId, str] = {}
         self.spare: list[Orphan] = []
 
@@ -57,58 +56,53 @@ class Knowledge:
         record = self._catalogue.stores[step.id]
         sent = self._server_keys.sent(record)
         request = dialect.store(sent, operation="")
-        try:
+        with self._failing(step.id, step.name):
             target = await self._writes.create(
                 Kind.STORE, step.id, lambda op: dialect.store(sent, operation=op).create, []
             )
-            if self._server_keys.is_open(record):
-                if self._server_keys.is_untouched(record):
-                    await self._read_back.losses(Kind.STORE, step.id, target, step.name, final(request))
-                if refused := await self._server_keys.settle(record, target):
-                    why = Why.REFUSED
-                    self._tally.lose(
-                        Loss(why=why, kind=Kind.STORE, id=step.id, name=step.name, field="metadata", text=refused)
-                    )
-                else:
-                    request = dialect.store(self._server_keys.sent(record), operation="")
-            if request.update is not None and (Kind.STORE, None, step.id) not in self._state.updated:
-                await self._writes.update(Kind.STORE, step.id, target, request.update)
+            if refused := await self._server_keys.settle(record, target, step.name, final(request)):
+                why = Why.REFUSED
+                self._tally.lose(
+                    Loss(why=why, kind=Kind.STORE, id=step.id, name=step.name, field="metadata", text=refused)
+                )
+            else:
+                request = dialect.store(self._server_keys.sent(record), operation="")
+            await self._changes.complete(Kind.STORE, step.id, target, request)
             await self._look(step, target, final(request))
-            return target
-        except RemoteError as error:
-            self.failed[step.id] = f"vector store {step.name or step.id}: {explained(error)}"
-            raise
+        return target
 
     async def update(self, step: UpdateStore) -> TargetId:
         self._state.adopt(Kind.STORE, step.id, step.target)
-        request = dialect.store(self._catalogue.stores[step.id], operation="")
-        try:
-            await self._changes.store(step, request)
+        wanted = final(dialect.store(self._catalogue.stores[step.id], operation=""))
+        with self._failing(step.id, step.name):
             if step.fields:
-                await self._look(step, step.target, final(request))
-        except RemoteError as error:
-            self.failed[step.id] = f"vector store {step.name or step.id}: {explained(error)}"
-            raise
+                await self._changes.fields(Kind.STORE, step.id, step.target, wanted, step.fields)
+                await self._look(step, step.target, wanted)
         return step.target
 
     async def attach(self, step: AttachFiles) -> None:
-        memberships = partial(self._reader.memberships, step.store)
         store = self._state.targets[Kind.STORE][step.store]
         files: Mapping[SourceId, TargetId] = self._state.files
         if step.files is not None:
             files = {file: files[file] for file in step.files if file in files}
-        try:
-            done = await self._indexing.attach(step.store, store, memberships, files, self._state.names, self._renamed)
-        except RemoteError as error:
-            self.failed[step.store] = f"vector store {step.store}: {explained(error)}"
-            raise
+        with self._failing(step.store):
+            done = await self._indexing.attach(
+                step.store,
+                store,
+                partial(self._reader.memberships, step.store),
+                files,
+                self._state.names,
+                self._renamed,
+            )
         self._folder.audit(
-            "index",
-            "done" if not done.troubles else "incomplete",
-            kind=Kind.STORE,
-            source=step.store,
-            target=store,
-            detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
+            AuditLine(
+                operation="index",
+                outcome="incomplete" if done.troubles else "done",
+                kind=Kind.STORE,
+                source=step.store,
+                target=store,
+                detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
+            )
         )
         await self._tell(step.store, store, done)
 
@@ -116,31 +110,38 @@ class Knowledge:
         """Set the attributes of one file, and see that they are set."""
         store = self._state.targets[Kind.STORE][step.store]
         await self._changes.membership(step, store)
-        there = await self._read_back.attributes(store, step.target)
+        there = await self._changes.attributes(store, step.target)
         added = keys_added(step.attributes, there)
-        if not same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
-            files = {step.target: fingerprint(there)}
-            await self._folder.write(Shown(kind=Kind.STORE, source=step.store, target=store, files=files))
-            self._tally.lose(
-                self._unkept(
-                    step.store,
-                    Difference(
-                        kind=Kind.MEMBERSHIP,
-                        source=step.file,
-                        field="attributes",
-                        bundle=step.attributes,
-                        destination=there,
-                    ),
-                )
-            )
+        if same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
+            return
+        files = {step.target: fingerprint(there)}
+        await self._folder.write(Shown(kind=Kind.STORE, source=step.store, target=store, files=files))
+        difference = Difference(
+            kind=Kind.MEMBERSHIP,
+            source=step.file,
+            inside=step.store,
+            field="attributes",
+            bundle=step.attributes,
+            destination=there,
+        )
+        self._lose_unkept(difference)
+
+    @contextmanager
+    def _failing(self, store: SourceId, name: str | None = None) -> Iterator[None]:
+        """An error in here leaves the store unfit for what needs it."""
+        try:
+            yield
+        except RemoteError as error:
+            self.failed[store] = f"vector store {name or store}: {explained(error)}"
+            raise
 
     async def _look(self, step: CreateStore | UpdateStore, target: TargetId, sent: Mapping[str, object]) -> None:
-        for loss in await self._read_back.losses(Kind.STORE, step.id, target, step.name, sent):
+        for loss in await self._changes.losses(Kind.STORE, step.id, target, step.name, sent):
             self._tally.lose(loss)
 
     async def _tell(self, source: SourceId, store: TargetId, done: Attached) -> None:
         for trouble in done.troubles:
-            self._tally.lose(self._trouble(source, trouble))
+            self._lose_unsearchable(source, trouble)
         if done.recut:
             text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
             self._tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=source, text=text))
@@ -149,7 +150,7 @@ class Knowledge:
             files = {one.target: left.get(one.target, "") for one in done.unkept if one.target is not None}
             await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files, added=done.added))
         for difference in done.unkept:
-            self._tally.lose(self._unkept(source, difference))
+            self._lose_unkept(difference)
         for file in done.renamed:
             await self._say_renamed(source, file)
         for trouble in done.troubles:
@@ -163,17 +164,7 @@ class Knowledge:
         """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
         content = self._catalogue.files[file]
         text = renamed(content, self._state.names[file], " for search")
-        self._tally.lose(
-            Loss(
-                why=Why.RENAMED,
-                kind=Kind.FILE,
-                id=file,
-                name=content.filename,
-                inside=store,
-                field="filename",
-                text=text,
-            )
-        )
+        self._tally.lose(file_loss(content, Why.RENAMED, text, field="filename", inside=store))
         await self._uploads.keep_copy(file)
         ours = (Kind.FILE, file) not in self._state.adopted
         # A server may give the same id for the same bytes.
@@ -185,30 +176,15 @@ class Knowledge:
             except (PermissionDenied, RequestRefused, ServerFailed, UnexpectedAnswer):
                 self.spare.append(Orphan(kind=Kind.FILE, id=target, source=file, name=content.filename))
 
-    def _trouble(self, store: SourceId, trouble: Unsearchable) -> Loss:
+    def _lose_unsearchable(self, store: SourceId, trouble: Unsearchable) -> None:
         if trouble.refused:
             why, text = Why.REFUSED, f"not attached: {trouble.reason}"
         else:
             why = Why.FAILED_AS_BEFORE if trouble.failed_before else Why.NOT_INDEXED
             text = f"attached but not searchable: {trouble.reason}"
-        name = self._catalogue.files[trouble.file].filename
-        return Loss(why=why, kind=Kind.FILE, id=trouble.file, name=name, inside=store, text=text)
+        self._tally.lose(file_loss(self._catalogue.files[trouble.file], why, text, inside=store))
 
-    def _unkept(self, store: SourceId, one: Difference) -> Loss:
-        return Loss(
-            why=Why.NOT_KEPT,
-            kind=Kind.FILE,
-            id=one.source,
-            name=self._catalogue.files[one.source].filename,
-            inside=store,
-            field=one.field,
-            text=f"the destination does not keep it as it was sent: {one.values()}",
-        )
-
-
-def explained(error: RemoteError) -> str:
-    """The reason for people who know what was being created: without the request's method and path."""
-    reason = error.message.partition(": ")[2] if error.message.startswith("can't POST ") else error.message
-    if error.ambiguous:
-        return f"{reason}; looked for, tried again, and given up"
-    return reason
+    def _lose_unkept(self, one: Difference) -> None:
+        text = f"the destination does not keep it as it was sent: {one.values()}"
+        content = self._catalogue.files[one.source]
+        self._tally.lose(file_loss(content, Why.NOT_KEPT, text, field=one.field, inside=one.inside))
