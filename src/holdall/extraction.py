@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.durable import cannot_write, open_private
+from holdall.bundle.durable import cannot_write, open_private, reporting
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.names import Taken, on_disk, safe_name
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.bundle.salvage import Salvage
 from holdall.bundle.sorting import ValueSorter
-from holdall.errors import AlreadyExists, CannotWrite, DamagedBundle, NoSuchEntry, pasteable
+from holdall.errors import AlreadyExists, DamagedBundle, NoSuchEntry, pasteable
 from holdall.opening import open_regular
 from holdall.progress import Progress, Silent
 
@@ -184,10 +184,8 @@ class Delivery:
         self._folder, self._force = folder, force
         self._taken = Taken()
         self._taken.add("data")  # where the records go
-        try:
+        with reporting(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"can't write {folder}: {error.strerror or error}") from None
 
     def write(self, entry: IndexEntry, pieces: Iterable[bytes | memoryview], sha256: str | None) -> Extracted:
         """Write one file; ``sha256`` is what it must have, None where something else proves it."""
@@ -210,8 +208,10 @@ class Delivery:
 
 def _deliver(target: Path, pieces: Iterable[bytes | memoryview], sha256: str | None, entry: str, *, force: bool) -> int:
     """Write ``target``, which gets its name once all of it is there and proved. Returns its size."""
+    # Also a link that leads nowhere: writing would follow it.
     if not force and os.path.lexists(target):
         raise AlreadyExists(f"can't write {target}: it exists already", hint="somewhere else, or --force to replace it")
+    # By a hash, because the target's own name may be as long as the file system allows.
     partial = target.with_name(f".{hashlib.sha256(entry.encode()).hexdigest()[:16]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,7 @@ import msgspec
 
 from holdall.bundle import layout
 from holdall.bundle.durable import reading
-from holdall.bundle.fullscan import FullScan, check_tail
-from holdall.bundle.inventory import Inventory
+from holdall.bundle.fullscan import FullScan, Inventory, check_tail
 from holdall.bundle.layout import HoldallInfo
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.references import DeclaredLoss, References

@@ -155,6 +155,7 @@ def parse_header(data: bytes | memoryview) -> Header | None:
         raise TarError(f"a member with an unsafe name: {name!r}")
     if found.size > MAX_SIZE:
         raise TarError(f"{name}: a member larger than there can be")
+    # Whatever else a header may say, a link, a device or an owner, makes it another one.
     if header(name, found.size, found.mtime) != bytes(data[:length]):
         raise TarError(f"{name}: not the header of a regular file as this format writes it")
     return found

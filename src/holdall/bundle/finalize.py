@@ -11,7 +11,7 @@ import msgspec
 from holdall.bundle import layout
 from holdall.bundle.bag import END_OF_TAR, closing_info, header, manifest_line, padding
 from holdall.bundle.digest import record_hash
-from holdall.bundle.inventory import Inventory
+from holdall.bundle.fullscan import Inventory
 from holdall.bundle.journal import Entry, Ledger, Stored
 from holdall.bundle.layout import Capture, HoldallInfo, IndexEntry, LedgerLine, LossLine, Part
 from holdall.bundle.reader import BundleReader
@@ -69,6 +69,7 @@ class Finalizer:
         self._tags: list[tuple[str, str]] = []
 
     def run(self, *, ended: int) -> Finished:
+        # A run that is killed from here on resumes as if it had not begun to finish.
         self._stream.settle()
         self._read_journal()
         for sink in self._line_sinks:

@@ -121,6 +121,7 @@ class Partial:
         self.journal = self.folder / _JOURNAL
         self.old_journal = self.folder / _OLD_JOURNAL
         self.spool = self.folder / "spool"
+        # What never got into the stream says nowhere what it is: it is fetched again.
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700)
         self._spooled = itertools.count(1)
@@ -165,6 +166,7 @@ class Partial:
 
     def remove(self) -> None:
         """Take the folder away."""
+        # One by one, so that what can't be taken away is told; the rest may stay.
         for path in (self.stream, self.old_stream, self.journal, self.old_journal):
             path.unlink(missing_ok=True)
         self._lock.release()
@@ -202,6 +204,7 @@ class Journal:
     def append(self, line: Line) -> int:
         """Append one line and return where it begins. Not yet durable, see ``commit``."""
         position = self._log.end
+        # Unsynced: a line that a crash takes away has its entry written again.
         self._log.append(msgspec.json.encode(line) + b"\n", sync=False)
         return position
 

@@ -92,6 +92,7 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
     def least(self, data: bytes | bytearray, uses: int = 0) -> int:
         """Bytes that a frame of ``data`` must have for the bundle to keep the limits of docs/format.md, with so many
         tools and references in it or fewer."""
+        # Each is a bound on all of a bundle; a frame that keeps it by itself can't break it together with others.
         least = -(-len(data) // MAX_EXPANSION)
         if self.lines:
             least = max(least, LINE_BYTES * data.count(b"\n"))

@@ -170,6 +170,7 @@ class SortedLines:
     def _line_start(self, position: int) -> int:
         """Where the line that has the byte at ``position`` begins."""
         end = position
+        # No further back than the longest line: else each look into a file without newlines would read all of it.
         while end > 0 and position - end < MAX_JSON:
             step = min(_STEP, end)
             found = self._read(end - step, step).rfind(b"\n")

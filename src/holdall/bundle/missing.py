@@ -123,7 +123,7 @@ class MissingFromBundle(Closing):
                         users.append(number)
         for file, users in self._file_users.items():
             self._traces.add(file, _Trace(assistants=users))
-        self._file_users.clear()
+        self._file_users.clear()  # from here on they are outside of memory
 
     def _read_stores(self) -> Iterator[Dependency]:
         """Note who is in which store; returns the stores that definitions refer to and that aren't there."""

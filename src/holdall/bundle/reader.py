@@ -92,6 +92,7 @@ class BundleReader(Closing):
                 entry = payload_line(line)
                 if not entry.path.startswith(folder):
                     return
+                # Entries may lie over each other: a small file could promise more of them than any disk holds.
                 size += entry.size
                 lines += 2 + (entry.records or 0)
                 if size > self.frames.frames.size:
@@ -286,6 +287,7 @@ class BundleReader(Closing):
         with self._guarding(layout.INFO):
             if not len(frames):
                 raise FrameError("there is no whole frame")
+            # Before the first frame is decoded.
             require_expansion(frames, self._size)
             data = self.frames.frame(len(frames) - 1)
             found = parse_header(data)
@@ -336,6 +338,7 @@ class _EntryStream(io.RawIOBase):
             frames = self._reader.frames
             piece = next(frames.chunks(entry.offset + self._position, size))
         view[: len(piece)] = piece
+        # An upload that is repeated reads it again from the start.
         if self._position == 0:
             self._hash, self._hashed = hashlib.sha256(), 0
         if self._position == self._hashed:

@@ -84,6 +84,7 @@ class References:
         self._read_ledger()
         for line in self._bundle.losses():
             self._account(line)
+        # Before the losses, because what is lost is told in this order: the files of the ledger first.
         self._check_files()
         self._read_losses()
         self._check_info()
@@ -175,6 +176,7 @@ class References:
             elif found[entry.id] != beside:
                 self._report("reference", entry.path, f"memberships of {entry.id} beside the record of another store")
             self._read_members(entry)
+            # An old bundle has no losses to say so.
             if (entry.records or 0) < totals.get(entry.id or "", 0) and self._bundle.info.losses is not None:
                 self._lacking.add(entry.id or "")
         for id in sorted(id for id in found if f"memberships of {id}" not in listed):

@@ -85,7 +85,7 @@ class Salvage(Closing):
                 complete = False
                 break
             try:
-                entry = payload_line(line or b"")
+                entry = payload_line(line or b"")  # where one is lost, nothing, which is no line either
             except ValueError:
                 complete = False
             else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdall.bundle.bag import padding
-from holdall.bundle.durable import cannot_write, open_private, reporting
+from holdall.bundle.durable import open_private, reporting
 from holdall.bundle.layout import Frames
 from holdall.bundle.seekable import FrameTable, compress
 from holdall.model import Kind
@@ -46,7 +46,8 @@ class Sink(Closing):
         self._under_way: deque[tuple[Future[bytes], int]] = deque()
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()
-        self._open = True
+        self.is_open = True
+        """Neither committed nor aborted."""
 
     @property
     def small(self) -> bool:
@@ -74,21 +75,17 @@ class Sink(Closing):
         with self._lock:
             self._require_open()
             with reporting(self._target):
+                # A small content waits in memory: a file of its own would cost more than its bytes.
                 if not self.small or self.size > self.frames.small:
                     self._finish()
             self.sha256 = self._hash.hexdigest()
-            self._open = False
-
-    @property
-    def is_open(self) -> bool:
-        """Neither committed nor aborted."""
-        return self._open
+            self.is_open = False
 
     def abort(self) -> None:
         """Forget what was written. Harmless after ``commit`` or twice."""
         with self._lock:
-            if self._open:
-                self._open = False
+            if self.is_open:
+                self.is_open = False
                 self.discard()
 
     close = abort
@@ -139,7 +136,7 @@ class Sink(Closing):
         self._written.append(len(compressed), size)
 
     def _require_open(self) -> None:
-        if not self._open:
+        if not self.is_open:
             raise ValueError("this sink is closed")
 
 
@@ -161,10 +158,8 @@ class LineSink(Closing):
         if data:
             self.size += len(data)
             self._ends_in_newline = data.endswith(b"\n")
-            try:
+            with reporting(self._target):
                 self._file.write(data)
-            except OSError as error:
-                raise cannot_write(self._target, error) from error
 
     def commit(self) -> None:
         """All lines are there. Raises ValueError where the last one has no end."""

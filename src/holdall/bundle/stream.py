@@ -94,6 +94,7 @@ class Stream:
         head = header(f"{self.bag}/{path}", sink.size, mtime)
         size = len(head) + (sink.size + len(padding(sink.size)) if sink.small else 0)
         frames = sink.frames
+        # Kinds of entries are kept apart, so that a damaged frame costs as little as it can.
         if self._frames.name != frames.name or (frames.strict and len(self._shared) + size > frames.shared):
             self.cut()
         if not (self._shared and self._frames.texts):  # what has a text in it is cut as texts are
@@ -229,6 +230,7 @@ class Stream:
             piece.sink.discard()
         with self._durable:
             self._appended += 1
+            # A resume can't go on behind half an entry.
             if piece.whole and not self._frozen:
                 self._ready += piece.notes
                 self._mark = Cut(length=self.frames.length, size=self.frames.size)
@@ -252,6 +254,7 @@ class Stream:
             if self._error is not None:
                 continue
             try:
+                # First the stream, then the lines: what the journal says is whole must be there after a crash.
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 positions = [(line, self.journal.append(line)) for line in notes]
@@ -270,20 +273,16 @@ class Stream:
 
 
 class OldStream(Closing):
-    """A stream that was set aside, from which a new one takes what is whole. A context manager."""
+    """A stream that was set aside, from which a new one takes what its ``journal`` says is whole. A context manager."""
 
     def __init__(self, partial: Partial) -> None:
-        self._journal = Journal(partial.old_journal, None)
+        self.journal = Journal(partial.old_journal, None)
         self._file = open_regular(partial.old_stream)
-        self._frames = FrameFile(self._file, walk(self._file, self._journal.cut.length))
+        self._frames = FrameFile(self._file, walk(self._file, self.journal.cut.length))
 
     def close(self) -> None:
         self._file.close()
-        self._journal.close()
-
-    def lines(self) -> Iterator[tuple[int, Line]]:
-        """What the journal says is whole, in the order it was written, with each line's position."""
-        return self._journal.lines()
+        self.journal.close()
 
     def content(self, entry: IndexEntry) -> Iterator[memoryview]:
         """The bytes of one entry, in pieces; FrameError where the stream is damaged."""

@@ -28,7 +28,9 @@ class StreamIndex:
         self.unseen_records: set[tuple[Kind, str]] = set()
         self.unseen_contents: set[int] = set()
         self.superseded = False
+        # By the hash of an id, which may be 512 bytes long; ``content`` looks at the line itself.
         self._positions: dict[int, int] = {}
+        # Those that the journal has not taken in yet, which can't be read from it.
         self._recent: dict[str, Stored] = {}
         for position, line in journal.lines():
             if isinstance(line, Stored):

@@ -161,7 +161,7 @@ class BundleWriter:
             if known == (sha256, files):
                 self._stream.index.unseen_records.discard(key)
                 return
-            if known is not None:
+            if known is not None:  # changed since; nothing can be taken out of a tar
                 self._switch(keep_unseen=True)
             path = self._stream.index.path(record.kind, record.id)
             self._stream.index.records[key] = sha256, files
@@ -175,6 +175,7 @@ class BundleWriter:
 
         CannotWrite where ``size_hint`` bytes have no room on the disk.
         """
+        # Before the download: a disk that is full in the middle of a large file would cost all of it.
         if size_hint and size_hint > layout.CONTENT_FRAME:
             with reporting(self.target):
                 _require_space(self.target, size_hint)
@@ -257,6 +258,7 @@ class BundleWriter:
         where it can't be read (``require_readable``).
         """
         with self._lock, reporting(self.target):
+            # What this run has not met again is gone from the project.
             if self._stream.index.unseen_records or self._stream.index.unseen_contents or self._stream.index.superseded:
                 self._switch(keep_unseen=False)
             finished = Finalizer(
@@ -301,7 +303,7 @@ class BundleWriter:
         self._open(resume=False)
         try:
             with OldStream(self._partial) as old:
-                for position, line in old.lines():
+                for position, line in old.journal.lines():
                     match line:
                         case Entry(hash=str()) if before.seen(line):
                             self._carry_record(old, line.entry)

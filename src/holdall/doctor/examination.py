@@ -116,20 +116,19 @@ async def _models(account: Account, side: Side, users: Mapping[str, list[str]], 
         catalog = probing.read_models((await account.get(f"/{name}")).raw)
     except (RemoteError, msgspec.DecodeError):
         return None
-    ending = [
-        Model(
-            id=model,
-            there=True,
-            shutdown=ends.isoformat(),
-            days=max(0, (ends - today).days),
-            used_by=users.get(model, []),
-        )
-        for model, ends in catalog.items()
-        if ends is not None
-    ]
+    ending = sorted((ends, model) for model, ends in catalog.items() if ends is not None)
     return Models(
         there=len(catalog),
-        ending=sorted(ending, key=lambda each: (each.shutdown or "", each.id)),
+        ending=[
+            Model(
+                id=model,
+                there=True,
+                shutdown=ends.isoformat(),
+                days=max(0, (ends - today).days),
+                used_by=users.get(model, []),
+            )
+            for ends, model in ending
+        ],
         gone=[Model(id=model, there=False, used_by=users[model]) for model in sorted(users) if model not in catalog],
     )
 

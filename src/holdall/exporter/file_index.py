@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,7 +19,9 @@ from holdall.opening import Closing
 from holdall.remote.contents import FetchedContent, Holder
 from holdall.remote.survey import Missing
 
-__all__ = ["File", "FileIndex", "Waiting", "passing_database"]
+__all__ = ["File", "FileIndex", "KeyedValues", "Waiting"]
+
+T = TypeVar("T")
 
 _SCHEMA = """
 CREATE TABLE wanted (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -29,6 +31,7 @@ CREATE TABLE listed (id TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE waiting (place INTEGER PRIMARY KEY, has_content INTEGER NOT NULL, what BLOB NOT NULL);
 CREATE INDEX waiting_by_content ON waiting (has_content, place);
 """
+_KEPT = "CREATE TABLE kept (what TEXT, key BLOB, value BLOB NOT NULL, PRIMARY KEY (what, key)) WITHOUT ROWID"
 _PAGE = 500
 
 
@@ -89,7 +92,7 @@ def _reporting() -> Iterator[None]:
         ) from None
 
 
-def passing_database(schema: str) -> sqlite3.Connection:
+def _passing_database(schema: str) -> sqlite3.Connection:
     """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Passing)
     # It never outlives the process, so there is nothing to recover and nothing to sync.
@@ -99,11 +102,35 @@ def passing_database(schema: str) -> sqlite3.Connection:
     return database
 
 
+class KeyedValues(Closing):
+    """Values by what they are and a key, outside of memory. A context manager."""
+
+    def __init__(self) -> None:
+        self._database = _passing_database(_KEPT)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def put(self, what: str, pairs: Iterable[tuple[str | bytes, object]]) -> None:
+        """Keep a value for each key. Where ``pairs`` end in an error, those before it are kept."""
+        self._database.execute("BEGIN")
+        try:
+            rows = ((what, key, msgspec.json.encode(value)) for key, value in pairs)
+            self._database.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+        finally:
+            self._database.execute("COMMIT")
+
+    def get(self, what: str, key: str | bytes, of: type[T]) -> T | None:
+        """The value that was put there, None for none."""
+        found = self._database.execute("SELECT value FROM kept WHERE what = ? AND key = ?", (what, key)).fetchone()
+        return msgspec.json.decode(found[0], type=of) if found else None
+
+
 class FileIndex(Closing):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
-        self._database = passing_database(_SCHEMA)
+        self._database = _passing_database(_SCHEMA)
         self.wanted = 0
         """How many files were found so far."""
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
@@ -32,11 +33,12 @@ from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
+from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import read
-from holdall.model import Kind, Record, SourceId, TargetId
+from holdall.model import Kind, SourceId, TargetId
 
 __all__ = ["Work"]
 
@@ -162,37 +164,35 @@ class Work:
     def _request(self, step: steps.CreateDefinition | steps.UpdateDefinition, op: str = "") -> dialect.Request:
         """What it is with the ids of this destination. Raises _Failed where a store that it needs isn't whole."""
         is_new = isinstance(step, steps.CreateDefinition)
-        stores, files = self._refers(step, "created" if is_new else "updated")
-        record = self._records[step.kind][step.id]
+        record, here = self._records[step.kind][step.id], self._state.targets[step.kind]
+        # Of its own kind in the bundle it may call others; None for one that isn't here.
+        calls = {id: here.get(id) for id in read(record).assistant_ids if id in self._records[step.kind]}
+        targets = self._targets(step, "created" if is_new else "updated")
         return definition(
             self._server_keys.sent(record) if is_new else record,
             prefix=self._plan.prefix,
             operation=op,
-            targets=Targets(stores=stores, files=files, assistants=self._calls(record)),
+            targets=replace(targets, assistants=calls),
             model=step.model,
             table=self._table,
         )
 
-    def _calls(self, record: Record) -> dict[SourceId, TargetId | None]:
-        """Those of its kind in the bundle that it calls, by their ids here; None for one that isn't here."""
-        here = self._state.targets[record.kind]
-        return {id: here.get(id) for id in read(record).assistant_ids if id in self._records[record.kind]}
-
-    def _refers(
+    def _targets(
         self, step: steps.CreateDefinition | steps.UpdateDefinition | steps.WriteRequest, made: str
-    ) -> tuple[dict[SourceId, TargetId], dict[SourceId, TargetId]]:
+    ) -> Targets:
         """The stores and files of a copy, by the ids here. Raises _Failed where a store that it needs isn't whole."""
-        stores, wanted = steps.references_of(step)
+        stores, files = steps.references_of(step)
         for store in stores:
             if store in self._stores.failed:
                 raise _Failed(f"not {made} without the knowledge it needs: {self._stores.failed[store]}")
-        # Files that were refused are losses already, and of this assistant.
-        files = {file: self.files[file] for file in wanted if file in self.files}
-        return {store: self.stores[store] for store in stores}, files
+        return Targets(
+            stores={store: self.stores[store] for store in stores},
+            # Files that were refused are losses already, and of this assistant.
+            files={file: self.files[file] for file in files if file in self.files},
+        )
 
     async def _write_request(self, unit: steps.Unit, step: steps.WriteRequest) -> TargetId:
-        stores, files = self._refers(step, "written")
-        targets, context = Targets(stores=stores, files=files), self._context
+        targets, context = self._targets(step, "written"), self._context
         target, said = await self._requests.write(context.folder, unit, step, targets, context.operation)
         for loss in said:
             self.tally.lose(loss)
@@ -207,17 +207,19 @@ class Work:
 
     async def _create(self, step: steps.CreateDefinition) -> TargetId:
         request = partial(self._request, step)
-        request()  # fails here where a store that it needs does
+        # Fails here where a store that it needs does.
+        targets = self._targets(step, "created")
         left_out = set(self._state.without.get(step.id, ()))
 
         def body(op: str) -> dict[str, Any]:
             return {field: value for field, value in request(op).create.items() if field not in left_out}
 
-        stores, files = steps.references_of(step)
-        fresh = [*(self.stores[s] for s in stores), *(self.files[f] for f in files if f in self.files)]
+        fresh = [*targets.stores.values(), *targets.files.values()]
         while True:
             try:
-                target = await self._writes.create(step.kind, step.id, body, fresh, without=sorted(left_out))
+                name, without = body("").get("name"), sorted(left_out)
+                intent = Create(op="", kind=step.kind, source=step.id, name=name, without=without)
+                target = await self._writes.create(intent, body, fresh)
                 break
             except RequestRefused as error:
                 spare = refused_fields(error, dispensable(step.kind, body("")))

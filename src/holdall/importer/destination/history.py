@@ -109,14 +109,14 @@ class History:
         for kind in DEFINITIONS:
             # Stores have no prefix.
             if kind is Kind.STORE or prefix in (None, found.choices.prefix):
-                for source, target in found.of(kind).items():
+                for source, target in found.placed(kind).items():
                     _add(self.made[kind], source, target)
         for source, target in found.files.items():
-            if target != found.text_copies.get(source):
+            if target != found.copies.get(source):
                 _add(self.made[Kind.FILE], source, target)
-        for source, target in found.text_copies.items():
+        for source, target in found.copies.items():
             _add(self.copies, source, target)
-        self.added.update(found.server_metadata)
+        self.added.update(found.added)
 
 
 def _add(known: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
@@ -216,10 +216,10 @@ def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[st
         choices = found.choices
         return IdMapping(
             origin=str(path),
-            definitions={kind: found.of(kind) for kind in DEFINITIONS},
+            definitions={kind: found.placed(kind) for kind in DEFINITIONS},
             files=found.files,
-            copies=found.text_copies,
-            added=frozenset().union(*(one.server_metadata for _, one in mappings(output, destination))),
+            copies=found.copies,
+            added=frozenset().union(*(one.added for _, one in mappings(output, destination))),
             prefix=choices.prefix,
             selection=Selection(only=choices.only, exclude=choices.exclude),
             models=model_map(choices.map_model),

@@ -180,7 +180,7 @@ class _Prover:
         if raw is None:
             return
         found = viewed(raw, dict[str, Any], f"{step.kind} {target}")
-        there: Any = KINDS[step.kind].view.of_values(found)
+        there: Any = KINDS[step.kind].view.of_values({**found, "id": target})
         # What was never copied is as its own server has it, whatever a table allows.
         table = AS_IS if str(target) == str(step.id) else self._table
         self._compare(subject, final(await self._wanted(step.kind, step, there.file_ids, table)), found)

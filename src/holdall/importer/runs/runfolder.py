@@ -161,10 +161,6 @@ class RunFolder:
             self._audit.close(sync=True)
 
 
-class _Noted(msgspec.Struct, frozen=True, kw_only=True):
-    at: str = ""
-
-
 class PastRun:
     """A run that has a journal, in ``folder``."""
 
@@ -262,10 +258,7 @@ def _began(run: Path) -> datetime | None:
 
 def _order(run: Path) -> tuple[str, str, int]:
     """By the id. Runs of earlier versions, whose ids tell the second only, by what they noted first."""
-    return _stamp(run), next(_noted(run), ""), (run / JOURNAL).stat().st_mtime_ns
-
-
-def _noted(run: Path) -> Iterator[str]:
-    with suppress(OSError, msgspec.DecodeError), open_regular(run / AUDIT) as file:
-        for line in file:
-            yield msgspec.json.decode(line, type=_Noted).at
+    noted = ""
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, StopIteration), open_regular(run / AUDIT) as file:
+        noted = msgspec.json.decode(next(file), type=AuditLine).at
+    return _stamp(run), noted, (run / JOURNAL).stat().st_mtime_ns

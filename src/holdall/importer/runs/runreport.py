@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -127,32 +127,79 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
         return f"{noun(self.kind)} {self.name or 'without a name'}: {self.ours} and {self.id}"
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``stopped`` is the error that kept the rest from being attempted.
+class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An assistant and its copy. Where it was written down as a request, ``dst`` is that file's path, below
+    OUTPUT_DIR."""
 
-    ``by_kind`` has a result for each root. ``form`` is what became of the assistants: the ``target`` of one that was
-    written down is the path of its request, below OUTPUT_DIR. ``copies`` are second uploads of files as text, for
-    stores; the first ones are in use too.
-    ``added`` are metadata keys that the server puts in by itself.
+    src: SourceId = msgspec.field(name="srcId")
+    dst: TargetId | None = msgspec.field(name="dstId", default=None)
+    name: str | None = None
+    status: Status = Status.SUCCESS
+    error: str | None = None
+
+
+class RunChoices(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the options of a run, those that say what was copied, and as what."""
+
+    prefix: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    map_model: tuple[str, ...] = ()
+
+
+class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
+    """``mapping.json``. Ids of the source lead to ids of the destination. What has a default, older ones may lack.
+
+    ``form`` is what became of the assistants: the copy of one that was written down is the path of its request, below
+    OUTPUT_DIR. ``copies`` are second uploads of files as text, for stores; the first ones are in use too. ``added`` are
+    metadata keys that the server puts in by itself.
     """
 
-    run: str
+    ended: str = msgspec.field(name="cloned_at", default="")
+    source: Party = Party()
+    destination: ReportDestination = ReportDestination()
+    mappings: list[MappingRow]
+    agents: dict[SourceId, TargetId] = {}
+    stores: dict[SourceId, TargetId] = msgspec.field(name="vector_stores", default_factory=dict)
+    files: dict[SourceId, TargetId] = {}
+    copies: dict[SourceId, TargetId] = msgspec.field(name="text_copies", default_factory=dict)
+    added: Collection[str] = msgspec.field(name="server_metadata", default=())
+    orphans: list[Orphan] = msgspec.field(name="possible_orphans", default_factory=list)
+    duplicates: list[Duplicate] = []
+    form: Form = msgspec.field(name="as", default=Form.ASSISTANTS)
+    options: dict[str, Any] = {}
+    bundle: dict[str, str] = {}
+    run: str = ""
+
+    def placed(self, kind: Kind) -> dict[SourceId, TargetId]:
+        """The copies of a kind of definitions."""
+        assistants = {row.src: row.dst for row in self.mappings if row.dst is not None}
+        return {Kind.ASSISTANT: assistants, Kind.AGENT: self.agents, Kind.STORE: self.stores}[kind]
+
+    @property
+    def choices(self) -> RunChoices:
+        return msgspec.convert(self.options, RunChoices)
+
+    def is_at(self, destination: Mapping[str, str | None], output: Path) -> bool:
+        """Whether it is of this destination, by what it says or else by the journal of its run below ``output``."""
+        # Mappings of earlier versions have no base URL.
+        if self.destination.base_url is None and self.run and (its := first_line(output / "runs" / self.run / JOURNAL)):
+            return same_account(its.destination, destination)
+        return same_account(self.destination.account, destination)
+
+
+class Report(RunMapping, frozen=True, kw_only=True):
+    """One run: what its mapping says, and more for who reads of it.
+
+    ``by_kind`` has a result for each root, ``requests`` how many there were by method and route; ``stopped`` is the
+    error that kept the rest from being attempted.
+    """
+
+    mappings: list[MappingRow] = []
     started: str
-    ended: str
-    source: Party
-    destination: ReportDestination
-    bundle: dict[str, str]
-    options: dict[str, Any]
     by_kind: dict[Kind, list[Result]]
-    stores: dict[SourceId, TargetId]
-    files: dict[SourceId, TargetId]
     requests: dict[str, int]
     stopped: HoldallError | None = None
-    orphans: list[Orphan] = []
-    duplicates: list[Duplicate] = []
-    form: Form = Form.ASSISTANTS
-    copies: dict[SourceId, TargetId] = {}
-    added: frozenset[str] = frozenset()
 
     @property
     def results(self) -> list[Result]:
@@ -279,87 +326,16 @@ def _word(word: str, *, first: bool) -> str:
     return f"{fence}{room}{word}{room}{fence}"
 
 
-class MappingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant and its copy. Where it was written down as a request, ``dst`` is that file's path, below
-    OUTPUT_DIR."""
-
-    src: SourceId = msgspec.field(name="srcId")
-    dst: TargetId | None = msgspec.field(name="dstId", default=None)
-    name: str | None = None
-    status: Status = Status.SUCCESS
-    error: str | None = None
-
-
-class RunChoices(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the options of a run, those that say what was copied, and as what."""
-
-    prefix: str = ""
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    map_model: tuple[str, ...] = ()
-
-
-class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """``mapping.json``. Ids of the source lead to ids of the destination. What has a default, older ones may lack."""
-
-    cloned_at: str = ""
-    source: Party = Party()
-    destination: ReportDestination = ReportDestination()
-    mappings: list[MappingRow]
-    agents: dict[SourceId, TargetId] = {}
-    vector_stores: dict[SourceId, TargetId] = {}
-    files: dict[SourceId, TargetId] = {}
-    text_copies: dict[SourceId, TargetId] = {}
-    server_metadata: list[str] = []
-    possible_orphans: list[Orphan] = []
-    duplicates: list[Duplicate] = []
-    form: Form = msgspec.field(name="as", default=Form.ASSISTANTS)
-    options: dict[str, Any] = {}
-    bundle: dict[str, str] = {}
-    run: str = ""
-
-    @property
-    def assistants(self) -> dict[SourceId, TargetId]:
-        return {row.src: row.dst for row in self.mappings if row.dst is not None}
-
-    def of(self, kind: Kind) -> dict[SourceId, TargetId]:
-        """The copies of a kind of definitions."""
-        return {Kind.ASSISTANT: self.assistants, Kind.AGENT: self.agents, Kind.STORE: self.vector_stores}[kind]
-
-    @property
-    def choices(self) -> RunChoices:
-        return msgspec.convert(self.options, RunChoices)
-
-    def is_at(self, destination: Mapping[str, str | None], output: Path) -> bool:
-        """Whether it is of this destination, by what it says or else by the journal of its run below ``output``."""
-        # Mappings of earlier versions have no base URL.
-        if self.destination.base_url is None and self.run and (its := first_line(output / "runs" / self.run / JOURNAL)):
-            return same_account(its.destination, destination)
-        return same_account(self.destination.account, destination)
-
-
 def mapping(report: Report) -> RunMapping:
     """The mapping of a run."""
-    return RunMapping(
-        cloned_at=report.ended,
-        source=report.source,
-        destination=report.destination,
-        mappings=[
-            MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
-            for one in report.assistants
-        ],
-        agents={one.source: one.target for one in report.of(Kind.AGENT) if one.target is not None},
-        vector_stores=report.stores,
-        files=report.files,
-        text_copies=report.copies,
-        server_metadata=sorted(report.added),
-        possible_orphans=report.orphans,
-        duplicates=report.duplicates,
-        form=report.form,
-        options=report.options,
-        bundle=report.bundle,
-        run=report.run,
-    )
+    kept = {name: getattr(report, name) for name in RunMapping.__struct_fields__}
+    kept["mappings"] = [
+        MappingRow(src=one.source, dst=one.target, name=one.name, status=one.status, error=one.error)
+        for one in report.assistants
+    ]
+    kept["agents"] = {one.source: one.target for one in report.of(Kind.AGENT) if one.target is not None}
+    kept["added"] = sorted(report.added)
+    return RunMapping(**kept)
 
 
 def read_mapping(path: Path) -> RunMapping | None:
