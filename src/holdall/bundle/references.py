@@ -18,7 +18,7 @@ from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
-from holdall.bundle.totals import Totals, declared, known_reason, minimum_of, verdict_of
+from holdall.bundle.totals import BundleTotals, declared, known_reason, minimum_of, verdict_of
 from holdall.capped import Capped
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
@@ -66,7 +66,7 @@ class References:
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: Capped[DeclaredLoss] = Capped()
-        self._uses, self._totals = ValueSorter(_Use), Totals(minimum_of(bundle.info))
+        self._uses, self._totals = ValueSorter(_Use), BundleTotals(minimum_of(bundle.info))
         self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
         """The definitions by id, each with its path without the ending."""
         self._lacking: set[str] = set()
