@@ -104,8 +104,7 @@ class Stores:
     async def relabel(self, step: UpdateMembership) -> None:
         """Set the attributes of one file, and see that they are set."""
         store = self._state.targets[Kind.STORE][step.store]
-        await self._changes.membership(step, store)
-        there = await self._changes.attributes(store, step.target)
+        there = await self._changes.membership(step, store)
         added = keys_added(step.attributes, there)
         if same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
             return
