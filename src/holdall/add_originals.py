@@ -126,24 +126,23 @@ class _Supply(Closing):
         """Decide for every file; the items come out in the order in which the old contents lie on disk."""
         self._progress.stage("looking for originals")
         traces = Sorter()
+
+        def mention(file_id: str, trace: _Trace) -> None:
+            traces.add(file_id.encode("utf-8", "surrogatepass"), _encode(trace))
+
         for record in self._old.files():
-            view = FileView.of(record)
-            self._mention(traces, record.id, _Trace(created_at=epoch_seconds(view.created_at)))
+            mention(record.id, _Trace(created_at=epoch_seconds(FileView.of(record).created_at)))
         for entry in self._old.entries():
             if entry.fidelity is not None and entry.id is not None:
-                self._mention(traces, entry.id, _Trace(entry=entry))
+                mention(entry.id, _Trace(entry=entry))
         for line in self._old.ledger():
             self._progress.expect(files=1)
             if line.fidelity in _WANTED and line.filename and line.expected is not None:
                 self._originals.reserve(line.filename, line.expected)
-            self._mention(traces, line.id, _Trace(line=line))
+            mention(line.id, _Trace(line=line))
         for _, group in groupby(traces, key=itemgetter(0)):
             self._decide([_trace.decode(trace) for _, trace in group])
         traces.close()
-
-    @staticmethod
-    def _mention(traces: Sorter, file_id: str, trace: _Trace) -> None:
-        traces.add(file_id.encode("utf-8", "surrogatepass"), _encode(trace))
 
     def _decide(self, traces: list[_Trace]) -> None:
         line = next((trace.line for trace in traces if trace.line), None)

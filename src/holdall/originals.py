@@ -216,10 +216,8 @@ class Originals(Closing):
     # -- inside --------------------------------------------------------------------------------------
 
     def _rows(self) -> Iterator[tuple[bytes, bytes, bytes, int, bytes]]:
-        def unreadable(error: OSError) -> None:
-            self.unreadable.append(str(error.filename))
-
-        for folder, folders, names in os.walk(self.folder, onerror=unreadable):
+        errors: list[OSError] = []
+        for folder, folders, names in os.walk(self.folder, onerror=errors.append):
             for name in folders:
                 path = os.path.join(folder, name)
                 if os.path.islink(path):
@@ -234,6 +232,7 @@ class Originals(Closing):
                     self.files += 1
                     keys = _key(_normal(name)), _key(_folded(name)), _key(_ending(name))
                     yield *keys, status.st_size, os.fsencode(path)
+        self.unreadable = [str(error.filename) for error in errors]
 
     def _has_any(self, where: str, *values: object) -> bool:
         with self._lock:

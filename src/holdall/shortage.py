@@ -20,13 +20,14 @@ _FILES = OutOfResources(
 
 
 def exhausted(error: BaseException) -> OutOfResources | None:
-    """What the machine had too little of, where ``error``, one that it was raised from or one of its group, says so."""
+    """What the machine had too little of, where ``error``, one behind it or one of its group says so."""
     stack = [error]
     for each in stack:
         if isinstance(each, BaseExceptionGroup):
             stack.extend(each.exceptions)
-        if each.__cause__ is not None:
-            stack.append(each.__cause__)
+        # Not every library says ``from``: what lost a connection may be known as the context only.
+        if (before := each.__cause__ or each.__context__) is not None:
+            stack.append(before)
         if isinstance(each, OutOfResources):
             return each
         number = each.errno if isinstance(each, OSError) else None

@@ -196,6 +196,13 @@ def test_a_machine_that_is_too_small_is_no_bug(
     assert exhausted(ValueError("x")) is None
 
 
+def test_what_a_connection_was_lost_for_is_seen_through_libraries_that_do_not_say_from() -> None:
+    lost = ConnectionError("lost")
+    lost.__context__ = OSError("broken")
+    lost.__context__.__cause__ = MemoryError()
+    assert isinstance(exhausted(lost), OutOfResources)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits differ elsewhere")
 @sweep("files", [9, 7, 11, 14])
 def test_too_few_open_files_for_a_connection(bundle: Path, shell: Shell, files: int) -> None:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -22,7 +21,7 @@ from holdall.bundle.journal import discard_partial, find_partial, partial_folder
 from holdall.bundle.layout import SUFFIX, Capture, HoldallInfo, IndexEntry, LedgerLine, Source
 from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.errors import AlreadyExists, BundleError, DamagedBundle, pasteable
-from holdall.exporter.file_index import passing_database
+from holdall.exporter.file_index import KeyedValues
 from holdall.exporter.report import ContentLoss, Doubtful, Finding, Policy, line_of, reason, same_loss
 from holdall.joining import DEFAULT_OVERLAP, overlap_of
 from holdall.model import Fidelity, FileView, MembershipView, SourceId, epoch_seconds
@@ -35,13 +34,6 @@ __all__ = ["FRESH_FOR", "Parent", "ReusedContent", "choose_parent", "open_parent
 FRESH_FOR = 7 * 86400
 """Seconds since its begin for which an unfinished bundle is gone on with unasked."""
 
-_SCHEMA = """
-CREATE TABLE records (id TEXT PRIMARY KEY, bytes REAL, created_at REAL) WITHOUT ROWID;
-CREATE TABLE lines (id TEXT PRIMARY KEY, line BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE overlaps (store TEXT, id TEXT, tokens INTEGER NOT NULL, PRIMARY KEY (store, id)) WITHOUT ROWID;
-CREATE TABLE losses (line BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE entries (path TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
-"""
 _PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
 
@@ -76,7 +68,7 @@ class Parent(Closing):
         self._reader: BundleReader = open_bundle(path)
         self.info: HoldallInfo = self._reader.info
         self.size = path.stat().st_size
-        self._known = passing_database(_SCHEMA)
+        self._known = KeyedValues()
 
     def close(self) -> None:
         self._reader.close()
@@ -84,70 +76,50 @@ class Parent(Closing):
 
     def load(self) -> None:
         """Read what the parent says of its files. DamagedBundle where not all of it can be read; the rest counts."""
-        old, encode = self._reader, msgspec.json.encode
-        entries = (entry for entry in old.entries() if entry.fidelity is not None)
-        self._insert("lines VALUES (?, ?)", ((line.id, encode(line)) for line in old.ledger()))
-        self._insert("entries VALUES (?, ?)", ((entry.path, encode(entry)) for entry in entries))
-        self._insert("losses VALUES (?)", ((same_loss(line),) for line in old.losses()))
-        views = map(FileView.of, old.files())
-        self._insert(
-            "records VALUES (?, ?, ?)", ((view.id, view.size, epoch_seconds(view.created_at)) for view in views)
-        )
-        self._insert("overlaps VALUES (?, ?, ?)", self._read_overlaps())
+        old = self._reader
+        self._known.put("line", ((line.id, line) for line in old.ledger()))
+        self._known.put("entry", ((entry.path, entry) for entry in old.entries() if entry.fidelity is not None))
+        self._known.put("loss", ((same_loss(line), True) for line in old.losses()))
+        files = map(FileView.of, old.files())
+        self._known.put("file", ((file.id, (file.size, epoch_seconds(file.created_at))) for file in files))
+        self._known.put("overlap", self._read_overlaps())
 
-    def _insert(self, values: str, rows: Iterator[tuple[object, ...]]) -> None:
-        self._known.execute("BEGIN")
-        # In a damaged parent the rows end in an error, and those before it count.
-        try:
-            self._known.executemany(f"INSERT OR REPLACE INTO {values}", rows)
-        finally:
-            self._known.execute("COMMIT")
-
-    def _read_overlaps(self) -> Iterator[tuple[object, ...]]:
+    def _read_overlaps(self) -> Iterator[tuple[str, int]]:
         for store in self._reader.stores():
             for record in self._reader.memberships(store.id):
                 overlap = overlap_of(MembershipView.of(record).chunking_strategy)
                 if overlap != DEFAULT_OVERLAP:
-                    yield store.id, record.id, overlap
+                    yield f"{store.id} {record.id}", overlap
 
     def find(self, file: FileView) -> ReusedContent | None:
         """The parent's content of a file that is unchanged: same id, size and creation time. None for none."""
         # Of a file without a size or a creation time nothing but its id says that it is the same one.
         made = epoch_seconds(file.created_at)
-        known = self._row("SELECT bytes, created_at FROM records WHERE id = ?", file.id)
-        line = self._line(file.id)
+        known = self._known.get("file", file.id, tuple[int | None, int])
+        line = self._known.get("line", file.id, LedgerLine)
         if file.size is None or not made or known != (file.size, made) or line is None or line.path is None:
             return None
-        found = self._row("SELECT entry FROM entries WHERE path = ?", line.path)
-        if found is None:
+        entry = self._known.get("entry", line.path, IndexEntry)
+        if entry is None:
             return None
-        entry = msgspec.json.decode(found[0], type=IndexEntry)
         if line.fidelity is not Fidelity.TEXT:
             return ReusedContent(entry=entry, line=line)
         store = self._store_of(entry)
-        row = self._row("SELECT tokens FROM overlaps WHERE store = ? AND id = ?", store, file.id)
-        return ReusedContent(entry=entry, line=line, store=store, overlap=row[0] if row else DEFAULT_OVERLAP)
-
-    def _line(self, file_id: str) -> LedgerLine | None:
-        row = self._row("SELECT line FROM lines WHERE id = ?", file_id)
-        return msgspec.json.decode(row[0], type=LedgerLine) if row else None
-
-    def _row(self, statement: str, *key: str | bytes) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._known.execute(statement, key).fetchone()
-        return row
+        overlap = self._known.get("overlap", f"{store} {file.id}", int)
+        return ReusedContent(
+            entry=entry, line=line, store=store, overlap=DEFAULT_OVERLAP if overlap is None else overlap
+        )
 
     def knew(self, finding: Finding) -> bool:
         """Did the parent have this loss already, or a worse one?"""
         try:
             if isinstance(finding, ContentLoss | Doubtful):
-                line = self._line(finding.id)
+                line = self._known.get("line", finding.id, LedgerLine)
                 if line is None or isinstance(finding, Doubtful):
                     return line is not None and bool(line.doubt)
                 return _worth(line.fidelity, line.truncated) <= _worth(finding.fidelity, finding.truncated)
             why = reason(finding, Policy())
-            if why is None:
-                return False
-            return self._row("SELECT 1 FROM losses WHERE line = ?", same_loss(line_of(finding, why))) is not None
+            return why is not None and bool(self._known.get("loss", same_loss(line_of(finding, why)), bool))
         except BundleError:
             return False
 

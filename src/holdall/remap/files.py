@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -194,17 +195,10 @@ def unified(change: Change) -> Iterator[bytes]:
     for first, last in _hunks(changed, old):
         span = f"{first + 1},{last - first}"
         yield f"@@ -{span} +{span} @@\n".encode()
-        place = first
-        while place < last:
-            end = place
-            while end < last and old[end] != new[end]:
-                end += 1
-            for sign, lines in (("-", old), ("+", new)):
-                yield from (line(sign, lines[n], n) for n in range(place, end))
-            if end == place:
-                yield line(" ", old[place], place)
-                end += 1
-            place = end
+        for is_same, run in groupby(range(first, last), key=lambda place: old[place] == new[place]):
+            places = list(run)
+            for sign, lines in [(" ", old)] if is_same else [("-", old), ("+", new)]:
+                yield from (line(sign, lines[place], place) for place in places)
 
 
 def _hunks(changed: list[int], lines: list[str]) -> Iterator[tuple[int, int]]:

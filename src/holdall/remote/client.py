@@ -35,6 +35,10 @@ T = TypeVar("T")
 _LONG = 5.0
 
 
+class _Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    deleted: bool = False
+
+
 def path(template: str, *ids: str) -> str:
     """``template`` with each ``{}`` replaced by an id, escaped: an id is data and may hold ``/`` or ``..``. Raises
     RequestRefused for an id that was made up here.
@@ -64,15 +68,9 @@ def viewed(raw: bytes, of: type[T], what: str) -> T:
         raise UnexpectedAnswer(f"can't read {what}: its record is not of a shape known here ({error})") from None
 
 
-def _readable(raw: bytes) -> bytes:
-    with suppress(ValueError):
-        return readable(raw)
-    return raw
-
-
 def _is_deleted(raw: bytes) -> bool:
-    with suppress(ValueError):
-        return read_members(raw).get("deleted") is True
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(raw, type=_Deleted).deleted
     return False
 
 
@@ -142,7 +140,9 @@ class Account(Wire):
         """Every item of a list as JSON that every decoder reads, as far as there is such JSON of it. See ``pages``."""
         async for page in self.pages(where, limit=limit, doubt=doubt):
             for item in page:
-                yield _readable(item)
+                with suppress(ValueError):
+                    item = readable(item)
+                yield item
 
     def pages(
         self,

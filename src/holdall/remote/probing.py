@@ -21,6 +21,7 @@ from holdall.errors import (
 )
 from holdall.kinds import KINDS, WHOLE
 from holdall.remote.client import Account, path
+from holdall.remote.lists import read_page
 
 __all__ = [
     "NO_SUCH_ROUTE",
@@ -148,18 +149,10 @@ async def _first_ids(account: Account) -> set[str]:
     """The oldest id of each list."""
     found = set()
     for where in ("/assistants", "/vector_stores", "/files"):
-        with suppress(RemoteError, msgspec.DecodeError):
-            listed = msgspec.json.decode((await account.get(where, {"limit": 1, "order": "asc"})).raw, type=_Ids)
-            found |= {each.id for each in listed.data[:1]}
+        with suppress(RemoteError, ValueError):
+            page = read_page((await account.get(where, {"limit": 1, "order": "asc"})).raw, where)
+            found |= {id for id in (page.ids[:1] if page else ()) if id}
     return found
-
-
-class _Id(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _Ids(msgspec.Struct, frozen=True):
-    data: list[_Id] = []
 
 
 async def responses(account: Account) -> tuple[bool | None, RemoteError | None]:

@@ -13,7 +13,7 @@ import msgspec
 
 from holdall.errors import REQUEST_ERRORS, RemoteError, ServerFailed, UnexpectedAnswer
 from holdall.graph import Users, users_of
-from holdall.kinds import DEFINITIONS, KINDS, noun
+from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import DefinitionView, FileView, Kind, MembershipView, Record, SourceId, StoreView
 from holdall.remote import probing
 from holdall.remote.client import Account, path, viewed
@@ -89,18 +89,18 @@ class Surveyor:
         all is known before they are asked for, so that their list isn't there is an error."""
         where = KINDS[kind].endpoint
 
-        def read(raw: bytes) -> Record:
-            return Record(kind=kind, id=SourceId(_id_of(raw, noun(kind))), raw=raw)
+        def read(id: SourceId, raw: bytes) -> Record:
+            return Record(kind=kind, id=id, raw=raw)
 
         if kind is Kind.ASSISTANT:
-            return [read(raw) async for raw in self._list(where)]
+            return [read(id, raw) async for id, raw in self._list(where)]
         return await self._present(where, read)
 
     async def files(self) -> list[FileView]:
         """Every file of the project, oldest first."""
-        return await self._present("/files", lambda raw: viewed(raw, FileView, "a file"), limit=FILES_PAGE)
+        return await self._present("/files", lambda _, raw: viewed(raw, FileView, "a file"), limit=FILES_PAGE)
 
-    async def _present(self, where: str, read: Callable[[bytes], T], *, limit: int = 100) -> list[T]:
+    async def _present(self, where: str, read: Callable[[SourceId, bytes], T], *, limit: int = 100) -> list[T]:
         """A whole list; an endpoint that the server hasn't has none of its kind, and is ``absent`` from then on.
 
         Raises what the list raises where it is there. Of agents a 403 may say so, too: few servers have them.
@@ -109,8 +109,8 @@ class Surveyor:
             return []
         found: list[T] = []
         try:
-            async for raw in self._list(where, limit=limit, patient=False):
-                found.append(read(raw))
+            async for id, raw in self._list(where, limit=limit, patient=False):
+                found.append(read(id, raw))
             return found
         except RemoteError as error:
             if found:
@@ -123,20 +123,22 @@ class Surveyor:
                 return []
             if not isinstance(error, (ServerFailed, UnexpectedAnswer)):
                 raise
-        return [read(raw) async for raw in self._list(where, limit=limit)]  # what failed may pass
+        return [read(id, raw) async for id, raw in self._list(where, limit=limit)]  # what failed may pass
 
-    async def _list(self, where: str, *, limit: int = 100, patient: bool = True) -> AsyncIterator[bytes]:
-        """The records of a list, as they were sent; one that has no id can't be kept, and the list is doubted."""
+    async def _list(
+        self, where: str, *, limit: int = 100, patient: bool = True
+    ) -> AsyncIterator[tuple[SourceId, bytes]]:
+        """The ids and records of a list, as they were sent. One without an id can't be kept, so the list is doubted."""
 
         def doubt(why: str) -> None:
             self.doubts[where] = why
 
         async for page in self._account.pages(where, limit=limit, doubt=doubt, patient=patient):
             for raw in page:
-                if identity(raw) is None:
+                if (id := identity(raw)) is None:
                     doubt("a record in it has no id")
                 else:
-                    yield raw
+                    yield SourceId(id), raw
 
     async def file_pages(self, purpose: str) -> AsyncGenerator[list[Record], None]:
         """Every file object of one purpose, a request for each page; their JSON on one line each."""
@@ -151,7 +153,9 @@ class Surveyor:
             raw = (await self._account.get(path(f"{row.endpoint}/{{}}", ident))).sent
             if row.endpoint in self.absent:
                 self.doubts[row.endpoint] = "the server has no such list, and gives what should be in it"
-            if (found := _id_of(raw, row.noun)) != ident:
+            if (found := identity(raw)) is None:
+                raise UnexpectedAnswer(f"can't read {row.noun}: its record has no id")
+            if found != ident:
                 raise UnexpectedAnswer(f"can't read {row.noun} {ident}: the answer is about {found[:100]!r}")
             return Record(kind=kind, id=ident, raw=raw if row.folder else _one_line(raw))
         except REQUEST_ERRORS as error:
@@ -178,7 +182,7 @@ class Surveyor:
         """
         where = path("/vector_stores/{}/files", store_id)
         try:
-            async for raw in self._list(where):
+            async for _, raw in self._list(where):
                 line = _one_line(raw)
                 yield viewed(line, MembershipView, f"a file of store {store_id}"), line
         except REQUEST_ERRORS as error:
@@ -205,9 +209,3 @@ def _one_line(raw: bytes) -> bytes:
         return msgspec.json.format(raw, indent=-1)
     except (ValueError, RecursionError):  # JSON that not every decoder reads has no line breaks in its strings, either
         return raw.translate(None, b"\r\n")
-
-
-def _id_of(raw: bytes, what: str) -> str:
-    if (found := identity(raw)) is None:
-        raise UnexpectedAnswer(f"can't read {what}: its record has no id")
-    return found

@@ -16,10 +16,11 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
+from typing import Any
 
 import httpx2
 
@@ -28,17 +29,7 @@ from holdall.errors import UsageFault
 from holdall.remote.proxies import proxy_for
 from holdall.untrusted import MAX_JSON
 
-__all__ = [
-    "MAX_PAGE",
-    "BadRedirect",
-    "TooLong",
-    "Transport",
-    "at_most",
-    "is_web_page",
-    "limit_answer",
-    "other_origin",
-    "read_in_thread",
-]
+__all__ = ["HOOKS", "MAX_PAGE", "BadRedirect", "TooLong", "Transport", "at_most", "is_web_page", "other_origin"]
 
 MAX_ERROR = 64 << 10
 """Bytes of an answer that says no, or of a web page. The rest is not read: the connection is closed."""
@@ -248,7 +239,7 @@ def is_web_page(headers: Mapping[str, str], text: str) -> bool:
     return kind in ("text/html", "application/xhtml+xml") or _PAGE.match(text) is not None
 
 
-async def limit_answer(response: httpx2.Response) -> None:
+async def _limit_answer(response: httpx2.Response) -> None:
     """Limits an answer whose head has arrived. A hook of the HTTP client."""
     most, is_cut = _most.get(), False
     if response.status_code >= 300 or (most is not None and is_web_page(response.headers, "")):
@@ -305,7 +296,7 @@ class _Body(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-async def read_in_thread(request: httpx2.Request) -> None:
+async def _read_in_thread(request: httpx2.Request) -> None:
     """Have what is uploaded read in a thread, where it may be decompressed. A hook of the HTTP client."""
     if not isinstance(request.stream, httpx2.ByteStream):
         request.stream = _ReadInThread(request.stream)  # type: ignore[arg-type]
@@ -330,3 +321,7 @@ async def _read(pieces: Iterator[bytes]) -> list[bytes]:
     finally:
         # Whoever is cancelled here may close the file, or send it again from its start.
         await asyncio.wait([read])
+
+
+HOOKS: Mapping[str, list[Callable[..., Any]]] = {"request": [_read_in_thread], "response": [_limit_answer]}
+"""What the HTTP client calls with each request and each answer."""

@@ -146,7 +146,7 @@ class Wire:
                         transport=transport.Transport(endpoint.base_url, openai.DEFAULT_CONNECTION_LIMITS),
                         # The transport follows them.
                         follow_redirects=False,
-                        event_hooks={"request": [transport.read_in_thread], "response": [transport.limit_answer]},
+                        event_hooks=transport.HOOKS,
                         # No cookie is kept or sent back.
                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     ),
@@ -191,9 +191,7 @@ class Wire:
                 headers["OpenAI-Beta"] = beta
             if body is None:  # some servers take the type of a body that isn't there for a mistake
                 headers["Content-Type"] = openai.Omit()
-            options: Any = {"headers": headers}
-            if params:
-                options["params"] = dict(params)
+            options: Any = {"headers": headers, "params": dict(params or {})}
             call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
             arguments = {} if body is None else {"body": body}
             response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from holdall.importer.apply.uploads import _Watched, upload_name
+from holdall.importer.apply.uploads import _Watched, upload_names
 from holdall.importer.plan.steps import Content
 from holdall.model import Fidelity, SourceId
 
@@ -24,7 +24,7 @@ from holdall.model import Fidelity, SourceId
     ],
 )
 def test_the_name_says_whether_it_is_the_file(name: str | None, fidelity: Fidelity, exact: bool, used: str) -> None:
-    assert upload_name(Content(id=SourceId("file_1"), filename=name, fidelity=fidelity), exact=exact) == used
+    assert upload_names(Content(id=SourceId("file_1"), filename=name, fidelity=fidelity), exact=exact)[0] == used
 
 
 def test_a_stream_that_is_read_again_is_counted_once() -> None:

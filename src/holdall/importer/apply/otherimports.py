@@ -15,7 +15,6 @@ from contextlib import suppress
 from holdall.dialects.tables import Form
 from holdall.errors import ImportUnderWay, NotFound, RemoteError
 from holdall.importer.apply.context import FRESH, Context
-from holdall.importer.apply.uploads import upload_name
 from holdall.importer.destination.objects import Objects
 from holdall.importer.plan import steps
 from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, listed, stamps
@@ -97,7 +96,7 @@ def _kinds(plan: steps.Plan) -> list[Kind]:
 def _uploads(plan: steps.Plan) -> set[tuple[str, int]]:
     """Names and sizes of what is uploaded as it is; what text is joined to, only its upload tells."""
     contents = (step.content for step in plan.steps() if isinstance(step, steps.UploadFile))
-    return {(upload_name(one, exact=True), one.stored) for one in contents if one.fidelity is not Fidelity.TEXT}
+    return {(one.copy_names()[0], one.stored) for one in contents if one.fidelity is not Fidelity.TEXT}
 
 
 def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:

@@ -32,6 +32,7 @@ from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
+from holdall.importer.runs.runlines import Create
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.importer.written.requestfolder import PlannedRequests
@@ -215,7 +216,9 @@ class Work:
         fresh = [*targets.stores.values(), *targets.files.values()]
         while True:
             try:
-                target = await self._writes.create(step.kind, step.id, body, fresh, without=sorted(left_out))
+                name, without = body("").get("name"), sorted(left_out)
+                intent = Create(op="", kind=step.kind, source=step.id, name=name, without=without)
+                target = await self._writes.create(intent, body, fresh)
                 break
             except RequestRefused as error:
                 spare = refused_fields(error, dispensable(step.kind, body("")))

@@ -8,7 +8,7 @@ visible yet.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -81,25 +81,14 @@ class Writes:
         return await self._surely(call, [])
 
     async def create(
-        self,
-        kind: Kind,
-        source: SourceId,
-        body: Callable[[str], dict[str, Any]],
-        fresh: list[TargetId],
-        *,
-        without: Collection[str] = (),
+        self, intent: runlines.Create, body: Callable[[str], dict[str, Any]], fresh: list[TargetId]
     ) -> TargetId:
         """POST a store, an assistant or an agent. ``body`` is given the attempt's name, for ``metadata.holdall_op``.
 
-        ``fresh`` are the ids in it, which the server may not know yet; ``without`` are the fields that were left out of
-        it, being at their defaults.
+        ``fresh`` are the ids in it, which the server may not know yet.
         """
-        where = PLACES[kind]
-        call = _Call(
-            intent=runlines.Create(op="", kind=kind, source=source, name=body("").get("name"), without=list(without)),
-            request=f"POST {where}",
-            send=lambda op: self._account.post(where, body(op)),
-        )
+        where = PLACES[intent.kind]
+        call = _Call(intent=intent, request=f"POST {where}", send=lambda op: self._account.post(where, body(op)))
         return await self._surely(call, fresh)
 
     async def update(

@@ -42,14 +42,7 @@ from holdall.opening import open_regular
 
 T = TypeVar("T", bound=Intent | Written)
 
-__all__ = ["RunState", "Said", "read_state"]
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the account says of a file, where that isn't what was sent."""
-
-    name: str | None
-    size: int | float | None
+__all__ = ["RunState", "read_state"]
 
 
 class RunState:
@@ -67,7 +60,8 @@ class RunState:
         self.names: dict[SourceId, str] = {}
         """Those that files were sent under."""
         self._first_names: dict[SourceId, str] = {}
-        self.said: dict[SourceId, Said] = {}
+        self.said: dict[SourceId, Done] = {}
+        """Where the account says something else of a file than was sent."""
         self.owners: dict[TargetId, SourceId] = {}
         """The first source of each file: a server may give the same id for the same bytes."""
         self.without: dict[SourceId, list[str]] = {}
@@ -140,8 +134,7 @@ class RunState:
 
     def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[Creation]:
         """The same, of Create and Copy."""
-        both: list[Creation] = [*self.unknown(Create, kind, source), *self.unknown(Copy, kind, source)]
-        return both
+        return [*self.unknown(Create, kind, source), *self.unknown(Copy, kind, source)]
 
     def claimed(self, kind: Kind) -> Iterator[TargetId]:
         """The ids of that kind which this run knows to be its own."""
@@ -287,7 +280,7 @@ class RunState:
                 if line.there:
                     self.adopted.add((Kind.FILE, source))
             if line.name is not None or line.size is not None:
-                self.said[source] = Said(name=line.name, size=line.size)
+                self.said[source] = line
 
     def _deleted(self, source: SourceId, file: TargetId) -> None:
         if file in self.superseded.get(source, ()):
