@@ -99,13 +99,13 @@ def asked_of(parameters: Mapping[str, Any]) -> Asked:
     """What the command line asks for, but for the prefix, which is a setting. Raises UsageFault, all at once."""
     from holdall.dialects.loss import MaxLoss
     from holdall.dialects.tables import Form
-    from holdall.importer.verbs.plan_import import Asked, model_map, steps
+    from holdall.importer.verbs.plan_import import Asked, OnConflict, model_map
     from holdall.selection import pattern
 
     mistakes = Mistakes()
-    on_conflict = steps.OnConflict(parameters["on_conflict"])
+    on_conflict = OnConflict(parameters["on_conflict"])
     for flag in ("delete", "even_if_changed"):
-        if parameters[flag] and on_conflict is not steps.OnConflict.UPDATE:
+        if parameters[flag] and on_conflict is not OnConflict.UPDATE:
             mistakes.add(UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update"))
     with mistakes.noted():
         model_map(parameters["map_model"])

@@ -52,10 +52,10 @@ def _announce(console: Console, prepared: Prepared, output: Path) -> None:
     there, planned = prepared.destination, prepared.plan
     whose = ", ".join(
         f"{title} {value}"
-        for title, value in (("organisation", there.organization), ("project", there.project))
+        for title, value in (("organisation", there.party["organization"]), ("project", there.party["project"]))
         if value
     )
-    if prepared.presence.origin:
+    if prepared.existing.origin:
         console.say(f"this is where the bundle came from{f': {whose}' if whose else ''}")
     elif whose:
         console.say(f"destination: {whose}")
@@ -88,7 +88,7 @@ def _form(prepared: Prepared, output: Path) -> str:
     return f"assistants become requests for the Responses API, written to {output / FOLDER}{why}"
 
 
-def _else(total: steps.Totals) -> Iterator[str]:
+def _else(total: steps.PlanTotals) -> Iterator[str]:
     """What would be done besides creating."""
     for title, counts in (
         ("already there", total.adopted),
@@ -129,9 +129,9 @@ def result_of(prepared: Prepared) -> dict[str, Any]:
     return {
         "as": prepared.plan.form.value,
         "pending": prepared.plan.pending(),
-        "origin": prepared.presence.origin,
+        "origin": prepared.existing.origin,
         "destination": {
-            **there.party(),
+            **there.party,
             "endpoints": dict(there.endpoints),
             "models": None if there.catalog.models is None else len(there.catalog.models),
         },

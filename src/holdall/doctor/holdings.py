@@ -8,8 +8,7 @@ from contextlib import aclosing, contextmanager
 
 import msgspec
 
-from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings
-from holdall.doctor.endpoints import judged
+from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings, judged
 from holdall.errors import NotFound, RemoteError
 from holdall.kinds import KINDS
 from holdall.model import (

@@ -22,7 +22,6 @@ from holdall.bundle.totals import BundleTotals
 from holdall.bundle.writer import BundleWriter
 from holdall.capped import KEPT
 from holdall.exporter.file_index import File, FileIndex
-from holdall.exporter.records import unfit
 from holdall.exporter.report import (
     Absent,
     ContentLoss,
@@ -35,6 +34,7 @@ from holdall.exporter.report import (
     absent,
     line_of,
     reason,
+    unfit,
     unreadable,
 )
 from holdall.exporter.unread import unread_references

@@ -13,9 +13,9 @@ import msgspec
 
 from holdall.bundle.layout import Digests, LossLine
 from holdall.bundle.totals import reason_of
-from holdall.model import Fidelity, Kind
+from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
 from holdall.remote.survey import Missing
-from holdall.untrusted import MAX_ID
+from holdall.untrusted import MAX_ID, NotJson, require_record
 from holdall.verdict import COMPLETE, Reason, Verdict
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "line_of",
     "reason",
     "same_loss",
+    "unfit",
     "unreadable",
 ]
 
@@ -293,6 +294,23 @@ def same_loss(line: LossLine) -> bytes:
     """Equal for two lines of the same loss, in whatever words a server told it; another number is another loss."""
     said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
     return _encode((line.reason, line.kind, line.id, said))
+
+
+def unfit(raw: bytes, store: str | None = None) -> str:
+    """Why no bundle can hold a record, of a membership in ``store``; ``""`` where one can."""
+    try:
+        id = require_record(raw).id
+    except NotJson as error:
+        return f"its record is not JSON that a bundle can hold: {error}"
+    except msgspec.MsgspecError as error:
+        return f"its record is not of a shape known here ({error})"
+    except ValueError as error:
+        return f"its record is over the limits of a bundle: {error}"
+    if store is not None:
+        other = MembershipView.of(Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)).vector_store_id
+        if other and other != store:
+            return f"its record is that of another vector store, {other}"
+    return ""
 
 
 def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> UnreadableDefinition:

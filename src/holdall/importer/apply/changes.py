@@ -18,9 +18,8 @@ from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.difference import Difference, differences, same, top_fields
-from holdall.importer.plan.fingerprint import image
-from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
+from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import Shown, Update
@@ -105,7 +104,7 @@ class Changes:
                 kind=kind,
                 source=source,
                 target=target,
-                image=image(kind, found, added),
+                image=fingerprints(kind, found, added),
                 unkept=top_fields(lost),
                 added=added,
             )
