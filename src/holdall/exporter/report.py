@@ -14,7 +14,6 @@ import msgspec
 from holdall.bundle.layout import Digests, LossLine
 from holdall.bundle.totals import reason_of
 from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
-from holdall.remote.survey import Missing
 from holdall.untrusted import MAX_ID, NotJson, require_record
 from holdall.verdict import COMPLETE, Reason, Verdict
 
@@ -33,7 +32,6 @@ __all__ = [
     "UnfinishedList",
     "UnreadField",
     "UnreadableDefinition",
-    "absent",
     "describe",
     "line_of",
     "reason",
@@ -60,7 +58,7 @@ class ContentLoss(Finding, frozen=True, kw_only=True, tag="content"):
     filename: str | None
     fidelity: Fidelity
     expected: int | None
-    used_by: list[str]
+    used_by: list[str] = []
     status: int | None = None
     code: str | None = None
     message: str | None = None
@@ -317,8 +315,3 @@ def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Un
     """The finding for a record that is in no bundle. Its id may be what is too long."""
     shown = id if len(id.encode(errors="surrogatepass")) <= MAX_ID else f"{id[:40]}…"
     return UnreadableDefinition(kind=kind, id=shown, message=message, dump=dump)
-
-
-def absent(missing: Missing) -> Absent:
-    """The finding for a record that isn't there."""
-    return Absent(kind=missing.kind, id=missing.id, used_by=missing.used_by, message=missing.message, held=missing.held)
