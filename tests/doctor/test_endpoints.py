@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from holdall.doctor.diagnosis import EndpointState
-from holdall.doctor.endpoints import ask, judged
+from holdall.doctor.diagnosis import EndpointState, judged
+from holdall.doctor.examination import ask
 from holdall.errors import RemoteError, Unreachable
 from holdall.remote import client
 from holdall.remote.account_errors import AccountErrors

@@ -9,8 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from holdall.errors import RequestRefused
-from holdall.exporter.file_index import FileIndex
-from holdall.exporter.records import FileRecords
+from holdall.exporter.file_index import FileIndex, FileRecords
 from holdall.model import FileView, Kind, Record, SourceId
 from holdall.remote.survey import Missing
 

@@ -51,11 +51,11 @@ def command(console: Console, /, **given: Any) -> Outcome:
         dump = dump_of(given)
     mistakes.raise_all()
     from holdall.cli.runs import run_import
-    from holdall.importer.verbs.plan_import import steps
+    from holdall.importer.verbs.plan_import import OnConflict
 
     if given["same_project"]:
         _require_anew(given, destination.prefix)
-        asked = msgspec.structs.replace(asked, on_conflict=steps.OnConflict.DUPLICATE)
+        asked = msgspec.structs.replace(asked, on_conflict=OnConflict.DUPLICATE)
     asyncio.run(_ask(source, destination, asked.form, same_allowed=given["same_project"]))
     kept = not destination.dry_run
     with nullcontext() if kept else temporary_folder("holdall-") as folder:

@@ -52,10 +52,10 @@ def show_summary(
 
 def _whereto(prepared: Prepared, output: Path) -> Iterator[str]:
     """Which destination, and in what form."""
-    there = prepared.destination
-    known = (("organisation", there.organization), ("project", there.project))
+    there, party = prepared.destination, prepared.destination.party
+    known = (("organisation", party["organization"]), ("project", party["project"]))
     whose = ", ".join(f"{title} {value}" for title, value in known if value)
-    if prepared.presence.origin:
+    if prepared.existing.origin:
         yield f"this is where the bundle came from{f': {whose}' if whose else ''}"
     elif whose:
         yield f"destination: {whose}"
@@ -114,9 +114,9 @@ def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], miss
             **result,
             "as": plan.form.value,
             "pending": plan.pending(),
-            "origin": prepared.presence.origin,
+            "origin": prepared.existing.origin,
             "destination": {
-                **there.party(),
+                **there.party,
                 "endpoints": dict(there.endpoints),
                 "models": None if there.catalog.models is None else len(there.catalog.models),
             },

@@ -7,7 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
+from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
 from holdall.model import KNOWLEDGE
+from holdall.remote.refusals import missing_scopes
 
 __all__ = [
     "SOON",
@@ -22,6 +24,7 @@ __all__ = [
     "Models",
     "Side",
     "findings",
+    "judged",
 ]
 
 SOON = 60
@@ -56,6 +59,25 @@ class EndpointCheck(msgspec.Struct, frozen=True, kw_only=True):
     scopes: list[str] = []
     message: str = ""
     hint: str = ""
+
+
+def judged(name: str, error: RemoteError) -> EndpointCheck:
+    """What an error says of an endpoint that was asked for something that is there if the endpoint is."""
+    scopes = missing_scopes(error)
+    if scopes is not None or isinstance(error, (AuthenticationFailed, PermissionDenied)):
+        answer = EndpointState.DENIED
+    elif isinstance(error, NotFound) or error.status in (405, 501):
+        answer = EndpointState.ABSENT
+    else:
+        answer = EndpointState.FAILS
+    return EndpointCheck(
+        name=name,
+        answer=answer,
+        status=error.status,
+        scopes=scopes or [],
+        message=error.detail or error.message,
+        hint=error.hint,
+    )
 
 
 class DownloadCheck(msgspec.Struct, frozen=True, kw_only=True):

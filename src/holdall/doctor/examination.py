@@ -1,22 +1,39 @@
-"""``examine``: one account, looked at by reads alone; ``diagnose``: what one or two of them come to."""
+"""``examine``: one account, looked at by reads alone; ``diagnose``: what one or two of them come to.
+
+Which endpoints it has and may use is found out first: lists are asked for one item; responses have none (see
+``probing.responses``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from holdall.doctor import endpoints, holdings
-from holdall.doctor.diagnosis import Diagnosis, EndpointCheck, EndpointState, Failure, Model, Models, Side, findings
+from holdall.doctor import holdings
+from holdall.doctor.diagnosis import (
+    Diagnosis,
+    EndpointCheck,
+    EndpointState,
+    Failure,
+    Model,
+    Models,
+    Side,
+    findings,
+    judged,
+)
 from holdall.endpoint import Endpoint
-from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError
+from holdall.errors import AuthenticationFailed, NotFound, PermissionDenied, RemoteError, Unreachable
 from holdall.progress import Progress, Silent
 from holdall.remote import probing
 from holdall.remote.client import Account
 
-__all__ = ["Examined", "diagnose", "examine"]
+__all__ = ["Examined", "ask", "diagnose", "examine"]
+
+_LISTS = ("files", "vector_stores", "assistants", "agents", "containers")
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +56,7 @@ async def examine(account: Account, *, today: date, progress: Progress | None = 
     ids: frozenset[str] = frozenset()
     progress.stage(f"asking the {account.side} what it has")
     try:
-        side = replace(side, endpoints=await endpoints.ask(account))
+        side = replace(side, endpoints=await ask(account))
         _require_an_answer(account, side.endpoints)
     except RemoteError as error:
         failure = Failure(exit_code=error.exit_code, message=error.message, hint=error.hint)
@@ -67,6 +84,57 @@ def diagnose(examined: Sequence[Examined]) -> Diagnosis:
     sides = [each.side for each in examined]
     same, evidence = _compare(examined[0], examined[1]) if len(examined) == 2 else (None, "")
     return Diagnosis(sides=sides, same_project=same, evidence=evidence, findings=findings(sides, same_project=same))
+
+
+class _Listing(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    value: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+async def ask(account: Account) -> list[EndpointCheck]:
+    """Every endpoint that some command uses. Raises Unreachable where no connection comes about at all."""
+    found = [await _listed(account, name, {"limit": 1}) for name in _LISTS]
+    found.append(await _responses(account))
+    models = await _listed(account, "models", None)
+    found.append(models)
+    if models.answer is EndpointState.ABSENT:
+        # Azure's models are deployments, under names that their owner gave them.
+        deployments = await _listed(account, "deployments", None)
+        if deployments.answer is not EndpointState.ABSENT:
+            found.append(deployments)
+    return found
+
+
+async def _listed(account: Account, name: str, params: Mapping[str, Any] | None) -> EndpointCheck:
+    try:
+        answer = await account.get(f"/{name}", params, patient=False)
+        listing = msgspec.json.decode(answer.raw, type=_Listing)
+    except RemoteError as error:
+        if isinstance(error, Unreachable) and not error.ambiguous:
+            raise
+        found = judged(name, error)
+        if found.answer is EndpointState.FAILS and await probing.is_absent(account, error):
+            return replace(found, answer=EndpointState.ABSENT)
+        return found
+    except msgspec.DecodeError:
+        return EndpointCheck(name=name, answer=EndpointState.FAILS, message="what it answers is no list")
+    if listing.data is msgspec.UNSET and listing.value is msgspec.UNSET:
+        return EndpointCheck(
+            name=name, answer=EndpointState.FAILS, status=answer.status, message="there is no list in its answer"
+        )
+    return EndpointCheck(name=name, answer=EndpointState.YES, status=answer.status)
+
+
+async def _responses(account: Account) -> EndpointCheck:
+    name = "responses"
+    there, error = await probing.responses(account)
+    if error is None:
+        return EndpointCheck(name=name, answer=EndpointState.YES)
+    found = judged(name, error)
+    if found.answer is EndpointState.DENIED:
+        return found
+    answer = {True: EndpointState.YES, False: EndpointState.ABSENT, None: EndpointState.UNKNOWN}[there]
+    return replace(found, answer=answer, message="" if there else found.message)
 
 
 def _require_an_answer(account: Account, answers: Sequence[EndpointCheck]) -> None:

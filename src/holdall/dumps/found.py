@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from holdall.dumps.csv_markdown import definition, rows
-from holdall.dumps.likeness import Head, Likeness
 from holdall.dumps.loose import DEEPEST
-from holdall.dumps.normal import Unfit, assistant, assistant_id, lifted
+from holdall.dumps.normal import Head, Likeness, Unfit, assistant, assistant_id, lifted
 from holdall.dumps.text import DumpText, decoded, looks_like
 from holdall.errors import Mistakes, UsageFault
 from holdall.graph import with_callees_by_id

@@ -1,4 +1,5 @@
-"""An assistant as the API has it: of other spellings of its fields, aliases, JSON in strings, and of v1. Pure.
+"""What is an assistant, and made what the API says: of other spellings of its fields, aliases, JSON in strings, and of
+v1. Pure.
 
 Databases, SDKs and infrastructure tools keep assistants under names of their own. What is known to mean the same is
 renamed; what isn't known is left, for whoever reads the record to name.
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from contextlib import suppress
+from enum import Enum, auto
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -22,7 +25,7 @@ from holdall.dialects.tables import USES
 from holdall.dumps.loose import Unreadable, left_out_by, parse
 from holdall.model import AssistantView, Kind, Record, SourceId, invented
 
-__all__ = ["MadeStore", "Unfit", "assistant", "assistant_id", "is_assistant_id", "lifted", "spelled"]
+__all__ = ["Head", "Likeness", "Unfit", "assistant", "assistant_id", "lifted", "spelled"]
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[-\s.]+")
 _ASSISTANT_ID = re.compile(r"asst_\w+")
@@ -62,6 +65,13 @@ _ALIASES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
 }  # fmt: skip
 
 
+_MODELS = frozenset({"model", *_ALIASES["model"][0]})
+_DEFINING = frozenset({"tools", "instructions", "instruction", "system_prompt", "system_instructions", "file_ids"})
+# What runs, messages and requests for other APIs have.
+_NO_ASSISTANT = frozenset({"thread_id", "run_id", "role", "messages", "input"})
+_MOST_FIELDS = 200
+
+
 class Unfit(Exception):
     """A definition that can't be read; the message says why."""
 
@@ -84,15 +94,15 @@ def assistant_id(fields: Mapping[str, Any]) -> str | None:
     """
     own = fields.get("id")
     own = own if isinstance(own, str) else ""
-    if is_assistant_id(own) or (own and fields.get("object") == "assistant"):
+    if _is_assistant_id(own) or (own and fields.get("object") == "assistant"):
         return own
-    found = {value for key, value in fields.items() if key not in _OWNERS and is_assistant_id(value)}
+    found = {value for key, value in fields.items() if key not in _OWNERS and _is_assistant_id(value)}
     if len(found) == 1:
         return str(found.pop())
     return own or None
 
 
-def is_assistant_id(value: object) -> bool:
+def _is_assistant_id(value: object) -> bool:
     return isinstance(value, str) and _ASSISTANT_ID.fullmatch(value) is not None
 
 
@@ -106,7 +116,7 @@ def assistant(fields: dict[str, Any], key: str | None, *, exact: bool) -> dict[s
     for field, value in fields.items():
         name = spelled(field)
         found[field if name in fields or name in found else name] = value
-    ident = assistant_id(found) or (key if is_assistant_id(key) else None)
+    ident = assistant_id(found) or (key if _is_assistant_id(key) else None)
     found = _renamed({field: _out_of_string(found[field]) if field in _IN_STRINGS else found[field] for field in found})
     found = _identified(found, ident)
     if "name" not in found and key and key != ident and spelled(key) not in _GENERIC and not key.isdigit():
@@ -236,17 +246,68 @@ def _strings(values: Iterable[Any]) -> Iterator[str]:
             stack += value
 
 
+# -- recognising ------------------------------------------------------------------------------------
+
+
+class Likeness(Enum):
+    ASSISTANT = auto()
+    MAYBE = auto()
+    NAMED = auto()
+    NONE = auto()
+
+
+class Head:
+    """Just enough of an object to recognise it, its fields by the API's names."""
+
+    def __init__(self, members: Mapping[str, msgspec.Raw]) -> None:
+        # What has more fields is a map of something.
+        self._members = {spelled(key): value for key, value in members.items()} if len(members) <= _MOST_FIELDS else {}
+        self.object = self.text("object")
+
+    def raw(self, field: str) -> bytes:
+        return bytes(self._members.get(field, b""))
+
+    def text(self, field: str) -> str | None:
+        """A field that is a short string."""
+        raw = self.raw(field)
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(raw, type=str) or None if len(raw) < 1000 else None
+        return None
+
+    @cached_property
+    def assistant_id(self) -> str | None:
+        """The id ``asst_…`` of the assistant that it defines or names."""
+        found = assistant_id({field: self.text(field) for field in self._members})
+        return found if _is_assistant_id(found) else None
+
+    def likeness(self, key: str | None) -> Likeness:
+        """How much the object is like an assistant, by the names of its fields."""
+        fields = self._members.keys()
+        if self.object == "assistant":
+            return Likeness.ASSISTANT
+        if self.object is not None or fields & _NO_ASSISTANT:
+            return Likeness.NONE
+        defined = bool(fields & _DEFINING)
+        if (self.assistant_id or _is_assistant_id(key)) and (defined or fields & _MODELS):
+            return Likeness.ASSISTANT
+        if fields & _MODELS and defined:
+            return Likeness.MAYBE
+        if _is_assistant_id(self.text("id")) and "name" in fields:
+            return Likeness.NAMED
+        return Likeness.NONE
+
+
 # -- v1 ----------------------------------------------------------------------------------------------
 
 
-class MadeStore(msgspec.Struct, frozen=True, kw_only=True):
+class _MadeStore(msgspec.Struct, frozen=True, kw_only=True):
     """A vector store that no server ever had, and what is in it."""
 
     record: Record
     members: list[Record]
 
 
-def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], MadeStore | None, list[str]]:
+def lifted(fields: dict[str, Any], ident: str) -> tuple[dict[str, Any], _MadeStore | None, list[str]]:
     """The definition in v2 (as it is where it is in v2 already), the store that was made for it, and what to say."""
     # In one place, because where the files go depends on each of the tools and on what has a place already.
     tools: list[Any] = found if isinstance(found := fields.get("tools"), list) else []
@@ -288,7 +349,7 @@ def _searching(tool: Any) -> Any:
     return {**tool, "type": "file_search"} if is_old else tool
 
 
-def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeStore:
+def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> _MadeStore:
     store = invented("vs", ident.encode())
     common = {"created_at": fields.get("created_at") or 0, "usage_bytes": 0, "status": "completed"}
     record = {
@@ -307,7 +368,7 @@ def _store_of(ident: str, fields: Mapping[str, Any], files: list[str]) -> MadeSt
         "chunking_strategy": _OTHER,
         **common,
     }
-    return MadeStore(
+    return _MadeStore(
         record=Record(kind=Kind.STORE, id=SourceId(store), raw=msgspec.json.encode(record)),
         members=[
             Record(kind=Kind.MEMBERSHIP, id=SourceId(file), raw=msgspec.json.encode({"id": file, **member}))

@@ -22,7 +22,6 @@ from holdall.bundle.totals import BundleTotals
 from holdall.bundle.writer import BundleWriter
 from holdall.capped import KEPT
 from holdall.exporter.file_index import File, FileIndex
-from holdall.exporter.records import unfit
 from holdall.exporter.report import (
     Absent,
     ContentLoss,
@@ -32,9 +31,9 @@ from holdall.exporter.report import (
     Policy,
     Replaced,
     UnreadField,
-    absent,
     line_of,
     reason,
+    unfit,
     unreadable,
 )
 from holdall.exporter.unread import unread_references
@@ -44,7 +43,7 @@ from holdall.progress import Progress
 from holdall.redaction import MARK
 from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
-from holdall.remote.survey import Definitions
+from holdall.remote.survey import Definitions, Missing
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["LedgerWriter", "Losses", "ledger_line"]
@@ -122,7 +121,7 @@ class LedgerWriter:
         self.taken = 0
         """How many contents came out of the parent."""
         for missing in definitions.missing:
-            losses.add(absent(missing))
+            losses.add(_absent(missing))
         for one in definitions.unreadable:
             losses.add(unreadable(one.kind, one.id, one.message))
 
@@ -190,23 +189,12 @@ class LedgerWriter:
         if entry and entry.fidelity and self._totals:
             self._totals.content(file.id, entry.fidelity, entry.sha256)
         if file.gone:
-            self.losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
+            self.losses.add(_absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:
             self.losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.fidelity is not Fidelity.ORIGINAL:
-            self.losses.add(
-                ContentLoss(
-                    id=file.id,
-                    filename=line.filename,
-                    fidelity=line.fidelity,
-                    expected=line.expected,
-                    used_by=[],
-                    status=line.status,
-                    code=line.code,
-                    message=line.message,
-                    truncated=line.truncated,
-                )
-            )
+            # A loss has fields of a ledger's line, by the same names.
+            self.losses.add(msgspec.convert(line, ContentLoss, from_attributes=True))
         # The bytes came whole, so it is the record that is wrong.
         if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
             self.losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
@@ -226,6 +214,10 @@ class LedgerWriter:
             if holder.store in self._stores:  # others only lent the text
                 users.extend(self._users.stores.get(holder.store, ()))
         return list(dict.fromkeys(users))
+
+
+def _absent(missing: Missing) -> Absent:
+    return msgspec.convert(missing, Absent, from_attributes=True)
 
 
 def ledger_line(file: File, content: FetchedContent) -> LedgerLine:

@@ -13,9 +13,8 @@ import msgspec
 
 from holdall.bundle.layout import Digests, LossLine
 from holdall.bundle.totals import reason_of
-from holdall.model import Fidelity, Kind
-from holdall.remote.survey import Missing
-from holdall.untrusted import MAX_ID
+from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
+from holdall.untrusted import MAX_ID, NotJson, require_record
 from holdall.verdict import COMPLETE, Reason, Verdict
 
 __all__ = [
@@ -33,11 +32,11 @@ __all__ = [
     "UnfinishedList",
     "UnreadField",
     "UnreadableDefinition",
-    "absent",
     "describe",
     "line_of",
     "reason",
     "same_loss",
+    "unfit",
     "unreadable",
 ]
 
@@ -59,7 +58,7 @@ class ContentLoss(Finding, frozen=True, kw_only=True, tag="content"):
     filename: str | None
     fidelity: Fidelity
     expected: int | None
-    used_by: list[str]
+    used_by: list[str] = []
     status: int | None = None
     code: str | None = None
     message: str | None = None
@@ -295,12 +294,24 @@ def same_loss(line: LossLine) -> bytes:
     return _encode((line.reason, line.kind, line.id, said))
 
 
+def unfit(raw: bytes, store: str | None = None) -> str:
+    """Why no bundle can hold a record, of a membership in ``store``; ``""`` where one can."""
+    try:
+        id = require_record(raw).id
+    except NotJson as error:
+        return f"its record is not JSON that a bundle can hold: {error}"
+    except msgspec.MsgspecError as error:
+        return f"its record is not of a shape known here ({error})"
+    except ValueError as error:
+        return f"its record is over the limits of a bundle: {error}"
+    if store is not None:
+        other = MembershipView.of(Record(kind=Kind.MEMBERSHIP, id=SourceId(id), raw=raw)).vector_store_id
+        if other and other != store:
+            return f"its record is that of another vector store, {other}"
+    return ""
+
+
 def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> UnreadableDefinition:
     """The finding for a record that is in no bundle. Its id may be what is too long."""
     shown = id if len(id.encode(errors="surrogatepass")) <= MAX_ID else f"{id[:40]}…"
     return UnreadableDefinition(kind=kind, id=shown, message=message, dump=dump)
-
-
-def absent(missing: Missing) -> Absent:
-    """The finding for a record that isn't there."""
-    return Absent(kind=missing.kind, id=missing.id, used_by=missing.used_by, message=missing.message, held=missing.held)

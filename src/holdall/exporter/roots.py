@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from holdall.dumps import Dump
 from holdall.errors import AuthenticationFailed, UsageFault
-from holdall.exporter.records import unfit
+from holdall.exporter.report import unfit
 from holdall.graph import called, callee_names, users_of
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import (
