@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from dotenv import dotenv_values, find_dotenv
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
     from holdall.importer.verbs.plan_import import Asked
     from holdall.remote.client import Account
 
-__all__ = ["destination", "faults", "read_both", "read_destination", "read_import", "read_source", "require_folder"]
+__all__ = ["at_destination", "faults", "read_both", "read_destination", "read_import", "read_source", "require_folder"]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
@@ -112,11 +117,24 @@ def require_folder(target: Path) -> None:
         )
 
 
-def destination(console: Console, settings: DestinationSettings) -> Account:
-    """The account that an import, or a comparison, is about."""
+def at_destination(
+    console: Console,
+    settings: DestinationSettings,
+    verb: Callable[Concatenate[Account, P], Coroutine[Any, Any, T]],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """Run one of the importer's verbs with the destination's account, to its end."""
     from holdall.remote.client import Account
 
-    return Account(settings.endpoint, side="destination", concurrency=settings.concurrency, progress=console.progress())
+    async def run() -> T:
+        progress, concurrency = console.progress(), settings.concurrency
+        async with Account(
+            settings.endpoint, side="destination", concurrency=concurrency, progress=progress
+        ) as account:
+            return await verb(account, *arguments, **named)
+
+    return asyncio.run(run())
 
 
 def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
