@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterator
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import about_ledger_line, about_loss, asked
+from holdall.bundle.claims import about_ledger_line, about_loss, asked, ledger_line, loss_line
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
@@ -99,7 +99,7 @@ class References:
 
     def _read_ledger(self) -> None:
         previous = b""
-        for raw, line in self._bundle.raw_ledger():
+        for raw, line in self._bundle.lines(layout.LEDGER, ledger_line):
             for fault in _read_whole(about_ledger_line(raw, line)):
                 self._report("record", layout.LEDGER, f"the ledger's line of {line.id}: {fault}")
             if line.id.encode() < previous:
@@ -113,7 +113,7 @@ class References:
 
     def _read_losses(self) -> None:
         previous = b""
-        for raw, line in self._bundle.raw_losses():
+        for raw, line in self._bundle.lines(layout.LOSSES, loss_line):
             for fault in _read_whole(about_loss(raw, line)):
                 self._report("record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason}: {fault}")
             if raw < previous:

@@ -24,7 +24,7 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
-from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
+from holdall.bundle.layout import Capture, LedgerLine
 from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
@@ -306,7 +306,9 @@ class BundleWriter:
                 for position, line in old.journal.lines():
                     match line:
                         case Entry(hash=str()) if before.seen(line):
-                            self._carry_record(old, line.entry)
+                            raw = b"".join(old.content(line.entry))
+                            kind, id = layout.kind_of(line.entry.path), SourceId(line.entry.id or "")
+                            self.add_record(Record(kind=kind, id=id, raw=raw))
                         case Stored() if before.holds(line, position, unseen=keep_unseen):
                             self._carry(old, line)
                         case Ledger() if position >= resumed:
@@ -319,11 +321,6 @@ class BundleWriter:
         self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
         self._stream.flush()
         self._partial.forget_old()
-
-    def _carry_record(self, old: OldStream, entry: IndexEntry) -> None:
-        assert entry.id is not None
-        kind = layout.kind_of(entry.path)
-        self.add_record(Record(kind=kind, id=SourceId(entry.id), raw=b"".join(old.content(entry))))
 
     def _carry(self, old: OldStream, line: Stored) -> None:
         """One content from the old stream into the new one."""
