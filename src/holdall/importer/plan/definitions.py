@@ -31,11 +31,6 @@ class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
     files: list[SourceId]
     left_out: list[LeaveOut]
 
-    def targets(self) -> Targets:
-        """As if the copy had the source's own ids."""
-        stores = {id: TargetId(id) for id in self.stores}
-        return Targets(stores=stores, files={id: TargetId(id) for id in self.files})
-
 
 def references(
     view: DefinitionView, bundle: BundleSummary, intact: Container[SourceId], table: Table
@@ -160,8 +155,10 @@ class DefinitionSteps:
         """The fields of any step that makes a copy."""
         record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
         # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
-        targets, table = refers.targets(), self._choices.table
-        losses = [*definition(record, prefix=self._prefix, targets=targets, model=new, table=table).losses]
+        stores, files = ({id: TargetId(id) for id in ids} for ids in (refers.stores, refers.files))
+        targets = Targets(stores=stores, files=files)
+        request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
+        losses = [*request.losses]
         if new is not None and new != view.model:
             text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
             loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)
