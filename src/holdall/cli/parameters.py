@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def read_source(console: Console, given: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
-    """Settings of the source side from the parameters that a command was given; notices and the .env path go to stderr."""
+    """Settings of the source side from what a command was ``given``; notices and the .env path go to stderr."""
     settings = source_settings(_lookup(console, given), key_needed=key_needed)
     _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
     return settings
@@ -86,9 +86,9 @@ def _asked_of(given: Mapping[str, Any]) -> Asked:
             pattern(text)
     mistakes.raise_all()
     # The options are called as the fields are.
-    given = {name: given[name] for name in Asked.__struct_fields__ if given[name] is not None}
-    form = given.pop("form")
-    return msgspec.convert(given if form == "auto" else {**given, "as": form}, Asked)
+    asked = {name: given[name] for name in Asked.__struct_fields__ if given[name] is not None}
+    form = asked.pop("form")
+    return msgspec.convert(asked if form == "auto" else {**asked, "as": form}, Asked)
 
 
 def faults(console: Console, given: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
