@@ -1,1 +1,1 @@
-"""The command line: one thin file a command. Results on stdout, all else on stderr; click and tqdm live only here."""
+"""The command line: one thin file for each command. Only this room imports click and tqdm."""

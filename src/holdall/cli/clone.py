@@ -1,4 +1,4 @@
-"""``holdall clone``: export and import in one go, for who holds both keys; the bundle between them stays."""
+"""``holdall clone``: export and import in one go. The bundle stays."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
         wanted = {**given, "output": folder, "force": False}
         exported = run_export(console, source, wanted, dump, kept=kept)
         imported = run_import(console, destination, Path(exported.result["bundle"]), asked, given, kept=kept)
-    # What the export lost the bundle records, and the import has counted it.
+    # The bundle records what the export lost, so the import has counted it already.
     known = given["accept_known_losses"] and not exported.result["complete"]
     return Outcome(
         exit_code=imported.exit_code if known else max(exported.exit_code, imported.exit_code),
@@ -77,7 +77,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
 
 def _require_anew(given: Mapping[str, Any], prefix: str) -> None:
-    """A project is copied into itself under names that can be told apart. Raises UsageFault where it can't be."""
+    """Raises UsageFault where a copy of a project in itself could not be told from the original."""
     mistakes = Mistakes()
     if given["on_conflict"] not in ("stop", "duplicate"):
         said = f"--same-project makes everything anew; --on-conflict {given['on_conflict']} can't be given with it"
@@ -91,7 +91,7 @@ def _require_anew(given: Mapping[str, Any], prefix: str) -> None:
 async def _ask(
     source: SourceSettings, destination: DestinationSettings, form: Form | None, *, same_allowed: bool
 ) -> None:
-    """See that the destination can take what is asked for, and that it is another project. Raises UsageFault."""
+    """Raises UsageFault where the destination can't take what is asked for, or is the source."""
     from holdall.importer.verbs.plan_import import choose
     from holdall.remote.client import Account
     from holdall.remote.probing import same_project

@@ -23,9 +23,9 @@ _NOUNS = {**{row.count: row.noun for row in KINDS.values()}, "texts": "text"}
 def compare(
     console: Console, settings: DestinationSettings, reader: BundleReader, *, search: bool, accept_known: bool
 ) -> tuple[dict[str, Any], Verdict]:
-    """Compare and print; the result for ``--json``, whose ``differences`` are empty for a true copy, and the verdict.
+    """Compare and print. Returns the result for ``--json`` and the verdict.
 
-    Which copy is meant, the mapping in OUTPUT_DIR says, or where there is none the copies' own marks.
+    The mapping in OUTPUT_DIR says which copy is meant; without one, the copies' metadata does.
     """
     wanted = CompareOptions(
         output=settings.output_dir, prefix=settings.prefix, search=search, accept_known=accept_known
@@ -38,7 +38,7 @@ def compare(
 
 
 def show_proof(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
-    """Print a proof, the verdict last; the result for ``--json``, and the verdict."""
+    """Print a comparison, the verdict last. Returns the result for ``--json`` and the verdict."""
     for difference in proof.differences:
         console.result(flat(difference))
     unchecked, doubtful, unsearched = proof.unchecked(), proof.doubtful(), proof.unsearched()

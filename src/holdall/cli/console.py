@@ -1,4 +1,4 @@
-"""The one door to the terminal: what is printed where, escaped, and as what kind of document.
+"""Everything that is printed passes here: to which stream, escaped, as lines or as a JSON document.
 
 Results go to stdout, everything else to stderr. With ``--json`` stdout holds exactly one JSON document, also on
 failure. Names and messages come from servers and bundles, so every line passes ``printable`` on its way out.
@@ -34,7 +34,7 @@ _LOG_EVERY = 10.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command ends in. ``result`` and ``losses`` are what ``--json`` prints; both must be JSON-able."""
+    """How a command ends. ``--json`` prints ``result`` and ``losses``; both must be JSON-able."""
 
     exit_code: int = 0
     result: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def _escaped(char: str) -> str:
 
 
 def _json_escaped(document: str) -> str:
-    """The same for JSON, where all such characters but line ends stand inside of strings, by the escapes of JSON."""
+    """As ``printable``, by JSON's own escapes: in JSON such characters, line ends apart, are always inside strings."""
 
     def escaped(found: re.Match[str]) -> str:
         units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_unprintable(found[0]) else ""
@@ -87,7 +87,7 @@ def fitting(text: str, stream: TextIO) -> str:
 
 
 def flat(value: object) -> str:
-    """On one line, whatever a server or a bundle calls things."""
+    """``value`` on one line: names of servers and bundles may have line ends."""
     return " ".join(str(value).splitlines())
 
 
@@ -111,7 +111,7 @@ def _described(error: HoldallError) -> dict[str, Any]:
 
 
 def _listed(name: str, values: list[Any]) -> dict[str, Any]:
-    """A list as a document has it: so many that a reader can hold it, and how many there are where that isn't all."""
+    """The first of a list, and its length where that isn't all: a reader of the document must be able to hold it."""
     more = {f"{name}_total": len(values)} if len(values) > _LISTED else {}
     return {name: values[:_LISTED], **more}
 
@@ -144,7 +144,7 @@ class Console:
         self._put(self.stdout, text)
 
     def say(self, text: str = "") -> None:
-        """A line about what goes on, on stderr; not with ``--quiet``."""
+        """A line about the progress, on stderr; not with ``--quiet``."""
         if not self.quiet:
             self.warn(text)
 
@@ -154,7 +154,7 @@ class Console:
         self._write(self.stderr, text if rest <= 0 else f"{text[:_LONGEST]}… ({rest} more characters)")
 
     def warn_once(self, text: str) -> None:
-        """As ``warn``, but a line that was said already is not said again."""
+        """As ``warn``, but each line only once."""
         if text not in self._warned:
             self._warned.add(text)
             self.warn(text)
@@ -176,8 +176,9 @@ class Console:
             self._bars.close()
 
     def finish(self, outcome: Outcome) -> int:
-        """Print the document if ``--json`` asks for it, and return the exit code. What serves until it is stopped does
-        this when it begins; the first document is the only one."""
+        """Print the document if ``--json`` asks for it, and return the exit code.
+
+        Only the first call prints. A command that serves until it is stopped calls it when it begins."""
         self.close_progress()
         if self.json:
             self._document(outcome.exit_code, outcome.result, outcome.losses, None)
@@ -197,7 +198,7 @@ class Console:
             described = _described(error)
             if error.mistakes:
                 described["mistakes"] = [_described(each) for each in error.mistakes]
-            # What only some errors know.
+            # Fields that only some errors have.
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:

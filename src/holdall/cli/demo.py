@@ -52,7 +52,7 @@ def command(console: Console, folder: Path | None) -> Outcome:
 
 
 def _new_folder() -> Path:
-    """A folder of its own for each demo, also where two are started together."""
+    """Make a new folder; two demos that start together get one each."""
     number = 1
     while True:
         folder = Path(_FOLDER if number == 1 else f"{_FOLDER}-{number}")
@@ -63,7 +63,7 @@ def _new_folder() -> Path:
 
 
 def _empty(folder: Path) -> Path:
-    """The folder that was named, made if need be. Raises AlreadyExists where something is in it."""
+    """Make the folder that was named. Raises AlreadyExists where something is in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -76,7 +76,7 @@ def _empty(folder: Path) -> Path:
 
 
 def _wrapped(line: str, indent: str = "") -> list[str]:
-    """A line of somebody's output, folded between words where it is wider than a terminal."""
+    """A line of output, wrapped between words to the width of a terminal."""
     hang = " " * (len(line) - len(line.lstrip()) + 4)
     # textwrap counts characters, a terminal columns: a wide one takes a second, which is taken out again.
     wide = "".join(f"{char}\0" if unicodedata.east_asian_width(char) in "WF" else char for char in line)
@@ -105,7 +105,7 @@ class _Demo:
         self.codes: dict[str, int] = {}
 
     def play(self, sample: Sample) -> Outcome:
-        """The whole demo. The sandbox runs for as long as it is needed, and is stopped in any event."""
+        """The whole demo. The sandbox is stopped at its end, however that comes."""
         say = self.console.say
         say(sample.about)
         say("They live in a sandbox: an OpenAI-compatible server on this machine, where each")
@@ -136,7 +136,7 @@ class _Demo:
         )
 
     def _steps(self, url: str) -> None:
-        """Export, proof, import, comparison; what comes after a failure that left nothing to go on with is left out."""
+        """Export, verify, import, compare. A step without the result of the one before is left out."""
         bundle = str(self.bundle)
         # A .env where the user stands may name other projects.
         source = ["--env-file", "none", "--src-base-url", url]

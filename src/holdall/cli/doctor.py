@@ -1,4 +1,4 @@
-"""``holdall doctor``: what each account is, has and allows, by reads alone."""
+"""``holdall doctor``: what each account is, has and allows. Reads only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# Seconds for which a request is repeated: a look is no work worth waiting for, and what fails is something to look at.
+# Seconds for which a request is repeated: a server that fails is a finding, not something to wait for.
 _PATIENCE = 5.0
 # Models that are shown of those that end on one day and nobody uses.
 _MODELS = 8

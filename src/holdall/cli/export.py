@@ -70,7 +70,7 @@ def command(console: Console, /, **given: Any) -> Outcome:
 
 
 def dump_of(given: Mapping[str, Any]) -> Dump | None:
-    """What is in the dumps that were given. Raises UsageFault and CannotWrite, for all that can't be read together."""
+    """Read the dumps that were given. Raises UsageFault and CannotWrite, for all of them together."""
     from holdall.dumps import read_dumps
 
     mistakes, dumps = Mistakes(), []
@@ -90,10 +90,10 @@ def dump_of(given: Mapping[str, Any]) -> Dump | None:
 def run_export(
     console: Console, settings: SourceSettings, given: Mapping[str, Any], dump: Dump | None, *, kept: bool = True
 ) -> Outcome:
-    """Export as the options ``given`` say, and show what came of it. The bundle is in the result.
+    """Export as the options ``given`` say, and print the report. The bundle's path is in the result.
 
-    ``kept`` False: the bundle goes with the command, so it is not named, and its parent is looked for among those that
-    stay. Raises Interrupted after Ctrl-C.
+    ``kept`` False: the bundle is deleted with the command, so no hint names it, and its parent is looked for in
+    ``archives``. Raises Interrupted after Ctrl-C.
     """
     chosen: list[Path] = []
     try:
@@ -203,7 +203,7 @@ def _options(settings: SourceSettings, given: Mapping[str, Any], dump: Dump | No
 
 
 def _parent(console: Console, wanted: str, folder: Path, capture: Capture) -> Path | None:
-    """The bundle to take contents from, quickly verified, which is said. ``wanted``: auto, none or a bundle's path."""
+    """The bundle to take contents from, quickly verified. ``wanted``: auto, none or a bundle's path."""
     from holdall.exporter.earlier import choose_parent
     from holdall.verification import verify
 
@@ -239,7 +239,7 @@ def _fresh(output: Path | None, label: str) -> Path:
 
 
 def _show_report(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
-    """Show what came of it; returns what the bundle could not take in, for ``--json``."""
+    """Print the report. Returns what the bundle lacks, for ``--json``."""
     if report.unchanged_since is not None:
         when = f"{datetime.fromtimestamp(report.unchanged_since, UTC):%Y-%m-%d %H:%M} UTC"
         console.say(f"nothing has changed since {when}: no new bundle, {report.bundle} is the newest")
@@ -262,7 +262,7 @@ def _show_report(console: Console, report: ExportReport, *, kept: bool) -> dict[
 
 
 def _show_losses(console: Console, report: ExportReport, *, kept: bool) -> dict[str, Any]:
-    """What contradicts, changed or is gone; then the numbered list of files to supply and what no bundle holds."""
+    """Print the findings, then the numbered list of files to supply and what no bundle holds."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
     from holdall.exporter.report import ContentLoss, describe

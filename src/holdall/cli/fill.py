@@ -1,4 +1,4 @@
-"""The sample project, made in an account: files, then stores with what is in them, then the assistants."""
+"""Make the sample project in an account: files, then stores with their files, then the assistants."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ async def fill(
     clock: Callable[[], float] = time.monotonic,
     sleep: Sleep = asyncio.sleep,
 ) -> Filled:
-    """Make ``sample`` in the account; on return all of it stands and every store is indexed.
+    """Make ``sample`` in the account. On return every store is indexed.
 
-    Meant for a fresh project: nothing is looked up, nothing is resumed. ``deadline`` is in seconds, for the indexing of
+    For a fresh project: nothing is looked up or resumed. ``deadline`` is in seconds, for the indexing of
     all stores together. Raises errors of the RemoteError family; UnexpectedAnswer where a document is not indexed.
     """
     ids = await asyncio.gather(*(_upload(account, document) for document in sample.documents))

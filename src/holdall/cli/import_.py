@@ -52,7 +52,7 @@ def command(console: Console, /, bundle: Path, plan_file: Path | None, verify: b
 
 
 def _require_alone(given: Mapping[str, Any]) -> None:
-    """A plan says all that these flags could say. Raises UsageFault for one that is given beside it."""
+    """Raises UsageFault for a flag that the plan says already."""
     plain = {"on_conflict": "stop", "form": "auto", "max_loss": "any"}
     others = ("prefix", "only", "exclude", "map_model", "skip_unmapped", "mapping", "delete")
     mistakes = Mistakes()

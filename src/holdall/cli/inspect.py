@@ -1,4 +1,4 @@
-"""``holdall inspect``: what is inside a bundle, by reading no more of it than that takes."""
+"""``holdall inspect``: what is inside a bundle. Reads no more of it than that takes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _found(tree: _Tree, most: int | None) -> dict[str, list[dict[str, Any]]]:
 
 
 def _missing(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
-    """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
+    """Print what the bundle lacks, and return it for ``--json``; of a large one, without ``--all``, only how much."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.credentials import Scan
     from holdall.dependencies import Dependencies
@@ -104,8 +104,8 @@ def _missing(console: Console, bundle: BundleReader, everything: bool) -> dict[s
 
 
 class _Tree:
-    """Assistants -> stores -> files, each list of files cut off at ``limit``, where there is one; a store's, and all
-    together at ``_LISTED``, in any event. A store is read once, and its files are under the first that names it."""
+    """Assistants -> stores -> files. Each list of files ends at ``limit``, if there is one, and all together at
+    ``_LISTED``. A store is read once: its files are listed under the first assistant that uses it."""
 
     def __init__(self, bundle: BundleReader, limit: int | None) -> None:
         self._bundle, self._limit = bundle, limit
@@ -154,7 +154,7 @@ class _Tree:
         return found
 
     def _left_of(self, stores: list[SourceId]) -> list[SourceId]:
-        """Those that may still be listed."""
+        """Those that still fit into the list."""
         stores = stores[: self._left]
         self._left -= len(stores)
         return stores

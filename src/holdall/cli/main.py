@@ -137,7 +137,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     except CannotWrite as lost:  # the result, or the error, was to be printed
         return console.fail(lost)
     except BrokenPipeError:
-        # The reader of our output went away (`holdall … | head`): not a failure to shout about.
+        # The reader of our output went away (`holdall … | head`): nobody is left to be told.
         return 1
 
 
@@ -151,7 +151,7 @@ _OF_SANDBOX: dict[type, type[HoldallError]] = {
 
 
 def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
-    """An error of any kind as it is told, and its exit code where that isn't its class's."""
+    """Map any error to one of holdall's, and to an exit code where that isn't the class's."""
     # A case for each class: which of them is meant is decided in their order, so they stand together.
     match error:
         case HoldallError():
@@ -177,7 +177,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
                 f"can't read or write{where}: {error.strerror or error}",
                 hint=hint if error.errno == errno.ENOSPC else "",
             ), None
-    # Whatever arrives here is ours to repair.
+    # Any other error is a bug of holdall.
     console.close_progress()
     if os.environ.get("HOLDALL_TRACEBACK"):
         traceback.print_exception(error, file=console.stderr)
@@ -188,7 +188,7 @@ def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int 
 
 
 def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Raises UsageFault where a key stands on the command line: before anything can show what it was given."""
+    """Raises UsageFault where a key stands on the command line, before anything can print it."""
     keys = {said for name in KEY_VARIABLES if (said := environ.get(name))}
     before = ""
     for word in argv:
@@ -202,7 +202,7 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
 
 
 def _is_ours(entry: logging.LogRecord) -> bool:
-    """Whether an error that asyncio logs is to be seen: not that the machine is too small, which ends the command."""
+    """Whether to show an error that asyncio logs: not one that ends the command anyway, as the machine is too small."""
     error = entry.exc_info[1] if entry.exc_info else None
     return error is None or exhausted(error) is None
 

@@ -1,4 +1,4 @@
-"""The options of the program and of its commands, each declared once. ``--help`` imports this, so it reads nothing."""
+"""The options that several commands have, each declared once. ``--help`` imports this, so it imports no settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(click.Command):
-    """A command that tells of every mistake in its options, and in the settings that go with them, at once."""
+    """A command that reports all mistakes in its options and settings at once."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         lenient: dict[str | None, click.Parameter] = ctx.meta.get(_LENIENT, {})
@@ -73,7 +73,7 @@ _LENIENT = "holdall.lenient"
 
 
 def _pass_over(error: click.UsageError, words: list[str], lenient: dict[str | None, click.Parameter]) -> bool:
-    """Have the next try not end in ``error`` again; whether that can be done."""
+    """Change ``words`` or ``lenient`` so that the next try doesn't end in ``error`` again. Returns whether it could."""
     if isinstance(error, click.NoSuchOption):
         kept = [word for word in words if word.partition("=")[0] != error.option_name]
         done = len(kept) < len(words)
@@ -89,7 +89,7 @@ def _pass_over(error: click.UsageError, words: list[str], lenient: dict[str | No
 
 
 class OutputFile(click.ParamType[Path]):
-    """A file to write, as a Path. Nothing is written to stdout yet: ``-`` is refused, not made a file's name."""
+    """A file to write, as a Path. ``-`` is refused: it means stdout elsewhere, and nothing is written there."""
 
     name = "file"
 
@@ -141,7 +141,7 @@ output = together(
 
 
 def accounts(*sides: str) -> Callable[[F], F]:
-    """Where the account of each side (``src`` or ``dst``) is, and what every command has that speaks with an account.
+    """Where the account of each side (``src`` or ``dst``) is, and the options of every command that uses an account.
 
     A key has no flag: a command line is visible to every process of the machine.
     """

@@ -67,7 +67,7 @@ def read_import(console: Console, given: Mapping[str, Any]) -> tuple[Destination
     with mistakes.noted():
         asked = _asked_of(given)
     mistakes.raise_all()
-    # The one choice that is a setting too: CLONE_NAME_PREFIX.
+    # The prefix is a setting too: CLONE_NAME_PREFIX.
     return settings, msgspec.structs.replace(asked, prefix=settings.prefix)
 
 
@@ -85,14 +85,14 @@ def _asked_of(given: Mapping[str, Any]) -> Asked:
         with mistakes.noted():
             pattern(text)
     mistakes.raise_all()
-    # The options are called as the fields are.
+    # The options have the names of the fields.
     asked = {name: given[name] for name in Asked.__struct_fields__ if given[name] is not None}
     form = asked.pop("form")
     return msgspec.convert(asked if form == "auto" else {**asked, "as": form}, Asked)
 
 
 def faults(console: Console, given: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
-    """What else is wrong in the settings of a command with the options ``names``, some of which can't be read.
+    """Mistakes in the settings of a command with the options ``names``, whose command line has mistakes already.
 
     A key that isn't set is not among them: whether it is needed may depend on the others.
     """
@@ -109,7 +109,7 @@ def faults(console: Console, given: Mapping[str, Any], names: Container[str | No
 
 
 def require_folder(target: Path) -> None:
-    """Raises UsageFault where the folder that ``target`` should be written into isn't there."""
+    """Raises UsageFault where the folder of ``target`` doesn't exist."""
     if not target.parent.is_dir():
         raise UsageFault(
             f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {pasteable(target.parent)}"
@@ -123,7 +123,7 @@ def at_destination(
     *arguments: P.args,
     **named: P.kwargs,
 ) -> T:
-    """Run one of the importer's verbs with the destination's account, to its end."""
+    """Run one of the importer's verbs with the destination's account."""
     import asyncio
 
     from holdall.remote.client import Account
@@ -139,7 +139,7 @@ def at_destination(
 
 
 def _lookup(console: Console, given: Mapping[str, Any]) -> Lookup:
-    """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
+    """The layers of settings. Warns of variables that were meant for holdall and aren't read."""
     flags = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
     lookup = Lookup(flags, os.environ, *_dotenv(console, given.get("env_file")))
     for line in lookup.near_misses():
@@ -148,7 +148,7 @@ def _lookup(console: Console, given: Mapping[str, Any]) -> Lookup:
 
 
 def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | None], str]:
-    """The values of the ``.env`` file and its path, which is said."""
+    """The values of the ``.env`` file, and its path."""
     if chosen == "none":
         return {}, ""
     if chosen and not Path(chosen).exists():
@@ -169,7 +169,7 @@ def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | No
 
 
 def _show_notices(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
-    """Say what the settings narrow, and which way keys and files go. Raises UsageFault for a proxy of no use."""
+    """Print what the settings narrow, and how keys and files travel. Raises UsageFault for an unusable proxy."""
     # The levels below are what --quiet leaves out.
     if log_level in ("warning", "error"):
         console.quiet = True

@@ -1,4 +1,4 @@
-"""``holdall plan``: what an import would do, and nothing of it done."""
+"""``holdall plan``: show what an import would do."""
 
 from __future__ import annotations
 

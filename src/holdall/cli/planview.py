@@ -30,10 +30,9 @@ _CHANGES = (steps.UpdateDefinition, steps.UpdateStore, steps.UpdateMembership, s
 def show_summary(
     console: Console, prepared: Prepared, reader: BundleReader, output: Path, *, kept: bool = True
 ) -> dict[str, Any]:
-    """What would be done, and what the bundle itself could not take in; of that the values for ``--json``.
+    """Print how much would be done, and what the bundle lacks; returns the latter for ``--json``.
 
-    ``output`` is OUTPUT_DIR. ``kept``: the bundle outlives the command, so that another one can be named that shows
-    more.
+    ``output`` is OUTPUT_DIR. ``kept``: the bundle outlives the command, so a hint may name it.
     """
     console.close_progress()
     for text in (*_whereto(prepared, output), *_amounts(prepared.plan)):
@@ -92,9 +91,9 @@ def _amounts(planned: steps.Plan) -> Iterator[str]:
 
 
 def show_plan(console: Console, prepared: Prepared, result: dict[str, Any], missing: dict[str, Any]) -> Outcome:
-    """Every step, a line each, then what it will cost, then the verdict; on stdout.
+    """Print every step, the cost and the verdict on stdout. Returns the outcome of a command that does no more.
 
-    Returns how a command ends that does no more; under ``--json`` with ``result`` first, and what is ``missing``.
+    Its result begins with ``result`` and ends with ``missing``.
     """
     plan, there, verdict = prepared.plan, prepared.destination, prepared.verdict()
     units = []
@@ -194,7 +193,7 @@ def _unit_lines(unit: steps.Unit) -> list[str]:
 
 
 def _step_lines(step: steps.Step) -> list[str]:
-    # A case for each step that there is, a line or two in each: as one table it is read at a glance.
+    # One function, as it is a table: a case for each kind of step, with its words.
     match step:
         case steps.UploadFile(content=content):
             size = human_size(content.size if content.size is not None else content.stored)

@@ -1,4 +1,4 @@
-"""``holdall verify --rehearse``: a restore test, into a sandbox that is thrown away."""
+"""``holdall verify --rehearse``: a restore test, into a sandbox that is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _KEY = "sk-rehearsal-0001"
 def rehearse(
     console: Console, reader: BundleReader, *, search: bool, accept_known: bool
 ) -> tuple[dict[str, Any], Verdict]:
-    """Import the bundle into a sandbox on this machine, compare, print, and take everything away again.
+    """Import the bundle into a sandbox on this machine, compare, print, and delete it all.
 
-    Nothing of the user's settings is used: no key, no .env, no proxy. The folder of the sandbox, where the contents
-    are for as long as it lasts, is a temporary one (TMPDIR) that goes also where this process is killed. Returns the
-    result for ``--json`` and the verdict. Raises SandboxError.
+    Nothing of the user's settings is used: no key, no .env, no proxy. The sandbox's folder, with the contents in it,
+    is a temporary one (TMPDIR), deleted also where this process is killed. Returns the result for ``--json`` and the
+    verdict. Raises SandboxError.
     """
     from holdall.sandbox.server import Behaviour, Running
 
@@ -66,7 +66,7 @@ def rehearse(
 
 
 async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:
-    """What comes of ``work``, which is cancelled where the sandbox ends: it would be waited for until it is back."""
+    """Await ``work``; cancel it where the sandbox ends, as it would wait for the sandbox to come back."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
     def cancel() -> None:

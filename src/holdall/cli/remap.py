@@ -77,7 +77,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
 
 
 def _print_diff(console: Console, change: Change) -> None:
-    """As it is where it goes into a file or another program, so that it can be applied; escaped on a terminal."""
+    """Byte for byte into a file or another program, so that it can be applied; escaped on a terminal."""
     from holdall.remap.files import unified
 
     raw = getattr(console.stdout, "buffer", None)

@@ -1,4 +1,4 @@
-"""One run of an import, as ``import`` and ``clone`` call it: told on the way, and stopped in good order by Ctrl-C."""
+"""One run of an import for ``import`` and ``clone``: what it prints, what it asks, and how Ctrl-C stops it."""
 
 from __future__ import annotations
 
@@ -70,11 +70,10 @@ class QuietObserver:
 
 @dataclass
 class TerminalObserver(QuietObserver):
-    """Tells what would be done, and asks unless ``yes``. ``output`` is OUTPUT_DIR; ``kept``: the bundle outlives the
-    command.
+    """Prints the plan, and asks unless ``yes``. ``output`` is OUTPUT_DIR; ``kept``: the bundle outlives the command.
 
-    With ``result`` the command does no more than plan: the plan is shown whole, and ``outcome`` is how the command
-    ends; its result begins with these values.
+    With ``result`` the command only plans: all of the plan is printed, and ``outcome`` is the command's; its result
+    begins with these values.
     """
 
     reader: BundleReader
@@ -100,7 +99,7 @@ class TerminalObserver(QuietObserver):
 
 @contextmanager
 def open_verified(console: Console, bundle: Path) -> Iterator[BundleReader]:
-    """The bundle, open, of which nothing is read but what was proved. Raises DamagedBundle where it isn't whole."""
+    """Verify the bundle and keep it open; only verified bytes are read from it. Raises DamagedBundle."""
     with verified(bundle, progress=console.progress()) as (verdict, reader):
         console.close_progress()
         if reader is None:
@@ -127,7 +126,7 @@ def run_import(
     kept: bool = True,
     compared: bool = False,
 ) -> Outcome:
-    """Import, telling on the way; raises what stopped the run after its report is shown.
+    """Import, and print plan and report. Raises what stopped the run after its report is printed.
 
     ``given`` are the parameters of ``how_to_import``. With a ``document`` nothing but the plan in it is carried out.
     ``kept``: the bundle outlives the command. ``compared``: at the end the destination is compared with the bundle.
@@ -169,7 +168,7 @@ def run_import(
 def _show_report(
     console: Console, settings: DestinationSettings, imported: verb.Imported, report: verb.Report
 ) -> Outcome:
-    """Show what came of it, but for the losses that were shown before; the exit code is the verdict's."""
+    """Print the report, without the losses that the plan had already. The exit code is the verdict's."""
     for text in _results(report):
         console.result(flat(text))
     foreseen = set(imported.prepared.plan.losses()) if imported.prepared else ()
@@ -207,7 +206,7 @@ def _results(report: verb.Report) -> Iterator[str]:
 
 
 def _warn_of_leftovers(console: Console, report: verb.Report) -> None:
-    """What stands at the destination and should not, or not twice."""
+    """Objects at the destination that nothing uses, or that were made twice."""
     for orphan in report.orphans[:_SHOWN]:
         where = orphan.id or "not seen so far"
         console.warn(flat(f"possible orphan, used by nothing: {orphan.name or orphan.source} ({where})"))
@@ -219,7 +218,7 @@ def _warn_of_leftovers(console: Console, report: verb.Report) -> None:
 
 
 def _mapping(report: verb.Report) -> dict[str, Any]:
-    """What became of what, as mapping.json has it; of the files only how many, as there may be millions."""
+    """The mapping as mapping.json has it, but only the number of files: there may be millions."""
     document, others = msgspec.to_builtins(verb.mapping(report)), report.of(Kind.STORE, Kind.FILE)
     mapped = (KINDS[kind].count for kind in DEFINITIONS if kind is not Kind.ASSISTANT)  # they are in "mappings"
     return {

@@ -1,7 +1,7 @@
-"""Standard input, output and error as a process may get them: closed, on a full disk, read by nobody, in any encoding.
+"""Makes stdin, stdout and stderr usable: they may be closed, unread, on a full disk, or in any encoding.
 
-What can't be said on stderr is lost, and the work goes on. What can't be written to stdout is the result, so that is an
-error, once; what comes after it goes nowhere.
+What can't be written to stderr is dropped, and the work goes on. Stdout has the result: the first failed write raises,
+later ones are dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["repair"]
 
 
 class _Stderr(io.FileIO):
-    """Standard error."""
+    """Standard error. Never raises."""
 
     def write(self, data: Any) -> int:
         try:

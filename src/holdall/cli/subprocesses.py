@@ -1,7 +1,7 @@
-"""Runs of holdall as processes of their own: what they see of the environment, how they are shown, how they end.
+"""Runs holdall in child processes: their environment, the command line to show, and how they end.
 
-They end with the process that started them, however that ends: their input is a pipe from it, and when that is closed
-they are terminated. ``python -m holdall.cli.subprocesses ARGUMENTS`` is ``holdall ARGUMENTS`` on such a pipe.
+A child ends with its parent, however that ends: its stdin is a pipe from the parent, and it terminates when the pipe
+closes. ``python -m holdall.cli.subprocesses ARGUMENTS`` is ``holdall ARGUMENTS`` with such a stdin.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GRACE = 5.0
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` without keys, settings and proxies: what a child may see besides what it is given."""
+    """``environ`` without keys, settings and proxies."""
     # A proxy would get what is meant for the sandbox of this machine.
     kept = {
         name: value
@@ -99,7 +99,7 @@ def _process(
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], on_line: Callable[[str], None]) -> int:
-    """Run ``holdall ARGUMENTS`` to its end, telling ``on_line`` each line as it comes, and return the exit code."""
+    """Run ``holdall ARGUMENTS``, call ``on_line`` with each line as it comes, and return the exit code."""
     with _process(arguments, environment) as (child, printed):
         for line in printed:
             on_line(line.rstrip())
@@ -108,7 +108,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], on_line: Calla
 
 @contextmanager
 def on_signal(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """Answer a signal with ``handler`` while the block runs."""
+    """Handle a signal with ``handler`` while the block runs."""
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield
         return

@@ -1,4 +1,4 @@
-"""``holdall supply``: a bundle again, with the owner's originals in it."""
+"""``holdall supply``: a new bundle out of an old one and the owner's originals."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _target(bundle: Path, output: Path | None) -> Path:
 
 
 def _show_report(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
-    """What came of it, and what is still wanted; returns the two lists for ``--json``."""
+    """Print the report, and what is still missing. Returns the latter for ``--json``."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
 

@@ -1,4 +1,4 @@
-"""``holdall undo``: what one import run did to a project, taken back."""
+"""``holdall undo``: take back what one import run did."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **g
 
 
 def _show_report(console: Console, came: verb.UndoResult) -> None:
-    """How it ended. Raises what stopped it."""
+    """Print how it ended. Raises what stopped it."""
     from holdall.importer.verbs.undo_import import Ended
 
     planned, name = came.planned, came.planned.run
@@ -86,7 +86,7 @@ def _show_report(console: Console, came: verb.UndoResult) -> None:
         case Ended.DECLINED:
             console.say("nothing was done")
         case Ended.DONE:
-            # Those that the plan left were shown before the question.
+            # What the plan leaves was printed before the question.
             for one in came.left[len(planned.left()) :]:
                 console.warn(f"  left: {_line(one)}: {one.left}")
             if came.stopped:
@@ -115,7 +115,7 @@ def _line(one: verb.UndoAction) -> str:
 
 
 def _outcome(came: verb.UndoResult) -> Outcome:
-    """3 where something is still to be done or was left, or where things may be the run's."""
+    """Exit code 3 where something is left to do, was left, or may be the run's."""
     orphans, is_open = came.planned.orphans, bool(came.pending or came.left or came.planned.orphans)
     actions = {"pending": came.pending, "done": came.done, "left": came.left}
     return Outcome(

@@ -1,4 +1,4 @@
-"""``holdall verify``: prove a bundle whole, or a copy equal to it."""
+"""``holdall verify``: check a bundle, or compare a copy with it."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _result(verdict: Verification) -> dict[str, Any]:
 
 
 def _print(console: Console, verdict: Verification, tell: Callable[[str], None]) -> None:
-    """Findings are the result in any event; ``tell`` is told of a whole bundle."""
+    """Findings go to stdout in any event; what is said of a whole bundle goes to ``tell``."""
     if not verdict.is_named:
         console.result(f"{verdict.path}: not the file you named: sha256 is {verdict.sha256}, expected {verdict.named}")
     for finding in verdict.findings:

@@ -1,4 +1,4 @@
-"""What several commands show, on the terminal and in ``--json``: the verdict, losses, and what a bundle lacks."""
+"""What several commands print, and put into ``--json``: the verdict, losses, and what a bundle lacks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
     "verdict_as_json",
 ]
 
-# How many of one sort the terminal shows; what has them all is said, or stands in docs/commands.md.
+# How many of one sort the terminal shows. --json has all, or a thousand.
 _SHOWN = 20
 # How many files to supply --json lists; `inspect --all` lists all.
 _LISTED = 1000
@@ -58,7 +58,7 @@ def show_first(
 
 
 def holdings(counts: Mapping[str, int], kinds: Iterable[Kind] = KINDS) -> str:
-    """How many of each kind; of one that came with a later format only where there is any."""
+    """The number of objects of each kind; a kind of a later format version only where there is one."""
     rows = (KINDS[kind] for kind in kinds)
     return ", ".join(
         counted(counts.get(row.count, 0), row.noun) for row in rows if not row.since or counts.get(row.count)
@@ -74,7 +74,7 @@ def conclude(console: Console, verdict: Verdict) -> None:
 
 
 def as_exported(verdict: Verdict) -> str:
-    """Behind the word that a bundle is whole: what it lacks all the same; nothing where it lacks nothing."""
+    """What a whole bundle lacks all the same, to be put behind the word 'whole'; empty where it lacks nothing."""
     said = str(verdict)
     if verdict.complete:
         return said.removeprefix("complete")
@@ -82,12 +82,12 @@ def as_exported(verdict: Verdict) -> str:
 
 
 def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
-    """What ``result`` has of it under ``--json``."""
+    """The two keys of ``result`` under ``--json``."""
     return {"complete": verdict.complete, "verdict": verdict.as_json()}
 
 
 def show_losses(console: Console, losses: list[Loss]) -> None:
-    """What an import loses: what weighs, and what an assistant itself loses, one by one; the rest counted by kind."""
+    """What an import loses. Major losses and those of assistants get a line each; the rest is counted by kind."""
     heavy = [loss for loss in losses if _one_by_one(loss)]
     lines = (f"{loss.why.severity}: {flat(loss)}" for loss in heavy)
     show_first(console.warn, lines, len(heavy), more="; --dry-run shows them all")
@@ -148,7 +148,7 @@ def _users(users: list[User]) -> str:
     from holdall.dependencies import USERS
 
     named = [f"{flat(user.name)} ({user.id})" if user.name else user.id for user in users[:3]]
-    # A bundle's users are noted up to so many: there may be more.
+    # Only so many users are recorded for a file: there may be more.
     left = "many" if len(users) == USERS else len(users) - 3
     more = f" and {left} more" if len(users) > 3 else ""
     return f"; used by {', '.join(named)}{more}"
