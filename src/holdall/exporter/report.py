@@ -163,11 +163,11 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     that of ``unchanged_since`` (Unix seconds) and its ``sha256`` is not known.
     """
 
-    bundle: Path
-    size: int
-    sha256: str | None
-    digests: Digests
-    counts: dict[str, int]
+    bundle: Path = Path()
+    size: int = 0
+    sha256: str | None = None
+    digests: Digests = Digests(definitions="", contents="")
+    counts: dict[str, int] = {}
     fidelities: dict[str, int]
     losses: list[Finding]
     losses_found: int
