@@ -91,10 +91,6 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
     check: str = ""
 
 
-_trace = msgspec.json.Decoder(_Trace)
-_item = msgspec.json.Decoder(_Item)
-
-
 def supply(path: Path, originals: Originals, target: Path, *, force: bool, progress: Progress) -> Supplied:
     """Write the bundle at ``path`` again to ``target``, with what ``originals`` has for it.
 
@@ -141,7 +137,7 @@ class _Supply(Closing):
                 self._originals.reserve(line.filename, line.expected)
             mention(line.id, _Trace(line=line))
         for _, group in groupby(traces, key=itemgetter(0)):
-            self._decide([_trace.decode(trace) for _, trace in group])
+            self._decide([msgspec.json.decode(trace, type=_Trace) for _, trace in group])
         traces.close()
 
     def _decide(self, traces: list[_Trace]) -> None:
@@ -212,7 +208,7 @@ class _Supply(Closing):
             try:
                 self._write_records(writer)
                 for _, data in self._items:
-                    self._write_file(writer, _item.decode(data))
+                    self._write_file(writer, msgspec.json.decode(data, type=_Item))
                     self._progress.advance(files=1)
                 finished = writer.finish(ended=info.ended)
             except BaseException:
