@@ -7,7 +7,7 @@ import io
 import pytest
 
 from holdall.importer.apply.uploads import _Watched, upload_names
-from holdall.importer.plan.steps import Content
+from holdall.importer.plan.bundle_summary import Content
 from holdall.model import Fidelity, SourceId
 
 

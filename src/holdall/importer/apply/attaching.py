@@ -18,8 +18,7 @@ from holdall.dialects.shapes import reduced
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import TRIES, Writes
-from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.fingerprint import fingerprint
+from holdall.importer.plan.difference import Difference, fingerprint
 from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote import refusals

@@ -17,6 +17,7 @@ from holdall.errors import ImportUnderWay, NotFound, RemoteError
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.destination.objects import Objects
 from holdall.importer.plan import steps
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.runs.baseline import PLACES, RECENT, Stamp, listed, stamps
 from holdall.importer.runs.runfolder import made_in, past_states
 from holdall.importer.runs.runlines import ALONE, Learned, Opened
@@ -114,7 +115,7 @@ def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:
 
 
 async def duplicates(
-    context: Context, catalogue: steps.BundleSummary, *, prefix: str, known: Container[TargetId]
+    context: Context, catalogue: BundleSummary, *, prefix: str, known: Container[TargetId]
 ) -> list[Duplicate]:
     """What another import made beside that which this run created. ``known`` are the possible orphans, which are in
     the report already.
@@ -142,7 +143,7 @@ async def duplicates(
 
 
 async def _objects_beside(
-    context: Context, catalogue: steps.BundleSummary, kind: Kind, made: dict[SourceId, TargetId], prefix: str
+    context: Context, catalogue: BundleSummary, kind: Kind, made: dict[SourceId, TargetId], prefix: str
 ) -> list[Duplicate]:
     """Other copies of the sources of a kind than those ``made``, that came since the run began."""
     marked = context.folder.state.keeps_marks

@@ -19,8 +19,8 @@ from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.joined_text import join
-from holdall.importer.plan.steps import Content, UploadFile
+from holdall.importer.plan.bundle_summary import Content, join
+from holdall.importer.plan.steps import UploadFile
 from holdall.importer.runs.runlines import Copy, Create
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.remote import refusals

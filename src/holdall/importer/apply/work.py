@@ -26,10 +26,11 @@ from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.otherimports import leftovers
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.apply.stores import Stores
 from holdall.importer.apply.uploads import Uploads
+from holdall.importer.apply.vectorstores import Stores
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.choices import table_of
 from holdall.importer.plan.difference import final
 from holdall.importer.runs.runlines import Create
@@ -53,7 +54,7 @@ class Work:
         self,
         context: Context,
         plan: steps.Plan,
-        catalogue: steps.BundleSummary,
+        catalogue: BundleSummary,
         reader: BundleReader,
         destination: Mapping[str, str | None],
     ) -> None:

@@ -24,7 +24,7 @@ from holdall.errors import (
 )
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.plan.fingerprint import fingerprint, image
+from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runfolder import AuditLine
@@ -107,7 +107,7 @@ class Writes:
         update whose answer is lost is simply sent once more.
         """
         where = path(f"{PLACES[kind]}/{{}}", target) if store is None else _member(store, target)
-        after = dict.fromkeys(body, "") | image(kind, body)
+        after = dict.fromkeys(body, "") | fingerprints(kind, body)
         intent = runlines.Update(
             op="", kind=kind, source=source, target=target, store=store, before=before, after=after
         )
@@ -352,5 +352,5 @@ def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines
             name = view.filename if view.filename != intent.name else None
             size = view.size if view.size != intent.size else None
         elif isinstance(intent, runlines.Create | runlines.Update):
-            looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            looks = fingerprints(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
     return runlines.Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

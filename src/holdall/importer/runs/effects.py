@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from holdall.importer.plan.fingerprint import fingerprint
+from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.model import Kind, SourceId, TargetId
 

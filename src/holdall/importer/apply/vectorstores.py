@@ -16,9 +16,9 @@ from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.uploads import Uploads, file_loss, renamed
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.difference import Difference, final, same
-from holdall.importer.plan.fingerprint import fingerprint
-from holdall.importer.plan.steps import AttachFiles, BundleSummary, CreateStore, UpdateMembership, UpdateStore
+from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.difference import Difference, final, fingerprint, same
+from holdall.importer.plan.steps import AttachFiles, CreateStore, UpdateMembership, UpdateStore
 from holdall.importer.runs.runfolder import AuditLine
 from holdall.importer.runs.runlines import Create, Shown
 from holdall.importer.runs.runreport import Orphan
@@ -104,8 +104,7 @@ class Stores:
     async def relabel(self, step: UpdateMembership) -> None:
         """Set the attributes of one file, and see that they are set."""
         store = self._state.targets[Kind.STORE][step.store]
-        await self._changes.membership(step, store)
-        there = await self._changes.attributes(store, step.target)
+        there = await self._changes.membership(step, store)
         added = keys_added(step.attributes, there)
         if same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
             return
