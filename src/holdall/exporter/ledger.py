@@ -101,7 +101,7 @@ class Losses:
 
 
 class LedgerWriter:
-    """What one run knows and says of its files. ``totals`` are kept only where somebody will ask for them."""
+    """Records what became of each file of one run, and every loss. ``totals`` are kept only where they are needed."""
 
     def __init__(
         self,
@@ -125,28 +125,28 @@ class LedgerWriter:
         for one in definitions.unreadable:
             losses.add(unreadable(one.kind, one.id, one.message))
 
-    def lost(self, file: File, content: FetchedContent) -> None:
+    def missing(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
         line = ledger_line(file, content)
         self.writer.add_ledger(line)
         self._tally(file, line)
 
-    def got(self, file: File, stored: Stored) -> None:
+    def fetched(self, file: File, stored: Stored) -> None:
         """A file whose content the fetcher got."""
         self._tally(file, stored.ledger, stored.entry)
 
-    def took(self, file: File, stored: Stored) -> None:
-        """A content out of the parent, or one that isn't read there because nothing at all has changed."""
+    def reused(self, file: File, stored: Stored) -> None:
+        """A content copied from the parent, or one that isn't read there because nothing at all has changed."""
         self.taken += 1
-        self.kept(file, stored)
+        self.resumed(file, stored)
 
-    def kept(self, file: File, stored: Stored) -> None:
+    def resumed(self, file: File, stored: Stored) -> None:
         """A content that an interrupted run has stored; its line in the ledger is kept too."""
         self.progress.advance(bytes=file.size or stored.entry.size)
-        self.got(file, stored)
+        self.fetched(file, stored)
 
-    def foresee(self, file: File, entry: IndexEntry) -> None:
-        """A content that will come out of the parent unless nothing at all has changed."""
+    def will_be_reused(self, file: File, entry: IndexEntry) -> None:
+        """A content that will be copied from the parent, unless nothing at all has changed."""
         if self._totals:
             self._totals.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
 
@@ -221,7 +221,7 @@ def _absent(missing: Missing) -> Absent:
 
 
 def ledger_line(file: File, content: FetchedContent) -> LedgerLine:
-    """The ledger's line about what came of a file; where a content lies, the writer adds."""
+    """The ledger line for one file; the writer adds where its content lies."""
     # What was fetched has the fields of a line, by the same names.
     said = {**asdict(content), "doubt": content.doubt or msgspec.UNSET}
     return LedgerLine(id=file.id, filename=file.filename, path=None, expected=file.size, **said)

@@ -227,7 +227,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     known: Callable[[Finding], bool] | None = None
 
     def accepts(self, finding: Finding) -> bool:
-        """Did the user say that this loss changes no exit code?
+        """Whether the user accepts this loss, so that it changes no exit code.
 
         ``min_fidelity`` UNAVAILABLE accepts whatever is lost of a file; a store that is gone, a list that contradicts
         its count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
@@ -289,7 +289,7 @@ def line_of(finding: Finding, why: Reason) -> LossLine:
 
 
 def same_loss(line: LossLine) -> bytes:
-    """Equal for two lines of the same loss, in whatever words a server told it; another number is another loss."""
+    """A key that two lines of the same loss share, however a server words it; another number is another loss."""
     said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
     return _encode((line.reason, line.kind, line.id, said))
 

@@ -91,7 +91,7 @@ class _Look:
             is_kept = kind is not Kind.ASSISTANT or self._keeps_assistants
             looks[kind] = Objects(kind, records if is_kept else {}, self._history.made[kind], prefix=self._prefix)
         await asyncio.gather(*(look.read(self._account) for look in looks.values()))
-        found = {kind: look.recognised() for kind, look in looks.items()}
+        found = {kind: look.matches() for kind, look in looks.items()}
         await self._match_files(found[Kind.ASSISTANT], found[Kind.STORE])
         self._intact = intact(self._files, self._bundle)
         self._found_stores = {id: self._store(id, there, by) for id, (there, by) in found[Kind.STORE].items()}

@@ -121,7 +121,7 @@ class Objects:
             if found.name in named and self._goes_by_name(found):
                 self._alike.setdefault(found.name, []).append(found)
 
-    def recognised(self) -> dict[SourceId, tuple[Object, By]]:
+    def matches(self) -> dict[SourceId, tuple[Object, By]]:
         """The copies, by the source's ids. Where several may be meant, the first, and all of them in ``several``."""
         found = {id: self._one(id) for id in self._records}
         return {id: one for id, one in found.items() if one is not None}
