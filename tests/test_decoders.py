@@ -19,8 +19,7 @@ from holdall.dialects.registry import definition
 from holdall.dumps import read_dumps
 from holdall.errors import DamagedBundle, UsageFault
 from holdall.graph import with_callees_by_id
-from holdall.importer.plan.joined_text import document
-from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.importer.plan.bundle_summary import document, keys_of, without_record_keys
 from holdall.lenient import first_value, read_members, readable, split_json, without_half_characters
 from holdall.model import (
     AgentView,

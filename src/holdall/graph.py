@@ -8,6 +8,7 @@ other's ``id``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,6 +40,15 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
 
     stores: dict[SourceId, list[SourceId]]
     files: dict[SourceId, list[SourceId]]
+
+    def of(self, id: SourceId) -> list[SourceId]:
+        """The definitions that name a store or a file of that id."""
+        return [*self.stores.get(id, ()), *self.files.get(id, ())]
+
+    def needed_by(self, chosen: AbstractSet[str]) -> set[SourceId]:
+        """The stores and files that any of the ``chosen`` definitions names."""
+        used = (*self.stores.items(), *self.files.items())
+        return {id for id, users in used if not chosen.isdisjoint(users)}
 
 
 def users_of(views: Iterable[DefinitionView], *, stores: bool = True, files: bool = True) -> Users:

@@ -13,7 +13,7 @@ from holdall.bundle import layout
 from holdall.bundle.digest import content_line, definition_line, digest_of, record_hash
 from holdall.bundle.layout import HoldallInfo, IndexEntry, LedgerLine, bag_name, specification
 from holdall.bundle.reader import open_bundle
-from holdall.importer.plan.steps import Content
+from holdall.importer.plan.bundle_summary import Content
 from holdall.kinds import KINDS
 from holdall.model import Fidelity, Kind
 from holdall.verification import verify

@@ -111,13 +111,13 @@ def test_flags_that_do_not_go_together(holdall: Terminal, bundle: str) -> None:
 
 # A rehearsal that stops in the middle, so that it can't come to its end before it is ended.
 IN_THE_MIDDLE = """
-import asyncio, sys
+import sys
 from holdall.cli.main import main
 from holdall.importer.apply.work import Work
 
 async def middle(work):
     print("in the middle", flush=True)
-    await work._context.pace.halt.during(asyncio.sleep, 3600)
+    await work._context.pace._pause(3600)
 
 Work.run = middle
 sys.argv[1:] = ["verify", sys.argv[1], "--rehearse"]

@@ -21,9 +21,8 @@ from holdall.bundle.reader import BundleReader, open_bundle
 from holdall.cli.console import Console
 from holdall.cli.main import run
 from holdall.errors import BundleError
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.plan.bundle_summary import document, summarize
 from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.joined_text import document
 from holdall.importer.plan.planner import plan
 from holdall.model import Fidelity
 from holdall.selection import Selection
@@ -106,7 +105,7 @@ class Trial:
         if not isinstance(bundle, BundleReader):
             return
         with bundle:
-            holding = refused(lambda: catalogue(bundle))
+            holding = refused(lambda: summarize(bundle))
             if holding is None:
                 return
             refused(lambda: plan(holding, Selection(), prefix="copy of ", choices=Choices()))

@@ -21,8 +21,7 @@ import msgspec
 
 from holdall.bundle.reader import open_bundle
 from holdall.errors import NotFound
-from holdall.importer.destination.history import history
-from holdall.importer.destination.mapping import by_mapping
+from holdall.importer.destination.history import by_mapping, history
 from holdall.importer.plan.requests import ABOUT
 from holdall.importer.runs.baseline import Baseline
 from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, PastRun, RunFolder, made_in, past_runs, unfinished
@@ -255,10 +254,14 @@ class Pinned:
 
     def _history(self) -> View:
         found = history(self.out, destination=self.destination.party, prefix=str(self.options.get("prefix", "")))
-        fields = ("assistants", "stores", "files", "copies", "hashes", "images")
         return {
-            **{name: getattr(found, name) for name in fields},
-            "agents": found.definitions[Kind.AGENT],
+            "assistants": found.made[Kind.ASSISTANT],
+            "agents": found.made[Kind.AGENT],
+            "stores": found.made[Kind.STORE],
+            "files": found.made[Kind.FILE],
+            "copies": found.copies,
+            "hashes": found.hashes,
+            "images": found.fingerprints,
             "attached": {
                 store: {file: its or "bare" for file, its in put.items()} for store, put in found.attached.items()
             },

@@ -16,7 +16,7 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects.tables import Form
 from holdall.importer.apply.context import Context, Pace
 from holdall.importer.runs.runfolder import RunFolder
-from holdall.importer.verbs.plan_import import Asked, Prepared, steps
+from holdall.importer.verbs.plan_import import Asked, OnConflict, Prepared
 from holdall.importer.verbs.run_import import ImportOptions, Machine, Report, run_import
 from holdall.progress import Silent
 from holdall.remote.client import Account, endpoint
@@ -91,7 +91,7 @@ def run(
     reader = cast(BundleReader, shelf)
     ticks, moment = itertools.count(1), moment or Time()
     observer = Unasked()
-    asked = Asked(form=form, prefix=prefix, map_model=map_model, on_conflict=steps.OnConflict.DUPLICATE)
+    asked = Asked(form=form, prefix=prefix, map_model=map_model, on_conflict=OnConflict.DUPLICATE)
 
     async def go() -> Report:
         main = asyncio.current_task()

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
-from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.planner import Choices, plan
+from holdall.importer.plan.bundle_summary import summarize
+from holdall.importer.plan.choices import Choices
+from holdall.importer.plan.planner import plan
 from holdall.importer.runs.runreport import Report, Status
 from holdall.sandbox.behaviour import Behaviour
 from holdall.sandbox.oddities.oddity import Oddity
@@ -136,7 +137,7 @@ def keys() -> Keys:
 
 
 def told(shelf: Shelf, form: Form) -> list[tuple[Why, str | None]]:
-    planned = plan(catalogue(cast(BundleReader, shelf)), Selection(), choices=Choices(form=form))
+    planned = plan(summarize(cast(BundleReader, shelf)), Selection(), choices=Choices(form=form))
     return [(loss.why, loss.field) for loss in planned.losses()]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.metadata import without_record_keys
+from holdall.importer.plan.bundle_summary import without_record_keys
 from holdall.model import Kind, Record, SourceId
 from holdall.sandbox.behaviour import NoQuota
 from holdall.sandbox.oddities.oddity import Oddity

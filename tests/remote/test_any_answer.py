@@ -256,7 +256,7 @@ def test_what_stands_at_a_destination(answers: list[bytes]) -> None:
             async with answering(answers) as account:
                 try:
                     await objects.read(account)
-                    for found, _ in objects.recognised().values():
+                    for found, _ in objects.matches().values():
                         found.fields()
                     assert objects.usage is None or objects.usage >= 0
                 except RemoteError:

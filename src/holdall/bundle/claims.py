@@ -189,6 +189,7 @@ def about_loss(raw: bytes, line: LossLine) -> Iterator[str]:
 
 def about_info(raw: bytes, info: HoldallInfo) -> Iterator[str]:
     """``holdall.json``, but for the numbers in it. Raises ValueError as ``read_unique`` does."""
+    # As in about_ledger_line, the rules of docs/format.md one after another.
     fields = read_unique(raw, values=_INFO_VALUES)
     for name in ("min_rung", "losses"):
         if name in fields and fields[name] is None:

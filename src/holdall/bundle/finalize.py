@@ -20,7 +20,7 @@ from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink
 from holdall.bundle.sorting import ValueSorter
 from holdall.bundle.stream import Stream
-from holdall.bundle.totals import Totals
+from holdall.bundle.totals import BundleTotals
 from holdall.errors import BundleError, CannotWrite
 from holdall.kinds import KINDS
 from holdall.untrusted import read_as
@@ -51,21 +51,14 @@ class Finalizer:
     """Closes one stream. Memory is flat: what there is one of per file is sorted outside of memory."""
 
     def __init__(
-        self,
-        stream: Stream,
-        capture: Capture,
-        *,
-        target: Path,
-        started: int,
-        resumed: int,
-        line_sinks: list[LineSink],
+        self, stream: Stream, capture: Capture, *, target: Path, started: int, resumed: int, line_sinks: list[LineSink]
     ) -> None:
         """Below position ``resumed`` of the journal stand the lines of earlier runs."""
         self._target, self._capture, self._started = target, capture, started
         self._stream, self._resumed = stream, resumed
         self._line_sinks = sorted(line_sinks, key=lambda sink: sink.path)
         self._index, self._ledger = ValueSorter(IndexEntry), ValueSorter(LedgerLine)
-        self._totals = Totals(capture.min_fidelity)
+        self._totals = BundleTotals(capture.min_fidelity)
         self._tags: list[tuple[str, str]] = []
 
     def run(self, *, ended: int) -> Finished:

@@ -180,7 +180,7 @@ class BundleReader(Closing):
 
     def ledger(self) -> Iterator[LedgerLine]:
         """What became of each file, by ascending id."""
-        return (line for _, line in self.raw_ledger())
+        return (line for _, line in self.lines(layout.LEDGER, ledger_line))
 
     def ledger_line(self, file_id: str) -> LedgerLine | None:
         """What became of one file."""
@@ -195,15 +195,15 @@ class BundleReader(Closing):
 
     def losses(self) -> Iterator[LossLine]:
         """What the source had and the bundle hasn't, besides what the ledger says of files."""
-        return (line for _, line in self.raw_losses())
+        return (line for _, line in self.lines(layout.LOSSES, loss_line))
 
-    def raw_losses(self) -> Iterator[tuple[bytes, LossLine]]:
-        """Each line of the losses as it is written, and read."""
-        return self._decoded(layout.LOSSES, loss_line)
-
-    def raw_ledger(self) -> Iterator[tuple[bytes, LedgerLine]]:
-        """Each line of the ledger as it is written, and read; the sha256 of all is checked at the end."""
-        return self._decoded(layout.LEDGER, ledger_line)
+    def lines(self, path: str, decode: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
+        """Each line at ``path`` as it is written, and read; the sha256 of all is checked at the end."""
+        if entry := self.find(path):
+            for raw in self._raw_lines(entry):
+                with self._guarding(path):
+                    line = decode(raw)
+                yield raw, line
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -227,22 +227,15 @@ class BundleReader(Closing):
 
     def _raw_lines(self, entry: IndexEntry) -> Iterator[bytes]:
         """The lines of a ``.jsonl`` entry, without their newlines."""
-        told, count = entry.records or 0, 0
+        most, count = entry.records or 0, 0
         with self.open(entry) as stream, self._guarding(entry.path):
             while line := stream.readline(MAX_JSON + 1):
                 count += 1
                 if not line.endswith(b"\n"):
                     raise ValueError("a line without end")
-                if count > told:
-                    raise ValueError(f"more lines than the {told} that the index counts")
+                if count > most:
+                    raise ValueError(f"more lines than the {most} that the index counts")
                 yield line[:-1]
-
-    def _decoded(self, path: str, decode: Callable[[bytes], T]) -> Iterator[tuple[bytes, T]]:
-        if entry := self.find(path):
-            for raw in self._raw_lines(entry):
-                with self._guarding(path):
-                    line = decode(raw)
-                yield raw, line
 
     def _record(self, kind: Kind, raw: bytes, entry: IndexEntry, *, measuring: bool) -> Record:
         """A record that anybody may decode."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Container, Iterator
 import msgspec
 
 from holdall.bundle import layout
-from holdall.bundle.claims import about_ledger_line, about_loss, asked
+from holdall.bundle.claims import about_ledger_line, about_loss, asked, ledger_line, loss_line
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import IndexEntry, LedgerLine, LossLine
 from holdall.bundle.names import is_name_of
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.sorting import Sorter, ValueSorter
-from holdall.bundle.totals import Totals, declared, known_reason, minimum_of, verdict_of
+from holdall.bundle.totals import BundleTotals, declared, known_reason, minimum_of, verdict_of
 from holdall.capped import Capped
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun, read
 from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, StoreView
@@ -27,7 +27,7 @@ from holdall.verdict import Reason, Verdict
 __all__ = ["DeclaredLoss", "References", "Report"]
 
 _LONGEST = 4000
-"""Characters of what is told in one."""
+"""Characters that a declared loss keeps of an id, a name or a message."""
 
 Report = Callable[[str, str | None, str], None]
 """Takes a finding: its code, the entry's path or None, a sentence."""
@@ -66,7 +66,7 @@ class References:
         looked into them."""
         self._bundle, self._report, self._cut = bundle, report, cut
         self.losses: Capped[DeclaredLoss] = Capped()
-        self._uses, self._totals = ValueSorter(_Use), Totals(minimum_of(bundle.info))
+        self._uses, self._totals = ValueSorter(_Use), BundleTotals(minimum_of(bundle.info))
         self._there: dict[Kind, dict[str, str]] = {kind: {} for kind in DEFINITIONS}
         """The definitions by id, each with its path without the ending."""
         self._lacking: set[str] = set()
@@ -84,7 +84,7 @@ class References:
         self._read_ledger()
         for line in self._bundle.losses():
             self._account(line)
-        # Before the losses, because what is lost is told in this order: the files of the ledger first.
+        # The files of the ledger first: in this order the losses are listed.
         self._check_files()
         self._read_losses()
         self._check_info()
@@ -99,7 +99,7 @@ class References:
 
     def _read_ledger(self) -> None:
         previous = b""
-        for raw, line in self._bundle.raw_ledger():
+        for raw, line in self._bundle.lines(layout.LEDGER, ledger_line):
             for fault in _read_whole(about_ledger_line(raw, line)):
                 self._report("record", layout.LEDGER, f"the ledger's line of {line.id}: {fault}")
             if line.id.encode() < previous:
@@ -113,7 +113,7 @@ class References:
 
     def _read_losses(self) -> None:
         previous = b""
-        for raw, line in self._bundle.raw_losses():
+        for raw, line in self._bundle.lines(layout.LOSSES, loss_line):
             for fault in _read_whole(about_loss(raw, line)):
                 self._report("record", layout.LOSSES, f"{layout.LOSSES}: the line of {line.id or line.reason}: {fault}")
             if raw < previous:
@@ -252,7 +252,7 @@ class References:
                 self._check_lost(loss.path, loss.kind, id, there=there)
 
     def _check_size(self, line: LedgerLine, losses: set[str]) -> None:
-        """Bytes of another size than was declared are a loss, where losses are told."""
+        """Bytes of another size than was declared are a loss, where the bundle lists losses."""
         differs = line.fidelity.is_bytes and line.expected not in (None, line.size)
         if differs and Reason.COUNTS not in losses and self._bundle.info.losses is not None:
             self._report("count", layout.LEDGER, f"{line.id}: another size than was declared, and no loss says so")

@@ -7,6 +7,7 @@ of it is decoded, and after it the length must be exact (see docs/format.md, "Fr
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import threading
@@ -32,7 +33,6 @@ __all__ = [
     "decompress",
     "encode_seal",
     "encode_table",
-    "frame_length",
     "read_table",
     "remains",
     "require_expansion",
@@ -116,9 +116,10 @@ def declared_size(frame: bytes | memoryview) -> int:
 
 def decompress(frame: bytes | memoryview, size: int) -> bytes:
     """The content of exactly one frame of ``size`` bytes, checksum proved. Releases the GIL; safe from any thread."""
-    if declared_size(frame) != size:
+    length, declared = _frame_at(io.BytesIO(frame), 0)
+    if declared != size:
         raise FrameError("frame declares another size than the seek table")
-    if frame_length(frame) != len(frame):
+    if length != len(frame):
         raise FrameError("frame has another length than the seek table says")
     try:
         data = _codecs.decompressor.decompress(frame, allow_extra_data=False)
@@ -151,23 +152,6 @@ def remains(frame: bytes | memoryview, size: int) -> bytes:
     return bytes(found[:size])
 
 
-def frame_length(frame: bytes | memoryview) -> int | None:
-    """Length of the zstd frame at the start of ``frame`` by its block headers; None where it doesn't end inside."""
-    position = _header_length(frame)
-    if position is None:
-        return None
-    checksum = _CHECKSUM if frame[4] & 0x04 else 0
-    last = False
-    while not last:
-        if position + 3 > len(frame):
-            return None
-        block = int.from_bytes(frame[position : position + 3], "little")
-        last, size = _block(block)
-        position += 3 + size
-    position += checksum
-    return position if position <= len(frame) else None
-
-
 def _header_length(frame: bytes | memoryview) -> int | None:
     if len(frame) < 6 or bytes(frame[:4]) != FRAME_MAGIC:
         return None
@@ -196,11 +180,6 @@ class FrameTable:
     def append(self, length: int, size: int) -> None:
         self._ends.append(self.length + length)
         self._data_ends.append(self.size + size)
-
-    def cut(self, count: int) -> None:
-        """Forget all frames after the first ``count``."""
-        del self._ends[count:]
-        del self._data_ends[count:]
 
     @property
     def length(self) -> int:
@@ -239,19 +218,17 @@ def walk(file: BinaryIO, end: int) -> FrameTable:
 
 
 def _frame_at(file: BinaryIO, offset: int) -> tuple[int, int]:
-    """Length and declared content size of the frame at ``offset``, or FrameError."""
+    """Length, by its block headers, and declared content size of the frame at ``offset``, or FrameError."""
     file.seek(offset)
     header = file.read(_HEADER_MAX)
     size = declared_size(header)
     length, last = _header_length(header) or 0, False
     while not last:
-        # Else a few bytes could have us read blocks without end.
-        if not length or length > _MAX_COMPRESSED:
-            raise FrameError("not a frame, or one without end")
         file.seek(offset + length)
         block = file.read(3)
-        if len(block) < 3:
-            raise FrameError("the file ends inside a frame")
+        # No longer than any frame is: else a few bytes could have us read blocks without end.
+        if not length or length > _MAX_COMPRESSED or len(block) < 3:
+            raise FrameError("frame without end")
         last, block_length = _block(int.from_bytes(block, "little"))
         length += 3 + block_length
     return length + _CHECKSUM, size

@@ -14,13 +14,13 @@ from holdall.model import Fidelity, Kind
 from holdall.opening import Closing
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["Totals", "declared", "known_reason", "minimum_of", "reason_of", "verdict_of"]
+__all__ = ["BundleTotals", "declared", "known_reason", "minimum_of", "reason_of", "verdict_of"]
 
 _FIDELITIES = list(Fidelity)
 _DEFAULT = Fidelity.TEXT
 
 
-class Totals(Closing):
+class BundleTotals(Closing):
     """Taken of all that is in a bundle, be it made, checked or only thought of. A context manager.
 
     Memory is flat: what the digests are made of is sorted outside of memory. Not to be added to after ``digests``.

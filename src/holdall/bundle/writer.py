@@ -24,8 +24,7 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
-from holdall.bundle.layout import Capture, IndexEntry, LedgerLine
-from holdall.bundle.names import safe_name
+from holdall.bundle.layout import Capture, LedgerLine
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import OldStream, Stream, Unrecoverable
@@ -37,7 +36,6 @@ from holdall.untrusted import require_record
 __all__ = ["BundleWriter", "Finished"]
 
 _LEAST_FREE = 16 << 20
-_UNNAMED = "unnamed"
 
 
 class _Dated(View, frozen=True, kw_only=True):
@@ -49,7 +47,7 @@ class BundleWriter:
     """A bundle being written to ``target``.
 
     Use as a context manager. Leaving without ``finish`` leaves ``NAME.partial/``, and a later writer with the same
-    target and capture goes on with it. All methods may be called from any thread.
+    target and capture resumes it. All methods may be called from any thread.
     """
 
     def __init__(
@@ -92,10 +90,10 @@ class BundleWriter:
             raise
 
     def _begin(self, started: int, *, resume: bool) -> None:
-        """Go on with what an earlier run left, where that is wanted and can be, or begin anew."""
+        """Resume what an earlier run left, where that is wanted and possible, or begin anew."""
         self.started = started
         if begin := self._partial.begin():
-            resume = resume and begin.goes_on(self.capture, self.target.name)
+            resume = resume and begin.can_resume(self.capture, self.target.name)
             if resume:
                 self.started = begin.started
             elif not self._force:
@@ -115,7 +113,7 @@ class BundleWriter:
         )
 
     def _open(self, *, resume: bool) -> None:
-        """Open the stream, to go on with it or anew with the files that say how to read it."""
+        """Open the stream: resume it, or begin anew with the files that say how to read it."""
         begin = Begin(format=JOURNAL, name=self.target.name, started=self.started, capture=self.capture)
         self._stream = Stream(self._partial, None if resume else begin, self._pool, depth=self._depth)
         self._resumed = self._stream.journal.position if resume else 0
@@ -200,10 +198,7 @@ class BundleWriter:
         with self._lock, reporting(self.target):
             if self._stream.index.has_content(line.id):
                 raise ValueError(f"the content of {line.id} was added before")
-            if store is None:
-                path = self._stream.index.content_folder(line.id) + safe_name(line.filename or _UNNAMED)
-            else:
-                path = self._stream.index.text_path(store, line.id)
+            path = self._stream.index.content_path(line.id, line.filename, store)
             entry = self._stream.begin(
                 sink, path, created_at, id=line.id, filename=line.filename, fidelity=line.fidelity
             )
@@ -306,7 +301,9 @@ class BundleWriter:
                 for position, line in old.journal.lines():
                     match line:
                         case Entry(hash=str()) if before.seen(line):
-                            self._carry_record(old, line.entry)
+                            raw = b"".join(old.content(line.entry))
+                            kind, id = layout.kind_of(line.entry.path), SourceId(line.entry.id or "")
+                            self.add_record(Record(kind=kind, id=id, raw=raw))
                         case Stored() if before.holds(line, position, unseen=keep_unseen):
                             self._carry(old, line)
                         case Ledger() if position >= resumed:
@@ -319,11 +316,6 @@ class BundleWriter:
         self._stream.index.unseen_contents = before.unseen_contents if keep_unseen else set()
         self._stream.flush()
         self._partial.forget_old()
-
-    def _carry_record(self, old: OldStream, entry: IndexEntry) -> None:
-        assert entry.id is not None
-        kind = layout.kind_of(entry.path)
-        self.add_record(Record(kind=kind, id=SourceId(entry.id), raw=b"".join(old.content(entry))))
 
     def _carry(self, old: OldStream, line: Stored) -> None:
         """One content from the old stream into the new one."""
@@ -347,7 +339,7 @@ class BundleWriter:
         return sink
 
     def _filled(self, path: str, data: bytes, uses: int = 0) -> Sink:
-        """A sink for ``path`` with all that comes into it, which is in memory anyhow."""
+        """A committed sink for ``path`` that holds ``data``."""
         with self._stream.sink(path, uses=uses) as sink:
             sink.write(data)
             sink.commit()

@@ -22,8 +22,9 @@ from holdall.model import (
     epoch_seconds,
 )
 from holdall.parsedtext import require_page
+from holdall.remote import refusals
 from holdall.remote.client import Account, path
-from holdall.remote.refusals import is_of_purpose
+from holdall.remote.refusals import RefusalReason
 from holdall.remote.survey import Surveyor
 
 __all__ = ["Look"]
@@ -176,7 +177,8 @@ class Look:
                 message = refused.message
                 if isinstance(error, NotFound):
                     continue  # gone meanwhile, or not there yet; of another file the server may say more
-                answer = EndpointState.DENIED if is_of_purpose(error) else refused.answer
+                is_of_purpose = refusals.read(error).reason is RefusalReason.PURPOSE
+                answer = EndpointState.DENIED if is_of_purpose else refused.answer
             else:
                 answer, message = EndpointState.YES, ""
             break

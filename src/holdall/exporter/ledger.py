@@ -18,7 +18,7 @@ from holdall.bundle.digest import record_hash
 from holdall.bundle.journal import Stored
 from holdall.bundle.layout import Digests, IndexEntry, LedgerLine
 from holdall.bundle.sorting import Sorter
-from holdall.bundle.totals import Totals
+from holdall.bundle.totals import BundleTotals
 from holdall.bundle.writer import BundleWriter
 from holdall.capped import KEPT
 from holdall.exporter.file_index import File, FileIndex
@@ -110,7 +110,7 @@ class LedgerWriter:
         definitions: Definitions,
         losses: Losses,
         progress: Progress,
-        totals: Totals | None = None,
+        totals: BundleTotals | None = None,
         account: Account | None = None,
     ) -> None:
         self.writer, self.index, self.progress, self.losses = writer, index, progress, losses

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from holdall.bundle.digest import record_hash
 from holdall.bundle.layout import Capture, Source
-from holdall.bundle.totals import Totals, minimum_of
+from holdall.bundle.totals import BundleTotals, minimum_of
 from holdall.bundle.writer import BundleWriter, Finished
 from holdall.dumps import Dump
 from holdall.errors import UsageFault
@@ -184,7 +184,7 @@ class _Export:
         losses = Losses(_policy(self._options, parent))
         for loss in _losses_of(self._start.dump):
             losses.add(loss)
-        with FileIndex() as index, Totals() if compared else nullcontext() as totals:
+        with FileIndex() as index, BundleTotals() if compared else nullcontext() as totals:
             ledger = LedgerWriter(writer, index, self._definitions, losses, self._progress, totals, self._account)
             hashes = self._put_records(ledger)
             async with AsyncExitStack() as stack:

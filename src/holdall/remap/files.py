@@ -75,7 +75,7 @@ def scan(paths: Iterable[Path], mapping: Path, renaming: Renaming) -> Iterator[C
             continue
         try:
             status = os.stat(file, follow_symlinks=False)
-            # Hard links are one file: written once, it would have changed before the second time.
+            # Two of the paths may lead to one file.
             if (status.st_dev, status.st_ino) in seen or os.path.samestat(status, own):
                 continue
             seen.add((status.st_dev, status.st_ino))

@@ -24,8 +24,9 @@ from holdall.errors import (
     ServerFailed,
     UnexpectedAnswer,
 )
+from holdall.remote import refusals
 from holdall.remote.client import Account, Answer, path
-from holdall.remote.refusals import is_of_container
+from holdall.remote.refusals import RefusalReason
 from holdall.remote.transfer import ContentSink, transfer
 
 __all__ = ["Containers", "NoContainer"]
@@ -108,7 +109,7 @@ class Containers:
                     self._closed = NoContainer(error)
                     raise self._closed from None
                 except (NotFound, RequestRefused) as error:
-                    if not is_of_container(error) or attempt == _ATTEMPTS:
+                    if refusals.read(error).reason is not RefusalReason.CONTAINER or attempt == _ATTEMPTS:
                         raise
                     container.spent = True
             attempt += 1
@@ -198,7 +199,7 @@ class Containers:
         try:
             await self._account.delete(path("/containers/{}", ident))
         except RemoteError as error:
-            if isinstance(error, NotFound) or is_of_container(error):
+            if isinstance(error, NotFound) or refusals.read(error).reason is RefusalReason.CONTAINER:
                 return
             self.left.append(ident)
             self._account.progress.note(f"{error.message}; it expires by itself 20 minutes after its last use")

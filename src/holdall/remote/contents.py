@@ -19,10 +19,11 @@ from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size
 from holdall.model import Fidelity, FileView, SourceId
 from holdall.originals import Originals, Unmatched, copy_original, unreadable
 from holdall.parsedtext import Parts
+from holdall.remote import refusals
 from holdall.remote.client import Account, path
 from holdall.remote.containers import Containers, NoContainer
 from holdall.remote.parsed import read_parsed
-from holdall.remote.refusals import is_of_purpose
+from holdall.remote.refusals import RefusalReason
 from holdall.remote.transfer import ContentSink, transfer
 from holdall.wording import Wording
 
@@ -149,7 +150,7 @@ class ContentFetcher:
             )
         except REFUSED as refusal:
             work.error = refusal
-            if purpose and is_of_purpose(refusal):
+            if purpose and refusals.read(refusal).reason is RefusalReason.PURPOSE:
                 self._refused[purpose] = refusal
             return None
         if got.size != work.size and work.size is not None:

@@ -13,29 +13,8 @@ import msgspec
 
 from holdall.errors import NotFound, RemoteError
 
-__all__ = [
-    "Refusal",
-    "RefusalReason",
-    "is_of_container",
-    "is_of_purpose",
-    "is_spent",
-    "is_unknown",
-    "missing_scopes",
-    "read",
-    "scope",
-]
+__all__ = ["Refusal", "RefusalReason", "is_spent", "is_unknown", "missing_scopes", "read", "scope"]
 
-_TOO_MUCH = re.compile(
-    r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long|"
-    r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than",
-    re.I,
-)
-_TYPE = re.compile(
-    r"\bextensions?\b|\bfiles? of the ending\b|\bunsupported (?:file|type|format|media)|\binvalid file (?:type|format)|"
-    r"\b(?:types?|formats?)\b.*\b(?:not|n't) (?:supported|allowed|accepted)",
-    re.I,
-)
-_ALREADY = re.compile(r"\balready\b", re.I)
 _SCOPES = re.compile(r"missing scopes?:?\s*([\w.:*-]+(?:\s*,\s*[\w.:*-]+)*)?", re.I)
 # 429 of these types or codes says "pay", not "wait". Source: SDK and platform documentation, 2026-11.
 _SPENT = re.compile(
@@ -47,9 +26,6 @@ _SCOPE = re.compile(
     r"|no such (organi[sz]ation|project)\b|openai-(organi[sz]ation|project) header|member of an (organi[sz]ation)\b",
     re.I,
 )
-_CONTAINER = re.compile(r"\bcontainer\b.*\b(expired|not found|deleted)\b", re.I | re.S)
-# The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
-_PURPOSE = "not allowed to download files of purpose"
 _QUOTED = re.compile(r"(?<!\w)[`'\"‘“]([A-Za-z_]\w*)(?:[.\[][^`'\"’”]*)?[`'\"’”]")  # noqa: RUF001
 # What comes before a field's name in ``param``, where a server gives the whole way to it.
 _ROOTS = frozenset({"body", "request", "params"})
@@ -64,9 +40,32 @@ class RefusalReason(StrEnum):
     """More items, or more bytes, than the server takes in one call."""
     ALREADY = "already"
     """It is there already."""
+    CONTAINER = "container"
+    """The container is gone, and not the file in it: 400 ``Container is expired``, or 404."""
+    PURPOSE = "purpose"
+    """No file of this purpose is given back."""
     UNTOLD = "untold"
     """The answer has no word on it."""
     OTHER = "other"
+
+
+# In this order: the narrower ones first.
+_WORDS = {
+    # The whole sentence is `Not allowed to download files of purpose: assistants`; seen since 2023, not documented.
+    RefusalReason.PURPOSE: re.compile(r"not allowed to download files of purpose", re.I),
+    RefusalReason.TOO_MUCH: re.compile(
+        r"too many files|at most \d+ files|maximum (?:number )?of (?:\d+ )?files|(?:array|list) too long|"
+        r"too large|maximum (?:file )?size|exceeds? the .*limit|larger than",
+        re.I,
+    ),
+    RefusalReason.TYPE: re.compile(
+        r"\bextensions?\b|\bfiles? of the ending\b|\bunsupported (?:file|type|format|media)|"
+        r"\binvalid file (?:type|format)|\b(?:types?|formats?)\b.*\b(?:not|n't) (?:supported|allowed|accepted)",
+        re.I,
+    ),
+    RefusalReason.CONTAINER: re.compile(r"\bcontainer\b.*\b(expired|not found|deleted)\b", re.I | re.S),
+    RefusalReason.ALREADY: re.compile(r"\balready\b", re.I),
+}
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,16 +127,6 @@ def is_unknown(error: RemoteError, ids: Iterable[str]) -> bool:
     return unknown and any(id in error.detail for id in ids)
 
 
-def is_of_container(error: RemoteError) -> bool:
-    """Whether it is the container that is gone, and not the file in it: 400 ``Container is expired``, or 404."""
-    return bool(_CONTAINER.search(error.detail))
-
-
-def is_of_purpose(error: RemoteError) -> bool:
-    """Whether no file of this purpose is given back."""
-    return _PURPOSE in error.detail.lower()
-
-
 def is_spent(code: str | None, kind: str | None) -> bool:
     """Whether a refusal of this ``code`` and ``type`` says "pay", not "wait"."""
     return any(_SPENT.search(word) for word in (code, kind) if word)
@@ -156,11 +145,7 @@ def _reason(error: RemoteError) -> RefusalReason:
         return RefusalReason.TOO_MUCH
     if error.code == "unsupported_file":
         return RefusalReason.TYPE
-    for reason, words in (
-        (RefusalReason.TOO_MUCH, _TOO_MUCH),
-        (RefusalReason.TYPE, _TYPE),
-        (RefusalReason.ALREADY, _ALREADY),
-    ):
+    for reason, words in _WORDS.items():
         if words.search(error.detail):
             return reason
     return RefusalReason.OTHER if error.detail or error.param else RefusalReason.UNTOLD

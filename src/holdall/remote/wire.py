@@ -13,11 +13,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import httpx2
 import msgspec
@@ -47,8 +47,6 @@ from holdall.untrusted import MAX_JSON, MAX_VALUES, require_plain
 from holdall.version import __version__
 
 __all__ = ["SILENCE", "Answer", "Wire", "route"]
-
-T = TypeVar("T")
 
 SILENCE = 120.0
 """Seconds without a byte after which a connection counts as dead."""
@@ -185,37 +183,33 @@ class Wire:
         what = f"can't {method} {where[:_LONGEST_PATH]}"
         self.requests[f"{method} {route(where)}"] += 1
 
-        async def send() -> Answer:
-            headers: dict[str, Any] = {}
-            if beta := _BETAS.get(where.split("/")[1]):
-                headers["OpenAI-Beta"] = beta
-            if body is None:  # some servers take the type of a body that isn't there for a mistake
-                headers["Content-Type"] = openai.Omit()
-            options: Any = {"headers": headers, "params": dict(params or {})}
-            call = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
-            arguments = {} if body is None else {"body": body}
-            response = await call(where, cast_to=httpx2.Response, options=options, **arguments)  # type: ignore[operator]
-            return self._answer(what, response, is_page=is_page, is_content=is_content)
-
+        headers: dict[str, Any] = {}
+        if beta := _BETAS.get(where.split("/")[1]):
+            headers["OpenAI-Beta"] = beta
+        if body is None:  # some servers take the type of a body that isn't there for a mistake
+            headers["Content-Type"] = openai.Omit()
+        options: Any = {"headers": headers, "params": dict(params or {})}
+        call: Any = {"GET": self._sdk.get, "POST": self._sdk.post, "DELETE": self._sdk.delete}[method]
+        arguments = {} if body is None else {"body": body}
         with transport.at_most(MAX_PAGE if is_page or is_content else MAX_JSON):
-            return await self._guarded(what, send, self._whole)
+            async with self._guarded(what, self._whole):
+                response = await call(where, cast_to=httpx2.Response, options=options, **arguments)
+                return self._answer(what, response, is_page=is_page, is_content=is_content)
 
     async def send_file(self, filename: str, stream: BinaryIO, *, purpose: str) -> Answer:
         """POST /files with the bytes of ``stream``, from its start."""
         what = f"can't upload file {filename}"
 
-        async def send() -> Answer:
-            self.requests["POST /files"] += 1
-            stream.seek(0)
+        self.requests["POST /files"] += 1
+        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
+        stream.seek(0)
+        async with self._guarded(what, self._whole + slowest):
             raw = await self._sdk.files.with_raw_response.create(
                 file=(filename, stream),
                 purpose=purpose,  # type: ignore[arg-type]  # the server decides which purposes it takes
                 timeout=self._upload_timeout,
             )
             return self._answer(what, raw.http_response)
-
-        slowest = stream.seek(0, os.SEEK_END) / _SLOWEST
-        return await self._guarded(what, send, self._whole + slowest)
 
     @asynccontextmanager
     async def open_content(
@@ -234,7 +228,8 @@ class Wire:
         else:
             manager = self._sdk.files.with_streaming_response.content(file_id, extra_headers=headers)
         with transport.at_most(None):
-            response = await self._guarded(what, manager.__aenter__, self._whole)
+            async with self._guarded(what, self._whole):
+                response = await manager.__aenter__()
         try:
             origin = self._other_origin(response.http_response)
             if not origin:
@@ -261,14 +256,14 @@ class Wire:
             pieces: list[bytes] = []
             size = 0
             try:
-                async with asyncio.timeout(self._whole):
+                async with self._guarded(what, self._whole):
                     async for piece in body:
                         pieces.append(piece)
                         size += len(piece)
                         if size >= _CHUNK:
                             break
-            except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
-                failed = self.mapped(what, error)
+            except RemoteError as error:
+                failed = error
             if left is not None and (left := left - size) < 0:
                 raise UnexpectedAnswer(
                     f"{what}: {origin}, to which it is redirected, sends more bytes than the file has"
@@ -286,13 +281,17 @@ class Wire:
         if length != "4" or not kind.startswith("application/json"):
             return
         # The SDK keeps what was read here for whoever reads the body later.
-        if await self._guarded(what, response.read, self._whole) == b"null":
+        async with self._guarded(what, self._whole):
+            is_null = await response.read() == b"null"
+        if is_null:
             raise NotFound(f"{what}: not found (the server answered null)", status=response.status_code)
 
-    async def _guarded(self, what: str, send: Callable[[], Awaitable[T]], within: float) -> T:
+    @asynccontextmanager
+    async def _guarded(self, what: str, within: float) -> AsyncIterator[None]:
+        """Maps the errors of the block, which may take ``within`` seconds."""
         try:
             async with asyncio.timeout(within):
-                return await send()
+                yield
         except (httpx2.HTTPError, openai.OpenAIError, TimeoutError) as error:
             raise self.mapped(what, error) from None
         except ValueError as error:  # an id that can't stand in a path: ".", "..", or none at all

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from holdall.errors import NotFound, RequestRefused
-from holdall.importer.apply.attaching import BATCHES
+from holdall.importer.apply.attaching import BATCHES, Filling
 from holdall.importer.apply.context import FRESH, Pace
-from holdall.importer.apply.indexing import STALLED, Attached, Indexing
+from holdall.importer.apply.indexing import STALLED, Indexing
 from holdall.importer.apply.writes import Writes
 from holdall.importer.runs.runlines import Line
 from holdall.importer.runs.runstate import RunState
@@ -105,7 +105,7 @@ class Server:
                 yield json.dumps({"id": id, "status": status, "last_error": {"message": "why"}, **shown}).encode()
 
 
-def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str = "") -> Attached:
+def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str = "") -> Filling:
     """Fill a store with files of those names; with ``same``, that is the copy of all of them."""
     rows = [{"id": member} if isinstance(member, str) else member for member in members]
     names = [row["id"] for row in rows]
@@ -121,10 +121,12 @@ def attach(server: Server, members: Sequence[str | dict[str, Any]], *, same: str
     async def nothing(file: SourceId, refused: TargetId) -> None:
         return None
 
-    return asyncio.run(indexing.attach(SourceId("vs"), STORE, lambda: records, files, known, nothing))
+    filling = Filling(SourceId("vs"), STORE, lambda: records, files, known)
+    asyncio.run(indexing.attach(filling, nothing))
+    return filling
 
 
-def refused(found: Attached) -> set[str]:
+def refused(found: Filling) -> set[str]:
     return {trouble.file for trouble in found.troubles if trouble.refused}
 
 

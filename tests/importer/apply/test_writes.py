@@ -26,6 +26,7 @@ from holdall.importer.apply.context import FRESH, SETTLE, Pace
 from holdall.importer.apply.reconcile import Reconciler
 from holdall.importer.apply.writes import TRIES, Writes
 from holdall.importer.runs.runfolder import RunFolder
+from holdall.importer.runs.runlines import Create
 from holdall.model import Kind, SourceId, TargetId
 from holdall.remote.client import Answer
 from tests.importer.rig import context
@@ -72,6 +73,10 @@ def answer(id: str, op: str = "op1") -> Answer:
     return Answer(raw=raw, status=200, request_id="req_1")
 
 
+def create(source: str) -> Create:
+    return Create(op="", kind=Kind.ASSISTANT, source=SourceId(source), name="A")
+
+
 def _body(op: str) -> dict[str, Any]:
     return {"name": "A", "metadata": {"holdall_op": op}}
 
@@ -98,9 +103,9 @@ def work(
         try:
             if before:
                 with suppress(ServerFailed, UnexpectedAnswer):
-                    await writes.create(Kind.ASSISTANT, SourceId(before), _body, [])
+                    await writes.create(create(before), _body, [])
                 server.now, server.seen = 0.0, []
-            return await writes.create(Kind.ASSISTANT, SourceId("a"), _body, [TargetId("vs_new")])
+            return await writes.create(create("a"), _body, [TargetId("vs_new")])
         except RemoteError as error:
             return error, await run.stopping(error)
         finally:

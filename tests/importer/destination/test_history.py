@@ -78,12 +78,12 @@ def test_the_newest_copy_is_last_and_what_was_left_is_known(tmp_path: Path) -> N
         torn=b'{"line":"inte',
     )
     found = read(tmp_path)
-    assert found.files == {"f": ["t1", "t2"]}
+    assert found.made[Kind.FILE] == {"f": ["t1", "t2"]}
     assert found.hashes == {"t1": "aa", "t2": "bb"}
-    assert found.stores == {"s": ["u1"]}
-    assert found.images == {"u1": {"name": "y"}}
+    assert found.made[Kind.STORE] == {"s": ["u1"]}
+    assert found.fingerprints == {"u1": {"name": "y"}}
     assert found.attached == {"u1": {"t1": "new"}}
-    assert found.assistants == {}
+    assert found.made[Kind.ASSISTANT] == {}
     assert found.notes == []
 
 
@@ -93,19 +93,19 @@ def test_other_destinations_and_other_prefixes_do_not_count(tmp_path: Path) -> N
     run(tmp_path, "2", opened(project=None, url="http://other.invalid/v1"), *made)
     assert not read(tmp_path)
     run(tmp_path, "3", opened(prefix="p "), *made)
-    assert (read(tmp_path).assistants, read(tmp_path).stores) == ({}, {"s": ["y"]})
-    assert read(tmp_path, prefix="p ").assistants == {"a": ["x"]}
+    assert (read(tmp_path).made[Kind.ASSISTANT], read(tmp_path).made[Kind.STORE]) == ({}, {"s": ["y"]})
+    assert read(tmp_path, prefix="p ").made[Kind.ASSISTANT] == {"a": ["x"]}
     # One project by two names of its server is one destination; without project ids, the server's name decides.
     run(tmp_path, "4", opened(url="http://other.invalid/v1"), intent("c", Kind.STORE, "s2"), done("c", "z"))
-    assert read(tmp_path).stores == {"s": ["y"], "s2": ["z"]}
-    assert read(tmp_path, project=None).stores == {"s": ["y"]}
+    assert read(tmp_path).made[Kind.STORE] == {"s": ["y"], "s2": ["z"]}
+    assert read(tmp_path, project=None).made[Kind.STORE] == {"s": ["y"]}
 
 
 def test_a_damaged_journal_is_told_of_and_passed_over(tmp_path: Path) -> None:
     run(tmp_path, "1", opened(), torn=b"what?\n" + msgspec.json.encode(done("a", "x")) + b"\n")
     run(tmp_path, "2", opened(), intent("b", Kind.STORE, "s"), done("b", "y"))
     found = read(tmp_path)
-    assert found.stores == {"s": ["y"]}
+    assert found.made[Kind.STORE] == {"s": ["y"]}
     assert len(found.notes) == 1
     assert "line 2 is damaged" in found.notes[0]
 
@@ -126,7 +126,7 @@ def test_what_a_server_did_not_keep_is_known_to_the_next_import(tmp_path: Path) 
     keys = Shown(kind=Kind.ASSISTANT, source=SourceId("a"), target=TargetId("A"), image={}, added=["_node"])
     run(tmp_path, "1", opened(), store, labels, keys)
     found = read(tmp_path)
-    assert (found.unkept[TargetId("S")], found.images[TargetId("S")]) == ({"expires_after"}, {"name": "1"})
+    assert (found.unkept[TargetId("S")], found.fingerprints[TargetId("S")]) == ({"expires_after"}, {"name": "1"})
     assert (found.unkept_files, found.attached) == ({"S": {"F"}}, {"S": {"F": "2"}})
     assert found.added == {"_node"}
     (said,) = found.dropped()
@@ -154,15 +154,16 @@ def mapping(path: Path, **more: Any) -> Path:
 def test_a_mapping_stands_in_for_runs_whose_folders_are_not_here(tmp_path: Path) -> None:
     mapping(tmp_path / "mapping.json")
     found = read(tmp_path, prefix="p ")
-    assert (found.assistants, found.stores, found.files) == ({"a": ["x"]}, {"s": ["y"]}, {"f": ["z"]})
-    assert read(tmp_path).assistants == {}
+    made = {kind: its for kind, its in found.made.items() if its}
+    assert made == {Kind.ASSISTANT: {"a": ["x"]}, Kind.STORE: {"s": ["y"]}, Kind.FILE: {"f": ["z"]}}
+    assert read(tmp_path).made[Kind.ASSISTANT] == {}
     assert not read(tmp_path, project="proj_2")
 
 
 def test_a_mapping_that_is_asked_for_counts_last_and_whatever_its_prefix(tmp_path: Path) -> None:
     run(tmp_path, "1", opened(), intent("a", Kind.ASSISTANT, "a"), done("a", "w"))
     asked = mapping(tmp_path / "there" / "mapping.json")
-    assert read(tmp_path, mapping=asked).assistants == {"a": ["w", "x"]}
+    assert read(tmp_path, mapping=asked).made[Kind.ASSISTANT] == {"a": ["w", "x"]}
     with pytest.raises(UsageFault, match="proj_1"):
         read(tmp_path, project="proj_2", mapping=asked)
     with pytest.raises(UsageFault, match="isn't a mapping"):

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.difference import Difference, differences, same, top_fields
-from holdall.importer.plan.fingerprint import changed, image
+from holdall.importer.plan.difference import Difference, changed, differences, fingerprints, same, top_fields
 from holdall.model import Kind, SourceId
 from tests.sweep import sweep
 
@@ -121,8 +120,8 @@ def test_a_definition_and_its_copy_never_differ_and_one_change_is_named_alone(ki
         one, other = definition.written(extra=False), definition.written(extra=True)
         assert compared(kind, one, other) == [], (seed, one, other)
         if kind is not Kind.AGENT:
-            assert changed(kind, image(kind, one), other) == [], (seed, one, other)
-        field, then = definition.change(), image(kind, other)
+            assert changed(kind, fingerprints(kind, one), other) == [], (seed, one, other)
+        field, then = definition.change(), fingerprints(kind, other)
         now = definition.written(extra=True)
         assert compared(kind, one, now) == [field], (seed, one, now)
         assert changed(kind, then, now) == [field], (seed, other, now)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdall.importer.plan.estimate import FREE_BYTES, Estimate, estimate
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
+from holdall.importer.plan.document import FREE_BYTES, Estimate, estimate
 from holdall.importer.plan.planner import plan
-from holdall.importer.plan.steps import BundleSummary, Content
 from holdall.model import Fidelity, Kind, Record, SourceId
 from holdall.selection import Selection
 

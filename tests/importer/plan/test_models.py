@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from holdall.errors import UsageFault
-from holdall.importer.plan.model_check import ModelCatalog, ModelMap, judge, model_map, offered
+from holdall.importer.plan.choices import ModelCatalog, ModelMap, judge, model_map, offered
 
 TODAY = date(2026, 11, 22)
 CATALOG = ModelCatalog(

@@ -11,23 +11,21 @@ from hypothesis import strategies as st
 
 from holdall.dialects.loss import Why
 from holdall.dialects.tables import Form
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
+from holdall.importer.plan.choices import Choices, ModelMap, OnConflict
 from holdall.importer.plan.difference import Difference
 from holdall.importer.plan.existing import Existing, Extra, Found, FoundFile, FoundStore
-from holdall.importer.plan.model_check import ModelMap
-from holdall.importer.plan.planner import Choices, plan
+from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
     Adopt,
     AttachFiles,
-    BundleSummary,
     By,
     Cannot,
-    Content,
     CreateAssistant,
     CreateStore,
     DetachFile,
     Differs,
     LeaveOut,
-    OnConflict,
     Skip,
     Step,
     UpdateAssistant,
@@ -249,9 +247,9 @@ def there(
     )
 
 
-def steps_of(catalogue: BundleSummary, presence: Existing, on_conflict: OnConflict, **more: Any) -> list[Step]:
+def steps_of(catalogue: BundleSummary, existing: Existing, on_conflict: OnConflict, **more: Any) -> list[Step]:
     choices = Choices(on_conflict=on_conflict, **more)
-    return list(plan(catalogue, Selection(), choices=choices, presence=presence).steps())
+    return list(plan(catalogue, Selection(), choices=choices, existing=existing).steps())
 
 
 def small() -> BundleSummary:
@@ -260,7 +258,7 @@ def small() -> BundleSummary:
 
 def test_what_is_equal_is_adopted_and_nothing_is_pending() -> None:
     same = there(assistants={"a1": []}, stores={"s1": FoundStore(target=TargetId("t"), by=By.MARK)}, files="f1 f2")
-    made = plan(small(), Selection(), presence=same)
+    made = plan(small(), Selection(), existing=same)
     assert [(s.kind, s.id) for s in made.steps() if isinstance(s, Adopt)] == [
         (Kind.FILE, "f1"),
         (Kind.FILE, "f2"),
@@ -282,12 +280,12 @@ def test_only_what_is_missing_is_made() -> None:
     [(OnConflict.STOP, Differs), (OnConflict.SKIP, Skip), (OnConflict.UPDATE, UpdateAssistant)],
 )
 def test_what_differs_is_stopped_at_left_or_made_equal(choice: OnConflict, last: type) -> None:
-    presence = there(
+    existing = there(
         assistants={"a1": ["instructions", "metadata.k", "metadata.l"]},
         stores={"s1": FoundStore(target=TargetId("t"), by=By.MARK)},
         files="f1 f2",
     )
-    step = steps_of(small(), presence, choice)[-1]
+    step = steps_of(small(), existing, choice)[-1]
     assert type(step) is last
     if isinstance(step, UpdateAssistant):
         assert step.fields == ["instructions", "metadata"]
@@ -308,13 +306,13 @@ def test_a_store_gets_what_is_missing_before_it_loses_what_is_too_much() -> None
         replaced={SourceId("f2"): TargetId("old")},
         extras=[Extra(target=TargetId("extra"), name="e.md")],
     )
-    presence = there(stores={"s1": found})
-    steps = steps_of(small(), presence, OnConflict.UPDATE, delete=True)
+    existing = there(stores={"s1": found})
+    steps = steps_of(small(), existing, OnConflict.UPDATE, delete=True)
     assert [type(step).__name__ for step in steps] == [
         "UploadFile", "UploadFile", "UpdateStore", "AttachFiles", "DetachFile", "DetachFile", "CreateAssistant",
     ]  # fmt: skip
     assert [step.files for step in steps if isinstance(step, AttachFiles)] == [["f1", "f2"]]
-    kept = steps_of(small(), presence, OnConflict.UPDATE)
+    kept = steps_of(small(), existing, OnConflict.UPDATE)
     assert [step.target for step in kept if isinstance(step, DetachFile)] == ["old"]
     assert [loss.why for step in kept if isinstance(step, UpdateStore) for loss in step.losses] == [Why.KEPT]
 
@@ -388,11 +386,11 @@ def test_whatever_is_there_every_reference_is_placed_before_it_is_used_and_once(
         for s in data.draw(st.sets(st.sampled_from(stores)))
     }
     known = {f"a{n}": data.draw(st.sampled_from([[], ["instructions"]])) for n in data.draw(st.sets(st.integers(0, 2)))}
-    presence = there(assistants=known, stores=found, files=" ".join(sorted(living)))
+    existing = there(assistants=known, stores=found, files=" ".join(sorted(living)))
     choice = data.draw(st.sampled_from([OnConflict.UPDATE, OnConflict.SKIP]))
     catalogue = holding(assistants, members, [file(f) for f in files])
     placed: list[str] = []
-    for step in plan(catalogue, Selection(), choices=Choices(on_conflict=choice), presence=presence).steps():
+    for step in plan(catalogue, Selection(), choices=Choices(on_conflict=choice), existing=existing).steps():
         match step:
             case UploadFile(content=content):
                 assert content.id not in living

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import pytest
 
 from holdall.errors import DamagedBundle
-from holdall.importer.plan.joined_text import Document, document, join
+from holdall.importer.plan.bundle_summary import Document, document, join
 
 
 def stored(*parts: str, truncated: bool = False, key: str = "data") -> bytes:

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from holdall.bundle.reader import BundleReader
 from holdall.errors import NotFound
-from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.joined_text import Document, document
+from holdall.importer.plan.bundle_summary import Document, document, summarize
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch, covered
 from holdall.model import SourceId, TargetId
 from holdall.redaction import Redactor
@@ -51,7 +50,7 @@ def read(name: str, content: bytes, parts: list[str] | None, *, overlap: int = 0
 def compared(shelf: Shelf, server: Server, overlap: int = 0) -> TextComparison:
     reader = cast(BundleReader, shelf)
     comparer = TextComparer(cast(Account, server), reader)
-    content = catalogue(reader).files[SourceId("f")]
+    content = summarize(reader).files[SourceId("f")]
     return asyncio.run(comparer.compare(TargetId("vs"), TargetId("file"), content, overlap=overlap))
 
 
@@ -126,9 +125,9 @@ def test_a_text_that_was_joined_wrongly_is_found_though_the_destination_has_just
     shelf.text("f", "a.txt", ["the river runs past ", "an old stone"], size=32)
 
     def wrongly(stored: bytes, **more: Any) -> Document:
-        return Document(
-            data=b"the river runs past stone", exact=False, truncated=False, parts=document(stored, **more).parts
-        )
+        data = b"the river runs past stone"
+        parts = document(stored, **more).parts
+        return Document(data=data, size=len(data), exact=False, truncated=False, parts=parts)
 
     assert compared(shelf, Server(["the river runs past an old stone"])).verdict is TextMatch.EQUAL
     monkeypatch.setattr("holdall.importer.proof.compare_text.document", wrongly)

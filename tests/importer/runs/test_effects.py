@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from holdall.errors import ImportFailed
-from holdall.importer.plan.fingerprint import fingerprint
+from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.effects import Chain, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Closed, Detach, Done, Failed, Intent, Line, Opened, Update
 from holdall.importer.runs.runstate import RunState, read_state

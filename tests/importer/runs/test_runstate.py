@@ -9,7 +9,7 @@ import pytest
 
 from holdall.errors import ImportFailed
 from holdall.importer.runs.runlines import VERSION, Attach, Closed, Done, Failed, Intent, Learned, Line, Opened, decode
-from holdall.importer.runs.runstate import RunState, Said, read_state
+from holdall.importer.runs.runstate import RunState, read_state
 from holdall.model import Kind, SourceId, TargetId
 
 F, VS, A = SourceId("f"), SourceId("vs"), SourceId("a")
@@ -42,7 +42,7 @@ def test_what_was_created_stands_under_its_source() -> None:
     )  # fmt: skip
     assert found.files == {F: "F1"}
     assert found.names == {F: "f.md"}
-    assert found.said == {F: Said(name="other.md", size=None)}
+    assert {source: (said.name, said.size) for source, said in found.said.items()} == {F: ("other.md", None)}
     assert found.target(Kind.STORE, VS) == "V1"
     assert found.without == {A: ["top_p"]}
     assert found.open == {}

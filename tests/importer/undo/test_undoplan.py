@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.fingerprint import fingerprint, image
+from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs.effects import Effect, Made
 from holdall.importer.runs.runlines import Attach, Detach, Opened, Update
 from holdall.importer.runs.runstate import RunState
@@ -111,7 +111,7 @@ def updated(found: dict[str, Any]) -> Update:
         kind=Kind.ASSISTANT,
         target=ASSISTANT,
         before=BEFORE_IT,
-        after=image(Kind.ASSISTANT, found),
+        after=fingerprints(Kind.ASSISTANT, found),
     )
 
 
@@ -145,7 +145,12 @@ def test_what_a_restored_assistant_uses_again_stays() -> None:
     now = {"id": ASSISTANT, "name": "A"}
     used = {"tool_resources": {"file_search": {"vector_store_ids": [STORE]}}}
     update = Update(
-        op="3", source=SOURCE, kind=Kind.ASSISTANT, target=ASSISTANT, before=used, after=image(Kind.ASSISTANT, now)
+        op="3",
+        source=SOURCE,
+        kind=Kind.ASSISTANT,
+        target=ASSISTANT,
+        before=used,
+        after=fingerprints(Kind.ASSISTANT, now),
     )
     made = Made(kind=Kind.STORE, target=STORE, source=SOURCE, name="Store", op="op", image={})
     users = [ObservedUser(kind=Kind.ASSISTANT, id=ASSISTANT, name="A", uses=[])]

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container, Itera
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from holdall.dialects.assistants import attachment
 from holdall.dialects.shapes import reduced
 from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import TRIES, Writes
-from holdall.importer.plan.fingerprint import fingerprint
+from holdall.importer.plan.difference import Difference, fingerprint
 from holdall.importer.runs.runlines import Attach, Done, Failed, Learned
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
 from holdall.remote import refusals
@@ -24,7 +26,7 @@ from holdall.remote.client import path, viewed
 from holdall.remote.probing import NO_SUCH_ROUTE
 from holdall.remote.refusals import Refusal, RefusalReason
 
-__all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed"]
+__all__ = ["BATCHES", "BATCH_LIMIT", "Attaching", "Filling", "Renamed", "Unsearchable"]
 
 BATCH_LIMIT = "batch_files"
 """Learned of an account: the most files that it takes in one batch."""
@@ -40,6 +42,22 @@ Body = dict[str, Any]
 
 # Files of one store that are refused one after the other, and none taken, until it is the store that is refused.
 _HOPELESS = 20
+
+
+class Unsearchable(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the store that isn't searchable in the copy. ``refused``: it isn't even attached; ``missing``: though
+    it was accepted.
+
+    ``status`` and ``code`` are the server's, where it has the file.
+    """
+
+    file: SourceId
+    refused: bool
+    reason: str
+    missing: bool = False
+    failed_before: bool = False
+    status: str = ""
+    code: str | None = None
 
 
 class Filling:
@@ -63,7 +81,7 @@ class Filling:
         self.untyped: set[SourceId] = set()
         """Those refused for their type, as far as their names go."""
         self.renamed: dict[SourceId, None] = {}
-        """Those that were sent again under another name, in that order."""
+        """Those that were sent again under another name, in that order; some of them were ``refused`` again."""
         self.merged: set[SourceId] = set()
         """Files whose copy is that of one of the ``sources``; ``shared`` are these copies."""
         self.shared: set[TargetId] = set()
@@ -74,6 +92,12 @@ class Filling:
         self.unlike: dict[TargetId, tuple[Any, Any]] = {}
         """Attributes and chunking as the store shows them, where they aren't as they were sent."""
         self._sent: dict[TargetId, tuple[str, str]] = {}
+        self.recut = 0
+        """Files whose chunking the source doesn't tell."""
+        self.troubles: list[Unsearchable] = []
+        self.unkept: list[Difference] = []
+        """What isn't kept as it was sent; ``added`` are attributes that the server put in by itself."""
+        self.added: dict[str, None] = {}
 
     def records(self, wanted: Container[SourceId]) -> Iterator[Record]:
         """The memberships of the files ``wanted``, each file once; read out of the bundle, so not on the event loop."""

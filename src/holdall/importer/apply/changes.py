@@ -18,9 +18,8 @@ from holdall.dialects.shapes import UNSET, resources
 from holdall.errors import REQUEST_ERRORS, NotFound, RequestRefused
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.difference import Difference, differences, same, top_fields
-from holdall.importer.plan.fingerprint import image
-from holdall.importer.plan.metadata import keys_of, without_record_keys
+from holdall.importer.plan.bundle_summary import keys_of, without_record_keys
+from holdall.importer.plan.difference import Difference, differences, fingerprints, same, top_fields
 from holdall.importer.plan.steps import DetachFile, UpdateDefinition, UpdateMembership
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runlines import Shown, Update
@@ -98,6 +97,7 @@ class Changes:
             why = error.detail or error.message
             text = f"it can't be read back, so whether it is whole isn't known ({why})"
             return [Loss(why=Why.NOT_KEPT, kind=kind, id=source, name=name, text=text)]
+        # Nobody else has touched the object so far: keys that were not sent are the server's own.
         added = keys_added(sent.get("metadata"), found.get("metadata"))
         lost = differences(sent, found, kind=kind, source=source, target=target, name=name, added=added)
         if lost or added:
@@ -105,27 +105,24 @@ class Changes:
                 kind=kind,
                 source=source,
                 target=target,
-                image=image(kind, found, added),
+                image=fingerprints(kind, found, added),
                 unkept=top_fields(lost),
                 added=added,
             )
             await self._folder.write(shown)
         return [_not_kept(kind, source, name, field, lost) for field in top_fields(lost)]
 
-    async def attributes(self, store: TargetId, file: TargetId) -> dict[str, Any]:
-        """What the account shows of a file in a store. Raises as ``losses``, and where it can't be read."""
-        found = await self._shown(path("/vector_stores/{}/files/{}", store, file))
-        return found.get("attributes") or {}
-
-    async def membership(self, step: UpdateMembership, store: TargetId) -> None:
+    async def membership(self, step: UpdateMembership, store: TargetId) -> dict[str, Any]:
+        """Set the attributes of one file. Returns those that the account shows then; raises where it can't be read."""
         there = await self._member(store, step.target)
         lost = self._lost(Kind.MEMBERSHIP, step.file)
-        if not lost and same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes")):
-            return
-        before = {"attributes": there.get("attributes") or {}} | lost
-        await self._writes.update(
-            Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
-        )
+        if lost or not same(Kind.MEMBERSHIP, "attributes", step.attributes, there.get("attributes")):
+            before = {"attributes": there.get("attributes") or {}} | lost
+            await self._writes.update(
+                Kind.MEMBERSHIP, step.file, step.target, {"attributes": step.attributes}, store=store, before=before
+            )
+        shown = await self._shown(path("/vector_stores/{}/files/{}", store, step.target))
+        return shown.get("attributes") or {}
 
     async def detach(self, step: DetachFile, store: TargetId) -> None:
         """Take the file out; one that isn't in the store any more is."""

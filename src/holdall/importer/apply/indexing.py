@@ -8,7 +8,7 @@ listed at the end, and what it says of each file counts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from math import inf
 from typing import Any
@@ -17,16 +17,16 @@ import msgspec
 
 from holdall.dialects.assistants import attachment
 from holdall.errors import NotFound, RequestRefused, ServerFailed
-from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed
+from holdall.importer.apply.attaching import BATCHES, Attaching, Filling, Renamed, Unsearchable
 from holdall.importer.apply.changes import keys_added
 from holdall.importer.apply.context import FRESH, PATIENCE, Context
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan.difference import Difference, same
 from holdall.importer.runs.runlines import Learned
-from holdall.model import Kind, MembershipView, Record, SourceId, TargetId
+from holdall.model import Kind, MembershipView, SourceId, TargetId
 from holdall.remote.client import path
 
-__all__ = ["STALLED", "Attached", "Indexing", "Unsearchable"]
+__all__ = ["STALLED", "Indexing"]
 
 STALLED = 600.0
 """Seconds after which a store that finishes no further file is waited for no longer."""
@@ -34,34 +34,6 @@ STALLED = 600.0
 # A file whose indexing failed for this may do under another name; for these it fails again.
 _UNFIT = "unsupported_file"
 _FINAL = frozenset({_UNFIT, "invalid_file"})
-
-
-class Unsearchable(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the store that isn't searchable in the copy. ``refused``: it isn't even attached; ``missing``: though
-    it was accepted.
-
-    ``status`` and ``code`` are the server's, where it has the file.
-    """
-
-    file: SourceId
-    refused: bool
-    reason: str
-    missing: bool = False
-    failed_before: bool = False
-    status: str = ""
-    code: str | None = None
-
-
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a store: ``recut`` files whose chunking the source didn't tell, those that are there ``renamed``
-    because their type was refused, the troubles, what is ``unkept`` of what was sent, and the attributes that the
-    server ``added`` by itself."""
-
-    troubles: list[Unsearchable]
-    recut: int
-    renamed: list[SourceId] = []
-    unkept: list[Difference] = []
-    added: list[str] = []
 
 
 class _Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,77 +49,57 @@ class Indexing:
         self._pace, self._progress = context.pace, context.progress
         self._attaching = Attaching(context, writes, batch_files=batch_files)
 
-    async def attach(
-        self,
-        source: SourceId,
-        store: TargetId,
-        memberships: Callable[[], Iterable[Record]],
-        files: Mapping[SourceId, TargetId],
-        names: Mapping[SourceId, str],
-        renamed: Renamed,
-    ) -> Attached:
-        """Attach those of ``memberships`` (read anew by each call) whose files were uploaded, and wait until each is
-        indexed or given up.
+    async def attach(self, filling: Filling, renamed: Renamed) -> None:
+        """Attach the files, and wait until each is indexed or given up; what came of it is in ``filling`` then.
 
-        What the store has already from an earlier attempt is left as it is. ``names`` are the files' names at the
-        destination. A file whose type is refused is attached by what ``renamed`` makes of it, if anything. Raises what
-        the account raises for a batch, apart from a refusal of single files, which is in the outcome.
+        What the store has already from an earlier attempt is left as it is. A file whose type is refused is attached by
+        what ``renamed`` makes of it, if anything. Raises what the account raises for a batch, apart from a refusal of
+        single files, which is in the outcome.
         """
-        filling = Filling(source, store, memberships, files, names)
-        recut = await self._send_all(filling)
+        await self._send_all(filling)
         if filling.refused:
             await self._attaching.send_renamed(filling, renamed, {})
-        troubles = await self._outcome(filling)
-        while unfit := {trouble.file for trouble in troubles if trouble.code == _UNFIT and not trouble.failed_before}:
+        await self._look(filling)
+        while unfit := {one.file for one in filling.troubles if one.code == _UNFIT and not one.failed_before}:
             bodies = {filling.file(body): body for body in await filling.bodies(unfit)}
             if not await self._attaching.send_renamed(filling, renamed, bodies):
                 break
-            troubles = await self._outcome(filling)
-        troubles = await self._once_more(filling, troubles)
-        added: dict[str, None] = {}
-        unkept: list[Difference] = []
+            await self._look(filling)
+        await self._once_more(filling)
         if filling.unlike or filling.merged:
-            unkept = await asyncio.to_thread(lambda: list(_unkept(filling, added)))
-        return Attached(
-            troubles=troubles,
-            recut=recut,
-            renamed=[file for file in filling.renamed if file not in filling.refused],
-            unkept=unkept,
-            added=[*added],
-        )
+            filling.unkept = await asyncio.to_thread(lambda: list(_unkept(filling)))
 
-    async def _once_more(self, filling: Filling, troubles: list[Unsearchable]) -> list[Unsearchable]:
+    async def _once_more(self, filling: Filling) -> None:
         """Send once more what a batch lost, and what failed though nothing says that it had to."""
-        if missing := {trouble.file for trouble in troubles if trouble.missing}:
+        if missing := {one.file for one in filling.troubles if one.missing}:
             await self._attaching.send_singly(filling, await filling.bodies(missing))
             if len(missing) == len(filling.sources):
                 await self._folder.write(Learned(what=BATCHES, value=0))
-            troubles = await self._outcome(filling)
+            await self._look(filling)
         # Not where it failed at the source too, or the file itself is the reason.
-        failed = [one for one in troubles if one.status == "failed" and not one.failed_before]
+        failed = [one for one in filling.troubles if one.status == "failed" and not one.failed_before]
         if repeated := {one.file for one in failed if one.code not in _FINAL}:
             await self._attaching.again(filling, await filling.bodies(repeated))
-            troubles = await self._outcome(filling)
-        return troubles
+            await self._look(filling)
 
-    async def _send_all(self, filling: Filling) -> int:
-        """Send what isn't in the store from an earlier attempt. Returns of how many files the chunking isn't known."""
+    async def _send_all(self, filling: Filling) -> None:
+        """Send what isn't in the store from an earlier attempt."""
         there = await self._attaching.there(filling)
-        records, recut = filling.records(filling.files), 0
+        records = filling.records(filling.files)
         # A store may have 100,000 files: no more of them are read at once than fit into a batch.
         while group := await asyncio.to_thread(lambda: list(islice(records, self._attaching.limit))):
             bodies = []
             for record in group:
                 sent = attachment(record, filling.files[record.id])
-                recut += sent.recut
+                filling.recut += sent.recut
                 if filling.take(record.id, sent.body) and sent.body["file_id"] not in there:
                     bodies.append(sent.body)
                 if MembershipView.of(record).status == "failed":
                     filling.failed_before.add(record.id)
             await self._attaching.send(filling, bodies)
-        return recut
 
-    async def _outcome(self, filling: Filling) -> list[Unsearchable]:
+    async def _look(self, filling: Filling) -> None:
+        """Wait for what was sent since the last look, and see what the store says of each file."""
         patient = True
         batches, filling.batches = filling.batches, []
         for batch in batches:
@@ -155,7 +107,7 @@ class Indexing:
         refused = [
             Unsearchable(file=file, refused=True, reason=reason) for file, (reason, _) in filling.refused.items()
         ]
-        return refused + await self._settled(filling, patient=patient)
+        filling.troubles = refused + await self._settled(filling, patient=patient)
 
     async def _wait(self, filling: Filling, batch: TargetId) -> bool:
         """Until the batch is done, or has stood still for STALLED seconds: False then."""
@@ -236,11 +188,12 @@ class Indexing:
         return troubles, waiting
 
 
-def _unkept(filling: Filling, added: dict[str, None]) -> Iterator[Difference]:
+def _unkept(filling: Filling) -> Iterator[Difference]:
     """What the store shows of its files that isn't what the bundle says: of two that share a copy, one can be so.
 
     Fills in the attributes ``added`` by the server: those of a file that nobody else shares.
     """
+    added = filling.added
     copies = {file: target for target, file in filling.sources.items() if target in filling.unlike}
     copies |= {file: filling.files[file] for file in filling.merged if filling.files[file] in filling.unlike}
     for record in filling.records(copies):

@@ -16,7 +16,7 @@ import msgspec
 from holdall.dialects.marks import OPERATION
 from holdall.errors import RemoteError
 from holdall.importer.apply.context import PATIENCE, Context
-from holdall.importer.plan.fingerprint import image
+from holdall.importer.plan.difference import fingerprints
 from holdall.importer.runs.baseline import Listed, listed
 from holdall.importer.runs.runfolder import AuditLine
 from holdall.importer.runs.runlines import ALONE, Creation, Done, Failed
@@ -139,7 +139,7 @@ class Reconciler:
                 if (key := _key_of(kind, seen)) in keys and seen.id not in claimed:
                     alike.setdefault(key, []).append(seen.id)
             elif op in ops:
-                looks = image(kind, viewed(raw, dict[str, Any], noun(kind)))
+                looks = fingerprints(kind, viewed(raw, dict[str, Any], noun(kind)))
                 marked[op] = Done(op=op, target=seen.id, image=looks)
         lacks = bool(doubts or unseen)
         if alike:

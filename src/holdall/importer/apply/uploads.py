@@ -19,26 +19,22 @@ from holdall.dialects.loss import Loss, Why
 from holdall.errors import DamagedBundle, HoldallError, RateLimited, RemoteError, RequestRefused, one_error
 from holdall.importer.apply.context import Context
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.joined_text import join
-from holdall.importer.plan.steps import Content, UploadFile
+from holdall.importer.plan.bundle_summary import Content, join
+from holdall.importer.plan.steps import UploadFile
 from holdall.importer.runs.runlines import Copy, Create
 from holdall.model import Fidelity, Kind, SourceId, TargetId
 from holdall.remote import refusals
 from holdall.remote.refusals import RefusalReason
 
-__all__ = ["Uploads", "file_loss", "renamed", "upload_name"]
+__all__ = ["Uploads", "file_loss", "renamed", "upload_names"]
 
 # A joined text up to this many bytes stays in memory while it is sent.
 _IN_MEMORY = 1 << 20
 _PIECE = 1 << 20
 
 
-def upload_name(content: Content, *, exact: bool) -> str:
-    """The name a file is uploaded under. ``exact``: the text that stands in for it has just its size."""
-    return _names(content, exact=exact)[0]
-
-
-def _names(content: Content, *, exact: bool) -> list[str]:
+def upload_names(content: Content, *, exact: bool) -> list[str]:
+    """The names to upload a file under, in order. ``exact``: the text that stands in for it has just its size."""
     names = content.copy_names()
     return names[-1:] if content.fidelity is Fidelity.TEXT and not exact else names
 
@@ -153,7 +149,7 @@ class Uploads:
                 stream, size, exact = await self._text(content, entry, stack)
             else:
                 stream, size, exact = stack.enter_context(self._reader.open(entry)), entry.size, True
-            names = _names(content, exact=exact)
+            names = upload_names(content, exact=exact)
             if after is not None:
                 # What the server calls otherwise than it was sent was sent under the first.
                 names = names[names.index(after) + 1 :] if after in names else names[1:]
@@ -196,7 +192,7 @@ class Uploads:
 
         state, losses = self._state, []
         sent = state.names.get(content.id, "")
-        if content.fidelity is not Fidelity.TEXT and sent not in ("", upload_name(content, exact=True)):
+        if content.fidelity is not Fidelity.TEXT and sent not in ("", content.copy_names()[0]):
             losses.append(file_loss(content, Why.RENAMED, renamed(content, sent), field="filename"))
         # A bundle of an earlier version doesn't say so; otherwise the plan has it already.
         if (doubt := self._doubts.get(content.id)) and not content.doubt:

@@ -8,23 +8,17 @@ visible yet.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 import msgspec
 
 from holdall.dialects.marks import OPERATION
-from holdall.errors import (
-    NotFound,
-    RemoteError,
-    RequestRefused,
-    ServerFailed,
-    UnexpectedAnswer,
-)
+from holdall.errors import NotFound, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
 from holdall.importer.apply.context import FRESH, Context
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.plan.fingerprint import fingerprint, image
+from holdall.importer.plan.difference import fingerprint, fingerprints
 from holdall.importer.runs import runlines
 from holdall.importer.runs.baseline import PLACES
 from holdall.importer.runs.runfolder import AuditLine
@@ -81,25 +75,14 @@ class Writes:
         return await self._surely(call, [])
 
     async def create(
-        self,
-        kind: Kind,
-        source: SourceId,
-        body: Callable[[str], dict[str, Any]],
-        fresh: list[TargetId],
-        *,
-        without: Collection[str] = (),
+        self, intent: runlines.Create, body: Callable[[str], dict[str, Any]], fresh: list[TargetId]
     ) -> TargetId:
         """POST a store, an assistant or an agent. ``body`` is given the attempt's name, for ``metadata.holdall_op``.
 
-        ``fresh`` are the ids in it, which the server may not know yet; ``without`` are the fields that were left out of
-        it, being at their defaults.
+        ``fresh`` are the ids in it, which the server may not know yet.
         """
-        where = PLACES[kind]
-        call = _Call(
-            intent=runlines.Create(op="", kind=kind, source=source, name=body("").get("name"), without=list(without)),
-            request=f"POST {where}",
-            send=lambda op: self._account.post(where, body(op)),
-        )
+        where = PLACES[intent.kind]
+        call = _Call(intent=intent, request=f"POST {where}", send=lambda op: self._account.post(where, body(op)))
         return await self._surely(call, fresh)
 
     async def update(
@@ -118,7 +101,7 @@ class Writes:
         update whose answer is lost is simply sent once more.
         """
         where = path(f"{PLACES[kind]}/{{}}", target) if store is None else _member(store, target)
-        after = dict.fromkeys(body, "") | image(kind, body)
+        after = dict.fromkeys(body, "") | fingerprints(kind, body)
         intent = runlines.Update(
             op="", kind=kind, source=source, target=target, store=store, before=before, after=after
         )
@@ -169,10 +152,8 @@ class Writes:
             async for _ in self._pace.looks(self._pace.settle):
                 try:
                     await self._account.get(where)
-                except (
-                    RequestRefused,
-                    ServerFailed,
-                ):  # how some servers say that it isn't there, or that none is shown
+                # So some servers say that it isn't there, and others that they never show one.
+                except (RequestRefused, ServerFailed):
                     return
             raise RequestRefused(f"can't DELETE {where}: the account says that it did, and still has it")
 
@@ -215,13 +196,14 @@ class Writes:
         return state.copies.get(intent.source) if state.names.get(intent.source) == intent.name else None
 
     def _unknown(self, intent: runlines.Creation) -> list[runlines.Creation]:
-        """The attempts at it of which nobody knows; of a file also those at others that look alike, for of two neither
-        can be told from the other."""
+        """The attempts at it of which nobody knows."""
+        state = self._folder.state
         if intent.kind is not Kind.FILE:
-            return self._folder.state.creations(intent.kind, intent.source)
-        uploads = self._folder.state.creations(Kind.FILE)
+            return state.creations(intent.kind, intent.source)
+        # Of two uploads that look alike neither can be told from the other, so both have to be known.
+        looks = intent.name, intent.size
         return [
-            one for one in uploads if intent.source == one.source or (intent.name, intent.size) == (one.name, one.size)
+            one for one in state.creations(Kind.FILE) if intent.source == one.source or looks == (one.name, one.size)
         ]
 
     async def _repeated(self, call: _Call, target: TargetId) -> None:
@@ -268,12 +250,10 @@ class Writes:
         await self._folder.write(intent)
         try:
             answer = await call.send(intent.op)
-            # An answer to a DELETE need not name what is deleted.
-            target = (
-                intent.target
-                if isinstance(intent, (runlines.Delete, runlines.Detach))
-                else _identity(call.request, answer)
-            )
+            if isinstance(intent, (runlines.Delete, runlines.Detach)):
+                target = intent.target  # the answer to a DELETE need not name it
+            else:
+                target = _identity(call.request, answer)
         except RemoteError as error:
             failed = runlines.Failed(
                 op=intent.op,
@@ -363,5 +343,5 @@ def _done(intent: runlines.Intent, target: TargetId, answer: Answer) -> runlines
             name = view.filename if view.filename != intent.name else None
             size = view.size if view.size != intent.size else None
         elif isinstance(intent, runlines.Create | runlines.Update):
-            looks = image(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
+            looks = fingerprints(intent.kind, msgspec.json.decode(answer.raw, type=dict[str, Any]))
     return runlines.Done(op=intent.op, target=target, request_id=answer.request_id, image=looks, name=name, size=size)

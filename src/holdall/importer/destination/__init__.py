@@ -1,1 +1,1 @@
-"""What stands at a destination already. Reads only."""
+"""What exists at a destination already. Reads only."""

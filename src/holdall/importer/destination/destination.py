@@ -8,15 +8,14 @@ import msgspec
 
 from holdall.dialects.tables import Form
 from holdall.errors import (
+    REQUEST_ERRORS,
     AuthenticationFailed,
     DestinationUnfit,
     NotFound,
     PermissionDenied,
     RequestRefused,
-    ServerFailed,
-    UnexpectedAnswer,
 )
-from holdall.importer.plan.model_check import ModelCatalog
+from holdall.importer.plan.choices import ModelCatalog
 from holdall.importer.plan.steps import Plan
 from holdall.kinds import DEFINITIONS, KINDS, WHOLE
 from holdall.model import Kind
@@ -37,40 +36,33 @@ class Answers(StrEnum):
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """One destination. ``endpoints`` are those that an import needs, by path. ``warnings`` say what else is known."""
+    """One destination. ``party`` is the account, as journals name it; ``endpoints`` are those that an import needs, by
+    path."""
 
-    base_url: str
-    organization: str | None
-    project: str | None
+    party: dict[str, str | None]
     endpoints: dict[str, Answers]
     catalog: ModelCatalog
     warnings: list[str] = []
 
-    def party(self) -> dict[str, str | None]:
-        """As journals, plans and written requests name it."""
-        return {"base_url": self.base_url, "organization": self.organization, "project": self.project}
-
 
 async def choose(account: Account, asked: Form | None) -> Form:
-    """What can become of assistants there: ``asked``, or where nothing is, what the destination can keep.
+    """What assistants become: ``asked``, or if nothing is, what the destination can keep.
 
-    Absent is the Assistants API where its list answers 404 and another endpoint doesn't, with the same key. Raises
-    NoAssistantsApi where it is absent though asked for, and PermissionDenied, which is no word about what is there.
+    The Assistants API is absent if its list answers 404 and another endpoint doesn't, with the same key. Raises
+    NoAssistantsApi if it is absent though asked for; PermissionDenied, which doesn't tell whether it is there.
     """
-    if asked is Form.RESPONSES:
-        await probing.require_any_endpoint(account)
-        return asked
-    if asked is Form.ASSISTANTS:
-        await probing.require_assistants(account)
-        return asked
-    return Form.RESPONSES if await probing.probe(account) else Form.ASSISTANTS
+    if asked is None:
+        return Form.RESPONSES if await probing.probe(account) else Form.ASSISTANTS
+    require = probing.require_assistants if asked is Form.ASSISTANTS else probing.require_any_endpoint
+    await require(account)
+    return asked
 
 
 async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Destination:
-    """Ask for what ``planned`` needs besides assistants, which ``choose`` has asked for.
+    """Probes the endpoints that ``planned`` needs; ``choose`` has probed that of assistants.
 
-    Raises PermissionDenied or DestinationUnfit where an endpoint that is needed doesn't answer. No
-    list of models is no error: deployments and look-alikes have none, and a restricted key may not see it.
+    Raises PermissionDenied or DestinationUnfit if a needed endpoint doesn't answer. A missing list of models is no
+    error: deployments and look-alikes have none, and a restricted key may not see it.
     """
     total = planned.totals()
     places = {kind: KINDS[kind].endpoint for kind in (*DEFINITIONS, Kind.FILE)}
@@ -82,32 +74,22 @@ async def probe(account: Account, planned: Plan, *, asked: Form | None) -> Desti
     needed = {unit.kind for unit in planned.units} & {*WHOLE} - {Kind.ASSISTANT}
     needed |= {kind for kind, count in ((Kind.STORE, total.stores), (Kind.FILE, total.files)) if count}
     for where in (where for kind, where in places.items() if kind in needed):
-        endpoints[where] = await _answers(account, where)
+        if await probing.absence(account, where):
+            raise DestinationUnfit(
+                f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
+                hint="what needs it can be left out with --only and --exclude",
+            )
+        endpoints[where] = Answers.YES
     warnings: list[str] = []
     if total.requests:
         endpoints["/responses"], warnings = await _responses(account)
+    # Last, because nothing depends on it: without a list of models they are taken to be there.
     catalog, endpoints["/models"] = await _catalog(account)
-    return Destination(
-        base_url=account.endpoint.base_url,
-        organization=account.organization,
-        project=account.project,
-        endpoints=endpoints,
-        catalog=catalog,
-        warnings=warnings,
-    )
-
-
-async def _answers(account: Account, where: str) -> Answers:
-    if await probing.absence(account, where):
-        raise DestinationUnfit(
-            f"can't import into {account.endpoint.title}: it has no {where}, which the bundle needs",
-            hint="what needs it can be left out with --only and --exclude",
-        )
-    return Answers.YES
+    return Destination(party=account.party, endpoints=endpoints, catalog=catalog, warnings=warnings)
 
 
 async def _responses(account: Account) -> tuple[Answers, list[str]]:
-    """Whether the requests that are to be written could be sent there. Writing them needs nothing of it."""
+    """Whether the written requests could be sent there. Writing them needs no endpoint."""
     there, error = await probing.responses(account)
     written = "the requests are written all the same"
     if isinstance(error, (AuthenticationFailed, PermissionDenied)):
@@ -124,7 +106,7 @@ async def _catalog(account: Account) -> tuple[ModelCatalog, Answers]:
         return ModelCatalog(reason="the key may not list models"), Answers.DENIED
     except (NotFound, RequestRefused):
         return ModelCatalog(reason="the destination has no list of models"), Answers.ABSENT
-    except (msgspec.DecodeError, UnexpectedAnswer, ServerFailed):
+    except (msgspec.DecodeError, *REQUEST_ERRORS):
         return ModelCatalog(reason="the destination's list of models can't be read"), Answers.ABSENT
     if not models:
         return ModelCatalog(reason="the destination's list of models is empty"), Answers.YES

@@ -1,38 +1,46 @@
-"""What earlier runs made and left at a destination, read out of the folders that they left behind.
-
-A journal is trusted before a mapping: it has what a run did, also where that run was cut off, how it left things, and
-which bytes each file was uploaded with.
-"""
+"""What earlier runs made at a destination, from their journals and mappings, or from the marks on the copies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from holdall.endpoint import title
-from holdall.errors import CannotWrite, ImportFailed, UsageFault
-from holdall.importer.runs.runfolder import past_runs
+import msgspec
+
+from holdall.dialects.marks import CLONED_FROM
+from holdall.dialects.tables import Form
+from holdall.endpoint import same_account, title
+from holdall.errors import CannotWrite, ImportFailed, RemoteError, UsageFault
+from holdall.importer.plan.choices import ModelMap, model_map
+from holdall.importer.plan.requests import ABOUT, FOLDER
+from holdall.importer.runs.runfolder import mappings, past_runs
+from holdall.importer.runs.runlines import Shown
 from holdall.importer.runs.runreport import MAPPING, RunMapping, read_mapping
 from holdall.importer.runs.runstate import RunState
-from holdall.kinds import DEFINITIONS, WHOLE, noun
-from holdall.model import Kind, SourceId, TargetId
+from holdall.importer.written.requestfolder import listed
+from holdall.kinds import DEFINITIONS, KINDS, WHOLE, noun
+from holdall.model import Kind, SourceId, TargetId, epoch_seconds
+from holdall.remote.client import Account, viewed
+from holdall.remote.probing import is_absent
+from holdall.selection import Selection
 
-__all__ = ["History", "history"]
+__all__ = ["History", "IdMapping", "by_mapping", "by_marks", "history"]
 
 
 class History:
-    """What is known of the copies of earlier runs. Ids lead to candidates: whether they live, only a look tells."""
+    """The copies of earlier runs. Their ids are candidates: whether they still exist, only the destination tells."""
 
     def __init__(self) -> None:
-        self.definitions: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in DEFINITIONS}
-        self.files: dict[SourceId, list[TargetId]] = {}
+        self.made: dict[Kind, dict[SourceId, list[TargetId]]] = {kind: {} for kind in Kind}
         """Candidates under the source's ids, the newest last."""
         self.copies: dict[SourceId, list[TargetId]] = {}
         """Second uploads of files, as text, which only stores have."""
         self.hashes: dict[TargetId, str] = {}
         """The sha256 of the bundle's entry that a file was uploaded from."""
-        self.images: dict[TargetId, dict[str, str]] = {}
-        """How assistants and stores were left (``fingerprint.image``)."""
+        self.fingerprints: dict[TargetId, dict[str, str]] = {}
+        """By definition, how its fields were left."""
         self.attached: dict[TargetId, dict[TargetId, str]] = {}
         """By store, the files that were put into it, with the fingerprints of their attributes."""
         self.unkept: dict[TargetId, set[str]] = {}
@@ -46,49 +54,45 @@ class History:
         self._dropped: dict[Kind, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
-        return any(self.definitions.values()) or bool(self.files)
+        return any(self.made.values())
 
-    @property
-    def assistants(self) -> dict[SourceId, list[TargetId]]:
-        return self.definitions[Kind.ASSISTANT]
-
-    @property
-    def stores(self) -> dict[SourceId, list[TargetId]]:
-        return self.definitions[Kind.STORE]
+    def uploads(self, source: SourceId) -> list[TargetId]:
+        """All candidates for a file."""
+        return [*self.made[Kind.FILE].get(source, ()), *self.copies.get(source, ())]
 
     def add(self, run: RunState, *, prefix: str) -> None:
-        """What one run did. Its assistants and agents count if they were made with the same ``prefix``."""
-        same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
-        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
-        for made in run.made:
-            if made.target not in others:
-                self._made(self._of(made.kind, is_copy=made.is_copy), made.source, made.target)
-            if made.sha256 is not None:
-                self.hashes[made.target] = made.sha256
-        self.images.update((target, image) for target, image in run.images.items() if target not in others)
+        """Adds one run. Its assistants and agents count if they were made with the same ``prefix``."""
+        self._add_made(run, prefix)
         for store, files in run.members.items():
-            inside = self.attached.setdefault(store, {})
-            inside.update((file, left) for file, left in files.items() if left is not None)
-            for file in [file for file, left in files.items() if left is None]:
-                inside.pop(file, None)
+            inside = {**self.attached.get(store, {}), **files}
+            self.attached[store] = {file: left for file, left in inside.items() if left is not None}
         self.added.update(run.added)
         for line in run.shown:
-            if line.image is not None:
-                self.unkept[line.target] = set(line.unkept)
-            if line.files is not None:
-                self.unkept_files.setdefault(line.target, set()).update(line.files)
-            if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
-                self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
+            self._show(line)
         if not run.keeps_marks and DROPS_METADATA not in self.notes:
             self.notes.append(DROPS_METADATA)
 
-    def _of(self, kind: Kind, *, is_copy: bool) -> dict[SourceId, list[TargetId]]:
-        if is_copy:
-            return self.copies
-        return self.definitions.get(kind, self.files)
+    def _add_made(self, run: RunState, prefix: str) -> None:
+        same = run.opened is not None and run.opened.options.get("prefix", "") == prefix
+        # Assistants under another prefix are another set of copies, which stays as it is.
+        others = set() if same else {made.target for made in run.made if made.kind in WHOLE}
+        for made in run.made:
+            if made.target not in others:
+                _add(self.copies if made.is_copy else self.made[made.kind], made.source, made.target)
+        self.hashes.update((made.target, made.sha256) for made in run.made if made.sha256 is not None)
+        self.fingerprints.update((target, image) for target, image in run.images.items() if target not in others)
+
+    def _show(self, line: Shown) -> None:
+        """What a run found when it read back what it had sent."""
+        if line.image is not None:
+            self.unkept[line.target] = set(line.unkept)
+        if line.files is not None:
+            self.unkept_files.setdefault(line.target, set()).update(line.files)
+        if fields := [*line.unkept, *(["attributes"] if line.files else [])]:
+            self._dropped.setdefault(line.kind, {}).update(dict.fromkeys(fields))
 
     def try_again(self) -> None:
-        """What the account didn't keep is to be sent once more: it counts as any other difference."""
+        """Sends once more what the account didn't keep: it counts as any other difference."""
         self.unkept.clear()
         self.unkept_files.clear()
 
@@ -101,38 +105,37 @@ class History:
         ]
 
     def mapped(self, found: RunMapping, *, prefix: str | None) -> None:
-        """What a mapping says; its assistants and agents count where their names have the same ``prefix`` (None:
-        any)."""
-        if prefix is None or found.choices.prefix == prefix:
-            for kind in WHOLE:
+        """Adds a mapping. Its assistants and agents count if they have the same ``prefix`` (None: any)."""
+        for kind in DEFINITIONS:
+            # Stores have no prefix.
+            if kind is Kind.STORE or prefix in (None, found.choices.prefix):
                 for source, target in found.placed(kind).items():
-                    self._made(self.definitions[kind], source, target)
-        for source, target in found.stores.items():
-            self._made(self.stores, source, target)
+                    _add(self.made[kind], source, target)
         for source, target in found.files.items():
             if target != found.copies.get(source):
-                self._made(self.files, source, target)
+                _add(self.made[Kind.FILE], source, target)
         for source, target in found.copies.items():
-            self._made(self.copies, source, target)
+            _add(self.copies, source, target)
         self.added.update(found.added)
 
-    @staticmethod
-    def _made(where: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
-        known = where.setdefault(source, [])
-        if target in known:
-            known.remove(target)
-        known.append(target)
+
+def _add(known: dict[SourceId, list[TargetId]], source: SourceId, target: TargetId) -> None:
+    targets = known.setdefault(source, [])
+    if target in targets:
+        targets.remove(target)
+    targets.append(target)
 
 
 def history(
     output: Path, *, destination: Mapping[str, str | None], prefix: str, mapping: Path | None = None
 ) -> History:
-    """What the runs below OUTPUT_DIR did at this destination, and what ``mapping``, asked for by the user, says.
+    """What the runs below OUTPUT_DIR did at this destination, and what the user's ``mapping`` says.
 
-    Assistants and agents count where they were made with the same ``prefix``. Raises UsageFault for a ``mapping``
-    that can't be read or is of another project, CannotWrite.
+    Assistants and agents count if they were made with the same ``prefix``. Raises UsageFault for a ``mapping`` that
+    can't be read or is of another project, CannotWrite.
     """
     found = History()
+    # Its run's folder may be gone, or on another machine.
     latest = read_mapping(output / MAPPING)
     if latest and latest.is_at(destination, output) and all(run.name != latest.run for run in past_runs(output)):
         found.mapped(latest, prefix=prefix)
@@ -140,6 +143,7 @@ def history(
         if run.is_undone:  # then things are as the runs before it left them
             continue
         try:
+            # The journal after the mapping: it also has what a run that was cut off did, and how things were left.
             if its := read_mapping(run.folder / MAPPING):
                 found.mapped(its, prefix=prefix)
             found.add(run.state(), prefix=prefix)
@@ -162,3 +166,108 @@ DROPS_METADATA = (
     "an earlier run found that this server drops metadata: after a lost answer a vector store or an assistant has the "
     "promise of a file only, at most one more, and listed"
 )
+
+
+class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
+    """Source id -> id in the copy. ``files`` is None if no mapping was found: files carry no marks.
+
+    ``copies`` are the second uploads of files, as text, that stores have instead of the first. ``origin`` is the source
+    of the mapping, for people; ``prefix``, ``selection`` and ``models`` are those of the run. In the ``form`` of
+    requests, assistants have the paths of their files, below ``output``. ``added`` are metadata keys that the server
+    adds by itself, as any run found.
+    """
+
+    origin: str
+    definitions: Mapping[Kind, Mapping[SourceId, TargetId]]
+    files: Mapping[SourceId, TargetId] | None = None
+    copies: Mapping[SourceId, TargetId] = {}
+    added: frozenset[str] = frozenset()
+    prefix: str | None = None
+    selection: Selection = Selection()
+    models: ModelMap = ModelMap()
+    form: Form = Form.ASSISTANTS
+    output: Path | None = None
+
+    @property
+    def stores(self) -> Mapping[SourceId, TargetId]:
+        return self.of(Kind.STORE)
+
+    def of(self, kind: Kind) -> Mapping[SourceId, TargetId]:
+        """The definitions of a kind."""
+        return self.definitions.get(kind, {})
+
+
+class _About(msgspec.Struct, frozen=True, kw_only=True):
+    """The file beside a written request, as far as it says whose it is."""
+
+    id: SourceId
+    request: str
+    destination: dict[str, str | None] = {}
+
+
+def by_mapping(output: Path, digests: Mapping[str, str], destination: Mapping[str, str | None]) -> IdMapping | None:
+    """The newest mapping below OUTPUT_DIR of this bundle and, as far as is known, of this destination.
+
+    Raises CannotWrite.
+    """
+    for path, found in mappings(output, destination):
+        if any(found.bundle.get(name) != value for name, value in digests.items()):
+            continue
+        choices = found.choices
+        return IdMapping(
+            origin=str(path),
+            definitions={kind: found.placed(kind) for kind in DEFINITIONS},
+            files=found.files,
+            copies=found.copies,
+            added=frozenset().union(*(one.added for _, one in mappings(output, destination))),
+            prefix=choices.prefix,
+            selection=Selection(only=choices.only, exclude=choices.exclude),
+            models=model_map(choices.map_model),
+            form=found.form,
+            output=output,
+        )
+    return None
+
+
+async def by_marks(account: Account, form: Form, output: Path, kinds: Iterable[Kind]) -> IdMapping:
+    """The copies of these ``kinds`` by their own ``cloned_from``; the newest if there are several.
+
+    In the ``form`` of requests, the files beside those in ``output`` say whose they are. Raises CannotWrite, and what
+    the account raises.
+    """
+    definitions: dict[Kind, dict[SourceId, TargetId]] = {}
+    for kind in kinds:
+        if kind is Kind.ASSISTANT and form is Form.RESPONSES:
+            definitions[kind] = _noted(output, account.party)
+        else:
+            definitions[kind] = await _marked(account, kind)
+    return IdMapping(origin=f"metadata.{CLONED_FROM}", definitions=definitions, form=form, output=output)
+
+
+def _noted(output: Path, destination: Mapping[str, str | None]) -> dict[SourceId, TargetId]:
+    found = {}
+    for path, data in listed(output):
+        if path.endswith(ABOUT):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                about = msgspec.json.decode(data, type=_About)
+                if same_account(about.destination, destination):
+                    found[about.id] = TargetId(f"{FOLDER}/{about.request}")
+    return found
+
+
+async def _marked(account: Account, kind: Kind) -> dict[SourceId, TargetId]:
+    """By the source's ids; empty if there is no such endpoint."""
+    newest: dict[SourceId, tuple[int, TargetId]] = {}
+    try:
+        async for raw in account.items(KINDS[kind].endpoint):
+            found: Any = viewed(raw, KINDS[kind].view, f"a record of {KINDS[kind].endpoint}")
+            source = (found.metadata or {}).get(CLONED_FROM)
+            if isinstance(source, str):
+                made = epoch_seconds(found.created_at)
+                # The list is oldest first, so of two made in one second the later one stands.
+                if SourceId(source) not in newest or newest[SourceId(source)][0] <= made:
+                    newest[SourceId(source)] = (made, TargetId(found.id))
+    except RemoteError as error:
+        if not await is_absent(account, error):
+            raise
+    return {source: target for source, (_, target) in newest.items()}

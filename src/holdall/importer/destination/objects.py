@@ -1,13 +1,14 @@
-"""The assistants, agents or vector stores of a destination, and which of them are copies of what a bundle has. Reads
-one list.
+"""The assistants, agents or vector stores of a destination: which are copies of the bundle's, and how they differ.
 
-Surest sign first: the bundle's own id, what an earlier run wrote down, ``cloned_from`` with the name. Where all 16
-metadata keys are the owner's there is no room for marks; then the same name with the same 16 keys is the sign.
+The surest sign counts first: the bundle's own id, then what an earlier run recorded, then ``cloned_from`` with the
+name. If all 16 metadata keys are the owner's, there is no room for marks; then the same name with the same keys is the
+sign.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,20 +17,30 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.marks import CLONED_FROM, METADATA_KEYS, OPERATION, unmarked
 from holdall.dialects.registry import copy_name, table
 from holdall.dialects.tables import Form
-from holdall.importer.plan.existing import Several
+from holdall.importer.destination.history import History
+from holdall.importer.plan.bundle_summary import Content
+from holdall.importer.plan.difference import (
+    PRESENT,
+    Difference,
+    changed,
+    differences,
+    final,
+    fingerprint,
+    fingerprints,
+    same,
+    top_fields,
+)
+from holdall.importer.plan.existing import Extra, Found, FoundFile, FoundStore, Several
 from holdall.importer.plan.steps import By
-from holdall.importer.runs.baseline import PLACES
 from holdall.kinds import KINDS, a
-from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, credible, epoch_seconds
+from holdall.model import DefinitionView, Kind, Record, SourceId, StoreView, TargetId, View, credible, epoch_seconds
 from holdall.remote.client import Account, viewed
 
-__all__ = ["Object", "Objects"]
-
-_EXPIRED = "expired"
+__all__ = ["MemberThere", "Object", "Objects", "StoreComparison", "compare"]
 
 
 class Object(msgspec.Struct, frozen=True, kw_only=True):
-    """One of them; ``raw`` is it as the server shows it. ``usage`` is what a store holds, in bytes."""
+    """One object; ``raw`` is what the server sent."""
 
     target: TargetId
     name: str | None
@@ -50,7 +61,7 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def expired(self) -> bool:
-        return self.status == _EXPIRED
+        return self.status == "expired"
 
     def fields(self) -> dict[str, Any]:
         return viewed(self.raw, dict[str, Any], self.target)
@@ -61,9 +72,9 @@ class _Sized(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Objects:
-    """The look at one kind. ``records`` are what the bundle has of it, ``known`` what earlier runs made of them.
+    """The objects of one kind. ``records`` are the bundle's, ``known`` the copies that earlier runs made of them.
 
-    ``by_name``: the account keeps no metadata, so what has the name of a copy may be one.
+    ``by_name``: the account keeps no metadata, so an object with the name of a copy may be one.
     """
 
     def __init__(
@@ -79,37 +90,38 @@ class Objects:
         self._kind, self._records, self._known = kind, records, known
         # Stores have no prefix.
         self._prefix = prefix if kind is not Kind.STORE else ""
-        self._own = {id: self._copied(record) for id, record in records.items()}
+        # What the bundle has, with the metadata that a copy of it has.
+        self._own = {
+            id: msgspec.structs.replace(_object(kind, record.raw), metadata=dialect.own_metadata(record))
+            for id, record in records.items()
+        }
         self._there: dict[str, Object] = {}
         self._marked: dict[object, list[Object]] = {}
         self._alike: dict[str | None, list[Object]] = {}
-        self._usage: float | None = 0
+        self.usage: int | None = 0
+        """What all stores that were read hold, in bytes; None where one of them didn't say."""
         self.several: list[Several] = []
 
-    @property
-    def usage(self) -> int | None:
-        """What all stores that were read hold, in bytes; None where one of them didn't say."""
-        return None if self._usage is None else int(self._usage)
-
     async def read(self, account: Account) -> None:
-        """Read the destination's list, and keep of it what may be a copy. Raises what the account raises."""
+        """Reads the destination's list and keeps what may be a copy. Raises what the account raises."""
         if not self._records:
             return
         self._table = table(Form.ASSISTANTS, account.endpoint.base_url)
+        # Of a list that may have 10,000 objects only these are kept.
         ids = {*self._records, *(target for targets in self._known.values() for target in targets)}
         sources: frozenset[object] = frozenset(self._records)
-        full = {self._wanted(own) for own in self._own.values() if self._by_name or _is_full(own)}
-        async for raw in account.items(PLACES[self._kind]):
+        named = {self._wanted(own) for own in self._own.values() if self._goes_by_name(own)}
+        async for raw in account.items(KINDS[self._kind].endpoint):
             found = _object(self._kind, raw)
             self._count(raw)
             if found.target in ids:
                 self._there[found.target] = found
             if found.cloned_from in sources:
                 self._marked.setdefault(found.cloned_from, []).append(found)
-            if found.name in full and (self._by_name or _is_full(found)):
+            if found.name in named and self._goes_by_name(found):
                 self._alike.setdefault(found.name, []).append(found)
 
-    def recognised(self) -> dict[SourceId, tuple[Object, By]]:
+    def matches(self) -> dict[SourceId, tuple[Object, By]]:
         """The copies, by the source's ids. Where several may be meant, the first, and all of them in ``several``."""
         found = {id: self._one(id) for id in self._records}
         return {id: one for id, one in found.items() if one is not None}
@@ -125,6 +137,7 @@ class Objects:
             found = self._there.get(target)
             if found and found.cloned_from in (None, id) and not found.expired:
                 return found, By.EARLIER
+        # Guessing between several would change or use somebody's other copy, so the caller stops.
         fitting = self.copies(id)
         if len(fitting) > 1:
             targets = [one.target for one in fitting]
@@ -136,11 +149,11 @@ class Objects:
         return target in self._there
 
     def copies(self, id: SourceId) -> list[Object]:
-        """All that may be copies of it by what they say themselves."""
+        """All that may be copies of it by their marks, or by name and metadata."""
         own = self._own[id]
         wanted = self._wanted(own)
         marked = [one for one in self._marked.get(id, ()) if one.name == wanted and not one.expired]
-        if marked or not (self._by_name or _is_full(own)):
+        if marked or not self._goes_by_name(own):
             return marked
         return [one for one in self._alike.get(wanted, ()) if self._by_name or _has_keys(one, own)]
 
@@ -148,15 +161,14 @@ class Objects:
         """The name that a copy has."""
         return copy_name(self._kind, own.name, self._prefix, self._table)
 
-    def _copied(self, record: Record) -> Object:
-        """What the bundle has, with the metadata that a copy of it has."""
-        own = _object(self._kind, record.raw)
-        return msgspec.structs.replace(own, metadata=dialect.own_metadata(record))
+    def _goes_by_name(self, one: Object) -> bool:
+        """Whether a copy is known by its name, because there is no room for marks in the metadata, or none is kept."""
+        return self._by_name or len(unmarked(one.metadata)) >= METADATA_KEYS
 
     def _count(self, raw: bytes) -> None:
         if self._kind is Kind.STORE:
             size = credible(viewed(raw, _Sized, "a vector store").usage_bytes)
-            self._usage = None if size is None or self._usage is None else self._usage + size
+            self.usage = None if size is None or self.usage is None else self.usage + size
 
 
 def _object(kind: Kind, raw: bytes) -> Object:
@@ -172,11 +184,139 @@ def _object(kind: Kind, raw: bytes) -> Object:
     )
 
 
-def _is_full(one: Object) -> bool:
-    """Whether its metadata has no room for marks."""
-    return len(unmarked(one.metadata)) >= METADATA_KEYS
-
-
 def _has_keys(one: Object, own: Object) -> bool:
-    """Whether ``one`` has the metadata that a copy of ``own`` has; a server may have put keys of its own beside it."""
+    """Whether ``one`` has the metadata of a copy of ``own``; the server may have added keys of its own."""
     return all(one.metadata.get(key) == value for key, value in unmarked(own.metadata).items())
+
+
+# Ends that indexing comes to without the file being searchable.
+_NOT_INDEXED = ("failed", "cancelled")
+
+
+class MemberThere(View, frozen=True, kw_only=True):
+    """A file of a store at the destination. Source: GET /vector_stores/{id}/files."""
+
+    id: str
+    status: str | None = None
+    attributes: dict[str, Any] | None = None
+    chunking_strategy: dict[str, Any] | None = None
+
+
+def compare(
+    record: Record, name: str | None, request: dialect.Request, there: Object, history: History, *, by: By
+) -> Found:
+    """Compares an existing definition with the ``request`` that would make it of ``record``."""
+    target, shown = there.target, there.fields()
+    found = differences(
+        final(request), shown, kind=record.kind, source=record.id, target=target, name=name, added=history.added
+    )
+    left = history.fingerprints.get(target)
+    touched = changed(record.kind, left, shown) if left is not None else []
+    # What the account didn't keep when it was sent is no difference, unless somebody has changed it since.
+    not_kept = [one for one in found if one.top in history.unkept.get(target, ()) and one.top not in touched]
+    return Found(
+        target=target,
+        by=by,
+        differences=[one for one in found if one not in not_kept],
+        changed=[field for field in touched if field in top_fields(found)],
+        unkept=not_kept,
+    )
+
+
+class StoreComparison:
+    """Compares an existing store and each of its files with the bundle's. ``members`` are the files in it."""
+
+    def __init__(
+        self, record: Record, there: Object, members: Mapping[TargetId, MemberThere], history: History, *, by: By
+    ) -> None:
+        request = dialect.store(record, operation="", as_is=by is By.ORIGIN)
+        self._name = final(request).get("name")
+        own = compare(record, self._name, request, there, history, by=by)
+        self._found = FoundStore(**msgspec.structs.asdict(own), fields=top_fields(own.differences))
+        self._as_is, self._store, self._members, self._history = by is By.ORIGIN, record.id, members, history
+        self._ours = history.attached.get(there.target, {})
+        self._not_kept = history.unkept_files.get(there.target, ())
+        self._claimed: set[TargetId] = set()
+        self._of_files: list[Difference] = []
+
+    def take(self, record: Record, content: Content, copy: FoundFile | None, stale: TargetId | None) -> None:
+        """Compares one file of the bundle's store; ``copy`` is its copy there, ``stale`` one with other bytes."""
+        target = None
+        if copy:
+            target = copy.copy if copy.copy in self._members else copy.target
+        member = self._members.get(target) if target else None
+        about = partial(
+            Difference,
+            kind=Kind.MEMBERSHIP,
+            source=record.id,
+            target=copy.target if copy else stale,
+            name=content.filename,
+            inside=self._store,
+        )
+        if target is not None and member is not None:
+            self._compare(record, content, target, member, about)
+        elif stale is not None and stale in self._members:
+            self._claimed.add(stale)
+            self._found.replaced[record.id] = stale
+            bundle = f"{content.stored} bytes"
+            self._of_files.append(about(field="content", bundle=bundle, destination="other bytes"))
+        else:
+            self._found.missing.append(record.id)
+            self._of_files.append(about(field="membership", bundle=PRESENT, destination="missing"))
+            if any(t in self._ours and t not in self._members for t in self._history.uploads(record.id)):
+                self._found.changed.append(f"membership of {content.filename or record.id}")
+
+    def _compare(
+        self, record: Record, content: Content, target: TargetId, member: MemberThere, about: Callable[..., Difference]
+    ) -> None:
+        left = self._ours.get(target)
+        # Where a server gives one id to files with the same bytes, the first that has it is the one that counts.
+        is_settled = target in self._claimed or (target in self._not_kept and left == self._fingerprint(member))
+        self._claimed.add(target)
+
+        def differs(field: str, here: Any, there: Any) -> bool:
+            if same(Kind.MEMBERSHIP, field, here, there, added=self._history.added):
+                return False
+            is_told_only = is_settled and field != "status"
+            into = self._found.unkept if is_told_only else self._of_files
+            into.append(about(field=field, bundle=here, destination=there))
+            return not is_told_only
+
+        expected = dialect.attachment(record, target, as_is=self._as_is).body
+        wanted = expected.get("attributes") or {}
+        if differs("attributes", wanted, member.attributes):
+            self._found.relabelled[record.id] = (target, wanted)
+            if left is not None and left not in (fingerprint(member.attributes), self._fingerprint(member)):
+                self._found.changed.append(f"attributes of {content.filename or record.id}")
+        strategy, was = expected.get("chunking_strategy"), MemberThere.of(record).status
+        is_cut = strategy is not None and differs("chunking_strategy", strategy, member.chunking_strategy)
+        has_failed = member.status in _NOT_INDEXED and was not in _NOT_INDEXED
+        if (has_failed and differs("status", was, member.status)) or is_cut:
+            self._found.recut[record.id] = target
+
+    def _fingerprint(self, member: MemberThere) -> str:
+        shown = fingerprints(Kind.MEMBERSHIP, {"attributes": member.attributes}, self._history.added)
+        return shown.get("attributes", "")
+
+    def finish(self, name_of: Callable[[TargetId], str | None]) -> FoundStore:
+        """The result, with the files that the bundle's store doesn't have. ``name_of`` gives a file's name if known."""
+        found = self._found
+        for target in self._members:
+            if target in self._claimed:
+                continue
+            name, field = name_of(target), f"files.{target}"
+            found.extras.append(Extra(target=target, name=name))
+            one = Difference(
+                kind=Kind.STORE,
+                source=self._store,
+                target=found.target,
+                name=self._name,
+                field=field,
+                destination=name or str(target),
+            )
+            found.differences.append(one)
+            # Of a store that no earlier run filled, nobody knows who put in what.
+            if found.target in self._history.attached and target not in self._ours:
+                found.added.append(field)
+        found.differences.extend(self._of_files)
+        return found

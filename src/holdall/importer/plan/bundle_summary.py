@@ -1,39 +1,124 @@
-"""A bundle as a plan needs to know it: definitions whole, files as small values, memberships as ids."""
+"""A bundle as an import needs to know it: definitions whole, files as small values, memberships as ids."""
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import TypeVar
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, BinaryIO
 
 import msgspec
 
-from holdall.bundle.layout import TEXTS, LedgerLine
+from holdall.bundle.layout import ON_DISK, TEXTS, LedgerLine, LossLine
 from holdall.bundle.reader import BundleReader
 from holdall.bundle.totals import minimum_of
 from holdall.dialects.assistants import attachment
 from holdall.dialects.loss import Loss
+from holdall.dialects.marks import unmarked
+from holdall.dialects.reading import read_fields
+from holdall.errors import DamagedBundle
 from holdall.graph import with_callees_by_id
-from holdall.importer.plan.steps import BundleSummary, Content
-from holdall.joining import overlap_of
-from holdall.kinds import WHOLE, read
-from holdall.model import (
-    Fidelity,
-    FileView,
-    Kind,
-    MembershipView,
-    Record,
-    SourceId,
-    TargetId,
-    epoch_seconds,
-)
+from holdall.joining import DEFAULT_OVERLAP, Joining, comparable_size, is_text_name, overlap_of
+from holdall.kinds import DEFINITIONS, WHOLE, read
+from holdall.model import Fidelity, FileView, Kind, MembershipView, Record, SourceId, TargetId, epoch_seconds
+from holdall.parsedtext import Pages
 
-__all__ = ["catalogue"]
+__all__ = [
+    "BundleSummary",
+    "Content",
+    "Document",
+    "Joined",
+    "document",
+    "join",
+    "keys_of",
+    "matching",
+    "shared_keys",
+    "summarize",
+    "without_keys",
+    "without_record_keys",
+]
 
-T = TypeVar("T")
+
+# A bundle may have 100,000 of them: with gc=False the collector has none to walk.
+class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DISK):
+    """A file as the bundle holds it.
+
+    ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
+    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share,
+    ``doubt`` why they may be joined wrongly; ``reason`` why it is unavailable.
+    """
+
+    id: SourceId
+    filename: str | None = None
+    purpose: str | None = None
+    fidelity: Fidelity = Fidelity.UNAVAILABLE
+    stored: int = 0
+    size: int | None = None
+    created_at: int = 0
+    truncated: bool = False
+    overlap: int = DEFAULT_OVERLAP
+    doubt: str | None = None
+    reason: str = ""
+
+    def copy_names(self) -> list[str]:
+        """The names that a copy of the file may be given, in the order in which they are tried.
+
+        Servers go by a name's ending, whatever is in the file, and some know no ending in upper case: so its own name,
+        that with the ending in lower case, and last the one that says text.
+        """
+        name = self.filename or self.id
+        stem, dot, ending = name.rpartition(".")
+        lower = f"{stem}.{ending.lower()}" if stem and dot else name
+        text = lower if lower.endswith(".txt") else f"{name}.txt"
+        own = [] if self.fidelity is Fidelity.TEXT and not is_text_name(name) else [name, lower]
+        return list(dict.fromkeys([*own, text]))
 
 
-def catalogue(reader: BundleReader) -> BundleSummary:
-    """Read records and ledger through, once each. Raises DamagedBundle."""
+class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan needs to know of a bundle. Memberships are ids only, because a store may have 100,000.
+
+    ``whole`` are the definitions that one request copies, oldest first. ``lost`` is what the bundle records as missing,
+    contents aside, each of which should have at least fidelity ``minimum``. ``unfit`` is, by store, what no destination
+    takes of its memberships.
+    """
+
+    whole: Mapping[Kind, list[Record]]
+    stores: dict[SourceId, Record]
+    members: Mapping[SourceId, list[SourceId]]
+    files: dict[SourceId, Content]
+    lost: list[LossLine] = []
+    minimum: Fidelity = Fidelity.TEXT
+    unfit: Mapping[SourceId, list[Loss]] = {}
+
+    def records(self, kind: Kind) -> list[Record]:
+        """All definitions of a kind."""
+        return [*self.stores.values()] if kind is Kind.STORE else self.whole.get(kind, [])
+
+    def content(self, file: SourceId) -> Content:
+        """A file; one that is not in the bundle is unavailable."""
+        return self.files.get(file) or Content(id=file, reason="it is not in the bundle")
+
+    def contents(self, store: SourceId) -> Iterator[Content]:
+        """The files of a store, each once."""
+        return map(self.content, dict.fromkeys(self.members.get(store, ())))
+
+    @property
+    def assistants(self) -> list[Record]:
+        return self.records(Kind.ASSISTANT)
+
+    def by_id(self) -> dict[Kind, dict[SourceId, Record]]:
+        """All definitions that one request copies."""
+        return {kind: {record.id: record for record in self.records(kind)} for kind in WHOLE}
+
+    def models(self) -> Iterator[str]:
+        """The models that they name."""
+        views = (read(record) for kind in WHOLE for record in self.records(kind))
+        return (view.model for view in views if view.model is not None)
+
+
+def summarize(reader: BundleReader) -> BundleSummary:
+    """Reads records and ledger once each. Raises DamagedBundle."""
     # One string for each purpose there is, not one for each file.
     known = {record.id: _known(record) for record in reader.files()}
     files: dict[SourceId, Content] = {}
@@ -95,8 +180,8 @@ def _members(
     parsed_in: dict[SourceId, str],
     unfit: dict[SourceId, list[Loss]],
 ) -> list[SourceId]:
-    """The ids of a store's files. For those whose text this store parsed, note how far its parts overlap; and in
-    ``unfit`` what of a file's settings can't be sent."""
+    """The ids of a store's files. Notes the overlap of those whose text this store parsed, and in ``unfit`` the
+    settings of a file that can't be sent."""
     ids = []
     for record in reader.memberships(store):
         content, view = files.get(record.id), MembershipView.of(record)
@@ -109,6 +194,124 @@ def _members(
                 unfit.setdefault(store, []).append(told)
         if content and parsed_in.get(content.id) == store:
             overlap = overlap_of(view.chunking_strategy)
+            # Most have the default: no second value is held for those.
             if overlap != content.overlap:
                 files[content.id] = msgspec.structs.replace(content, overlap=overlap)
     return ids
+
+
+# Some servers put metadata keys of their own into what they make (which provider holds a store, which model embeds it),
+# and another server, or the same, refuses them. By the bundle alone they look like any key that an owner gives to all
+# of his objects: what may be such a key is what all objects of a kind share; what is one, only the destination shows.
+
+
+def keys_of(record: Record) -> set[str]:
+    """The metadata keys of one object, without our own marks."""
+    return set(unmarked(read_fields(record).get("metadata")))
+
+
+def shared_keys(bundle: BundleSummary, kinds: Container[Kind], keep: Container[str] = ()) -> dict[Kind, list[str]]:
+    """By kind, for ``kinds``, the metadata keys that all its objects share, if there are several. Without those to
+    ``keep``."""
+    found = {}
+    for kind in (kind for kind in DEFINITIONS if kind in kinds):
+        records = bundle.records(kind)
+        if len(records) > 1:
+            found[kind] = sorted(key for key in set.intersection(*map(keys_of, records)) if key not in keep)
+    return {kind: keys for kind, keys in found.items() if keys}
+
+
+def matching(bundle: BundleSummary, globs: Sequence[str]) -> set[str]:
+    """The metadata keys in the bundle that match one of ``globs``."""
+    if not globs:
+        return set()
+    keys = {key for kind in DEFINITIONS for record in bundle.records(kind) for key in keys_of(record)}
+    return {key for key in keys if any(fnmatchcase(key, glob) for glob in globs)}
+
+
+def without_keys(bundle: BundleSummary, keys: Container[str]) -> BundleSummary:
+    """The same bundle, with records that lack ``keys`` in their metadata."""
+    if not keys:
+        return bundle
+    return msgspec.structs.replace(
+        bundle,
+        whole={kind: [without_record_keys(one, keys) for one in records] for kind, records in bundle.whole.items()},
+        stores={id: without_record_keys(record, keys) for id, record in bundle.stores.items()},
+    )
+
+
+def without_record_keys(record: Record, keys: Container[str]) -> Record:
+    """The record without ``keys`` in its metadata; the rest stays as the server wrote it."""
+    if not any(key in keys for key in keys_of(record)):
+        return record
+    try:
+        # One level deep only: what isn't looked at stays the bytes that the server sent.
+        fields: dict[str, Any] = msgspec.json.decode(record.raw, type=dict[str, msgspec.Raw])
+        metadata: dict[str, Any] = msgspec.json.decode(fields["metadata"], type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:  # half a surrogate pair in a key
+        fields = read_fields(record)
+        metadata = fields["metadata"]
+    fields["metadata"] = {k: v for k, v in metadata.items() if k not in keys}
+    return msgspec.structs.replace(record, raw=msgspec.json.encode(fields))
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file's text was joined: ``size`` in bytes; ``exact`` where the file had as many; ``doubt`` says why the
+    parts may have been joined wrongly."""
+
+    size: int
+    exact: bool
+    truncated: bool
+    doubt: str | None = None
+
+
+class Document(Joined, frozen=True, kw_only=True):
+    """A file's text, and the ``parts`` that it was joined of."""
+
+    data: bytes
+    parts: list[str]
+
+
+def join(
+    opened: Callable[[], BinaryIO],
+    write: Callable[[bytes], object],
+    *,
+    overlap: int,
+    filename: str | None,
+    size: int | None,
+) -> Joined:
+    """Write the document of a ``data/text`` entry, which is ``opened`` and read twice, a page at a time. ``overlap`` is
+    in tokens, ``size`` the file's bytes if known.
+
+    Raises DamagedBundle where the entry isn't what the format says.
+    """
+    joining = Joining(overlap)
+    try:
+        with opened() as stream:
+            pages = Pages(stream)
+            for parts in pages:
+                joining.add(parts)
+        # How far the parts overlap is known once all were seen, so the entry is read twice and never held.
+        reading = joining.reading(None if pages.truncated else comparable_size(filename, size))
+        written = 0
+        with opened() as stream:
+            for piece in reading.pieces(part for parts in Pages(stream) for part in parts):
+                # Servers cut texts within a character: half a pair goes on as it came.
+                data = piece.encode("utf-8", "surrogatepass")
+                write(data)
+                written += len(data)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise DamagedBundle(f"can't read a parsed text of the bundle: {error}") from None
+    return Joined(size=written, exact=written == size, truncated=pages.truncated, doubt=reading.doubt)
+
+
+def document(stored: bytes, *, overlap: int, filename: str | None, size: int | None) -> Document:
+    """The document of a ``data/text`` entry that may be held in memory. Raises DamagedBundle, as ``join`` does."""
+    data = bytearray()
+
+    def opened() -> BinaryIO:
+        return io.BytesIO(stored)
+
+    found = join(opened, data.extend, overlap=overlap, filename=filename, size=size)
+    parts = [part for page in Pages(opened()) for part in page]
+    return Document(**msgspec.structs.asdict(found), data=bytes(data), parts=parts)

@@ -1,26 +1,73 @@
-"""How a plan is to be made, as far as the user has a say in it. Values only."""
+"""How a plan is made: what the user asks for, and whether the destination has the models for it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any
 
 import msgspec
 
 from holdall.bundle.layout import HoldallInfo
+from holdall.dialects.loss import MaxLoss
 from holdall.dialects.registry import table
 from holdall.dialects.tables import Form, Table
-from holdall.importer.plan.model_check import ModelMap
-from holdall.importer.plan.steps import OnConflict
+from holdall.errors import DestinationUnfit, Mistakes, UsageFault, pasteable
+from holdall.selection import Selection
 
-__all__ = ["Choices", "table_of"]
+__all__ = [
+    "Asked",
+    "Choices",
+    "ModelCatalog",
+    "ModelCheck",
+    "ModelMap",
+    "OnConflict",
+    "idle",
+    "judge",
+    "model_map",
+    "offered",
+    "table_of",
+    "unmapped",
+]
+
+
+class OnConflict(StrEnum):
+    """What to do about things that are at the destination already."""
+
+    STOP = "stop"
+    """Use what is equal; where anything differs, write nothing at all."""
+    SKIP = "skip"
+    """Use what is equal, and what differs as it is."""
+    UPDATE = "update"
+    """Use what is equal; make what differs equal."""
+    DUPLICATE = "duplicate"
+    """Look for nothing and make everything anew, beside what is there."""
+
+
+class ModelMap(msgspec.Struct, frozen=True, kw_only=True):
+    """``--map-model OLD=NEW`` as given; of several whose OLD fits, the first counts. OLD may be a GLOB."""
+
+    rules: tuple[tuple[str, str], ...] = ()
+
+    def rule(self, model: str | None) -> str | None:
+        """The new model; None if no rule matches."""
+        if model is None:
+            return None
+        return next((new for old, new in self.rules if old == model or fnmatchcase(model, old)), None)
+
+    def vouches(self, model: str) -> bool:
+        """Whether the user says that ``model`` can be used, by mapping it to itself."""
+        return (model, model) in self.rules
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """How the user wants it; ``form`` is what the destination can keep, and ``limits`` its own table, if it has one.
+    """The user's choices for one destination, which keeps assistants as ``form`` and takes what ``limits`` say.
 
-    ``missing`` has why a model can't be used, by the bundle's name for it. ``delete``: an update also takes files out
-    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since
-    an earlier run.
+    ``missing`` has, by the bundle's name of a model, why it can't be used. ``delete``: an update also takes files out
+    of a store that the bundle's store doesn't have. ``even_if_changed``: it also sets what others have changed since an
+    earlier run.
     """
 
     form: Form = Form.ASSISTANTS
@@ -35,6 +82,163 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     def table(self) -> Table:
         """What the destination takes."""
         return self.limits or table(self.form)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of the command line. ``form`` None means what the destination can keep."""
+
+    form: Form | None = msgspec.field(default=None, name="as")
+    max_loss: MaxLoss = MaxLoss.ANY
+    prefix: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    map_model: tuple[str, ...] = ()
+    skip_unmapped: bool = False
+    on_conflict: OnConflict = OnConflict.STOP
+    delete: bool = False
+    even_if_changed: bool = False
+    mapping: str | None = None
+    keep_metadata: tuple[str, ...] = ()
+    drop_metadata: tuple[str, ...] = ()
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(only=self.only, exclude=self.exclude)
+
+    def choices(self, *, form: Form, limits: Table, models: ModelMap) -> Choices:
+        """The same for one destination, which keeps assistants as ``form`` and takes what ``limits`` say."""
+        return Choices(
+            form=form,
+            limits=limits,
+            models=models,
+            on_conflict=self.on_conflict,
+            delete=self.delete,
+            even_if_changed=self.even_if_changed,
+        )
+
+    def options(self) -> dict[str, Any]:
+        """As a run records them: those that differ from their default, and always prefix and selection."""
+        given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
+        always = ("prefix", "only", "exclude")
+        return {name: value for name, value in given.items() if name in always or value != plain[name]}
+
+
+class ModelCatalog(msgspec.Struct, frozen=True, kw_only=True):
+    """The models of a destination, each with its shutdown date if there is one.
+
+    ``models`` is None if there is no list; ``reason`` says why.
+    """
+
+    models: Mapping[str, date | None] | None = None
+    reason: str = ""
+
+
+class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """``missing`` has why a model can't be used, by the bundle's name of it."""
+
+    missing: Mapping[str, str]
+    warnings: list[str]
+
+    def lines(self) -> list[str]:
+        """A line to paste for each missing model."""
+        # What to put in place of NEW is never suggested: published replacements contradict each other.
+        return [f"--map-model {pasteable(f'{model}=NEW')}" for model in self.missing]
+
+
+def model_map(texts: Iterable[str]) -> ModelMap:
+    """Parses ``OLD=NEW``. Raises UsageFault for each that can't be parsed."""
+    rules, mistakes = [], Mistakes()
+    for text in texts:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not (old and equals and new):
+            fault = f"can't use --map-model {text!r}: it must be OLD=NEW"
+            mistakes.add(UsageFault(fault, hint="OLD may be a GLOB: --map-model 'gpt-4*=NEW'"))
+        rules.append((old, new))
+    # All of them at once: nobody wants to run the command once for each.
+    mistakes.raise_all()
+    return ModelMap(rules=tuple(rules))
+
+
+def idle(mapped: ModelMap, models: Iterable[str]) -> list[str]:
+    """A line for each rule that matches none of the bundle's ``models``, probably a typing mistake."""
+    there = sorted(set(models))
+    return [
+        f"--map-model {old}={new} changes nothing; models of the bundle: {', '.join(there) or 'none'}"
+        for old, new in mapped.rules
+        if not any(model == old or fnmatchcase(model, old) for model in there)
+    ]
+
+
+def judge(wanted: Iterable[str], mapped: ModelMap, catalog: ModelCatalog, *, today: date) -> ModelCheck:
+    """Which of the ``wanted`` models (the bundle's names) can't be used, and warnings about the others.
+
+    A model that is mapped to itself is used on the user's word, even if it is not listed or past its date.
+    """
+    missing: dict[str, str] = {}
+    vouched: dict[str, None] = {}
+    # By day, for one line for all models that end on it.
+    ending: dict[date, list[str]] = {}
+    if catalog.models is None:
+        unknown = f"whether its models are there is not known: {catalog.reason}"
+        return ModelCheck(missing={}, warnings=[unknown] if catalog.reason else [])
+    for model in dict.fromkeys(wanted):
+        new = mapped.rule(model)
+        name = new or model
+        said = f"{model} (mapped to {name})" if name != model else model
+        if name not in catalog.models:
+            if mapped.vouches(name):
+                vouched[name] = None
+            else:
+                missing[model] = f"{said} {_absent(name)}"
+            continue
+        ends = catalog.models[name]
+        if ends is None:
+            continue
+        if ends <= today and new != model and not mapped.vouches(name):
+            missing[model] = f"{said} has shut down on {ends.isoformat()}"
+        elif name not in ending.setdefault(ends, []):
+            ending[ends].append(name)
+    warnings = [f"model {name} is not in the destination's list; used on your word (--map-model)" for name in vouched]
+    warnings += [_ending(ends, names, today) for ends, names in sorted(ending.items())]
+    return ModelCheck(missing=missing, warnings=warnings)
+
+
+def _ending(ends: date, names: list[str], today: date) -> str:
+    days, several = (ends - today).days, "s" if len(names) > 1 else ""
+    which = f"model{several} {', '.join(names)}"
+    if days <= 0:
+        return f"{which} should have shut down on {ends.isoformat()}"
+    will = "shut" if several else "shuts"
+    return f"{which} {will} down on {ends.isoformat()}, in {days} day{'s' if days > 1 else ''}"
+
+
+def _absent(model: str) -> str:
+    # ft:BASE:ORGANISATION:NAME:ID, as OpenAI names them.
+    if model.startswith("ft:"):
+        parts = model.split(":")
+        whose = f" ({parts[2]})" if len(parts) > 2 and parts[2] else ""
+        return f"is a fine-tuned model of another organisation or project{whose}, and no bundle can hold it"
+    return "is not there"
+
+
+def offered(catalog: ModelCatalog, *, most: int = 30) -> str:
+    """The models there, for people."""
+    models: Sequence[str] = sorted(catalog.models or ())
+    more = f" and {len(models) - most} more" if len(models) > most else ""
+    return ", ".join(models[:most]) + more
+
+
+def unmapped(check: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
+    """The error that names the models that can't be used, and those that are there."""
+    lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in check.lines())
+    return DestinationUnfit(
+        f"nothing was written: {len(check.missing)} of the models can't be used at the destination: "
+        f"{'; '.join(check.missing.values())}",
+        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
+        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
+        f"models there: {' '.join(offered(catalog).splitlines())}",
+    )
 
 
 def table_of(form: Form, base_url: str, info: HoldallInfo) -> Table:

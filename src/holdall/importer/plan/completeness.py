@@ -1,17 +1,19 @@
-"""What a destination has, or would have, against what the project had: the verdict of plan, import, comparison and
-rehearsal. Pure."""
+"""What a destination has, or would have, compared with what the project had: the verdict of plan, import, comparison
+and rehearsal. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from holdall.bundle.totals import known_reason, reason_of
 from holdall.dialects.loss import Loss, Why
+from holdall.graph import users_of
+from holdall.importer.plan.bundle_summary import BundleSummary
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.steps import LONE_FILES, Adopt, BundleSummary, By, Cannot, Plan
+from holdall.importer.plan.steps import LONE_FILES, Adopt, By, Cannot, Plan
 from holdall.kinds import WHOLE
 from holdall.model import AssistantView, Fidelity, Kind, SourceId
 from holdall.selection import Selection
@@ -25,15 +27,32 @@ _OF_KIND = {
     Kind.STORE: Reason.STORES,
     **dict.fromkeys(WHOLE, Reason.ASSISTANTS),
 }
-
-
-_DETAILS = frozenset({Why.UNFIT_VALUE, Why.OVER_LIMIT, Why.MODEL_REFUSES})
-
-
+# The other reasons depend on what it happened to.
+_OF_WHY = {
+    **dict.fromkeys((Why.UNFIT_VALUE, Why.OVER_LIMIT, Why.MODEL_REFUSES), Reason.DETAILS),
+    **dict.fromkeys((Why.NOT_KEPT, Why.LEFT_ALONE), Reason.DIFFERENT),
+    Why.TRUNCATED: Reason.TEXTS_CUT,
+    Why.JOINED_DOUBTFULLY: Reason.DOUBTFUL,
+    Why.NOT_INDEXED: Reason.NOT_INDEXED,
+}
 # Of these a thing is lost once, whoever lacks it.
 _BY_ID = frozenset({Reason.FILES, Reason.STORES, Reason.TEXTS_CUT, Reason.DOUBTFUL, Reason.ASSISTANTS})
 _OF_CONTENT = frozenset({Reason.TEXTS_CUT, Reason.DOUBTFUL})
-_BELOW = Reason.BELOW_MINIMUM
+
+
+class _Lack(NamedTuple):
+    """Something that isn't as the source had it. ``what`` identifies it, ``place`` is the thing that lacks it or is
+    missing itself. ``recorded``: the bundle records it as lost."""
+
+    reason: Reason
+    what: object
+    place: str
+    recorded: bool = False
+
+    @classmethod
+    def of(cls, reason: Reason, id: str, inside: str | None, field: str | None, *, recorded: bool = False) -> Self:
+        what = id if reason in _BY_ID else (id, inside, field)
+        return cls(reason, what, inside or id, recorded)
 
 
 class Completeness:
@@ -42,28 +61,23 @@ class Completeness:
     With ``accept_known`` what the bundle records as lost changes no exit code; it is counted all the same.
     """
 
-    def __init__(self, catalogue: BundleSummary, selection: Selection, *, accept_known: bool) -> None:
-        self._catalogue, self._chosen = catalogue, selection
-        self._accept_known = accept_known
-        self._needs: dict[str, list[str]] = {}
-        self._users: dict[str, list[str]] = {}
-        for record in catalogue.assistants:
-            view = AssistantView.of(record)
-            self._needs[record.id] = list(dict.fromkeys(chain(view.store_ids, view.file_ids)))
-            for used in (record.id, *self._needs[record.id]):
-                self._users.setdefault(used, []).append(record.id)
+    def __init__(self, bundle: BundleSummary, selection: Selection, *, accept_known: bool) -> None:
+        self._bundle, self._chosen, self._accept_known = bundle, selection, accept_known
+        views = [AssistantView.of(record) for record in bundle.assistants]
+        self._uses = users_of(views)
+        self._assistants = {view.id for view in views}
 
     def of_plan(self, plan: Plan, inherent: Iterable[Loss]) -> Verdict:
-        """What would be missing once ``plan`` is carried out; where it can't be, what is missing as it is.
+        """What would be missing once ``plan`` is carried out, or is missing now if it has conflicts.
 
-        ``inherent`` is what no copy can have there: of what is there already the plan doesn't say it again.
+        ``inherent`` is what no copy can have there; of what exists already, the plan doesn't repeat it.
         """
         return self.verdict(
             chain(plan.losses(), inherent),
             failed=((Kind.ASSISTANT, step.id) for step in plan.steps() if isinstance(step, Cannot)),
             differences=(one for step in plan.conflicts() for one in step.differences),
             units={unit.id for unit in plan.units},
-            living={step.id for step in plan.steps() if isinstance(step, Adopt) and step.by is By.ORIGIN},
+            originals={step.id for step in plan.steps() if isinstance(step, Adopt) and step.by is By.ORIGIN},
         )
 
     def verdict(
@@ -74,66 +88,66 @@ class Completeness:
         failed: Iterable[tuple[Kind, str]] = (),
         differences: Iterable[Difference] = (),
         doubtful: Iterable[str] = (),
-        living: Container[str] = (),
+        originals: Container[str] = (),
     ) -> Verdict:
-        """``units`` are the ids of what was chosen, ``failed`` the objects that are not there, ``doubtful`` files whose
-        text was found to be so there, ``living`` those that are there as the source has them."""
-        found: list[tuple[Reason, object, str, bool]] = []
-        for loss in losses:
-            if (reason := _reason(loss)) and not (loss.id in living and reason in _OF_CONTENT):
-                what = loss.id if reason in _BY_ID else (loss.id, loss.inside, loss.field)
-                found.append((reason, what, loss.inside or loss.id, loss.recorded))
-        found += [(_OF_KIND[kind], id, id, False) for kind, id in failed]
-        for one in differences:
-            reason = _of_difference(one)
-            what = one.source if reason in _BY_ID else (one.source, one.inside, one.field)
-            found.append((reason, what, one.inside or one.source, False))
-        known = {what for reason, what, _, _ in found if reason is Reason.DOUBTFUL}
-        found += [(Reason.DOUBTFUL, file, file, False) for file in doubtful if file not in known]
-        found += self._recorded(self._closure(units), living)
+        """``units`` are the ids of what was chosen, ``failed`` the objects that are not there. ``doubtful`` are files
+        whose text turned out to be so there, ``originals`` the source's own objects."""
+        found = [
+            _Lack.of(reason, loss.id, loss.inside, loss.field, recorded=loss.recorded)
+            for loss in losses
+            if (reason := _reason(loss)) and not (loss.id in originals and reason in _OF_CONTENT)
+        ]
+        found += [_Lack(_OF_KIND[kind], id, id) for kind, id in failed]
+        found += [_Lack.of(_of_difference(one), one.source, one.inside, one.field) for one in differences]
+        known = {one.what for one in found if one.reason is Reason.DOUBTFUL}
+        found += [_Lack(Reason.DOUBTFUL, file, file) for file in doubtful if file not in known]
+        found += self._recorded(self._closure(units), originals)
         return self._counted(found, units)
 
     def _closure(self, units: AbstractSet[str]) -> set[str]:
         """The ids of what was chosen, with all that it needs."""
-        members = self._catalogue.members
-        chosen = {*units, *(need for unit in units for need in self._needs.get(unit, ()))}
+        members = self._bundle.members
+        chosen = {*units, *self._uses.needed_by(units)}
         chosen.update(file for store in chosen & {*members} for file in members[SourceId(store)])
         if LONE_FILES in units:
-            needed = {*chain.from_iterable(self._needs.values()), *chain.from_iterable(members.values())}
-            chosen.update(file for file in self._catalogue.files if file not in needed)
+            needed = {*self._uses.files, *chain.from_iterable(members.values())}
+            chosen.update(file for file in self._bundle.files if file not in needed)
         return chosen
 
-    def _recorded(self, chosen: AbstractSet[str], living: Container[str]) -> Iterator[tuple[Reason, object, str, bool]]:
-        """What the bundle records as lost, besides what a plan says. A list or a dump may be of anything."""
+    def _recorded(self, chosen: AbstractSet[str], originals: Container[str]) -> Iterator[_Lack]:
+        """What the bundle records as lost and no plan repeats. A list or a dump may concern anything."""
         everything = not (self._chosen.only or self._chosen.exclude)
-        for line in self._catalogue.lost:
+        for line in self._bundle.lost:
             reason = known_reason(line.reason)
             # A store that the source had lost is left out of each assistant that refers to it: a loss of the plan.
             if reason is not Reason.STORES and (everything or line.kind is None or line.id in chosen):
                 what = line.id if reason in _BY_ID else (line.kind, line.id, line.message)
-                yield reason, what, line.id or "", True
-        minimum = self._catalogue.minimum
+                yield _Lack(reason, what, line.id or "", recorded=True)
+        minimum, below = self._bundle.minimum, Reason.BELOW_MINIMUM
         for id in chosen if minimum is not Fidelity.TEXT else ():
-            content = self._catalogue.files.get(SourceId(id))
-            if content and id not in living and reason_of(content.fidelity, content.truncated, minimum) is _BELOW:
-                yield _BELOW, id, id, True
+            content = self._bundle.files.get(SourceId(id))
+            if content and id not in originals and reason_of(content.fidelity, content.truncated, minimum) is below:
+                yield _Lack(below, id, id, recorded=True)
 
-    def _counted(self, found: list[tuple[Reason, object, str, bool]], units: AbstractSet[str]) -> Verdict:
-        places = {where for _, _, where, _ in found} - self._users.keys()
-        users: dict[str, list[str]] = {where: self._users.get(where, []) for _, _, where, _ in found}
-        for store, files in self._catalogue.members.items() if places else ():
-            for file in places.intersection(files):
-                users[file] = [*users[file], *self._users.get(store, ())]
+    def _counted(self, found: list[_Lack], units: AbstractSet[str]) -> Verdict:
+        users = {one.place: self._uses.of(SourceId(one.place)) for one in found}
+        # A file that assistants use directly is counted for these alone.
+        in_stores = {place for place, by in users.items() if not by and place not in self._assistants}
+        for store, files in self._bundle.members.items() if in_stores else ():
+            for file in in_stores.intersection(files):
+                users[file] += self._uses.of(store)
+        for assistant in users.keys() & self._assistants:
+            users[assistant].append(SourceId(assistant))
         count = Count()
-        for reason, what, where, known in found:
-            concerned: list[str | None] = [user for user in users[where] if user in units]
+        for one in found:
+            concerned: list[str | None] = [user for user in users[one.place] if user in units]
             for user in concerned or [None]:
-                count.add(reason, what, accepted=known and self._accept_known, user=user)
+                count.add(one.reason, one.what, accepted=one.recorded and self._accept_known, user=user)
         return count.verdict()
 
 
 def _of_difference(one: Difference) -> Reason:
-    """What a difference says: that a thing is missing, isn't indexed, lacks a tool or what a tool reads, or differs."""
+    """The reason of a difference: the thing is missing, is not indexed, lacks a tool or its files, or differs."""
     if one.absent:
         return _OF_KIND[one.kind]
     if one.kind is Kind.MEMBERSHIP and one.field == "status":
@@ -154,20 +168,10 @@ def _lacks(here: Any, there: Any) -> bool:
 
 
 def _reason(loss: Loss) -> Reason | None:
-    """Why a loss makes the copy less than the source; None for a detail."""
-    if loss.why in _DETAILS:
-        return Reason.DETAILS
+    """Why a loss makes the copy less than the source; None where it doesn't."""
+    if loss.why in _OF_WHY:
+        return _OF_WHY[loss.why]
     if not loss.why.weighs:
         return None
-    match loss.why:
-        case Why.TRUNCATED:
-            return Reason.TEXTS_CUT
-        case Why.JOINED_DOUBTFULLY:
-            return Reason.DOUBTFUL
-        case Why.NOT_INDEXED:
-            return Reason.NOT_INDEXED
-        case Why.NOT_KEPT | Why.LEFT_ALONE:
-            return Reason.DIFFERENT
-        case _ if loss.field is not None and loss.kind in WHOLE:
-            return Reason.SETTINGS
-    return _OF_KIND[loss.kind]
+    is_setting = loss.field is not None and loss.kind in WHOLE
+    return Reason.SETTINGS if is_setting else _OF_KIND[loss.kind]

@@ -1,79 +1,135 @@
-"""What becomes of one assistant or agent, once what it refers to is there: the last step of its unit. Pure.
-
-It is created, made equal or used as it is; in the form of the Responses API an assistant is
-written down as a request, unless that is there already.
-"""
+"""One assistant or agent: what its copy refers to, and the step that makes it, once that is there. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Mapping
 from typing import Any
+
+import msgspec
 
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.registry import definition
-from holdall.dialects.tables import Form
-from holdall.importer.plan.choices import Choices
-from holdall.importer.plan.copy_references import CopyReferences
+from holdall.dialects.tables import Form, Table, Targets
+from holdall.errors import pasteable
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
+from holdall.importer.plan.choices import Choices, OnConflict
 from holdall.importer.plan.difference import top_fields
-from holdall.importer.plan.existing import Existing, Found
+from holdall.importer.plan.existing import Existing, FoundFile
 from holdall.importer.plan.requests import paths
-from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, BundleSummary, By, OnConflict, Step, WriteRequest
+from holdall.importer.plan.steps import CREATE, UPDATE, Adopt, By, LeaveOut, Step, WriteRequest
 from holdall.kinds import KINDS
-from holdall.model import DefinitionView, Kind, TargetId
+from holdall.model import DefinitionView, Fidelity, Kind, Record, SourceId, StoreView, TargetId
 from holdall.selection import Root
 
-__all__ = ["DefinitionSteps"]
+__all__ = ["CopyReferences", "DefinitionSteps", "file_root", "intact", "left_out", "references", "store_name"]
+
+
+class CopyReferences(msgspec.Struct, frozen=True, kw_only=True):
+    """What a copy of an assistant refers to, by the source's ids, and what it can't refer to."""
+
+    stores: list[SourceId]
+    files: list[SourceId]
+    left_out: list[LeaveOut]
+
+
+def references(
+    view: DefinitionView, bundle: BundleSummary, intact: Container[SourceId], table: Table
+) -> CopyReferences:
+    """What the copy of an assistant will refer to, within the limits of ``table``. Files in ``intact`` exist already,
+    with their bytes."""
+    stores: list[SourceId] = []
+    files: list[SourceId] = []
+    lost: list[LeaveOut] = []
+    field = "tool_resources.file_search"
+    wanted = list(dict.fromkeys(view.store_ids))
+    for store in wanted:
+        # Where the limit cuts off, the first stay: the order is the definition's own.
+        record = bundle.stores.get(store)
+        root = Root(kind=Kind.STORE, id=store, name=store_name(record) if record else None)
+        if record is None:
+            lost.append(left_out(root, view.id, "it is not in the bundle", field))
+        elif len(stores) == table.stores:
+            why = f"an assistant there searches {table.stores} of its {len(wanted)} vector stores"
+            why += f"; --only {pasteable(store)} imports it alone"
+            lost.append(left_out(root, view.id, why, field, recorded=False))
+        else:
+            stores.append(store)
+    field = "tool_resources.code_interpreter"
+    wanted = list(dict.fromkeys(view.file_ids))
+    for file in wanted:
+        content = bundle.content(file)
+        if not content.fidelity.is_bytes and file not in intact:
+            why = content.reason
+            if content.fidelity is Fidelity.TEXT:
+                why = "only its parsed text is in the bundle, which the code interpreter can't take for the file"
+            lost.append(left_out(file_root(content), view.id, why, field))
+        elif len(files) == table.files:
+            why = f"its code interpreter has {len(wanted)} files, and {table.files} are allowed there"
+            lost.append(left_out(file_root(content), view.id, why, field, recorded=False))
+        else:
+            files.append(file)
+    return CopyReferences(stores=stores, files=files, left_out=lost)
+
+
+def intact(files: Mapping[SourceId, FoundFile], bundle: BundleSummary) -> set[SourceId]:
+    """Those of the existing ``files`` that can stand for the file itself: a copy made of its parsed text can't."""
+    return {
+        id
+        for id, found in files.items()
+        if found.by is By.ORIGIN or (id in bundle.files and bundle.files[id].fidelity is not Fidelity.TEXT)
+    }
+
+
+def store_name(record: Record) -> str | None:
+    return StoreView.of(record).name
+
+
+def left_out(thing: Root, inside: str, why: str, field: str | None = None, *, recorded: bool = True) -> LeaveOut:
+    """``recorded``: it is missing from the bundle, whatever the destination takes."""
+    loss = Loss(
+        why=Why.LEFT_OUT,
+        kind=thing.kind,
+        id=thing.id,
+        name=thing.name,
+        inside=SourceId(inside),
+        field=field,
+        text=f"left out: {why}",
+        recorded=recorded,
+    )
+    return LeaveOut(loss=loss)
+
+
+def file_root(content: Content) -> Root:
+    return Root(kind=Kind.FILE, id=content.id, name=content.filename)
 
 
 class DefinitionSteps:
     """The steps of one planning, for all definitions of a bundle, chosen or not."""
 
-    def __init__(self, catalogue: BundleSummary, prefix: str, choices: Choices, presence: Existing) -> None:
-        self._records = catalogue.by_id()
-        self._prefix, self._choices, self._presence = prefix, choices, presence
-        self._paths = paths(catalogue.assistants, prefix) if choices.form is Form.RESPONSES else {}
+    def __init__(self, bundle: BundleSummary, prefix: str, choices: Choices, existing: Existing) -> None:
+        self._records = bundle.by_id()
+        self._prefix, self._choices, self._existing = prefix, choices, existing
+        self._paths = paths(bundle.assistants, prefix) if choices.form is Form.RESPONSES else {}
 
     def step(self, root: Root, view: DefinitionView, refers: CopyReferences) -> Step:
-        """What is to be done about the definition itself."""
+        """The step of the definition itself: it is created, updated or adopted. For the Responses API an assistant is
+        written as a request, unless that exists already."""
         if root.kind is Kind.ASSISTANT and self._choices.form is Form.RESPONSES:
-            written = self._presence.requests.get(root.id)
+            written = self._existing.requests.get(root.id)
             if written and written.equal:
                 return _adopt(root, written.path, By.WRITTEN, refers)
-            return self._write(root, view, refers, beside=written.path if written and written.beside else None)
-        found = self._presence.whole(root.kind).get(root.id)
+            return WriteRequest(
+                **self._copy(root, view, refers),
+                path=self._paths[root.id],
+                beside=written.path if written and written.beside else None,
+                replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
+                stores=refers.stores,
+                files=refers.files,
+            )
+        found = self._existing.whole(root.kind).get(root.id)
         if found and not found.differences:
             return _adopt(root, found.target, found.by, refers)
-        return self._make(root, view, refers, found)
-
-    def impossible(self, root: Root, view: DefinitionView) -> str:
-        """Why there can't be a copy; empty where there can be one."""
-        found = self._presence.whole(root.kind).get(root.id)
-        if found and not any(difference.field == "model" for difference in found.differences):
-            return ""
-        written = self._presence.requests.get(root.id) if root.kind is Kind.ASSISTANT else None
-        if written and written.equal:
-            return ""
-        if view.model is not None and view.model in self._choices.missing:
-            return f"its model {self._choices.missing[view.model]}"
-        return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
-
-    def _make(self, root: Root, view: DefinitionView, refers: CopyReferences, found: Found | None) -> Step:
-        """Create it, or make what is there equal."""
-        new = self._choices.models.rule(view.model)
-        # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
-        request = definition(
-            self._records[root.kind][root.id],
-            prefix=self._prefix,
-            targets=refers.targets(),
-            model=new,
-            table=self._choices.table,
-        )
-        step: dict[str, Any] = {
-            "id": root.id,
-            "name": root.name,
-            "model": new or view.model,
-            "losses": [*request.losses, *_mapped(root, view.model, new)],
-        }
+        step = self._copy(root, view, refers)
         # Of what refers to nothing, the step has no such fields.
         if refers.stores or refers.files:
             step.update(stores=refers.stores, files=refers.files)
@@ -82,42 +138,35 @@ class DefinitionSteps:
         fields, differences = top_fields(found.differences), found.differences
         return UPDATE[root.kind](**step, target=found.target, fields=fields, differences=differences)
 
-    def _write(self, root: Root, view: DefinitionView, refers: CopyReferences, *, beside: str | None) -> Step:
-        new = self._choices.models.rule(view.model)
-        draft = definition(
-            self._records[root.kind][root.id],
-            prefix=self._prefix,
-            targets=refers.targets(),
-            model=new,
-            table=self._choices.table,
-        )
-        return WriteRequest(
-            id=root.id,
-            name=root.name,
-            model=new or view.model,
-            path=self._paths[root.id],
-            beside=beside,
-            replace=self._choices.on_conflict is not OnConflict.DUPLICATE,
-            stores=refers.stores,
-            files=refers.files,
-            losses=[*draft.losses, *_mapped(root, view.model, new)],
-        )
+    def impossible(self, root: Root, view: DefinitionView) -> str:
+        """Why a copy can't be made; empty if it can."""
+        found = self._existing.whole(root.kind).get(root.id)
+        # Asked is what would be made. What is there keeps its model, though that may be gone by now.
+        if found and "model" not in top_fields(found.differences):
+            return ""
+        written = self._existing.requests.get(root.id) if root.kind is Kind.ASSISTANT else None
+        if written and written.equal:
+            return ""
+        if view.model is not None and view.model in self._choices.missing:
+            return f"its model {self._choices.missing[view.model]}"
+        return "it names no model, and has to" if KINDS[root.kind].needs_model and not view.model else ""
+
+    def _copy(self, root: Root, view: DefinitionView, refers: CopyReferences) -> dict[str, Any]:
+        """The fields of any step that makes a copy."""
+        record, new = self._records[root.kind][root.id], self._choices.models.rule(view.model)
+        # The dialect is asked with the source's own ids: what it loses doesn't depend on what the ids become.
+        stores, files = ({id: TargetId(id) for id in ids} for ids in (refers.stores, refers.files))
+        targets = Targets(stores=stores, files=files)
+        request = definition(record, prefix=self._prefix, targets=targets, model=new, table=self._choices.table)
+        losses = [*request.losses]
+        if new is not None and new != view.model:
+            text = f"{view.model} in the bundle, {new} in the copy (--map-model)"
+            loss = Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)
+            losses.append(loss)
+        return {"id": root.id, "name": root.name, "model": new or view.model, "losses": losses}
 
 
 def _adopt(root: Root, target: TargetId, by: By, refers: CopyReferences) -> Adopt:
     return Adopt(
-        kind=root.kind,
-        id=root.id,
-        target=target,
-        name=root.name,
-        by=by,
-        stores=refers.stores,
-        files=refers.files,
+        kind=root.kind, id=root.id, target=target, name=root.name, by=by, stores=refers.stores, files=refers.files
     )
-
-
-def _mapped(root: Root, model: str | None, new: str | None) -> Iterable[Loss]:
-    """What is to be said of a root whose ``model`` gives way to a ``new`` one."""
-    if new is not None and new != model:
-        text = f"{model} in the bundle, {new} in the copy (--map-model)"
-        yield Loss(why=Why.MODEL_MAPPED, kind=root.kind, id=root.id, name=root.name, field="model", text=text)

@@ -1,8 +1,13 @@
-"""What of the copy isn't what the bundle says, field by field, and when two JSON values count as equal. Pure."""
+"""Compares an object at a destination with the bundle's, and with how an earlier run left it. Pure.
+
+Both compare field by field, over the fields that a client can set; servers change others by themselves.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,10 +15,21 @@ import msgspec
 from holdall.dialects.assistants import Request
 from holdall.dialects.marks import unmarked
 from holdall.dialects.shapes import UNSET, equal, reduced
-from holdall.kinds import noun
+from holdall.kinds import KINDS, noun
 from holdall.model import Kind, SourceId, TargetId
 
-__all__ = ["PRESENT", "Difference", "differences", "equal", "final", "same", "top_fields"]
+__all__ = [
+    "PRESENT",
+    "Difference",
+    "changed",
+    "differences",
+    "final",
+    "fingerprint",
+    "fingerprints",
+    "same",
+    "top_fields",
+]
+
 
 # Characters of a value that are shown.
 _LONGEST = 200
@@ -24,7 +40,7 @@ PRESENT = "present"
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One value that is not what the bundle says. ``bundle`` and ``destination`` are the two, as JSON values."""
+    """One value that differs from the bundle's. ``bundle`` and ``destination`` are the two JSON values."""
 
     kind: Kind
     source: SourceId
@@ -38,19 +54,22 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         who = f"{noun(self.kind)} {f'{self.name} ({self.source})' if self.name else self.source}"
         where = f" in {self.inside}" if self.inside else ""
-        return f"{who}{where}: {self._values()}"
+        return f"{who}{where}: {self.field}: {self.values()}"
 
     @property
     def absent(self) -> bool:
-        """Whether the thing itself is not there, and not a value of it another."""
+        """Whether the thing itself is missing, and not just a value of it."""
         return self.bundle == PRESENT and self.field in (self.kind.value, "request")
 
-    def told(self) -> str:
-        """The same for who knows already of which assistant or store this is."""
-        return f"{self.name or self.source}: {self._values()}" if self.inside else self._values()
+    @property
+    def top(self) -> str:
+        """The top-level field: ``metadata`` of ``metadata.k``."""
+        return self.field.partition(".")[0]
 
-    def _values(self) -> str:
-        return f"{self.field}: {self.values()}"
+    def told(self) -> str:
+        """The same without the name of the assistant or store, where that has been printed."""
+        which = f"{self.name or self.source}: " if self.inside else ""
+        return f"{which}{self.field}: {self.values()}"
 
     def values(self) -> str:
         """Both values, for people."""
@@ -73,36 +92,33 @@ def differences(
     name: str | None,
     added: Container[str] = (),
 ) -> list[Difference]:
-    """``found`` against ``expected``, in every field that a client can set, metadata key by key.
+    """Compares ``found`` with ``expected`` in every field that a client can set, metadata key by key.
 
-    Our own marks don't count, nor do the metadata keys ``added`` that the server puts in by itself.
+    Our own marks don't count, nor do the metadata keys ``added`` that the server adds by itself.
     """
+    about = partial(Difference, kind=kind, source=source, target=target, name=name)
     seen: list[Difference] = []
-
-    def differ(field: str, here: Any, there: Any) -> None:
-        seen.append(
-            Difference(kind=kind, source=source, target=target, name=name, field=field, bundle=here, destination=there)
-        )
-
     model = expected.get("model") or found.get("model")
     # A store's description is never shown by servers that keep it.
     unseen = {"description"} if kind is Kind.STORE and "description" not in found else set()
+    # Also what the bundle leaves at its default: an update has to set that back.
     for field in dict.fromkeys((*expected, *UNSET[kind])):
         here, there = expected.get(field), found.get(field)
         if field == "metadata":
             own, theirs = unmarked(here), unmarked(there)
             for key in {**own, **theirs}:
-                if key not in added and not equal(own.get(key), theirs.get(key)):
-                    differ(f"metadata.{key}", own.get(key), theirs.get(key))
+                mine, its = own.get(key), theirs.get(key)
+                if key not in added and not equal(mine, its):
+                    seen.append(about(field=f"metadata.{key}", bundle=mine, destination=its))
         elif field not in unseen and not same(kind, field, here, there, model=model):
-            differ(field, here, there)
+            seen.append(about(field=field, bundle=here, destination=there))
     return seen
 
 
 def same(
     kind: Kind, field: str, here: Any, there: Any, *, model: str | None = None, added: Container[str] = ()
 ) -> bool:
-    """Whether ``there``, what a server shows in a field, says what ``here`` says: the one comparison for all.
+    """Whether a field means the same ``here`` and ``there``. All comparisons go through this one.
 
     Attributes ``added`` are the server's own.
     """
@@ -113,8 +129,8 @@ def same(
 
 
 def top_fields(found: Iterable[Difference]) -> list[str]:
-    """The top-level fields that differ, each once: ``metadata`` for ``metadata.k``."""
-    return list(dict.fromkeys(difference.field.partition(".")[0] for difference in found))
+    """The top-level fields that differ, each once."""
+    return list(dict.fromkeys(difference.top for difference in found))
 
 
 def _shown(*values: Any) -> list[str]:
@@ -128,3 +144,61 @@ def _shown(*values: Any) -> list[str]:
         f"{'…' if start else ''}{text[start : start + _LONGEST]}{'…' if len(text) > start + _LONGEST else ''}"
         for text in texts
     ]
+
+
+# A journal keeps fingerprints and not values, so that it stays small: instructions have up to 256,000 characters.
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def fingerprints(kind: Kind, found: Mapping[str, Any], added: Container[str] = ()) -> dict[str, str]:
+    """The fingerprints of the fields of an object that can be set; fields at their default have none.
+
+    What the server adds by itself doesn't count: the keys ``added`` in metadata and attributes, and members that the
+    API's own objects don't have.
+    """
+    prints = {field: fingerprint(reduced(kind, field, _own(field, found, added))) for field in _settable(kind)}
+    return {field: text for field, text in prints.items() if text}
+
+
+def changed(kind: Kind, then: Mapping[str, str], found: Mapping[str, Any], added: Container[str] = ()) -> list[str]:
+    """The fields of ``found`` that differ from the fingerprints ``then``; ``added`` as in ``fingerprints``."""
+    fields = []
+    for field in _settable(kind):
+        value = _own(field, found, added)
+        # Earlier versions took the fingerprint of a field as it was shown, its defaults among it.
+        if then.get(field, "") not in (fingerprint(reduced(kind, field, value)), fingerprint(value)):
+            fields.append(field)
+    return fields
+
+
+def _settable(kind: Kind) -> Iterable[str]:
+    """What a client can set and an answer shows. Nothing of a file can be changed after its upload."""
+    return (*(("model",) if KINDS[kind].has_model else ()), *UNSET[kind])
+
+
+def _own(field: str, found: Mapping[str, Any], added: Container[str]) -> Any:
+    value = found.get(field)
+    if field in ("metadata", "attributes") and isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key not in added}
+    return value
+
+
+def fingerprint(value: Any) -> str:
+    """64 bits in hex, equal for equal JSON values: 3 is 3.0, and null, ``""``, ``[]`` and ``{}`` all give ``""``."""
+    value = _plain(value)
+    if value is None:
+        return ""
+    return hashlib.sha256(_encoder.encode(value)).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with whole floats as integers and without members that are null or empty; None if nothing is left."""
+    if isinstance(value, dict):
+        # Servers differ in whether they show what says nothing.
+        kept = {key: plain for key, item in value.items() if (plain := _plain(item)) is not None}
+        return kept or None
+    if isinstance(value, list):
+        return [_plain(item) for item in value] or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None if value == "" else value

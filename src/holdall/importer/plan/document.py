@@ -1,29 +1,40 @@
-"""A plan on paper: the JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out.
+"""The JSON document that ``holdall plan -o`` writes and ``import --plan`` carries out, and the cost of a plan.
 
-It says what it was made of: bundle, destination, choices. Carried out is exactly what stands in it, or nothing: it is
-planned once more, and what comes out must be the same, step by step.
+It records the bundle, the destination and the options. An import with it plans again, and refuses to start unless the
+new plan is the same, step by step.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from holdall.bundle.durable import write_whole
-from holdall.dialects.loss import MaxLoss
-from holdall.dialects.tables import Form
+from holdall.dialects.loss import Why
 from holdall.endpoint import same_account, title
 from holdall.errors import CannotWrite, PlanOutdated, UsageFault
-from holdall.importer.plan.estimate import Estimate
-from holdall.importer.plan.steps import OnConflict, Plan, Unit
+from holdall.importer.plan import steps
+from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.choices import Asked
+from holdall.importer.plan.steps import Plan, Unit
+from holdall.model import Fidelity, SourceId
 from holdall.opening import read_regular
-from holdall.selection import Selection
 
-__all__ = ["Asked", "PlanDocument", "read_plan", "require_bundle", "require_same", "write_plan"]
+__all__ = [
+    "FREE_BYTES",
+    "Estimate",
+    "PlanDocument",
+    "estimate",
+    "named",
+    "read_plan",
+    "require_bundle",
+    "require_same",
+    "write_plan",
+]
 
 VERSION = 1
 """Raised when the document's meaning changes; a plan is not kept for ever, so no other version is read."""
@@ -32,34 +43,71 @@ VERSION = 1
 _NAMED = 3
 _ANEW = "make it anew: holdall plan BUNDLE -o FILE"
 
+# OpenAI's API reference of vector stores: files that an organisation may attach, and writes to one vector store.
+_ATTACHED_A_MINUTE = 2000
+_STORE_WRITES_A_MINUTE = 300
+FREE_BYTES = 1_000_000_000
+"""What the stores of an organisation may hold before storage costs."""
+# What a write takes, upload or create, when nothing holds it up: seen, not promised.
+_SECONDS_A_WRITE = 1.0
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user asked for, as the command line says it. ``form`` None is what the destination can keep."""
 
-    form: Form | None = msgspec.field(default=None, name="as")
-    max_loss: MaxLoss = MaxLoss.ANY
-    prefix: str = ""
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    map_model: tuple[str, ...] = ()
-    skip_unmapped: bool = False
-    on_conflict: OnConflict = OnConflict.STOP
-    delete: bool = False
-    even_if_changed: bool = False
-    mapping: str | None = None
-    keep_metadata: tuple[str, ...] = ()
-    drop_metadata: tuple[str, ...] = ()
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """``requests`` are writes; ``seconds`` is the least time, without transfer and indexing.
 
-    @property
-    def selection(self) -> Selection:
-        return Selection(only=self.only, exclude=self.exclude)
+    ``storage`` is what the new memberships add to the stores in bytes, by the files' own sizes, because the size of
+    parsed text isn't known before. ``chargeable`` is what then exceeds the free gigabyte; None if the destination
+    doesn't say what its stores hold now.
+    """
 
-    def options(self) -> dict[str, Any]:
-        """As a run writes them down: what isn't at its default, besides prefix and selection."""
-        given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Asked()))
-        always = ("prefix", "only", "exclude")
-        return {name: value for name, value in given.items() if name in always or value != plain[name]}
+    requests: int
+    seconds: int
+    storage: int
+    chargeable: int | None
+
+
+def estimate(
+    planned: Plan, bundle: BundleSummary, *, concurrency: int, usage: int | None, batch_files: int
+) -> Estimate:
+    """The cost of ``planned``. ``usage`` is what the destination's stores hold now, in bytes; ``batch_files`` is how
+    many files it attaches in one call."""
+    uploads = attached = storage = 0
+    # By store, and under None what is none of a store's.
+    writes: Counter[SourceId | None] = Counter()
+    for step in planned.steps():
+        match step:
+            case steps.UploadFile():
+                uploads += 1
+            case steps.CreateStore(losses=losses) | steps.CreateDefinition(losses=losses):
+                # Where all metadata keys are taken, an update follows.
+                writes[None] += 1 + any(loss.why is Why.MARKS_LEFT_OUT for loss in losses)
+            case steps.UpdateDefinition():
+                writes[None] += 1
+            case steps.UpdateStore(id=store, fields=fields):
+                writes[store] += bool(fields)
+            case steps.UpdateMembership(store=store) | steps.DetachFile(store=store):
+                writes[store] += 1
+            case steps.AttachFiles(store=store, count=count, files=files):
+                writes[store] += ceil(count / batch_files)
+                attached += count
+                storage += _stored(bundle, store, files)
+    one_by_one = writes.total()
+    seconds = max(
+        _SECONDS_A_WRITE * (one_by_one + uploads / max(1, concurrency)),
+        60 * attached / _ATTACHED_A_MINUTE if attached > _ATTACHED_A_MINUTE else 0,
+        60 * max((count for store, count in writes.items() if store is not None), default=0) / _STORE_WRITES_A_MINUTE,
+    )
+    return Estimate(
+        requests=uploads + one_by_one,
+        seconds=round(seconds),
+        storage=storage,
+        chargeable=None if usage is None else max(0, usage + storage - FREE_BYTES),
+    )
+
+
+def _stored(bundle: BundleSummary, store: SourceId, files: list[SourceId] | None) -> int:
+    contents = bundle.contents(store) if files is None else map(bundle.content, files)
+    return sum(content.stored for content in contents if content.fidelity is not Fidelity.UNAVAILABLE)
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,12 +124,12 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def write_plan(path: Path, document: PlanDocument) -> None:
-    """Write the document; one that is there already is replaced, being only a plan. Raises CannotWrite."""
+    """Writes the document, over an earlier one. Raises CannotWrite."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 
 
 def read_plan(path: Path) -> PlanDocument:
-    """Read one. Raises CannotWrite where the file can't be read, UsageFault where it is no plan of this version."""
+    """Raises CannotWrite if the file can't be read, UsageFault if it is no plan of this version."""
     try:
         data = read_regular(path)
     except OSError as error:
@@ -96,39 +144,40 @@ def read_plan(path: Path) -> PlanDocument:
     if document.holdall_plan != VERSION:
         raise UsageFault(
             f"can't use {path}: it is a plan of version {document.holdall_plan}, this holdall makes {VERSION}",
-            hint="make it anew: holdall plan BUNDLE -o FILE",
+            hint=_ANEW,
         )
     return document
 
 
 def require_bundle(document: PlanDocument, bundle: Mapping[str, str]) -> None:
-    """Raises PlanOutdated where the plan was made of a bundle with other contents; its file may have another name."""
+    """Raises PlanOutdated if the plan was made of a bundle with other contents; the file's name may differ."""
     if any(document.bundle.get(name) != value for name, value in bundle.items() if name != "name"):
-        raise PlanOutdated(
-            f"can't carry out this plan: it was made of another bundle ({document.bundle.get('name')})", hint=_ANEW
-        )
+        raise _outdated(f"it was made of another bundle ({document.bundle.get('name')})")
 
 
 def require_same(document: PlanDocument, destination: Mapping[str, str | None], now: Plan) -> None:
-    """Raises PlanOutdated where planning now, towards ``destination``, gives another plan than the document has."""
+    """Raises PlanOutdated if planning now, for ``destination``, gives another plan than the document has."""
     if not same_account(document.destination, destination):
-        raise PlanOutdated(
-            f"can't carry out this plan: it is for {title(document.destination)}, "
-            f"the destination is {title(destination)}",
-            hint=_ANEW,
-        )
+        raise _outdated(f"it is for {title(document.destination)}, the destination is {title(destination)}")
+    # As it is read again: a plan that was made holds values that its file has as others, tuples as lists.
     now = msgspec.json.decode(msgspec.json.encode(now), type=Plan)
     if document.plan != now:
-        changed = _changed(document.plan, now)
-        raise PlanOutdated(
-            f"can't carry out this plan: the destination has changed since ({'; '.join(changed[:_NAMED])}"
-            f"{f'; and {len(changed) - _NAMED} more' if len(changed) > _NAMED else ''})",
-            hint=_ANEW,
-        )
+        changed = named(_changed(document.plan, now), _NAMED)
+        raise _outdated(f"the destination has changed since ({changed})")
+
+
+def _outdated(why: str) -> PlanOutdated:
+    return PlanOutdated(f"can't carry out this plan: {why}", hint=_ANEW)
+
+
+def named(things: Sequence[object], most: int) -> str:
+    """The first ``most`` things on one line, and how many more there are."""
+    more = f"; and {len(things) - most} more" if len(things) > most else ""
+    return "; ".join(map(str, things[:most])) + more
 
 
 def _changed(then: Plan, now: Plan) -> list[str]:
-    """The units for which something else would be done now, in words."""
+    """The units for which the new plan does something else, in words."""
     before = {unit.id: unit for unit in then.units}
     return [
         f"{unit.name or unit.id}: {_words(before[unit.id]) if unit.id in before else 'not planned'} then, "

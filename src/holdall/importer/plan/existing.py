@@ -1,9 +1,8 @@
-"""What of a bundle is at the destination already, as far as a plan needs to know it. Values only."""
+"""What of a bundle exists at the destination already. Values only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,8 +16,8 @@ __all__ = ["NOTHING", "Existing", "Extra", "Found", "FoundFile", "FoundRequest",
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant or an agent that is there. ``changed``: of its differences, what others changed since an
-    earlier run left it. ``unkept`` differs, too: the account didn't keep it when an earlier run sent it."""
+    """A definition that exists. ``changed`` are those of its differing fields that others changed since an earlier run.
+    ``unkept`` are differences too: the account didn't keep these values when an earlier run sent them."""
 
     target: TargetId
     by: By
@@ -34,33 +33,28 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str | None
 
 
-class FoundStore(msgspec.Struct, frozen=True, kw_only=True):
-    """A vector store that is there. ``differences`` has all of its own and of its memberships.
+class FoundStore(Found, frozen=True, kw_only=True):
+    """A vector store that exists. The differences of its memberships are among its own.
 
-    By the source's ids: ``relabelled`` are members whose attributes differ, with those that they should have; ``recut``
-    those that have to be put into it again, being cut otherwise or not indexed; ``replaced`` those whose
-    bytes are others, with the copy that has the old ones; ``missing`` are not in it. ``fields`` of it differ.
-    ``changed`` and ``unkept`` are as in Found; ``added`` are those of the ``extras`` that no earlier run put in.
+    By the source's ids: ``relabelled`` are members whose attributes differ, with the right ones; ``recut`` are chunked
+    differently or not indexed, so they have to be attached again; ``replaced`` have other bytes, with the id of that
+    copy; ``missing`` are not in the store. ``fields`` of the store differ; ``added`` are those of the ``extras`` that
+    no earlier run attached.
     """
 
-    target: TargetId
-    by: By
     fields: list[str] = []
-    differences: list[Difference] = []
-    changed: list[str] = []
-    unkept: list[Difference] = []
     added: list[str] = []
-    relabelled: Mapping[SourceId, tuple[TargetId, dict[str, Any]]] = {}
-    recut: Mapping[SourceId, TargetId] = {}
-    replaced: Mapping[SourceId, TargetId] = {}
+    relabelled: dict[SourceId, tuple[TargetId, dict[str, Any]]] = {}
+    recut: dict[SourceId, TargetId] = {}
+    replaced: dict[SourceId, TargetId] = {}
     missing: list[SourceId] = []
     extras: list[Extra] = []
 
 
 class FoundFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A file that is there with the bytes that the bundle has, as far as that can be known.
+    """A file that exists with the bundle's bytes, as far as that can be known.
 
-    ``copy`` is its second upload, as text, where stores have that one.
+    ``copy`` is its second upload, as text, if stores have that one.
     """
 
     target: TargetId
@@ -80,7 +74,7 @@ class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Several(msgspec.Struct, frozen=True, kw_only=True):
-    """More than one thing at the destination may be the copy."""
+    """More than one object at the destination may be the copy."""
 
     kind: Kind
     id: SourceId
@@ -93,7 +87,7 @@ class Several(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Existing(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was recognised, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
+    """All that was found, by the source's ids. ``usage`` is what all stores there hold, in bytes, if known."""
 
     definitions: Mapping[Kind, Mapping[SourceId, Found]] = {}
     stores: Mapping[SourceId, FoundStore] = {}
@@ -105,18 +99,12 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origin(self) -> bool:
         """Whether the destination is the project that the bundle came from."""
-        found: Iterator[Found | FoundStore | FoundFile] = chain(
-            *(found.values() for found in self.definitions.values()), self.stores.values(), self.files.values()
-        )
-        return any(one.by is By.ORIGIN for one in found)
+        by_kind: list[Mapping[SourceId, Found | FoundFile]] = [*self.definitions.values(), self.stores, self.files]
+        return any(one.by is By.ORIGIN for found in by_kind for one in found.values())
 
     def whole(self, kind: Kind) -> Mapping[SourceId, Found]:
         """The definitions of a kind that one request copies."""
         return self.definitions.get(kind, {})
-
-    @property
-    def assistants(self) -> Mapping[SourceId, Found]:
-        return self.whole(Kind.ASSISTANT)
 
 
 NOTHING = Existing()

@@ -55,6 +55,7 @@ def paths(assistants: Iterable[Record], prefix: str) -> dict[SourceId, str]:
         stem = _stem(prefix + name if name else "", record.id)
         for number in count(1):
             one = numbered(stem, number, limit=_LONGEST)
+            # Both names, because of two assistants one may be called what the other's second file is.
             if taken.add(one + _REQUEST) and taken.add(one + ABOUT):
                 found[record.id] = f"{FOLDER}/{one}{_REQUEST}"
                 break

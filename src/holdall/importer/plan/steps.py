@@ -1,6 +1,6 @@
-"""What a plan is made of: the contents and records it speaks of, its steps, and what each of them loses.
+"""What a plan is made of: its steps, and what each of them loses.
 
-Pure values. The steps are a tagged union: whoever carries a plan out, prints it or keeps it matches over all of them.
+Pure values. The steps are a tagged union: whoever carries out, prints or keeps a plan matches over all of them.
 """
 
 from __future__ import annotations
@@ -8,67 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
-from holdall.bundle.layout import ON_DISK, LossLine
 from holdall.dialects.loss import Loss, Why
 from holdall.dialects.tables import Form
+from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import Difference
-from holdall.joining import DEFAULT_OVERLAP, is_text_name
-from holdall.kinds import KINDS, WHOLE, read
-from holdall.model import Fidelity, Kind, Record, SourceId, TargetId
+from holdall.kinds import KINDS
+from holdall.model import Fidelity, Kind, SourceId, TargetId
 
-__all__ = [
-    "CREATE",
-    "LONE_FILES",
-    "UPDATE",
-    "Adopt",
-    "AttachFiles",
-    "BundleSummary",
-    "By",
-    "Cannot",
-    "Content",
-    "CreateAgent",
-    "CreateAssistant",
-    "CreateDefinition",
-    "CreateStore",
-    "DetachFile",
-    "Differs",
-    "LeaveOut",
-    "OnConflict",
-    "Plan",
-    "Skip",
-    "Step",
-    "Totals",
-    "Unit",
-    "UpdateAgent",
-    "UpdateAssistant",
-    "UpdateDefinition",
-    "UpdateMembership",
-    "UpdateStore",
-    "UploadFile",
-    "WriteRequest",
-    "references_of",
-]
+# Everything here is public, so there is no list of names.
 
 
 LONE_FILES = SourceId("files")
 """Stands for the files that nothing refers to, where something has to have an id."""
-
-
-class OnConflict(StrEnum):
-    """What to do about things that are at the destination already."""
-
-    STOP = "stop"
-    """Use what is equal; where anything differs, write nothing at all."""
-    SKIP = "skip"
-    """Use what is equal, and what differs as it is."""
-    UPDATE = "update"
-    """Use what is equal; make what differs equal."""
-    DUPLICATE = "duplicate"
-    """Look for nothing and make everything anew, beside what is there."""
 
 
 class By(StrEnum):
@@ -82,80 +38,28 @@ class By(StrEnum):
     PLACE = "its name and size, where its copy belongs"
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename=ON_DISK):
-    """A file as the bundle holds it.
-
-    ``stored`` and ``size`` are bytes: in the bundle, and of the file itself if that is known. ``created_at`` is in Unix
-    seconds, 0 where the bundle has no file object. ``overlap`` is how many tokens the parts of its parsed text share,
-    ``doubt`` why they may be joined wrongly; ``reason`` why it is unavailable.
-    """
-
-    id: SourceId
-    filename: str | None = None
-    purpose: str | None = None
-    fidelity: Fidelity = Fidelity.UNAVAILABLE
-    stored: int = 0
-    size: int | None = None
-    created_at: int = 0
-    truncated: bool = False
-    overlap: int = DEFAULT_OVERLAP
-    doubt: str | None = None
-    reason: str = ""
-
-    def copy_names(self) -> list[str]:
-        """The names that a copy of the file may be given, in the order in which they are tried.
-
-        Servers go by a name's ending, whatever is in the file, and some know no ending in upper case: so its own name,
-        that with the ending in lower case, and last the one that says text.
-        """
-        name = self.filename or self.id
-        stem, dot, ending = name.rpartition(".")
-        lower = f"{stem}.{ending.lower()}" if stem and dot else name
-        text = lower if lower.endswith(".txt") else f"{name}.txt"
-        own = [] if self.fidelity is Fidelity.TEXT and not is_text_name(name) else [name, lower]
-        return list(dict.fromkeys([*own, text]))
-
-
-class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan needs to know of a bundle. Memberships as ids only: a store may have 100,000.
-
-    ``whole`` are the definitions that one request copies, the oldest first. ``lost`` is what the bundle says that it
-    hasn't got, besides contents, each of which should have at least fidelity ``minimum``; ``unfit`` by store what no
-    destination takes of its memberships.
-    """
-
-    whole: Mapping[Kind, list[Record]]
-    stores: dict[SourceId, Record]
-    members: Mapping[SourceId, list[SourceId]]
-    files: dict[SourceId, Content]
-    lost: list[LossLine] = []
-    minimum: Fidelity = Fidelity.TEXT
-    unfit: Mapping[SourceId, list[Loss]] = {}
-
-    def records(self, kind: Kind) -> list[Record]:
-        """All definitions of a kind."""
-        return [*self.stores.values()] if kind is Kind.STORE else self.whole.get(kind, [])
-
-    @property
-    def assistants(self) -> list[Record]:
-        return self.records(Kind.ASSISTANT)
-
-    def by_id(self) -> dict[Kind, dict[SourceId, Record]]:
-        """All definitions that one request copies."""
-        return {kind: {record.id: record for record in self.records(kind)} for kind in WHOLE}
-
-    def models(self) -> Iterator[str]:
-        """The models that they name."""
-        views = (read(record) for kind in WHOLE for record in self.records(kind))
-        return (view.model for view in views if view.model is not None)
-
-
 class UploadFile(msgspec.Struct, frozen=True, kw_only=True, tag="upload_file", gc=False):
     content: Content
     purpose: str
 
+    def foreseen(self) -> Iterator[Loss]:
+        """What is known in advance to be lost."""
+        content = self.content
+        loss = partial(Loss, kind=Kind.FILE, id=content.id, name=content.filename)
+        if content.fidelity is Fidelity.TEXT:
+            text = "its parsed text stands in for the file, whose bytes could not be exported"
+            yield loss(why=Why.AS_TEXT, text=text)
+            if content.truncated:
+                yield loss(why=Why.TRUNCATED, text="the parsed text could only be exported in part", recorded=True)
+            if content.doubt:
+                yield loss(why=Why.JOINED_DOUBTFULLY, text=f"text, joined doubtfully: {content.doubt}", recorded=True)
+        if content.purpose not in (None, self.purpose):
+            text = f"{content.purpose} can't be given by a client, {self.purpose} is used"
+            yield loss(why=Why.PURPOSE_CHANGED, text=text, field="purpose")
+
 
 class CreateStore(msgspec.Struct, frozen=True, kw_only=True, tag="create_store"):
+    kind: ClassVar[Kind] = Kind.STORE
     id: SourceId
     name: str | None
     losses: list[Loss] = []
@@ -198,6 +102,7 @@ class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request
     earlier run wrote stays, too. The rest is as in CreateAssistant.
     """
 
+    kind: ClassVar[Kind] = Kind.ASSISTANT
     id: SourceId
     name: str | None
     model: str | None
@@ -209,38 +114,45 @@ class WriteRequest(msgspec.Struct, frozen=True, kw_only=True, tag="write_request
     losses: list[Loss] = []
 
 
-class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag="adopt", gc=False):
-    """Use what is there: it is equal. ``stores`` and ``files`` are an assistant's references."""
+class _Present(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is there already, as ``target``."""
 
     kind: Kind
     id: SourceId
     target: TargetId
     name: str | None
+
+
+class Adopt(_Present, frozen=True, kw_only=True, tag="adopt", gc=False):
+    """Use what is there: it is equal. ``stores`` and ``files`` are an assistant's references."""
+
     by: By
     stores: list[SourceId] = []
     files: list[SourceId] = []
 
 
-class Skip(msgspec.Struct, frozen=True, kw_only=True, tag="skip"):
+class Skip(_Present, frozen=True, kw_only=True, tag="skip"):
     """Use what is there and leave it as it is, though it differs."""
 
-    kind: Kind
-    id: SourceId
-    target: TargetId
-    name: str | None
     differences: list[Difference]
 
+    def foreseen(self) -> Iterator[Loss]:
+        """What is known in advance to be lost."""
+        fields = dict.fromkeys(difference.field for difference in self.differences)
+        text = f"left as it is ({self.target}), though it differs in {', '.join(fields)}"
+        yield Loss(why=Why.LEFT_ALONE, kind=self.kind, id=self.id, name=self.name, text=text)
+        for one in self.differences:
+            if one.inside and (one.absent or one.field == "status"):
+                why, text = (Why.LEFT_OUT, "not there") if one.absent else (Why.NOT_INDEXED, "not indexed there")
+                yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
 
-class Differs(msgspec.Struct, frozen=True, kw_only=True, tag="differs"):
+
+class Differs(_Present, frozen=True, kw_only=True, tag="differs"):
     """What is there differs, and nothing may be done about it: a plan with this step is not carried out.
 
     ``changed`` are the fields that somebody else has changed since an earlier run left them.
     """
 
-    kind: Kind
-    id: SourceId
-    target: TargetId
-    name: str | None
     differences: list[Difference]
     changed: list[str] = []
 
@@ -268,6 +180,7 @@ class UpdateAgent(UpdateDefinition, frozen=True, kw_only=True, tag="update_agent
     kind = Kind.AGENT
 
 
+# The tags stand in the plans of unfinished runs, so a kind keeps the class that it has.
 CREATE: Mapping[Kind, type[CreateAssistant | CreateAgent]] = {one.kind: one for one in (CreateAssistant, CreateAgent)}
 UPDATE: Mapping[Kind, type[UpdateAssistant | UpdateAgent]] = {one.kind: one for one in (UpdateAssistant, UpdateAgent)}
 
@@ -278,6 +191,7 @@ class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store")
     What is done to its files are steps of their own; ``differences`` has them all.
     """
 
+    kind: ClassVar[Kind] = Kind.STORE
     id: SourceId
     target: TargetId
     name: str | None
@@ -289,6 +203,7 @@ class UpdateStore(msgspec.Struct, frozen=True, kw_only=True, tag="update_store")
 class UpdateMembership(msgspec.Struct, frozen=True, kw_only=True, tag="update_membership"):
     """Set the attributes of one file in a store."""
 
+    kind: ClassVar[Kind] = Kind.MEMBERSHIP
     store: SourceId
     file: SourceId
     target: TargetId
@@ -340,14 +255,14 @@ Step = (
 
 
 def references_of(step: Step | CreateDefinition | UpdateDefinition) -> tuple[list[SourceId], list[SourceId]]:
-    """The stores and the files that the copy of a definition refers to; none of another step."""
+    """The stores and files that the copy of a definition refers to; none for another step."""
     if isinstance(step, CreateAssistant | UpdateAssistant | WriteRequest | Adopt):
         return step.stores, step.files
     return [], []
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """One root with what it needs and no earlier unit brings, in the order in which it is done."""
+    """One root with everything it needs that no earlier unit brings, in the order of execution."""
 
     kind: Kind
     id: SourceId
@@ -355,21 +270,19 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[Step]
 
     def losses(self) -> Iterator[Loss]:
-        """What is known beforehand not to come through as it was."""
+        """What is known in advance to be lost."""
         for step in self.steps:
             match step:
                 case LeaveOut(loss=loss):
                     yield loss
                 case CreateDefinition() | UpdateDefinition() | WriteRequest() | CreateStore() | UpdateStore():
                     yield from step.losses
-                case Skip():
-                    yield from _left_alone(step)
-                case UploadFile(content=content, purpose=purpose):
-                    yield from _upload_losses(content, purpose)
+                case Skip() | UploadFile():
+                    yield from step.foreseen()
 
 
-class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a plan does: what it would create, and by kind what it would do else."""
+class PlanTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a plan does: what it creates, and by kind what else it does."""
 
     assistants: int = 0
     agents: int = 0
@@ -386,10 +299,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has by itself.
+    """The units in order. ``chosen`` is how many roots they stand for, ``of`` how many the bundle has.
 
-    ``form`` is what becomes of its assistants; agents stay agents. ``dropped_keys`` are left out of all metadata;
-    ``shared_keys``, by kind, are left out where the destination turns out to put them in by itself.
+    ``form`` is what assistants become; agents stay agents. ``dropped_keys`` are left out of all metadata.
+    ``shared_keys``, by kind, are left out if the destination turns out to add them by itself.
     """
 
     units: list[Unit]
@@ -409,19 +322,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             yield from unit.losses()
 
     def conflicts(self) -> list[Differs]:
-        """What keeps this plan from being carried out."""
+        """The steps that keep this plan from being carried out."""
         return [step for step in self.steps() if isinstance(step, Differs)]
 
     def updates(self) -> bool:
-        """Whether something that is there already would be changed."""
+        """Whether something that exists already would be changed."""
         kinds = (UpdateDefinition, UpdateMembership, DetachFile)
         return any(isinstance(s, kinds) or (isinstance(s, UpdateStore) and s.differences) for s in self.steps())
 
     def pending(self) -> bool:
-        """Whether there is anything to do at all, or that can't be done."""
+        """Whether there is anything to do, or anything that can't be done."""
         return any(not isinstance(step, (Adopt, Skip, LeaveOut)) for step in self.steps())
 
-    def totals(self) -> Totals:
+    def totals(self) -> PlanTotals:
         """What would be done."""
         created: Counter[str] = Counter()
         adopted: Counter[str] = Counter()
@@ -447,44 +360,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     adopted[kind.value] += 1
                 case Skip(kind=kind):
                     skipped[kind.value] += 1
-                case UpdateDefinition(kind=kind):
+                case UpdateDefinition(kind=kind) | UpdateStore(kind=kind) | UpdateMembership(kind=kind):
                     updated[kind.value] += 1
-                case UpdateStore():
-                    updated[Kind.STORE.value] += 1
-                case UpdateMembership():
-                    updated[Kind.MEMBERSHIP.value] += 1
-                case LeaveOut() | Differs():
-                    pass
-        return Totals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))
-
-
-def _left_alone(step: Skip) -> Iterator[Loss]:
-    fields = dict.fromkeys(difference.field for difference in step.differences)
-    text = f"left as it is ({step.target}), though it differs in {', '.join(fields)}"
-    yield Loss(why=Why.LEFT_ALONE, kind=step.kind, id=step.id, name=step.name, text=text)
-    for one in step.differences:
-        if one.inside and (one.absent or one.field == "status"):
-            why, text = (Why.LEFT_OUT, "not there") if one.absent else (Why.NOT_INDEXED, "not indexed there")
-            yield Loss(why=why, kind=Kind.FILE, id=one.source, name=one.name, inside=one.inside, text=text)
-
-
-def _upload_losses(content: Content, purpose: str) -> Iterator[Loss]:
-    def loss(why: Why, text: str, field: str | None = None, *, recorded: bool = False) -> Loss:
-        return Loss(
-            why=why,
-            kind=Kind.FILE,
-            id=content.id,
-            name=content.filename,
-            field=field,
-            text=text,
-            recorded=recorded,
-        )
-
-    if content.fidelity is Fidelity.TEXT:
-        yield loss(Why.AS_TEXT, "its parsed text stands in for the file, whose bytes could not be exported")
-        if content.truncated:
-            yield loss(Why.TRUNCATED, "the parsed text could only be exported in part", recorded=True)
-        if content.doubt:
-            yield loss(Why.JOINED_DOUBTFULLY, f"text, joined doubtfully: {content.doubt}", recorded=True)
-    if content.purpose is not None and purpose != content.purpose:
-        yield loss(Why.PURPOSE_CHANGED, f"{content.purpose} can't be given by a client, {purpose} is used", "purpose")
+        return PlanTotals(**created, adopted=dict(adopted), updated=dict(updated), skipped=dict(skipped))

@@ -22,8 +22,7 @@ import msgspec
 from holdall.bundle.layout import IndexEntry
 from holdall.bundle.reader import BundleReader
 from holdall.errors import REQUEST_ERRORS
-from holdall.importer.plan.joined_text import document
-from holdall.importer.plan.steps import Content
+from holdall.importer.plan.bundle_summary import Content, document
 from holdall.joining import is_text_name, joined
 from holdall.model import Fidelity, TargetId
 from holdall.remote.client import Account, path

@@ -11,8 +11,8 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.errors import NotFound, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.plan.bundle_summary import Content
 from holdall.importer.plan.difference import PRESENT, Difference, same
-from holdall.importer.plan.steps import Content
 from holdall.importer.proof.compare_text import TextComparer, TextComparison, TextMatch
 from holdall.joining import overlap_of
 from holdall.model import Kind, MembershipView, Record, SourceId, TargetId

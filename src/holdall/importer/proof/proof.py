@@ -19,17 +19,17 @@ from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss
 from holdall.dialects.registry import AS_IS, definition
 from holdall.dialects.responses import containers
+from holdall.dialects.shapes import equal
 from holdall.dialects.tables import Request, Table, Targets
 from holdall.errors import NotFound, RequestRefused, ServerFailed, pasteable
-from holdall.importer.destination.mapping import IdMapping
+from holdall.importer.destination.history import IdMapping
+from holdall.importer.plan.bundle_summary import BundleSummary, Content
 from holdall.importer.plan.choices import Choices, table_of
 from holdall.importer.plan.completeness import Completeness
-from holdall.importer.plan.difference import PRESENT, Difference, differences, equal, final
+from holdall.importer.plan.difference import PRESENT, Difference, differences, final
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import (
-    BundleSummary,
     Cannot,
-    Content,
     CreateDefinition,
     CreateStore,
     Plan,

@@ -155,6 +155,7 @@ class Baseline:
                         is_whole = True
                     file.write(_encoded(_Line(kind=kind, whole=is_whole)))
                 durable(file)
+            # Whole or absent: with half a listing, what stood there before would seem to be new.
             os.replace(fresh, self.path)
         except OSError as error:
             with suppress(OSError):

@@ -6,12 +6,12 @@ undoes them. A file that only its name and size show to be the run's own is repo
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from holdall.importer.plan.fingerprint import fingerprint
+from holdall.importer.plan.difference import fingerprint
 from holdall.importer.runs.runlines import Attach, Detach, Update, Written
 from holdall.model import Kind, SourceId, TargetId
 
@@ -56,27 +56,27 @@ def chains(
 ) -> dict[tuple[TargetId, TargetId], Chain]:
     """By store and file, for the stores that aren't in ``made``. ``sure`` has the ops that were answered."""
     found: dict[tuple[TargetId, TargetId], Chain] = {}
-
-    def add(op: str, store: TargetId, file: TargetId, before: dict[str, Any] | None, end: str | None) -> None:
-        if store in made:
-            return
-        start = None if before is None else fingerprint(before.get("attributes"))
-        last = found.get((store, file)) or Chain(before=before, ends=frozenset({start}))
-        ends = {end} if op in sure else {end, *last.ends}
-        found[store, file] = Chain(before=last.before, ends=frozenset(ends))
-
     for effect in effects:
-        match effect:
-            case Attach(op=op, target=store, files=files):
-                for file, end in files.items():
-                    add(op, store, file, None, end)
-            case Detach(op=op, target=file, store=store, before=before):
-                add(op, store, file, before or {}, None)
-            case Update(op=op, target=file, store=str(store), before=before, after=after):
-                add(op, store, file, before, (after or {}).get("attributes", ""))
-            case _:
-                pass
+        for store, file, before, end in _memberships(effect):
+            if store in made:
+                continue
+            start = None if before is None else fingerprint(before.get("attributes"))
+            last = found.get((store, file)) or Chain(before=before, ends=frozenset({start}))
+            # Without an answer it may have been carried out, or not.
+            ends = {end} if effect.op in sure else {end, *last.ends}
+            found[store, file] = Chain(before=last.before, ends=frozenset(ends))
     return found
+
+
+def _memberships(effect: Effect) -> Iterator[tuple[TargetId, TargetId, dict[str, Any] | None, str | None]]:
+    """Store, file, what was there before, and the fingerprint of what is there afterwards."""
+    match effect:
+        case Attach(target=store, files=files):
+            yield from ((store, file, None, end) for file, end in files.items())
+        case Detach(target=file, store=store, before=before):
+            yield store, file, before or {}, None
+        case Update(target=file, store=str(store), before=before, after=after):
+            yield store, file, before, (after or {}).get("attributes", "")
 
 
 def merged(effects: Iterable[Effect]) -> dict[TargetId, Update]:
@@ -84,9 +84,8 @@ def merged(effects: Iterable[Effect]) -> dict[TargetId, Update]:
     found: dict[TargetId, Update] = {}
     for effect in effects:
         if isinstance(effect, Update) and effect.store is None:
-            before, after = effect.before or {}, effect.after
-            if first := found.get(effect.target):
-                before = {**before, **(first.before or {})}
-                after = {**(first.after or {}), **after} if after is not None else None
+            first = found.get(effect.target, effect)
+            before = {**(effect.before or {}), **(first.before or {})}
+            after = None if effect.after is None else {**(first.after or {}), **effect.after}
             found[effect.target] = msgspec.structs.replace(effect, before=before, after=after)
     return found

@@ -112,12 +112,14 @@ class RunFolder:
         self.baseline = Baseline(self.path / BEFORE)
         self.state = RunState() if again is None else read_state(self.path / JOURNAL)
         try:
+            # Two runs in one folder would write one journal.
             self.path.mkdir(parents=True, exist_ok=again is not None)
             new = again is None
             self._audit = AppendLog(self.path / AUDIT, new=new, hint=_HINT)
             # A journal that is resumed is cut where the fold ended: what a crash left half is no line.
             end = None if new else self.state.end
             self.journal = RunJournal(self.path / JOURNAL, new=new, end=end, sync=sync, hint=_HINT)
+            # A name that a crash takes away takes a durable journal with it.
             sync_folder(self.path)
         except OSError as error:
             raise cannot_write(self.path, error, hint=_HINT) from None
@@ -144,13 +146,16 @@ class RunFolder:
     def audit(self, line: AuditLine) -> None:
         """Append one line; in the file when the process ends, durable after ``close``."""
         line = msgspec.structs.replace(line, at=timestamp(self._now(), fraction=True))
+        # Nothing is decided by it: only the journal has to survive a crash.
         self._audit.append(msgspec.json.encode(line) + b"\n", sync=False)
 
     def publish(self, report: Report) -> None:
         """Write mapping and report into the run's folder and, as the latest, into OUTPUT_DIR; each whole or not."""
         document = msgspec.json.format(msgspec.json.encode(mapping(report)), indent=2) + b"\n"
+        # The run's own first: where the disk fills up, OUTPUT_DIR keeps what the run before says.
         for folder in (self.path, self.output):
             write_whole(folder / MAPPING, document, hint=_HINT)
+            # A server may send half of a surrogate pair as a name, which is no UTF-8.
             write_whole(folder / REPORT, markdown(report).encode("utf-8", "backslashreplace"), hint=_HINT)
 
     async def close(self) -> None:
@@ -241,6 +246,7 @@ def new_id(output: Path, now: float, token: str) -> str:
     moment = datetime.fromtimestamp(now, UTC)
     last = next((began for run in reversed(past_runs(output)) if (began := _began(run.folder))), None)
     if last is not None:
+        # By a clock that was set back, a run would seem older than those that it builds upon.
         moment = max(moment, last + timedelta(milliseconds=1))
     return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{token}"
 

@@ -67,6 +67,7 @@ class _Line(
     """What its line of JSON names by ``line``."""
 
 
+# Its version is written though it is the default: that of whoever reads it may be another.
 class Opened(_Line, frozen=True, kw_only=True, tag="opened", omit_defaults=False):
     """The first line: what this journal is bound to. ``bundle`` has the file's name and its two digests."""
 
@@ -79,6 +80,7 @@ class Opened(_Line, frozen=True, kw_only=True, tag="opened", omit_defaults=False
     options: dict[str, Any]
 
 
+# Intents of earlier versions have fields that are of no use any more.
 class _Intent(_Line, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """About to write. ``op`` names the attempt; ``source`` is what it is made of, or for."""
 
@@ -291,6 +293,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
                 try:
                     line = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError):
+                    # At the end that is what a crash left half; with a line behind it, it is damage.
                     torn = torn or number
                     continue
                 if torn:
@@ -298,6 +301,7 @@ def lines(path: Path) -> Iterator[tuple[Line, int]]:
                         f"can't read the journal {path}: line {torn} is damaged",
                         hint="keep it for an undo by hand; import with another --output-dir (OUTPUT_DIR)",
                     )
+                # Without its end it never was durable, so nothing was done on the strength of it.
                 if not raw.endswith(b"\n"):
                     return
                 end += len(raw)

@@ -182,7 +182,7 @@ class RunMapping(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_at(self, destination: Mapping[str, str | None], output: Path) -> bool:
         """Whether it is of this destination, by what it says or else by the journal of its run below ``output``."""
-        # Mappings of earlier versions have no base URL.
+        # Mappings of earlier versions have no base URL, and their runs' journals have one.
         if self.destination.base_url is None and self.run and (its := first_line(output / "runs" / self.run / JOURNAL)):
             return same_account(its.destination, destination)
         return same_account(self.destination.account, destination)

@@ -14,47 +14,19 @@ from typing import TypeVar
 import msgspec
 
 from holdall.errors import ImportFailed
+from holdall.importer.runs import runlines
 from holdall.importer.runs.effects import Effect, Made
-from holdall.importer.runs.runlines import (
-    MARKS,
-    VERSION,
-    Attach,
-    Closed,
-    Copy,
-    Create,
-    Creation,
-    Delete,
-    Detach,
-    Done,
-    Failed,
-    Intent,
-    Learned,
-    Line,
-    Opened,
-    Shown,
-    Update,
-    Write,
-    Written,
-    lines,
-)
 from holdall.model import Kind, SourceId, TargetId
 from holdall.opening import open_regular
 
-T = TypeVar("T", bound=Intent | Written)
+T = TypeVar("T", bound=runlines.Intent | runlines.Written)
 
-__all__ = ["RunState", "Said", "read_state"]
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the account says of a file, where that isn't what was sent."""
-
-    name: str | None
-    size: int | float | None
+__all__ = ["RunState", "read_state"]
 
 
 class RunState:
     def __init__(self) -> None:
-        self.opened: Opened | None = None
+        self.opened: runlines.Opened | None = None
         self.closed = False
         self.end = 0
         """Length of the journal up to its last whole line, where it was read."""
@@ -67,7 +39,8 @@ class RunState:
         self.names: dict[SourceId, str] = {}
         """Those that files were sent under."""
         self._first_names: dict[SourceId, str] = {}
-        self.said: dict[SourceId, Said] = {}
+        self.said: dict[SourceId, runlines.Done] = {}
+        """Where the account says something else of a file than was sent."""
         self.owners: dict[TargetId, SourceId] = {}
         """The first source of each file: a server may give the same id for the same bytes."""
         self.without: dict[SourceId, list[str]] = {}
@@ -75,9 +48,9 @@ class RunState:
         """Kind and source of what was updated, and of memberships the store's id between them."""
         self.attached: Counter[TargetId] = Counter()
         """How many files were put into each store."""
-        self.open: dict[str, Intent] = {}
+        self.open: dict[str, runlines.Intent] = {}
         """The intents of which nobody knows what came of them, by their ``op``."""
-        self.missed: list[Creation] = []
+        self.missed: list[runlines.Creation] = []
         """Those that were given up after a search: they may have been carried out all the same, too late."""
         self.answered: set[tuple[str, Kind]] = set()
         """The writes, by action and kind, of which one at least was carried out."""
@@ -91,7 +64,7 @@ class RunState:
         self.images: dict[TargetId, dict[str, str]] = {}
         self.members: dict[TargetId, dict[TargetId, str | None]] = {}
         """By store, the files that were put in, with the fingerprints of their attributes; None: taken out."""
-        self.shown: list[Shown] = []
+        self.shown: list[runlines.Shown] = []
         self.written: dict[TargetId, set[str]] = {}
         """By path, the sha256 of what was, or was about to be, written into OUTPUT_DIR."""
         self.operations: set[str] = set()
@@ -119,10 +92,10 @@ class RunState:
     @property
     def keeps_marks(self) -> bool:
         """Whether the account keeps the metadata that objects are created with, as far as is known."""
-        return self.learned.get(MARKS) != 0
+        return self.learned.get(runlines.MARKS) != 0
 
     @property
-    def uncertain(self) -> list[Creation]:
+    def uncertain(self) -> list[runlines.Creation]:
         """Creates of which nobody knows what came."""
         return [*self.missed, *self.creations()]
 
@@ -138,10 +111,9 @@ class RunState:
             if isinstance(intent, of) and kind in (None, intent.kind) and source in (None, intent.source)
         ]
 
-    def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[Creation]:
+    def creations(self, kind: Kind | None = None, source: SourceId | None = None) -> list[runlines.Creation]:
         """The same, of Create and Copy."""
-        both: list[Creation] = [*self.unknown(Create, kind, source), *self.unknown(Copy, kind, source)]
-        return both
+        return [*self.unknown(runlines.Create, kind, source), *self.unknown(runlines.Copy, kind, source)]
 
     def claimed(self, kind: Kind) -> Iterator[TargetId]:
         """The ids of that kind which this run knows to be its own."""
@@ -164,7 +136,7 @@ class RunState:
         the change. Calls whose answer was lost count, creates aside.
         """
         lost: dict[TargetId, dict[str, str]] = {}
-        for update in self.unknown(Update):
+        for update in self.unknown(runlines.Update):
             lost.setdefault(update.target, {}).update(update.after or {})
         return [
             self._as_left(effect, lost)
@@ -177,82 +149,83 @@ class RunState:
         match effect:
             case Made(target=target):
                 return msgspec.structs.replace(effect, image=self.images.get(target), perhaps=lost.get(target, {}))
-            case Attach(target=store, files=files):
+            case runlines.Attach(target=store, files=files):
                 members = self.members.get(store, {})
                 left = {file: end if members.get(file) is None else str(members[file]) for file, end in files.items()}
                 return msgspec.structs.replace(effect, files=left)
         return effect
 
-    def take(self, line: Line) -> None:
+    def take(self, line: runlines.Line) -> None:
         match line:
-            case Opened():
+            case runlines.Opened():
                 self.opened = line
-            case Done(op=op):
+            case runlines.Done(op=op):
                 if (intent := self.open.pop(op, None)) is not None:
                     self._done(intent, line)
-            case Failed(op=op, ambiguous=False, looked=looked):
+            case runlines.Failed(op=op, ambiguous=False, looked=looked):
                 intent = self.open.pop(op, None)
+                # Refused, it has done nothing; looked for in vain, it may have.
                 if not looked:
                     self._effects.pop(op, None)
-                elif isinstance(intent, Creation):
+                elif isinstance(intent, runlines.Creation):
                     self.missed.append(intent)
-            case Failed():
+            case runlines.Failed():
                 pass  # nobody knows: the intent stays open, to be looked for
-            case Learned(what=what, value=value):
+            case runlines.Learned(what=what, value=value):
                 self.learned[what] = value
-            case Shown():
+            case runlines.Shown():
                 self._shown(line)
-            case Closed():
+            case runlines.Closed():
                 self.closed = True
             case intent:
                 self.open[intent.op] = intent
                 self._intended(intent)
 
-    def _intended(self, intent: Intent) -> None:
+    def _intended(self, intent: runlines.Intent) -> None:
         """Note what the call does if it is carried out; of a create that is known only by its answer."""
         match intent:
-            case Create(kind=kind, op=op) if kind is not Kind.FILE:
+            case runlines.Create(kind=kind, op=op) if kind is not Kind.FILE:
                 self.operations.add(op)
-            case Attach() | Detach():
+            case runlines.Attach() | runlines.Detach():
                 self._effects[intent.op] = intent
             # What the run made goes as a whole when it is undone, and its changes with it.
-            case Update(target=target) if intent.before is not None and target not in self._own:
+            case runlines.Update(target=target) if intent.before is not None and target not in self._own:
                 self._effects[intent.op] = intent
                 if intent.store is None:
                     self._last_update[target] = intent.op
-            case Written(target=path, sha256=sha256):
+            case runlines.Written(target=path, sha256=sha256):
                 self._effects[intent.op] = intent
                 self.written.setdefault(path, set()).add(sha256)
 
-    def _done(self, intent: Intent, line: Done) -> None:
+    def _done(self, intent: runlines.Intent, line: runlines.Done) -> None:
         source = intent.source
-        self.answered.add(("create" if isinstance(intent, Copy) else intent.action, intent.kind))
-        if intent.op in self._effects:
+        self.answered.add(("create" if isinstance(intent, runlines.Copy) else intent.action, intent.kind))
+        if intent.op in self._effects:  # not so a change of what the run made itself
             self.sure.add(intent.op)
         if line.image is not None and intent.kind is not Kind.MEMBERSHIP:
             self._leave(line.target, line.image)
         match intent:
-            case Create() | Copy():
+            case runlines.Create() | runlines.Copy():
                 self._created(intent, line)
-            case Write():
+            case runlines.Write():
                 self.targets[intent.kind][source] = line.target
-            case Update(store=store):
+            case runlines.Update(store=store):
                 self.updated.add((intent.kind, store, source))
                 if store is not None and line.image is not None:
                     self.members.setdefault(store, {})[line.target] = line.image.get("attributes", "")
                     if intent.op in self._effects:
                         self._effects[intent.op] = msgspec.structs.replace(intent, after=line.image)
-            case Attach(target=store, files=files):
+            case runlines.Attach(target=store, files=files):
                 self.attached[store] += len(files)
                 self.members.setdefault(store, {}).update(files)
-            case Detach(target=file, store=store):
+            case runlines.Detach(target=file, store=store):
                 self.attached[store] -= 1
                 self.members.setdefault(store, {})[file] = None
-            case Delete(target=file):
+            case runlines.Delete(target=file):
                 self._gone.add(file)
                 self._deleted(source, line.target)
 
-    def _created(self, intent: Creation, line: Done) -> None:
+    def _created(self, intent: runlines.Creation, line: runlines.Done) -> None:
         source, target = intent.source, line.target
         made = Made(
             kind=intent.kind,
@@ -260,9 +233,8 @@ class RunState:
             source=source,
             name=line.name or intent.name,
             op=intent.op,
-            image=line.image,
             sha256=intent.sha256,
-            is_copy=isinstance(intent, Copy),
+            is_copy=isinstance(intent, runlines.Copy),
         )
         self.made.append(made)
         if line.inferred:
@@ -270,24 +242,25 @@ class RunState:
         elif not line.there:  # else it isn't the run's
             self._effects[intent.op] = made
             self._own.add(target)
-        if isinstance(intent, Create):
+        if isinstance(intent, runlines.Create):
             self.targets[intent.kind][source] = target
             if intent.without:
                 self.without[source] = intent.without
         else:
             before = self.copies.get(source, target)
+            # A server may give the same id for the same bytes.
             if before != target:
                 self.superseded.setdefault(source, []).append(before)
             self.copies[source] = target
         if intent.kind is Kind.FILE:
             self.owners.setdefault(target, source)
             self.names[source] = intent.name or ""
-            if isinstance(intent, Create):
+            if isinstance(intent, runlines.Create):
                 self._first_names[source] = intent.name or ""
                 if line.there:
                     self.adopted.add((Kind.FILE, source))
             if line.name is not None or line.size is not None:
-                self.said[source] = Said(name=line.name, size=line.size)
+                self.said[source] = line
 
     def _deleted(self, source: SourceId, file: TargetId) -> None:
         if file in self.superseded.get(source, ()):
@@ -295,16 +268,17 @@ class RunState:
         elif self.copies.get(source) == file:
             del self.copies[source]
             self.names[source] = self._first_names.get(source, "")
+        # The first upload is gone, which only stores had no use for: then the copy is the file.
         elif source in self.copies and self.files.get(source) == file:
             self.files[source] = self.copies.pop(source)
 
     def _leave(self, target: TargetId, image: dict[str, str]) -> None:
         self.images[target] = image
         update = self._effects.get(self._last_update.get(target, ""))
-        if isinstance(update, Update):
+        if isinstance(update, runlines.Update):
             self._effects[update.op] = msgspec.structs.replace(update, after=image)
 
-    def _shown(self, line: Shown) -> None:
+    def _shown(self, line: runlines.Shown) -> None:
         """How things looked afterwards, where that isn't how they were sent."""
         self.added.update(line.added)
         self.shown.append(line)
@@ -320,14 +294,14 @@ def read_state(journal: Path) -> RunState:
     Raises CannotWrite where it can't be read, ImportFailed where it isn't one, or is of a later version.
     """
     state = RunState()
-    for line, end in lines(journal):
+    for line, end in runlines.lines(journal):
         state.take(line)
         state.end = end
     if state.opened is None:
         with open_regular(journal) as file:
             if file.readline().endswith(b"\n"):
                 raise ImportFailed(f"can't read the journal {journal}: its first line isn't one of a journal")
-    elif state.opened.version > VERSION:
+    elif state.opened.version > runlines.VERSION:
         raise ImportFailed(
             f"can't read the journal {journal}: it is of a later version of holdall", hint="install that version"
         )

@@ -160,8 +160,10 @@ def _read(path: Path) -> tuple[frozenset[tuple[TargetId, TargetId]], bool, int]:
             line = _decoder.decode(raw)
         except msgspec.DecodeError:  # cut off by a crash
             continue
+        # A step after the end is one of another undo, which has not ended.
         whole = isinstance(line, _Ended) and line.left == 0
         orphans = line.orphans if isinstance(line, _Ended) else orphans
+        # Taken out to be put in again: where a crash came between, the file is in no store, and it was this undo.
         if isinstance(line, _Step) and line.act is Act.REPLACE and line.store is not None:
             begun.add((line.store, line.target))
     return frozenset(begun), whole, orphans

@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from holdall.dialects.registry import as_update
-from holdall.importer.plan.difference import same
-from holdall.importer.plan.fingerprint import changed, image
+from holdall.importer.plan.difference import changed, fingerprints, same
 from holdall.importer.plan.requests import sha256_of
 from holdall.importer.runs.effects import Chain, Effect, Made, chains, merged
 from holdall.importer.runs.runlines import Attach, Update, Written
@@ -150,7 +149,7 @@ class _Decision:
     def _labels(self, member: ObservedMember) -> set[str]:
         """The fingerprints of its attributes: as they are shown, and without what the server puts in by itself."""
         shown = {"attributes": member.attributes}
-        return {image(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
+        return {fingerprints(Kind.MEMBERSHIP, shown, added).get("attributes", "") for added in ((), self._added)}
 
     def _restored(self, update: Update) -> UndoAction:
         found = self._after.found.get(update.target)
@@ -159,7 +158,8 @@ class _Decision:
         )
         if found is None:
             return msgspec.structs.replace(action, needless=True)
-        was, now = image(update.kind, update.before or {}, self._added), image(update.kind, found, self._added)
+        was = fingerprints(update.kind, update.before or {}, self._added)
+        now = fingerprints(update.kind, found, self._added)
         fields = [field for field in update.before or {} if was.get(field) != now.get(field)]
         before = {field: self._without_added(field, (update.before or {})[field]) for field in fields}
         action = msgspec.structs.replace(action, body=as_update(update.kind, before, found), needless=not fields)

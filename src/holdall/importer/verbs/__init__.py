@@ -1,1 +1,2 @@
-"""The importer's verbs, each an options Struct and one function: the only way in for who is not of the importer."""
+"""The importer's five verbs, each an options Struct and one function. No other package imports anything else of the
+importer."""

@@ -9,8 +9,8 @@ import msgspec
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.destination import choose
-from holdall.importer.destination.mapping import by_mapping, by_marks
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.destination.history import by_mapping, by_marks
+from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.proof.proof import Proof, prove
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.remote.client import Account
@@ -30,23 +30,24 @@ class CompareOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def compare_copy(account: Account, reader: BundleReader, options: CompareOptions) -> Proof:
-    """Compare every field. Which copy is meant, the mapping in OUTPUT_DIR says, or without one the copies' own marks.
+    """Compares every field. The mapping in OUTPUT_DIR says which copy is meant, or without one the copies' own marks.
 
     Raises what the account raises; CannotWrite.
     """
     await require_any_endpoint(account)
-    holding = await asyncio.to_thread(catalogue, reader)
-    placement = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
-    form = await choose(account, placement.form if placement else None)
-    if placement is None:
+    bundle = await asyncio.to_thread(summarize, reader)
+    # A mapping knows files too, which carry no marks.
+    mapping = by_mapping(options.output, msgspec.to_builtins(reader.info.digests), account.party)
+    form = await choose(account, mapping.form if mapping else None)
+    if mapping is None:
         account.progress.note(f"no mapping of this bundle and destination in {options.output}: looking for marks")
-        kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or holding.records(kind)]
-        placement = await by_marks(account, form, options.output, kinds=kinds)
+        kinds = [kind for kind in DEFINITIONS if not KINDS[kind].rare or bundle.records(kind)]
+        mapping = await by_marks(account, form, options.output, kinds)
     return await prove(
-        holding,
+        bundle,
         reader,
         account,
-        placement,
+        mapping,
         prefix=options.prefix,
         search=options.search,
         accept_known=options.accept_known,

@@ -1,9 +1,10 @@
-"""The verb plan: ask the destination what it is and has, then say what an import would do. Reads only."""
+"""The verb plan: probes the destination, finds what exists there, and plans the import. Reads only."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from glob import escape
 from pathlib import Path
 
@@ -12,36 +13,23 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.dialects.loss import Loss, MaxLoss, Why
 from holdall.dialects.tables import Form
-from holdall.errors import DestinationDiffers, DestinationUnfit, LossTooGreat
+from holdall.errors import DestinationDiffers, LossTooGreat
 from holdall.importer.destination.destination import Destination, choose, probe
-from holdall.importer.destination.history import history
-from holdall.importer.destination.match import recognise
+from holdall.importer.destination.history import History, history
+from holdall.importer.destination.match import find_existing
 from holdall.importer.plan import steps
-from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.choices import Choices, table_of
+from holdall.importer.plan.bundle_summary import BundleSummary, matching, shared_keys, summarize, without_keys
+from holdall.importer.plan.choices import Asked, OnConflict, idle, judge, model_map, table_of, unmapped
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.difference import Difference
-from holdall.importer.plan.document import Asked, PlanDocument, read_plan, require_same, write_plan
-from holdall.importer.plan.estimate import Estimate, estimate
+from holdall.importer.plan.document import Estimate, PlanDocument, estimate, named, read_plan, require_same, write_plan
 from holdall.importer.plan.existing import NOTHING, Existing, Several
-from holdall.importer.plan.metadata import matching, shared_keys, without_keys
-from holdall.importer.plan.model_check import ModelCatalog, ModelCheck, idle, judge, model_map, offered
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.requests import FOLDER
-from holdall.importer.plan.steps import (
-    BundleSummary,
-    CreateDefinition,
-    CreateStore,
-    Differs,
-    OnConflict,
-    Plan,
-    UpdateDefinition,
-    WriteRequest,
-)
+from holdall.importer.plan.steps import CreateDefinition, CreateStore, Plan, UpdateDefinition, WriteRequest
 from holdall.importer.runs.runlines import timestamp
 from holdall.importer.written.requestfolder import PlannedRequests
 from holdall.kinds import noun, read
-from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.remote.probing import day
 from holdall.verdict import Verdict
@@ -52,6 +40,7 @@ __all__ = [
     "Asked",
     "Difference",
     "Estimate",
+    "OnConflict",
     "PlanDocument",
     "PlanOptions",
     "Prepared",
@@ -68,7 +57,7 @@ _NAMED = 20
 
 
 class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``output`` is where earlier runs left their folders. With a ``document`` the plan has to be the one in it. The
+    """``output`` is where earlier runs left their folders. With a ``document`` the plan must equal the one in it. The
     plan is written to ``save``. ``accept_known``: what the bundle records as lost changes no exit code."""
 
     asked: Asked
@@ -79,12 +68,12 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, and what was learned on the way to it. ``warnings`` are for people, a line each; ``inherent`` is what no
-    copy of the bundle can have at this destination, also one that is there already."""
+    """A plan, and what was learned on the way. ``warnings`` are for people, a line each. ``inherent`` is what no copy
+    of the bundle can have at this destination."""
 
     destination: Destination
     plan: Plan
-    presence: Existing
+    existing: Existing
     estimate: Estimate
     warnings: list[str]
     inherent: list[Loss]
@@ -96,8 +85,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     def require_feasible(self, most: MaxLoss) -> None:
         """Raises DestinationDiffers for a plan with conflicts, LossTooGreat for one that loses more than ``most``."""
-        _require_no_conflict(self.plan)
-        _require_within(self.plan, most)
+        if conflicts := self.plan.conflicts():
+            raise _conflict(conflicts)
+        if too_great := [loss for loss in self.plan.losses() if not most.allows(loss.why.severity)]:
+            raise LossTooGreat(
+                f"nothing was written: more would be lost than --max-loss {most} allows ({named(too_great, _NAMED)})",
+                hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
+                losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
+            )
 
 
 async def plan_import(
@@ -108,13 +103,14 @@ async def plan_import(
     *,
     now: float,
 ) -> Prepared:
-    """Plan an import without doing it. ``tell`` is called with the plan, also with one that is then refused; ``now`` is
-    in Unix seconds.
+    """Plans an import without doing it. ``tell`` is called with the plan, even if it is then refused; ``now`` is in
+    Unix seconds.
 
     Raises as ``prepare`` and ``require_feasible`` do; CannotWrite.
     """
-    asked = options.asked
-    prepared = await prepare(account, await asyncio.to_thread(catalogue, reader), reader, options, now=now)
+    asked, bundle = options.asked, await asyncio.to_thread(summarize, reader)
+    form = await choose(account, asked.form)
+    prepared = await prepare(account, bundle, reader, options, form, now=now)
     tell(prepared)
     prepared.require_feasible(asked.max_loss)
     if options.save:
@@ -122,7 +118,7 @@ async def plan_import(
             tool=f"holdall {__version__}",
             made=timestamp(now),
             bundle={"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)},
-            destination=prepared.destination.party(),
+            destination=prepared.destination.party,
             asked=asked,
             estimate=prepared.estimate,
             plan=prepared.plan,
@@ -132,137 +128,99 @@ async def plan_import(
 
 
 async def prepare(
-    account: Account,
-    catalogue: BundleSummary,
-    reader: BundleReader,
-    options: PlanOptions,
-    *,
-    now: float,
-    form: Form | None = None,
+    account: Account, bundle: BundleSummary, reader: BundleReader, options: PlanOptions, form: Form, *, now: float
 ) -> Prepared:
-    """Plan what is asked for, in ``form`` if ``choose`` has been asked already. ``now`` is in Unix seconds.
+    """Plans what is asked for, in the ``form`` that ``choose`` gave. ``now`` is in Unix seconds.
 
-    Raises UsageFault for what can't be meant, what the account raises, PlanOutdated for another plan than the
-    document's, and before anything is written: DestinationUnfit for a missing endpoint or model, DestinationDiffers
-    where a copy can't be told from another. A plan with conflicts in it is returned; see ``require_feasible``.
+    Raises UsageFault for impossible options, what the account raises, PlanOutdated for another plan than the
+    document's, DestinationUnfit for a missing endpoint or model, DestinationDiffers if several objects may be the copy.
+    A plan with conflicts is returned; see ``require_feasible``.
     """
     asked, document = options.asked, options.document
-    completeness = Completeness(catalogue, asked.selection, accept_known=options.accept_known)
+    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
     models = model_map(asked.map_model)
-    form = form or await choose(account, asked.form)
-    choices = Choices(
-        form=form,
-        limits=table_of(form, account.endpoint.base_url, reader.info),
-        models=models,
-        on_conflict=asked.on_conflict,
-        delete=asked.delete,
-        even_if_changed=asked.even_if_changed,
-    )
-    dropped = matching(catalogue, asked.drop_metadata) - {*asked.keep_metadata}
-    past = None
-    if asked.on_conflict is not OnConflict.DUPLICATE:
-        past = history(
-            options.output,
-            destination=account.party,
-            prefix=asked.prefix,
-            mapping=Path(asked.mapping) if asked.mapping else None,
-        )
-        past.added -= {*asked.keep_metadata}
-        dropped |= matching(catalogue, [escape(key) for key in past.added])
-        past.added |= dropped
-    catalogue = without_keys(catalogue, dropped)
-    ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    destination = await probe(account, ideal, asked=asked.form)
-    planned, presence, notes = ideal, NOTHING, []
+    limits = table_of(form, account.endpoint.base_url, reader.info)
+    choices = asked.choices(form=form, limits=limits, models=models)
+    past, dropped = _history(account, bundle, options)
+    bundle = without_keys(bundle, dropped)
+    make_plan = partial(plan, bundle, asked.selection, prefix=asked.prefix)
+    # Towards an empty destination: what has to be looked for, and what no copy can have.
+    ideal = planned = make_plan(choices=choices)
+    destination, existing = await probe(account, ideal, asked=asked.form), NOTHING
     if past is not None:
-        notes = [*past.notes, *past.dropped()]
-        if asked.on_conflict is OnConflict.UPDATE:
-            past.try_again()
-        presence = await recognise(account, catalogue, reader, ideal, past, choices=choices, progress=account.progress)
-        if presence.several:
-            raise _ambiguous(presence.several)
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
-    if planned.form is Form.RESPONSES:
-        requests = PlannedRequests(planned, catalogue, options.output, destination.party())
-        presence = msgspec.structs.replace(presence, requests=requests.found(presence))
-    verdict = judge(_models(planned, catalogue, presence), models, destination.catalog, today=day(now))
-    if verdict.missing:
+        existing = await find_existing(account, bundle, reader, ideal, past, choices=choices)
+        if existing.several:
+            raise _ambiguous(existing.several)
+        planned = make_plan(choices=choices, existing=existing)
+    if form is Form.RESPONSES:
+        # Which requests are there already can be told once it is known what they refer to.
+        requests = PlannedRequests(planned, bundle, options.output, account.party)
+        existing = msgspec.structs.replace(existing, requests=requests.found(existing))
+    # Asked of what the plan would make: a model that only what is there already has may be gone.
+    check = judge(_models(planned, bundle, existing), models, destination.catalog, today=day(now))
+    if check.missing:
         if not asked.skip_unmapped:
-            raise _unmapped(verdict, destination.catalog)
-        choices = msgspec.structs.replace(choices, missing=verdict.missing)
-        ideal = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices)
-    if verdict.missing or any(one.equal or one.beside for one in presence.requests.values()):
-        planned = plan(catalogue, asked.selection, prefix=asked.prefix, choices=choices, presence=presence)
-    made = {
-        step.kind if isinstance(step, CreateDefinition) else Kind.STORE
-        for step in planned.steps()
-        if isinstance(step, CreateDefinition | CreateStore)
-    }
-    shared = {kind: keys for kind, keys in shared_keys(catalogue, asked.keep_metadata).items() if kind in made}
+            raise unmapped(check, destination.catalog)
+        choices = msgspec.structs.replace(choices, missing=check.missing)
+        ideal = make_plan(choices=choices)
+    if check.missing or existing.requests:
+        planned = make_plan(choices=choices, existing=existing)
+    made = {step.kind for step in planned.steps() if isinstance(step, CreateDefinition | CreateStore)}
+    shared = shared_keys(bundle, made, asked.keep_metadata)
     planned = msgspec.structs.replace(planned, dropped_keys=sorted(dropped), shared_keys=shared)
     if document:
-        require_same(document, destination.party(), planned)
+        require_same(document, account.party, planned)
+    cost = estimate(
+        planned, bundle, concurrency=account.limits.concurrency, usage=existing.usage, batch_files=limits.batch_files
+    )
+    notes = [*past.notes, *past.dropped()] if past is not None else []
+    about_models = [*idle(models, bundle.models()), *check.warnings]
     return Prepared(
         destination=destination,
         # What is left out depends on what is there, and the plan says it of everything.
         inherent=[loss for loss in ideal.losses() if loss.why is not Why.LEFT_OUT],
         plan=planned,
-        presence=presence,
-        estimate=estimate(
-            planned,
-            catalogue,
-            concurrency=account.limits.concurrency,
-            usage=presence.usage,
-            batch_files=choices.table.batch_files,
-        ),
-        warnings=[
-            *destination.warnings,
-            *notes,
-            *idle(models, catalogue.models()),
-            *verdict.warnings,
-            *_about_metadata(planned),
-        ],
+        existing=existing,
+        estimate=cost,
+        warnings=[*destination.warnings, *notes, *about_models, *_about_metadata(planned)],
         completeness=completeness,
     )
 
 
-def _require_no_conflict(planned: Plan) -> None:
-    """Raises DestinationDiffers where ``planned`` may not be carried out."""
-    conflicts = planned.conflicts()
-    if not conflicts:
-        return
-    count = f"{len(conflicts)} thing{'s' if len(conflicts) > 1 else ''} there"
+def _history(account: Account, bundle: BundleSummary, options: PlanOptions) -> tuple[History | None, set[str]]:
+    """What earlier runs did, None if nothing is looked for; and the metadata keys that are left out."""
+    asked, kept = options.asked, {*options.asked.keep_metadata}
+    dropped = matching(bundle, asked.drop_metadata) - kept
+    if asked.on_conflict is OnConflict.DUPLICATE:
+        return None, dropped
+    mapping = Path(asked.mapping) if asked.mapping else None
+    past = history(options.output, destination=account.party, prefix=asked.prefix, mapping=mapping)
+    # What earlier runs found to be the server's own, unless the user knows better.
+    past.added -= kept
+    dropped |= matching(bundle, [escape(key) for key in past.added])
+    past.added |= dropped
+    if asked.on_conflict is OnConflict.UPDATE:
+        past.try_again()
+    return past, dropped
+
+
+def _conflict(conflicts: list[steps.Differs]) -> DestinationDiffers:
+    """The error for what differs at the destination, or was changed there, and may not be touched."""
+    differences = msgspec.to_builtins(conflicts)
     if changed := [step for step in conflicts if step.changed]:
-        named = "; ".join(_changed_words(step) for step in changed[:_NAMED])
-        raise DestinationDiffers(
-            f"nothing was written: others have changed what an update would set ({named})",
+        words = (f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}" for step in changed[:_NAMED])
+        return DestinationDiffers(
+            f"nothing was written: others have changed what an update would set ({'; '.join(words)})",
             hint="--on-conflict skip leaves it as it is; --on-conflict update --even-if-changed sets it all the same",
-            differences=msgspec.to_builtins(conflicts),
+            differences=differences,
         )
-    raise DestinationDiffers(
-        f"nothing was written: {count} differ{'s' if len(conflicts) == 1 else ''} from the bundle",
+    count = "1 thing there differs" if len(conflicts) == 1 else f"{len(conflicts)} things there differ"
+    return DestinationDiffers(
+        f"nothing was written: {count} from the bundle",
         hint="--on-conflict skip leaves what differs as it is, update makes it equal, duplicate makes everything "
         "anew beside it, stop (the default) writes nothing",
-        differences=msgspec.to_builtins(conflicts),
+        differences=differences,
     )
-
-
-def _require_within(planned: Plan, most: MaxLoss) -> None:
-    """Raises LossTooGreat where ``planned`` is known to lose more than ``most`` allows."""
-    too_great = [loss for loss in planned.losses() if not most.allows(loss.why.severity)]
-    if not too_great:
-        return
-    named = "; ".join(map(str, too_great[:_NAMED]))
-    more = f"; and {len(too_great) - _NAMED} more" if len(too_great) > _NAMED else ""
-    raise LossTooGreat(
-        f"nothing was written: more would be lost than --max-loss {most} allows ({named}{more})",
-        hint="--max-loss any accepts it, minor accepts what is minor; --exclude leaves out what loses it",
-        losses=[{"severity": loss.why.severity.value, **msgspec.to_builtins(loss)} for loss in too_great],
-    )
-
-
-def _changed_words(step: Differs) -> str:
-    return f"{noun(step.kind)} {step.name or step.id}: {', '.join(step.changed)}"
 
 
 def _about_metadata(planned: Plan) -> Iterator[str]:
@@ -276,43 +234,26 @@ def _about_metadata(planned: Plan) -> Iterator[str]:
         )
 
 
-def _models(planned: Plan, catalogue: BundleSummary, presence: Existing) -> Iterable[str]:
-    """The models, by the bundle's names, of the assistants and agents that would be made or given another one, but for
-    requests that are written already."""
-    records = catalogue.by_id()
-    written = {id for id, one in presence.requests.items() if one.equal}
+def _models(planned: Plan, bundle: BundleSummary, existing: Existing) -> Iterable[str]:
+    """The models, by the bundle's names, of the assistants and agents that would be created or get another model. Not
+    of requests that exist already."""
+    records = bundle.by_id()
+    written = {id for id, one in existing.requests.items() if one.equal}
     for step in planned.steps():
         match step:
             case WriteRequest(id=id) if id in written:
-                continue
-            case WriteRequest(id=id):
-                model = read(records[Kind.ASSISTANT][id]).model
+                pass
             case UpdateDefinition(fields=fields) if "model" not in fields:
-                continue
-            case CreateDefinition(kind=kind, id=id) | UpdateDefinition(kind=kind, id=id):
-                model = read(records[kind][id]).model
-            case _:
-                continue
-        if model is not None:
-            yield model
+                pass
+            case CreateDefinition() | UpdateDefinition() | WriteRequest():
+                model = read(records[step.kind][step.id]).model
+                if model is not None:
+                    yield model
 
 
 def _ambiguous(several: list[Several]) -> DestinationDiffers:
-    named = "; ".join(map(str, several[:_NAMED]))
-    more = f"; and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
     return DestinationDiffers(
-        f"nothing was written: the destination has several copies of one thing ({named}{more})",
+        f"nothing was written: the destination has several copies of one thing ({named(several, _NAMED)})",
         hint="--mapping FILE says which is meant, --on-conflict duplicate makes another; or delete what is too many",
         differences=msgspec.to_builtins(several),
-    )
-
-
-def _unmapped(verdict: ModelCheck, catalog: ModelCatalog) -> DestinationUnfit:
-    lines = "\n".join(f"  {' '.join(line.splitlines())}" for line in verdict.lines())
-    return DestinationUnfit(
-        f"nothing was written: {len(verdict.missing)} of the models can't be used at the destination: "
-        f"{'; '.join(verdict.missing.values())}",
-        hint="say for each which model takes its place (NEW), or --skip-unmapped to leave these assistants out:\n"
-        f"{lines}\nNEW=NEW takes NEW on your word, where the list lacks it\n"
-        f"models there: {' '.join(offered(catalog).splitlines())}",
     )

@@ -1,4 +1,4 @@
-"""The verb rehearse: a restore test, into a server that is there for nothing else, and the comparison of the copy."""
+"""The verb rehearse: a restore test into an empty server, and the comparison of the copy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from holdall.bundle.reader import BundleReader
 from holdall.endpoint import Endpoint
 from holdall.errors import Interrupted
-from holdall.importer.plan.document import Asked
+from holdall.importer.plan.choices import Asked
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.importer.verbs.run_import import ImportOptions, Machine, Observer, run_import
 from holdall.model import Kind
@@ -34,8 +34,8 @@ class RehearseOptions(msgspec.Struct, frozen=True, kw_only=True):
 async def rehearse_import(
     reader: BundleReader, options: RehearseOptions, observer: Observer, machine: Machine, progress: Progress
 ) -> tuple[Proof, int]:
-    """Import all of the bundle, and compare. The proof is without the files that the server's own parsers can't read,
-    which says nothing of other servers; the number is how many these are.
+    """Imports all of the bundle, and compares. The proof leaves out files that the server's own parsers can't read,
+    which says nothing about other servers; the number counts these.
 
     Raises what stopped the import.
     """

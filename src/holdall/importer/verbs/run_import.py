@@ -1,4 +1,4 @@
-"""The verb import: a bundle into a destination, in one run that is alone in its OUTPUT_DIR and resumes after a stop."""
+"""The verb import: a bundle into a destination, in one run that has OUTPUT_DIR to itself and resumes after a stop."""
 
 from __future__ import annotations
 
@@ -10,30 +10,23 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 
 from holdall.bundle.durable import durable
+from holdall.bundle.layout import Source
 from holdall.bundle.reader import BundleReader
 from holdall.errors import Interrupted
 from holdall.importer.apply.context import SETTLE, Context, Pace
 from holdall.importer.apply.otherimports import attempt_name, begin, duplicates
 from holdall.importer.apply.work import Work
 from holdall.importer.destination.destination import choose
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.plan.bundle_summary import BundleSummary, summarize, without_keys
 from holdall.importer.plan.completeness import Completeness
 from holdall.importer.plan.document import require_bundle
-from holdall.importer.plan.metadata import without_keys
-from holdall.importer.plan.steps import BundleSummary, Plan
+from holdall.importer.plan.steps import Plan
 from holdall.importer.runs.runfolder import RunFolder, locked, unfinished
 from holdall.importer.runs.runlines import Closed, Opened, timestamp
-from holdall.importer.runs.runreport import (
-    Duplicate,
-    Party,
-    Report,
-    ReportDestination,
-    Status,
-    keeping,
-    mapping,
-)
+from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping, mapping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -55,8 +48,8 @@ __all__ = [
 
 
 class ImportOptions(PlanOptions, frozen=True, kw_only=True):
-    """``settle``: seconds for which something is looked for whose answer was lost, before a second try. ``force``: go
-    on though another import seems to be at work."""
+    """``settle``: seconds for which an object whose answer was lost is looked for, before a second try. ``force``:
+    import even if another import seems to be running."""
 
     dry_run: bool = False
     force: bool = False
@@ -74,29 +67,28 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer(Protocol):
-    """Whoever is told and asked in the middle of an import."""
+    """The caller's part in an import: it is told of the plan, and asked."""
 
     def planned(self, prepared: Prepared) -> None:
-        """This would be done; nothing is written so far."""
+        """Called with the plan; nothing is written so far."""
 
     def consent(self, prepared: Prepared) -> None:
-        """May it be done? Raises UsageFault where not."""
+        """Raises UsageFault if the plan may not be carried out."""
 
     def halting(self, ask: Callable[[], None]) -> AbstractContextManager[None]:
-        """While writes go on: call ``ask``, from the event loop, to stop once what is in flight is finished."""
+        """While writes go on: call ``ask``, from the event loop, to stop once the requests in flight are finished."""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """``report`` is None after a dry run, ``prepared`` where an earlier run was resumed."""
+    """``report`` is None after a dry run, ``prepared`` if an earlier run was resumed."""
 
     report: Report | None
     prepared: Prepared | None
     completeness: Completeness
 
     def verdict(self) -> Verdict:
-        """The copy, or the plan of a dry run, against what the project had."""
-        inherent = self.prepared.inherent if self.prepared else []
-        report = self.report
+        """The copy, or the plan of a dry run, compared with what the project had."""
+        report, inherent = self.report, self.prepared.inherent if self.prepared else []
         if report is None:
             assert self.prepared is not None
             return self.prepared.verdict()
@@ -104,7 +96,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
             [*report.losses(), *inherent],
             failed=report.failed(),
             units={result.source for result in report.results},
-            living={id for id, target in report.files.items() if str(id) == str(target)},
+            originals={id for id, target in report.files.items() if str(id) == str(target)},
         )
         return verdict.having(Reason.DUPLICATES, len(report.duplicates))
 
@@ -112,9 +104,9 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 async def run_import(
     account: Account, reader: BundleReader, options: ImportOptions, observer: Observer, machine: Machine
 ) -> Imported:
-    """Go on with the run of the same bundle, destination and options that was cut off, or plan, ask, and do it.
+    """Resumes the run of the same bundle, destination and options that was cut off, or plans, asks, and imports.
 
-    OUTPUT_DIR is locked from before the look at what is there. What stopped the run is in its report. Raises
+    OUTPUT_DIR is locked before the destination is looked at. What stopped the run is in its report. Raises
     OutputLocked, PlanOutdated, and as ``prepare``, ``require_feasible``, ``consent`` and ``_apply`` do.
     """
     asked, output = options.asked, options.output
@@ -124,15 +116,17 @@ async def run_import(
     if options.dry_run:
         prepared = await plan_import(account, reader, options, observer.planned, now=machine.now())
         return Imported(report=None, prepared=prepared, completeness=prepared.completeness)
-    holding = await asyncio.to_thread(catalogue, reader)
-    completeness = Completeness(holding, asked.selection, accept_known=options.accept_known)
+    # Reading means decompressing, which would hold up every connection of the event loop.
+    bundle = await asyncio.to_thread(summarize, reader)
+    completeness = Completeness(bundle, asked.selection, accept_known=options.accept_known)
     form = await choose(account, asked.form)
     written = {**asked.options(), "concurrency": account.limits.concurrency}
+    # From before the plan: no other import here may make what this one has just not found.
     with locked(output):
         again = unfinished(output, digests, account.party, written)
         found = None
         if not again:
-            found = await prepare(account, holding, reader, options, now=machine.now(), form=form)
+            found = await prepare(account, bundle, reader, options, form, now=machine.now())
             observer.planned(found)
             found.require_feasible(asked.max_loss)
             observer.consent(found)
@@ -153,91 +147,79 @@ async def run_import(
                 account.progress.note(f"going on with run {folder.id}, which was cut off; made already: {made}")
             with observer.halting(pace.stop):
                 plan = found.plan if found else folder.plan()
-                report = await _apply(context, plan, holding, reader, written, force=options.force)
+                report = await _apply(context, plan, bundle, reader, written, force=options.force)
         finally:
             await folder.close()
     return Imported(report=report, prepared=found, completeness=completeness)
 
 
 async def _apply(
-    context: Context,
-    plan: Plan,
-    catalogue: BundleSummary,
-    reader: BundleReader,
-    options: dict[str, Any],
-    *,
-    force: bool,
+    context: Context, plan: Plan, bundle: BundleSummary, reader: BundleReader, options: dict[str, Any], *, force: bool
 ) -> Report:
-    """Do what ``plan`` says and report what came of it. A folder with a journal in it goes on where that ends.
+    """Carries out ``plan`` and reports. A folder with a journal is resumed where that ends.
 
-    On return, also by an exception, mapping and report of what was done until then are in the folder and in OUTPUT_DIR.
-    Remote errors and Interrupted don't leave here: the report has them, and the run can be gone on with. Raises
-    CannotWrite where the journal can't go on, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first
-    write.
+    On return, and also if it raises, mapping and report of what was done are in the folder and in OUTPUT_DIR. Remote
+    errors and Interrupted are in the report, and the run can be resumed. Raises CannotWrite if the journal can't be
+    written, DamagedBundle, and ``ImportUnderWay`` unless ``force``, before the first write.
     """
-    account, folder, now = context.account, context.folder, context.now
-    destination = account.party
-    catalogue = without_keys(catalogue, plan.dropped_keys)
-    work = Work(context, plan, catalogue, reader, destination)
-    twice: list[Duplicate] = []
-    state = folder.state
-    started = state.opened.started if state.opened else timestamp(now())
-    bundle = {"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)}
+    folder, now = context.folder, context.now
+    bundle = without_keys(bundle, plan.dropped_keys)
+    work = Work(context, plan, bundle, reader)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",
-        started=started,
-        bundle=bundle,
-        destination=destination,
+        started=folder.state.opened.started if folder.state.opened else timestamp(now()),
+        bundle={"name": reader.path.name, **msgspec.to_builtins(reader.info.digests)},
+        destination=context.account.party,
         options=options,
     )
-
-    def report() -> Report:
-        stopped = work.stopped
-        otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
-        return Report(
-            run=folder.id,
-            started=started,
-            ended=timestamp(now()),
-            source=Party(org_id=reader.info.source.organization, project_id=reader.info.source.project),
-            destination=ReportDestination(
-                org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
-            ),
-            bundle=bundle,
-            options=options,
-            by_kind=work.tally.results(otherwise=otherwise),
-            stores=work.stores,
-            files=work.files,
-            copies=state.copies,
-            added=frozenset({*state.added, *plan.dropped_keys}),
-            requests=dict(account.requests),
-            form=plan.form,
-            stopped=stopped,
-            orphans=work.orphans,
-            duplicates=twice,
-        )
-
+    twice: list[Duplicate] = []
+    # The plan is on disk before the first write, so that a resumed run does the same.
     await begin(context, plan, opened, force=force)
     try:
         await work.run()
         if work.stopped is None:
-            twice += await duplicates(
-                context,
-                catalogue,
-                prefix=plan.prefix,
-                known={one.id for one in work.orphans if one.id is not None},
-            )
+            # Only now: what another import makes at the same time is not there yet when this one plans.
+            known = {one.id for one in work.orphans if one.id is not None}
+            twice += await duplicates(context, bundle, prefix=plan.prefix, known=known)
     except Interrupted as error:
         work.stopped = error
     finally:
-        folder.publish(done := report())
+        # Also of a run that an error ends: what was made until then has to be found again.
+        done = _report(context, plan, work, opened, reader.info.source, twice)
+        folder.publish(done)
     if done.stopped is None:
         await folder.write(Closed(ended=timestamp(now())))
     return done
 
 
-def _made(folder: RunFolder) -> str:
-    made = (
-        f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in folder.state.targets.items() if ids
+def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: Source, twice: list[Duplicate]) -> Report:
+    account, state, stopped = context.account, context.folder.state, work.stopped
+    otherwise = f"not finished: {stopped.meaning if stopped else 'the run ended before it'}"
+    return Report(
+        run=opened.run,
+        started=opened.started,
+        ended=timestamp(context.now()),
+        source=Party(org_id=source.organization, project_id=source.project),
+        destination=ReportDestination(
+            org_id=account.organization, project_id=account.project, base_url=account.endpoint.base_url
+        ),
+        bundle=opened.bundle,
+        options=opened.options,
+        by_kind=work.tally.results(otherwise=otherwise),
+        stores=state.targets[Kind.STORE],
+        files=state.files,
+        copies=state.copies,
+        added=frozenset({*state.added, *plan.dropped_keys}),
+        requests=dict(account.requests),
+        form=plan.form,
+        stopped=stopped,
+        orphans=work.orphans,
+        duplicates=twice,
     )
+
+
+def _made(folder: RunFolder) -> str:
+    targets = folder.state.targets.items()
+    made = (f"{len(ids)} {noun(kind)}{'s' if len(ids) > 1 else ''}" for kind, ids in targets if ids)
     return ", ".join(made) or "nothing"

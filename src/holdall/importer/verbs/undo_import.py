@@ -1,4 +1,4 @@
-"""The verb undo: what one run did to a project, taken back by its journal alone."""
+"""The verb undo: takes back what one run did, by its journal alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from pathlib import Path
 
 import msgspec
 
+from holdall.bundle.durable import write_whole
 from holdall.endpoint import same_account
-from holdall.errors import NotFound, UsageFault
-from holdall.importer.destination.mapping import withdraw
+from holdall.errors import CannotWrite, NotFound, UsageFault
 from holdall.importer.runs.baseline import Baseline
-from holdall.importer.runs.runfolder import BEFORE, JOURNAL, locked, past_runs
+from holdall.importer.runs.runfolder import BEFORE, JOURNAL, REPORT, locked, mappings, past_runs
+from holdall.importer.runs.runreport import MAPPING, read_mapping
 from holdall.importer.runs.runstate import read_state
-from holdall.importer.runs.undolog import UndoAction, UndoLog
+from holdall.importer.runs.undolog import UndoAction, UndoLog, is_undone
 from holdall.importer.undo.execute import Ended, UndoResult, undo
 from holdall.importer.undo.observed import look
 from holdall.importer.undo.undoplan import UndoPlan, undo_plan
+from holdall.opening import read_regular
+from holdall.progress import Progress
 from holdall.remote.client import Account
 from holdall.remote.probing import probe
 
@@ -29,9 +32,9 @@ LATEST = "latest"
 
 
 class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``run`` is the folder of one; ``latest`` says to take the newest that went to this destination instead. Without
-    one in a folder ``runs``, written requests are below ``output``. ``settle``: seconds after the end of a run for
-    which what was in flight may still come."""
+    """``run`` is the folder of a run; with ``latest`` the newest run of this destination is taken instead. If it is in
+    no folder ``runs``, written requests are below ``output``. ``settle``: seconds after the end of a run in which lost
+    requests may still be carried out."""
 
     run: Path
     latest: bool
@@ -42,7 +45,7 @@ class UndoOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_run(output: Path, run: str) -> Path:
-    """The folder of the run; of ``latest`` the newest, wherever it went. Raises UsageFault where there is none."""
+    """The folder of the run; for ``latest`` the newest, wherever it went. Raises UsageFault if there is none."""
     if run == LATEST:
         if found := past_runs(output):
             return found[-1].folder
@@ -61,56 +64,74 @@ def find_run(output: Path, run: str) -> Path:
 async def undo_import(
     account: Account, options: UndoOptions, confirm: Callable[[UndoPlan], bool], *, now: Callable[[], float]
 ) -> UndoResult:
-    """Look at what the run left, ask ``confirm``, take it back, and look again. ``now`` gives Unix seconds.
+    """Looks at what the run left, asks ``confirm``, takes it back, and looks again. ``now`` gives Unix seconds.
 
     OUTPUT_DIR is locked meanwhile. Remote errors on the way are in the result. Raises OutputLocked, UsageFault and
-    NotFound for another project than the run went to, CannotWrite, and what the account raises before it begins.
+    NotFound for another project than that of the run, CannotWrite, and what the account raises before anything is
+    undone.
     """
-    folder, is_ours, progress = options.run, options.run.parent.name == "runs", account.progress
+    folder, is_ours = options.run, options.run.parent.name == "runs"
     output = folder.parent.parent if is_ours else options.output
     with locked(output) if is_ours else nullcontext():
         await probe(account)
         if options.latest:  # of this destination; the others of the same folder are somebody else's
             folder = next((run.folder for run in reversed(past_runs(output, account.party))), folder)
-        state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
-        nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
-        if state.opened is None:
-            return UndoResult(ended=Ended.NOTHING, planned=nothing)
-        progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
-        if log.whole and not log.orphans:
-            return UndoResult(ended=Ended.BEFORE, planned=nothing)
-        _require_same(account, state.opened.destination, folder)
-        # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
-        wait = min(options.settle, options.settle - (now() - (folder / JOURNAL).stat().st_mtime))
-        if state.uncertain and wait > 0:
-            progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
-            await asyncio.sleep(wait)
-        look_at = partial(look, account, state, baseline, output=output)
-        decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
-        progress.stage("looking at the destination")
-        found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
-        sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
-        if not (sure or found.alive):
-            raise NotFound(
-                f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
-                hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
-            )
-        planned = decide(found, begun=log.begun)
-        if options.dry_run or not confirm(planned):
-            ended = Ended.DRY if options.dry_run else Ended.DECLINED
-            return UndoResult(ended=ended, planned=planned, left=planned.left())
-
-        async def again() -> UndoPlan:
-            return decide(await look_at(everywhere=False, again=True), begun=log.begun)
-
-        result = await undo(planned, state, folder, account, log, now=now, again=again, output=output)
-        if log.whole and is_ours:
+        found = msgspec.structs.replace(options, run=folder, output=output)
+        result = await _undo(account, found, confirm, now)
+        if is_ours and result.ended is Ended.DONE and is_undone(folder):
             withdraw(output, folder.name)
     return result
 
 
+async def _undo(
+    account: Account, options: UndoOptions, confirm: Callable[[UndoPlan], bool], now: Callable[[], float]
+) -> UndoResult:
+    folder, output, progress = options.run, options.output, account.progress
+    # By the run's own folder alone: the bundle may be gone.
+    state, log, baseline = read_state(folder / JOURNAL), UndoLog(folder, now=now), Baseline(folder / BEFORE)
+    nothing = UndoPlan(run=folder.name, actions=[], orphans=[])
+    if state.opened is None:
+        return UndoResult(ended=Ended.NOTHING, planned=nothing)
+    progress.note(f"undoing the import run {folder.name} of {state.opened.started}, from {account.endpoint.title}")
+    if log.whole and not log.orphans:
+        return UndoResult(ended=Ended.BEFORE, planned=nothing)
+    _require_same(account, state.opened.destination, folder)
+    if state.uncertain:
+        await _let_settle(options.settle, now() - (folder / JOURNAL).stat().st_mtime, progress)
+    look_at = partial(look, account, state, baseline, output=output)
+    decide = partial(undo_plan, state, even_if_changed=options.even_if_changed)
+    progress.stage("looking at the destination")
+    found = await look_at(everywhere=options.dry_run or not options.even_if_changed)
+    # A server that doesn't tell its projects may be asked with the key of another one, in which all seems gone.
+    is_sure = log.path.exists() or (state.opened.destination.get("project") and account.project)
+    if not (is_sure or found.alive):
+        raise NotFound(
+            f"can't undo {folder.name}: nothing of it is in this project; is it the one that it went to?",
+            hint="OPENAI_DST_API_KEY says which project is meant; this server doesn't tell",
+        )
+    planned = decide(found, begun=log.begun)
+    if options.dry_run:
+        return UndoResult(ended=Ended.DRY, planned=planned, left=planned.left())
+    if not confirm(planned):
+        return UndoResult(ended=Ended.DECLINED, planned=planned, left=planned.left())
+
+    async def again() -> UndoPlan:
+        return decide(await look_at(everywhere=False, again=True), begun=log.begun)
+
+    return await undo(planned, state, folder, account, log, now=now, again=again, output=output)
+
+
+async def _let_settle(settle: float, since: float, progress: Progress) -> None:
+    """Waits until ``settle`` seconds after a run's end, which was ``since`` seconds ago."""
+    # Where a create's answer was lost just now, it may still be carried out. A clock set back makes no longer wait.
+    wait = min(settle, settle - since)
+    if wait > 0:
+        progress.note(f"waiting {wait:.0f} s: what was in flight when the run ended may still be carried out")
+        await asyncio.sleep(wait)
+
+
 def _require_same(account: Account, went: Mapping[str, str | None], folder: Path) -> None:
-    """Raises UsageFault where this is another project than the run went to: in that all of the run would seem gone."""
+    """Raises UsageFault if this is another project than that of the run: there all of the run would seem gone."""
     here = account.party
     if same_account(went, here):
         return
@@ -120,3 +141,23 @@ def _require_same(account: Account, went: Mapping[str, str | None], folder: Path
                 f"can't undo {folder.name}: it went to {title} {went.get(what)}, and this is {here[what]}",
                 hint="set OPENAI_DST_API_KEY, and --dst-base-url if need be, to where it went",
             )
+
+
+def withdraw(output: Path, run: str) -> None:
+    """After an undo: if OUTPUT_DIR has this run's mapping and report as the latest, restores those of the run before.
+
+    The run's own folder keeps its own. Raises CannotWrite.
+    """
+    latest = output / MAPPING
+    try:
+        its = read_mapping(latest)
+        if its is None or its.run != run:
+            return
+        before = next((path for path, _ in mappings(output) if path != latest), None)
+        for name in (MAPPING, REPORT):
+            if before is not None and (before.parent / name).is_file():
+                write_whole(output / name, read_regular(before.parent / name))
+            else:
+                (output / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"can't write {latest}: {error.strerror or error}") from None

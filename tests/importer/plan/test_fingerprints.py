@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdall.importer.plan.fingerprint import changed, fingerprint, image
+from holdall.importer.plan.difference import changed, fingerprint, fingerprints
 from holdall.model import Kind
 
 ASSISTANT: dict[str, Any] = {
@@ -35,7 +35,7 @@ def test_what_differs_has_another(a: Any, b: Any) -> None:
 
 
 def test_every_field_that_was_changed_is_named_and_no_other() -> None:
-    then = image(Kind.ASSISTANT, ASSISTANT)
+    then = fingerprints(Kind.ASSISTANT, ASSISTANT)
     assert changed(Kind.ASSISTANT, then, {**ASSISTANT, "created_at": 2, "unheard_of": 1, "top_p": None}) == []
     new = {
         **ASSISTANT,
@@ -55,4 +55,4 @@ def test_an_image_of_an_earlier_version_has_defaults_in_it() -> None:
 
 
 def test_an_image_is_small() -> None:
-    assert len(str(image(Kind.ASSISTANT, ASSISTANT))) < 500
+    assert len(str(fingerprints(Kind.ASSISTANT, ASSISTANT))) < 500

@@ -10,16 +10,17 @@ from holdall.bundle.reader import BundleReader
 from holdall.dialects import assistants as dialect
 from holdall.dialects.loss import Loss, Why
 from holdall.errors import PermissionDenied, RemoteError, RequestRefused, ServerFailed, UnexpectedAnswer
+from holdall.importer.apply.attaching import Filling, Unsearchable
 from holdall.importer.apply.changes import Changes, ServerKeys, keys_added
 from holdall.importer.apply.context import Context, explained
-from holdall.importer.apply.indexing import Attached, Indexing, Unsearchable
+from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.uploads import Uploads, file_loss, renamed
 from holdall.importer.apply.writes import Writes
-from holdall.importer.plan.difference import Difference, final, same
-from holdall.importer.plan.fingerprint import fingerprint
-from holdall.importer.plan.steps import AttachFiles, BundleSummary, CreateStore, UpdateMembership, UpdateStore
+from holdall.importer.plan.bundle_summary import BundleSummary
+from holdall.importer.plan.difference import Difference, final, fingerprint, same
+from holdall.importer.plan.steps import AttachFiles, CreateStore, UpdateMembership, UpdateStore
 from holdall.importer.runs.runfolder import AuditLine
-from holdall.importer.runs.runlines import Shown
+from holdall.importer.runs.runlines import Create, Shown
 from holdall.importer.runs.runreport import Orphan
 from holdall.importer.runs.tally import RunTally
 from holdall.model import Kind, SourceId, TargetId
@@ -34,7 +35,7 @@ class Stores:
     def __init__(
         self,
         context: Context,
-        catalogue: BundleSummary,
+        bundle: BundleSummary,
         reader: BundleReader,
         tally: RunTally,
         *,
@@ -46,20 +47,19 @@ class Stores:
         in_code: Container[SourceId],
     ) -> None:
         self._folder, self._state = context.folder, context.folder.state
-        self._catalogue, self._reader, self._tally = catalogue, reader, tally
+        self._bundle, self._reader, self._tally = bundle, reader, tally
         self._writes, self._uploads, self._indexing = writes, uploads, indexing
         self._changes, self._server_keys, self._in_code = changes, server_keys, in_code
         self.failed: dict[SourceId, str] = {}
         self.spare: list[Orphan] = []
 
     async def create(self, step: CreateStore) -> TargetId:
-        record = self._catalogue.stores[step.id]
+        record = self._bundle.stores[step.id]
         sent = self._server_keys.sent(record)
         request = dialect.store(sent, operation="")
         with self._failing(step.id, step.name):
-            target = await self._writes.create(
-                Kind.STORE, step.id, lambda op: dialect.store(sent, operation=op).create, []
-            )
+            intent = Create(op="", kind=Kind.STORE, source=step.id, name=request.create.get("name"))
+            target = await self._writes.create(intent, lambda op: dialect.store(sent, operation=op).create, [])
             if refused := await self._server_keys.settle(record, target, step.name, final(request)):
                 why = Why.REFUSED
                 self._tally.lose(
@@ -73,7 +73,7 @@ class Stores:
 
     async def update(self, step: UpdateStore) -> TargetId:
         self._state.adopt(Kind.STORE, step.id, step.target)
-        wanted = final(dialect.store(self._catalogue.stores[step.id], operation=""))
+        wanted = final(dialect.store(self._bundle.stores[step.id], operation=""))
         with self._failing(step.id, step.name):
             if step.fields:
                 await self._changes.fields(Kind.STORE, step.id, step.target, wanted, step.fields)
@@ -85,32 +85,26 @@ class Stores:
         files: Mapping[SourceId, TargetId] = self._state.files
         if step.files is not None:
             files = {file: files[file] for file in step.files if file in files}
+        memberships = partial(self._reader.memberships, step.store)
+        filling = Filling(step.store, store, memberships, files, self._state.names)
         with self._failing(step.store):
-            done = await self._indexing.attach(
-                step.store,
-                store,
-                partial(self._reader.memberships, step.store),
-                files,
-                self._state.names,
-                self._renamed,
-            )
+            await self._indexing.attach(filling, self._renamed)
         self._folder.audit(
             AuditLine(
                 operation="index",
-                outcome="incomplete" if done.troubles else "done",
+                outcome="incomplete" if filling.troubles else "done",
                 kind=Kind.STORE,
                 source=step.store,
                 target=store,
-                detail=f"{step.count - len(done.troubles)} of {step.count} files are searchable",
+                detail=f"{step.count - len(filling.troubles)} of {step.count} files are searchable",
             )
         )
-        await self._tell(step.store, store, done)
+        await self._tell(filling)
 
     async def relabel(self, step: UpdateMembership) -> None:
         """Set the attributes of one file, and see that they are set."""
         store = self._state.targets[Kind.STORE][step.store]
-        await self._changes.membership(step, store)
-        there = await self._changes.attributes(store, step.target)
+        there = await self._changes.membership(step, store)
         added = keys_added(step.attributes, there)
         if same(Kind.MEMBERSHIP, "attributes", step.attributes, there, added=added):
             return
@@ -139,30 +133,33 @@ class Stores:
         for loss in await self._changes.losses(Kind.STORE, step.id, target, step.name, sent):
             self._tally.lose(loss)
 
-    async def _tell(self, source: SourceId, store: TargetId, done: Attached) -> None:
+    async def _tell(self, done: Filling) -> None:
+        store = done.source
         for trouble in done.troubles:
-            self._lose_unsearchable(source, trouble)
+            self._lose_unsearchable(store, trouble)
         if done.recut:
             text = f"the source doesn't say how it cut {done.recut} of its files; they are cut as the destination does"
-            self._tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=source, text=text))
+            self._tally.lose(Loss(why=Why.CHUNKING_UNKNOWN, kind=Kind.STORE, id=store, text=text))
         if done.unkept or done.added:
             left = {one.target: fingerprint(one.destination) for one in done.unkept if one.field == "attributes"}
             files = {one.target: left.get(one.target, "") for one in done.unkept if one.target is not None}
-            await self._folder.write(Shown(kind=Kind.STORE, source=source, target=store, files=files, added=done.added))
+            shown = Shown(kind=Kind.STORE, source=store, target=done.store, files=files, added=[*done.added])
+            await self._folder.write(shown)
         for difference in done.unkept:
             self._lose_unkept(difference)
         for file in done.renamed:
-            await self._say_renamed(source, file)
+            if file not in done.refused:
+                await self._say_renamed(store, file)
         for trouble in done.troubles:
             if trouble.refused and not trouble.missing:
                 await self._uploads.drop_copy(trouble.file)
 
     async def _renamed(self, file: SourceId, refused: TargetId) -> TargetId | None:
-        return await self._uploads.under_another_name(self._catalogue.files[file], refused)
+        return await self._uploads.under_another_name(self._bundle.files[file], refused)
 
     async def _say_renamed(self, store: SourceId, file: SourceId) -> None:
         """A store has a file's second upload: say so, and take the first one away where nothing else uses it."""
-        content = self._catalogue.files[file]
+        content = self._bundle.files[file]
         text = renamed(content, self._state.names[file], " for search")
         self._tally.lose(file_loss(content, Why.RENAMED, text, field="filename", inside=store))
         await self._uploads.keep_copy(file)
@@ -182,9 +179,9 @@ class Stores:
         else:
             why = Why.FAILED_AS_BEFORE if trouble.failed_before else Why.NOT_INDEXED
             text = f"attached but not searchable: {trouble.reason}"
-        self._tally.lose(file_loss(self._catalogue.files[trouble.file], why, text, inside=store))
+        self._tally.lose(file_loss(self._bundle.files[trouble.file], why, text, inside=store))
 
     def _lose_unkept(self, one: Difference) -> None:
         text = f"the destination does not keep it as it was sent: {one.values()}"
-        content = self._catalogue.files[one.source]
+        content = self._bundle.files[one.source]
         self._tally.lose(file_loss(content, Why.NOT_KEPT, text, field=one.field, inside=one.inside))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from holdall.bundle.reader import BundleReader
-from holdall.importer.plan.bundle_summary import catalogue
-from holdall.importer.plan.steps import BundleSummary
+from holdall.importer.plan.bundle_summary import BundleSummary, summarize
 from holdall.joining import DEFAULT_OVERLAP
 from holdall.model import Fidelity, SourceId
 from tests.importer.shelf import Shelf
 
 
 def read(shelf: Shelf) -> BundleSummary:
-    return catalogue(cast(BundleReader, shelf))
+    return summarize(cast(BundleReader, shelf))
 
 
 def static(overlap: int) -> dict[str, object]:

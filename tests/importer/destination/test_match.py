@@ -13,14 +13,13 @@ from msgspec.structs import replace
 
 from holdall.bundle.reader import BundleReader
 from holdall.importer.destination.history import History, history
-from holdall.importer.destination.match import recognise
-from holdall.importer.plan.bundle_summary import catalogue
+from holdall.importer.destination.match import find_existing
+from holdall.importer.plan.bundle_summary import summarize
 from holdall.importer.plan.choices import Choices
 from holdall.importer.plan.existing import Existing
 from holdall.importer.plan.planner import plan
 from holdall.importer.plan.steps import By
-from holdall.model import Fidelity, SourceId
-from holdall.progress import Silent
+from holdall.model import Fidelity, Kind, SourceId
 from holdall.remote.client import Account, endpoint
 from holdall.remote.probing import probe
 from holdall.sandbox.server import Running
@@ -42,14 +41,14 @@ def look(shelf: Shelf, box: Running, out: Path | None = None, *, prefix: str = "
     box.forget_requests()
 
     async def go() -> Existing:
-        holding = catalogue(reader)
+        holding = summarize(reader)
         async with Account(endpoint(KEY, box.url), side="destination", concurrency=8) as account:
             await probe(account)
             past = History()
             if out is not None:
                 past = history(out, destination=account.party, prefix=prefix)
             planned = plan(holding, Selection(), prefix=prefix)
-            return await recognise(account, holding, reader, planned, past, choices=Choices(), progress=Silent())
+            return await find_existing(account, holding, reader, planned, past, choices=Choices())
 
     return asyncio.run(go())
 
@@ -65,7 +64,7 @@ def by(found: Any) -> dict[str, By]:
 
 
 def differing(found: Existing) -> list[str]:
-    there = [*found.assistants.items(), *found.stores.items()]
+    there = [*found.whole(Kind.ASSISTANT).items(), *found.stores.items()]
     return [source for source, one in there if one.differences]  # type: ignore[attr-defined]
 
 
@@ -109,7 +108,7 @@ def test_for_many_files_the_list_is_read(box: Running) -> None:
 def test_a_copy_is_found_whole_by_its_journal(box: Running, shelf: Shelf, tmp_path: Path) -> None:
     run(shelf, box, tmp_path)
     found = look(shelf, box, tmp_path)
-    assert by(found.assistants) == {"a1": By.EARLIER, "a2": By.EARLIER}
+    assert by(found.whole(Kind.ASSISTANT)) == {"a1": By.EARLIER, "a2": By.EARLIER}
     assert by(found.stores) == {"vs": By.EARLIER}
     assert by(found.files) == {"f1": By.EARLIER, "f2": By.EARLIER, "f3": By.EARLIER, "f5": By.EARLIER}
     assert not differing(found)
@@ -122,7 +121,7 @@ def test_without_a_journal_marks_lead_to_stores_and_stores_to_their_files(
 ) -> None:
     report = run(shelf, box, tmp_path)
     found = look(shelf, box)
-    assert by(found.assistants) == {"a1": By.MARK, "a2": By.MARK}
+    assert by(found.whole(Kind.ASSISTANT)) == {"a1": By.MARK, "a2": By.MARK}
     assert by(found.files) == {"f1": By.PLACE, "f2": By.PLACE, "f3": By.PLACE, "f5": By.PLACE}
     # Two files of one name and size: each is the one that has its attributes.
     assert {source: one.target for source, one in found.files.items()} == report.files
@@ -132,23 +131,23 @@ def test_without_a_journal_marks_lead_to_stores_and_stores_to_their_files(
 def test_a_name_that_was_changed_is_another_thing(box: Running, hand: Hand, shelf: Shelf, tmp_path: Path) -> None:
     report = run(shelf, box, tmp_path)
     hand.post(f"/assistants/{report.assistants[0].target}", name="Renamed")
-    assert set(look(shelf, box).assistants) == {"a2"}
+    assert set(look(shelf, box).whole(Kind.ASSISTANT)) == {"a2"}
     # A journal knows better, and the name is a difference like any other.
-    (difference,) = look(shelf, box, tmp_path).assistants[SourceId("a1")].differences
+    (difference,) = look(shelf, box, tmp_path).whole(Kind.ASSISTANT)[SourceId("a1")].differences
     assert (difference.field, difference.destination) == ("name", "Renamed")
 
 
 def test_the_prefix_is_part_of_the_name(box: Running, shelf: Shelf, tmp_path: Path) -> None:
     run(shelf, box, tmp_path, prefix="p ")
-    assert look(shelf, box, tmp_path).assistants == {}
-    assert set(look(shelf, box, prefix="p ").assistants) == {"a1", "a2"}
-    assert set(look(shelf, box, tmp_path, prefix="p ").assistants) == {"a1", "a2"}
+    assert look(shelf, box, tmp_path).whole(Kind.ASSISTANT) == {}
+    assert set(look(shelf, box, prefix="p ").whole(Kind.ASSISTANT)) == {"a1", "a2"}
+    assert set(look(shelf, box, tmp_path, prefix="p ").whole(Kind.ASSISTANT)) == {"a1", "a2"}
 
 
 def test_a_copy_of_a_copy_is_not_taken_for_it(box: Running, hand: Hand, shelf: Shelf, tmp_path: Path) -> None:
     report = run(shelf, box, tmp_path)
     hand.post(f"/assistants/{report.assistants[0].target}", metadata={"cloned_from": "someone"})
-    assert SourceId("a1") not in look(shelf, box, tmp_path).assistants
+    assert SourceId("a1") not in look(shelf, box, tmp_path).whole(Kind.ASSISTANT)
 
 
 def test_several_of_one_name_are_all_named(box: Running, hand: Hand, shelf: Shelf) -> None:
@@ -223,14 +222,14 @@ def test_in_the_project_that_it_came_from_all_goes_by_its_own_id(box: Running, h
     )
     found = look(anonymous(shelf), box)
     assert found.origin
-    assert by(found.assistants) | by(found.stores) | by(found.files) == dict.fromkeys(
+    assert by(found.whole(Kind.ASSISTANT)) | by(found.stores) | by(found.files) == dict.fromkeys(
         [made, store, file, other], By.ORIGIN
     )
-    assert found.assistants[SourceId(made)].differences == []
+    assert found.whole(Kind.ASSISTANT)[SourceId(made)].differences == []
     # The same id with another time of birth is another thing: some servers count their ids.
     hand.delete(f"/assistants/{made}")
     shelf.assistant(made, name="A", created_at=5)
-    assert look(shelf, box).assistants == {}
+    assert look(shelf, box).whole(Kind.ASSISTANT) == {}
 
 
 def test_where_no_mark_fits_the_name_and_all_16_keys_are_the_sign(box: Running, hand: Hand, tmp_path: Path) -> None:
@@ -240,7 +239,7 @@ def test_where_no_mark_fits_the_name_and_all_16_keys_are_the_sign(box: Running, 
     run(shelf, box, tmp_path)
     hand.assistant("A1", metadata={f"k{n}": "other" for n in range(16)})
     found = look(shelf, box)
-    assert by(found.assistants) | by(found.stores) == {"a1": By.KEYS, "vs": By.KEYS}
+    assert by(found.whole(Kind.ASSISTANT)) | by(found.stores) == {"a1": By.KEYS, "vs": By.KEYS}
     hand.assistant("A1", metadata={f"k{n}": "v" for n in range(16)})
     assert len(look(shelf, box).several[0].targets) == 2
 
@@ -273,4 +272,4 @@ def test_a_file_that_stores_have_as_text_is_known_both_ways(box: Running, tmp_pa
     found = look(shelf, box, tmp_path)
     assert found.files[SourceId("f1")].target == report.files[SourceId("f1")]
     assert found.files[SourceId("f1")].copy == report.copies[SourceId("f1")]
-    assert not any([found.assistants[SourceId("a1")].differences, found.stores[SourceId("vs")].differences])
+    assert not any([found.whole(Kind.ASSISTANT)[SourceId("a1")].differences, found.stores[SourceId("vs")].differences])
