@@ -11,16 +11,7 @@ import msgspec
 from holdall.doctor.diagnosis import DownloadCheck, EndpointCheck, EndpointState, Holdings, judged
 from holdall.errors import NotFound, RemoteError
 from holdall.kinds import KINDS
-from holdall.model import (
-    KNOWLEDGE,
-    AssistantView,
-    FileView,
-    Kind,
-    MembershipView,
-    SourceId,
-    StoreView,
-    epoch_seconds,
-)
+from holdall.model import KNOWLEDGE, AssistantView, FileView, Kind, MembershipView, SourceId, StoreView, epoch_seconds
 from holdall.parsedtext import require_page
 from holdall.remote import refusals
 from holdall.remote.client import Account, path
