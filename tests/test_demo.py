@@ -15,15 +15,15 @@ import pytest
 
 from holdall import settings
 from holdall.cli import subprocesses
-from holdall.cli.demo import _folded
+from holdall.cli.demo import _wrapped
 from holdall.errors import HoldallError
 from tests.sweep import sweep
 from tests.waiting import Ended, holdall, naming, until
 
 HOSTILE = {
-    "OPENAI_API_KEY": "sk-mark-ambient",
-    "OPENAI_SRC_API_KEY": "sk-mark-ambient",
-    "OPENAI_DST_API_KEY": "sk-mark-ambient",
+    "OPENAI_API_KEY": "sk-mark-without_settings",
+    "OPENAI_SRC_API_KEY": "sk-mark-without_settings",
+    "OPENAI_DST_API_KEY": "sk-mark-without_settings",
     "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
     "OPENAI_SRC_BASE_URL": "http://127.0.0.1:9/v1",
     "OPENAI_ORG_ID": "org-mark",
@@ -140,7 +140,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="a process can't be sent Ctrl-C alone on Windows")
 @pytest.mark.parametrize("sent", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_every_process(tmp_path: Path, sent: str) -> None:
-    with holdall("demo", cwd=tmp_path, env=subprocesses.ambient(os.environ)) as child:
+    with holdall("demo", cwd=tmp_path, env=subprocesses.without_settings(os.environ)) as child:
         child.says("== 1.")
         child.process.send_signal(getattr(signal, sent))
         done = child.end()
@@ -160,7 +160,7 @@ def test_children_see_no_setting_and_no_key() -> None:
     environ = dict.fromkeys(
         [*named, *HOSTILE, "SRC_PROJECT_API_KEY", "DST_PROJECT_API_KEY", "https_proxy", "openai_api_key"], "mark"
     )
-    left = subprocesses.ambient({**environ, "PATH": "/bin", "HOME": "/home/u"})
+    left = subprocesses.without_settings({**environ, "PATH": "/bin", "HOME": "/home/u"})
     assert left == {"PATH": "/bin", "HOME": "/home/u", "PYTHONIOENCODING": "utf-8"}
 
 
@@ -211,22 +211,22 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
         arguments = ["sandbox", "--port", port, "--data", str(tmp_path / "data")]
         with (
             pytest.raises(HoldallError, match="can't start holdall sandbox: Error: the sandbox can't listen"),
-            subprocesses.serving(arguments, subprocesses.ambient(os.environ), tmp_path / "log"),
+            subprocesses.serving(arguments, subprocesses.without_settings(os.environ), tmp_path / "log"),
         ):
             pytest.fail("it started")
 
 
 def test_a_run_gives_its_lines_and_its_exit_code() -> None:
     heard: list[str] = []
-    assert subprocesses.run(["no-such-command"], subprocesses.ambient(os.environ), heard.append) == 2
+    assert subprocesses.run(["no-such-command"], subprocesses.without_settings(os.environ), heard.append) == 2
     assert any("no-such-command" in line for line in heard)
 
 
 def test_a_line_is_folded_by_the_columns_that_it_takes() -> None:
     line = "- asst_64BqOz5TarXhzn5pMKHX6Bm0 → asst_2rhxcfR0OFiai43zxfOXUd1t (Tasting Room 茶)"
     assert len(line) == 80
-    assert _folded(line) == [line.removesuffix(" 茶)"), "    茶)"]
-    assert _folded("") == [""]
+    assert _wrapped(line) == [line.removesuffix(" 茶)"), "    茶)"]
+    assert _wrapped("") == [""]
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")

@@ -52,7 +52,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supplied(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``bundle``, ``sha256`` and ``digests`` are None where nothing fitted and nothing was written.
+    """The result. ``bundle``, ``sha256`` and ``digests`` are None where nothing fitted and nothing was written.
 
     ``wanted`` files had no bytes before, ``supplied`` of them have some now; ``refused`` files are in ``refusals``, as
     far as those are kept. ``lacking`` of the files that are left are there not at all, or as a text that stops short.

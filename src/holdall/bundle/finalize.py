@@ -51,14 +51,7 @@ class Finalizer:
     """Closes one stream. Memory is flat: what there is one of per file is sorted outside of memory."""
 
     def __init__(
-        self,
-        stream: Stream,
-        capture: Capture,
-        *,
-        target: Path,
-        started: int,
-        resumed: int,
-        line_sinks: list[LineSink],
+        self, stream: Stream, capture: Capture, *, target: Path, started: int, resumed: int, line_sinks: list[LineSink]
     ) -> None:
         """Below position ``resumed`` of the journal stand the lines of earlier runs."""
         self._target, self._capture, self._started = target, capture, started

@@ -76,9 +76,8 @@ class MissingFromBundle(Closing):
     def __init__(self, bundle: BundleReader) -> None:
         self._bundle = bundle
         self._users: list[User] = []
-        # The first users of each store and file that a definition names, by their numbers.
+        # The first users of each store that a definition names, by their numbers.
         self._store_users: dict[str, list[int]] = {}
-        self._file_users: dict[str, list[int]] = {}
         self._traces, self._files = ValueSorter(_Trace), ValueSorter(_Item)
         self.total = 0
         self._scan, outside = Scan(), Dependencies()
@@ -112,18 +111,18 @@ class MissingFromBundle(Closing):
     # -- inside --------------------------------------------------------------------------------------
 
     def _read_definitions(self, outside: Dependencies) -> None:
+        file_users: dict[str, list[int]] = {}  # not kept: there may be as many as files
         for number, record in enumerate(self._bundle.whole()):
             self._scan.look(record)
             self._users.append(outside.add(record))
             view = read(record)
-            for known, ids in ((self._store_users, view.store_ids), (self._file_users, view.file_ids)):
+            for known, ids in ((self._store_users, view.store_ids), (file_users, view.file_ids)):
                 for id in dict.fromkeys(ids):
                     users = known.setdefault(id, [])
                     if len(users) < USERS:
                         users.append(number)
-        for file, users in self._file_users.items():
+        for file, users in file_users.items():
             self._traces.add(file, _Trace(assistants=users))
-        self._file_users.clear()  # from here on they are outside of memory
 
     def _read_stores(self) -> Iterator[Dependency]:
         """Note who is in which store; returns the stores that definitions refer to and that aren't there."""
@@ -161,8 +160,7 @@ class MissingFromBundle(Closing):
             if line is not None and line.fidelity in _WEIGHT:
                 self._want(line, not known, sorted(users.union(named))[:USERS])
             if named and not known and self._included("code_interpreter"):
-                used_by = [self._users[number] for number in named]
-                yield Dependency(kind="file", name=id, used_by=used_by)
+                yield Dependency(kind="file", name=id, used_by=[self._users[number] for number in named])
 
     def _want(self, line: LedgerLine, gone: bool, users: list[int]) -> None:
         self.total += 1

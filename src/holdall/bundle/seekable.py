@@ -181,11 +181,6 @@ class FrameTable:
         self._ends.append(self.length + length)
         self._data_ends.append(self.size + size)
 
-    def cut(self, count: int) -> None:
-        """Forget all frames after the first ``count``."""
-        del self._ends[count:]
-        del self._data_ends[count:]
-
     @property
     def length(self) -> int:
         """Compressed bytes of all frames."""

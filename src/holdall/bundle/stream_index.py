@@ -13,6 +13,8 @@ from holdall.model import Kind
 
 __all__ = ["StreamIndex"]
 
+_UNNAMED = "unnamed"
+
 
 class StreamIndex:
     """Names taken, records and contents of one stream. ``unseen`` are those of an earlier run not yet confirmed;
@@ -79,11 +81,11 @@ class StreamIndex:
             return f"{layout.STORES}{self.store_name(id)}{layout.RECORD}"
         return self._free(KINDS[kind].folder, id, layout.RECORD)
 
-    def content_folder(self, file_id: str) -> str:
-        return self._free(layout.CONTENTS, file_id, "") + "/"
-
-    def text_path(self, store_id: str, file_id: str) -> str:
-        return self._free(f"{layout.TEXTS}{self.store_name(store_id)}/", file_id, layout.RECORD)
+    def content_path(self, file_id: str, filename: str | None, store_id: str | None) -> str:
+        """Where a content goes; a parsed text lies under the store that it was read from."""
+        if store_id is not None:
+            return self._free(f"{layout.TEXTS}{self.store_name(store_id)}/", file_id, layout.RECORD)
+        return f"{self._free(layout.CONTENTS, file_id, '')}/{safe_name(filename or _UNNAMED)}"
 
     def _free(self, folder: str, id: str, suffix: str) -> str:
         name = safe_name(id, suffix=suffix)

@@ -25,7 +25,6 @@ from holdall.bundle.durable import already_exists, place, reporting
 from holdall.bundle.finalize import Finalizer, Finished, require_readable
 from holdall.bundle.journal import JOURNAL, Begin, Entry, Ledger, Partial, Stored, clear_finished
 from holdall.bundle.layout import Capture, LedgerLine
-from holdall.bundle.names import safe_name
 from holdall.bundle.seekable import FrameError
 from holdall.bundle.sinks import LineSink, Sink
 from holdall.bundle.stream import OldStream, Stream, Unrecoverable
@@ -37,7 +36,6 @@ from holdall.untrusted import require_record
 __all__ = ["BundleWriter", "Finished"]
 
 _LEAST_FREE = 16 << 20
-_UNNAMED = "unnamed"
 
 
 class _Dated(View, frozen=True, kw_only=True):
@@ -200,10 +198,7 @@ class BundleWriter:
         with self._lock, reporting(self.target):
             if self._stream.index.has_content(line.id):
                 raise ValueError(f"the content of {line.id} was added before")
-            if store is None:
-                path = self._stream.index.content_folder(line.id) + safe_name(line.filename or _UNNAMED)
-            else:
-                path = self._stream.index.text_path(store, line.id)
+            path = self._stream.index.content_path(line.id, line.filename, store)
             entry = self._stream.begin(
                 sink, path, created_at, id=line.id, filename=line.filename, fidelity=line.fidelity
             )

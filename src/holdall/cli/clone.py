@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from holdall.cli import options
+from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
-from holdall.cli.export import ARCHIVES, dump_of, losses_of, result_of, run_export, what_to_export, where_to_start
-from holdall.cli.fidelity import fallbacks_with, how_to_get, policy_with
-from holdall.cli.import_ import how_to_import
-from holdall.cli.planning import asked_of
-from holdall.cli.previous_exports import again_with, how_to_repeat
-from holdall.cli.subprocesses import passing_folder
-from holdall.cli.verdictview import worse
+from holdall.cli.export import dump_of, run_export
+from holdall.cli.subprocesses import temporary_folder
 from holdall.errors import Mistakes, UsageFault
 from holdall.settings import DestinationSettings, SourceSettings
 
@@ -29,21 +25,17 @@ __all__ = ["command"]
 
 
 @click.command(cls=options.Command)
-@what_to_export
-@how_to_get
-@how_to_repeat
-@how_to_import
+@options.what_to_export
+@options.how_to_export
+@options.how_to_import
 @click.option(
     "--same-project",
     is_flag=True,
     help="Copy a project into itself: everything is made anew, under --prefix. Refused without this.",
 )
-@options.account("src")
-@options.account("dst")
-@options.shared
+@options.accounts("src", "dst")
 @options.output
-@click.pass_obj
-def command(console: Console, /, **parameters: Any) -> Outcome:
+def command(console: Console, /, **given: Any) -> Outcome:
     """Export one project and import it into another, through a bundle that stays in archives/.
 
     Needs OPENAI_SRC_API_KEY and OPENAI_DST_API_KEY. The destination is asked first what it can take, so that
@@ -52,75 +44,48 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     """
     mistakes = Mistakes()
     with mistakes.noted():
-        source = options.read_source(console, parameters)
+        source = parameters.read_source(console, given)
     with mistakes.noted():
-        destination = options.read_destination(console, parameters)
+        destination, asked = parameters.read_import(console, given)
     with mistakes.noted():
-        asked = asked_of(parameters)
-    with mistakes.noted():
-        dump = dump_of(parameters)
-    if not mistakes and parameters["same_project"]:
-        with mistakes.noted():
-            asked = asked_of(_anew(parameters, destination.prefix))
+        dump = dump_of(given)
     mistakes.raise_all()
-    asked = msgspec.structs.replace(asked, prefix=destination.prefix)
-    asyncio.run(_ask(source, destination, asked.form, same_allowed=parameters["same_project"]))
     from holdall.cli.runs import run_import
+    from holdall.importer.verbs.plan_import import OnConflict
 
-    again = again_with(parameters)
+    if given["same_project"]:
+        _require_anew(given, destination.prefix)
+        asked = msgspec.structs.replace(asked, on_conflict=OnConflict.DUPLICATE)
+    asyncio.run(_ask(source, destination, asked.form, same_allowed=given["same_project"]))
     kept = not destination.dry_run
-    with ExitStack() as stack:
-        folder = None
-        if not kept:
-            folder = stack.enter_context(passing_folder("holdall-"))
-            again = msgspec.structs.replace(again, parents=ARCHIVES)
-        report = run_export(
-            console,
-            source,
-            where_to_start(source, parameters, dump),
-            folder,
-            force=False,
-            again=again,
-            fallbacks=fallbacks_with(parameters),
-            policy=policy_with(parameters),
-            kept=kept,
-        )
-        if kept:
-            console.result(str(report.bundle))
-        exported = result_of(console, report) | ({} if kept else {"bundle": None})
-        imported = run_import(console, destination, report.bundle, asked, parameters, kept=kept)
+    with nullcontext() if kept else temporary_folder("holdall-") as folder:
+        # --force is the import's: a bundle that is there is never replaced.
+        wanted = {**given, "output": folder, "force": False}
+        exported = run_export(console, source, wanted, dump, kept=kept)
+        imported = run_import(console, destination, Path(exported.result["bundle"]), asked, given, kept=kept)
     # What the export lost the bundle records, and the import has counted it.
-    known = parameters["accept_known_losses"] and not report.verdict.complete
-    assert isinstance(imported.result, dict)
+    known = given["accept_known_losses"] and not exported.result["complete"]
     return Outcome(
-        exit_code=imported.exit_code if known else worse(report.verdict.exit_code, imported.exit_code),
+        exit_code=imported.exit_code if known else max(exported.exit_code, imported.exit_code),
         result={
-            "export": exported,
+            "export": exported.result | ({} if kept else {"bundle": None}),
             "import": imported.result,
             **{key: imported.result[key] for key in ("complete", "verdict")},
         },
-        losses=[*losses_of(report), *imported.losses],
+        losses=[*exported.losses, *imported.losses],
     )
 
 
-def _anew(parameters: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """What is asked for where a project is copied into itself: everything anew, under names that can be told apart."""
+def _require_anew(given: Mapping[str, Any], prefix: str) -> None:
+    """A project is copied into itself under names that can be told apart. Raises UsageFault where it can't be."""
     mistakes = Mistakes()
-    if parameters["on_conflict"] not in ("stop", "duplicate"):
-        mistakes.add(
-            UsageFault(
-                f"--same-project makes everything anew; --on-conflict {parameters['on_conflict']} "
-                "can't be given with it"
-            )
-        )
+    if given["on_conflict"] not in ("stop", "duplicate"):
+        said = f"--same-project makes everything anew; --on-conflict {given['on_conflict']} can't be given with it"
+        mistakes.add(UsageFault(said))
     if not prefix:
-        mistakes.add(
-            UsageFault(
-                "--same-project needs --prefix, or originals and copies have the same names", hint="--prefix 'Copy of '"
-            )
-        )
+        said = "--same-project needs --prefix, or originals and copies have the same names"
+        mistakes.add(UsageFault(said, hint="--prefix 'Copy of '"))
     mistakes.raise_all()
-    return {**parameters, "on_conflict": "duplicate"}
 
 
 async def _ask(
@@ -143,6 +108,7 @@ async def _ask(
         await choose(account, form)
         if same_allowed:
             return
+        # Two keys, or two names of one server, may lead to one project: only the server knows.
         async with Account(source.endpoint, side="source") as other:
             if await same_project(other, account):
                 raise same

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli import options
-from holdall.cli.console import Console, counted
-from holdall.cli.verdictview import as_result
+from holdall.cli import parameters
+from holdall.cli.console import Console, counted, flat
+from holdall.cli.views import verdict_as_json
 from holdall.importer.verbs.compare_copy import CompareOptions, Proof, compare_copy
 from holdall.kinds import KINDS
 from holdall.settings import DestinationSettings
 from holdall.verdict import Reason, Verdict
 
-__all__ = ["compare", "told"]
+__all__ = ["compare", "show_proof"]
 
 _NOUNS = {**{row.count: row.noun for row in KINDS.values()}, "texts": "text"}
 
@@ -33,28 +33,27 @@ def compare(
     )
 
     async def work() -> Proof:
-        async with options.destination(console, settings) as account:
+        async with parameters.destination(console, settings) as account:
             return await compare_copy(account, reader, wanted)
 
     proof = asyncio.run(work())
     console.close_progress()
-    found, verdict = told(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
+    found, verdict = show_proof(console, proof, title=settings.endpoint.title, origin=f", by {proof.origin}")
     return {"destination": settings.endpoint.base_url, **found}, verdict
 
 
-def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
+def show_proof(console: Console, proof: Proof, *, title: str, origin: str = "") -> tuple[dict[str, Any], Verdict]:
     """Print a proof, the verdict last; the result for ``--json``, and the verdict."""
     for difference in proof.differences:
-        console.result(" ".join(str(difference).splitlines()))
-    unchecked = proof.unchecked()
-    for why, count in sorted(unchecked.items()):
-        console.say(f"text not compared: {counted(count, 'file')}: {why}")
-    doubtful = proof.doubtful()
-    for why, count in sorted(doubtful.items()):
-        console.result(f"{counted(count, 'file')}: {why}")
-    unsearched = proof.unsearched()
-    for why, count in sorted(unsearched.items()):
-        console.say(f"search can't be compared: {counted(count, 'file')}: {why}")
+        console.result(flat(difference))
+    unchecked, doubtful, unsearched = proof.unchecked(), proof.doubtful(), proof.unsearched()
+    for write, head, counts in (
+        (console.say, "text not compared: ", unchecked),
+        (console.result, "", doubtful),
+        (console.say, "search can't be compared: ", unsearched),
+    ):
+        for why, count in sorted(counts.items()):
+            write(f"{head}{counted(count, 'file')}: {why}")
     compared = ", ".join(
         counted(count, _NOUNS[kind]) if kind in _NOUNS else f"{count} {kind}" for kind, count in proof.compared.items()
     )
@@ -70,5 +69,5 @@ def told(console: Console, proof: Proof, *, title: str, origin: str = "") -> tup
         "search_not_compared": unsearched,
         "differences": msgspec.to_builtins(proof.differences),
         "files": msgspec.to_builtins(proof.files),
-        **as_result(verdict),
+        **verdict_as_json(verdict),
     }, verdict

@@ -13,6 +13,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -24,7 +25,7 @@ from holdall.progress import Progress, Silent
 if TYPE_CHECKING:
     from holdall.cli.progress_bars import ProgressBars
 
-__all__ = ["Console", "Outcome", "counted", "fitting", "human_size", "printable"]
+__all__ = ["Console", "Outcome", "counted", "fitting", "flat", "human_size", "printable"]
 
 JSON_SCHEMA = "holdall/1"
 
@@ -36,18 +37,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a command ends in. ``result`` and ``losses`` are what ``--json`` prints; both must be JSON-able."""
 
     exit_code: int = 0
-    result: object = None
+    result: dict[str, Any] = {}
     losses: list[Any] = []
 
 
 # Pieces of a document, a value or less each, that are written at once.
 _AT_ONCE = 10_000
-# Characters of a line on stderr.
+# Characters of a line on stderr: a name may have megabytes.
 _LONGEST = 4000
 # How many losses, or differences, --json lists.
 _LISTED = 2000
 # Control, format (bidi), surrogate, and what some terminals and editors take for the end of a line.
-_RUDE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNUSUAL = re.compile(r"[^ -~\n\t]")
 
 
@@ -57,11 +58,11 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[31mb\\u202ec")
     'a\\\\x1b[31mb\\\\u202ec'
     """
-    return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_rude(found[0]) else found[0], text)
+    return _UNUSUAL.sub(lambda found: _escaped(found[0]) if _is_unprintable(found[0]) else found[0], text)
 
 
-def _is_rude(char: str) -> bool:
-    return unicodedata.category(char) in _RUDE
+def _is_unprintable(char: str) -> bool:
+    return unicodedata.category(char) in _UNPRINTABLE
 
 
 def _escaped(char: str) -> str:
@@ -73,7 +74,7 @@ def _json_escaped(document: str) -> str:
     """The same for JSON, where all such characters but line ends stand inside of strings, by the escapes of JSON."""
 
     def escaped(found: re.Match[str]) -> str:
-        units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_rude(found[0]) else ""
+        units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2) if _is_unprintable(found[0]) else ""
         return "".join(f"\\u{unit}" for unit in units.split()) or found[0]
 
     return _UNUSUAL.sub(escaped, document)
@@ -85,9 +86,14 @@ def fitting(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """``1 file``, ``2 files``; ``plural`` where an s isn't enough."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+def flat(value: object) -> str:
+    """On one line, whatever a server or a bundle calls things."""
+    return " ".join(str(value).splitlines())
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def human_size(count: int | float) -> str:
@@ -100,20 +106,25 @@ def human_size(count: int | float) -> str:
     return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
 
 
+def _described(error: HoldallError) -> dict[str, Any]:
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def _listed(name: str, values: list[Any]) -> dict[str, Any]:
+    """A list as a document has it: so many that a reader can hold it, and how many there are where that isn't all."""
+    more = {f"{name}_total": len(values)} if len(values) > _LISTED else {}
+    return {name: values[:_LISTED], **more}
+
+
 class Console:
     """stdout, stderr and the output mode of one run of the program."""
 
     def __init__(
-        self,
-        *,
-        stdout: TextIO | None = None,
-        stderr: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, stdout: TextIO | None = None, stderr: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.json = False
         self.quiet = False
         self.command: str | None = None
-        self.env_file: str | None = None
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self._clock = clock
@@ -121,7 +132,7 @@ class Console:
         # A bar needs a terminal that can move its cursor.
         self._draws = self.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bars: ProgressBars | None = None
-        self._is_told = False
+        self._is_written = False
 
     def result(self, text: str = "") -> None:
         """A line of the result, on stdout; nothing under ``--json``, where the document is the result."""
@@ -176,39 +187,35 @@ class Console:
         """Print one error with its hint, and return its exit code."""
         self.close_progress()
         code = error.exit_code if exit_code is None else exit_code
-        told = error.mistakes or [error]
-        for each, following in zip(told, [*(other.hint for other in told[1:]), ""], strict=True):
+        errors = error.mistakes or [error]
+        for each, following in zip(errors, [*(other.hint for other in errors[1:]), ""], strict=True):
             self._write(self.stderr, f"Error: {each.message}")
             # One hint that is about several stands below the last of them.
             for line in f"hint: {each.hint}".split("\n") if each.hint and each.hint != following else ():
                 self._write(self.stderr, line)
         if self.json:
-            described: dict[str, Any] = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+            described = _described(error)
             if error.mistakes:
-                described["mistakes"] = [
-                    {"type": type(each).__name__, "message": each.message, "hint": each.hint} for each in error.mistakes
-                ]
+                described["mistakes"] = [_described(each) for each in error.mistakes]
+            # What only some errors know.
             for field in ("status", "code", "request_id", "entry", "differences", "losses"):
                 value = getattr(error, field, None)
                 if value is not None:
-                    described[field] = value[:_LISTED] if isinstance(value, list) else value
-                    if isinstance(value, list) and len(value) > _LISTED:
-                        described[f"{field}_total"] = len(value)
+                    described |= _listed(field, value) if isinstance(value, list) else {field: value}
             self._document(code, None, [], described)
         return code
 
     def _document(self, exit_code: int, result: object, losses: list[Any], error: Mapping[str, Any] | None) -> None:
-        if self._is_told:
+        if self._is_written:
             return
-        self._is_told = True
+        self._is_written = True
         document = {
             "schema": JSON_SCHEMA,
             "command": self.command,
             "ok": exit_code == 0,
             "exit_code": exit_code,
             "result": result,
-            "losses": losses[:_LISTED],
-            **({"losses_total": len(losses)} if len(losses) > _LISTED else {}),
+            **_listed("losses", losses),
             "error": error,
         }
         # In pieces, as it may be long. Inside JSON's strings the same characters have an escape of JSON's own.
@@ -218,15 +225,13 @@ class Console:
         self._put(self.stdout, "")
 
     def _write(self, stream: TextIO, text: str) -> None:
-        if self._bars:
-            self._bars.clear()
-        # One call, one line: a name with a line end in it must not look like two.
-        self._put(stream, printable(text).replace("\n", "\\n"))
-        if self._bars:
-            self._bars.refresh()
+        with self._bars.aside() if self._bars else nullcontext():
+            # One call, one line: a name with a line end in it must not look like two.
+            self._put(stream, printable(text).replace("\n", "\\n"))
 
     @staticmethod
     def _put(stream: TextIO, text: str, end: str = "\n") -> None:
+        # At once, so that who follows a pipe or a log sees each line when it is said.
         print(fitting(text, stream), end=end, file=stream, flush=True)
 
 

@@ -8,7 +8,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Mapping
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ _DESTINATION = {"OPENAI_DST_API_KEY": "sk-demo-destination"}
 NO_DIFFERENCES = "no differences"
 
 
-@click.command(name="demo", cls=options.Command, short_help="See the whole way, without an account.")
+@click.command("demo", cls=options.Command)
 @click.option(
     "--dir",
     "folder",
@@ -39,7 +39,6 @@ NO_DIFFERENCES = "no differences"
     help=f"Folder to work in, new or empty. Default: ./{_FOLDER}, or {_FOLDER}-2 … if that exists.",
 )
 @options.output
-@click.pass_obj
 def command(console: Console, folder: Path | None) -> Outcome:
     """Export a sample project, import it into another one, and compare the two, all on this machine.
 
@@ -49,21 +48,22 @@ def command(console: Console, folder: Path | None) -> Outcome:
     import holdall.sandbox.server  # noqa: F401  # says which extra is missing before anything is written
     from holdall.sandbox.sample.definition import sample
 
-    demo = _Demo(console, _made(folder), subprocesses.program(sys.argv[0]), subprocesses.ambient(os.environ))
-    return demo.play(sample())
+    return _Demo(console, _empty(folder) if folder else _new_folder()).play(sample())
 
 
-def _made(folder: Path | None) -> Path:
-    """The folder to work in: the one that was named, if it is new or empty, or a new one here."""
-    if folder is None:
-        for number in count(1):
-            folder = Path(_FOLDER if number == 1 else f"{_FOLDER}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            break
-    assert folder is not None
+def _new_folder() -> Path:
+    """A folder of its own for each demo, also where two are started together."""
+    number = 1
+    while True:
+        folder = Path(_FOLDER if number == 1 else f"{_FOLDER}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+
+
+def _empty(folder: Path) -> Path:
+    """The folder that was named, made if need be. Raises AlreadyExists where something is in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -75,7 +75,7 @@ def _made(folder: Path | None) -> Path:
     return folder
 
 
-def _folded(line: str, indent: str = "") -> list[str]:
+def _wrapped(line: str, indent: str = "") -> list[str]:
     """A line of somebody's output, folded between words where it is wider than a terminal."""
     hang = " " * (len(line) - len(line.lstrip()) + 4)
     # textwrap counts characters, a terminal columns: a wide one takes a second, which is taken out again.
@@ -85,7 +85,6 @@ def _folded(line: str, indent: str = "") -> list[str]:
         _COLUMNS,
         initial_indent=indent,
         subsequent_indent=indent + hang,
-        drop_whitespace=True,
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
@@ -94,13 +93,13 @@ def _folded(line: str, indent: str = "") -> list[str]:
 
 
 class _Demo:
-    """One run: the folder, how holdall is called here, and what the child processes see of the environment."""
+    """One run in a folder, with holdall as processes of their own that get only the settings they are shown with."""
 
-    def __init__(self, console: Console, folder: Path, called: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, console: Console, folder: Path) -> None:
         self.console = console
         self.folder = folder
-        self.called = called
-        self.environment = environment
+        self.called = subprocesses.program(sys.argv[0])
+        self.environment = subprocesses.without_settings(os.environ)
         self.bundle = folder / "larkmoor.tar.zst"
         self.out = folder / "out"
         self.codes: dict[str, int] = {}
@@ -139,44 +138,37 @@ class _Demo:
     def _steps(self, url: str) -> None:
         """Export, proof, import, comparison; what comes after a failure that left nothing to go on with is left out."""
         bundle = str(self.bundle)
+        # A .env where the user stands may name other projects.
         source = ["--env-file", "none", "--src-base-url", url]
-        destination = ["--env-file", "none", "--dst-base-url", url]
-        out = ["--output-dir", str(self.out)]
-        self._step(
-            "export", "Export, with the key of the source and no other", ["export", "-o", bundle, *source], _SOURCE
-        )
+        destination = ["--output-dir", str(self.out), "--env-file", "none", "--dst-base-url", url]
+        title = "Export, with the key of the source and no other"
+        self._step("export", title, ["export", "-o", bundle, *source], _SOURCE)
         if self.bundle.exists():
             self._step("verify", "Prove the bundle whole, with no key at all", ["verify", bundle], {})
-            self._step(
-                "import",
-                "Import, with the key of the destination and no other",
-                ["import", bundle, *out, *destination],
-                _DESTINATION,
-            )
+            title = "Import, with the key of the destination and no other"
+            self._step("import", title, ["import", bundle, *destination], _DESTINATION)
         if self.out.exists():
-            self._step(
-                "verify --against",
-                "Compare the destination with the bundle, field by field",
-                ["verify", bundle, "--against", "dst", *out, *destination],
-                _DESTINATION,
-            )
+            title = "Compare the destination with the bundle, field by field"
+            against = ["verify", bundle, "--against", "dst", *destination]
+            self._step("verify --against", title, against, _DESTINATION)
 
     def _step(self, name: str, title: str, arguments: list[str], keys: Mapping[str, str]) -> None:
         self.console.say()
         self.console.say(f"== {len(self.codes) + 1}. {title}")
         self._show(arguments, keys)
 
-        def heard(line: str) -> None:
-            for part in _folded(line, "  "):
+        def on_line(line: str) -> None:
+            for part in _wrapped(line, "  "):
                 self.console.say(part)
 
-        self.codes[name] = subprocesses.run(arguments, {**self.environment, **keys}, heard)
+        self.codes[name] = subprocesses.run(arguments, {**self.environment, **keys}, on_line)
 
     def _show(self, arguments: list[str], keys: Mapping[str, str]) -> None:
-        first, *rest = subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt")
-        self.console.say(f"$ {first}")
-        for line in rest:
-            self.console.say(f"  {line}")
+        for place, line in enumerate(self._command(arguments, keys)):
+            self.console.say(f"{' ' if place else '$'} {line}")
+
+    def _command(self, arguments: list[str], keys: Mapping[str, str]) -> list[str]:
+        return subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt")
 
     def _end(self) -> Outcome:
         result = self.console.result
@@ -185,7 +177,7 @@ class _Demo:
             result()
             result(f"== {report}")
             for line in report.read_text(encoding="utf-8").splitlines():
-                for part in _folded(line):
+                for part in _wrapped(line):
                     result(part)
         failed = {name: code for name, code in self.codes.items() if code}
         whole = not failed and "verify --against" in self.codes
@@ -217,7 +209,7 @@ class _Demo:
         def show(title: str, *commands: tuple[list[str], Mapping[str, str]]) -> None:
             self.console.result(title)
             for arguments, keys in commands:
-                for line in subprocesses.command_line(self.called, arguments, keys, windows=os.name == "nt"):
+                for line in self._command(arguments, keys):
                     self.console.result(f"  {line}")
 
         self.console.result()

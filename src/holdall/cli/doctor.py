@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import options
+from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome, counted, human_size
 from holdall.errors import EXIT_DONE, EXIT_LOOK
 
@@ -32,12 +32,9 @@ _MODELS = 8
     cls=options.Command,
     epilog="Example:  OPENAI_SRC_API_KEY=… OPENAI_DST_API_KEY=… holdall doctor",
 )
-@options.account("src")
-@options.account("dst")
-@options.shared
+@options.accounts("src", "dst")
 @options.output
-@click.pass_obj
-def command(console: Console, /, **parameters: Any) -> Outcome:
+def command(console: Console, /, **given: Any) -> Outcome:
     """Look at each account that has a key: is the key valid, which project is it, which endpoints answer and which
     permissions are missing, which files can be downloaded, which models end, what an export would contain.
 
@@ -46,7 +43,7 @@ def command(console: Console, /, **parameters: Any) -> Outcome:
     """
     from holdall.doctor.examination import diagnose
 
-    settings = options.read_both(console, parameters)
+    settings = parameters.read_both(console, given)
     diagnosis = diagnose(asyncio.run(_examined(console, settings)))
     console.close_progress()
     for side in diagnosis.sides:
@@ -83,30 +80,21 @@ def _print_side(console: Console, side: Side) -> None:
     key = {True: "valid", False: "not accepted", None: "not known"}[side.key_valid]
     proxy = f"{side.proxy}{', which sees the key and all content' if side.in_clear else ''}" if side.proxy else None
     clear = "unencrypted: whoever is on the way sees the key and all content" if side.in_clear else None
-    lines = [
-        ("connection", clear),
-        ("proxy", proxy),
-        ("key", key),
-        ("organisation", side.organization),
-        ("project", side.project),
-    ]
-    for title, value in lines:
-        if value:
-            console.result(f"  {title:<13} {value}")
-    _print_list(console, "endpoints", (_endpoint(each) for each in side.endpoints))
-    _print_list(console, "downloads", (_download(each) for each in side.downloads))
-    if side.text is not None:
-        console.result(f"  {'parsed text':<13} {side.text}")
-    if side.models:
-        _print_list(console, "models", _models(side.models))
-    if side.export:
-        console.result(f"  {'an export':<13} {_export(side.export)}")
+    for title, lines in (
+        ("connection", [clear]),
+        ("proxy", [proxy]),
+        ("key", [key]),
+        ("organisation", [side.organization]),
+        ("project", [side.project]),
+        ("endpoints", map(_endpoint, side.endpoints)),
+        ("downloads", map(_download, side.downloads)),
+        ("parsed text", [side.text]),
+        ("models", _models(side.models) if side.models else []),
+        ("an export", [side.export and _export(side.export)]),
+    ):
+        for place, line in enumerate(filter(None, lines)):
+            console.result(f"  {'' if place else title:<13} {line}")
     console.result()
-
-
-def _print_list(console: Console, title: str, lines: Iterator[str]) -> None:
-    for place, line in enumerate(lines):
-        console.result(f"  {'' if place else title:<13} {line}")
 
 
 def _endpoint(each: EndpointCheck) -> str:
@@ -147,16 +135,13 @@ def _when(model: Model) -> str:
 
 
 def _export(held: Holdings) -> str:
-    known = [
-        counted(number, noun)
-        for number, noun in (
-            (held.assistants, "assistant"),
-            (held.agents, "agent"),
-            (held.vector_stores, "vector store"),
-            (held.memberships, "membership"),
-        )
-        if number is not None
-    ]
+    numbers = {
+        "assistant": held.assistants,
+        "agent": held.agents,
+        "vector store": held.vector_stores,
+        "membership": held.memberships,
+    }
+    known = [counted(number, noun) for noun, number in numbers.items() if number is not None]
     if held.files is None or held.bytes is None:
         known.append("files not counted")
     else:

@@ -12,9 +12,11 @@ import msgspec
 
 from holdall.errors import UnexpectedAnswer
 from holdall.remote.client import Account, path
-from holdall.sandbox.sample.definition import Assistant, Sample, SampleDocument, Store
+from holdall.sandbox.sample.definition import Assistant, Membership, Sample, SampleDocument, Store
 
 __all__ = ["Filled", "fill"]
+
+Sleep = Callable[[float], Awaitable[object]]
 
 # Seconds between two looks at a batch that is being indexed.
 _POLL = 0.1
@@ -29,19 +31,13 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
     assistants: list[str]
 
 
-class _Created(msgspec.Struct, frozen=True, kw_only=True):
+class _Made(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-class _Counts(msgspec.Struct, frozen=True, kw_only=True):
-    completed: int
-    total: int
-
-
-class _Batch(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
+class _Batch(_Made, frozen=True, kw_only=True):
     status: str
-    file_counts: _Counts
+    file_counts: dict[str, int]
 
 
 async def fill(
@@ -50,7 +46,7 @@ async def fill(
     *,
     deadline: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    sleep: Sleep = asyncio.sleep,
 ) -> Filled:
     """Make ``sample`` in the account; on return all of it stands and every store is indexed.
 
@@ -59,63 +55,57 @@ async def fill(
     """
     ids = await asyncio.gather(*(_upload(account, document) for document in sample.documents))
     files = {document.file: id_ for document, id_ in zip(sample.documents, ids, strict=True)}
-    stores = {store.key: await _create_store(account, store) for store in sample.stores}
+    stores = {
+        store.key: await _create(account, "/vector_stores", _given(store, "name", "metadata", "expires_after"))
+        for store in sample.stores
+    }
     batches = [await _attach(account, store, stores[store.key], files) for store in sample.stores]
     until = clock() + deadline
     for store, batch in zip(sample.stores, batches, strict=True):
-        await _indexed(account, store, stores[store.key], batch, lambda: clock() > until, sleep)
+        where = path("/vector_stores/{}/file_batches/{}", stores[store.key], batch)
+        await _indexed(account, f"{store.name} ({stores[store.key]})", where, lambda: clock() > until, sleep)
     assistants = [await _create_assistant(account, assistant, stores, files) for assistant in sample.assistants]
     return Filled(files=files, stores=stores, assistants=assistants)
 
 
+async def _create(account: Account, where: str, body: dict[str, Any]) -> str:
+    answer = await account.post(where, body)
+    return msgspec.json.decode(answer.raw, type=_Made).id
+
+
 async def _upload(account: Account, document: SampleDocument) -> str:
     answer = await account.upload(document.name, io.BytesIO(document.content()), purpose=document.purpose)
-    return msgspec.json.decode(answer.raw, type=_Created).id
+    return msgspec.json.decode(answer.raw, type=_Made).id
 
 
-async def _create_store(account: Account, store: Store) -> str:
-    body: dict[str, Any] = {"name": store.name}
-    for name in ("metadata", "expires_after"):
-        if getattr(store, name) is not None:
-            body[name] = getattr(store, name)
-    answer = await account.post("/vector_stores", body)
-    return msgspec.json.decode(answer.raw, type=_Created).id
+def _given(one: Store | Membership, *names: str) -> dict[str, Any]:
+    """The fields that the sample sets; the server chooses the others."""
+    return {name: value for name in names if (value := getattr(one, name)) is not None}
 
 
 async def _attach(account: Account, store: Store, store_id: str, files: dict[str, str]) -> str:
-    members = []
-    for member in store.files:
-        entry: dict[str, Any] = {"file_id": files[member.document]}
-        for name in ("attributes", "chunking_strategy"):
-            if getattr(member, name) is not None:
-                entry[name] = getattr(member, name)
-        members.append(entry)
-    answer = await account.post(path("/vector_stores/{}/file_batches", store_id), {"files": members})
-    return msgspec.json.decode(answer.raw, type=_Batch).id
+    members = [
+        {"file_id": files[member.document], **_given(member, "attributes", "chunking_strategy")}
+        for member in store.files
+    ]
+    return await _create(account, path("/vector_stores/{}/file_batches", store_id), {"files": members})
 
 
-async def _indexed(
-    account: Account,
-    store: Store,
-    store_id: str,
-    batch_id: str,
-    too_late: Callable[[], bool],
-    sleep: Callable[[float], Awaitable[object]],
-) -> None:
+async def _indexed(account: Account, store: str, batch: str, too_late: Callable[[], bool], sleep: Sleep) -> None:
     """Wait until nothing of the batch is in progress; raises UnexpectedAnswer unless all of it is indexed then."""
     wait = _POLL
     while True:
-        answer = await account.get(path("/vector_stores/{}/file_batches/{}", store_id, batch_id))
-        batch = msgspec.json.decode(answer.raw, type=_Batch)
-        if batch.status != "in_progress" or too_late():
+        answer = await account.get(batch)
+        found = msgspec.json.decode(answer.raw, type=_Batch)
+        if found.status != "in_progress" or too_late():
             break
         await sleep(wait)
+        # A sandbox is soon done, a real server takes its time.
         wait = min(wait * 2, _BETWEEN_POLLS_AT_MOST)
-    counts = batch.file_counts
-    if counts.completed < counts.total:
+    done, total = found.file_counts["completed"], found.file_counts["total"]
+    if done < total:
         raise UnexpectedAnswer(
-            f"can't fill the sample's store {store.name} ({store_id}): only {counts.completed} of {counts.total} files "
-            f"were indexed ({batch.status})",
+            f"can't fill the sample's store {store}: only {done} of {total} files were indexed ({found.status})",
             request_id=answer.request_id,
         )
 
@@ -131,5 +121,4 @@ async def _create_assistant(
     body = assistant.body()
     if resources:
         body["tool_resources"] = resources
-    answer = await account.post("/assistants", body)
-    return msgspec.json.decode(answer.raw, type=_Created).id
+    return await _create(account, "/assistants", body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import common_options
+from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.missingview import as_json, show, show_credentials
-from holdall.cli.verdictview import as_result
+from holdall.cli.views import holdings, missing_as_json, show_credentials, show_missing, verdict_as_json
 from holdall.kinds import KINDS, WHOLE, read
 from holdall.model import AssistantView, Fidelity, Kind, SourceId, StoreView
 
@@ -30,13 +29,14 @@ _ASSISTANTS = 100
 _LISTED = 250_000
 # Who uses what is only known once all memberships are read: up to so many that takes no time.
 _AT_ONCE = 10_000
+# The kinds that refer to nothing.
+_PLAIN = [kind for kind in WHOLE if kind is not Kind.ASSISTANT]
 
 
-@click.command("inspect", cls=common_options.Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.command("inspect", cls=options.Command)
+@options.bundle
 @click.option("--all", "everything", is_flag=True, help="Every assistant and every file, however many.")
-@common_options.output
-@click.pass_obj
+@options.output
 def command(console: Console, bundle: Path, everything: bool) -> Outcome:
     """Show what is inside a bundle: source, time, sizes, files by how they were got, assistants with their files.
 
@@ -46,36 +46,28 @@ def command(console: Console, bundle: Path, everything: bool) -> Outcome:
     from holdall.bundle.totals import declared
 
     with open_bundle(bundle) as opened:
-        tree = _Tree(opened, None if everything else _FILES)
-        info, size = opened.info, bundle.stat().st_size
-        assistants = list(islice(tree.assistants(), None if everything else _ASSISTANTS))
-        later: dict[Kind, list[dict[str, Any]]] = {
-            kind: list(islice(tree.plain(kind), None if everything else _ASSISTANTS))
-            for kind in WHOLE
-            if kind is not Kind.ASSISTANT
-        }
-        others = list(islice(tree.other_stores(), None if everything else _ASSISTANTS))
+        info, size, verdict = opened.info, bundle.stat().st_size, declared(opened.info)
+        found = _found(_Tree(opened, None if everything else _FILES), None if everything else _ASSISTANTS)
         _print_info(console, bundle, info, size)
-        _print_tree(console, info, assistants, later, others)
-        shortfall = _shortfall(console, opened, everything)
-        verdict = declared(info)
+        _print_tree(console, info, found)
+        missing = _missing(console, opened, everything)
         console.result()
         console.result(f"{verdict}, as exported")
-    return Outcome(
-        result={
-            "path": str(bundle),
-            "size": size,
-            **msgspec.structs.asdict(info),
-            "assistants": assistants,
-            **{KINDS[kind].count: found for kind, found in later.items()},
-            "other_stores": others,
-            **as_result(verdict),
-            **shortfall,
-        }
-    )
+    result = {"path": str(bundle), "size": size, **msgspec.structs.asdict(info), **found}
+    return Outcome(result={**result, **verdict_as_json(verdict), **missing})
 
 
-def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
+def _found(tree: _Tree, most: int | None) -> dict[str, list[dict[str, Any]]]:
+    """Up to ``most`` objects of each kind, by its name in ``--json``."""
+    return {
+        "assistants": list(islice(tree.assistants(), most)),
+        **{KINDS[kind].count: list(islice(tree.plain(kind), most)) for kind in _PLAIN},
+        # Last, as it takes the assistants to know.
+        "other_stores": list(islice(tree.other_stores(), most)),
+    }
+
+
+def _missing(console: Console, bundle: BundleReader, everything: bool) -> dict[str, Any]:
     """What the bundle could not take in, printed and as values; of a large one, without ``--all``, only how much."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.credentials import Scan
@@ -83,14 +75,15 @@ def _shortfall(console: Console, bundle: BundleReader, everything: bool) -> dict
 
     info = bundle.info
     if everything or info.counts.get("memberships", 0) + info.counts.get("files", 0) <= _AT_ONCE:
-        with MissingFromBundle(bundle) as shortfall:
-            if shortfall.total or shortfall.outside:
+        limits = {"limit": None} if everything else {}
+        with MissingFromBundle(bundle) as missing:
+            if missing.total or missing.outside:
                 console.result()
-            show(console.result, shortfall, limit=None if everything else 20, more="--all shows them")
-            show_credentials(console.warn, shortfall.credentials, limit=None if everything else 20)
-            return as_json(shortfall, limit=None if everything else 1000) if console.json else {}
+            show_missing(console.result, missing, more="--all shows them", **limits)
+            show_credentials(console.warn, missing.credentials, **limits)
+            return missing_as_json(missing, **limits) if console.json else {}
     total = sum(
-        count.files for fidelity, count in info.fidelities.items() if fidelity in (Fidelity.TEXT, Fidelity.UNAVAILABLE)
+        info.fidelities[each].files for each in (Fidelity.TEXT, Fidelity.UNAVAILABLE) if each in info.fidelities
     )
     if total:
         console.result(f"files that are not there byte for byte: {total} (--all lists them, and who uses them)")
@@ -117,9 +110,7 @@ class _Tree:
     def __init__(self, bundle: BundleReader, limit: int | None) -> None:
         self._bundle, self._limit = bundle, limit
         self._left = _LISTED
-        self._stores: dict[str, str | None] = {}
-        for store in bundle.stores():
-            self._stores[store.id] = StoreView.of(store).name
+        self._stores: dict[str, str | None] = {store.id: StoreView.of(store).name for store in bundle.stores()}
         self._seen: dict[str, dict[str, Any]] = {}
         self._files_seen: dict[str, dict[str, Any]] = {}
         if limit is None:
@@ -152,13 +143,13 @@ class _Tree:
         if id in self._seen:
             return self._seen[id]
         if id not in self._stores:
-            found = {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
-            self._seen[id] = found
-            return found
+            self._seen[id] = {"id": id, "name": None, "in_bundle": False, **self._files((), 0)}
+            return self._seen[id]
         entry = self._bundle.memberships_entry(id)
         members = (member.id for member in self._bundle.memberships(id))
         files = self._files(members, (entry.records or 0) if entry else 0)
         found = {"id": id, "name": self._stores[id], "in_bundle": True, **files}
+        # Once: a small bundle may have thousands of assistants that all use one large store.
         self._seen[id] = {**found, "files": [], "files_above": True}
         return found
 
@@ -198,11 +189,8 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
     console.result(f"{path}  {human_size(size)}, format {info.format}, written by {info.tool}")
     console.result(f"source     {', '.join(where)}")
     console.result(f"captured   {_time(info.started)} to {_time(info.ended)}")
-    held = (row for row in KINDS.values() if not row.since or counts.get(row.count))
-    console.result(
-        f"holds      {', '.join(counted(counts.get(row.count, 0), row.noun) for row in held)}; "
-        f"{human_size(counts.get('bytes', 0))} in {counts.get('entries', 0)} entries"
-    )
+    size_of_all = human_size(counts.get("bytes", 0))
+    console.result(f"holds      {holdings(counts)}; {size_of_all} in {counts.get('entries', 0)} entries")
     for fidelity, count in info.fidelities.items():
         stored = f", {human_size(count.bytes)}" if count.bytes else ""
         console.result(f"           {fidelity}: {counted(count.files, 'file')}{stored}")
@@ -210,65 +198,58 @@ def _print_info(console: Console, path: Path, info: HoldallInfo, size: int) -> N
         console.result(f"{'' if number else 'digests':11}{name:12}{digest}")
 
 
-def _print_tree(
-    console: Console,
-    info: HoldallInfo,
-    assistants: list[dict[str, Any]],
-    later: Mapping[Kind, list[dict[str, Any]]],
-    others: list[dict[str, Any]],
-) -> None:
-    for assistant in assistants:
+def _print_tree(console: Console, info: HoldallInfo, found: dict[str, list[dict[str, Any]]]) -> None:
+    for assistant in found["assistants"]:
         console.result()
-        console.result(f"{assistant['name'] or '(no name)'}  {assistant['id']}  {assistant['model'] or ''}".rstrip())
+        console.result(_titled(assistant))
         for store in assistant["stores"]:
-            _print_store(console, store, "  ")
+            _print_store(console, store)
         interpreter = assistant["code_interpreter"]
         if interpreter["file_count"]:
             console.result(f"  code interpreter: {counted(interpreter['file_count'], 'file')}")
-            _print_files(console, interpreter, "    ")
-    left = info.counts.get("assistants", 0) - len(assistants)
+            _print_files(console, interpreter)
+    left = info.counts.get("assistants", 0) - len(found["assistants"])
     if left > 0:
         console.result()
         console.result(f"… and {left} more assistants (--all shows them)")
-    for kind, found in later.items():
-        name = KINDS[kind].count
-        if found:
+    for name in (KINDS[kind].count for kind in _PLAIN):
+        if found[name]:
             console.result()
             console.result(f"{name}:")
-        for one in found:
-            console.result(f"  {one['name'] or '(no name)'}  {one['id']}  {one['model'] or ''}".rstrip())
-        if (more := info.counts.get(name, 0) - len(found)) > 0:
+        for one in found[name]:
+            console.result(f"  {_titled(one)}")
+        if (more := info.counts.get(name, 0) - len(found[name])) > 0:
             console.result(f"  … and {more} more {name} (--all shows them)")
-    if left <= 0 and others:
+    # While assistants are left, nobody knows which stores none of them uses.
+    if left <= 0 and found["other_stores"]:
         console.result()
         console.result("stores that no assistant here uses:")
-        for store in others:
-            _print_store(console, store, "  ")
+        for store in found["other_stores"]:
+            _print_store(console, store)
 
 
-def _print_store(console: Console, store: dict[str, Any], indent: str) -> None:
+def _titled(one: dict[str, Any]) -> str:
+    return f"{one['name'] or '(no name)'}  {one['id']}  {one['model'] or ''}".rstrip()
+
+
+def _print_store(console: Console, store: dict[str, Any]) -> None:
     if not store["in_bundle"]:
-        console.result(f"{indent}store {store['id']}: not in the bundle")
+        console.result(f"  store {store['id']}: not in the bundle")
         return
-    console.result(
-        f"{indent}store {store['name'] or '(no name)'}  {store['id']}: {counted(store['file_count'], 'file')}"
-    )
-    _print_files(console, store, indent + "  ")
+    console.result(f"  store {store['name'] or '(no name)'}  {store['id']}: {counted(store['file_count'], 'file')}")
+    _print_files(console, store)
 
 
-def _print_files(console: Console, holder: dict[str, Any], indent: str) -> None:
+def _print_files(console: Console, holder: dict[str, Any]) -> None:
     for file in holder["files"]:
         size = human_size(file["size"]) if file["size"] is not None else "-"
-        doubtful = ", joined doubtfully" if file["doubt"] else ""
-        console.result(
-            f"{indent}{file['filename'] or '(no name)'}  {file['id']}  "
-            f"{file['fidelity'] or 'unknown'}{doubtful}, {size}"
-        )
+        how = f"{file['fidelity'] or 'unknown'}{', joined doubtfully' if file['doubt'] else ''}"
+        console.result(f"    {file['filename'] or '(no name)'}  {file['id']}  {how}, {size}")
     left = holder["file_count"] - len(holder["files"])
     if holder.get("files_above"):
-        console.result(f"{indent}its files are listed above")
+        console.result("    its files are listed above")
     elif left > 0:
-        console.result(f"{indent}… and {left} more (--all shows them)")
+        console.result(f"    … and {left} more (--all shows them)")
 
 
 def _time(seconds: int) -> str:

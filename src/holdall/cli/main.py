@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from holdall.cli import streams
-from holdall.cli.common_options import output
 from holdall.cli.console import Console, Outcome, fitting
+from holdall.cli.options import output
 from holdall.credentials import refuse_key
 from holdall.errors import (
     EXIT_BUG,
@@ -58,6 +58,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+_MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}
+
 EXAMPLES = """\
 Back up:   OPENAI_SRC_API_KEY=… holdall export
 Restore:   OPENAI_DST_API_KEY=… holdall import archives/NAME.tar.zst
@@ -68,15 +70,13 @@ class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for section in COMMANDS.values() for name in section]
+        return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for section in COMMANDS.values():
-            if cmd_name in section:
-                found = importlib.import_module(section[cmd_name][0]).command
-                assert isinstance(found, click.Command)
-                return found
-        return None
+        if cmd_name not in _MODULES:
+            return None
+        found: click.Command = importlib.import_module(_MODULES[cmd_name]).command
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -106,7 +106,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="holdall")
 @output
-def cli() -> None:
+def cli(console: Console) -> None:
     """Pack OpenAI assistants, vector stores and files into one bundle; replay it into any project.
 
     OpenAI ended Assistants on 2026-08-26. Their vector stores and files live on there, and export packs them, with the
@@ -116,8 +116,24 @@ def cli() -> None:
 
 def run(argv: Sequence[str], console: Console) -> int:
     """Run one command line and return its exit code. Nothing but SystemExit from the interpreter escapes."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    # Known before parsing, so that a command line that can't be parsed is answered in the form that was asked for.
+    console.json = "--json" in words
     try:
-        return _run(argv, console)
+        try:
+            _refuse_keys(argv, os.environ)
+            # Standalone, click would print its errors and end the process by itself.
+            returned: Any = cli.main(list(argv), prog_name="holdall", standalone_mode=False, obj=console)
+        except click.exceptions.NoArgsIsHelpError as error:
+            console.help(error.format_message())
+            return UsageFault.exit_code
+        except BrokenPipeError:
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # the one broad except
+            return console.fail(*_as_ours(error, console))
+        if isinstance(returned, Outcome):
+            return console.finish(returned)
+        return returned if isinstance(returned, int) else 0
     except CannotWrite as lost:  # the result, or the error, was to be printed
         return console.fail(lost)
     except BrokenPipeError:
@@ -125,37 +141,7 @@ def run(argv: Sequence[str], console: Console) -> int:
         return 1
 
 
-def _run(argv: Sequence[str], console: Console) -> int:
-    words = argv[: argv.index("--")] if "--" in argv else argv
-    # Known before parsing, so that a command line that can't be parsed is answered in the form that was asked for.
-    console.json = "--json" in words
-    try:
-        _refuse_keys(argv, os.environ)
-        returned: Any = cli.main(list(argv), prog_name="holdall", standalone_mode=False, obj=console)
-    except HoldallError as error:
-        return console.fail(error)
-    except click.exceptions.NoArgsIsHelpError as error:
-        console.help(error.format_message())
-        return UsageFault.exit_code
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "holdall"
-        return console.fail(UsageFault(error.format_message(), hint=f"{where} --help"))
-    except click.Abort:
-        return console.fail(Interrupted("interrupted: nothing more was done"))
-    except click.ClickException as error:
-        return console.fail(UsageFault(error.format_message()))
-    except KeyboardInterrupt:
-        return console.fail(Interrupted("interrupted: stopped at once"))
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # the one broad except
-        return _unforeseen(error, console)
-    if isinstance(returned, Outcome):
-        return console.finish(returned)
-    return returned if isinstance(returned, int) else 0
-
-
-# The sandbox's errors, in the program's own terms.
+# The sandbox's errors, in the program's own terms; the last is the base of all.
 _OF_SANDBOX: dict[type, type[HoldallError]] = {
     PackageMissing: MissingExtra,
     CannotStart: UsageFault,
@@ -164,34 +150,41 @@ _OF_SANDBOX: dict[type, type[HoldallError]] = {
 }
 
 
-def _unforeseen(error: Exception, console: Console) -> int:
-    """Print an error that nobody expected where it arose, and return its exit code."""
-    if short := exhausted(error):
-        return console.fail(short)
-    if isinstance(error, SandboxError):
-        kind = next(_OF_SANDBOX[each] for each in type(error).__mro__ if each in _OF_SANDBOX)
-        return console.fail(kind(error.message, hint=error.hint))
-    if isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        hint = "make room, also for passing files (TMPDIR), and run the same command again"
-        return console.fail(
-            CannotWrite(
+def _as_ours(error: BaseException, console: Console) -> tuple[HoldallError, int | None]:
+    """An error of any kind as it is told, and its exit code where that isn't its class's."""
+    # A case for each class: which of them is meant is decided in their order, so they stand together.
+    match error:
+        case HoldallError():
+            return error, None
+        case click.UsageError():
+            where = error.ctx.command_path if error.ctx else "holdall"
+            return UsageFault(error.format_message(), hint=f"{where} --help"), None
+        case click.ClickException():
+            return UsageFault(error.format_message()), None
+        case click.Abort():
+            return Interrupted("interrupted: nothing more was done"), None
+        case KeyboardInterrupt():
+            return Interrupted("interrupted: stopped at once"), None
+        case Exception() if short := exhausted(error):
+            return short, None
+        case SandboxError():
+            ours = next(ours for theirs, ours in _OF_SANDBOX.items() if isinstance(error, theirs))
+            return ours(error.message, hint=error.hint), None
+        case OSError():
+            where = f" {error.filename}" if error.filename else ""
+            hint = "make room, also for passing files (TMPDIR), and run the same command again"
+            return CannotWrite(
                 f"can't read or write{where}: {error.strerror or error}",
                 hint=hint if error.errno == errno.ENOSPC else "",
-            )
-        )
-    # Whatever arrives here is ours to mend.
+            ), None
+    # Whatever arrives here is ours to repair.
     console.close_progress()
     if os.environ.get("HOLDALL_TRACEBACK"):
         traceback.print_exception(error, file=console.stderr)
-    name = type(error).__name__
-    return console.fail(
-        HoldallError(
-            f"a bug in holdall {__version__}: {name}: {error}",
-            hint="run it again with HOLDALL_TRACEBACK=1 and report what it prints",
-        ),
-        EXIT_BUG,
-    )
+    return HoldallError(
+        f"a bug in holdall {__version__}: {type(error).__name__}: {error}",
+        hint="run it again with HOLDALL_TRACEBACK=1 and report what it prints",
+    ), EXIT_BUG
 
 
 def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -203,6 +196,7 @@ def _refuse_keys(argv: Sequence[str], environ: Mapping[str, str]) -> None:
         if not (given and flag.startswith("--")):
             flag, value = (f"the argument after {before}" if before else "an argument"), word
         before = word if word.startswith("-") and value is word else ""
+        # What prints a token may well take words that look like one.
         if not flag.endswith("-token-command"):
             refuse_key(value, flag, keys)
 
@@ -217,5 +211,5 @@ def main() -> None:
     """The console script."""
     logging.getLogger("asyncio").addFilter(_is_ours)
     os.environ.pop("OPENAI_LOG", None)  # the SDK's own log shows answers as they come
-    streams.mend()
+    streams.repair()
     sys.exit(run(sys.argv[1:], Console()))

@@ -1,193 +1,316 @@
-"""Options that several commands share, declared once, and the way from a command's parameters to its settings."""
+"""The options of the program and of its commands, each declared once. ``--help`` imports this, so it reads nothing."""
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-from collections.abc import Callable, Container, Iterator, Mapping
+import copy
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-from dotenv import dotenv_values, find_dotenv
 
-from holdall.cli.common_options import Command, OutputFile, output
-from holdall.cli.console import Console
-from holdall.endpoint import Endpoint
-from holdall.errors import HoldallError, Mistakes, UsageFault
-from holdall.opening import read_regular
-from holdall.remote.proxies import proxy_for
-from holdall.settings import (
-    BothSettings,
-    DestinationSettings,
-    Lookup,
-    SourceSettings,
-    both_settings,
-    destination_settings,
-    source_settings,
-)
-
-if TYPE_CHECKING:
-    from holdall.remote.client import Account
+from holdall.cli.console import Console, fitting
+from holdall.errors import Mistakes, UsageFault
+from holdall.selection import KIND_NAMES
 
 __all__ = [
     "Command",
-    "OutputFile",
-    "account",
-    "destination",
-    "faults",
+    "accept_known",
+    "accounts",
+    "bundle",
+    "how_to_export",
+    "how_to_import",
+    "how_to_plan",
     "output",
-    "read_both",
-    "read_destination",
-    "read_source",
-    "shared",
+    "output_file",
+    "what_to_export",
+    "what_to_import",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def account(side: str, *, alone: bool = False) -> Callable[[F], F]:
-    """Where the account of one side (``src`` or ``dst``) is. Its key has no flag.
+class Command(click.Command):
+    """A command that tells of every mistake in its options, and in the settings that go with them, at once."""
 
-    ``alone`` says that the command knows one side only, so that a flag may do without the side's name.
-    """
-    title = "Source" if side == "src" else "Destination"
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        lenient: dict[str | None, click.Parameter] = ctx.meta.get(_LENIENT, {})
+        return [lenient.get(param.name, param) for param in super().get_params(ctx)]
+
+    def get_help(self, ctx: click.Context) -> str:
+        return fitting(super().get_help(ctx), sys.stdout)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # click stops at the first mistake, so it is asked again without what was wrong.
+        mistakes, words = Mistakes(), list(args)
+        lenient = ctx.meta.setdefault(_LENIENT, {})
+        while True:
+            try:
+                rest = super().parse_args(ctx, list(words))
+                break
+            except click.exceptions.NoArgsIsHelpError:
+                raise
+            except click.UsageError as error:
+                mistakes.add(UsageFault(error.format_message(), hint=f"{ctx.command_path} --help"))
+                if not _pass_over(error, words, lenient):
+                    rest = []
+                    break
+            # What stood behind an unknown option may have been its value.
+            ctx.allow_extra_args = len(words) < len(args)
+            ctx.params.clear()
+        if mistakes:
+            from holdall.cli import parameters  # the settings' room takes longer to import than --help may take
+
+            names = {param.name for param in self.params}
+            for fault in parameters.faults(ctx.ensure_object(Console), ctx.params, names):
+                mistakes.add(fault)
+        mistakes.raise_all()
+        return rest
+
+
+_LENIENT = "holdall.lenient"
+
+
+def _pass_over(error: click.UsageError, words: list[str], lenient: dict[str | None, click.Parameter]) -> bool:
+    """Have the next try not end in ``error`` again; whether that can be done."""
+    if isinstance(error, click.NoSuchOption):
+        kept = [word for word in words if word.partition("=")[0] != error.option_name]
+        done = len(kept) < len(words)
+        words[:] = kept
+        return done
+    param = error.param if isinstance(error, click.BadParameter) else None
+    if param is None or param.name in lenient:
+        return False
+    taken = copy.copy(param)
+    taken.type, taken.required, taken.callback = click.STRING, False, None
+    lenient[param.name] = taken
+    return True
+
+
+class OutputFile(click.ParamType[Path]):
+    """A file to write, as a Path. Nothing is written to stdout yet: ``-`` is refused, not made a file's name."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if str(value) == "-":
+            self.fail("can't write to stdout; name a file (./- for one of that name)", param, ctx)
+        # A shell makes this of a variable that isn't set.
+        if not str(value).strip():
+            self.fail("a file's name has to follow; it is empty", param, ctx)
+        return Path(value)
+
+
+def output_file(help: str) -> Callable[[F], F]:
+    return click.option("-o", "--output", metavar="FILE", type=OutputFile(), help=help)
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which ``--help`` shows them."""
 
     def decorate(command: F) -> F:
-        if side == "src":
-            short = ("--token-command",) if alone else ()
-            command = click.option(
-                "--src-token-command",
-                *short,
-                "src_token_command",
-                metavar="CMD",
-                help="A command that prints a bearer token, run again before it ends (OPENAI_SRC_TOKEN_COMMAND).",
-            )(command)
-        command = click.option(
-            f"--{side}-insecure-http",
-            is_flag=True,
-            default=None,
-            help=f"Allow http:// to another machine, which sees no encryption (OPENAI_{side.upper()}_INSECURE_HTTP).",
-        )(command)
-        for name, variable, metavar, text in (
-            ("project-id", "PROJECT_ID", "ID", "project, for user keys"),
-            ("org-id", "ORG_ID", "ID", "organisation, for user keys"),
-            ("base-url", "BASE_URL", "URL", "server, if it isn't OpenAI"),
-        ):
-            command = click.option(
-                f"--{side}-{name}", metavar=metavar, help=f"{title} {text} (OPENAI_{side.upper()}_{variable})."
-            )(command)
+        # A decorator puts its option before those that are there.
+        for option in reversed(options):
+            command = option(command)
         return command
 
     return decorate
 
 
-def shared(command: F) -> F:
-    """Options of every command that speaks with an account."""
-    command = click.option(
-        "--env-file", metavar="FILE|none", help="Read this .env instead of looking for one; none reads none."
-    )(command)
-    command = click.option("--log-level", metavar="LEVEL", help="debug | info | warning | error (LOG_LEVEL).")(command)
-    return click.option("--concurrency", metavar="N", help="Requests at once, 1 to 256, default 3 (MAX_CONCURRENCY).")(
-        command
+def _several(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
+    return click.option(name, multiple=True, metavar=metavar, help=f"{help} Repeatable.")
+
+
+def _turn_on(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value:
+        setattr(ctx.ensure_object(Console), str(param.name), True)
+    return value
+
+
+def _flag(*names: str, help: str) -> Callable[[Any], Any]:
+    return click.option(*names, is_flag=True, expose_value=False, callback=_turn_on, help=help)
+
+
+output = together(
+    _flag("--json", help="One JSON document on stdout."),
+    _flag("--quiet", "-q", help="Only results and warnings."),
+    click.pass_obj,
+)
+"""The options of every command. They are kept in the Console, which the command gets as its first argument."""
+
+
+def accounts(*sides: str) -> Callable[[F], F]:
+    """Where the account of each side (``src`` or ``dst``) is, and what every command has that speaks with an account.
+
+    A key has no flag: a command line is visible to every process of the machine.
+    """
+    return together(
+        *(option for side in sides for option in _account(side, alone=len(sides) == 1)),
+        click.option("--concurrency", metavar="N", help="Requests at once, 1 to 256, default 3 (MAX_CONCURRENCY)."),
+        click.option("--log-level", metavar="LEVEL", help="debug | info | warning | error (LOG_LEVEL)."),
+        click.option(
+            "--env-file", metavar="FILE|none", help="Read this .env instead of looking for one; none reads none."
+        ),
     )
 
 
-def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
-    """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
-    settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
-    _announce(console, settings.log_level, settings.notices, settings.endpoint)
-    return settings
+def _account(side: str, *, alone: bool) -> Iterator[Callable[[Any], Any]]:
+    """``alone``: the command knows one side only, so a flag may do without the side's name."""
+    title, variable = "Source" if side == "src" else "Destination", f"OPENAI_{side.upper()}"
+    for name, metavar, text in (
+        ("base-url", "URL", "server, if it isn't OpenAI"),
+        ("org-id", "ID", "organisation, for user keys"),
+        ("project-id", "ID", "project, for user keys"),
+    ):
+        setting = f"{variable}_{name.upper().replace('-', '_')}"
+        yield click.option(f"--{side}-{name}", metavar=metavar, help=f"{title} {text} ({setting}).")
+    yield click.option(
+        f"--{side}-insecure-http",
+        is_flag=True,
+        # None where it isn't given: then the environment has the word. So with all flags that are settings too.
+        default=None,
+        help=f"Allow http:// to another machine, which sees no encryption ({variable}_INSECURE_HTTP).",
+    )
+    if side == "src":
+        short = ("--token-command",) if alone else ()
+        yield click.option(
+            "--src-token-command",
+            *short,
+            "src_token_command",
+            metavar="CMD",
+            help="A command that prints a bearer token, run again before it ends (OPENAI_SRC_TOKEN_COMMAND).",
+        )
 
 
-def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
-    """As ``read_source``, for the destination side."""
-    settings = destination_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, settings.notices, settings.endpoint)
-    return settings
+bundle = click.argument("bundle", type=click.Path(path_type=Path))
 
+accept_known = click.option(
+    "--accept-known-losses",
+    is_flag=True,
+    help="Exit with 0 where nothing is missing but what the bundle records as lost.",
+)
 
-def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
-    """As ``read_source``, for each side that has a key."""
-    settings = both_settings(_lookup(console, parameters))
-    _announce(console, settings.log_level, [], settings.source, settings.destination)
-    return settings
+what_to_import = together(
+    _several("--only", "[KIND:]ID|GLOB", f"Only this, with all it needs; KIND is {KIND_NAMES}."),
+    _several("--exclude", "[KIND:]ID|GLOB", "Not this."),
+)
 
+what_to_export = together(
+    click.option("--all", is_flag=True, default=None, help="Every assistant (the default)."),
+    click.option("--id", multiple=True, metavar="ID", help="Only this assistant; repeatable (CLONE_IDS)."),
+    click.option("--name", multiple=True, metavar="GLOB", help="Only names that fit; repeatable (CLONE_NAMES)."),
+    what_to_import,
+    click.option(
+        "--no-assistants", is_flag=True, help="All vector stores and files instead; so where there is no API."
+    ),
+    click.option("--unused", is_flag=True, help="Also stores and files that nothing refers to."),
+    click.option(
+        "--from-dump",
+        multiple=True,
+        metavar="FILE",
+        help="Assistants out of a dump (JSON, prints, logs, CSV) instead of the API. Repeatable; - is stdin.",
+    ),
+    click.option(
+        "--file-search/--no-file-search",
+        default=None,
+        help="Vector stores and their files; included by default (INCLUDE_FILE_SEARCH).",
+    ),
+    click.option(
+        "--code-interpreter/--no-code-interpreter",
+        default=None,
+        help="The code interpreter's files; included by default (INCLUDE_CODE_INTERPRETER).",
+    ),
+    click.option("--label", metavar="NAME", help="A name for the source, used in file names (OPENAI_SRC_LABEL)."),
+)
 
-def faults(console: Console, parameters: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
-    """What else is wrong in the settings of a command with the options ``names``, some of which can't be read.
+how_to_export = together(
+    click.option(
+        "--originals",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Take your own files from here, with all below it, where the server refuses theirs: same name, "
+        "same size, same words.",
+    ),
+    click.option(
+        "--via-container",
+        is_flag=True,
+        help="Read what is refused through containers. Costs money, needs a key that may write; they are "
+        "deleted at the end.",
+    ),
+    click.option(
+        "--min-fidelity",
+        type=click.Choice(["original", "container", "text", "any"]),
+        default="text",
+        show_default=True,
+        help="Exit with 4 if a file falls below this fidelity.",
+    ),
+    _several("--allow-missing", "ID", "This file or store may be missing without exit code 4."),
+    click.option(
+        "--parent",
+        metavar="BUNDLE|auto|none",
+        default="auto",
+        help="Take unchanged contents from this bundle; auto (the default): the newest of the same project "
+        "in the same folder.",
+    ),
+    click.option(
+        "--resume/--no-resume",
+        default=None,
+        help="Go on with an unfinished export however old it is, or throw it away. Default: go on with it for 7 days.",
+    ),
+)
 
-    A key that isn't set is not among them: whether it is needed may depend on the others.
-    """
-    if "env_file" not in names or ("against" in names and not parameters.get("against")):
-        return []
-    mistakes = Mistakes()
-    reads: list[tuple[str, Callable[[Lookup], object]]] = [
-        ("src_base_url", source_settings),
-        ("dst_base_url", destination_settings),
-    ]
-    for name, read in reads:
-        with mistakes.noted():
-            if name in names:
-                read(_lookup(console, parameters))
-    return [error for error in mistakes if isinstance(error, UsageFault)]
+how_to_plan = together(
+    click.option(
+        "--as",
+        "form",
+        type=click.Choice(["auto", "assistants", "responses"]),
+        default="auto",
+        help="What becomes of assistants: what the destination can keep (default), assistants, or requests for "
+        "the Responses API, written to OUTPUT_DIR/responses.",
+    ),
+    click.option(
+        "--max-loss",
+        type=click.Choice(["none", "minor", "any"]),
+        default="any",
+        help="Write nothing where more than this would be lost; default any.",
+    ),
+    click.option("--prefix", metavar="TEXT", help="Put before each assistant's and agent's name (CLONE_NAME_PREFIX)."),
+    _several("--map-model", "OLD=NEW", "Give assistants of model OLD (or a GLOB) the model NEW."),
+    click.option("--skip-unmapped", is_flag=True, help="Leave out assistants whose model isn't there."),
+    _several("--keep-metadata", "KEY", "Send this metadata key, though it seems to be the server's own."),
+    _several("--drop-metadata", "GLOB", "Leave out these metadata keys."),
+    click.option(
+        "--on-conflict",
+        type=click.Choice(["stop", "skip", "update", "duplicate"]),
+        default="stop",
+        help="Where something is there already and differs: write nothing (default), leave it, make it equal, "
+        "or make everything anew beside it.",
+    ),
+    click.option(
+        "--mapping",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="A mapping.json that says what is a copy of what.",
+    ),
+    click.option("--delete", is_flag=True, help="With update: take files out of stores that shouldn't be there."),
+    click.option("--even-if-changed", is_flag=True, help="With update: also what others have changed since."),
+    click.option("--output-dir", metavar="DIR", help="For mapping and report, default ./out (OUTPUT_DIR)."),
+)
 
-
-def destination(console: Console, settings: DestinationSettings) -> Account:
-    """The account that an import, or a comparison, is about."""
-    from holdall.remote.client import Account
-
-    return Account(settings.endpoint, side="destination", concurrency=settings.concurrency, progress=console.progress())
-
-
-def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
-    """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
-    flags = {f"--{name.rstrip('_').replace('_', '-')}": value for name, value in parameters.items()}
-    lookup = Lookup(flags, os.environ, *_dotenv(console, parameters.get("env_file")))
-    for line in lookup.near_misses():
-        console.warn_once(f"warning: {line}")
-    return lookup
-
-
-def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | None], str]:
-    """The values of the ``.env`` file and its path, which is said."""
-    if chosen == "none":
-        return {}, ""
-    if chosen and not Path(chosen).exists():
-        raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
-    found = chosen or find_dotenv(usecwd=True)
-    if not found:
-        return {}, ""
-    if console.env_file != found:
-        console.env_file = found
-        console.say(f"settings from {found}")
-    try:
-        text = read_regular(found).decode("utf-8-sig")
-        return dotenv_values(stream=io.StringIO(text), interpolate=False), found
-    except OSError as error:
-        raise UsageFault(f"can't read {found}: {error.strerror or error}", hint="--env-file none reads none") from None
-    except UnicodeDecodeError:
-        raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
-
-
-def _announce(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
-    """Say what the settings narrow, and which way keys and files go. Raises UsageFault for a proxy of no use."""
-    if log_level in ("warning", "error"):
-        console.quiet = True
-    if log_level == "debug":
-        logger = logging.getLogger("holdall")
-        if not logger.handlers:
-            handler = logging.StreamHandler(console.stderr)
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-            logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
-    for notice in [*notices, *(line for account in accounts if account for line in _ways(account))]:
-        console.warn_once(f"note: {notice}")
-
-
-def _ways(account: Endpoint) -> Iterator[str]:
-    if account.is_in_clear:
-        yield f"the key and all content go to {account.host} unencrypted"
-    if proxy := proxy_for(account.base_url):
-        yield f"requests to {account.host} go through the proxy {proxy}"
+how_to_import = together(
+    how_to_plan,
+    click.option("--dry-run", is_flag=True, default=None, help="Show what would be done, write nothing (DRY_RUN)."),
+    click.option(
+        "--settle",
+        metavar="SECONDS",
+        help="How long to look for something whose answer was lost, before a second try; default 60 (HOLDALL_SETTLE).",
+    ),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Go on although another import made copies of the same within the last hour.",
+    ),
+    click.option("--yes", "-y", is_flag=True, help="Don't ask before something that is there is changed."),
+    accept_known,
+)

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from holdall.cli import options
+from holdall.cli import options, parameters
 from holdall.cli.console import Console, Outcome
-from holdall.cli.planning import asked_of, how_to_plan, proved, what_to_import
-from holdall.cli.verdictview import accepting
-from holdall.errors import Mistakes, pasteable
+from holdall.errors import pasteable
 
 if TYPE_CHECKING:
     from holdall.bundle.reader import BundleReader
@@ -23,45 +20,37 @@ __all__ = ["command"]
 
 
 @click.command("plan", cls=options.Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("-o", "--output", metavar="FILE", type=options.OutputFile(), help="Write the plan, for import --plan.")
-@what_to_import
-@how_to_plan
-@accepting
-@options.account("dst")
-@options.shared
+@options.bundle
+@options.output_file("Write the plan, for import --plan.")
+@options.what_to_import
+@options.how_to_plan
+@options.accept_known
+@options.accounts("dst")
 @options.output
-@click.pass_obj
-def command(console: Console, /, bundle: Path, output: Path | None, **parameters: Any) -> Outcome:
+def command(console: Console, /, bundle: Path, output: Path | None, **given: Any) -> Outcome:
     """Show what importing BUNDLE would do: create, adopt, update, skip, or what it can't; it only reads.
 
     Needs OPENAI_DST_API_KEY. Asks the destination which endpoints answer, which models it has and when they shut down,
     and what of the bundle is there already. Exits with 3 where there is something to do, with 4 where there isn't and
     something that the source had is missing, else with 0.
     """
-    mistakes = Mistakes()
-    with mistakes.noted():
-        settings = options.read_destination(console, parameters)
-    with mistakes.noted():
-        asked = asked_of(parameters)
-    mistakes.raise_all()
-    asked = msgspec.structs.replace(asked, prefix=settings.prefix)
-    from holdall.cli.runs import Narrator
+    settings, asked = parameters.read_import(console, given)
+    from holdall.cli.runs import TerminalObserver, open_verified
     from holdall.importer.verbs.plan_import import PlanOptions, plan_import
 
-    planned = PlanOptions(
-        asked=asked, output=settings.output_dir, accept_known=parameters["accept_known_losses"], save=output
+    wanted = PlanOptions(
+        asked=asked, output=settings.output_dir, accept_known=given["accept_known_losses"], save=output
     )
 
     async def plan(reader: BundleReader) -> Outcome:
         result = {"plan": str(output) if output else None}
-        narrator = Narrator(console, reader, settings.output_dir, result=result)
-        async with options.destination(console, settings) as account:
-            await plan_import(account, reader, planned, narrator.planned, now=time.time())
-        return narrator.outcome
+        observer = TerminalObserver(console, reader, settings.output_dir, result=result)
+        async with parameters.destination(console, settings) as account:
+            await plan_import(account, reader, wanted, observer.planned, now=time.time())
+        return observer.outcome
 
     console.say(f"planning to import {bundle.name} into {settings.endpoint.title}")
-    with proved(console, bundle) as reader:
+    with open_verified(console, bundle) as reader:
         outcome = asyncio.run(plan(reader))
     if output:
         carry_out = f"holdall import {pasteable(bundle)} --plan {pasteable(output)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -41,19 +42,17 @@ class ProgressBars:
         if files:
             drawn[0].update(files)
         if bytes:
+            # What was expected is the server's word, and more may come.
             drawn[1].total = max(drawn[1].total, drawn[1].n + bytes)
             drawn[1].update(bytes)
 
     def note(self, text: str) -> None:
         self._say(text)
 
-    def clear(self) -> None:
-        for bar in self._bars:
-            bar.clear()
-
-    def refresh(self) -> None:
-        for bar in self._bars:
-            bar.refresh()
+    def aside(self) -> AbstractContextManager[None]:
+        """Lines can be printed in the block, above the bars."""
+        taken: AbstractContextManager[None] = tqdm.external_write_mode(file=self._stream)
+        return taken
 
     def close(self) -> None:
         for bar in reversed(self._bars):

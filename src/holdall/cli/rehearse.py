@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from holdall.bundle.reader import BundleReader
 from holdall.cli import subprocesses
-from holdall.cli.compare import told
+from holdall.cli.compare import show_proof
 from holdall.cli.console import Console, counted
-from holdall.cli.runs import THIS_MACHINE, Unwatched
+from holdall.cli.runs import THIS_MACHINE, QuietObserver
 from holdall.endpoint import endpoint
 from holdall.importer.verbs.rehearse_import import RehearseOptions, rehearse_import
 from holdall.kinds import read
 from holdall.verdict import Verdict
 
 if TYPE_CHECKING:
+    from holdall.importer.verbs.compare_copy import Proof
     from holdall.sandbox.server import Running
 
 __all__ = ["rehearse"]
 
 _KEY = "sk-rehearsal-0001"
-
-T = TypeVar("T")
 
 
 def rehearse(
@@ -40,19 +38,20 @@ def rehearse(
     """
     from holdall.sandbox.server import Behaviour, Running
 
+    # Whatever the models are called where the bundle comes from, here they are.
+    models = tuple(model for record in reader.whole() if (model := read(record).model))
     with (
-        _ending_in_order(),
-        subprocesses.passing_folder("holdall-rehearsal-") as folder,
-        # Whatever the models are called where the bundle comes from, here they are.
+        # Termination ends it as Ctrl-C does, so that nothing is left behind.
+        subprocesses.on_signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT)),
+        subprocesses.temporary_folder("holdall-rehearsal-") as folder,
         Running(
-            folder / "sandbox",
-            behaviour=Behaviour(deployments=tuple(_models(reader)), agents_api=any(reader.agents())),
+            folder / "sandbox", behaviour=Behaviour(deployments=models, agents_api=any(reader.agents()))
         ) as sandbox,
     ):
         wanted = RehearseOptions(
             endpoint=endpoint(_KEY, sandbox.url), output=folder / "out", search=search, accept_known=accept_known
         )
-        work = rehearse_import(reader, wanted, Unwatched(console), THIS_MACHINE, console.progress())
+        work = rehearse_import(reader, wanted, QuietObserver(console), THIS_MACHINE, console.progress())
         try:
             proof, unread = asyncio.run(_while_it_serves(sandbox, work))
         except BaseException:
@@ -62,11 +61,11 @@ def rehearse(
     console.close_progress()
     if unread:
         console.say(f"{counted(unread, 'file')} can't be read by the sandbox, which says nothing of other servers")
-    found, verdict = told(console, proof, title=f"rehearsal of {reader.path}")
+    found, verdict = show_proof(console, proof, title=f"rehearsal of {reader.path}")
     return {**found, "unread_by_sandbox": unread}, verdict
 
 
-async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
+async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, tuple[Proof, int]]) -> tuple[Proof, int]:
     """What comes of ``work``, which is cancelled where the sandbox ends: it would be waited for until it is back."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
@@ -76,20 +75,3 @@ async def _while_it_serves(sandbox: Running, work: Coroutine[Any, Any, T]) -> T:
 
     sandbox.when_it_fails(cancel)
     return await task
-
-
-def _models(reader: BundleReader) -> Iterator[str]:
-    return (model for record in reader.whole() if (model := read(record).model))
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Let termination (SIGTERM) end the block as Ctrl-C does, so that nothing is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from holdall.cli import options
 from holdall.cli.console import Console, Outcome, counted
+from holdall.cli.views import show_first
 from holdall.errors import EXIT_DONE, EXIT_LOOK, CannotWrite
 
 if TYPE_CHECKING:
@@ -16,16 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# Places of one kind that the terminal shows; --json has them all.
-_SHOWN = 20
-
 
 @click.command("remap", cls=options.Command)
 @click.argument("mapping", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
 @click.option("--write", "really", is_flag=True, help="Rewrite the files; without it a diff is printed.")
 @options.output
-@click.pass_obj
 def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bool) -> Outcome:
     """Rewrite old ids in your own files as MAPPING says: an import's mapping.json, or the folder that has one.
 
@@ -38,7 +36,7 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
 
     mapping = mapping_file(mapping)
     renaming = read_renaming(mapping)
-    changes: list[tuple[Path, int]] = []
+    changes: list[dict[str, Any]] = []
     unmapped: list[Unmapped] = []
     passed: list[Passed] = []
     for found in scan(paths, mapping, renaming):
@@ -50,27 +48,30 @@ def command(console: Console, mapping: Path, paths: tuple[Path, ...], really: bo
                     except CannotWrite as error:
                         passed.append(Passed(path=found.path, why=error.message))
                         continue
-                    console.result(f"{found.path}: {found.count} id{'s' if found.count != 1 else ''}")
+                    console.result(f"{found.path}: {counted(found.count, 'id')}")
                 elif not console.json:
                     _print_diff(console, found)
-                changes.append((found.path, found.count))
+                changes.append({"path": str(found.path), "ids": found.count})
             case Passed():
                 passed.append(found)
             case _:
                 unmapped.append(found)
-    _tell(console, changes, unmapped, passed, really=really)
+    lines = (f"left as it is: {one.path}: {one.why}" for one in passed)
+    show_first(console.warn, lines, len(passed), indent="")
+    show_first(console.warn, map(_unmapped, unmapped), len(unmapped), indent="")
+    console.say(_summary(changes, really))
     pending = bool(changes) and not really
     return Outcome(
         exit_code=EXIT_LOOK if pending or unmapped or passed else EXIT_DONE,
         result={
             "mapping": str(mapping),
             "written": really,
-            "files": [{"path": str(path), "ids": count} for path, count in changes],
+            "files": changes,
             "unmapped": [
                 {"id": one.left.id, "why": one.left.why, "path": str(one.path), "line": one.left.line}
                 for one in unmapped
             ],
-            "passed": [{"path": str(one.path), "why": one.why} for one in passed],
+            "passed": msgspec.to_builtins(passed, enc_hook=str),
         },
     )
 
@@ -89,27 +90,13 @@ def _print_diff(console: Console, change: Change) -> None:
         console.result(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
 
 
-def _tell(
-    console: Console,
-    changes: list[tuple[Path, int]],
-    unmapped: list[Unmapped],
-    passed: list[Passed],
-    *,
-    really: bool,
-) -> None:
-    for file in passed[:_SHOWN]:
-        console.warn(f"left as it is: {file.path}: {file.why}")
-    if len(passed) > _SHOWN:
-        console.warn(f"… and {len(passed) - _SHOWN} more")
-    for one in unmapped[:_SHOWN]:
-        times = f" ({one.left.count} times)" if one.left.count > 1 else ""
-        console.warn(f"{one.path}:{one.left.line}: {one.left.id} left{times}: {one.left.why}")
-    if len(unmapped) > _SHOWN:
-        console.warn(f"… and {len(unmapped) - _SHOWN} more")
-    where = f"{counted(sum(count for _, count in changes), 'id')} in {counted(len(changes), 'file')}"
+def _summary(changes: list[dict[str, Any]], really: bool) -> str:
     if not changes:
-        console.say("no id to rewrite")
-    elif really:
-        console.say(f"rewrote {where}")
-    else:
-        console.say(f"to rewrite: {where}; --write does it")
+        return "no id to rewrite"
+    where = f"{counted(sum(one['ids'] for one in changes), 'id')} in {counted(len(changes), 'file')}"
+    return f"rewrote {where}" if really else f"to rewrite: {where}; --write does it"
+
+
+def _unmapped(one: Unmapped) -> str:
+    times = f" ({one.left.count} times)" if one.left.count > 1 else ""
+    return f"{one.path}:{one.left.line}: {one.left.id} left{times}: {one.left.why}"

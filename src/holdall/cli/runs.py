@@ -5,44 +5,46 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from holdall.bundle.reader import BundleReader
-from holdall.cli import options
+from holdall.cli import parameters
 from holdall.cli.compare import compare
-from holdall.cli.console import Console, Outcome
-from holdall.cli.lossview import losses_of
-from holdall.cli.lossview import show as show_losses
-from holdall.cli.planning import proved
-from holdall.cli.planview import line, require_consent, result_of, show_conflicts, show_plan, tell
-from holdall.cli.verdictview import as_result, conclude, worse
+from holdall.cli.console import Console, Outcome, counted, flat
+from holdall.cli.planview import require_consent, show_conflicts, show_plan, show_summary
+from holdall.cli.subprocesses import on_signal
+from holdall.cli.views import conclude, losses_as_json, show_losses, verdict_as_json
 from holdall.dialects.loss import Severity
-from holdall.errors import EXIT_LOOK, Interrupted
+from holdall.errors import DamagedBundle, Interrupted, pasteable
 from holdall.importer.verbs import run_import as verb
 from holdall.kinds import DEFINITIONS, KINDS
 from holdall.model import Kind
 from holdall.settings import DestinationSettings
+from holdall.verification import verified
 
-__all__ = ["THIS_MACHINE", "Narrator", "Unwatched", "run_import"]
+__all__ = ["THIS_MACHINE", "QuietObserver", "TerminalObserver", "open_verified", "run_import"]
+
+# How many of one sort the terminal shows. `verify` lists all findings, mapping.json all duplicates.
+_SHOWN = 20
 
 DRY_RUN = "DRY RUN: nothing written"
 
 THIS_MACHINE = verb.Machine(now=time.time, run=lambda: secrets.token_hex(3), operation=lambda: secrets.token_hex(8))
 
 
-class Unwatched:
+@dataclass
+class QuietObserver:
     """An observer that prints nothing. Ctrl-C stops the import."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    console: Console
 
     def planned(self, prepared: verb.Prepared) -> None: ...
 
@@ -52,69 +54,66 @@ class Unwatched:
     def halting(self, ask: Callable[[], None]) -> Iterator[None]:
         """The first Ctrl-C asks to stop; the second one raises KeyboardInterrupt."""
         loop = asyncio.get_running_loop()
-        pressed = False
 
         def stop() -> None:
-            self._console.warn("stopping: what is in flight is finished first; Ctrl-C once more stops at once")
+            self.console.warn("stopping: what is in flight is finished first; Ctrl-C once more stops at once")
             ask()
 
         def press(number: int, frame: object) -> None:
-            nonlocal pressed
-            if pressed:
-                raise KeyboardInterrupt
-            pressed = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            # This runs between any two instructions, so what there is to do is left to the loop.
             loop.call_soon_threadsafe(stop)
 
-        if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        with on_signal(signal.SIGINT, press):
             yield
-            return
-        before = signal.signal(signal.SIGINT, press)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
-class Narrator(Unwatched):
-    """Tells what would be done, and asks. ``kept``: the bundle outlives the command.
+@dataclass
+class TerminalObserver(QuietObserver):
+    """Tells what would be done, and asks unless ``yes``. ``output`` is OUTPUT_DIR; ``kept``: the bundle outlives the
+    command.
 
-    With ``result`` a plan is shown whole, with the line ``last`` below it, and ``outcome`` is that of a command that
-    does no more; its result begins with these values.
+    With ``result`` the command does no more than plan: the plan is shown whole, and ``outcome`` is how the command
+    ends; its result begins with these values.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        reader: BundleReader,
-        output: Path,
-        *,
-        kept: bool = True,
-        yes: bool = False,
-        result: dict[str, Any] | None = None,
-        last: str = "",
-    ) -> None:
-        super().__init__(console)
-        self._reader, self._output = reader, output
-        self._kept, self._yes, self._result, self._last = kept, yes, result, last
-        self.outcome = Outcome()
+    reader: BundleReader
+    output: Path
+    kept: bool = True
+    yes: bool = False
+    result: dict[str, Any] | None = None
+    outcome: Outcome = field(default_factory=Outcome)
 
     def planned(self, prepared: verb.Prepared) -> None:
-        lacking = tell(self._console, prepared, self._reader, self._output, kept=self._kept)
-        if self._result is None:
-            show_conflicts(self._console, prepared)
+        missing = show_summary(self.console, prepared, self.reader, self.output, kept=self.kept)
+        if self.result is None:
+            show_conflicts(self.console, prepared)
             return
-        verdict = prepared.verdict()
-        show_plan(self._console, prepared, verdict)
-        if self._last:
-            self._console.result(self._last)
-        self.outcome = Outcome(
-            exit_code=EXIT_LOOK if prepared.plan.pending() else verdict.exit_code,
-            result={**self._result, **result_of(prepared), **as_result(verdict), **lacking},
-            losses=losses_of(prepared.plan.losses()),
-        )
+        # Shown here, as a plan that can't be carried out is refused next.
+        self.outcome = show_plan(self.console, prepared, self.result, missing)
+        if "dry_run" in self.result:
+            self.console.result(DRY_RUN)
 
     def consent(self, prepared: verb.Prepared) -> None:
-        require_consent(self._console, prepared, yes=self._yes)
+        require_consent(self.console, prepared, yes=self.yes)
+
+
+@contextmanager
+def open_verified(console: Console, bundle: Path) -> Iterator[BundleReader]:
+    """The bundle, open, of which nothing is read but what was proved. Raises DamagedBundle where it isn't whole."""
+    with verified(bundle, progress=console.progress()) as (verdict, reader):
+        console.close_progress()
+        if reader is None:
+            for finding in verdict.findings[:_SHOWN]:
+                console.warn(f"  {finding.code}: {finding.message}")
+            found = counted(len(verdict.findings), "finding")
+            raise DamagedBundle(
+                f"can't import {bundle}: it is damaged ({found}), and nothing was created",
+                hint=f"holdall verify {pasteable(bundle)} lists them all; "
+                f"holdall extract {pasteable(bundle)} --salvage --to FOLDER takes out what is whole",
+                entry=verdict.findings[0].entry,
+            )
+        yield reader
 
 
 def run_import(
@@ -122,7 +121,7 @@ def run_import(
     settings: DestinationSettings,
     bundle: Path,
     asked: verb.Asked,
-    parameters: Mapping[str, Any],
+    given: Mapping[str, Any],
     *,
     document: verb.PlanDocument | None = None,
     kept: bool = True,
@@ -130,38 +129,32 @@ def run_import(
 ) -> Outcome:
     """Import, telling on the way; raises what stopped the run after its report is shown.
 
-    ``parameters`` are those of ``how_to_import``. With a ``document`` nothing but the plan in it is carried out.
+    ``given`` are the parameters of ``how_to_import``. With a ``document`` nothing but the plan in it is carried out.
     ``kept``: the bundle outlives the command. ``compared``: at the end the destination is compared with the bundle.
     """
-    accept_known = parameters["accept_known_losses"]
+    accept_known = given["accept_known_losses"]
     wanted = verb.ImportOptions(
         asked=asked,
         output=settings.output_dir,
         accept_known=accept_known,
         document=document,
         dry_run=settings.dry_run,
-        force=parameters["force"],
+        force=given["force"],
         settle=settings.settle,
     )
 
     async def work(reader: BundleReader) -> Outcome:
+        # Whoever gives a plan has seen what it changes.
+        yes = given["yes"] or document is not None
         result = {"dry_run": True} if settings.dry_run else None
-        narrator = Narrator(
-            console,
-            reader,
-            settings.output_dir,
-            kept=kept,
-            yes=parameters["yes"] or document is not None,
-            result=result,
-            last=DRY_RUN,
-        )
-        async with options.destination(console, settings) as account:
-            imported = await verb.run_import(account, reader, wanted, narrator, THIS_MACHINE)
+        observer = TerminalObserver(console, reader, settings.output_dir, kept=kept, yes=yes, result=result)
+        async with parameters.destination(console, settings) as account:
+            imported = await verb.run_import(account, reader, wanted, observer, THIS_MACHINE)
         console.close_progress()
-        return _told(console, settings, imported, imported.report) if imported.report else narrator.outcome
+        return _show_report(console, settings, imported, imported.report) if imported.report else observer.outcome
 
     console.say(f"importing {bundle.name} into {settings.endpoint.title}")
-    with proved(console, bundle) as reader:
+    with open_verified(console, bundle) as reader:
         try:
             outcome = asyncio.run(work(reader))
         except KeyboardInterrupt:
@@ -170,57 +163,70 @@ def run_import(
         if not compared or settings.dry_run:
             return outcome
         against, verdict = compare(console, settings, reader, search=False, accept_known=accept_known)
-    assert isinstance(outcome.result, dict)
-    result = {**outcome.result, **({} if verdict.complete else as_result(verdict)), "against": against}
-    return msgspec.structs.replace(outcome, exit_code=worse(outcome.exit_code, verdict.exit_code), result=result)
+    result = {**outcome.result, **({} if verdict.complete else verdict_as_json(verdict)), "against": against}
+    return msgspec.structs.replace(outcome, exit_code=max(outcome.exit_code, verdict.exit_code), result=result)
 
 
-def _told(console: Console, settings: DestinationSettings, imported: verb.Imported, report: verb.Report) -> Outcome:
+def _show_report(
+    console: Console, settings: DestinationSettings, imported: verb.Imported, report: verb.Report
+) -> Outcome:
     """Show what came of it, but for the losses that were shown before; the exit code is the verdict's."""
+    for text in _results(report):
+        console.result(flat(text))
     foreseen = set(imported.prepared.plan.losses()) if imported.prepared else ()
-    for result in report.results:
-        name = result.name or "no name"
-        if result.status is verb.Status.SUCCESS:
-            arrow = f" -> {result.target}" if result.target else ""
-            how = f" ({result.how})" if result.how != "created" else ""
-            console.result(line(f"success  {result.source}{arrow}  {name}{how}"))
-        else:
-            there = f" -> {result.target}" if result.target else ""
-            console.result(line(f"{result.status}  {result.source}{there}  {name}: {result.error}"))
     minor = [loss for loss in report.losses() if loss.why.severity is Severity.MINOR]
     show_losses(console, [loss for loss in dict.fromkeys(minor) if loss not in foreseen])
     counts = Counter(result.status for result in report.results)
-    console.say(
-        ", ".join(f"{counts[status]} {status}" for status in verb.Status if counts[status]) or "nothing to import"
-    )
-    for orphan in report.orphans[:20]:
-        where = orphan.id or "not seen so far"
-        console.warn(line(f"possible orphan, used by nothing: {orphan.name or orphan.source} ({where})"))
-    for one in report.duplicates[:20]:
-        console.warn(line(f"made twice, by this import and by another: {one}"))
-    if report.duplicates:
-        more = f" ({len(report.duplicates)} in all, in mapping.json)" if len(report.duplicates) > 20 else ""
-        console.warn(f"another import made the same things at the same time{more}: {verb.keeping(report)}")
+    said = ", ".join(f"{counts[status]} {status}" for status in verb.Status if counts[status])
+    console.say(said or "nothing to import")
+    _warn_of_leftovers(console, report)
     console.say(f"mapping and report in {settings.output_dir}, this run in {settings.output_dir / 'runs' / report.run}")
     if report.stopped:
         raise report.stopped
     verdict = imported.verdict()
     conclude(console, verdict)
-    document, others = msgspec.to_builtins(verb.mapping(report)), report.of(Kind.STORE, Kind.FILE)
-    mapped = (KINDS[kind].count for kind in DEFINITIONS if kind is not Kind.ASSISTANT)  # they are in "mappings"
     return Outcome(
         exit_code=verdict.exit_code,
         result={
             "dry_run": False,
             "run": report.run,
             "output_dir": str(settings.output_dir),
-            **{key: document[key] for key in ("source", "destination", "mappings", *mapped, "options")},
-            "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in others],
-            "files": len(report.files),
-            "possible_orphans": document["possible_orphans"],
-            "duplicates": document["duplicates"],
+            **_mapping(report),
             "requests": report.requests,
-            **as_result(verdict),
+            **verdict_as_json(verdict),
         },
-        losses=losses_of(report.losses()),
+        losses=losses_as_json(report.losses()),
     )
+
+
+def _results(report: verb.Report) -> Iterator[str]:
+    for result in report.results:
+        target = f" -> {result.target}" if result.target else ""
+        how = f" ({result.how})" if result.how != "created" else ""
+        said = how if result.status is verb.Status.SUCCESS else f": {result.error}"
+        yield f"{result.status}  {result.source}{target}  {result.name or 'no name'}{said}"
+
+
+def _warn_of_leftovers(console: Console, report: verb.Report) -> None:
+    """What stands at the destination and should not, or not twice."""
+    for orphan in report.orphans[:_SHOWN]:
+        where = orphan.id or "not seen so far"
+        console.warn(flat(f"possible orphan, used by nothing: {orphan.name or orphan.source} ({where})"))
+    for one in report.duplicates[:_SHOWN]:
+        console.warn(flat(f"made twice, by this import and by another: {one}"))
+    if report.duplicates:
+        more = f" ({len(report.duplicates)} in all, in mapping.json)" if len(report.duplicates) > _SHOWN else ""
+        console.warn(f"another import made the same things at the same time{more}: {verb.keeping(report)}")
+
+
+def _mapping(report: verb.Report) -> dict[str, Any]:
+    """What became of what, as mapping.json has it; of the files only how many, as there may be millions."""
+    document, others = msgspec.to_builtins(verb.mapping(report)), report.of(Kind.STORE, Kind.FILE)
+    mapped = (KINDS[kind].count for kind in DEFINITIONS if kind is not Kind.ASSISTANT)  # they are in "mappings"
+    return {
+        **{key: document[key] for key in ("source", "destination", "mappings", *mapped, "options")},
+        "others": [{"srcId": one.source, "dstId": one.target, "status": one.status.value} for one in others],
+        "files": len(report.files),
+        "possible_orphans": document["possible_orphans"],
+        "duplicates": document["duplicates"],
+    }

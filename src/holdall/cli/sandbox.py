@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(
-    name="sandbox",
-    cls=options.Command,
-    short_help="Serve an OpenAI-compatible project on this machine.",
-    epilog="Example:  holdall sandbox --port 8400 --data ./sandbox",
-)
+@click.command("sandbox", cls=options.Command, epilog="Example:  holdall sandbox --port 8400 --data ./sandbox")
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0: any free port.")
 @click.option(
     "--data",
@@ -81,20 +76,17 @@ __all__ = ["command"]
 )
 @click.option("--control", is_flag=True, help="Open the control door /_sandbox (faults, request log).")
 @options.output
-@click.pass_obj
 def command(
     console: Console,
+    /,
     port: int,
     data: Path,
     profile: str,
-    index_delay: float,
-    latency: float,
     serve_assistants_files: bool,
-    rate_limits: bool,
     oddity: tuple[str, ...],
     storm: int | None,
-    max_file_bytes: int,
     control: bool,
+    **behaving: Any,
 ) -> Outcome:
     """Serve OpenAI-compatible projects on this machine, until Ctrl-C.
 
@@ -109,24 +101,21 @@ def command(
     whole = PROFILES[profile]
     behaviour = msgspec.structs.replace(
         whole,
-        index_delay=index_delay,
-        latency=latency,
         serve_assistants_files=serve_assistants_files or whole.serve_assistants_files,
-        rate_limits=rate_limits,
         oddities=_oddities(oddity) | whole.oddities,
-        max_file_bytes=max_file_bytes,
+        **behaving,
     )
 
     def ready(url: str) -> None:
         console.result(url)
         # Whoever reads --json waits for the address, too.
         console.finish(Outcome(result={"base_url": url, "data": str(data.resolve())}))
+        which = "name in the path" if behaviour.foundry else "key that looks like one"
+        console.say(f"Projects are kept in {data.resolve()}. Every {which} is a project.")
         if behaviour.foundry:
-            console.say(f"Projects are kept in {data.resolve()}. Every name in the path is a project.")
             console.say("In another terminal (the token is good for an hour):")
             console.say(f"  export OPENAI_SRC_BASE_URL='{url}' OPENAI_SRC_API_KEY={token(time.time() + 3600)}")
         else:
-            console.say(f"Projects are kept in {data.resolve()}. Every key that looks like one is a project.")
             console.say("In another terminal:")
             console.say(f"  export OPENAI_SRC_BASE_URL={url} OPENAI_SRC_API_KEY=sk-source-0001")
             console.say(f"  export OPENAI_DST_BASE_URL={url} OPENAI_DST_API_KEY=sk-destination-0001")

@@ -14,10 +14,10 @@ from typing import Any, TextIO
 
 from holdall.errors import CannotWrite
 
-__all__ = ["mend"]
+__all__ = ["repair"]
 
 
-class _Errors(io.FileIO):
+class _Stderr(io.FileIO):
     """Standard error."""
 
     def write(self, data: Any) -> int:
@@ -27,7 +27,7 @@ class _Errors(io.FileIO):
             return len(data)
 
 
-class _Results(io.FileIO):
+class _Stdout(io.FileIO):
     """Standard output. Raises CannotWrite, and BrokenPipeError where the reader went away."""
 
     _lost = False
@@ -48,7 +48,7 @@ class _Results(io.FileIO):
             ) from None
 
 
-def mend() -> None:
+def repair() -> None:
     """Make ``sys.stdin``, ``sys.stdout`` and ``sys.stderr`` usable whatever this process was started with.
 
     Of those that are closed the numbers are taken, or the next file that is opened would get them, and with it all
@@ -62,8 +62,8 @@ def mend() -> None:
             os.set_inheritable(os.open(os.devnull, flags), True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = _text(sys.stdout, _Results, 1)
-    sys.stderr = _text(sys.stderr, _Errors, 2)
+    sys.stdout = _text(sys.stdout, _Stdout, 1)
+    sys.stderr = _text(sys.stderr, _Stderr, 2)
 
 
 def _text(stream: TextIO | None, raw: type[io.FileIO], number: int) -> TextIO:

@@ -16,12 +16,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from holdall.errors import CannotWrite, HoldallError, RemoteError, pasteable
 from holdall.variables import VARIABLES
 
-__all__ = ["ambient", "command_line", "passing_folder", "program", "run", "serving"]
+__all__ = ["command_line", "on_signal", "program", "run", "serving", "temporary_folder", "without_settings"]
 
 _COLUMNS = 78
 
@@ -29,8 +29,9 @@ _COLUMNS = 78
 _GRACE = 5.0
 
 
-def ambient(environ: Mapping[str, str]) -> dict[str, str]:
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` without keys, settings and proxies: what a child may see besides what it is given."""
+    # A proxy would get what is meant for the sandbox of this machine.
     kept = {
         name: value
         for name, value in environ.items()
@@ -71,11 +72,13 @@ def command_line(called: str, arguments: Sequence[str], keys: Mapping[str, str],
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
-def _start(
-    arguments: Sequence[str], environment: Mapping[str, str], stderr: int | None = subprocess.STDOUT
-) -> subprocess.Popen[str]:
-    # -P: the folder that the user stands in must not lend the child its modules.
-    return subprocess.Popen(
+@contextmanager
+def _process(
+    arguments: Sequence[str], environment: Mapping[str, str], stderr: int = subprocess.STDOUT
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """``holdall ARGUMENTS`` and what it prints. It ends with the block, gently at first."""
+    with subprocess.Popen(
+        # -P: the folder that the user stands in must not lend the child its modules.
         [sys.executable, "-P", "-m", __name__, *arguments],
         env=dict(environment),
         stdin=subprocess.PIPE,
@@ -83,66 +86,66 @@ def _start(
         stderr=stderr,
         encoding="utf-8",
         errors="replace",
-    )
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """End a process, gently at first. One that has ended already is left alone."""
-    if child.poll() is None:
-        child.terminate()
+    ) as child:
+        assert child.stdout is not None
         try:
-            child.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def run(arguments: Sequence[str], environment: Mapping[str, str], heard: Callable[[str], None]) -> int:
-    """Run ``holdall ARGUMENTS`` to its end, telling ``heard`` each line as it comes, and return the exit code."""
-    with _start(arguments, environment) as child:
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                heard(line.rstrip())
-            return child.wait()
+            yield child, child.stdout
         finally:
-            _stop(child)
+            child.terminate()
+            try:
+                child.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str], on_line: Callable[[str], None]) -> int:
+    """Run ``holdall ARGUMENTS`` to its end, telling ``on_line`` each line as it comes, and return the exit code."""
+    with _process(arguments, environment) as (child, printed):
+        for line in printed:
+            on_line(line.rstrip())
+        return child.wait()
+
+
+@contextmanager
+def on_signal(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
+    """Answer a signal with ``handler`` while the block runs."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @contextmanager
 def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[str]:
-    """``holdall ARGUMENTS`` for as long as the block lasts; gives its first line of output, which is its URL.
+    """``holdall ARGUMENTS`` for as long as the block lasts; gives its one line of output, which is its URL.
 
-    What it says besides goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line;
+    What it says on stderr goes into ``log``. Raises HoldallError, with what it said last, if it ends before that line;
     CannotWrite instead of the block's RemoteError where it ended because this machine is too small or its disk full.
     Termination (SIGTERM) ends the block as Ctrl-C does, so that it never outlives this process for want of a handler.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with log.open("wb") as diary, _start(arguments, environment, diary.fileno()) as child:
-            assert child.stdout is not None
-            listener = threading.Thread(target=_drain, args=(child.stdout,))
-            try:
-                # However long it takes to start: it ends, and with it its output, if it can't.
-                line = child.stdout.readline().strip()
-                if not line:
-                    said = log.read_text(encoding="utf-8", errors="replace").strip()
-                    raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
-                listener.start()
-                yield line
-            except RemoteError:
-                with suppress(subprocess.TimeoutExpired):
-                    if child.wait(_GRACE) == CannotWrite.exit_code:  # it says why it didn't answer
-                        said = log.read_text(encoding="utf-8", errors="replace").rpartition("Error: ")[2].strip()
-                        why, _, hint = said.partition("\nhint: ")
-                        raise CannotWrite(f"holdall {arguments[0]} has ended: {why}", hint=hint) from None
-                raise
-            finally:
-                _stop(child)
-                if listener.is_alive():
-                    listener.join()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with (
+        on_signal(signal.SIGTERM, signal.default_int_handler),
+        log.open("wb") as diary,
+        _process(arguments, environment, diary.fileno()) as (child, printed),
+    ):
+        # However long it takes to start: it ends, and with it its output, if it can't.
+        line = printed.readline().strip()
+        if not line:
+            said = log.read_text(encoding="utf-8", errors="replace").strip()
+            raise HoldallError(f"can't start holdall {arguments[0]}: {said or 'it ended without a word'}")
+        try:
+            yield line
+        except RemoteError:
+            with suppress(subprocess.TimeoutExpired):
+                if child.wait(_GRACE) == CannotWrite.exit_code:  # it says why it didn't answer
+                    said = log.read_text(encoding="utf-8", errors="replace").rpartition("Error: ")[2].strip()
+                    why, _, hint = said.partition("\nhint: ")
+                    raise CannotWrite(f"holdall {arguments[0]} has ended: {why}", hint=hint) from None
+            raise
 
 
 # Waits for the end of its input, and until whoever still writes into the folder has let go of it.
@@ -159,7 +162,7 @@ for _ in range(100):
 
 
 @contextmanager
-def passing_folder(prefix: str) -> Iterator[Path]:
+def temporary_folder(prefix: str) -> Iterator[Path]:
     """A temporary folder of this user alone, for as long as the block lasts or, if it is killed in it, this process."""
     with (
         tempfile.TemporaryDirectory(prefix=prefix) as folder,
@@ -174,12 +177,6 @@ def passing_folder(prefix: str) -> Iterator[Path]:
         ),
     ):
         yield Path(folder)
-
-
-def _drain(pipe: IO[str]) -> None:
-    """Keep a pipe from filling."""
-    for _ in pipe:
-        pass
 
 
 def _tethered() -> None:

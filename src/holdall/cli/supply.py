@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from holdall.cli import options
-from holdall.cli.console import Console, Outcome, counted, human_size
-from holdall.cli.missingview import as_json, show
-from holdall.cli.verdictview import as_result, conclude, worse
+from holdall.cli import options, parameters
+from holdall.cli.console import Console, Outcome, counted, flat, human_size
+from holdall.cli.views import conclude, missing_as_json, show_first, show_missing, verdict_as_json
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault, pasteable
 
 if TYPE_CHECKING:
@@ -19,26 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# How many refused originals the terminal shows, and how many files to supply --json lists.
-_SHOWN = 20
-_LISTED = 1000
-
 
 @click.command(cls=options.Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@options.bundle
 @click.option(
     "--originals", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Searched with all below it."
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=options.OutputFile(),
-    help="The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE",
-)
+@options.output_file("The new bundle. Default: NAME_supplied.tar.zst beside BUNDLE")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options.output
-@click.pass_obj
 def command(console: Console, bundle: Path, originals: Path, output: Path | None, force: bool) -> Outcome:
     """Make a new bundle out of BUNDLE, with your own originals where it has only texts or nothing.
 
@@ -57,17 +45,14 @@ def command(console: Console, bundle: Path, originals: Path, output: Path | None
             console.warn(f"note: {note}")
         supplied = supply(bundle, found, target, force=force, progress=console.progress())
     console.close_progress()
-    for refusal in supplied.refusals[:_SHOWN]:
-        name = " ".join((refusal.filename or refusal.id).splitlines())
-        console.warn(f"  not taken for {name} ({refusal.id}): {refusal.reason}")
-    if supplied.refused > _SHOWN:
-        console.warn(f"  … and {supplied.refused - _SHOWN} more")
-    lists = _tell(console, bundle, supplied)
+    refused = (f"not taken for {flat(one.filename or one.id)} ({one.id}): {one.reason}" for one in supplied.refusals)
+    show_first(console.warn, refused, supplied.refused)
+    lists = _show_report(console, bundle, supplied)
     conclude(console, supplied.verdict)
     well = not supplied.refused and (supplied.supplied or not supplied.wanted)
     return Outcome(
-        exit_code=worse(supplied.verdict.exit_code, EXIT_DONE if well else EXIT_LOOK),
-        result={**msgspec.to_builtins(supplied, enc_hook=str), **as_result(supplied.verdict), **lists},
+        exit_code=max(supplied.verdict.exit_code, EXIT_DONE if well else EXIT_LOOK),
+        result={**msgspec.to_builtins(supplied, enc_hook=str), **verdict_as_json(supplied.verdict), **lists},
         losses=[msgspec.to_builtins(refusal) for refusal in supplied.refusals],
     )
 
@@ -77,16 +62,14 @@ def _target(bundle: Path, output: Path | None) -> Path:
     stem = bundle.name.removesuffix(".zst").removesuffix(".tar")
     name = f"{stem}_supplied.tar.zst"
     target = bundle.with_name(name) if output is None else output / name if output.is_dir() else output
-    if not target.parent.is_dir():
-        raise UsageFault(
-            f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {pasteable(target.parent)}"
-        )
+    parameters.require_folder(target)
+    # Two names, or a link, may lead to one file.
     if bundle.exists() and target.exists() and target.samefile(bundle):
         raise UsageFault(f"can't write {target}: it is the bundle that is read", hint="another name with -o")
     return target
 
 
-def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
+def _show_report(console: Console, bundle: Path, supplied: Supplied) -> dict[str, object]:
     """What came of it, and what is still wanted; returns the two lists for ``--json``."""
     from holdall.bundle.missing import MissingFromBundle
     from holdall.bundle.reader import open_bundle
@@ -98,10 +81,9 @@ def _tell(console: Console, bundle: Path, supplied: Supplied) -> dict[str, objec
     else:
         console.result(str(supplied.bundle))
         console.say(f"{supplied.supplied} of {supplied.wanted} files supplied -> {human_size(supplied.size)}")
-    with open_bundle(supplied.bundle or bundle) as reader, MissingFromBundle(reader) as shortfall:
-        more = f"holdall inspect {pasteable(supplied.bundle or bundle)} --all"
-        show(console.say, shortfall, more=more)
-        lists = as_json(shortfall, limit=_LISTED) if console.json else {}
+    with open_bundle(supplied.bundle or bundle) as reader, MissingFromBundle(reader) as missing:
+        show_missing(console.say, missing, more=f"holdall inspect {pasteable(supplied.bundle or bundle)} --all")
+        lists = missing_as_json(missing) if console.json else {}
     if supplied.bundle:
         console.say(f"sha256 {supplied.sha256}")
         console.say(f"prove it:  holdall verify {pasteable(supplied.bundle)}")

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdall.cli import options
-from holdall.cli.console import Console, Outcome, counted
+from holdall.cli import options, parameters
+from holdall.cli.console import Console, Outcome, counted, flat
+from holdall.cli.views import show_first
 from holdall.errors import EXIT_DONE, EXIT_LOOK, UsageFault
 
 if TYPE_CHECKING:
     from holdall.importer.verbs import undo_import as verb
 
 __all__ = ["command"]
-
-# Lines of one kind that the terminal shows; undo.jsonl and --json have them all.
-_SHOWN = 20
 
 DRY_RUN = "DRY RUN: nothing undone"
 
@@ -36,11 +34,9 @@ DRY_RUN = "DRY RUN: nothing undone"
     help="How long after a run was cut off what was in flight may still come; default 60 (HOLDALL_SETTLE).",
 )
 @click.option("--output-dir", metavar="DIR", help="Where the import left its runs, default ./out (OUTPUT_DIR).")
-@options.account("dst")
-@options.shared
+@options.accounts("dst")
 @options.output
-@click.pass_obj
-def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **parameters: Any) -> Outcome:
+def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **given: Any) -> Outcome:
     """Undo an import: RUN is its id, its folder, or `latest`.
 
     Goes by the run's journal alone. What it created is deleted, in reverse order; what it updated gets the values that
@@ -50,8 +46,9 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
     """
     from holdall.importer.verbs import undo_import as verb
 
-    settings = options.read_destination(console, parameters)
+    settings = parameters.read_destination(console, given)
     folder = verb.find_run(settings.output_dir, run)
+    # Before anything is asked of the server: a question that nobody hears would hold up a job for ever.
     if not (yes or settings.dry_run) and (console.json or not sys.stdin.isatty()):
         raise UsageFault(
             f"can't undo {run}: it deletes things, and there is nobody to ask",
@@ -71,15 +68,15 @@ def command(console: Console, /, run: str, yes: bool, even_if_changed: bool, **p
         return yes or not planned.due() or click.confirm(f"Undo these {len(planned.due())}?", default=False, err=True)
 
     async def work() -> verb.UndoResult:
-        async with options.destination(console, settings) as account:
+        async with parameters.destination(console, settings) as account:
             return await verb.undo_import(account, wanted, confirm, now=time.time)
 
     came = asyncio.run(work())
-    _tell(console, came)
+    _show_report(console, came)
     return _outcome(came)
 
 
-def _tell(console: Console, came: verb.UndoResult) -> None:
+def _show_report(console: Console, came: verb.UndoResult) -> None:
     """How it ended. Raises what stopped it."""
     from holdall.importer.verbs.undo_import import Ended
 
@@ -94,6 +91,7 @@ def _tell(console: Console, came: verb.UndoResult) -> None:
         case Ended.DECLINED:
             console.say("nothing was done")
         case Ended.DONE:
+            # Those that the plan left were shown before the question.
             for one in came.left[len(planned.left()) :]:
                 console.warn(f"  left: {_line(one)}: {one.left}")
             if came.stopped:
@@ -106,15 +104,9 @@ def _tell(console: Console, came: verb.UndoResult) -> None:
 def _show(console: Console, planned: verb.UndoPlan) -> None:
     console.close_progress()
     due, left = planned.due(), planned.left()
-    for one in due[:_SHOWN]:
-        console.result(_line(one))
-    if len(due) > _SHOWN:
-        console.result(f"… and {len(due) - _SHOWN} more")
-    for one in left[:_SHOWN]:
-        console.warn(f"  not: {_line(one)}: {one.left}")
-    if len(left) > _SHOWN:
-        console.warn(f"  … and {len(left) - _SHOWN} more")
-    for orphan in planned.orphans[:_SHOWN]:
+    show_first(console.result, map(_line, due), len(due), indent="")
+    show_first(console.warn, (f"not: {_line(one)}: {one.left}" for one in left), len(left))
+    for orphan in planned.orphans[:20]:
         console.warn(
             f"  not: delete {orphan.kind.replace('_', ' ')} {orphan.name} ({orphan.id}): "
             "it may be this run's, by its name and size alone"
@@ -124,37 +116,33 @@ def _show(console: Console, planned: verb.UndoPlan) -> None:
 
 
 def _line(one: verb.UndoAction) -> str:
-    return " ".join(f"{one}{f', though {one.despite}' if one.despite else ''}".splitlines())
+    return flat(f"{one}{f', though {one.despite}' if one.despite else ''}")
 
 
 def _outcome(came: verb.UndoResult) -> Outcome:
     """3 where something is still to be done or was left, or where things may be the run's."""
-    planned, pending, open_ = came.planned, came.pending, bool(came.pending or came.left or came.planned.orphans)
+    orphans, is_open = came.planned.orphans, bool(came.pending or came.left or came.planned.orphans)
+    actions = {"pending": came.pending, "done": came.done, "left": came.left}
     return Outcome(
-        exit_code=EXIT_LOOK if open_ else EXIT_DONE,
+        exit_code=EXIT_LOOK if is_open else EXIT_DONE,
         result={
-            "run": planned.run,
-            "undone": not open_,
-            "counts": {"done": len(came.done), "left": len(came.left), "orphans": len(planned.orphans)},
-            "pending": _builtins(pending),
-            "done": _builtins(came.done),
-            "left": _builtins(came.left),
-            "orphans": msgspec.to_builtins(planned.orphans),
+            "run": came.planned.run,
+            "undone": not is_open,
+            "counts": {"done": len(came.done), "left": len(came.left), "orphans": len(orphans)},
+            **{title: [_action_as_json(one) for one in found] for title, found in actions.items()},
+            "orphans": msgspec.to_builtins(orphans),
         },
     )
 
 
-def _builtins(actions: list[verb.UndoAction]) -> list[dict[str, Any]]:
-    return [
-        {
-            "act": one.act.name.lower(),
-            "kind": one.kind.value,
-            "id": one.target,
-            "name": one.name,
-            "store": one.store,
-            "fields": list(one.body),
-            "left": one.left or None,
-            "despite": one.despite or None,
-        }
-        for one in actions
-    ]
+def _action_as_json(one: verb.UndoAction) -> dict[str, Any]:
+    return {
+        "act": one.act.name.lower(),
+        "kind": one.kind.value,
+        "id": one.target,
+        "name": one.name,
+        "store": one.store,
+        "fields": list(one.body),
+        "left": one.left or None,
+        "despite": one.despite or None,
+    }

@@ -81,7 +81,7 @@ def judged(name: str, error: RemoteError) -> EndpointCheck:
 
 
 class DownloadCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the bytes of the files of one purpose are given back: what came of the newest one.
+    """Whether files of one purpose can be downloaded, tried with the newest one.
 
     ``answer`` is None where no file of the purpose could be tried. ``bytes`` is the sum of what the server says.
     """

@@ -1,9 +1,9 @@
-"""Earlier exports of the same project: an unfinished one, which is gone on with, and the parent, out of which contents
-are taken instead of being fetched again.
+"""Earlier exports of the same project: an unfinished one, which is resumed, and the parent, whose unchanged contents
+are reused instead of being fetched again.
 
 A file never changes under its id, but an id is the server's word: only where size and creation time are the same too
-is a file taken for the same one. A text is also what its store made of the file. What is taken is proved by its sha256
-on the way.
+it counts as the same file. A text is also what its store made of the file. A reused content is proved by its sha256
+while it is copied.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from holdall.remote.transfer import ContentSink
 __all__ = ["FRESH_FOR", "Parent", "ReusedContent", "choose_parent", "open_parent", "where_to_write"]
 
 FRESH_FOR = 7 * 86400
-"""Seconds since its begin for which an unfinished bundle is gone on with unasked."""
+"""Seconds after its start within which an unfinished bundle is resumed without asking."""
 
 _PIECE = 1 << 20
 _FIDELITIES = list(Fidelity)
@@ -111,7 +111,7 @@ class Parent(Closing):
         )
 
     def knew(self, finding: Finding) -> bool:
-        """Did the parent have this loss already, or a worse one?"""
+        """Whether the parent had this loss already, or a worse one."""
         try:
             if isinstance(finding, ContentLoss | Doubtful):
                 line = self._known.get("line", finding.id, LedgerLine)
@@ -197,9 +197,9 @@ def _worth(fidelity: Fidelity, truncated: bool) -> tuple[int, bool]:
 
 
 def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool | None, now: float) -> tuple[Path, bool]:
-    """The target of an export that would begin at ``fresh``, and whether it goes on with an unfinished bundle.
+    """The target of an export that would begin at ``fresh``, and whether it resumes an unfinished bundle.
 
-    Where the user has not ``named`` the file, any unfinished bundle of the same capture in the folder is gone on with.
+    Where the user has not ``named`` the file, any unfinished bundle of the same capture in the folder is resumed.
     ``resume`` True: whatever its age; False: it is thrown away. Raises AlreadyExists where it is older than seven days
     and nothing was said, BundleInUse where it should be thrown away and another process is at it.
     """

@@ -1,7 +1,7 @@
 """Contents and the records about them, out of an account into a bundle: a lister, workers, a bounded queue between.
 
 Memory stays flat: memberships and file objects go to disk line by line, and so does what is known of each file. Two
-ways to contents that the server refuses, the owner's originals and containers, are only taken on request.
+ways to contents that the server refuses, the owner's originals and containers, are only reused on request.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Fetch:
         parent: Parent | None = None,
         defer: bool = False,
     ) -> None:
-        """``parent`` has contents of an earlier bundle; with ``defer`` they are taken in ``take_deferred`` only."""
+        """``parent`` has contents of an earlier bundle; with ``defer`` they are reused in ``take_deferred`` only."""
         self._account, self._surveyor, self._definitions = account, surveyor, definitions
         self._ledger, self._index, self._writer, self._progress = ledger, ledger.index, ledger.writer, ledger.progress
         self._fetcher, self._parent, self._defer = fetcher, parent, defer
@@ -131,7 +131,7 @@ class Fetch:
             async with aclosing(FileRecords(self._surveyor, self._index)) as records:
 
                 async def one(file_id: SourceId) -> None:
-                    await self._one(await self._identified(file_id, records, files))
+                    await self._first_look(await self._file(file_id, records, files))
 
                 await self._each(self._list, one)
                 await self._look_elsewhere()
@@ -140,15 +140,15 @@ class Fetch:
             await asyncio.to_thread(files.commit)
 
     async def take_deferred(self, *, read: bool) -> None:
-        """Bring what was deferred to its end: contents out of the parent, or only their places in the books."""
+        """Finish what was deferred: ``read`` the contents out of the parent, or only count them."""
         self._defer = False
         if read:
             await self._look_again(content=False)
             await self._look_again(content=True)  # what turned out to be damaged, and is gone
             return
         for waiting in self._index.waiting(content=False):
-            if (taken := self._unchanged(waiting.file)) is not None:
-                self._ledger.took(waiting.file, Stored(entry=taken.entry, ledger=taken.line))
+            if (reused := self._unchanged(waiting.file)) is not None:
+                self._ledger.reused(waiting.file, Stored(entry=reused.entry, ledger=reused.line))
 
     # -- listing ---------------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Fetch:
             for waiting in self._index.waiting(content=content):
                 await queue.put(waiting)
 
-        await self._each(feed, self._again)
+        await self._each(feed, self._second_look)
 
     async def _each(self, feed: Callable[[Queue[T]], Awaitable[None]], work: Callable[[T], Awaitable[None]]) -> None:
         """``work`` on all that ``feed`` puts into the queue, so many at once as requests may be."""
@@ -244,31 +244,27 @@ class Fetch:
             while (found := await queue.get()) is not None:
                 await work(found)
 
-        with one_error():
-            async with self._checkpoints(), asyncio.TaskGroup() as group:
-                group.create_task(feeding())
-                for _ in range(self._workers):
-                    group.create_task(working())
-
-    @asynccontextmanager
-    async def _checkpoints(self) -> AsyncIterator[None]:
-        async def tick() -> None:
-            while True:
-                await asyncio.sleep(_CHECKPOINT_EVERY)
-                await asyncio.to_thread(self._writer.checkpoint)
-
-        ticking = asyncio.create_task(tick())
+        checkpoints = asyncio.create_task(self._checkpoints())
         try:
-            yield
+            with one_error():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(feeding())
+                    for _ in range(self._workers):
+                        group.create_task(working())
         finally:
-            ticking.cancel()
+            checkpoints.cancel()
             # What went wrong in there, a full disk, is what the next content meets too.
             with suppress(asyncio.CancelledError, HoldallError):
-                await ticking
+                await checkpoints
+
+    async def _checkpoints(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECKPOINT_EVERY)
+            await asyncio.to_thread(self._writer.checkpoint)
 
     # -- one file --------------------------------------------------------------------------------------
 
-    async def _identified(self, file_id: SourceId, records: FileRecords, files: LineSink) -> File:
+    async def _file(self, file_id: SourceId, records: FileRecords, files: LineSink) -> File:
         """A file's record, into the bundle and read."""
         record = await records.get(file_id)
         # A file that is gone may still be known to the dump that named it.
@@ -281,37 +277,37 @@ class Fetch:
         gone = None if isinstance(record, Record) else replace(record, held=view is not None)
         return File(id=file_id, view=view, record=hash, gone=gone)
 
-    async def _one(self, file: File) -> None:
+    async def _first_look(self, file: File) -> None:
         """One file's content by the best way there is: an interrupted run, the parent, the fetcher."""
         if self._keep(file, listed=False):
             return
-        taken = self._unchanged(file)
-        if taken and taken.is_bytes and await self._take(file, taken):
+        reused = self._unchanged(file)
+        if reused and reused.is_bytes and await self._reuse(file, reused):
             return
         holders = len(self._index.holders(file.id))
         # While the parent has the whole text, only what is better than a text is asked for.
-        text = not (taken and taken.is_whole_text)
-        nothing = await self._fetch(file, text=text)
-        if nothing and taken and not taken.is_bytes:
-            if await self._take(file, taken):
+        text = not (reused and reused.is_whole_text)
+        missing = await self._fetch(file, text=text)
+        if missing and reused and not reused.is_bytes:
+            if await self._reuse(file, reused):
                 return
             if not text:
-                nothing = await self._fetch(file)
-        if nothing:
-            self._index.wait(Waiting(file=file, holders=holders, content=nothing))
+                missing = await self._fetch(file)
+        if missing:
+            self._index.wait(Waiting(file=file, holders=holders, content=missing))
 
-    async def _again(self, waiting: Waiting) -> None:
+    async def _second_look(self, waiting: Waiting) -> None:
         """The second look at a file."""
-        file, nothing = waiting.file, waiting.content
-        if nothing is None:
-            await self._one(file)
+        file, missing = waiting.file, waiting.content
+        if missing is None:
+            await self._first_look(file)
             return
         if self._keep(file, listed=True):
             return
         if len(self._index.holders(file.id)) > waiting.holders:
-            nothing = await self._fetch(file)
-        if nothing:
-            self._ledger.lost(file, nothing)
+            missing = await self._fetch(file)
+        if missing:
+            self._ledger.missing(file, missing)
 
     def _keep(self, file: File, *, listed: bool) -> bool:
         """Keep what an interrupted run stored, if it is still the content of that file.
@@ -328,7 +324,7 @@ class Fetch:
             if stored.overlap != overlap:
                 return False
         self._writer.keep(file.id)
-        self._ledger.kept(file, stored)
+        self._ledger.resumed(file, stored)
         return True
 
     def _holders(self, file_id: SourceId) -> list[Holder]:
@@ -346,37 +342,37 @@ class Fetch:
         content = await self._fetcher.fetch(file.id, file.view, holders, sinks, text=text)
         if content.fidelity is Fidelity.UNAVAILABLE:
             return content
-        self._ledger.got(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
+        self._ledger.fetched(file, await asyncio.to_thread(sinks.add, ledger_line(file, content)))
         return None
 
     def _unchanged(self, file: File) -> ReusedContent | None:
         """The parent's content of a file, where it still is that."""
-        taken = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
-        return taken if taken and self._is_cut_alike(file, taken) else None
+        reused = self._parent.find(file.view) if self._parent and file.view and not file.gone else None
+        return reused if reused and self._is_cut_alike(file, reused) else None
 
-    def _is_cut_alike(self, file: File, taken: ReusedContent) -> bool:
+    def _is_cut_alike(self, file: File, reused: ReusedContent) -> bool:
         """Whether readers will think of a text of the parent that it was cut as it was there; True for no text."""
-        return taken.store is None or self._overlap(file, taken.store, DEFAULT_OVERLAP) == taken.overlap
+        return reused.store is None or self._overlap(file, reused.store, DEFAULT_OVERLAP) == reused.overlap
 
-    async def _take(self, file: File, taken: ReusedContent) -> bool:
+    async def _reuse(self, file: File, reused: ReusedContent) -> bool:
         """The parent's content instead of a download, now or later; False where it is damaged there."""
         assert self._parent is not None
         if self._defer:
-            self._ledger.foresee(file, taken.entry)
+            self._ledger.will_be_reused(file, reused.entry)
             self._index.wait(Waiting(file=file))
             return True
         # Meanwhile a store may have been listed that says otherwise.
-        if not self._is_cut_alike(file, taken):
+        if not self._is_cut_alike(file, reused):
             return False
         sinks = _Sinks(self._writer, file, self._holders(file.id))
-        sink = sinks.content(taken.line.fidelity) if taken.store is None else sinks.text(taken.store)
+        sink = sinks.content(reused.line.fidelity) if reused.store is None else sinks.text(reused.store)
         try:
-            await asyncio.to_thread(self._parent.copy, taken, sink)
+            await asyncio.to_thread(self._parent.copy, reused, sink)
         except DamagedBundle as error:
             self._progress.note(f"{error.message}; it is fetched instead")
             return False
         finally:
             sink.abort()
-        line = replace(taken.line, filename=file.filename, expected=file.size)
-        self._ledger.took(file, await asyncio.to_thread(sinks.add, line))
+        line = replace(reused.line, filename=file.filename, expected=file.size)
+        self._ledger.reused(file, await asyncio.to_thread(sinks.add, line))
         return True

@@ -5,8 +5,8 @@ be wanted is not known while lists are still being read, nor how long the list o
 begun once so many of its files were asked for one by one as a page costs, and goes on as long as its pages cost less
 than asking for what is wanted would.
 
-On disk, in a passing SQLite file that is gone when the run ends, so that memory stays flat whatever the number of
-files. Not thread-safe: the event loop's thread is the one that uses it.
+All of it lies in a temporary SQLite file that is gone when the run ends, so that memory stays flat whatever the number
+of files. Not thread-safe: the event loop's thread is the one that uses it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     content: FetchedContent | None = None
 
 
-class _Passing(sqlite3.Connection):
+class _Connection(sqlite3.Connection):
     """A connection that raises CannotWrite where the disk is full."""
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
@@ -101,9 +101,9 @@ def _reporting() -> Iterator[None]:
         ) from None
 
 
-def _passing_database(schema: str) -> sqlite3.Connection:
+def _temporary_database(schema: str) -> sqlite3.Connection:
     """An SQLite file without a name, which the system takes back when it is closed; little of it is in memory."""
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Passing)
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Connection)
     # It never outlives the process, so there is nothing to recover and nothing to sync.
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000", "temp_store=FILE"):
         database.execute(f"PRAGMA {pragma}")
@@ -115,7 +115,7 @@ class KeyedValues(Closing):
     """Values by what they are and a key, outside of memory. A context manager."""
 
     def __init__(self) -> None:
-        self._database = _passing_database(_KEPT)
+        self._database = _temporary_database(_KEPT)
 
     def close(self) -> None:
         self._database.close()
@@ -139,7 +139,7 @@ class FileIndex(Closing):
     """One run's files. A context manager."""
 
     def __init__(self) -> None:
-        self._database = _passing_database(_SCHEMA)
+        self._database = _temporary_database(_SCHEMA)
         self.wanted = 0
         """How many files were found so far."""
 

@@ -31,7 +31,6 @@ from holdall.exporter.report import (
     Policy,
     Replaced,
     UnreadField,
-    absent,
     line_of,
     reason,
     unfit,
@@ -44,7 +43,7 @@ from holdall.progress import Progress
 from holdall.redaction import MARK
 from holdall.remote.client import Account
 from holdall.remote.contents import FetchedContent
-from holdall.remote.survey import Definitions
+from holdall.remote.survey import Definitions, Missing
 from holdall.verdict import Reason, Verdict
 
 __all__ = ["LedgerWriter", "Losses", "ledger_line"]
@@ -102,7 +101,7 @@ class Losses:
 
 
 class LedgerWriter:
-    """What one run knows and says of its files. ``totals`` are kept only where somebody will ask for them."""
+    """Records what became of each file of one run, and every loss. ``totals`` are kept only where they are needed."""
 
     def __init__(
         self,
@@ -122,32 +121,32 @@ class LedgerWriter:
         self.taken = 0
         """How many contents came out of the parent."""
         for missing in definitions.missing:
-            losses.add(absent(missing))
+            losses.add(_absent(missing))
         for one in definitions.unreadable:
             losses.add(unreadable(one.kind, one.id, one.message))
 
-    def lost(self, file: File, content: FetchedContent) -> None:
+    def missing(self, file: File, content: FetchedContent) -> None:
         """A file whose content could not be got."""
         line = ledger_line(file, content)
         self.writer.add_ledger(line)
         self._tally(file, line)
 
-    def got(self, file: File, stored: Stored) -> None:
+    def fetched(self, file: File, stored: Stored) -> None:
         """A file whose content the fetcher got."""
         self._tally(file, stored.ledger, stored.entry)
 
-    def took(self, file: File, stored: Stored) -> None:
-        """A content out of the parent, or one that isn't read there because nothing at all has changed."""
+    def reused(self, file: File, stored: Stored) -> None:
+        """A content copied from the parent, or one that isn't read there because nothing at all has changed."""
         self.taken += 1
-        self.kept(file, stored)
+        self.resumed(file, stored)
 
-    def kept(self, file: File, stored: Stored) -> None:
+    def resumed(self, file: File, stored: Stored) -> None:
         """A content that an interrupted run has stored; its line in the ledger is kept too."""
         self.progress.advance(bytes=file.size or stored.entry.size)
-        self.got(file, stored)
+        self.fetched(file, stored)
 
-    def foresee(self, file: File, entry: IndexEntry) -> None:
-        """A content that will come out of the parent unless nothing at all has changed."""
+    def will_be_reused(self, file: File, entry: IndexEntry) -> None:
+        """A content that will be copied from the parent, unless nothing at all has changed."""
         if self._totals:
             self._totals.content(file.id, entry.fidelity or Fidelity.ORIGINAL, entry.sha256)
 
@@ -190,23 +189,12 @@ class LedgerWriter:
         if entry and entry.fidelity and self._totals:
             self._totals.content(file.id, entry.fidelity, entry.sha256)
         if file.gone:
-            self.losses.add(absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
+            self.losses.add(_absent(file.gone), in_ledger=line.fidelity is Fidelity.UNAVAILABLE)
         if line.doubt:
             self.losses.add(Doubtful(id=file.id, filename=line.filename, message=line.doubt))
         if line.fidelity is not Fidelity.ORIGINAL:
-            self.losses.add(
-                ContentLoss(
-                    id=file.id,
-                    filename=line.filename,
-                    fidelity=line.fidelity,
-                    expected=line.expected,
-                    used_by=[],
-                    status=line.status,
-                    code=line.code,
-                    message=line.message,
-                    truncated=line.truncated,
-                )
-            )
+            # A loss has fields of a ledger's line, by the same names.
+            self.losses.add(msgspec.convert(line, ContentLoss, from_attributes=True))
         # The bytes came whole, so it is the record that is wrong.
         if line.fidelity.is_bytes and file.size is not None and line.size is not None and file.size != line.size:
             self.losses.add(Miscount(id=file.id, what="bytes of a file", counted=file.size, found=line.size))
@@ -228,8 +216,12 @@ class LedgerWriter:
         return list(dict.fromkeys(users))
 
 
+def _absent(missing: Missing) -> Absent:
+    return msgspec.convert(missing, Absent, from_attributes=True)
+
+
 def ledger_line(file: File, content: FetchedContent) -> LedgerLine:
-    """The ledger's line about what came of a file; where a content lies, the writer adds."""
+    """The ledger line for one file; the writer adds where its content lies."""
     # What was fetched has the fields of a line, by the same names.
     said = {**asdict(content), "doubt": content.doubt or msgspec.UNSET}
     return LedgerLine(id=file.id, filename=file.filename, path=None, expected=file.size, **said)

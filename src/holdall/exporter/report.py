@@ -14,7 +14,6 @@ import msgspec
 from holdall.bundle.layout import Digests, LossLine
 from holdall.bundle.totals import reason_of
 from holdall.model import Fidelity, Kind, MembershipView, Record, SourceId
-from holdall.remote.survey import Missing
 from holdall.untrusted import MAX_ID, NotJson, require_record
 from holdall.verdict import COMPLETE, Reason, Verdict
 
@@ -33,7 +32,6 @@ __all__ = [
     "UnfinishedList",
     "UnreadField",
     "UnreadableDefinition",
-    "absent",
     "describe",
     "line_of",
     "reason",
@@ -60,7 +58,7 @@ class ContentLoss(Finding, frozen=True, kw_only=True, tag="content"):
     filename: str | None
     fidelity: Fidelity
     expected: int | None
-    used_by: list[str]
+    used_by: list[str] = []
     status: int | None = None
     code: str | None = None
     message: str | None = None
@@ -229,7 +227,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     known: Callable[[Finding], bool] | None = None
 
     def accepts(self, finding: Finding) -> bool:
-        """Did the user say that this loss changes no exit code?
+        """Whether the user accepts this loss, so that it changes no exit code.
 
         ``min_fidelity`` UNAVAILABLE accepts whatever is lost of a file; a store that is gone, a list that contradicts
         its count, a dump that lacks pages and a definition that changed are accepted by name or not at all.
@@ -291,7 +289,7 @@ def line_of(finding: Finding, why: Reason) -> LossLine:
 
 
 def same_loss(line: LossLine) -> bytes:
-    """Equal for two lines of the same loss, in whatever words a server told it; another number is another loss."""
+    """A key that two lines of the same loss share, however a server words it; another number is another loss."""
     said = line.message if line.reason in (Reason.COUNTS, Reason.LISTS) else ""
     return _encode((line.reason, line.kind, line.id, said))
 
@@ -317,8 +315,3 @@ def unreadable(kind: Kind, id: str, message: str, dump: str | None = None) -> Un
     """The finding for a record that is in no bundle. Its id may be what is too long."""
     shown = id if len(id.encode(errors="surrogatepass")) <= MAX_ID else f"{id[:40]}…"
     return UnreadableDefinition(kind=kind, id=shown, message=message, dump=dump)
-
-
-def absent(missing: Missing) -> Absent:
-    """The finding for a record that isn't there."""
-    return Absent(kind=missing.kind, id=missing.id, used_by=missing.used_by, message=missing.message, held=missing.held)

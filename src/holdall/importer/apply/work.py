@@ -26,8 +26,8 @@ from holdall.importer.apply.context import Context, explained
 from holdall.importer.apply.indexing import Indexing
 from holdall.importer.apply.otherimports import leftovers
 from holdall.importer.apply.reconcile import Reconciler
-from holdall.importer.apply.stores import Stores
 from holdall.importer.apply.uploads import Uploads
+from holdall.importer.apply.vectorstores import Stores
 from holdall.importer.apply.writes import Writes
 from holdall.importer.plan import steps
 from holdall.importer.plan.bundle_summary import BundleSummary

@@ -1,0 +1,172 @@
+"""The way from a command's parameters to its settings, and to what an import is asked for."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from dotenv import dotenv_values, find_dotenv
+
+from holdall.cli.console import Console
+from holdall.endpoint import Endpoint
+from holdall.errors import HoldallError, Mistakes, UsageFault, pasteable
+from holdall.opening import read_regular
+from holdall.remote.proxies import proxy_for
+from holdall.settings import (
+    BothSettings,
+    DestinationSettings,
+    Lookup,
+    SourceSettings,
+    both_settings,
+    destination_settings,
+    source_settings,
+)
+
+if TYPE_CHECKING:
+    from holdall.importer.verbs.plan_import import Asked
+    from holdall.remote.client import Account
+
+__all__ = ["destination", "faults", "read_both", "read_destination", "read_import", "read_source", "require_folder"]
+
+
+def read_source(console: Console, parameters: Mapping[str, Any], *, key_needed: bool = True) -> SourceSettings:
+    """Settings of the source side from a command's click parameters; notices and the .env path go to stderr."""
+    settings = source_settings(_lookup(console, parameters), key_needed=key_needed)
+    _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
+    return settings
+
+
+def read_destination(console: Console, parameters: Mapping[str, Any]) -> DestinationSettings:
+    """As ``read_source``, for the destination side."""
+    settings = destination_settings(_lookup(console, parameters))
+    _show_notices(console, settings.log_level, settings.notices, settings.endpoint)
+    return settings
+
+
+def read_both(console: Console, parameters: Mapping[str, Any]) -> BothSettings:
+    """As ``read_source``, for each side that has a key."""
+    settings = both_settings(_lookup(console, parameters))
+    _show_notices(console, settings.log_level, [], settings.source, settings.destination)
+    return settings
+
+
+def read_import(console: Console, parameters: Mapping[str, Any]) -> tuple[DestinationSettings, Asked]:
+    """The settings of an import, and what it is asked for. Raises UsageFault, for all that is wrong together."""
+    mistakes = Mistakes()
+    with mistakes.noted():
+        settings = read_destination(console, parameters)
+    with mistakes.noted():
+        asked = _asked_of(parameters)
+    mistakes.raise_all()
+    # The one choice that is a setting too: CLONE_NAME_PREFIX.
+    return settings, msgspec.structs.replace(asked, prefix=settings.prefix)
+
+
+def _asked_of(parameters: Mapping[str, Any]) -> Asked:
+    from holdall.importer.verbs.plan_import import Asked, model_map
+    from holdall.selection import pattern
+
+    mistakes = Mistakes()
+    for flag in ("delete", "even_if_changed"):
+        if parameters[flag] and parameters["on_conflict"] != "update":
+            mistakes.add(UsageFault(f"--{flag.replace('_', '-')} needs --on-conflict update"))
+    with mistakes.noted():
+        model_map(parameters["map_model"])
+    for text in (*parameters["only"], *parameters["exclude"]):
+        with mistakes.noted():
+            pattern(text)
+    mistakes.raise_all()
+    # The options are called as the fields are.
+    given = {name: parameters[name] for name in Asked.__struct_fields__ if parameters[name] is not None}
+    form = given.pop("form")
+    return msgspec.convert(given if form == "auto" else {**given, "as": form}, Asked)
+
+
+def faults(console: Console, parameters: Mapping[str, Any], names: Container[str | None]) -> list[HoldallError]:
+    """What else is wrong in the settings of a command with the options ``names``, some of which can't be read.
+
+    A key that isn't set is not among them: whether it is needed may depend on the others.
+    """
+    if "env_file" not in names or ("against" in names and not parameters.get("against")):
+        return []
+    mistakes = Mistakes()
+    with mistakes.noted():
+        if "src_base_url" in names:
+            source_settings(_lookup(console, parameters))
+    with mistakes.noted():
+        if "dst_base_url" in names:
+            destination_settings(_lookup(console, parameters))
+    return [error for error in mistakes if isinstance(error, UsageFault)]
+
+
+def require_folder(target: Path) -> None:
+    """Raises UsageFault where the folder that ``target`` should be written into isn't there."""
+    if not target.parent.is_dir():
+        raise UsageFault(
+            f"can't write {target}: there is no folder {target.parent}", hint=f"mkdir -p {pasteable(target.parent)}"
+        )
+
+
+def destination(console: Console, settings: DestinationSettings) -> Account:
+    """The account that an import, or a comparison, is about."""
+    from holdall.remote.client import Account
+
+    return Account(settings.endpoint, side="destination", concurrency=settings.concurrency, progress=console.progress())
+
+
+def _lookup(console: Console, parameters: Mapping[str, Any]) -> Lookup:
+    """The settings' layers; what is set and was meant for holdall, but isn't read, is warned of."""
+    flags = {f"--{name.replace('_', '-')}": value for name, value in parameters.items()}
+    lookup = Lookup(flags, os.environ, *_dotenv(console, parameters.get("env_file")))
+    for line in lookup.near_misses():
+        console.warn_once(f"warning: {line}")
+    return lookup
+
+
+def _dotenv(console: Console, chosen: str | None) -> tuple[Mapping[str, str | None], str]:
+    """The values of the ``.env`` file and its path, which is said."""
+    if chosen == "none":
+        return {}, ""
+    if chosen and not Path(chosen).exists():
+        raise UsageFault(f"can't read --env-file {chosen}: no such file", hint="--env-file none reads none")
+    found = chosen or find_dotenv(usecwd=True)
+    if not found:
+        return {}, ""
+    if not console.quiet:
+        console.warn_once(f"settings from {found}")
+    try:
+        # Editors on Windows begin a file with a byte order mark; a key may have a $ in it.
+        text = read_regular(found).decode("utf-8-sig")
+        return dotenv_values(stream=io.StringIO(text), interpolate=False), found
+    except OSError as error:
+        raise UsageFault(f"can't read {found}: {error.strerror or error}", hint="--env-file none reads none") from None
+    except UnicodeDecodeError:
+        raise UsageFault(f"can't read {found}: it isn't UTF-8", hint="save it as UTF-8, or --env-file none") from None
+
+
+def _show_notices(console: Console, log_level: str, notices: list[str], *accounts: Endpoint | None) -> None:
+    """Say what the settings narrow, and which way keys and files go. Raises UsageFault for a proxy of no use."""
+    # The levels below are what --quiet leaves out.
+    if log_level in ("warning", "error"):
+        console.quiet = True
+    if log_level == "debug":
+        logger = logging.getLogger("holdall")
+        if not logger.handlers:
+            handler = logging.StreamHandler(console.stderr)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    for notice in [*notices, *(line for account in accounts if account for line in _warnings_of(account))]:
+        console.warn_once(f"note: {notice}")
+
+
+def _warnings_of(account: Endpoint) -> Iterator[str]:
+    if account.is_in_clear:
+        yield f"the key and all content go to {account.host} unencrypted"
+    if proxy := proxy_for(account.base_url):
+        yield f"requests to {account.host} go through the proxy {proxy}"
