@@ -209,7 +209,7 @@ class _Verification:
             self._try(self._references.check if self._references else inventory.check_totals)
 
     def _try(self, check: Callable[[], None]) -> None:
-        """Where a check meets something that can't be read, that is a finding too, and the next check goes on."""
+        """What a check can't read is a finding too, and the next check runs."""
         try:
             check()
         except DamagedBundle as error:

@@ -207,7 +207,7 @@ def where_to_write(fresh: Path, capture: Capture, *, named: bool, resume: bool |
     begin = unfinished(target) if target else None
     if target and begin and resume is False:
         discard_partial(target)
-    if target is None or begin is None or resume is False or not begin.goes_on(capture, target.name):
+    if target is None or begin is None or resume is False or not begin.can_resume(capture, target.name):
         return (fresh if named else _free(fresh)), False
     if resume is None and now - begin.started > FRESH_FOR:
         when = datetime.fromtimestamp(begin.started, UTC)

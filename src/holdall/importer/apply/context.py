@@ -7,14 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from holdall.errors import (
-    AuthenticationFailed,
-    Interrupted,
-    PermissionDenied,
-    QuotaExhausted,
-    RemoteError,
-    Unreachable,
-)
+from holdall.errors import AuthenticationFailed, Interrupted, PermissionDenied, QuotaExhausted, RemoteError, Unreachable
 from holdall.importer.runs.runfolder import RunFolder
 from holdall.progress import Progress
 from holdall.remote.client import Account

@@ -115,7 +115,7 @@ def _sources(plan: steps.Plan) -> set[tuple[Kind, str]]:
 
 
 async def duplicates(
-    context: Context, catalogue: BundleSummary, *, prefix: str, known: Container[TargetId]
+    context: Context, bundle: BundleSummary, *, prefix: str, known: Container[TargetId]
 ) -> list[Duplicate]:
     """What another import made beside that which this run created. ``known`` are the possible orphans, which are in
     the report already.
@@ -130,7 +130,7 @@ async def duplicates(
         for kind in (Kind.STORE, *WHOLE):
             if made := _created(state, kind):
                 has_marks = state.keeps_marks
-                found += await _objects_beside(context, catalogue, kind, made, prefix)
+                found += await _objects_beside(context, bundle, kind, made, prefix)
         # Files are looked for only where an object gives reason to, or where no object could.
         if found or not has_marks:
             found += await _files_beside(context)
@@ -143,11 +143,11 @@ async def duplicates(
 
 
 async def _objects_beside(
-    context: Context, catalogue: BundleSummary, kind: Kind, made: dict[SourceId, TargetId], prefix: str
+    context: Context, bundle: BundleSummary, kind: Kind, made: dict[SourceId, TargetId], prefix: str
 ) -> list[Duplicate]:
     """Other copies of the sources of a kind than those ``made``, that came since the run began."""
     marked = context.folder.state.keeps_marks
-    records = {record.id: record for record in catalogue.records(kind) if record.id in made}
+    records = {record.id: record for record in bundle.records(kind) if record.id in made}
     ours = set(made.values())
     async for _ in context.pace.looks(min(FRESH, context.pace.settle)):
         there = Objects(kind, records, {source: [id] for source, id in made.items()}, prefix=prefix, by_name=not marked)

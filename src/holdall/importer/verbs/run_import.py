@@ -26,6 +26,7 @@ from holdall.importer.runs.runlines import Closed, Opened, timestamp
 from holdall.importer.runs.runreport import Duplicate, Party, Report, ReportDestination, Status, keeping, mapping
 from holdall.importer.verbs.plan_import import Asked, PlanDocument, PlanOptions, Prepared, plan_import, prepare
 from holdall.kinds import noun
+from holdall.model import Kind
 from holdall.remote.client import Account
 from holdall.verdict import Reason, Verdict
 from holdall.version import __version__
@@ -163,7 +164,7 @@ async def _apply(
     """
     folder, now = context.folder, context.now
     summary = without_keys(summary, plan.dropped_keys)
-    work = Work(context, plan, summary, reader, context.account.party)
+    work = Work(context, plan, summary, reader)
     opened = Opened(
         run=folder.id,
         tool=f"holdall {__version__}",
@@ -206,8 +207,8 @@ def _report(context: Context, plan: Plan, work: Work, opened: Opened, source: So
         bundle=opened.bundle,
         options=opened.options,
         by_kind=work.tally.results(otherwise=otherwise),
-        stores=work.stores,
-        files=work.files,
+        stores=state.targets[Kind.STORE],
+        files=state.files,
         copies=state.copies,
         added=frozenset({*state.added, *plan.dropped_keys}),
         requests=dict(account.requests),
