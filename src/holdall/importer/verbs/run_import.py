@@ -130,7 +130,7 @@ async def run_import(
             observer.planned(found)
             found.require_feasible(asked.max_loss)
             observer.consent(found)
-        folder = RunFolder(output, now=machine.now, token=machine.run(), again=again, sync=machine.sync)
+        folder = RunFolder(output, now=machine.now, token=machine.run(), resume=again, sync=machine.sync)
         limits = account.limits
         pace = Pace(clock=limits.clock, sleep=limits.sleep, settle=options.settle)
         context = Context(
